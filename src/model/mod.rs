@@ -1,0 +1,37 @@
+//! Models: parameters θ, network topology, losses, initialization.
+
+pub mod initialization;
+pub mod loss;
+pub mod network;
+pub mod parameters;
+
+pub use initialization::Initialization;
+pub use loss::Loss;
+pub use network::{Network, Output};
+pub use parameters::{Layout, Parameters};
+
+use crate::numeric::Precision;
+
+/// `[model]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Units of each hidden layer; empty: none.
+    pub hidden: Vec<usize>,
+    /// Units of the last layer.
+    pub output: Output,
+    /// The first parameters.
+    pub initialization: Initialization,
+    /// Whether layers have biases.
+    pub bias: bool,
+    /// What it is computed in.
+    pub precision: Precision,
+}
+
+/// `[loss]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossConfig {
+    /// Which loss.
+    pub kind: Loss,
+    /// λ' of ½λ' Σ weights².
+    pub l2: f64,
+}

@@ -1,0 +1,150 @@
+//! θ as one flat vector, with a view for each layer.
+//!
+//! Layer by layer, weights `(fan_out, fan_in)` row-major, then biases `(fan_out,)`: the order of
+//! PyTorch's `Linear`, and the order in which `weights_sha256` reads them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use crate::numeric::Real;
+
+/// Layer sizes, and where each layer's parameters lie in θ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    sizes: Vec<usize>,
+    bias: bool,
+    starts: Vec<usize>,
+}
+
+impl Layout {
+    /// The layout of layers `sizes[0] → sizes[1] → …`, with or without biases.
+    ///
+    /// # Panics
+    /// With fewer than two sizes, or a size of 0.
+    pub fn new(sizes: &[usize], bias: bool) -> Self {
+        assert!(
+            sizes.len() >= 2 && sizes.iter().all(|&size| size > 0),
+            "a network has inputs and outputs, and no empty layer"
+        );
+        let mut starts = vec![0];
+        let mut end = 0;
+        for pair in sizes.windows(2) {
+            end += pair[0] * pair[1] + if bias { pair[1] } else { 0 };
+            starts.push(end);
+        }
+        Self {
+            sizes: sizes.to_vec(),
+            bias,
+            starts,
+        }
+    }
+
+    /// Layer sizes n_0 … n_L: inputs, hidden units, outputs.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// Whether the layers have biases.
+    pub fn has_bias(&self) -> bool {
+        self.bias
+    }
+
+    /// Number of weight layers, L.
+    pub fn layers(&self) -> usize {
+        self.sizes.len() - 1
+    }
+
+    /// Number of parameters, N.
+    pub fn len(&self) -> usize {
+        self.starts[self.layers()]
+    }
+
+    /// Never: a layout has at least one weight.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Where layer `layer`'s weights lie, `(fan_out, fan_in)` row-major.
+    pub fn weights(&self, layer: usize) -> Range<usize> {
+        let start = self.starts[layer];
+        start..start + self.sizes[layer] * self.sizes[layer + 1]
+    }
+
+    /// Where layer `layer`'s biases lie; empty without biases.
+    pub fn biases(&self, layer: usize) -> Range<usize> {
+        self.weights(layer).end..self.starts[layer + 1]
+    }
+
+    /// What parameter `index` is called: `layers.0.weight[3, 17]`, `layers.1.bias[2]`.
+    ///
+    /// # Panics
+    /// With an index of N or more.
+    pub fn name(&self, index: usize) -> String {
+        assert!(index < self.len(), "parameter {index} of {}", self.len());
+        let layer = self.starts.partition_point(|&start| start <= index) - 1;
+        let weights = self.weights(layer);
+        if index < weights.end {
+            let at = index - weights.start;
+            let fan_in = self.sizes[layer];
+            format!("layers.{layer}.weight[{}, {}]", at / fan_in, at % fan_in)
+        } else {
+            format!("layers.{layer}.bias[{}]", index - weights.end)
+        }
+    }
+}
+
+/// θ ∈ ℝᴺ; a gradient has the same type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters<R> {
+    layout: Arc<Layout>,
+    flat: Vec<R>,
+}
+
+impl<R: Real> Parameters<R> {
+    /// All zeros.
+    pub fn zeros(layout: Arc<Layout>) -> Self {
+        let flat = vec![R::ZERO; layout.len()];
+        Self { layout, flat }
+    }
+
+    /// θ from its flat form.
+    ///
+    /// # Panics
+    /// If `flat` does not hold N numbers.
+    pub fn from_flat(layout: Arc<Layout>, flat: Vec<R>) -> Self {
+        assert_eq!(flat.len(), layout.len(), "θ has N numbers");
+        Self { layout, flat }
+    }
+
+    /// Layer sizes and where each layer lies.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// All N numbers, in layout order.
+    pub fn flat(&self) -> &[R] {
+        &self.flat
+    }
+
+    /// All N numbers, in layout order.
+    pub fn flat_mut(&mut self) -> &mut [R] {
+        &mut self.flat
+    }
+
+    /// Layer `layer`'s weights, `(fan_out, fan_in)`.
+    pub fn weights(&self, layer: usize) -> ArrayView2<'_, R> {
+        let sizes = self.layout.sizes();
+        ArrayView2::from_shape(
+            (sizes[layer + 1], sizes[layer]),
+            &self.flat[self.layout.weights(layer)],
+        )
+        .expect("the layout's range holds fan_out × fan_in numbers")
+    }
+
+    /// Layer `layer`'s biases, `(fan_out,)`; empty without biases.
+    pub fn biases(&self, layer: usize) -> ArrayView1<'_, R> {
+        ArrayView1::from(&self.flat[self.layout.biases(layer)])
+    }
+}

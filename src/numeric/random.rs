@@ -1,0 +1,25 @@
+//! Seeded random streams: separate for each purpose, counter-based, the same on every machine.
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// What a stream of random numbers is for. Each purpose has its own stream, so that drawing more
+/// of one never shifts another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first weights and biases.
+    Initialization = 0,
+    /// Which rows are for training, validation and test.
+    Split = 1,
+    /// The order of the rows in an epoch.
+    Shuffle = 2,
+    /// Random directions.
+    Directions = 3,
+}
+
+/// The stream of `seed` for `purpose`.
+pub fn stream(seed: u64, purpose: Purpose) -> ChaCha12Rng {
+    let mut random = ChaCha12Rng::seed_from_u64(seed);
+    random.set_stream(purpose as u64);
+    random
+}

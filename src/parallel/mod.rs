@@ -1,0 +1,1 @@
+//! The team of workers: the only place that names rayon.
