@@ -17,7 +17,7 @@
 //! | [`optimizer`] | what turns a gradient into an update |
 //! | [`train`] | the epoch loop: emits events, knows no files and no terminal |
 //! | [`config`] | TOML → a validated [`config::Config`] |
-//! | [`format`] | files that other programs read |
+//! | [mod@format] | files that other programs read |
 //! | [`run`] | the run's directory |
 //! | [`cli`] | one file a command |
 

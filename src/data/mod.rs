@@ -4,7 +4,9 @@
 //! trains, validates and tests on. Nothing here knows a network.
 
 pub mod dataset;
+pub mod samples;
 pub mod source;
 
 pub use dataset::{Dataset, Features, Part, Scaling, Split};
+pub use samples::{Batch, Inputs, Samples};
 pub use source::{DataConfig, Normalize, Share, Source};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Layout, Loss};
+use crate::numeric::head::Head;
 
 /// The units of the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -38,4 +39,70 @@ pub struct Network {
     pub loss: Loss,
     /// λ': ½λ' Σ weights² is added to the loss; biases are left out.
     pub l2: f64,
+}
+
+impl Network {
+    /// The network of layers `sizes`.
+    ///
+    /// # Errors
+    /// What contradicts itself, in words: softmax units have no quadratic loss here, cross-entropy
+    /// needs probabilities, the logistic loss needs one linear output.
+    pub fn new(
+        sizes: &[usize],
+        bias: bool,
+        output: Output,
+        loss: Loss,
+        l2: f64,
+    ) -> Result<Self, String> {
+        let network = Self {
+            layout: Arc::new(Layout::new(sizes, bias)),
+            output,
+            loss,
+            l2,
+        };
+        if loss == Loss::Logistic && sizes.last() != Some(&1) {
+            return Err("the logistic loss needs exactly one output".to_owned());
+        }
+        head(output, loss).map(|_| network)
+    }
+
+    /// Output units and loss together.
+    pub fn head(&self) -> Head {
+        head(self.output, self.loss).expect("checked when the network was made")
+    }
+
+    /// Number of outputs that `classes` classes need: one each, and a single one for ±1 labels.
+    pub fn outputs(loss: Loss, classes: usize) -> usize {
+        if loss == Loss::Logistic { 1 } else { classes }
+    }
+
+    /// The class that a row of outputs (or pre-activations: σ and softmax keep the order) names:
+    /// the largest, the first among equals; for ±1 labels the sign.
+    pub fn predict<R: crate::numeric::Real>(&self, outputs: impl Iterator<Item = R>) -> usize {
+        let mut best = (0, R::from_f64(f64::NEG_INFINITY));
+        for (class, value) in outputs.enumerate() {
+            if self.loss == Loss::Logistic {
+                return usize::from(value > R::ZERO);
+            }
+            if value > best.1 {
+                best = (class, value);
+            }
+        }
+        best.0
+    }
+}
+
+fn head(output: Output, loss: Loss) -> Result<Head, String> {
+    match (output, loss) {
+        (Output::Sigmoid, Loss::Quadratic) => Ok(Head::SigmoidQuadratic),
+        (Output::Linear, Loss::Quadratic) => Ok(Head::LinearQuadratic),
+        (Output::Sigmoid, Loss::CrossEntropy) => Ok(Head::SigmoidCrossEntropy),
+        (Output::Softmax, Loss::CrossEntropy) => Ok(Head::SoftmaxCrossEntropy),
+        (Output::Linear, Loss::Logistic) => Ok(Head::Logistic),
+        _ => Err(format!(
+            "{} outputs do not go with the {} loss",
+            output.name(),
+            loss.name()
+        )),
+    }
 }

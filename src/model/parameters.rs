@@ -147,4 +147,18 @@ impl<R: Real> Parameters<R> {
     pub fn biases(&self, layer: usize) -> ArrayView1<'_, R> {
         ArrayView1::from(&self.flat[self.layout.biases(layer)])
     }
+
+    /// SHA-256 of θ in layout order, little-endian, in its own precision, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        use sha2::{Digest, Sha256};
+        use std::fmt::Write;
+        let mut bytes = Vec::new();
+        R::extend_bytes(&self.flat, &mut bytes);
+        let digest = Sha256::digest(&bytes);
+        let mut text = String::new();
+        for byte in digest {
+            write!(text, "{byte:02x}").expect("a string takes all");
+        }
+        text
+    }
 }

@@ -5,7 +5,16 @@
 
 #![allow(unsafe_code)]
 
+pub mod elementary;
+pub mod head;
+pub mod panels;
+pub mod product;
 pub mod random;
 pub mod real;
+pub mod simd;
+pub mod sparse;
+pub mod tally;
+pub mod update;
 
 pub use real::{Precision, Real};
+pub use simd::{Isa, Task, Vector};

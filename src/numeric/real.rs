@@ -31,6 +31,7 @@ mod sealed {
 /// `f32` or `f64`.
 pub trait Real:
     sealed::Sealed
+    + super::simd::Dispatch
     + Copy
     + Default
     + PartialOrd
@@ -57,6 +58,16 @@ pub trait Real:
     /// The unit round-off u: half the distance from 1 to the next number.
     const UNIT_ROUNDOFF: f64;
 
+    /// Sigmoids are evaluated at arguments clamped to ±this, so that no product of theirs is
+    /// subnormal.
+    const SIGMOID_CLAMP: f64;
+    /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest first.
+    const EXP: &'static [f64];
+    /// ln 2 in two parts, the first with enough zeros at its end that n · first is exact.
+    const LN_2: [f64; 2];
+    /// Number of terms of 2 atanh(s)/s in s² that give full precision for s ≤ 1/3.
+    const ATANH_TERMS: usize;
+
     /// The nearest number of this precision.
     fn from_f64(value: f64) -> Self;
     /// The same number in double precision, exactly.
@@ -76,13 +87,17 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $precision:ident, $roundoff:expr) => {
+    ($type:ident, $precision:ident, $roundoff:expr, $clamp:expr, $exp:expr, $ln_2:expr, $terms:expr) => {
         impl Real for $type {
             const PRECISION: Precision = Precision::$precision;
             const BYTES: usize = size_of::<$type>();
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const UNIT_ROUNDOFF: f64 = $roundoff;
+            const SIGMOID_CLAMP: f64 = $clamp;
+            const EXP: &'static [f64] = $exp;
+            const LN_2: [f64; 2] = $ln_2;
+            const ATANH_TERMS: usize = $terms;
 
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
@@ -119,5 +134,46 @@ macro_rules! real {
     };
 }
 
-real!(f32, F32, f32::EPSILON as f64 / 2.0);
-real!(f64, F64, f64::EPSILON / 2.0);
+/// 1/2!, 1/3!, … highest first: Taylor's coefficients, whose remainder on |r| ≤ ½ ln 2 is below a
+/// tenth of a unit in the last place.
+const EXP_F32: &[f64] = &[
+    1.0 / 5040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+const EXP_F64: &[f64] = &[
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+
+real!(
+    f32,
+    F32,
+    f32::EPSILON as f64 / 2.0,
+    60.0,
+    EXP_F32,
+    [0.693_359_375, -2.121_944_400_546_905_8e-4],
+    8
+);
+real!(
+    f64,
+    F64,
+    f64::EPSILON / 2.0,
+    600.0,
+    EXP_F64,
+    [0.693_147_180_369_123_816_490, 1.908_214_929_270_587_7e-10],
+    17
+);

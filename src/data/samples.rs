@@ -1,0 +1,148 @@
+//! A dataset as kernels read it: sparse bytes where most are 0, panels of numbers otherwise.
+
+use std::sync::Arc;
+
+use super::{Dataset, Features, Part, Scaling};
+use crate::numeric::Real;
+use crate::numeric::panels::width;
+use crate::numeric::sparse::Records;
+
+/// Largest share of non-zero bytes at which leaving zeros out pays.
+const SPARSE_SHARE: f64 = 0.4;
+
+/// The rows of one dataset, scaled, in one precision.
+pub struct Samples<R> {
+    inputs: Inputs<R>,
+    labels: Vec<u16>,
+    features: usize,
+}
+
+/// The form of the inputs: it depends on the data alone.
+pub enum Inputs<R> {
+    /// Bytes that are mostly 0.
+    Sparse(Records<R>),
+    /// Bytes that are scaled as they are read.
+    Bytes(Arc<Dataset>, Scaling),
+    /// Scaled numbers, `(rows, features)` row-major.
+    Numbers(Vec<R>),
+}
+
+impl<R: Real> Samples<R> {
+    /// All rows of `dataset`.
+    pub fn new(dataset: &Arc<Dataset>, scaling: &Scaling) -> Self {
+        let features = dataset.feature_count();
+        let inputs = match &dataset.features {
+            Features::Bytes(bytes) => match byte_values(scaling) {
+                Some(values) if is_sparse(bytes) => {
+                    let rows = bytes
+                        .rows()
+                        .into_iter()
+                        .map(|row| row.to_slice().expect("datasets are row-major"));
+                    Inputs::Sparse(Records::new(features, rows, values))
+                }
+                _ => Inputs::Bytes(Arc::clone(dataset), scaling.clone()),
+            },
+            Features::Reals(values) => Inputs::Numbers(
+                values
+                    .indexed_iter()
+                    .map(|((_, feature), &value)| scaled(scaling, feature, value))
+                    .collect(),
+            ),
+        };
+        Self {
+            inputs,
+            labels: dataset.labels.clone(),
+            features,
+        }
+    }
+
+    /// The form of the inputs.
+    pub fn inputs(&self) -> &Inputs<R> {
+        &self.inputs
+    }
+
+    /// The class index of row `row`.
+    pub fn label(&self, row: u32) -> u16 {
+        self.labels[row as usize]
+    }
+
+    /// Number of features.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Writes the inputs of `rows` into panels of `(rows, P)`, `stride` apart; padding is left.
+    pub fn gather(&self, rows: &[u32], panels: &mut [R], stride: usize) {
+        let width = width::<R>();
+        for (s, &row) in rows.iter().enumerate() {
+            let place = |feature: usize| feature / width * stride + s * width + feature % width;
+            match &self.inputs {
+                Inputs::Sparse(records) => {
+                    for feature in 0..self.features {
+                        panels[place(feature)] = R::ZERO;
+                    }
+                    for &word in records.row(row) {
+                        panels[place((word >> 8) as usize)] = records.value(word);
+                    }
+                }
+                Inputs::Bytes(dataset, scaling) => {
+                    for feature in 0..self.features {
+                        let value = dataset.features.value(row as usize, feature);
+                        panels[place(feature)] = scaled(scaling, feature, value);
+                    }
+                }
+                Inputs::Numbers(values) => {
+                    let row = &values[row as usize * self.features..][..self.features];
+                    for (panel, numbers) in row.chunks(width).enumerate() {
+                        panels[panel * stride + s * width..][..numbers.len()]
+                            .copy_from_slice(numbers);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of some samples.
+#[derive(Clone, Copy)]
+pub struct Batch<'a, R> {
+    /// The samples.
+    pub samples: &'a Samples<R>,
+    /// Row numbers.
+    pub rows: &'a [u32],
+}
+
+impl Part {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+fn scaled<R: Real>(scaling: &Scaling, feature: usize, value: f64) -> R {
+    R::from_f64((value - scaling.offset[feature]) / scaling.divisor[feature])
+}
+
+/// What each byte is worth, if 0 is worth 0 and all features are scaled alike.
+fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
+    let divisor = *scaling.divisor.first()?;
+    let alike = scaling.offset.iter().all(|&offset| offset == 0.0)
+        && scaling.divisor.iter().all(|&other| other == divisor);
+    alike.then(|| {
+        (0..256)
+            .map(|byte| R::from_f64(f64::from(byte) / divisor))
+            .collect()
+    })
+}
+
+fn is_sparse(bytes: &ndarray::Array2<u8>) -> bool {
+    let filled = bytes.iter().filter(|&&byte| byte != 0).count();
+    bytes.ncols() <= 1 << 16
+        && filled < u32::MAX as usize
+        && (filled as f64) < SPARSE_SHARE * bytes.len() as f64
+}

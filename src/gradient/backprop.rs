@@ -1,0 +1,412 @@
+//! Backprop: one forward and one backward pass, data-parallel over the mini-batch.
+//!
+//! Cost: 1 evaluation and one backward pass, whatever N is. The engine keeps θ in panels of its
+//! own ([`Packed`]); the passes are in `passes.rs`. Work is cut by units and each sum is one chain
+//! in a fixed order, so the bits do not depend on the number of workers.
+
+use std::sync::Arc;
+
+use super::packed::{Packed, owned_layers};
+use super::passes::{Last, Layer, Scratch, Seat, Task};
+use super::{Evaluation, GradientEngine};
+use crate::data::{Batch, Samples};
+use crate::model::{Network, Parameters};
+use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::sparse::Workspace;
+use crate::numeric::tally::Tally;
+use crate::numeric::update::Rule;
+use crate::numeric::{Isa, Real};
+use crate::parallel::circle::Parity;
+use crate::parallel::{Circle, Shared, Team};
+
+/// The backprop engine.
+pub struct Backprop<R> {
+    network: Network,
+    team: Arc<Team>,
+    isa: Isa,
+    capacity: usize,
+    weights: Packed<R>,
+    velocity: Option<Packed<R>>,
+    gradient: Option<Packed<R>>,
+    activations: Vec<Aligned<R>>,
+    slopes: Vec<Aligned<R>>,
+    errors: Vec<Aligned<R>>,
+    sums: Vec<Aligned<R>>,
+    shares: [Aligned<R>; 2],
+    scratch: Vec<Scratch<R>>,
+}
+
+impl<R: Real> Backprop<R> {
+    /// An engine for mini-batches of at most `capacity` rows.
+    pub fn new(network: &Network, team: &Arc<Team>, isa: Isa, capacity: usize) -> Self {
+        let layout = &network.layout;
+        let (sizes, p) = (layout.sizes(), width::<R>());
+        let owned = owned_layers(layout);
+        let panels = |units: usize| count::<R>(units);
+        let outputs = panels(sizes[layout.layers()]);
+        let shares = if layout.layers() > 1 {
+            panels(sizes[owned])
+        } else {
+            1
+        };
+        let rows = |units: usize| Aligned::zeros(panels(units) * capacity * p);
+        let hidden = layout.layers() - 1;
+        let widest = sizes[1..].iter().copied().max().unwrap_or(0);
+        let scratch = |_| Scratch {
+            inputs: Aligned::zeros(panels(sizes[0]) * capacity * p),
+            outputs: Aligned::zeros(outputs * capacity * p),
+            transposed: Aligned::zeros(panels(widest) * p * p),
+            tile: Aligned::zeros(outputs.max(2) * p * p),
+            labels: Vec::with_capacity(capacity),
+            sparse: Workspace::new(sizes[0]),
+            loss: 0.0,
+        };
+        Self {
+            network: network.clone(),
+            team: Arc::clone(team),
+            isa,
+            capacity,
+            weights: Packed::zeros(layout, team.threads()),
+            velocity: None,
+            gradient: None,
+            activations: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
+            slopes: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
+            errors: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
+            sums: (0..owned)
+                .map(|h| {
+                    Aligned::zeros(if h == 0 {
+                        0
+                    } else {
+                        panels(sizes[h + 1]) * sizes[h] * p
+                    })
+                })
+                .collect(),
+            shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * capacity * p)),
+            scratch: (0..team.threads()).map(scratch).collect(),
+        }
+    }
+
+    /// The most workers that find something to do: panels of the widest layer.
+    pub fn most_workers(&self) -> usize {
+        let sizes = self.network.layout.sizes();
+        let owned = owned_layers(&self.network.layout);
+        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
+        most.unwrap_or(1).min(self.team.threads())
+    }
+
+    /// Takes over θ, and forgets the velocity.
+    pub fn load(&mut self, parameters: &Parameters<R>) {
+        self.weights.load(parameters);
+        self.velocity = None;
+    }
+
+    /// Gives θ back.
+    pub fn store(&mut self, parameters: &mut Parameters<R>) {
+        self.weights.store(parameters);
+    }
+
+    /// Takes over the velocity of momentum.
+    pub fn load_velocity(&mut self, velocity: &Parameters<R>) {
+        let copies = self.team.threads();
+        let layout = &self.network.layout;
+        self.velocity
+            .get_or_insert_with(|| Packed::zeros(layout, copies))
+            .load(velocity);
+    }
+
+    /// Gives the velocity back, if momentum has made one.
+    pub fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
+        match &mut self.velocity {
+            Some(packed) => {
+                packed.store(velocity);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Steps of stochastic gradient descent over `order`, `batch_size` rows each (the last may
+    /// have fewer), by `workers` workers. Returns the sum of the rows' losses before each step.
+    ///
+    /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
+    /// workers.
+    ///
+    /// # Panics
+    /// If `batch_size` is 0 or beyond the engine's capacity, or `workers` 0 or beyond the team.
+    pub fn descend(
+        &mut self,
+        samples: &Samples<R>,
+        order: &[u32],
+        batch_size: usize,
+        rule: Rule<R>,
+        workers: usize,
+    ) -> f64 {
+        if rule.momentum != R::ZERO && self.velocity.is_none() {
+            self.velocity = Some(Packed::zeros(&self.network.layout, self.team.threads()));
+        }
+        let mut velocity = self.velocity.take();
+        let loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
+        self.velocity = velocity;
+        loss
+    }
+
+    fn walk(
+        &mut self,
+        samples: &Samples<R>,
+        order: &[u32],
+        batch_size: usize,
+        rule: Rule<R>,
+        workers: usize,
+        velocity: Option<&mut Packed<R>>,
+    ) -> f64 {
+        assert!(
+            (1..=self.capacity).contains(&batch_size)
+                && (1..=self.team.threads()).contains(&workers)
+        );
+        let layout = Arc::clone(&self.network.layout);
+        let circle = Circle::new(workers);
+        let task = Task {
+            samples,
+            order,
+            batch_size,
+            rule,
+            isa: self.isa,
+            sizes: layout.sizes(),
+            bias: layout.has_bias(),
+            head: self.network.head(),
+            capacity: self.capacity,
+        };
+        let team = Arc::clone(&self.team);
+        let seats = self.seats(&circle, velocity);
+        team.run(circle, seats, |seat, step| seat.train(&task, step));
+        let loss = self.scratch[0].loss;
+        for scratch in &mut self.scratch {
+            scratch.loss = 0.0;
+        }
+        loss
+    }
+
+    /// One seat a worker: its panels of everything.
+    fn seats<'b>(
+        &'b mut self,
+        circle: &Circle,
+        velocity: Option<&'b mut Packed<R>>,
+    ) -> Vec<Seat<'b, R>> {
+        let workers = circle.workers();
+        let layout = Arc::clone(&self.network.layout);
+        let (sizes, p, capacity) = (layout.sizes(), width::<R>(), self.capacity);
+        let hidden = layout.layers() - 1;
+        let outputs = sizes[layout.layers()];
+        let output_panels = count::<R>(outputs);
+        let cut = |panels: usize| {
+            (0..workers).map(move |w| panels * w / workers..panels * (w + 1) / workers)
+        };
+        let parts = |panels: usize, size: usize| {
+            cut(panels).map(move |own| own.start * size..own.end * size)
+        };
+        let parity = |l: usize, shared: bool| shared.then(|| Parity::of(l));
+        let mut velocity = velocity.map(|packed| Velocity::new(packed));
+
+        let mut layers: Vec<Vec<Layer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut activations = self.activations.iter_mut();
+        let mut slopes = self.slopes.iter_mut();
+        let mut errors = self.errors.iter_mut();
+        let weights = self
+            .weights
+            .hidden
+            .iter_mut()
+            .zip(&mut self.weights.biases)
+            .zip(&mut self.sums);
+        for (h, ((weights, biases), sums)) in weights.enumerate() {
+            let l = h + 1;
+            let panels = count::<R>(sizes[l]);
+            let size = sizes[h] * p;
+            let rows = |values: Option<&'b mut Aligned<R>>, written: Option<Parity>| match values {
+                Some(values) => circle.share(&mut values[..], written, parts(panels, capacity * p)),
+                None => circle.share(&mut [][..], written, parts(panels, 0)),
+            };
+            let own_weights = circle.share(weights, parity(l, h > 0), parts(panels, size));
+            let own_biases = circle.share(biases, None, parts(panels, p));
+            let own_activations = rows(activations.next(), parity(h, l < hidden));
+            let own_slopes = rows(slopes.next(), None);
+            let own_errors = rows(errors.next(), parity(l, h > 0));
+            let own_sums = circle.share(sums, None, parts(panels, if h == 0 { 0 } else { size }));
+            let (own_velocity, own_bias_velocity) = match &mut velocity {
+                Some(velocity) => {
+                    let (weights, biases) = velocity.next();
+                    (
+                        optional(circle.share(weights, None, parts(panels, size))),
+                        optional(circle.share(biases, None, parts(panels, p))),
+                    )
+                }
+                None => (nothing(workers), nothing(workers)),
+            };
+            let mut own_weights = own_weights.into_iter();
+            let mut own_biases = own_biases.into_iter();
+            let mut own_activations = own_activations.into_iter();
+            let mut own_slopes = own_slopes.into_iter();
+            let mut own_errors = own_errors.into_iter();
+            let mut own_sums = own_sums.into_iter();
+            let mut own_velocity = own_velocity.into_iter();
+            let mut own_bias_velocity = own_bias_velocity.into_iter();
+            for (panels, layers) in cut(panels).zip(&mut layers) {
+                layers.push(Layer {
+                    panels,
+                    weights: take(&mut own_weights),
+                    velocity: take(&mut own_velocity),
+                    biases: take(&mut own_biases),
+                    bias_velocity: take(&mut own_bias_velocity),
+                    activations: take(&mut own_activations),
+                    slopes: take(&mut own_slopes),
+                    errors: take(&mut own_errors),
+                    sums: take(&mut own_sums),
+                });
+            }
+        }
+
+        let panels = if hidden > 0 {
+            count::<R>(sizes[hidden])
+        } else {
+            0
+        };
+        let copies = |size: usize| (0..workers).map(move |w| w * size..(w + 1) * size);
+        let bias_size = output_panels * p;
+        let mut forward = circle
+            .share(
+                &mut self.weights.last,
+                None,
+                parts(panels, output_panels * p * p),
+            )
+            .into_iter();
+        let mut transposed = circle
+            .share(
+                &mut self.weights.last_transposed,
+                None,
+                parts(panels, outputs * p),
+            )
+            .into_iter();
+        let mut bias = circle
+            .share(&mut self.weights.last_bias, None, copies(bias_size))
+            .into_iter();
+        let (mut forward_velocity, mut transposed_velocity, mut bias_velocity) = match velocity {
+            Some(Velocity {
+                last,
+                last_transposed,
+                last_bias,
+                ..
+            }) => (
+                optional(circle.share(last, None, parts(panels, output_panels * p * p)))
+                    .into_iter(),
+                optional(circle.share(last_transposed, None, parts(panels, outputs * p)))
+                    .into_iter(),
+                optional(circle.share(last_bias, None, copies(bias_size))).into_iter(),
+            ),
+            None => (
+                nothing(workers).into_iter(),
+                nothing(workers).into_iter(),
+                nothing(workers).into_iter(),
+            ),
+        };
+        let [even, odd] = &mut self.shares;
+        let (share_panels, share_size) = if hidden > 0 {
+            (panels, output_panels * capacity * p)
+        } else {
+            (output_panels, capacity * p)
+        };
+        let mut even = circle
+            .share(even, Parity::Even, parts(share_panels, share_size))
+            .into_iter();
+        let mut odd = circle
+            .share(odd, Parity::Odd, parts(share_panels, share_size))
+            .into_iter();
+        layers
+            .into_iter()
+            .zip(&mut self.scratch)
+            .map(|(layers, scratch)| Seat {
+                layers,
+                last: Last {
+                    weights: take(&mut forward),
+                    velocity: take(&mut forward_velocity),
+                    transposed: take(&mut transposed),
+                    transposed_velocity: take(&mut transposed_velocity),
+                    bias: take(&mut bias),
+                    bias_velocity: take(&mut bias_velocity),
+                },
+                shares: [take(&mut even), take(&mut odd)],
+                scratch,
+            })
+            .collect()
+    }
+}
+
+/// A velocity's buffers, layer by layer.
+struct Velocity<'b, R> {
+    hidden: std::slice::IterMut<'b, Aligned<R>>,
+    biases: std::slice::IterMut<'b, Aligned<R>>,
+    last: &'b mut Aligned<R>,
+    last_transposed: &'b mut Aligned<R>,
+    last_bias: &'b mut Aligned<R>,
+}
+
+impl<'b, R: Real> Velocity<'b, R> {
+    fn new(packed: &'b mut Packed<R>) -> Self {
+        Self {
+            hidden: packed.hidden.iter_mut(),
+            biases: packed.biases.iter_mut(),
+            last: &mut packed.last,
+            last_transposed: &mut packed.last_transposed,
+            last_bias: &mut packed.last_bias,
+        }
+    }
+
+    fn next(&mut self) -> (&'b mut [R], &'b mut [R]) {
+        (take(&mut self.hidden), take(&mut self.biases))
+    }
+}
+
+fn optional<'b, R>(parts: Vec<Shared<'b, R>>) -> Vec<Option<Shared<'b, R>>> {
+    parts.into_iter().map(Some).collect()
+}
+
+fn nothing<'b, R>(workers: usize) -> Vec<Option<Shared<'b, R>>> {
+    (0..workers).map(|_| None).collect()
+}
+
+fn take<I: Iterator>(parts: &mut I) -> I::Item {
+    parts.next().expect("one part a worker, one buffer a layer")
+}
+
+impl<R: Real> GradientEngine<R> for Backprop<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+    ) -> Evaluation {
+        self.weights.load(parameters);
+        let mut packed = self
+            .gradient
+            .take()
+            .unwrap_or_else(|| Packed::zeros(&self.network.layout, self.team.threads()));
+        packed.clear();
+        let rule = Rule::gradient_only(R::from_f64(self.network.l2));
+        let rows = batch.rows.len();
+        let loss = self.walk(
+            batch.samples,
+            batch.rows,
+            rows,
+            rule,
+            self.most_workers(),
+            Some(&mut packed),
+        );
+        packed.store(gradient);
+        self.gradient = Some(packed);
+        Evaluation {
+            loss: loss / rows as f64,
+            tally: Tally {
+                evaluations: 1,
+                ..Tally::default()
+            },
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Supersteps: workers that advance together, and memory that they take turns with.
+//!
+//! A [`Circle`] of workers passes a barrier together: [`Step::next`]. Supersteps are even or odd.
+//! A [`Shared`] buffer is written in the steps of one parity, each worker its own part, and read
+//! whole in the others. That is all the locking there is: a borrow lasts no longer than the step
+//! it was made in, and a step ends only when every worker has ended it.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+
+/// Spins before a waiting worker offers its core to others.
+const SPINS: u32 = 4000;
+/// Time of yielding after which a waiting worker sleeps between looks: something holds its
+/// partner up for long.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+static CIRCLES: AtomicU64 = AtomicU64::new(1);
+
+/// Workers that advance together, and the barrier between their steps.
+pub struct Circle {
+    id: u64,
+    workers: usize,
+    arrived: CachePadded<AtomicUsize>,
+    generation: CachePadded<AtomicUsize>,
+    broken: AtomicBool,
+}
+
+impl Circle {
+    /// A circle of so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            id: CIRCLES.fetch_add(1, Ordering::Relaxed),
+            workers,
+            arrived: CachePadded::new(AtomicUsize::new(0)),
+            generation: CachePadded::new(AtomicUsize::new(0)),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Lends `values` to the circle: worker w may write `parts[w]` in the steps of `written`
+    /// parity, and all may read everything in the others. With `None` each part stays its
+    /// worker's alone, in every step.
+    ///
+    /// # Panics
+    /// Unless there is one part a worker, in order, disjoint, within `values`.
+    pub fn share<'b, T>(
+        &self,
+        values: &'b mut [T],
+        written: impl Into<Option<Parity>>,
+        parts: impl IntoIterator<Item = Range<usize>>,
+    ) -> Vec<Shared<'b, T>> {
+        let (pointer, len) = (values.as_mut_ptr(), values.len());
+        let written = written.into();
+        let mut end = 0;
+        let parts: Vec<_> = parts
+            .into_iter()
+            .map(|own| {
+                assert!(end <= own.start && own.start <= own.end && own.end <= len);
+                end = own.end;
+                Shared {
+                    circle: self.id,
+                    written,
+                    pointer,
+                    len,
+                    own,
+                    life: PhantomData,
+                }
+            })
+            .collect();
+        assert_eq!(parts.len(), self.workers, "one part a worker");
+        parts
+    }
+
+    pub(super) fn enter(&self, worker: usize) -> Step<'_> {
+        Step {
+            circle: self,
+            worker,
+            number: 0,
+        }
+    }
+
+    fn wait(&self) {
+        if self.workers == 1 {
+            return;
+        }
+        let generation = self.generation.load(Ordering::Relaxed);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.workers {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.generation
+                .store(generation.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0;
+        let mut since = None;
+        while self.generation.load(Ordering::Acquire) == generation {
+            assert!(
+                !self.broken.load(Ordering::Relaxed),
+                "another worker panicked"
+            );
+            if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else if since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+    }
+}
+
+/// Even or odd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// Steps 0, 2, 4…
+    Even,
+    /// Steps 1, 3, 5…
+    Odd,
+}
+
+impl Parity {
+    /// The parity of `number`.
+    pub fn of(number: usize) -> Self {
+        if number.is_multiple_of(2) {
+            Self::Even
+        } else {
+            Self::Odd
+        }
+    }
+}
+
+/// A worker's place in the current superstep.
+pub struct Step<'c> {
+    circle: &'c Circle,
+    worker: usize,
+    number: usize,
+}
+
+impl Step<'_> {
+    /// Which worker this is, from 0.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.circle.workers
+    }
+
+    /// The parity of this step.
+    pub fn parity(&self) -> Parity {
+        Parity::of(self.number)
+    }
+
+    /// Ends this step, and begins the next when every worker has ended it.
+    #[must_use]
+    pub fn next(mut self) -> Self {
+        self.circle.wait();
+        self.number += 1;
+        self
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.circle.broken.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One worker's hold on a buffer that the circle takes turns with.
+pub struct Shared<'b, T> {
+    circle: u64,
+    written: Option<Parity>,
+    pointer: *mut T,
+    len: usize,
+    own: Range<usize>,
+    life: PhantomData<&'b mut [T]>,
+}
+
+// SAFETY: a hold is a `&mut` to its part and, by turns, a `&` to the whole.
+unsafe impl<T: Send + Sync> Send for Shared<'_, T> {}
+
+impl<T> Shared<'_, T> {
+    /// The own part, to write.
+    ///
+    /// # Panics
+    /// In a step of the other parity, or of another circle.
+    pub fn own<'s>(&'s mut self, step: &'s Step<'_>) -> &'s mut [T] {
+        assert!(
+            step.circle.id == self.circle
+                && self.written.is_none_or(|parity| parity == step.parity())
+        );
+        // SAFETY: parts are disjoint and each is held once; in steps of this parity nobody has a
+        // borrow of the whole, since such a borrow ends with the step it was made in, and all
+        // workers of the circle are in the same step.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(self.own.start), self.own.len()) }
+    }
+
+    /// The whole buffer, to read.
+    ///
+    /// # Panics
+    /// In a step in which it is written, or of another circle.
+    pub fn all<'s>(&'s self, step: &'s Step<'_>) -> &'s [T] {
+        assert!(
+            step.circle.id == self.circle
+                && self.written.is_some_and(|parity| parity != step.parity())
+        );
+        // SAFETY: in steps of this parity nobody has a borrow of a part to write; as above.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
+    }
+
+    /// The own part, to read, in any step.
+    ///
+    /// # Panics
+    /// In a step of another circle.
+    pub fn mine<'s>(&'s self, step: &'s Step<'_>) -> &'s [T] {
+        assert!(step.circle.id == self.circle);
+        // SAFETY: only this hold can write this part, and it is borrowed.
+        unsafe { std::slice::from_raw_parts(self.pointer.add(self.own.start), self.own.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Team;
+    use super::*;
+
+    #[test]
+    fn workers_take_turns_with_a_buffer() {
+        for workers in [1, 2, 3, 5, 8, 16] {
+            let team = Team::new(Some(workers)).unwrap();
+            let circle = Circle::new(workers);
+            let mut values = vec![0u64; workers];
+            let mut sums = vec![0u64; workers];
+            let seats: Vec<_> = circle
+                .share(&mut values, Parity::Even, (0..workers).map(|w| w..w + 1))
+                .into_iter()
+                .zip(circle.share(&mut sums, Parity::Odd, (0..workers).map(|w| w..w + 1)))
+                .collect();
+            team.run(circle, seats, |(mut values, mut sums), mut step| {
+                for _ in 0..200 {
+                    let sum: u64 = if step.worker() == 0 && values.mine(&step)[0] == 0 {
+                        0
+                    } else {
+                        sums.all(&step).iter().sum()
+                    };
+                    values.own(&step)[0] = sum + step.worker() as u64 + 1;
+                    step = step.next();
+                    sums.own(&step)[0] = values.all(&step).iter().sum::<u64>() % 1000;
+                    step = step.next();
+                }
+            });
+            assert!(
+                sums.iter().all(|&sum| sum == sums[0]),
+                "{workers}: {sums:?}"
+            );
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "panicked")]
+    fn a_panic_of_one_worker_ends_all() {
+        let team = Team::new(Some(2)).unwrap();
+        team.run(Circle::new(2), vec![(), ()], |(), step| {
+            assert!(step.worker() == 0, "worker 1 panicked");
+            let _ = step.next();
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "parity")]
+    fn writing_out_of_turn_panics() {
+        let team = Team::new(Some(1)).unwrap();
+        let circle = Circle::new(1);
+        let mut values = [0];
+        let seats = circle.share(&mut values, Parity::Odd, [0..1]);
+        team.run(circle, seats, |mut values, step| {
+            values.own(&step)[0] = 1;
+        });
+    }
+}
