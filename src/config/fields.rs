@@ -70,16 +70,13 @@ impl<'r, 'a> Section<'r, 'a> {
                 place: self.reader.end(),
             }),
             Presence::Required => {
-                // A section of the wrong type has its fault already.
                 let section = self.schema.name;
-                if self.table.is_some() || !self.reader.root.contains_key(section) {
-                    self.reader.missing(
-                        section,
-                        format!("[{section}] lacks `{name}`"),
-                        &format!("add `{name} = …` under [{section}]"),
-                        format!("`{name}`: {}", key.about),
-                    );
-                }
+                self.reader.missing(
+                    section,
+                    format!("[{section}] lacks `{name}`"),
+                    &format!("add `{name} = …` under [{section}]"),
+                    format!("`{name}`: {}", key.about),
+                );
                 self.fault(name);
                 None
             }

@@ -67,10 +67,17 @@ impl<'a> Reader<'a> {
         Section::new(self, schema, table)
     }
 
-    /// Whether none of these keys' values was refused.
+    /// Whether none of these keys' values was refused, nor its section.
     pub(super) fn sound(&self, keys: &[Path]) -> bool {
         let faulty = self.faulty.borrow();
-        keys.iter().all(|key| !faulty.contains(key))
+        keys.iter()
+            .all(|key| !faulty.contains(key) && !self.is_no_section(key.0))
+    }
+
+    /// Whether something else stands where the section should: a fault of its own.
+    fn is_no_section(&self, section: &str) -> bool {
+        let item = self.root.get(section);
+        item.is_some_and(|item| !item.is_table_like())
     }
 
     /// Two keys that cannot both be meant. It is shown at the one from the command line, else at
@@ -99,8 +106,12 @@ impl<'a> Reader<'a> {
         self.refuse(Diagnostic::new(message, place, label).help(Some(help.to_owned())));
     }
 
-    /// Something that a section lacks, shown at its header, or at the end of the file.
+    /// Something that a section lacks, shown at its header, or at the end of the file. What
+    /// stands where the section should has its fault already.
     pub(super) fn missing(&self, section: &str, message: String, label: &str, help: String) {
+        if self.is_no_section(section) {
+            return;
+        }
         let header = self.root.get(section).and_then(Item::span);
         let place = header.map_or_else(|| self.end(), Place::File);
         self.refuse(Diagnostic::new(message, place, label).help(help));
