@@ -38,6 +38,17 @@ pub enum Normalize {
     Standard,
 }
 
+impl Normalize {
+    /// As configs spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unit => "unit",
+            Self::Standard => "standard",
+        }
+    }
+}
+
 /// `[data]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {

@@ -1,0 +1,256 @@
+//! `nplus1 config`: says what is wrong with a config, shows it resolved, or writes one to start
+//! from. It trains nothing and opens no data.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+use crate::config::{Config, Overrides, STARTER};
+use crate::error::{Error, Result};
+use crate::optimizer::Schedule;
+
+/// `nplus1 config …`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigArguments {
+    /// Which of them.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with configs.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Say all that is wrong with config files
+    Check {
+        /// The config files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Changes that they are checked with
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Print a config with every default filled in
+    Show {
+        /// The config file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Changes that it is shown with
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Write a commented config to start from
+    Init {
+        /// The file to write, which must not exist yet; none, or `-`: standard output
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Changes of a config from the command line.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Changes {
+    /// Set a key of the config, such as train.epochs=3 (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed every random stream with this number
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Use at most so many workers
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl From<&Changes> for Overrides {
+    fn from(changes: &Changes) -> Self {
+        Self {
+            set: changes.set.clone(),
+            seed: changes.seed,
+            threads: changes.threads,
+        }
+    }
+}
+
+/// Runs the command; results go to `out`, as one JSON document if `json`.
+///
+/// # Errors
+/// What is wrong with the configs; [`Error::Refused`] if `init` would overwrite a file;
+/// [`Error::Io`] if `out` cannot be written to.
+pub fn run(command: &ConfigCommand, out: &mut dyn Write, json: bool) -> Result<()> {
+    match command {
+        ConfigCommand::Check { files, changes } => check(files, &changes.into(), out, json),
+        ConfigCommand::Show { file, changes } => {
+            let text = Config::load(file, &changes.into())?.to_toml();
+            if json {
+                print(out, &document(&text))
+            } else {
+                write(out, &text)
+            }
+        }
+        ConfigCommand::Init { file } => {
+            match file.as_deref().filter(|file| *file != Path::new("-")) {
+                None if json => print(out, &json!({ "file": null, "text": STARTER })),
+                None => write(out, STARTER),
+                Some(file) => {
+                    create(file)?;
+                    if json {
+                        print(out, &json!({ "file": file.display().to_string() }))
+                    } else {
+                        let file = file.display();
+                        write(
+                            out,
+                            &format!("wrote {file}; train it with `nplus1 train {file}`\n"),
+                        )
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Checks every file before it fails, so that one run tells all.
+fn check(files: &[PathBuf], overrides: &Overrides, out: &mut dyn Write, json: bool) -> Result<()> {
+    let mut errors = Vec::new();
+    let mut rows = Vec::new();
+    for file in files {
+        let name = file.display();
+        match Config::load(file, overrides) {
+            Ok(config) if json => rows.push(json!({
+                "file": name.to_string(),
+                "ok": true,
+                "name": config.name,
+                "summary": summarize(&config),
+            })),
+            Ok(config) => write(out, &format!("{name}: ok ({})\n", summarize(&config)))?,
+            Err(error) => {
+                if json {
+                    let error = error.to_string();
+                    rows.push(json!({ "file": name.to_string(), "ok": false, "error": error }));
+                }
+                errors.push(error);
+            }
+        }
+    }
+    if json {
+        print(out, &json!({ "files": rows }))?;
+    }
+    join(errors)
+}
+
+/// One error as it is; several as one, unless the operating system had a part in it.
+fn join(mut errors: Vec<Error>) -> Result<()> {
+    if let Some(at) = errors.iter().position(|error| error.exit_code() != 2) {
+        return Err(errors.swap_remove(at));
+    }
+    if errors.len() < 2 {
+        return errors.pop().map_or(Ok(()), Err);
+    }
+    let texts: Vec<String> = errors
+        .iter()
+        .map(|error| match error {
+            Error::Config(report) => report.clone(),
+            other => format!("error: {other}"),
+        })
+        .collect();
+    Err(Error::Config(texts.join("\n\n")))
+}
+
+/// `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.
+fn summarize(config: &Config) -> String {
+    use crate::data::Source;
+    let data = match &config.data.source {
+        Source::Catalog(name) => name.clone(),
+        Source::Files { train, .. } => {
+            let names: Vec<String> = train
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            names.join(" + ")
+        }
+    };
+    let schedule = match config.optimizer.schedule {
+        Schedule::Constant => "",
+        Schedule::Step { .. } => " (step)",
+        Schedule::Cosine => " (cosine)",
+    };
+    let train = &config.train;
+    let lengths = [
+        train.epochs.map(|epochs| format!("{epochs} epochs")),
+        train.max_steps.map(|steps| format!("{steps} steps")),
+        train
+            .max_seconds
+            .map(|seconds| format!("at most {seconds} s")),
+    ];
+    let lengths: Vec<String> = lengths.into_iter().flatten().collect();
+    format!(
+        "{data}, hidden {:?}, {} outputs, {}, {} {}{schedule}, {} of batches of {}",
+        config.model.hidden,
+        config.model.output.name(),
+        config.loss.kind.name(),
+        config.optimizer.kind,
+        config.optimizer.learning_rate,
+        lengths.join(", "),
+        train.batch_size,
+    )
+}
+
+/// Writes the starter where no file is; never over one.
+fn create(file: &Path) -> Result<()> {
+    let mut created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::refused(file, "there is a file already, and it is not overwritten")
+                    .help("give another name, or remove it first")
+            }
+            std::io::ErrorKind::NotFound => {
+                Error::refused(file, "its folder does not exist").help("make the folder first")
+            }
+            _ => Error::io("create", file, source),
+        })?;
+    created
+        .write_all(STARTER.as_bytes())
+        .map_err(|source| Error::io("write", file, source))
+}
+
+fn write(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes())
+        .map_err(|source| Error::io("write", Path::new("standard output"), source))
+}
+
+fn print(out: &mut dyn Write, document: &serde_json::Value) -> Result<()> {
+    write(out, &format!("{document:#}\n"))
+}
+
+/// A resolved config as JSON: the same sections and keys.
+fn document(text: &str) -> serde_json::Value {
+    let document: DocumentMut = text.parse().expect("a resolved config is TOML");
+    object(document.as_table())
+}
+
+fn object(table: &dyn TableLike) -> serde_json::Value {
+    let members = table.iter().map(|(key, item)| {
+        let member = match item {
+            Item::Value(found) => value(found),
+            item => item.as_table_like().map_or(serde_json::Value::Null, object),
+        };
+        (key.to_owned(), member)
+    });
+    members.collect::<serde_json::Map<_, _>>().into()
+}
+
+fn value(found: &Value) -> serde_json::Value {
+    match found {
+        Value::String(text) => json!(text.value()),
+        Value::Integer(number) => json!(number.value()),
+        Value::Float(number) => json!(number.value()),
+        Value::Boolean(flag) => json!(flag.value()),
+        Value::Datetime(date) => json!(date.value().to_string()),
+        Value::Array(list) => list.iter().map(value).collect(),
+        Value::InlineTable(table) => object(table),
+    }
+}

@@ -1,0 +1,236 @@
+//! What is wrong with a config, drawn with its line and a caret.
+//!
+//! The only file that knows how an error looks. It decides nothing: the reader and the sections
+//! say what is wrong and where.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// The widest part of a line that is shown, in characters: a caret far right in a long line must
+/// not drown in it.
+const WIDTH: usize = 120;
+
+/// Where the fault is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// These bytes of the file.
+    File(Range<usize>),
+    /// These bytes of a command-line argument that changed the config.
+    Argument {
+        /// The argument with its flag: `--set train.epochs=0`.
+        text: String,
+        /// The bytes in `text`.
+        bytes: Range<usize>,
+    },
+}
+
+/// One fault.
+#[derive(Clone, Debug)]
+pub(super) struct Diagnostic {
+    /// What is wrong, and what was found.
+    pub(super) message: String,
+    /// Where.
+    pub(super) place: Place,
+    /// What is allowed there, written beside the caret.
+    pub(super) label: String,
+    /// Ways out, a line each.
+    pub(super) help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// A fault without a way out of its own.
+    pub(super) fn new(message: impl Into<String>, place: Place, label: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            place,
+            label: label.into(),
+            help: Vec::new(),
+        }
+    }
+
+    /// Adds a way out, if there is one.
+    pub(super) fn help(mut self, help: impl Into<Option<String>>) -> Self {
+        self.help.extend(help.into());
+        self
+    }
+}
+
+/// All faults of a file as one error: in the order of the file, arguments last, and their number.
+pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) -> Error {
+    diagnostics.sort_by_key(|diagnostic| match &diagnostic.place {
+        Place::File(bytes) => (0, bytes.start),
+        Place::Argument { .. } => (1, 0),
+    });
+    let mut report = String::new();
+    for diagnostic in &diagnostics {
+        report.push_str(&render(diagnostic, path, text));
+        report.push('\n');
+    }
+    let count = diagnostics.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let _ = write!(report, "{count} error{plural} in {}", path.display());
+    Error::Config(report)
+}
+
+fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
+    let (place, number, line, caret) = match &diagnostic.place {
+        Place::File(bytes) => {
+            let (number, start) = line_at(text, bytes.start);
+            let line = text[start..].lines().next().unwrap_or_default();
+            let from = bytes.start.saturating_sub(start).min(line.len());
+            let to = bytes.end.saturating_sub(start).clamp(from, line.len());
+            let column = line[..from].chars().count() + 1;
+            (
+                format!("{}:{number}:{column}", path.display()),
+                number.to_string(),
+                line,
+                from..to,
+            )
+        }
+        Place::Argument { text, bytes } => (
+            clip(text, 0..0).0,
+            String::new(),
+            text.as_str(),
+            bytes.clone(),
+        ),
+    };
+    let gutter = " ".repeat(number.len().max(1));
+    let number = format!("{number:>width$}", width = gutter.len());
+    let (line, caret) = clip(line, caret);
+    let marks = format!(
+        "{}{}",
+        " ".repeat(caret.start),
+        "^".repeat(caret.len().max(1))
+    );
+    let message = diagnostic.message.replace(char::is_control, "\u{fffd}");
+    let mut drawn = format!("error: {message}\n");
+    let _ = writeln!(drawn, "{gutter}--> {place}");
+    let _ = writeln!(drawn, "{gutter} |");
+    let _ = writeln!(drawn, "{}", format!("{number} | {line}").trim_end());
+    let _ = writeln!(
+        drawn,
+        "{}",
+        format!("{gutter} | {marks} {}", diagnostic.label).trim_end()
+    );
+    for help in &diagnostic.help {
+        let _ = writeln!(drawn, "{gutter} = help: {help}");
+    }
+    drawn
+}
+
+/// The number, from 1, and the first byte of the line that holds `byte`. A byte-order mark does
+/// not count as a column.
+fn line_at(text: &str, byte: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..byte.min(text.len())];
+    let number = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let mark = if start == 0 && text.starts_with('\u{feff}') {
+        '\u{feff}'.len_utf8()
+    } else {
+        0
+    };
+    (number, start + mark)
+}
+
+/// The line as a terminal may show it (no tabs, no control characters, at most [`WIDTH`] wide),
+/// and the caret's columns in it, from 0.
+fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
+    let mut shown = Vec::new();
+    let mut columns = [None, None];
+    for (byte, character) in line.char_indices() {
+        for (column, edge) in columns.iter_mut().zip([caret.start, caret.end]) {
+            if byte >= edge && column.is_none() {
+                *column = Some(shown.len());
+            }
+        }
+        match character {
+            '\t' => shown.extend([' '; 4]),
+            control if control.is_control() => shown.push('\u{fffd}'),
+            other => shown.push(other),
+        }
+    }
+    let [start, end] = columns.map(|column| column.unwrap_or(shown.len()));
+    if shown.len() <= WIDTH {
+        return (shown.into_iter().collect(), start..end);
+    }
+    let first = start.saturating_sub(WIDTH / 2).min(shown.len() - WIDTH);
+    let last = first + WIDTH;
+    let mut window: String = shown[first..last].iter().collect();
+    let shift = if first > 0 {
+        window.insert(0, '…');
+        1
+    } else {
+        0
+    };
+    if last < shown.len() {
+        window.push('…');
+    }
+    let from = (start - first + shift).min(WIDTH + shift);
+    let to = (end.max(start).min(last) - first + shift).max(from);
+    (window, from..to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(text: &str, bytes: Range<usize>) -> String {
+        let diagnostic = Diagnostic::new("wrong", Place::File(bytes), "allowed: right");
+        render(&diagnostic, Path::new("a.toml"), text)
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_bytes_of_the_fault() {
+        let text = "one = 1\ntwo = 22\n";
+        assert_eq!(
+            drawn(text, 14..16),
+            "error: wrong\n --> a.toml:2:7\n  |\n2 | two = 22\n  |       ^^ allowed: right\n"
+        );
+    }
+
+    #[test]
+    fn columns_count_characters_and_tabs_are_widened() {
+        let drawn = drawn("\té = 1", 6..7);
+        assert!(drawn.contains("a.toml:1:6"), "{drawn}");
+        assert!(drawn.contains("1 |     é = 1\n  |         ^ "), "{drawn}");
+    }
+
+    #[test]
+    fn carriage_returns_and_byte_order_marks_are_not_shown() {
+        let drawn = drawn("\u{feff}a = 1\r\nb = 2\r\n", 3..4);
+        assert!(drawn.contains("a.toml:1:1\n"), "{drawn}");
+        assert!(drawn.contains("1 | a = 1\n  | ^ "), "{drawn}");
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        let drawn = drawn("a = \u{1b}[31m", 4..5);
+        assert!(!drawn.contains('\u{1b}'), "{drawn}");
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_its_caret() {
+        let text = format!("a = [{}x{}]", "1, ".repeat(300), "2, ".repeat(300));
+        let drawn = drawn(&text, 905..906);
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert!(lines[3].chars().count() < 130, "{drawn}");
+        let caret = lines[4].chars().position(|character| character == '^');
+        let fault = lines[3].chars().position(|character| character == 'x');
+        assert_eq!(caret, fault, "{drawn}");
+    }
+
+    #[test]
+    fn a_fault_at_the_end_of_the_file_still_gets_a_caret() {
+        let drawn = drawn("", 0..0);
+        assert!(
+            drawn.contains("a.toml:1:1\n  |\n1 |\n  | ^ allowed"),
+            "{drawn}"
+        );
+    }
+}

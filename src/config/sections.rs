@@ -1,0 +1,258 @@
+//! The sections: which key becomes which field, in which range.
+//!
+//! Ranges end where nothing sensible lies beyond, so that no later sum of counts or seconds can
+//! overflow.
+
+use std::path::Path;
+
+use super::diagnostic::Diagnostic;
+use super::fields::Section;
+use super::reader::Reader;
+use super::wording::describe_value;
+use super::{Config, RunConfig, contradictions, rows, schema};
+use crate::gradient::GradientConfig;
+use crate::model::{Initialization, Loss, LossConfig, ModelConfig, Output};
+use crate::numeric::Precision;
+use crate::optimizer::{OptimizerConfig, Schedule};
+use crate::train::TrainConfig;
+
+/// The most rows, epochs or seconds that a config may ask for.
+pub(super) const MOST: i64 = 1_000_000_000;
+const MOST_THREADS: i64 = 1024;
+const MOST_UNITS: i64 = 65_536;
+const MOST_LAYERS: usize = 32;
+const LONGEST_NAME: usize = 100;
+
+/// Reads every section. `stem` names a config without a name, `folder` is where paths start.
+pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
+    let top = reader.section(&schema::TOP);
+    let loss = read_loss(&reader.section(&schema::LOSS));
+    let config = Config {
+        name: read_name(&top, stem),
+        seed: top.integer("seed", 0..=i64::MAX).unsigned_abs(),
+        data: rows::read(reader, folder),
+        model: read_model(&reader.section(&schema::MODEL), loss.kind),
+        loss,
+        gradient: read_gradient(&reader.section(&schema::GRADIENT)),
+        optimizer: read_optimizer(reader),
+        train: read_train(reader),
+        run: read_run(&reader.section(&schema::RUN)),
+    };
+    contradictions::seek(reader, &config);
+    config
+}
+
+/// The file's name without its ending, as a run's name: what is not safe in a folder's name
+/// becomes `-`.
+pub(super) fn name_after(stem: &str) -> String {
+    let safe = |letter: char| if is_safe(letter) { letter } else { '-' };
+    let name: String = stem
+        .trim_start_matches('.')
+        .chars()
+        .map(safe)
+        .take(LONGEST_NAME)
+        .collect();
+    if name.is_empty() {
+        "run".to_owned()
+    } else {
+        name
+    }
+}
+
+fn is_safe(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.')
+}
+
+fn read_name(top: &Section, stem: &str) -> String {
+    let Some(field) = top.field("name") else {
+        return name_after(stem);
+    };
+    let allowed =
+        "letters, digits, `-`, `_` and `.`, no `.` at the start, at most 100: it names a folder";
+    let Some(name) = field.item.as_str() else {
+        return top.wrong_type(&field, "text", allowed).unwrap_or_default();
+    };
+    let safe = name.chars().all(is_safe) && !name.starts_with('.');
+    if !safe || name.is_empty() || name.len() > LONGEST_NAME {
+        let message = format!(
+            "`name` cannot name a folder: found {}",
+            describe_value(&field.item)
+        );
+        let fault = Diagnostic::new(message, field.place.clone(), format!("allowed: {allowed}"))
+            .help(format!("for example \"{}\"", name_after(name)));
+        return top.refuse(&field, fault).unwrap_or_default();
+    }
+    name.to_owned()
+}
+
+fn read_model(model: &Section, loss: Loss) -> ModelConfig {
+    let outputs = [Output::Sigmoid, Output::Softmax, Output::Linear];
+    let initializations = [
+        Initialization::Normal,
+        Initialization::Scaled,
+        Initialization::Xavier,
+    ];
+    let precisions = [Precision::F32, Precision::F64];
+    ModelConfig {
+        hidden: model
+            .integers("hidden", 1..=MOST_UNITS, MOST_LAYERS)
+            .into_iter()
+            .map(to_size)
+            .collect(),
+        output: model
+            .optional_word("output", &outputs.map(|output| (output.name(), output)))
+            .unwrap_or(match loss {
+                Loss::Logistic => Output::Linear,
+                Loss::Quadratic | Loss::CrossEntropy => Output::Sigmoid,
+            }),
+        initialization: model.word(
+            "initialization",
+            &initializations.map(|drawn| (drawn.name(), drawn)),
+        ),
+        bias: model.boolean("bias"),
+        precision: model.word("precision", &precisions.map(|bits| (bits.name(), bits))),
+    }
+}
+
+fn read_loss(loss: &Section) -> LossConfig {
+    let losses = [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic];
+    LossConfig {
+        kind: loss.word("kind", &losses.map(|loss| (loss.name(), loss))),
+        l2: loss.number("l2", |l2| l2 >= 0.0, "a number, 0 or above"),
+    }
+}
+
+fn read_gradient(gradient: &Section) -> GradientConfig {
+    GradientConfig {
+        method: gradient
+            .word("method", &["backprop"].map(|name| (name, name)))
+            .to_owned(),
+    }
+}
+
+fn read_optimizer(reader: &Reader) -> OptimizerConfig {
+    let optimizer = reader.section(&schema::OPTIMIZER);
+    let schedule = optimizer.word(
+        "schedule",
+        &["constant", "step", "cosine"].map(|name| (name, name)),
+    );
+    let every = optimizer
+        .optional_integer("step_every", 1..=MOST)
+        .map(to_size);
+    let factor = optimizer.optional_number(
+        "step_factor",
+        |factor| factor > 0.0 && factor <= 1.0,
+        "a number above 0 and at most 1",
+    );
+    for key in ["step_every", "step_factor"] {
+        if schedule != "step" && optimizer.field(key).is_some() {
+            reader.contradiction(
+                ("optimizer", "schedule"),
+                ("optimizer", key),
+                &format!("`{key}` has no meaning with the {schedule} schedule"),
+                &format!("set schedule = \"step\", or remove `{key}`"),
+            );
+        }
+    }
+    if schedule == "step" && optimizer.field("step_every").is_none() {
+        reader.missing(
+            "optimizer",
+            "the step schedule lacks `step_every`".to_owned(),
+            "add `step_every = …` under [optimizer]",
+            "`step_every`: epochs between drops of the learning rate".to_owned(),
+        );
+    }
+    OptimizerConfig {
+        kind: optimizer
+            .word("kind", &["sgd"].map(|name| (name, name)))
+            .to_owned(),
+        learning_rate: optimizer.number("learning_rate", |rate| rate > 0.0, "a number above 0"),
+        momentum: optimizer.number(
+            "momentum",
+            |momentum| (0.0..1.0).contains(&momentum),
+            "a number from 0 to below 1",
+        ),
+        weight_decay: optimizer.number(
+            "weight_decay",
+            |decay| decay >= 0.0,
+            "a number, 0 or above",
+        ),
+        schedule: match schedule {
+            "step" => Schedule::Step {
+                every: every.unwrap_or(1),
+                factor: factor.unwrap_or(schema::STEP_FACTOR),
+            },
+            "cosine" => Schedule::Cosine,
+            _ => Schedule::Constant,
+        },
+    }
+}
+
+fn read_train(reader: &Reader) -> TrainConfig {
+    let train = reader.section(&schema::TRAIN);
+    let limits = ["epochs", "max_steps", "max_seconds"];
+    if limits.into_iter().all(|key| train.field(key).is_none()) {
+        reader.missing(
+            "train",
+            "[train] does not say when to stop".to_owned(),
+            "add `epochs = …` under [train]",
+            "`epochs` or `max_steps`; `max_seconds` alone or with either".to_owned(),
+        );
+    }
+    TrainConfig {
+        epochs: train.optional_integer("epochs", 1..=MOST).map(to_size),
+        max_steps: train
+            .optional_integer("max_steps", 1..=i64::MAX)
+            .map(i64::unsigned_abs),
+        max_seconds: train.optional_number(
+            "max_seconds",
+            |seconds| seconds > 0.0 && seconds <= MOST as f64,
+            "a number above 0 and at most 1e9",
+        ),
+        batch_size: to_size(train.integer("batch_size", 1..=MOST)),
+        early_stopping: train
+            .optional_integer("early_stopping", 1..=MOST)
+            .map(to_size),
+    }
+}
+
+fn read_run(run: &Section) -> RunConfig {
+    RunConfig {
+        threads: read_threads(run),
+        checkpoint_seconds: run.number(
+            "checkpoint_seconds",
+            |seconds| (1.0..=MOST as f64).contains(&seconds),
+            "a number from 1 to 1e9",
+        ),
+    }
+}
+
+fn read_threads(run: &Section) -> Option<usize> {
+    let field = run.field("threads")?;
+    let allowed = format!("\"auto\", or an integer from 1 to {MOST_THREADS}");
+    match (field.item.as_str(), field.item.as_integer()) {
+        (Some("auto"), _) => None,
+        (_, Some(threads)) if (1..=MOST_THREADS).contains(&threads) => Some(to_size(threads)),
+        (_, Some(_)) => run.out_of_range(&field, &allowed),
+        _ => run.wrong_type(&field, "a number of threads or \"auto\"", &allowed),
+    }
+}
+
+/// A count that was read as 0 or above and at most [`MOST`].
+pub(super) fn to_size(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_becomes_a_name_that_is_safe_as_a_folder() {
+        assert_eq!(name_after("mnist-30"), "mnist-30");
+        assert_eq!(name_after("my net (2)"), "my-net--2-");
+        assert_eq!(name_after("..hidden"), "hidden");
+        assert_eq!(name_after(""), "run");
+        assert_eq!(name_after("größe"), "gr--e");
+    }
+}

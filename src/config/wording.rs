@@ -1,0 +1,102 @@
+//! The words of an error: what was found, what is allowed, what was probably meant.
+
+use std::ops::RangeInclusive;
+
+use toml_edit::{Item, Value};
+
+/// `the integer 3`, `the string "x"`, `a list`.
+pub(super) fn describe(item: &Item) -> String {
+    let kind = match item {
+        Item::Value(Value::String(_)) => "the string",
+        Item::Value(Value::Integer(_)) => "the integer",
+        Item::Value(Value::Float(_)) => "the number",
+        Item::Value(Value::Boolean(_)) => "the boolean",
+        Item::Value(Value::Datetime(_)) => return "a date".to_owned(),
+        Item::Value(Value::Array(_)) => return "a list".to_owned(),
+        Item::Value(Value::InlineTable(_)) => return "a table".to_owned(),
+        Item::Table(_) => return "a section".to_owned(),
+        Item::ArrayOfTables(_) => return "a list of sections".to_owned(),
+        Item::None => return "nothing".to_owned(),
+    };
+    format!("{kind} {}", describe_value(item))
+}
+
+/// The value as one would write it, long text cut.
+pub(super) fn describe_value(item: &Item) -> String {
+    match item {
+        Item::Value(Value::Integer(value)) => value.value().to_string(),
+        Item::Value(Value::Float(value)) => format!("{:?}", value.value()).to_lowercase(),
+        Item::Value(Value::Boolean(value)) => value.value().to_string(),
+        Item::Value(Value::String(value)) => {
+            let text = value.value();
+            match text.char_indices().nth(60) {
+                Some((cut, _)) => format!("{:?}…", &text[..cut]),
+                None => format!("{text:?}"),
+            }
+        }
+        other => describe(other),
+    }
+}
+
+/// `an integer from 1 to 1024`.
+pub(super) fn spell_range(range: &RangeInclusive<i64>) -> String {
+    if *range.end() == i64::MAX {
+        format!("an integer, {} or more", range.start())
+    } else {
+        format!("an integer from {} to {}", range.start(), range.end())
+    }
+}
+
+/// What is longer than this was no typing error of a word.
+const LONGEST: usize = 64;
+
+/// The candidate that a typing error away could be `found`: at most a third of its letters
+/// differ, or it begins with what was found.
+pub(super) fn nearest<'c>(
+    found: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    if found.chars().count() > LONGEST {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let found = plain(found);
+    let most = found.chars().count().max(3) / 3;
+    let distance = |candidate: &str| {
+        let candidate = plain(candidate);
+        if found.len() >= 3 && candidate.starts_with(&found) {
+            return 0;
+        }
+        strsim::damerau_levenshtein(&found, &candidate)
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_its_word() {
+        let words = ["epochs", "max_steps", "batch_size", "cross-entropy"];
+        assert_eq!(nearest("epoch", words), Some("epochs"));
+        assert_eq!(nearest("ephocs", words), Some("epochs"));
+        assert_eq!(nearest("Max-Steps", words), Some("max_steps"));
+        assert_eq!(nearest("batch", words), Some("batch_size"));
+        assert_eq!(nearest("crossentropy", words), Some("cross-entropy"));
+        assert_eq!(nearest("momentum", words), None);
+        assert_eq!(nearest("x", words), None);
+        assert_eq!(nearest("", words), None);
+    }
+
+    #[test]
+    fn long_text_is_cut_where_a_character_ends() {
+        let item = Item::Value(Value::from("é".repeat(500)));
+        assert!(describe_value(&item).chars().count() < 70);
+    }
+}

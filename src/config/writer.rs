@@ -1,0 +1,154 @@
+//! A [`Config`] → TOML, every default filled in.
+
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+
+use super::Config;
+use crate::data::{Share, Source};
+use crate::optimizer::Schedule;
+
+/// The document; what is off is left out.
+pub(super) fn write(config: &Config) -> DocumentMut {
+    let mut document = DocumentMut::new();
+    document["name"] = value(&config.name);
+    document["seed"] = integer(config.seed);
+    document["data"] = data(config);
+    document["model"] = model(config);
+    document["loss"] = section([
+        ("kind", value(config.loss.kind.name())),
+        ("l2", value(config.loss.l2)),
+    ]);
+    document["gradient"] = section([("method", value(&config.gradient.method))]);
+    document["optimizer"] = optimizer(config);
+    document["train"] = train(config);
+    document["run"] = section([
+        ("threads", config.run.threads.map_or(value("auto"), count)),
+        ("checkpoint_seconds", value(config.run.checkpoint_seconds)),
+    ]);
+    document
+}
+
+fn data(config: &Config) -> Item {
+    let data = &config.data;
+    let mut section = match &data.source {
+        Source::Catalog(name) => section([("dataset", value(name))]),
+        Source::Files { train, test, label } => {
+            let mut section = section([("train", files(train))]);
+            if !test.is_empty() {
+                section["test"] = files(test);
+            }
+            if let Some(label) = label {
+                section["label"] = value(label);
+            }
+            section
+        }
+    };
+    if let Some(rows) = data.validation {
+        section["validation"] = share(rows);
+    }
+    if let Some(rows) = data.test {
+        section["test"] = share(rows);
+    }
+    if let Some(folds) = data.folds {
+        section["folds"] = count(folds);
+    }
+    if let Some(limit) = data.limit {
+        section["limit"] = count(limit);
+    }
+    section["normalize"] = value(data.normalize.name());
+    section
+}
+
+fn model(config: &Config) -> Item {
+    let model = &config.model;
+    let hidden: Array = model
+        .hidden
+        .iter()
+        .map(|&units| signed(units as u64))
+        .collect();
+    section([
+        ("hidden", value(hidden)),
+        ("output", value(model.output.name())),
+        ("initialization", value(model.initialization.name())),
+        ("bias", value(model.bias)),
+        ("precision", value(model.precision.name())),
+    ])
+}
+
+fn optimizer(config: &Config) -> Item {
+    let optimizer = &config.optimizer;
+    let mut section = section([
+        ("kind", value(&optimizer.kind)),
+        ("learning_rate", value(optimizer.learning_rate)),
+        ("momentum", value(optimizer.momentum)),
+        ("weight_decay", value(optimizer.weight_decay)),
+    ]);
+    match optimizer.schedule {
+        Schedule::Constant => section["schedule"] = value("constant"),
+        Schedule::Cosine => section["schedule"] = value("cosine"),
+        Schedule::Step { every, factor } => {
+            section["schedule"] = value("step");
+            section["step_every"] = count(every);
+            section["step_factor"] = value(factor);
+        }
+    }
+    section
+}
+
+fn train(config: &Config) -> Item {
+    let train = &config.train;
+    let mut section = section([]);
+    if let Some(epochs) = train.epochs {
+        section["epochs"] = count(epochs);
+    }
+    if let Some(steps) = train.max_steps {
+        section["max_steps"] = integer(steps);
+    }
+    if let Some(seconds) = train.max_seconds {
+        section["max_seconds"] = value(seconds);
+    }
+    section["batch_size"] = count(train.batch_size);
+    if let Some(patience) = train.early_stopping {
+        section["early_stopping"] = count(patience);
+    }
+    section
+}
+
+fn section<const N: usize>(keys: [(&str, Item); N]) -> Item {
+    Item::Table(Table::from_iter(keys))
+}
+
+fn share(share: Share) -> Item {
+    match share {
+        Share::Rows(rows) => count(rows),
+        Share::Fraction(fraction) => value(fraction),
+    }
+}
+
+/// One file as text, two as a list. The reader lets no path through that is not UTF-8.
+fn files(files: &[PathBuf]) -> Item {
+    let text = |file: &Path| file.to_string_lossy().into_owned();
+    match files {
+        [file] => value(text(file)),
+        files => value(
+            files
+                .iter()
+                .map(|file| Value::from(text(file)))
+                .collect::<Array>(),
+        ),
+    }
+}
+
+fn count(count: usize) -> Item {
+    integer(count as u64)
+}
+
+fn integer(number: u64) -> Item {
+    value(signed(number))
+}
+
+/// TOML's integers are signed; the reader lets nothing through that is larger.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,292 @@
+//! The promise: every config that ships is right, a resolved config says all and reads back as
+//! itself, and what the file leaves out is what the schema says.
+
+use std::path::{Path, PathBuf};
+
+use nplus1::cli::config::{Changes, ConfigArguments, ConfigCommand, run};
+use nplus1::config::{Config, DATASETS, Overrides, STARTER, schema};
+use nplus1::data::{Share, Source};
+use nplus1::error::Error;
+use nplus1::optimizer::Schedule;
+
+const LEAST: &str =
+    "data.dataset = 'iris'\nmodel.hidden = [8]\noptimizer.learning_rate = 1\ntrain.epochs = 2\n";
+
+fn parse(text: &str) -> Config {
+    parse_with(text, &Overrides::default())
+}
+
+fn parse_with(text: &str, overrides: &Overrides) -> Config {
+    Config::parse(text, Path::new("nets/least.toml"), overrides)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder ships")
+        .map(|entry| entry.expect("the folder can be read").path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn ran(command: &ConfigCommand, json: bool) -> (Result<(), Error>, String) {
+    let mut out = Vec::new();
+    let result = run(command, &mut out, json);
+    (result, String::from_utf8(out).expect("results are text"))
+}
+
+#[test]
+fn every_shipped_config_is_right_and_says_what_it_reproduces() {
+    let files = shipped();
+    assert!(files.len() >= 13, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("# "), "{}", file.display());
+        let config =
+            Config::load(&file, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.name, file.file_stem().unwrap().to_str().unwrap());
+        assert_eq!(parse(&config.to_toml()), config, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_book_s_networks_are_as_the_book_has_them() {
+    for hidden in [30, 100] {
+        let file = format!("{}/configs/mnist-{hidden}.toml", env!("CARGO_MANIFEST_DIR"));
+        let config = Config::load(Path::new(&file), &Overrides::default()).unwrap();
+        assert_eq!(config.model.hidden, [hidden]);
+        assert_eq!(config.loss.kind.name(), "quadratic");
+        assert_eq!(config.model.initialization.name(), "normal");
+        assert_eq!(config.data.validation, Some(Share::Rows(10_000)));
+        assert_eq!(
+            (config.optimizer.learning_rate, config.train.batch_size),
+            (3.0, 10)
+        );
+        assert_eq!(config.train.epochs, Some(30));
+    }
+}
+
+#[test]
+fn a_resolved_config_reads_back_as_itself() {
+    let texts = [
+        LEAST.to_owned(),
+        STARTER.to_owned(),
+        "seed = 9223372036854775807\nname = 'a.b-c_d'\n[data]\ntrain = ['i.gz', 'l.gz']\ntest = ['j.gz', 'k.gz']\nvalidation = 0.1\nlimit = 7\n[model]\nhidden = [65536, 1]\nprecision = 'f64'\nbias = false\ninitialization = 'xavier'\n[optimizer]\nlearning_rate = 1e-300\nschedule = 'step'\nstep_every = 3\nmomentum = 0.1\n[train]\nmax_steps = 9223372036854775807\nmax_seconds = 0.25\nearly_stopping = 2\n[run]\nthreads = 1024\n".to_owned(),
+        "[data]\ntrain = 'a.csv'\nlabel = 3\ntest = 0.25\n[model]\nhidden = []\n[loss]\nkind = 'logistic'\n[optimizer]\nlearning_rate = 1e300\nschedule = 'cosine'\n[train]\nepochs = 1\n".to_owned(),
+    ];
+    for text in texts {
+        let config = parse(&text);
+        let resolved = config.to_toml();
+        assert_eq!(parse(&resolved), config, "{resolved}");
+        assert_eq!(parse(&resolved).to_toml(), resolved);
+    }
+}
+
+#[test]
+fn a_resolved_config_lists_every_key_that_has_a_default_with_that_default() {
+    let resolved: toml_edit::DocumentMut = parse(LEAST).to_toml().parse().unwrap();
+    let mut seen = 0;
+    for section in schema::SECTIONS.into_iter().chain([&schema::TOP]) {
+        for key in section.keys {
+            let schema::Presence::Default(text) = key.presence else {
+                continue;
+            };
+            let found = if section.name.is_empty() {
+                &resolved[key.name]
+            } else {
+                &resolved[section.name][key.name]
+            };
+            assert_eq!(found.to_string().trim(), text, "{}", key.name);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 14, "{seen}");
+}
+
+#[test]
+fn what_depends_on_the_rest_is_resolved_from_it() {
+    let config = parse(LEAST);
+    assert_eq!(config.name, "least");
+    assert_eq!(config.model.output.name(), "sigmoid");
+    assert_eq!(config.run.threads, None);
+    let config = parse(&format!("{LEAST}loss.kind = 'logistic'"));
+    assert_eq!(config.model.output.name(), "linear");
+    let config = parse(&format!(
+        "{LEAST}optimizer.schedule = 'step'\noptimizer.step_every = 4"
+    ));
+    assert_eq!(
+        config.optimizer.schedule,
+        Schedule::Step {
+            every: 4,
+            factor: schema::STEP_FACTOR
+        }
+    );
+    assert_eq!(
+        parse(&format!("{LEAST}data.validation = 0"))
+            .data
+            .validation,
+        None
+    );
+}
+
+#[test]
+fn files_are_found_from_the_config_s_folder_and_stay_found_from_elsewhere() {
+    let text = LEAST.replace(
+        "data.dataset = 'iris'",
+        "data.train = 'a.csv'\ndata.test = '/b.csv'",
+    );
+    let config = parse(&text);
+    let here = std::path::absolute("nets/a.csv").unwrap();
+    let expected = Source::Files {
+        train: vec![here],
+        test: vec!["/b.csv".into()],
+        label: None,
+    };
+    assert_eq!(config.data.source, expected);
+    let copy = Config::parse(
+        &config.to_toml(),
+        Path::new("/else/where.toml"),
+        &Overrides::default(),
+    );
+    assert_eq!(copy.unwrap().data.source, expected);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file_and_the_last_over_the_first() {
+    let overrides = Overrides {
+        set: [
+            "train.epochs=3",
+            "train.epochs=4",
+            "data.dataset=wine",
+            "model.hidden=[]",
+            "seed=5",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        seed: Some(6),
+        threads: Some(2),
+    };
+    let config = parse_with(LEAST, &overrides);
+    assert_eq!(config.train.epochs, Some(4));
+    assert_eq!(config.data.source, Source::Catalog("wine".to_owned()));
+    assert!(config.model.hidden.is_empty());
+    assert_eq!((config.seed, config.run.threads), (6, Some(2)));
+}
+
+#[test]
+fn every_dataset_can_be_named() {
+    for name in DATASETS {
+        let set = vec![format!("data.dataset={name}")];
+        let config = parse_with(
+            LEAST,
+            &Overrides {
+                set,
+                ..Overrides::default()
+            },
+        );
+        assert_eq!(config.data.source, Source::Catalog(name.to_owned()));
+    }
+}
+
+#[test]
+fn the_arguments_are_as_clap_wants_them() {
+    use clap::Args;
+    ConfigArguments::augment_args(clap::Command::new("config")).debug_assert();
+}
+
+#[test]
+fn check_tells_of_every_file_before_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (
+        folder.path().join("good.toml"),
+        folder.path().join("bad.toml"),
+    );
+    std::fs::write(&good, LEAST).unwrap();
+    std::fs::write(&bad, "seed = -1\n").unwrap();
+    let none = folder.path().join("none.toml");
+    let files = vec![bad.clone(), none, good.clone()];
+    let command = ConfigCommand::Check {
+        files,
+        changes: Changes::default(),
+    };
+    let (result, out) = ran(&command, false);
+    let error = result.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("bad.toml:1:8"), "{error}");
+    assert!(
+        error.to_string().contains("none.toml: no such file"),
+        "{error}"
+    );
+    let line = format!(
+        "{}: ok (iris, hidden [8], sigmoid outputs, cross-entropy, sgd 1, 2 epochs",
+        good.display()
+    );
+    assert!(out.starts_with(&line), "{out}");
+    let (_, out) = ran(&command, true);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let verdicts: Vec<_> = (0..3)
+        .map(|file| json["files"][file]["ok"].as_bool())
+        .collect();
+    assert_eq!(verdicts, [Some(false), Some(false), Some(true)]);
+}
+
+#[test]
+fn show_prints_the_resolved_config_as_toml_and_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("least.toml");
+    std::fs::write(&file, LEAST).unwrap();
+    let changes = Changes {
+        set: vec!["train.batch_size=7".to_owned()],
+        ..Changes::default()
+    };
+    let command = ConfigCommand::Show { file, changes };
+    let (result, out) = ran(&command, false);
+    result.unwrap();
+    assert_eq!(parse(&out).train.batch_size, 7);
+    let (_, out) = ran(&command, true);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["train"]["batch_size"], 7);
+    assert_eq!(json["model"]["hidden"], serde_json::json!([8]));
+    assert_eq!(json["run"]["threads"], "auto");
+}
+
+#[test]
+fn init_writes_a_config_that_is_right_and_never_over_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let command = ConfigCommand::Init {
+        file: Some(file.clone()),
+    };
+    let (result, out) = ran(&command, false);
+    result.unwrap();
+    assert!(out.contains("mine.toml"), "{out}");
+    assert_eq!(
+        Config::load(&file, &Overrides::default()).unwrap().name,
+        "mine"
+    );
+    std::fs::write(&file, "mine").unwrap();
+    let (result, _) = ran(&command, false);
+    assert_eq!(result.unwrap_err().exit_code(), 2);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    for file in [None, Some("-".into())] {
+        let (result, out) = ran(&ConfigCommand::Init { file }, false);
+        result.unwrap();
+        assert_eq!(out, STARTER);
+    }
+}
+
+#[test]
+fn the_starter_names_every_key_there_is() {
+    for section in schema::SECTIONS.into_iter().chain([&schema::TOP]) {
+        assert!(section.name.is_empty() || STARTER.contains(&format!("[{}]", section.name)));
+        for key in section.keys {
+            let named = STARTER.lines().any(|line| {
+                let key_of_line = line.trim_start_matches("# ").split(" =").next();
+                key_of_line == Some(key.name) || line.contains(&format!("{} = …", key.name))
+            });
+            assert!(named, "{}", key.name);
+        }
+    }
+}
