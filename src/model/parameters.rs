@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
+use sha2::{Digest, Sha256};
 
 use crate::numeric::Real;
 
@@ -148,17 +149,44 @@ impl<R: Real> Parameters<R> {
         ArrayView1::from(&self.flat[self.layout.biases(layer)])
     }
 
-    /// SHA-256 of θ in layout order, little-endian, in its own precision, in hexadecimal.
+    /// SHA-256 of θ in layout order, little-endian, in its own precision: `weights_sha256`, as 64
+    /// lower-case hexadecimal digits.
     pub fn sha256(&self) -> String {
-        use sha2::{Digest, Sha256};
-        use std::fmt::Write;
+        let mut digest = Sha256::new();
         let mut bytes = Vec::new();
-        R::extend_bytes(&self.flat, &mut bytes);
-        let digest = Sha256::digest(&bytes);
-        let mut text = String::new();
-        for byte in digest {
-            write!(text, "{byte:02x}").expect("a string takes all");
+        for numbers in self.flat.chunks(4096) {
+            bytes.clear();
+            R::extend_bytes(numbers, &mut bytes);
+            digest.update(&bytes);
         }
-        text
+        format!("{:x}", digest.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1.0f32, −2.5f32, … as bytes written out by hand, so that neither order nor byte order can move.
+    #[test]
+    fn sha256_reads_weights_then_biases_little_endian() {
+        let layout = Arc::new(Layout::new(&[1, 2], true));
+        let parameters = Parameters::<f32>::from_flat(layout, vec![1.0, -2.5, 0.5, 0.0]);
+        let by_hand = [
+            0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0, 0, 0, 0, 0x3f, 0, 0, 0, 0,
+        ];
+        assert_eq!(
+            parameters.sha256(),
+            format!("{:x}", Sha256::digest(by_hand))
+        );
+    }
+
+    #[test]
+    fn sha256_covers_every_number_across_its_chunks() {
+        let layout = Arc::new(Layout::new(&[100, 100], true));
+        let mut parameters = Parameters::<f64>::zeros(layout);
+        let before = parameters.sha256();
+        *parameters.flat_mut().last_mut().unwrap() = f64::MIN_POSITIVE;
+        assert_ne!(parameters.sha256(), before);
     }
 }

@@ -1,0 +1,269 @@
+//! `model.safetensors`: tensors `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
+//! `(fan_out,)`, named and shaped as PyTorch's `Linear`, with the rest of the model in the metadata.
+//!
+//! The tensors lie in the file in layout order, so that the SHA-256 of the data section is
+//! `weights_sha256`, and the header is written in a fixed order, so that equal models are equal
+//! files (the crate's own writer keeps metadata in a hash map, whose order changes between runs).
+//!
+//! A file of another program is accepted if its tensors have these names; what its metadata does
+//! not say is assumed, and [`Loaded::assumed`] says what. Refused: missing, foreign or misshapen
+//! tensors, other number types, numbers that are not finite, metadata that contradicts the tensors.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Map, Value, json};
+
+use super::file::{read_capped, write_atomically};
+use super::metadata::{self, Described};
+use super::{AnyParameters, Model};
+use crate::error::{Error, Result};
+use crate::model::{Layout, Parameters};
+use crate::numeric::{Precision, Real};
+
+/// Largest model file: 2³⁰ bytes, 134 million parameters in double precision.
+const FILE_CAP: u64 = 1 << 30;
+/// Largest header: names, scaling and class names of any network that fits take far less.
+const HEADER_CAP: u64 = 1 << 26;
+
+/// A model, and what its file left open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The model.
+    pub model: Model,
+    /// What the metadata did not say and was assumed, one sentence each; empty for our own files.
+    pub assumed: Vec<String>,
+}
+
+/// The bytes of `model` as a safetensors file.
+pub fn to_bytes(model: &Model) -> Vec<u8> {
+    let layout = model.parameters.layout();
+    let (dtype, width) = match model.parameters.precision() {
+        Precision::F32 => ("F32", 4),
+        Precision::F64 => ("F64", 8),
+    };
+    let mut header = Map::new();
+    header.insert("__metadata__".to_owned(), metadata::of(model));
+    for layer in 0..layout.layers() {
+        let sizes = layout.sizes();
+        let (fan_in, fan_out) = (sizes[layer], sizes[layer + 1]);
+        let mut entry = |part: &str, shape: Value, range: std::ops::Range<usize>| {
+            header.insert(
+                format!("layers.{layer}.{part}"),
+                json!({
+                    "dtype": dtype,
+                    "shape": shape,
+                    "data_offsets": [range.start * width, range.end * width],
+                }),
+            );
+        };
+        entry("weight", json!([fan_out, fan_in]), layout.weights(layer));
+        if layout.has_bias() {
+            entry("bias", json!([fan_out]), layout.biases(layer));
+        }
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // The data section starts at a multiple of 8, so that readers may map it as numbers.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut bytes = Vec::with_capacity(8 + header.len() + layout.len() * width);
+    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    match &model.parameters {
+        AnyParameters::F32(parameters) => f32::extend_bytes(parameters.flat(), &mut bytes),
+        AnyParameters::F64(parameters) => f64::extend_bytes(parameters.flat(), &mut bytes),
+    }
+    bytes
+}
+
+/// Writes `model` to `path`, all or nothing.
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn save(model: &Model, path: &Path) -> Result<()> {
+    write_atomically(path, &to_bytes(model))
+}
+
+/// The model in the file `path`.
+///
+/// # Errors
+/// Everything the module refuses, with the tensor or the metadata key as its place.
+pub fn load(path: &Path) -> Result<Loaded> {
+    from_bytes(&read_capped(path, FILE_CAP)?, path)
+}
+
+/// The model in `bytes`; errors name `path`.
+///
+/// # Errors
+/// Everything the module refuses, with the tensor or the metadata key as its place.
+pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Loaded> {
+    let refused = |error: safetensors::SafeTensorError| {
+        Error::refused(path, format!("not a safetensors file: {error}"))
+            .at("header")
+            .help("the file may be truncated or of another format")
+    };
+    // Capped here, because the parser allows 100 MB of header.
+    if let Some(length) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))
+        && length > HEADER_CAP
+    {
+        return Err(Error::refused(
+            path,
+            format!(
+                "not a safetensors file: a header of {length} bytes, where at most {HEADER_CAP} are allowed"
+            ),
+        )
+        .at("byte 0"));
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(refused)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(refused)?;
+    let (layout, precision) = layout_of(&tensors, path)?;
+    let parameters = match precision {
+        Precision::F32 => parameters::<f32>(&tensors, layout.clone(), path)?.into(),
+        Precision::F64 => parameters::<f64>(&tensors, layout.clone(), path)?.into(),
+    };
+    Described::new(&header, path).model(layout, parameters)
+}
+
+/// Layer sizes and precision, from the tensors alone.
+fn layout_of(tensors: &SafeTensors<'_>, path: &Path) -> Result<(Arc<Layout>, Precision)> {
+    let names = tensors.names();
+    let find = |name: &str| tensors.tensor(name).ok();
+    let first = find("layers.0.weight").ok_or_else(|| {
+        let mut found = names.clone();
+        found.sort_unstable();
+        let more = if found.len() > 8 { ", …" } else { "" };
+        found.truncate(8);
+        Error::refused(
+            path,
+            format!(
+                "no tensor `layers.0.weight` (found: {}{more})",
+                if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+            ),
+        )
+        .help("name the tensors layers.0.weight, layers.0.bias, layers.1.weight, …; weights (fan_out, fan_in)")
+    })?;
+    let precision = match first.dtype() {
+        Dtype::F32 => Precision::F32,
+        Dtype::F64 => Precision::F64,
+        other => {
+            return Err(Error::refused(
+                path,
+                format!("numbers of type {other}; allowed: F32, F64"),
+            )
+            .at("tensor layers.0.weight"));
+        }
+    };
+    let bias = find("layers.0.bias").is_some();
+    let mut sizes: Vec<usize> = Vec::new();
+    let mut known = HashSet::new();
+    for layer in 0.. {
+        let name = format!("layers.{layer}.weight");
+        let Some(weight) = find(&name) else { break };
+        let shape = weight.shape();
+        let fits = match (shape, sizes.last()) {
+            (&[fan_out, fan_in], None) => fan_out > 0 && fan_in > 0,
+            (&[fan_out, fan_in], Some(&before)) => fan_out > 0 && fan_in == before,
+            _ => false,
+        };
+        if !fits {
+            let allowed = sizes
+                .last()
+                .map_or("fan_in".to_owned(), |before| before.to_string());
+            return Err(Error::refused(
+                path,
+                format!("shape {shape:?}; allowed: [fan_out, {allowed}], neither of them 0"),
+            )
+            .at(format!("tensor {name}")));
+        }
+        if sizes.is_empty() {
+            sizes.push(shape[1]);
+        }
+        sizes.push(shape[0]);
+        known.insert(name);
+        if bias {
+            known.insert(format!("layers.{layer}.bias"));
+        }
+    }
+    let layers = sizes.len() - 1;
+    for layer in 0..layers {
+        check_bias(tensors, layer, sizes[layer + 1], bias, path)?;
+    }
+    if let Some(stranger) = names.iter().filter(|name| !known.contains(**name)).min() {
+        return Err(
+            Error::refused(path, format!("not a part of the {layers} layers found"))
+                .at(format!("tensor {stranger}"))
+                .help(
+                    "layers are numbered from 0 without a gap, and the file holds nothing but them",
+                ),
+        );
+    }
+    Ok((Arc::new(Layout::new(&sizes, bias)), precision))
+}
+
+/// Either all layers have a bias, of the right shape, or none has.
+fn check_bias(
+    tensors: &SafeTensors<'_>,
+    layer: usize,
+    fan_out: usize,
+    bias: bool,
+    path: &Path,
+) -> Result<()> {
+    let name = format!("layers.{layer}.bias");
+    let problem = match (tensors.tensor(&name).ok(), bias) {
+        (None, true) => "missing, though layers.0 has a bias".to_owned(),
+        (Some(_), false) => "found, though layers.0 has no bias".to_owned(),
+        (Some(tensor), true) if tensor.shape() != [fan_out] => {
+            format!("shape {:?}; allowed: [{fan_out}]", tensor.shape())
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::refused(path, problem).at(format!("tensor {name}")))
+}
+
+/// θ, each tensor of `R`'s type and every number finite.
+fn parameters<R: Real>(
+    tensors: &SafeTensors<'_>,
+    layout: Arc<Layout>,
+    path: &Path,
+) -> Result<Parameters<R>> {
+    let dtype = match R::PRECISION {
+        Precision::F32 => Dtype::F32,
+        Precision::F64 => Dtype::F64,
+    };
+    let mut flat = Vec::with_capacity(layout.len());
+    let mut append = |name: String, tensor: &TensorView<'_>| {
+        if tensor.dtype() != dtype {
+            return Err(Error::refused(
+                path,
+                format!(
+                    "numbers of type {}, where layers.0.weight has {dtype}",
+                    tensor.dtype()
+                ),
+            )
+            .at(format!("tensor {name}")));
+        }
+        for bytes in tensor.data().chunks_exact(R::BYTES) {
+            let value = R::from_bytes(bytes);
+            if !value.is_finite() {
+                return Err(Error::refused(
+                    path,
+                    format!("{value}; only finite numbers are allowed"),
+                )
+                .at(layout.name(flat.len())));
+            }
+            flat.push(value);
+        }
+        Ok(())
+    };
+    for layer in 0..layout.layers() {
+        for part in ["weight", "bias"] {
+            let name = format!("layers.{layer}.{part}");
+            if let Ok(tensor) = tensors.tensor(&name) {
+                append(name, &tensor)?;
+            }
+        }
+    }
+    Ok(Parameters::from_flat(layout, flat))
+}

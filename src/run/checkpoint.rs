@@ -1,0 +1,410 @@
+//! `checkpoint-NNNNNN.bin`: everything a resume needs to go on with the same bits.
+//!
+//! ```text
+//! magic "nplus1cp" · format version u32 · payload length u64 · SHA-256 of the payload · payload
+//! payload: header length u32 · header (JSON) · θ · velocity · best θ
+//! ```
+//! All integers and numbers are little-endian. A checkpoint is written beside its predecessors and
+//! renamed when it is complete; the newest two are kept, so that a damaged one costs a minute, not
+//! the run. Refused: any file whose hash, lengths or numbers do not fit.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::json;
+use crate::error::{Error, Result};
+use crate::format::file::{read_capped, write_atomically};
+use crate::numeric::Precision;
+
+const MAGIC: &[u8; 8] = b"nplus1cp";
+const VERSION: u32 = 1;
+/// Magic, version, length, hash.
+const PREFIX: usize = 8 + 4 + 8 + 32;
+/// Checkpoints kept.
+const KEPT: usize = 2;
+/// Largest checkpoint: three vectors of the largest model.
+const FILE_CAP: u64 = 3 << 30;
+
+/// The state of a run between two steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The resolved config, as TOML.
+    pub config: String,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Steps done in the epoch after those.
+    pub step: u64,
+    /// Steps done since the start of the run.
+    pub steps: u64,
+    /// The precision of all vectors.
+    pub precision: Precision,
+    /// θ in layout order, little-endian.
+    pub parameters: Vec<u8>,
+    /// Momentum's velocity, of θ's length; empty without momentum.
+    pub velocity: Vec<u8>,
+    /// The best θ so far, where early stopping looks for it.
+    pub best: Option<Best>,
+    /// Epochs since the best one.
+    pub stale_epochs: usize,
+    /// Sums over the epoch in progress, in the training loop's own form.
+    pub partial: Value,
+    /// One record an epoch done, as in `metrics.jsonl`.
+    pub records: Vec<Value>,
+}
+
+/// The parameters of the best validation epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Which epoch, from 1.
+    pub epoch: usize,
+    /// Its validation loss.
+    pub loss: f64,
+    /// θ in layout order, little-endian.
+    pub parameters: Vec<u8>,
+}
+
+/// A checkpoint that was found valid.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Its file.
+    pub path: PathBuf,
+    /// Newer ones that were refused, and why.
+    pub refused: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    config: String,
+    epoch: usize,
+    step: u64,
+    steps: u64,
+    precision: Precision,
+    parameters_bytes: usize,
+    velocity_bytes: usize,
+    best: Option<BestHeader>,
+    stale_epochs: usize,
+    partial: Value,
+    records: Vec<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BestHeader {
+    epoch: usize,
+    loss: f64,
+}
+
+impl Checkpoint {
+    /// The checkpoint as the bytes of a file.
+    ///
+    /// # Panics
+    /// If the vectors differ in length, or the header passes 4 GiB.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let length = self.parameters.len();
+        assert!(
+            [0, length].contains(&self.velocity.len())
+                && self
+                    .best
+                    .as_ref()
+                    .is_none_or(|best| best.parameters.len() == length),
+            "all vectors of a checkpoint are as long as θ"
+        );
+        let header = json::line(&Header {
+            config: self.config.clone(),
+            epoch: self.epoch,
+            step: self.step,
+            steps: self.steps,
+            precision: self.precision,
+            parameters_bytes: length,
+            velocity_bytes: self.velocity.len(),
+            best: self.best.as_ref().map(|best| BestHeader {
+                epoch: best.epoch,
+                loss: best.loss,
+            }),
+            stale_epochs: self.stale_epochs,
+            partial: self.partial.clone(),
+            records: self.records.clone(),
+        });
+        let header_length = u32::try_from(header.len()).expect("a header is far below 4 GiB");
+        let mut bytes = vec![0; PREFIX];
+        bytes.extend_from_slice(&header_length.to_le_bytes());
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(&self.parameters);
+        bytes.extend_from_slice(&self.velocity);
+        if let Some(best) = &self.best {
+            bytes.extend_from_slice(&best.parameters);
+        }
+        let (prefix, payload) = bytes.split_at_mut(PREFIX);
+        prefix[..8].copy_from_slice(MAGIC);
+        prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        prefix[12..20].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+        prefix[20..].copy_from_slice(&Sha256::digest(payload));
+        bytes
+    }
+
+    /// The checkpoint in `bytes`; errors name `path`.
+    ///
+    /// # Errors
+    /// Everything the module refuses.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        decode(bytes).map_err(|problem| Error::refused(path, problem))
+    }
+}
+
+/// Writes `checkpoint` into `directory` as its newest, and removes all but the newest two.
+///
+/// # Errors
+/// Whatever the operating system refuses; older checkpoints are then still there.
+pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
+    let before = list(directory)?;
+    let number = before.last().map_or(1, |(number, _)| number + 1);
+    let path = directory.join(format!("checkpoint-{number:06}.bin"));
+    write_atomically(&path, &checkpoint.to_bytes())?;
+    let superfluous = (before.len() + 1).saturating_sub(KEPT);
+    for (_, old) in &before[..superfluous] {
+        fs::remove_file(old).map_err(|source| Error::io("remove", old, source))?;
+    }
+    Ok(path)
+}
+
+/// The newest valid checkpoint of `directory`.
+///
+/// # Errors
+/// [`Error::NoCheckpoint`] if there is none, with what is wrong with each of those found.
+pub fn newest(directory: &Path) -> Result<Found> {
+    let mut refused = Vec::new();
+    for (_, path) in list(directory)?.into_iter().rev() {
+        let read =
+            read_capped(&path, FILE_CAP).and_then(|bytes| Checkpoint::from_bytes(&bytes, &path));
+        match read {
+            Ok(checkpoint) => {
+                return Ok(Found {
+                    checkpoint,
+                    path,
+                    refused,
+                });
+            }
+            Err(error) => refused.push(error.to_string()),
+        }
+    }
+    let mut message = format!(
+        "{}: no valid checkpoint to resume from",
+        directory.display()
+    );
+    for problem in &refused {
+        message.push_str("\n  ");
+        message.push_str(problem);
+    }
+    message.push_str("\n  help: train from the start, or --init-from its model.safetensors");
+    Err(Error::NoCheckpoint(message))
+}
+
+/// The number of a checkpoint's file name; `None` for any other name.
+pub fn number_of(name: &OsStr) -> Option<u64> {
+    let digits = name
+        .to_str()?
+        .strip_prefix("checkpoint-")?
+        .strip_suffix(".bin")?;
+    let plain = digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// The checkpoints of `directory`, oldest first.
+fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let failed = |source| Error::io("read", directory, source);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Some(number) = number_of(&entry.file_name()) {
+            found.push((number, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The checkpoint in `bytes`, or what is wrong with them.
+fn decode(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
+    let truncated = || format!("truncated: {} bytes", bytes.len());
+    let mut rest = bytes;
+    let mut take = |length: usize| {
+        let (taken, after) = rest.split_at_checked(length).ok_or_else(truncated)?;
+        rest = after;
+        Ok::<_, String>(taken)
+    };
+    let magic = take(8)?;
+    if magic != MAGIC {
+        return Err("not a checkpoint of nplus1".to_owned());
+    }
+    let version = little_endian(take(4)?);
+    if version != u64::from(VERSION) {
+        return Err(format!(
+            "checkpoint format {version}; this version reads {VERSION}"
+        ));
+    }
+    let length = little_endian(take(8)?);
+    let hash = take(32)?;
+    let payload = rest;
+    if payload.len() as u64 != length {
+        return Err(format!(
+            "truncated: {} of {length} bytes of payload",
+            payload.len()
+        ));
+    }
+    if Sha256::digest(payload).as_slice() != hash {
+        return Err("damaged: its SHA-256 does not fit".to_owned());
+    }
+    decode_payload(payload)
+}
+
+/// The payload is as it was written; its parts still have to fit each other.
+fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
+    let misfit = || "its parts do not fit together".to_owned();
+    let (length, rest) = payload.split_at_checked(4).ok_or_else(misfit)?;
+    let length = usize::try_from(little_endian(length)).map_err(|_| misfit())?;
+    let (header, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
+    let header = std::str::from_utf8(header).map_err(|error| error.to_string())?;
+    let header: Header =
+        json::parse(header).map_err(|error| format!("unreadable header: {error}"))?;
+    let width = match header.precision {
+        Precision::F32 => 4,
+        Precision::F64 => 8,
+    };
+    let length = header.parameters_bytes;
+    if !length.is_multiple_of(width) || ![0, length].contains(&header.velocity_bytes) {
+        return Err(misfit());
+    }
+    let (parameters, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
+    let (velocity, rest) = rest
+        .split_at_checked(header.velocity_bytes)
+        .ok_or_else(misfit)?;
+    let best_length = if header.best.is_some() { length } else { 0 };
+    if rest.len() != best_length {
+        return Err(misfit());
+    }
+    Ok(Checkpoint {
+        config: header.config,
+        epoch: header.epoch,
+        step: header.step,
+        steps: header.steps,
+        precision: header.precision,
+        parameters: parameters.to_vec(),
+        velocity: velocity.to_vec(),
+        best: header.best.map(|best| Best {
+            epoch: best.epoch,
+            loss: best.loss,
+            parameters: rest.to_vec(),
+        }),
+        stale_epochs: header.stale_epochs,
+        partial: header.partial,
+        records: header.records,
+    })
+}
+
+/// Up to 8 bytes as a number.
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            config: "name = \"a\"\n".to_owned(),
+            epoch: 3,
+            step: 17,
+            steps: 1517,
+            precision: Precision::F32,
+            parameters: vec![1; 12],
+            velocity: vec![2; 12],
+            best: Some(Best {
+                epoch: 2,
+                loss: 0.1 + 0.2,
+                parameters: vec![3; 12],
+            }),
+            stale_epochs: 1,
+            partial: json!({"loss": 1e-300}),
+            records: vec![json!({"epoch": 1}), json!({"epoch": 2, "loss": null})],
+        }
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Checkpoint> {
+        Checkpoint::from_bytes(bytes, Path::new("checkpoint-000001.bin"))
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_as_it_was() {
+        let full = checkpoint();
+        assert_eq!(decoded(&full.to_bytes()).unwrap(), full);
+        let plain = Checkpoint {
+            velocity: Vec::new(),
+            best: None,
+            ..full
+        };
+        assert_eq!(decoded(&plain.to_bytes()).unwrap(), plain);
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_truncation_is_refused() {
+        let bytes = checkpoint().to_bytes();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(decoded(&damaged).unwrap_err().exit_code(), 2, "byte {at}");
+            assert!(decoded(&bytes[..at]).is_err(), "{at} bytes");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert!(decoded(&longer).is_err());
+    }
+
+    #[test]
+    fn a_payload_that_contradicts_itself_is_refused_even_with_a_right_hash() {
+        let edits: [fn(&mut Vec<u8>); 4] = [
+            |payload| payload[..4].copy_from_slice(&u32::MAX.to_le_bytes()),
+            |payload| payload.truncate(3),
+            |payload| payload.push(0),
+            |payload| {
+                let at = payload.windows(2).position(|two| two == b"12").unwrap();
+                payload[at..at + 2].copy_from_slice(b"10");
+            },
+        ];
+        for edit in edits {
+            let bytes = checkpoint().to_bytes();
+            let mut payload = bytes[PREFIX..].to_vec();
+            edit(&mut payload);
+            let mut forged = bytes[..12].to_vec();
+            forged.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+            forged.extend_from_slice(&Sha256::digest(&payload));
+            forged.extend_from_slice(&payload);
+            assert!(decoded(&forged).is_err());
+        }
+    }
+
+    #[test]
+    fn only_checkpoint_names_have_a_number() {
+        let number = |name: &str| number_of(OsStr::new(name));
+        assert_eq!(number("checkpoint-000012.bin"), Some(12));
+        assert_eq!(number("checkpoint-1000000.bin"), Some(1_000_000));
+        for name in [
+            "checkpoint-.bin",
+            "checkpoint-+1.bin",
+            "checkpoint-1.tmp",
+            "a-1.bin",
+        ] {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `environment.json`: which program ran, on which machine, with which kernel.
+//!
+//! What the operating system does not tell is left out (`null`), never guessed.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+/// Program and machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The version of nplus1.
+    pub version: String,
+    /// The commit it was built from, if the build said so in `NPLUS1_COMMIT`.
+    pub commit: Option<String>,
+    /// The CPU's model name.
+    pub cpu: Option<String>,
+    /// Physical cores of the machine.
+    pub physical_cores: usize,
+    /// Logical cores that the process may use.
+    pub logical_cores: usize,
+    /// Bytes of memory of the machine.
+    pub memory: Option<u64>,
+    /// The operating system.
+    pub os: String,
+    /// The processor's architecture.
+    pub arch: String,
+    /// Vector features of the CPU that kernels may use.
+    pub features: Vec<String>,
+    /// The kernel chosen.
+    pub kernel: String,
+    /// Threads of the run.
+    pub threads: usize,
+}
+
+impl Environment {
+    /// This program on this machine, with the kernel and the threads chosen.
+    pub fn detect(kernel: &str, threads: usize) -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("NPLUS1_COMMIT").map(str::to_owned),
+            cpu: cpu_model(&cpuinfo),
+            physical_cores: num_cpus::get_physical(),
+            logical_cores: num_cpus::get(),
+            memory: memory_bytes(&meminfo),
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            features: features(),
+            kernel: kernel.to_owned(),
+            threads,
+        }
+    }
+}
+
+/// The first model name of `/proc/cpuinfo`.
+fn cpu_model(cpuinfo: &str) -> Option<String> {
+    field(cpuinfo, "model name").map(str::to_owned)
+}
+
+/// `MemTotal` of `/proc/meminfo`, which counts in kibibytes.
+fn memory_bytes(meminfo: &str) -> Option<u64> {
+    let kibibytes: u64 = field(meminfo, "MemTotal")?
+        .strip_suffix("kB")?
+        .trim()
+        .parse()
+        .ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// The value of the first line `name : value`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn features() -> Vec<String> {
+    let known = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512dq", is_x86_feature_detected!("avx512dq")),
+        ("avx512vl", is_x86_feature_detected!("avx512vl")),
+    ];
+    known
+        .into_iter()
+        .filter(|&(_, found)| found)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn features() -> Vec<String> {
+    let known = [("neon", std::arch::is_aarch64_feature_detected!("neon"))];
+    known
+        .into_iter()
+        .filter(|&(_, found)| found)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn features() -> Vec<String> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_name_and_the_memory_are_read_from_their_lines() {
+        let cpuinfo = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU @ 2.0GHz\n";
+        assert_eq!(cpu_model(cpuinfo).unwrap(), "Some CPU @ 2.0GHz");
+        assert_eq!(cpu_model("processor : 0\n"), None);
+        assert_eq!(
+            memory_bytes("MemFree: 1 kB\nMemTotal:  2048 kB\n"),
+            Some(2 << 20)
+        );
+        assert_eq!(memory_bytes("MemTotal: much\n"), None);
+    }
+
+    #[test]
+    fn this_machine_has_cores_and_says_what_it_was_told() {
+        let environment = Environment::detect("portable", 3);
+        assert!(environment.physical_cores > 0 && environment.logical_cores > 0);
+        assert_eq!(
+            (environment.kernel.as_str(), environment.threads),
+            ("portable", 3)
+        );
+    }
+}

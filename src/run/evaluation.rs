@@ -1,0 +1,162 @@
+//! `evaluation.json`: how good the model is, class by class, and what it got most wrong.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+/// Wrong samples kept.
+const KEPT: usize = 25;
+
+/// The evaluation of a model on one part of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Which part: `test`, `validation`, or a file.
+    pub part: String,
+    /// Rows evaluated.
+    pub rows: u64,
+    /// Mean loss a row, without l2.
+    pub loss: f64,
+    /// Fraction of rows whose class was predicted.
+    pub accuracy: f64,
+    /// One entry a class.
+    pub classes: Vec<ClassFigures>,
+    /// Rows by true class (outer) and predicted class (inner).
+    pub confusion: Vec<Vec<u64>>,
+    /// The most confidently wrong samples, most confident first.
+    pub wrong: Vec<WrongSample>,
+}
+
+/// How well one class is told from the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassFigures {
+    /// The class.
+    pub name: String,
+    /// Rows of this class.
+    pub rows: u64,
+    /// Of the rows predicted as this class, the fraction that are; absent if none was predicted.
+    pub precision: Option<f64>,
+    /// Of this class's rows, the fraction predicted as such; absent if there is none.
+    pub recall: Option<f64>,
+    /// 2·true positives / (rows of the class + rows predicted as it); absent if both are none.
+    pub f1: Option<f64>,
+}
+
+/// A row whose class was not predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WrongSample {
+    /// Its number in the part, from 0.
+    pub row: usize,
+    /// Its class.
+    pub label: String,
+    /// The class predicted.
+    pub predicted: String,
+    /// The predicted class's share of the output.
+    pub confidence: f64,
+    /// Its features, unscaled.
+    pub inputs: Vec<f64>,
+}
+
+impl Evaluation {
+    /// The evaluation with the confusion matrix `(true class, predicted class)`; of `wrong`, the 25
+    /// most confident are kept.
+    ///
+    /// # Panics
+    /// If the matrix is not `(classes, classes)`.
+    pub fn new(
+        part: impl Into<String>,
+        loss: f64,
+        confusion: &Array2<u64>,
+        class_names: &[String],
+        wrong: Vec<WrongSample>,
+    ) -> Self {
+        assert_eq!(
+            confusion.dim(),
+            (class_names.len(), class_names.len()),
+            "a confusion matrix has a row and a column a class"
+        );
+        let rows = confusion.sum();
+        Self {
+            part: part.into(),
+            rows,
+            loss,
+            accuracy: fraction(confusion.diag().sum(), rows).unwrap_or(f64::NAN),
+            classes: class_figures(confusion, class_names),
+            confusion: confusion
+                .rows()
+                .into_iter()
+                .map(|row| row.to_vec())
+                .collect(),
+            wrong: most_confident(wrong),
+        }
+    }
+}
+
+/// Precision, recall and F1 of each class.
+pub fn class_figures(confusion: &Array2<u64>, class_names: &[String]) -> Vec<ClassFigures> {
+    let figures = |(class, name): (usize, &String)| {
+        let rows = confusion.row(class).sum();
+        let predicted = confusion.column(class).sum();
+        let hits = confusion[[class, class]];
+        ClassFigures {
+            name: name.clone(),
+            rows,
+            precision: fraction(hits, predicted),
+            recall: fraction(hits, rows),
+            f1: fraction(2 * hits, rows + predicted),
+        }
+    };
+    class_names.iter().enumerate().map(figures).collect()
+}
+
+fn fraction(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Most confident first; equal ones in the order of their rows, so that two runs agree.
+fn most_confident(mut wrong: Vec<WrongSample>) -> Vec<WrongSample> {
+    wrong.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then(a.row.cmp(&b.row))
+    });
+    wrong.truncate(KEPT);
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    fn names() -> Vec<String> {
+        ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    /// By hand: a: 3 of 4 rows, 5 predicted; b: 1 of 3, 2 predicted; c: no rows, none predicted.
+    #[test]
+    fn class_figures_are_those_computed_by_hand() {
+        let confusion = array![[3, 1, 0], [2, 1, 0], [0, 0, 0]];
+        let evaluation = Evaluation::new("test", 0.5, &confusion, &names(), Vec::new());
+        assert_eq!((evaluation.rows, evaluation.accuracy), (7, 4.0 / 7.0));
+        let [a, b, c] = evaluation.classes.try_into().unwrap();
+        assert_eq!((a.precision, a.recall), (Some(0.6), Some(0.75)));
+        assert_eq!(a.f1, Some(6.0 / 9.0));
+        assert_eq!((b.precision, b.recall), (Some(0.5), Some(1.0 / 3.0)));
+        assert_eq!((c.rows, c.precision, c.recall, c.f1), (0, None, None, None));
+    }
+
+    #[test]
+    fn the_25_most_confident_are_kept_ties_in_row_order() {
+        let wrong = (0..40).map(|row| WrongSample {
+            row,
+            label: "a".to_owned(),
+            predicted: "b".to_owned(),
+            confidence: if row < 10 { 0.1 } else { (row / 2) as f64 },
+            inputs: vec![row as f64],
+        });
+        let kept = most_confident(wrong.rev().collect());
+        let rows: Vec<_> = kept.iter().map(|sample| sample.row).collect();
+        assert_eq!(rows.len(), 25);
+        assert_eq!(rows[..4], [38, 39, 36, 37]);
+        assert_eq!(rows[24], 14);
+    }
+}

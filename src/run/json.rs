@@ -1,0 +1,192 @@
+//! JSON as a run's files hold it: numbers that are not finite are written as `null`, and read
+//! back as NaN.
+//!
+//! JSON has no NaN, and a diverged run must still leave files that every program reads. Reading
+//! gives NaN only where a number is asked for; an absent value (`None`) stays absent.
+
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer, Serialize, forward_to_deserialize_any};
+use serde_json::{Error, Map, Value};
+
+/// `value` on one line.
+pub fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("records have string keys and no failing serializer")
+}
+
+/// `value` as an indented document with a last line end.
+pub fn document(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value)
+        .expect("records have string keys and no failing serializer");
+    text.push('\n');
+    text
+}
+
+/// What `text` holds.
+///
+/// # Errors
+/// Text that is not JSON, or not a `T`.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    from_value(serde_json::from_str(text)?)
+}
+
+/// What `value` holds.
+///
+/// # Errors
+/// A value that is not a `T`.
+pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    T::deserialize(Lenient(value))
+}
+
+/// A value whose `null` is NaN where a float is wanted.
+struct Lenient(Value);
+
+impl<'de> Deserializer<'de> for Lenient {
+    type Error = Error;
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_f64(f64::NAN),
+            value => value.deserialize_f64(visitor),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_none(),
+            value => visitor.visit_some(Self(value)),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Array(values) => visitor.visit_seq(Elements(values.into_iter())),
+            Value::Object(fields) => visitor.visit_map(Fields::new(fields)),
+            value => value.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Elements(std::vec::IntoIter<Value>);
+
+impl<'de> SeqAccess<'de> for Elements {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Error> {
+        let next = self.0.next();
+        next.map(|value| seed.deserialize(Lenient(value)))
+            .transpose()
+    }
+}
+
+struct Fields {
+    rest: serde_json::map::IntoIter,
+    value: Value,
+}
+
+impl Fields {
+    fn new(fields: Map<String, Value>) -> Self {
+        Self {
+            rest: fields.into_iter(),
+            value: Value::Null,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Error> {
+        let Some((key, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = value;
+        seed.deserialize(Lenient(Value::String(key))).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
+        seed.deserialize(Lenient(self.value.take()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize, Debug)]
+    struct Record {
+        loss: f64,
+        accuracy: Option<f64>,
+        nested: Vec<(u64, f32)>,
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_comes_back_as_nan_and_an_absent_one_as_absent() {
+        let record = Record {
+            loss: f64::INFINITY,
+            accuracy: None,
+            nested: vec![(u64::MAX, f32::NAN), (1, 0.1)],
+        };
+        let text = line(&record);
+        assert_eq!(
+            text,
+            r#"{"loss":null,"accuracy":null,"nested":[[18446744073709551615,null],[1,0.1]]}"#
+        );
+        let back: Record = parse(&text).unwrap();
+        assert!(back.loss.is_nan() && back.nested[0].1.is_nan());
+        assert_eq!(back.accuracy, None);
+        assert_eq!(back.nested[0].0, u64::MAX);
+        assert_eq!(back.nested[1], (1, 0.1));
+    }
+
+    #[test]
+    fn every_bit_of_a_number_survives() {
+        for bits in [
+            1,
+            0x3fb9_9999_9999_999a,
+            0x7fef_ffff_ffff_ffff,
+            0x3cb0_0000_0000_0001_u64,
+        ] {
+            let number = f64::from_bits(bits);
+            assert_eq!(parse::<f64>(&line(&number)).unwrap().to_bits(), bits);
+        }
+    }
+
+    #[test]
+    fn text_of_another_shape_is_refused() {
+        for text in ["", "{", "{}", r#"{"loss":"x","accuracy":1,"nested":[]}"#] {
+            assert!(parse::<Record>(text).is_err(), "{text}");
+        }
+    }
+}

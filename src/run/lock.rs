@@ -1,0 +1,57 @@
+//! The lock of a run's directory: held while a process writes in it, gone with that process.
+//!
+//! An advisory lock of the operating system on the file `lock`, so that a crash never leaves a
+//! directory locked. The file itself stays: removing it would let two processes hold two locks.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The file that is locked.
+pub const LOCK_FILE: &str = "lock";
+
+/// The lock; dropping it releases the directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of `directory`, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another process (or another lock of this one) holds it.
+    pub fn take(directory: &Path) -> Result<Self> {
+        let path = directory.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|source| Error::io("create", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(format!(
+                "{}: another process is running in this directory\n  help: wait for it to end, or choose another with --out",
+                directory.display()
+            ))),
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path, source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_is_refused_until_the_first_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path()).unwrap();
+        let error = Lock::take(folder.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 6);
+        drop(first);
+        Lock::take(folder.path()).unwrap();
+    }
+}

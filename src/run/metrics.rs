@@ -1,0 +1,194 @@
+//! `metrics.jsonl` and `metrics.csv`: a line an epoch, flushed, so that a crash loses at most the
+//! line it was writing.
+//!
+//! Any serializable record can be a line. The CSV has the fields of the first record as columns
+//! (`tally.evaluations` for nested ones), in their order; numbers that are not finite are `null` in
+//! JSON and empty in CSV. A reader skips damaged lines and counts them.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::directory::{METRICS_CSV, METRICS_JSONL};
+use super::json;
+use crate::error::{Error, Result};
+use crate::format::file::{read_capped, write_atomically};
+
+/// Largest log that is read.
+const LOG_CAP: u64 = 1 << 30;
+
+/// The two logs of a run, open for appending.
+#[derive(Debug)]
+pub struct Metrics {
+    jsonl: Log,
+    csv: Log,
+    columns: Vec<String>,
+}
+
+/// What a log held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded<T> {
+    /// The records of all lines that could be read.
+    pub records: Vec<T>,
+    /// How many lines could not.
+    pub damaged: usize,
+}
+
+impl Metrics {
+    /// Starts the logs of `directory` with `records`: none for a new run; for a resumed one those
+    /// up to its checkpoint, because lines after it will be written again.
+    ///
+    /// # Errors
+    /// Whatever the operating system refuses.
+    pub fn start<T: Serialize>(directory: &Path, records: &[T]) -> Result<Self> {
+        let mut columns = Vec::new();
+        let (mut lines, mut rows) = (String::new(), String::new());
+        for record in records {
+            let (line, row) = encode(record, &mut columns);
+            lines.push_str(&line);
+            rows.push_str(&row);
+        }
+        Ok(Self {
+            jsonl: Log::replace(directory.join(METRICS_JSONL), &lines)?,
+            csv: Log::replace(directory.join(METRICS_CSV), &rows)?,
+            columns,
+        })
+    }
+
+    /// Appends a line to both logs and flushes them.
+    ///
+    /// # Errors
+    /// Whatever the operating system refuses.
+    pub fn append<T: Serialize>(&mut self, record: &T) -> Result<()> {
+        let (line, row) = encode(record, &mut self.columns);
+        self.jsonl.append(&line)?;
+        self.csv.append(&row)
+    }
+}
+
+/// The records in `directory`'s `metrics.jsonl`; a file that is missing holds none.
+///
+/// # Errors
+/// Whatever the operating system refuses; a log of more than 1 GiB.
+pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<Recorded<T>> {
+    let path = directory.join(METRICS_JSONL);
+    let mut recorded = Recorded {
+        records: Vec::new(),
+        damaged: 0,
+    };
+    if !path.exists() {
+        return Ok(recorded);
+    }
+    let bytes = read_capped(&path, LOG_CAP)?;
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if line.is_empty() {
+            continue;
+        }
+        let record = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| json::parse(line).ok());
+        match record {
+            Some(record) => recorded.records.push(record),
+            None => recorded.damaged += 1,
+        }
+    }
+    Ok(recorded)
+}
+
+/// The record as a line of JSON and as a row of CSV, after the header if it is the first.
+fn encode<T: Serialize>(record: &T, columns: &mut Vec<String>) -> (String, String) {
+    let mut line = json::line(record);
+    // Read back from the line, so that the two logs cannot differ.
+    let value = serde_json::from_str(&line).expect("a line just written is JSON");
+    line.push('\n');
+    let mut cells = Vec::new();
+    flatten("", &value, &mut cells);
+    let mut rows = String::new();
+    if columns.is_empty() {
+        *columns = cells.iter().map(|(name, _)| name.clone()).collect();
+        push_row(&mut rows, columns.iter().map(String::as_str));
+    }
+    let cell = |column: &String| {
+        let found = cells.iter().find(|(name, _)| name == column);
+        found.map_or("", |(_, cell)| cell.as_str())
+    };
+    push_row(&mut rows, columns.iter().map(cell));
+    (line, rows)
+}
+
+/// The leaves of `value`, with their dotted names.
+fn flatten(name: &str, value: &Value, cells: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let dot = if name.is_empty() { "" } else { "." };
+                flatten(&format!("{name}{dot}{key}"), value, cells);
+            }
+        }
+        Value::Null => cells.push((name.to_owned(), String::new())),
+        Value::String(text) => cells.push((name.to_owned(), text.clone())),
+        other => cells.push((name.to_owned(), other.to_string())),
+    }
+}
+
+fn push_row<'a>(rows: &mut String, cells: impl Iterator<Item = &'a str>) {
+    for (index, cell) in cells.enumerate() {
+        if index > 0 {
+            rows.push(',');
+        }
+        if cell.contains([',', '"', '\n', '\r']) {
+            rows.push('"');
+            rows.push_str(&cell.replace('"', "\"\""));
+            rows.push('"');
+        } else {
+            rows.push_str(cell);
+        }
+    }
+    rows.push('\n');
+}
+
+/// One file that grows by whole lines.
+#[derive(Debug)]
+struct Log {
+    file: File,
+    path: PathBuf,
+}
+
+impl Log {
+    fn replace(path: PathBuf, text: &str) -> Result<Self> {
+        write_atomically(&path, text.as_bytes())?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|source| Error::io("write", &path, source))?;
+        Ok(Self { file, path })
+    }
+
+    /// One write call a line: unbuffered, so flushed, and never interleaved.
+    fn append(&mut self, line: &str) -> Result<()> {
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|source| Error::io("write", &self.path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_csv_has_a_column_a_leaf_and_quotes_what_needs_it() {
+        let mut columns = Vec::new();
+        let record = json!({"epoch": 1, "loss": null, "tally": {"a": 2}, "note": "x,\"y\""});
+        let (_, first) = encode(&record, &mut columns);
+        assert_eq!(first, "epoch,loss,tally.a,note\n1,,2,\"x,\"\"y\"\"\"\n");
+        // Fields in another order, one missing: still under their columns.
+        let (_, second) = encode(&json!({"tally": {"a": 3}, "epoch": 2}), &mut columns);
+        assert_eq!(second, "2,,3,\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! `summary.json`: what a run came to. `train --json` prints the same.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The outcome of a run. Fractions are between 0 and 1; losses are without the l2 term.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The run's directory.
+    pub run: PathBuf,
+    /// The config's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// Layer sizes n_0 … n_L.
+    pub sizes: Vec<usize>,
+    /// Number of parameters, N.
+    pub parameters: usize,
+    /// Upper bound of the workers.
+    pub threads: usize,
+    /// Epochs done.
+    pub epochs: usize,
+    /// Seconds of shuffle and steps, summed over the epochs.
+    pub seconds: f64,
+    /// The median of the epochs' seconds; absent before the first is done.
+    pub seconds_per_epoch: Option<f64>,
+    /// Training rows an epoch.
+    pub samples_per_epoch: usize,
+    /// The last epoch's mean mini-batch loss.
+    pub train_loss: Option<f64>,
+    /// Loss on the validation rows, of the weights kept.
+    pub validation_loss: Option<f64>,
+    /// Accuracy on the validation rows, of the weights kept.
+    pub validation_accuracy: Option<f64>,
+    /// Loss on the test rows, of the weights kept.
+    pub test_loss: Option<f64>,
+    /// Accuracy on the test rows, of the weights kept.
+    pub test_accuracy: Option<f64>,
+    /// The epoch whose weights were kept.
+    pub kept_epoch: usize,
+    /// SHA-256 of θ: see [`crate::model::Parameters::sha256`].
+    pub weights_sha256: String,
+    /// Operations performed in all training steps.
+    pub tally: Value,
+}
+
+/// The median: the middle value, or the mean of the middle two; absent for no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+    }
+}
