@@ -282,17 +282,12 @@ impl<R: Real> Training<'_, R> {
             let rows = (steps * batch).min(until - done);
             let steps = rows.div_ceil(batch);
             let start = Instant::now();
-            let loss = engine.descend(
-                self.samples,
-                &order[done..done + rows],
-                batch,
-                rule,
-                workers,
-            );
+            let loss = &mut state.partial.loss;
+            let order = &order[done..done + rows];
+            engine.descend(self.samples, order, batch, rule, workers, loss);
             let taken = start.elapsed();
             pace.record(steps, taken);
             state.partial.seconds += taken.as_secs_f64();
-            state.partial.loss += loss;
             state.partial.rows += rows;
             state.steps += steps as u64;
             if !state.partial.loss.is_finite() {

@@ -126,7 +126,8 @@ impl<R: Real> Backprop<R> {
     }
 
     /// Steps of stochastic gradient descent over `order`, `batch_size` rows each (the last may
-    /// have fewer), by `workers` workers. Returns the sum of the rows' losses before each step.
+    /// have fewer), by `workers` workers. Adds the rows' losses, each before its step, to `loss`:
+    /// one sum in order, however the rows are cut into calls.
     ///
     /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
     /// workers.
@@ -140,14 +141,15 @@ impl<R: Real> Backprop<R> {
         batch_size: usize,
         rule: Rule<R>,
         workers: usize,
-    ) -> f64 {
+        loss: &mut f64,
+    ) {
         if rule.momentum != R::ZERO && self.velocity.is_none() {
             self.velocity = Some(Packed::zeros(&self.network.layout, self.team.threads()));
         }
         let mut velocity = self.velocity.take();
-        let loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
+        self.scratch[0].loss = *loss;
+        *loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
         self.velocity = velocity;
-        loss
     }
 
     fn walk(

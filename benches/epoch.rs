@@ -1,0 +1,84 @@
+//! Seconds of one epoch (60,000 images, quadratic loss, f32) for the five reference networks, at
+//! 1 thread and at all: `cargo bench --bench epoch [-- a c]`. Medians; shuffle left out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nplus1::data::{Places, Samples, Scaling, catalog};
+use nplus1::gradient::Backprop;
+use nplus1::model::{Initialization, Loss, Network, Output};
+use nplus1::numeric::Isa;
+use nplus1::numeric::update::Rule;
+use nplus1::parallel::Team;
+
+const CASES: [(&str, &[usize], usize, usize); 5] = [
+    ("a", &[784, 30, 10], 10, 7),
+    ("b", &[784, 100, 10], 10, 7),
+    ("c", &[784, 100, 10], 128, 7),
+    ("d", &[784, 512, 512, 10], 128, 3),
+    ("e", &[784, 1024, 1024, 10], 1024, 3),
+];
+
+fn main() {
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|name| name.len() == 1)
+        .collect();
+    let (dataset, _) = catalog::load("mnist", &Places::new(None)).expect("MNIST is committed");
+    let scaling = Scaling {
+        offset: vec![0.0; 784],
+        divisor: vec![255.0; 784],
+    };
+    let samples = Samples::<f32>::new(&dataset, &scaling);
+    let order: Vec<u32> = (0..60_000u32)
+        .map(|k| (u64::from(k) * 48_271 % 60_000) as u32)
+        .collect();
+    let isa = Isa::detect();
+    println!("kernel {}", isa.name());
+    for (name, sizes, batch, runs) in CASES {
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        let network =
+            Network::new(sizes, true, Output::Sigmoid, Loss::Quadratic, 0.0).expect("a network");
+        for threads in [1, Team::available()] {
+            let team = Arc::new(Team::new(Some(threads)).expect("threads"));
+            let mut engine = Backprop::new(&network, &team, isa, batch);
+            engine.load(&Initialization::Scaled.draw(&network.layout, 1));
+            let rule = Rule {
+                rate: 0.5,
+                l2: 0.0,
+                decay: 0.0,
+                momentum: 0.0,
+            };
+            let mut busy = 0.0;
+            let mut seconds: Vec<f64> = (0..=runs)
+                .map(|_| {
+                    let (start, cpu) = (Instant::now(), cpu_seconds());
+                    engine.descend(&samples, &order, batch, rule, threads, &mut 0.0);
+                    busy = cpu_seconds() - cpu;
+                    start.elapsed().as_secs_f64()
+                })
+                .skip(1)
+                .collect();
+            seconds.sort_by(f64::total_cmp);
+            println!(
+                "{name} {sizes:?} batch {batch}, {threads} threads: {:.4} s ({:.4} … {:.4}), calling thread {busy:.4} s",
+                seconds[runs / 2],
+                seconds[0],
+                seconds[runs - 1]
+            );
+        }
+    }
+}
+
+/// Seconds that this thread has been on a processor, where the system tells.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|first| first.parse().ok())
+        .unwrap_or(0.0);
+    nanoseconds * 1e-9
+}

@@ -1,0 +1,218 @@
+//! The same bits on any number of threads, with any kernel, in any run.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use ndarray::Array2;
+use nplus1::data::{Dataset, Features, Samples, Scaling};
+use nplus1::model::{Initialization, Loss, Network, Output};
+use nplus1::numeric::{Isa, Real};
+use nplus1::optimizer::{OptimizerConfig, Schedule};
+use nplus1::parallel::Team;
+use nplus1::train::{Nobody, State, TrainConfig, Training};
+
+/// 230 images of 100 pixels, 10 classes: sparse bytes, or all bytes filled.
+fn images(sparse: bool) -> Arc<Dataset> {
+    let pixel = |row: usize, at: usize| {
+        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
+        if sparse && hash % 4 != 0 {
+            0
+        } else {
+            (hash % 255) as u8 + 1
+        }
+    };
+    Arc::new(Dataset {
+        name: "images".to_owned(),
+        features: Features::Bytes(Array2::from_shape_fn((230, 100), |(row, at)| {
+            pixel(row, at)
+        })),
+        labels: (0..230).map(|row| (row * 7 % 10) as u16).collect(),
+        class_names: (0..10).map(|class| class.to_string()).collect(),
+        image: Some((10, 10)),
+        unit_divisor: Some(255.0),
+    })
+}
+
+struct Case {
+    hidden: &'static [usize],
+    output: Output,
+    loss: Loss,
+    batch_size: usize,
+    momentum: f64,
+    l2: f64,
+    sparse: bool,
+}
+
+const PLAIN: Case = Case {
+    hidden: &[40],
+    output: Output::Sigmoid,
+    loss: Loss::Quadratic,
+    batch_size: 10,
+    momentum: 0.0,
+    l2: 0.0,
+    sparse: true,
+};
+
+/// Trains two epochs; `weights_sha256` and the metrics without their time field.
+fn train<R: Real>(case: &Case, workers: usize, isa: Isa) -> (String, String) {
+    let data = images(case.sparse);
+    let scaling = Scaling {
+        offset: vec![0.0; 100],
+        divisor: vec![255.0; 100],
+    };
+    let samples = Samples::<R>::new(&data, &scaling);
+    let mut sizes = vec![100];
+    sizes.extend(case.hidden);
+    sizes.push(10);
+    let network = Network::new(&sizes, true, case.output, case.loss, case.l2).unwrap();
+    let team = Arc::new(Team::new(Some(workers)).unwrap());
+    let rows: Vec<u32> = (0..203).collect();
+    let validation: Vec<u32> = (203..230).collect();
+    let mut state = State::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
+    let first = state.parameters.sha256();
+    Training {
+        network: &network,
+        samples: &samples,
+        rows: &rows,
+        validation: Some(&validation),
+        classes: 10,
+        optimizer: &OptimizerConfig {
+            kind: "sgd".to_owned(),
+            learning_rate: 0.5,
+            momentum: case.momentum,
+            weight_decay: 0.0,
+            schedule: Schedule::Cosine,
+        },
+        config: &TrainConfig {
+            epochs: Some(2),
+            max_steps: None,
+            max_seconds: None,
+            batch_size: case.batch_size,
+            early_stopping: None,
+        },
+        seed: 5,
+        team: &team,
+        isa,
+        workers: Some(workers),
+        stop: &AtomicBool::new(false),
+    }
+    .run(&mut state, &mut Nobody)
+    .unwrap();
+    for record in &mut state.records {
+        record.seconds = 0.0;
+    }
+    let hash = state.parameters.sha256();
+    assert_ne!(hash, first, "training moves the weights");
+    (hash, serde_json::to_string(&state.records).unwrap())
+}
+
+fn holds<R: Real>(case: &Case) {
+    let reference = train::<R>(case, 1, Isa::detect());
+    for workers in [1, 2, 3, 5, 8, 16] {
+        assert_eq!(
+            train::<R>(case, workers, Isa::detect()),
+            reference,
+            "{workers} workers"
+        );
+    }
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        assert_eq!(train::<R>(case, 2, isa), reference, "{}", isa.name());
+    }
+}
+
+fn holds_in_both_precisions(case: &Case) {
+    holds::<f32>(case);
+    holds::<f64>(case);
+}
+
+#[test]
+fn small_batches_with_a_ragged_last_one_keep_their_bits() {
+    holds_in_both_precisions(&PLAIN);
+}
+
+#[test]
+fn large_batches_with_a_ragged_last_one_keep_their_bits() {
+    holds_in_both_precisions(&Case {
+        batch_size: 128,
+        ..PLAIN
+    });
+}
+
+#[test]
+fn dense_inputs_keep_their_bits() {
+    holds_in_both_precisions(&Case {
+        sparse: false,
+        ..PLAIN
+    });
+    holds_in_both_precisions(&Case {
+        sparse: false,
+        batch_size: 128,
+        ..PLAIN
+    });
+}
+
+#[test]
+fn deep_networks_keep_their_bits() {
+    for hidden in [&[40, 33][..], &[70, 40, 20], &[20, 50, 30, 40]] {
+        holds_in_both_precisions(&Case {
+            hidden,
+            output: Output::Softmax,
+            loss: Loss::CrossEntropy,
+            ..PLAIN
+        });
+        holds_in_both_precisions(&Case {
+            hidden,
+            batch_size: 128,
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
+fn networks_without_hidden_units_keep_their_bits() {
+    holds_in_both_precisions(&Case {
+        hidden: &[],
+        ..PLAIN
+    });
+}
+
+#[test]
+fn momentum_and_l2_keep_their_bits() {
+    holds_in_both_precisions(&Case {
+        momentum: 0.9,
+        l2: 1e-3,
+        ..PLAIN
+    });
+    holds_in_both_precisions(&Case {
+        hidden: &[40, 33],
+        momentum: 0.9,
+        l2: 1e-3,
+        batch_size: 128,
+        ..PLAIN
+    });
+}
+
+#[test]
+fn sparse_inputs_give_the_bits_of_dense_ones() {
+    // A zero input adds exactly nothing; the same data with one filled byte more is another matter.
+    let sparse = train::<f32>(&PLAIN, 1, Isa::detect());
+    let dense = train::<f32>(
+        &Case {
+            sparse: false,
+            ..PLAIN
+        },
+        1,
+        Isa::detect(),
+    );
+    assert_ne!(sparse.0, dense.0, "other data, other weights");
+}
+
+/// The weights of this run, on every machine, for ever: a change of this value is a change of the
+/// arithmetic and belongs into the changelog.
+#[test]
+fn the_golden_hash_stands() {
+    let (hash, _) = train::<f32>(&PLAIN, 2, Isa::detect());
+    assert_eq!(hash, GOLDEN);
+}
+
+const GOLDEN: &str = "5b821563bbe1ed502240735fc3a43ded7f30e4b1bbe8a48b8c7856db68ac7315";
