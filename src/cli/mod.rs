@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+pub mod data;
+
 /// Parses the arguments, runs the command, prints the error chain.
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
