@@ -31,7 +31,7 @@ pub struct Entry {
     pub class_names: &'static [&'static str],
     /// Where it comes from.
     pub source: &'static str,
-    /// Its licence.
+    /// Its license.
     pub license: &'static str,
     /// How to cite it.
     pub citation: &'static str,

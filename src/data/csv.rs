@@ -8,19 +8,20 @@
 //! - Integers 0…255 throughout stay bytes, one eighth of the memory.
 //!
 //! Refused, each with line and column: what is not a finite number, rows of different length, a
-//! missing label, fewer than 2 classes or more than 1000, a file without rows.
+//! missing label, more than 1000 different ones, a file without rows.
 
-use std::io::{Chain, Read};
 use std::path::Path;
 
-use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
 use ndarray::Array2;
 
-use super::classes::{Classes, MOST_CLASSES, integer, list};
+use self::heading::Heading;
+use self::records::{Records, Row};
+use super::classes::{Classes, MOST_CLASSES, integer};
 use super::dataset::Features;
-use super::input::Input;
-use super::spelling;
 use crate::error::{Error, Result};
+
+mod heading;
+mod records;
 
 /// What a CSV file holds.
 #[derive(Debug)]
@@ -54,183 +55,6 @@ pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<Ta
         next = records.next()?;
     }
     rows.finish(&heading, &first)
-}
-
-/// One line, cut into its fields.
-struct Row {
-    line: u64,
-    fields: ByteRecord,
-}
-
-/// The lines of a file that are not blank.
-struct Records<'a> {
-    path: &'a Path,
-    // A line end is appended, so that the last line ends like every other: see `next`.
-    reader: csv::Reader<Chain<Input, &'static [u8]>>,
-}
-
-impl<'a> Records<'a> {
-    fn open(path: &'a Path, sha256: Option<&str>) -> Result<Self> {
-        let reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .terminator(Terminator::Any(b'\n'))
-            .from_reader(Input::open(path, sha256)?.chain(&b"\n"[..]));
-        Ok(Self { path, reader })
-    }
-
-    fn next(&mut self) -> Result<Option<Row>> {
-        let mut fields = ByteRecord::new();
-        loop {
-            match self.reader.read_byte_record(&mut fields) {
-                Ok(false) => return Ok(None),
-                Ok(true) => {
-                    let inside = fields.as_slice().iter().filter(|&&b| b == b'\n').count();
-                    // Counted back from the record's end: the reader's own position of a record
-                    // is that of the blank lines before it.
-                    let line = self.reader.position().line() - 1 - inside as u64;
-                    // A carriage return alone is a blank line too.
-                    if fields.len() > 1 || !fields[0].is_empty() {
-                        return Ok(Some(Row { line, fields }));
-                    }
-                }
-                Err(error) => return Err(self.failure(error)),
-            }
-        }
-    }
-
-    fn failure(&self, error: csv::Error) -> Error {
-        let line = self.reader.position().line();
-        match error.into_kind() {
-            csv::ErrorKind::Io(source) => self.reader.get_ref().get_ref().0.failure(0, source),
-            other => Error::refused(self.path, format!("not a CSV file: {other:?}")),
-        }
-        .at(format!("line {line}"))
-    }
-}
-
-/// What the first line is, and which column holds the labels.
-enum Heading {
-    /// A row like the others.
-    Data { label: usize },
-    /// The columns' names.
-    Names { label: usize },
-    /// `rows,features,class names…`.
-    Counts { rows: usize, names: Vec<String> },
-}
-
-impl Heading {
-    fn of(first: &Row, second: Option<&Row>, label: Option<&str>, path: &Path) -> Result<Self> {
-        if first.fields.as_slice().starts_with(&[0, 0]) {
-            return Err(Error::refused(path, "a binary file, not a CSV")
-                .at("byte 0")
-                .help("IDX needs two files: train = [\"images\", \"labels\"]"));
-        }
-        let fields = texts(first, path)?;
-        let width = fields.len();
-        if let Some(counts) = Self::counts(&fields, second, label) {
-            return Ok(counts);
-        }
-        if width < 2 {
-            let separators = [(';', "semicolons"), ('\t', "tabs"), (' ', "spaces")];
-            let separator = separators
-                .iter()
-                .find(|(sign, _)| fields[0].contains(*sign));
-            return Err(Error::refused(
-                path,
-                "1 column; a dataset has at least one feature and a label",
-            )
-            .at(format!("line {}", first.line))
-            .help(separator.map_or_else(
-                || "separate the columns with commas".to_owned(),
-                |(_, name)| format!("separate the columns with commas, not with {name}"),
-            )));
-        }
-        let named = label.filter(|label| label.parse::<usize>().is_err());
-        if let Some(name) = named
-            && fields.contains(&name)
-        {
-            let mut places = (0..width).filter(|&column| fields[column] == name);
-            return match (places.next(), places.next()) {
-                (Some(label), None) => Ok(Self::Names { label }),
-                _ => Err(
-                    Error::refused(path, format!("two columns are called `{name}`"))
-                        .at(format!("line {}", first.line))
-                        .help("give the label column by its number from 0"),
-                ),
-            };
-        }
-        let label_column = match label.and_then(|label| label.parse().ok()) {
-            Some(column) if column < width => column,
-            Some(column) => {
-                return Err(Error::refused(
-                    path,
-                    format!("no label column {column}: the columns are 0…{}", width - 1),
-                )
-                .at(format!("line {}", first.line)));
-            }
-            None => width - 1,
-        };
-        let words = (0..width)
-            .filter(|&column| column != label_column && fields[column].parse::<f64>().is_err())
-            .count();
-        // One word among numbers is a fault in a row of data: it must not pass for a header.
-        let is_header = 2 * words > width - 1;
-        match named {
-            None if is_header => Ok(Self::Names {
-                label: label_column,
-            }),
-            None => Ok(Self::Data {
-                label: label_column,
-            }),
-            Some(name) => Err(Self::missing(name, &fields, is_header, first, path)),
-        }
-    }
-
-    /// scikit-learn's first line, if it is one.
-    fn counts(fields: &[&str], second: Option<&Row>, label: Option<&str>) -> Option<Self> {
-        let [rows, features, names @ ..] = fields else {
-            return None;
-        };
-        let (rows, features): (usize, usize) = (rows.parse().ok()?, features.parse().ok()?);
-        let fits = names.len() >= 2
-            && names.iter().all(|name| name.parse::<f64>().is_err())
-            && second?.fields.len() == features.checked_add(1)?
-            && label.is_none_or(|label| label.parse() == Ok(features));
-        fits.then(|| Self::Counts {
-            rows,
-            names: names.iter().map(ToString::to_string).collect(),
-        })
-    }
-
-    fn missing(name: &str, fields: &[&str], is_header: bool, first: &Row, path: &Path) -> Error {
-        let (problem, help) = if is_header {
-            let nearest = spelling::nearest(name, fields.iter().copied());
-            (
-                format!(
-                    "no column is called `{name}`{}",
-                    spelling::question(nearest)
-                ),
-                format!("the columns are {}", list(fields)),
-            )
-        } else {
-            (
-                format!("no label column `{name}`: the file has no header"),
-                format!(
-                    "give the label column by its number, 0…{}",
-                    fields.len() - 1
-                ),
-            )
-        };
-        Error::refused(path, problem)
-            .at(format!("line {}", first.line))
-            .help(help)
-    }
-
-    fn is_data(&self) -> bool {
-        matches!(self, Self::Data { .. })
-    }
 }
 
 /// Values so far: bytes as long as all of them are.
@@ -307,7 +131,7 @@ impl<'a> Rows<'a> {
             Heading::Data { label } => rows.label = *label,
             Heading::Names { label } => {
                 rows.label = *label;
-                rows.columns = names(first);
+                rows.columns = first.names();
             }
             Heading::Counts { names, .. } => {
                 // The next row sets the width.
@@ -319,7 +143,7 @@ impl<'a> Rows<'a> {
     }
 
     fn push(&mut self, row: &Row) -> Result<()> {
-        let fields = texts(row, self.path)?;
+        let fields = row.texts(self.path)?;
         if self.width == 0 {
             self.width = fields.len();
             self.width_line = row.line;
@@ -399,7 +223,7 @@ impl<'a> Rows<'a> {
         if heading.is_data() && self.classes.first_alone_is_text() {
             self.classes.remove_first();
             self.cells.remove_first(features);
-            self.columns = names(first);
+            self.columns = first.names();
         }
         let rows = self.classes.labels.len();
         if rows == 0 {
@@ -429,17 +253,6 @@ impl<'a> Rows<'a> {
             }
             _ => self.classes.sort(),
         }
-        if let [only] = &self.classes.names[..] {
-            return Err(Error::refused(
-                self.path,
-                format!(
-                    "every label in column {} is `{}`; a dataset has at least 2 classes",
-                    self.label + 1,
-                    shown(only)
-                ),
-            )
-            .help("choose the label column: label = \"its header, or its number from 0\""));
-        }
         let mut feature_names = self.columns;
         if !feature_names.is_empty() {
             feature_names.remove(self.label);
@@ -452,32 +265,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A row's fields as texts.
-fn texts<'a>(row: &'a Row, path: &Path) -> Result<Vec<&'a str>> {
-    row.fields
-        .iter()
-        .enumerate()
-        .map(|(column, bytes)| {
-            std::str::from_utf8(bytes).map_err(|_| {
-                Error::refused(path, "not text (UTF-8); a CSV is text").at(format!(
-                    "line {}, column {}",
-                    row.line,
-                    column + 1
-                ))
-            })
-        })
-        .collect()
-}
-
-fn names(row: &Row) -> Vec<String> {
-    row.fields
-        .iter()
-        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        .collect()
-}
-
 /// A text from a file, fit for a message: control characters escaped, at most 40 characters.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut escaped: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     if text.chars().count() > 40 {
         escaped.push('…');

@@ -138,6 +138,15 @@ impl Files {
                 table.feature_names.as_deref(),
             )?;
             table.classes.follow(known.class_names, &path, known.path)?;
+        } else if let [only] = &table.classes.names[..] {
+            return Err(Error::refused(
+                &path,
+                format!(
+                    "every label is `{}`; a dataset has at least 2 classes",
+                    csv::shown(only)
+                ),
+            )
+            .help("choose the label column: label = \"its header, or its number from 0\""));
         }
         Ok(Self {
             dataset: Dataset {

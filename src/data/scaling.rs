@@ -113,10 +113,10 @@ impl Scaling {
             .map(|feature| {
                 let rest = rests[feature];
                 let variance = (squares[feature] - rest * rest / rows) / rows;
-                // scikit-learn's `_is_constant_feature`.
+                // scikit-learn's `_is_constant_feature`; a variance that overflowed is not constant.
                 let rounding =
                     rows * f64::EPSILON * variance + (rows * mean[feature] * f64::EPSILON).powi(2);
-                if variance <= rounding {
+                if variance.is_finite() && variance <= rounding {
                     1.0
                 } else {
                     variance.sqrt()

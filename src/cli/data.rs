@@ -1,0 +1,423 @@
+//! `nplus1 data`: what datasets there are, whether their files are whole, what they hold.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::data::catalog::{self, Entry};
+use crate::data::input::sha256;
+use crate::data::{Dataset, Features, Places};
+use crate::error::{Error, Result};
+
+/// The subcommands of `nplus1 data`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum DataCommand {
+    /// List the named datasets, and where each is found
+    List,
+    /// Hold the files of the named datasets against their checksums
+    Verify {
+        /// One dataset; all of them without a name
+        name: Option<String>,
+    },
+    /// Describe one dataset: rows, classes, values, source, license, files
+    Describe {
+        /// A named dataset
+        name: String,
+    },
+}
+
+/// Runs `command`, writing to `out`: a table, or with `json` one JSON document.
+///
+/// # Errors
+/// An unknown name, a missing or damaged file (after the whole table is written), a failed write.
+pub fn run(command: &DataCommand, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+    match command {
+        DataCommand::List => list(places, json, out),
+        DataCommand::Verify { name } => verify(name.as_deref(), places, json, out),
+        DataCommand::Describe { name } => describe(name, places, json, out),
+    }
+}
+
+/// One line of `data list`.
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    title: &'static str,
+    rows: usize,
+    test_rows: usize,
+    features: usize,
+    classes: usize,
+    license: &'static str,
+    /// The folder the set is found in; `None` if it is nowhere.
+    folder: Option<String>,
+}
+
+fn list(places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+    let sets: Vec<Listed> = catalog::entries()
+        .iter()
+        .map(|entry| Listed {
+            name: entry.name,
+            title: entry.title,
+            rows: entry.rows,
+            test_rows: entry.test_rows,
+            features: entry.features,
+            classes: entry.class_names.len(),
+            license: entry.license,
+            folder: places.find(entry).ok().map(|folder| text(&folder)),
+        })
+        .collect();
+    let folders: Vec<(&str, String)> = places
+        .iter()
+        .map(|place| (place.why, text(&place.folder)))
+        .collect();
+    if json {
+        let folders: Vec<_> = folders
+            .iter()
+            .map(|(why, folder)| serde_json::json!({"why": why, "folder": folder}))
+            .collect();
+        return write_json(
+            &serde_json::json!({"datasets": sets, "places": folders}),
+            out,
+        );
+    }
+    written(write_list(&sets, &folders, out))
+}
+
+fn write_list(sets: &[Listed], folders: &[(&str, String)], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<14} {:>14} {:>8} {:>7}  found in",
+        "dataset", "rows", "features", "classes"
+    )?;
+    for set in sets {
+        let rows = match set.test_rows {
+            0 => set.rows.to_string(),
+            test => format!("{} + {test}", set.rows),
+        };
+        let found = set.folder.as_deref().unwrap_or("missing");
+        writeln!(
+            out,
+            "{:<14} {rows:>14} {:>8} {:>7}  {found}",
+            set.name, set.features, set.classes
+        )?;
+    }
+    writeln!(out, "\nplaces looked in, in this order:")?;
+    for (why, folder) in folders {
+        writeln!(out, "  {folder} ({why})")?;
+    }
+    Ok(())
+}
+
+/// One file's state, as `data verify` shows it.
+#[derive(Serialize)]
+struct Verified {
+    dataset: &'static str,
+    path: String,
+    /// `ok`, `missing` or `wrong`.
+    state: &'static str,
+    expected: &'static str,
+    /// The checksum found, of a file that is there.
+    found: Option<String>,
+}
+
+fn verify(name: Option<&str>, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+    let entries: Vec<&Entry> = match name {
+        Some(name) => vec![catalog::entry(name)?],
+        None => catalog::entries().iter().collect(),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        files.extend(verify_set(entry, places)?);
+    }
+    let bad: Vec<&Verified> = files.iter().filter(|file| file.state != "ok").collect();
+    if json {
+        write_json(
+            &serde_json::json!({"ok": bad.is_empty(), "files": files}),
+            out,
+        )?;
+    } else {
+        written(write_verified(&files, out))?;
+    }
+    let Some(first) = bad.first() else {
+        return Ok(());
+    };
+    let problem = match &first.found {
+        Some(found) => format!(
+            "wrong checksum: SHA-256 found {found}, expected {}",
+            first.expected
+        ),
+        None => "missing".to_owned(),
+    };
+    Err(Error::refused(
+        &first.path,
+        format!("{problem} ({} of {} files bad)", bad.len(), files.len()),
+    )
+    .help("restore the files from the project's datasets/ folder; `nplus1 data list` shows the places looked in"))
+}
+
+fn verify_set(entry: &'static Entry, places: &Places) -> Result<Vec<Verified>> {
+    let folder = places.find(entry).ok().or_else(|| places.find_any(entry));
+    entry
+        .files
+        .iter()
+        .map(|file| {
+            let relative = Path::new(entry.name).join(file.name);
+            let path = folder.as_ref().map(|folder| folder.join(file.name));
+            let there = path.as_ref().filter(|path| path.is_file());
+            let found = there.map(|path| sha256(path)).transpose()?;
+            Ok(Verified {
+                dataset: entry.name,
+                path: text(&path.unwrap_or(relative)),
+                state: match &found {
+                    None => "missing",
+                    Some(found) if found == file.sha256 => "ok",
+                    Some(_) => "wrong",
+                },
+                expected: file.sha256,
+                found,
+            })
+        })
+        .collect()
+}
+
+fn write_verified(files: &[Verified], out: &mut dyn Write) -> io::Result<()> {
+    for file in files {
+        writeln!(out, "{:<8} {}", file.state, file.path)?;
+        if let ("wrong", Some(found)) = (file.state, &file.found) {
+            writeln!(out, "           found    {found}")?;
+            writeln!(out, "           expected {}", file.expected)?;
+        }
+    }
+    Ok(())
+}
+
+/// What `data describe` shows.
+#[derive(Serialize)]
+struct Described {
+    name: &'static str,
+    title: &'static str,
+    features: usize,
+    image: Option<(usize, usize)>,
+    unit_divisor: Option<f64>,
+    class_names: &'static [&'static str],
+    train: Statistics,
+    test: Option<Statistics>,
+    source: &'static str,
+    license: &'static str,
+    citation: &'static str,
+    files: Vec<Verified>,
+}
+
+/// What a part's rows hold.
+#[derive(Serialize)]
+struct Statistics {
+    rows: usize,
+    class_counts: Vec<usize>,
+    minimum: f64,
+    maximum: f64,
+    /// The fraction of values that are 0.
+    zeros: f64,
+}
+
+impl Statistics {
+    fn of(dataset: &Dataset) -> Self {
+        let mut class_counts = vec![0; dataset.class_count()];
+        for &label in &dataset.labels {
+            class_counts[usize::from(label)] += 1;
+        }
+        let (rows, features) = dataset.features.dim();
+        let mut zeros = 0usize;
+        let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut visit = |value: f64| {
+            zeros += usize::from(value == 0.0);
+            minimum = minimum.min(value);
+            maximum = maximum.max(value);
+        };
+        match &dataset.features {
+            Features::Bytes(values) => values.iter().for_each(|&value| visit(f64::from(value))),
+            Features::Reals(values) => values.iter().for_each(|&value| visit(value)),
+        }
+        Self {
+            rows,
+            class_counts,
+            minimum,
+            maximum,
+            zeros: zeros as f64 / (rows * features) as f64,
+        }
+    }
+}
+
+fn describe(name: &str, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+    let entry = catalog::entry(name)?;
+    let (train, test) = entry.load(places)?;
+    let described = Described {
+        name: entry.name,
+        title: entry.title,
+        features: entry.features,
+        image: entry.image,
+        unit_divisor: entry.unit_divisor,
+        class_names: entry.class_names,
+        train: Statistics::of(&train),
+        test: test.as_ref().map(Statistics::of),
+        source: entry.source,
+        license: entry.license,
+        citation: entry.citation,
+        files: verify_set(entry, places)?,
+    };
+    if json {
+        return write_json(&described, out);
+    }
+    written(write_described(&described, out))
+}
+
+fn write_described(set: &Described, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}: {}", set.name, set.title)?;
+    let image = set.image.map_or_else(String::new, |(height, width)| {
+        format!(" ({height} × {width})")
+    });
+    writeln!(out, "features  {}{image}", set.features)?;
+    let parts = [
+        Some(("train", &set.train)),
+        set.test.as_ref().map(|test| ("test", test)),
+    ];
+    for (name, part) in parts.iter().flatten() {
+        let name = if set.test.is_some() { *name } else { "rows" };
+        writeln!(
+            out,
+            "{name:<9} {} rows, values {}…{}, {:.1} % of them 0",
+            part.rows,
+            part.minimum,
+            part.maximum,
+            100.0 * part.zeros
+        )?;
+    }
+    if let Some(divisor) = set.unit_divisor {
+        writeln!(out, "unit      ÷ {divisor}")?;
+    }
+    writeln!(out, "classes   {}", set.class_names.len())?;
+    for (class, name) in set.class_names.iter().enumerate() {
+        let counts: Vec<String> = parts
+            .iter()
+            .flatten()
+            .map(|(_, part)| part.class_counts[class].to_string())
+            .collect();
+        writeln!(out, "  {name:<12} {}", counts.join(" + "))?;
+    }
+    writeln!(out, "source    {}", set.source)?;
+    writeln!(out, "license   {}", set.license)?;
+    writeln!(out, "citation  {}", set.citation)?;
+    writeln!(out, "files")?;
+    for file in &set.files {
+        writeln!(out, "  {}", file.path)?;
+        writeln!(out, "    sha256 {}", file.expected)?;
+    }
+    Ok(())
+}
+
+/// A path as text; what is no Unicode is replaced, for JSON has no other texts.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn write_json(document: &impl Serialize, out: &mut dyn Write) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)
+        .expect("texts, finite numbers and lists of them are always JSON");
+    written(writeln!(out, "{text}"))
+}
+
+fn written(result: io::Result<()>) -> Result<()> {
+    result.map_err(|source| Error::io("write", Path::new("standard output"), source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn output(command: &DataCommand, places: &Places, json: bool) -> (String, Result<()>) {
+        let mut out = Vec::new();
+        let result = run(command, places, json, &mut out);
+        (String::from_utf8(out).unwrap(), result)
+    }
+
+    fn describe(name: &str) -> DataCommand {
+        DataCommand::Describe { name: name.into() }
+    }
+
+    #[test]
+    fn list_names_every_set_and_every_place() {
+        let places = Places::new(None);
+        let (text, result) = output(&DataCommand::List, &places, false);
+        result.unwrap();
+        for name in catalog::names() {
+            assert!(
+                text.lines().any(|line| line.starts_with(name)),
+                "{name}: {text}"
+            );
+        }
+        assert!(text.contains("60000 + 10000"));
+        let (text, _) = output(&DataCommand::List, &places, true);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["datasets"][0]["test_rows"], 10_000);
+        assert_eq!(document["datasets"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn describe_counts_classes_values_and_zeros() {
+        let (text, result) = output(&describe("digits"), &Places::new(None), true);
+        result.unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["train"]["rows"], 1797);
+        assert_eq!(document["train"]["maximum"], 16.0);
+        let expected = serde_json::json!([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        assert_eq!(document["train"]["class_counts"], expected);
+        let (text, _) = output(&describe("iris"), &Places::new(None), false);
+        assert!(
+            text.contains("150 rows, values 0.1…7.9, 0.0 % of them 0"),
+            "{text}"
+        );
+        assert!(text.contains("versicolor   50"), "{text}");
+    }
+
+    #[test]
+    fn verify_finds_whole_missing_and_wrong_files() {
+        let (text, result) = output(
+            &DataCommand::Verify { name: None },
+            &Places::new(None),
+            false,
+        );
+        result.unwrap();
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("ok")).count(),
+            8
+        );
+
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(Some(folder.path()));
+        let iris = DataCommand::Verify {
+            name: Some("iris".into()),
+        };
+        let (text, result) = output(&iris, &places, false);
+        assert!(text.starts_with("missing"), "{text}");
+        assert_eq!(result.unwrap_err().exit_code(), 2);
+
+        fs::create_dir(folder.path().join("iris")).unwrap();
+        fs::write(folder.path().join("iris/iris.csv"), "1,2,3\n").unwrap();
+        let (text, result) = output(&iris, &places, true);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["files"][0]["state"], "wrong");
+        let error = result.unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("(1 of 1 files bad)"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_before_anything_is_written() {
+        let (text, result) = output(&describe("wein"), &Places::new(None), false);
+        assert_eq!(text, "");
+        assert_eq!(result.unwrap_err().exit_code(), 2);
+    }
+}

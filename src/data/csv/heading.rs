@@ -1,0 +1,136 @@
+//! What a CSV file's first line is: a row like the others, the columns' names, or counts.
+
+use std::path::Path;
+
+use super::records::Row;
+use crate::data::classes::list;
+use crate::data::spelling;
+use crate::error::{Error, Result};
+
+/// What the first line is, and which column holds the labels.
+pub(super) enum Heading {
+    /// A row like the others.
+    Data { label: usize },
+    /// The columns' names.
+    Names { label: usize },
+    /// `rows,features,class names…`.
+    Counts { rows: usize, names: Vec<String> },
+}
+
+impl Heading {
+    pub(super) fn of(
+        first: &Row,
+        second: Option<&Row>,
+        label: Option<&str>,
+        path: &Path,
+    ) -> Result<Self> {
+        if first.fields.as_slice().starts_with(&[0, 0]) {
+            return Err(Error::refused(path, "a binary file, not a CSV")
+                .at("byte 0")
+                .help("IDX needs two files: train = [\"images\", \"labels\"]"));
+        }
+        let fields = first.texts(path)?;
+        let width = fields.len();
+        if let Some(counts) = Self::counts(&fields, second, label) {
+            return Ok(counts);
+        }
+        if width < 2 {
+            let separators = [(';', "semicolons"), ('\t', "tabs"), (' ', "spaces")];
+            let separator = separators
+                .iter()
+                .find(|(sign, _)| fields[0].contains(*sign));
+            return Err(Error::refused(
+                path,
+                "1 column; a dataset has at least one feature and a label",
+            )
+            .at(format!("line {}", first.line))
+            .help(separator.map_or_else(
+                || "separate the columns with commas".to_owned(),
+                |(_, name)| format!("separate the columns with commas, not with {name}"),
+            )));
+        }
+        let named = label.filter(|label| label.parse::<usize>().is_err());
+        if let Some(name) = named
+            && fields.contains(&name)
+        {
+            let mut places = (0..width).filter(|&column| fields[column] == name);
+            return match (places.next(), places.next()) {
+                (Some(label), None) => Ok(Self::Names { label }),
+                _ => Err(
+                    Error::refused(path, format!("two columns are called `{name}`"))
+                        .at(format!("line {}", first.line))
+                        .help("give the label column by its number from 0"),
+                ),
+            };
+        }
+        let label_column = match label.and_then(|label| label.parse().ok()) {
+            Some(column) if column < width => column,
+            Some(column) => {
+                return Err(Error::refused(
+                    path,
+                    format!("no label column {column}: the columns are 0…{}", width - 1),
+                )
+                .at(format!("line {}", first.line)));
+            }
+            None => width - 1,
+        };
+        let words = (0..width)
+            .filter(|&column| column != label_column && fields[column].parse::<f64>().is_err())
+            .count();
+        // One word among numbers is a fault in a row of data: it must not pass for a header.
+        let is_header = 2 * words > width - 1;
+        match named {
+            None if is_header => Ok(Self::Names {
+                label: label_column,
+            }),
+            None => Ok(Self::Data {
+                label: label_column,
+            }),
+            Some(name) => Err(Self::missing(name, &fields, is_header, first, path)),
+        }
+    }
+
+    /// scikit-learn's first line, if it is one.
+    fn counts(fields: &[&str], second: Option<&Row>, label: Option<&str>) -> Option<Self> {
+        let [rows, features, names @ ..] = fields else {
+            return None;
+        };
+        let (rows, features): (usize, usize) = (rows.parse().ok()?, features.parse().ok()?);
+        let fits = names.len() >= 2
+            && names.iter().all(|name| name.parse::<f64>().is_err())
+            && second?.fields.len() == features.checked_add(1)?
+            && label.is_none_or(|label| label.parse() == Ok(features));
+        fits.then(|| Self::Counts {
+            rows,
+            names: names.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    fn missing(name: &str, fields: &[&str], is_header: bool, first: &Row, path: &Path) -> Error {
+        let (problem, help) = if is_header {
+            let nearest = spelling::nearest(name, fields.iter().copied());
+            (
+                format!(
+                    "no column is called `{name}`{}",
+                    spelling::question(nearest)
+                ),
+                format!("the columns are {}", list(fields)),
+            )
+        } else {
+            (
+                format!("no label column `{name}`: the file has no header"),
+                format!(
+                    "give the label column by its number, 0…{}",
+                    fields.len() - 1
+                ),
+            )
+        };
+        Error::refused(path, problem)
+            .at(format!("line {}", first.line))
+            .help(help)
+    }
+
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self, Self::Data { .. })
+    }
+}

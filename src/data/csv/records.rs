@@ -1,0 +1,98 @@
+//! A CSV file as lines, cut into fields, each with its line number.
+
+use std::io::{Chain, Read};
+use std::path::Path;
+
+use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
+
+use crate::data::input::Input;
+use crate::error::{Error, Result};
+
+/// One line, cut into its fields.
+pub(super) struct Row {
+    pub(super) line: u64,
+    pub(super) fields: ByteRecord,
+}
+
+impl Row {
+    /// The fields as texts.
+    pub(super) fn texts(&self, path: &Path) -> Result<Vec<&str>> {
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(column, bytes)| {
+                std::str::from_utf8(bytes).map_err(|_| {
+                    Error::refused(path, "not text (UTF-8); a CSV is text").at(format!(
+                        "line {}, column {}",
+                        self.line,
+                        column + 1
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    /// The fields as the columns' names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.fields
+            .iter()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .collect()
+    }
+}
+
+/// The lines of a file that are not blank.
+pub(super) struct Records<'a> {
+    path: &'a Path,
+    // A line end is appended, so that the last line ends like every other: see `next`.
+    reader: csv::Reader<Chain<Input, &'static [u8]>>,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn open(path: &'a Path, sha256: Option<&str>) -> Result<Self> {
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(Trim::All)
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(Input::open(path, sha256)?.chain(&b"\n"[..]));
+        Ok(Self { path, reader })
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Row>> {
+        let mut fields = ByteRecord::new();
+        loop {
+            let start = self.reader.position().line();
+            match self.reader.read_byte_record(&mut fields) {
+                Ok(false) => return Ok(None),
+                Ok(true) => {
+                    // Counted back from the record's end: the reader's own position of a record
+                    // is that of the blank lines before it.
+                    let line = self.reader.position().line().saturating_sub(1);
+                    if fields.as_slice().contains(&b'\n') {
+                        return Err(Error::refused(
+                            self.path,
+                            "a quoted field runs over several lines",
+                        )
+                        .at(format!("line {start}"))
+                        .help("close its quotation marks"));
+                    }
+                    // A carriage return alone is a blank line too.
+                    if fields.len() > 1 || !fields[0].is_empty() {
+                        return Ok(Some(Row { line, fields }));
+                    }
+                }
+                Err(error) => return Err(self.failure(error)),
+            }
+        }
+    }
+
+    fn failure(&self, error: csv::Error) -> Error {
+        let line = self.reader.position().line();
+        match error.into_kind() {
+            csv::ErrorKind::Io(source) => self.reader.get_ref().get_ref().0.failure(0, source),
+            other => Error::refused(self.path, format!("not a CSV file: {other:?}")),
+        }
+        .at(format!("line {line}"))
+    }
+}

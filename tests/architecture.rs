@@ -1,0 +1,137 @@
+//! The import table of ARCHITECTURE.md, held against the `use` lines; rayon and `unsafe` kept to
+//! their rooms.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Floors, from the ground up: a module imports from lower floors, or from itself.
+const FLOORS: [&[&str]; 8] = [
+    &["error", "numeric"],
+    &["parallel", "data"],
+    &["model"],
+    &["gradient", "optimizer"],
+    &["train"],
+    &["config", "format"],
+    &["run"],
+    &["cli"],
+];
+
+/// The few arrows within a floor.
+const WITHIN: [(&str, &str); 1] = [("numeric", "error")];
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every source file: its module (`src/MODULE…`), its path and its code without comments and tests.
+fn code() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(&root).unwrap();
+            let first = inside
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let lines = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let code = lines.collect::<Vec<_>>().join("\n");
+            (first.trim_end_matches(".rs").to_owned(), path, code)
+        })
+        .collect()
+}
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+/// Modules named after `crate::`, grouped imports included.
+fn imports(code: &str) -> Vec<String> {
+    code.match_indices("crate::")
+        .flat_map(|(at, _)| {
+            let rest = &code[at + "crate::".len()..];
+            let name = |text: &str| {
+                text.trim()
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect::<String>()
+            };
+            match rest.strip_prefix('{') {
+                Some(group) => group
+                    .split('}')
+                    .next()
+                    .unwrap()
+                    .split(',')
+                    .map(name)
+                    .collect(),
+                None => vec![name(rest)],
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let mut seen = 0;
+    for (module, path, code) in code() {
+        let Some(own) = floor(&module) else {
+            assert!(
+                ["lib", "main"].contains(&module.as_str()),
+                "{module} has no floor"
+            );
+            continue;
+        };
+        for other in imports(&code) {
+            let Some(there) = floor(&other) else { continue };
+            seen += 1;
+            let allowed = other == module
+                || there < own
+                || WITHIN.contains(&(module.as_str(), other.as_str()));
+            assert!(
+                allowed,
+                "{} imports crate::{other}, which is not below {module}",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 50, "the imports were found");
+}
+
+#[test]
+fn rayon_is_named_in_parallel_only() {
+    for (module, path, code) in code() {
+        assert!(
+            module == "parallel" || !code.contains("rayon::"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn unsafe_stands_in_numeric_and_parallel_only() {
+    for (module, path, code) in code() {
+        let allowed = module == "numeric" || module == "parallel";
+        assert!(
+            allowed || !(code.contains("unsafe {") || code.contains("unsafe_code")),
+            "{}",
+            path.display()
+        );
+    }
+}
