@@ -2,11 +2,25 @@
 //!
 //! A [`Dataset`] is what a file holds; a [`Part`] is some of its rows; a [`Split`] is what a run
 //! trains, validates and tests on. Nothing here knows a network.
+//!
+//! [`load`] reads what a config names, [`Loaded::split`] and [`Loaded::folds`] share out its rows.
 
+pub mod catalog;
+pub mod classes;
+pub mod csv;
 pub mod dataset;
+pub mod idx;
+pub mod input;
+pub mod loaded;
+pub mod places;
 pub mod samples;
+pub mod scaling;
 pub mod source;
+pub mod spelling;
+pub mod split;
 
 pub use dataset::{Dataset, Features, Part, Scaling, Split};
+pub use loaded::{Loaded, load, load_for};
+pub use places::Places;
 pub use samples::{Batch, Inputs, Samples};
 pub use source::{DataConfig, Normalize, Share, Source};

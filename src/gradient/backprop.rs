@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::operations::of_gradient;
 use super::packed::{Packed, owned_layers};
 use super::passes::{Last, Layer, Scratch, Seat, Task};
 use super::{Evaluation, GradientEngine};
@@ -13,7 +14,6 @@ use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
 use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::sparse::Workspace;
-use crate::numeric::tally::Tally;
 use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
 use crate::parallel::circle::Parity;
@@ -403,10 +403,7 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         self.gradient = Some(packed);
         Evaluation {
             loss: loss / rows as f64,
-            tally: Tally {
-                evaluations: 1,
-                ..Tally::default()
-            },
+            tally: of_gradient(&self.network, batch.samples, batch.rows),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Models: parameters θ, network topology, losses, initialization.
 
+pub mod forward;
 pub mod initialization;
 pub mod loss;
 pub mod network;
 pub mod parameters;
 
+pub use forward::{Assessment, Forward, Mistake};
 pub use initialization::Initialization;
 pub use loss::Loss;
 pub use network::{Network, Output};

@@ -23,3 +23,10 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha12Rng {
     random.set_stream(purpose as u64);
     random
 }
+
+/// The stream of `seed` for `purpose` in one epoch: an epoch can be drawn without those before it.
+pub fn epoch_stream(seed: u64, purpose: Purpose, epoch: usize) -> ChaCha12Rng {
+    let mut random = ChaCha12Rng::seed_from_u64(seed);
+    random.set_stream(purpose as u64 | (epoch as u64) << 8);
+    random
+}

@@ -80,6 +80,25 @@ impl<R: Real> Records<R> {
         &self.masks[row as usize * words..][..words]
     }
 
+    /// Non-zero inputs of `rows`, and features that are non-zero in any of them.
+    pub fn filled(&self, rows: &[u32]) -> (usize, usize) {
+        let mut union = vec![0; self.features.div_ceil(64)];
+        let mut filled = 0;
+        for &row in rows {
+            filled += self.row(row).len();
+            for (all, mask) in union.iter_mut().zip(self.mask(row)) {
+                *all |= mask;
+            }
+        }
+        (
+            filled,
+            union
+                .iter()
+                .map(|bits: &u64| bits.count_ones() as usize)
+                .sum(),
+        )
+    }
+
     /// Asks the caches for row `row`, which will be needed soon.
     #[inline(always)]
     pub fn prefetch(&self, row: u32) {
@@ -242,6 +261,7 @@ pub struct Workspace<R> {
     numbers: super::panels::Aligned<R>,
     union: Vec<u64>,
     touched: Vec<u32>,
+    untouched: Vec<u32>,
 }
 
 impl<R: Real> Workspace<R> {
@@ -251,6 +271,7 @@ impl<R: Real> Workspace<R> {
             numbers: super::panels::Aligned::zeros(features * SMALL_BATCH.max(2 * width::<R>())),
             union: vec![0; features.div_ceil(64)],
             touched: Vec::with_capacity(features),
+            untouched: Vec::with_capacity(features),
         }
     }
 }
@@ -328,6 +349,7 @@ impl<R: Real> SparseUpdate<'_, R> {
             numbers,
             union,
             touched,
+            untouched,
         } = &mut *self.workspace;
         union.fill(0);
         for (s, &row) in self.rows.iter().enumerate() {
@@ -342,16 +364,24 @@ impl<R: Real> SparseUpdate<'_, R> {
                 }
             }
         }
+        let all_move = self.rule.moves_without_gradient() || self.velocity.is_some();
         touched.clear();
-        if self.rule.moves_without_gradient() || self.velocity.is_some() {
-            touched.extend(0..self.records.features as u32);
-        } else {
-            for (k, &bits) in union.iter().enumerate() {
-                let mut bits = bits;
-                while bits != 0 {
-                    touched.push(k as u32 * 64 + bits.trailing_zeros());
-                    bits &= bits - 1;
+        untouched.clear();
+        for (k, &bits) in union.iter().enumerate() {
+            let first = k as u32 * 64;
+            let mut ones = bits;
+            while ones != 0 {
+                touched.push(first + ones.trailing_zeros());
+                ones &= ones - 1;
+            }
+            let mut zeros = !bits;
+            while all_move && zeros != 0 {
+                let position = first + zeros.trailing_zeros();
+                if position as usize >= self.records.features {
+                    break;
                 }
+                untouched.push(position);
+                zeros &= zeros - 1;
             }
         }
         for vector in 0..panels * width::<R>() / V::LANES {
@@ -403,6 +433,10 @@ impl<R: Real> SparseUpdate<'_, R> {
                     sum = V::splat(*x.add(s)).fma(errors[s], sum);
                 }
                 rules.apply(sum, weights, velocity, base + position * width);
+            }
+            for &position in &self.workspace.untouched {
+                let zero = V::splat(R::ZERO);
+                rules.apply(zero, weights, velocity, base + position as usize * width);
             }
         }
     }

@@ -8,7 +8,9 @@
 #![allow(unsafe_code)]
 
 pub mod circle;
+pub mod pace;
 pub mod team;
 
 pub use circle::{Circle, Shared, Step};
+pub use pace::Pace;
 pub use team::Team;

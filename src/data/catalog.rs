@@ -1,0 +1,253 @@
+//! The named datasets: what each is, where it comes from, and the checksums of its files.
+//!
+//! Nothing is read that does not have its checksum, so a name means the same rows everywhere.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::dataset::Dataset;
+use super::places::Places;
+use super::{csv, idx, spelling};
+use crate::error::{Error, Result};
+
+/// One named dataset.
+#[derive(Debug, PartialEq)]
+pub struct Entry {
+    /// The name that configs use, and the folder's name.
+    pub name: &'static str,
+    /// One line on what it is.
+    pub title: &'static str,
+    /// Rows of its training part, or of the whole set where it has no test part.
+    pub rows: usize,
+    /// Rows of its own test part; 0 where it has none.
+    pub test_rows: usize,
+    /// Features a row.
+    pub features: usize,
+    /// `(height, width)`, where a row is an image.
+    pub image: Option<(usize, usize)>,
+    /// The constant that `normalize = "unit"` divides by.
+    pub unit_divisor: Option<f64>,
+    /// One name a class.
+    pub class_names: &'static [&'static str],
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Its licence.
+    pub license: &'static str,
+    /// How to cite it.
+    pub citation: &'static str,
+    /// Its files.
+    pub files: &'static [File],
+}
+
+/// One file of a named dataset.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// The file's name in the set's folder.
+    pub name: &'static str,
+    /// SHA-256 of the file as it lies, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+static ENTRIES: [Entry; 5] = [
+    Entry {
+        name: "mnist",
+        title: "handwritten digits, 28 × 28 pixels, 0…255",
+        rows: 60_000,
+        test_rows: 10_000,
+        features: 784,
+        image: Some((28, 28)),
+        unit_divisor: Some(255.0),
+        class_names: DIGITS,
+        source: "the MNIST database of handwritten digits, http://yann.lecun.com/exdb/mnist/",
+        license: "CC BY-SA 3.0 (copyright Yann LeCun and Corinna Cortes; derived from NIST's Special Databases 1 and 3)",
+        citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998, pp. 2278–2324",
+        // Training images, training labels, test images, test labels: `load` goes by this order.
+        files: &[
+            File {
+                name: "train-images-idx3-ubyte.gz",
+                sha256: "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
+            },
+            File {
+                name: "train-labels-idx1-ubyte.gz",
+                sha256: "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203",
+            },
+            File {
+                name: "t10k-images-idx3-ubyte.gz",
+                sha256: "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
+            },
+            File {
+                name: "t10k-labels-idx1-ubyte.gz",
+                sha256: "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
+            },
+        ],
+    },
+    Entry {
+        name: "iris",
+        title: "Fisher's iris: sepals and petals in cm",
+        rows: 150,
+        test_rows: 0,
+        features: 4,
+        image: None,
+        unit_divisor: None,
+        class_names: &["setosa", "versicolor", "virginica"],
+        source: "UCI Machine Learning Repository, https://doi.org/10.24432/C56C76; as shipped with scikit-learn",
+        license: "CC BY 4.0",
+        citation: "R. A. Fisher: The use of multiple measurements in taxonomic problems. Annals of Eugenics 7(2), 1936, pp. 179–188",
+        files: &[File {
+            name: "iris.csv",
+            sha256: "f13ffa8fdd56fd8e6c8d16d4081a3fbd3114bcd0aae4256c43205169cd9d1449",
+        }],
+    },
+    Entry {
+        name: "wine",
+        title: "chemical analysis of wines of three cultivars",
+        rows: 178,
+        test_rows: 0,
+        features: 13,
+        image: None,
+        unit_divisor: None,
+        class_names: &["class_0", "class_1", "class_2"],
+        source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5PC7J; as shipped with scikit-learn",
+        license: "CC BY 4.0",
+        citation: "S. Aeberhard, M. Forina: Wine. UCI Machine Learning Repository, 1991",
+        files: &[File {
+            name: "wine.csv",
+            sha256: "10e8a802908b34f86e5da8ce962f3c806694bc98450a18f61851af59f324bede",
+        }],
+    },
+    Entry {
+        name: "breast-cancer",
+        title: "Wisconsin diagnostic breast cancer: measures of cell nuclei",
+        rows: 569,
+        test_rows: 0,
+        features: 30,
+        image: None,
+        unit_divisor: None,
+        class_names: &["malignant", "benign"],
+        source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B; as shipped with scikit-learn",
+        license: "CC BY 4.0",
+        citation: "W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast Cancer Wisconsin (Diagnostic). UCI Machine Learning Repository, 1993",
+        files: &[File {
+            name: "breast-cancer.csv",
+            sha256: "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed",
+        }],
+    },
+    Entry {
+        name: "digits",
+        title: "handwritten digits, 8 × 8 pixels, 0…16",
+        rows: 1797,
+        test_rows: 0,
+        features: 64,
+        image: Some((8, 8)),
+        unit_divisor: Some(16.0),
+        class_names: DIGITS,
+        source: "UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, its test set; as shipped with scikit-learn",
+        license: "CC BY 4.0",
+        citation: "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998",
+        files: &[File {
+            name: "digits.csv.gz",
+            sha256: "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+        }],
+    },
+];
+
+/// All named datasets.
+pub fn entries() -> &'static [Entry] {
+    &ENTRIES
+}
+
+/// All names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().map(|entry| entry.name)
+}
+
+/// The dataset called `name`.
+///
+/// # Errors
+/// There is none: the message lists those there are, and the nearest.
+pub fn entry(name: &str) -> Result<&'static Entry> {
+    ENTRIES
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| {
+            let question = spelling::question(spelling::nearest(name, names()));
+            let allowed: Vec<&str> = names().collect();
+            Error::Usage(format!(
+                "unknown dataset `{name}`{question}\n  help: the named datasets are {}",
+                allowed.join(", ")
+            ))
+        })
+}
+
+impl Entry {
+    /// Reads the training part and, where the set has one, the test part from the first of
+    /// `places` that holds the set. Peak memory is that of the data itself.
+    ///
+    /// # Errors
+    /// The set is missing, or a file does not have its checksum.
+    pub fn load(&self, places: &Places) -> Result<(Dataset, Option<Dataset>)> {
+        let folder = places.find(self)?;
+        let dataset = |files: &[File]| match files {
+            [table] => self.load_table(&folder, table),
+            [images, labels, ..] => self.load_images(&folder, images, labels),
+            [] => unreachable!("every set has files"),
+        };
+        let train = dataset(self.files)?;
+        let test = match self.files {
+            [_, _, test @ ..] if self.test_rows > 0 => Some(dataset(test)?),
+            _ => None,
+        };
+        Ok((train, test))
+    }
+
+    fn load_images(&self, folder: &Path, images: &File, labels: &File) -> Result<Dataset> {
+        idx::load(
+            (&folder.join(images.name), Some(images.sha256)),
+            (&folder.join(labels.name), Some(labels.sha256)),
+            self.name.to_owned(),
+            Some(&self.class_names()),
+        )
+    }
+
+    fn load_table(&self, folder: &Path, file: &File) -> Result<Dataset> {
+        let table = csv::read(&folder.join(file.name), None, Some(file.sha256))?;
+        Ok(Dataset {
+            name: self.name.to_owned(),
+            features: table.features,
+            labels: table.classes.labels,
+            class_names: self.class_names(),
+            image: self.image,
+            unit_divisor: self.unit_divisor,
+        })
+    }
+
+    fn class_names(&self) -> Vec<String> {
+        self.class_names.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// A named dataset, to share between a run's parts.
+///
+/// # Errors
+/// No such name, the set is missing, or a file does not have its checksum.
+pub fn load(name: &str, places: &Places) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let (train, test) = entry(name)?.load(places)?;
+    Ok((Arc::new(train), test.map(Arc::new)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest_and_the_list() {
+        let error = entry("mnits").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            "unknown dataset `mnits`; did you mean `mnist`?\n  help: the named datasets are mnist, iris, wine, breast-cancer, digits"
+        );
+    }
+}

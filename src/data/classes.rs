@@ -1,0 +1,182 @@
+//! The classes of a label column: texts as they come, then sorted and numbered.
+//!
+//! `1`, `01`, `+1` and `1.0` are the same class, `1`. Classes are sorted by number where all are
+//! integers, otherwise by text, so that the numbering depends on the set of labels alone, never on
+//! the order of the rows.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// More distinct labels than this are measurements, not classes.
+pub const MOST_CLASSES: usize = 1000;
+
+/// Integers up to here are exact in double precision.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The labels of a file's rows.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    /// One name a class.
+    pub(crate) names: Vec<String>,
+    /// The line on which each class comes first.
+    pub(crate) first_lines: Vec<u64>,
+    /// One class a row.
+    pub(crate) labels: Vec<u16>,
+    index: HashMap<String, u16>,
+}
+
+impl Classes {
+    /// Adds the label of one more row; `None` if that makes too many classes.
+    pub(crate) fn push(&mut self, label: &str, line: u64) -> Option<()> {
+        let name = integer(label).map_or_else(|| label.to_owned(), |number| number.to_string());
+        let class = match self.index.get(&name) {
+            Some(&class) => class,
+            None if self.names.len() == MOST_CLASSES => return None,
+            None => {
+                let class = u16::try_from(self.names.len()).ok()?;
+                self.names.push(name.clone());
+                self.first_lines.push(line);
+                self.index.insert(name, class);
+                class
+            }
+        };
+        self.labels.push(class);
+        Some(())
+    }
+
+    /// Whether the first row's label is the only one that is no integer: then it is a header's.
+    pub(crate) fn first_alone_is_text(&self) -> bool {
+        let mut names = self.names.iter().map(|name| integer(name).is_some());
+        names.next() == Some(false)
+            && self.names.len() > 1
+            && names.all(|integer| integer)
+            && self.labels[1..].iter().all(|&class| class != 0)
+    }
+
+    /// Takes the first row away, whose class is its own.
+    pub(crate) fn remove_first(&mut self) {
+        self.labels.remove(0);
+        self.names.remove(0);
+        self.first_lines.remove(0);
+        for label in &mut self.labels {
+            *label -= 1;
+        }
+    }
+
+    /// Sorts the classes: by number if all are integers, otherwise by text.
+    pub(crate) fn sort(&mut self) {
+        let numbers: Option<Vec<i64>> = self.names.iter().map(|name| integer(name)).collect();
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        match numbers {
+            Some(numbers) => order.sort_by_key(|&class| numbers[class]),
+            None => order.sort_by_key(|&class| &self.names[class]),
+        }
+        self.reorder(&order);
+    }
+
+    /// Numbers the classes as `names` does.
+    ///
+    /// # Errors
+    /// A label that `names` lacks, with its line.
+    pub(crate) fn follow(&mut self, names: &[String], path: &Path, whose: &Path) -> Result<()> {
+        let numbers: Vec<u16> = self
+            .names
+            .iter()
+            .zip(&self.first_lines)
+            .map(|(name, line)| {
+                names
+                    .iter()
+                    .position(|known| known == name)
+                    .and_then(|class| u16::try_from(class).ok())
+                    .ok_or_else(|| {
+                        Error::refused(
+                            path,
+                            format!(
+                                "class `{name}` does not occur in {}; its classes are {}",
+                                whose.display(),
+                                list(names)
+                            ),
+                        )
+                        .at(format!("line {line}"))
+                    })
+            })
+            .collect::<Result<_>>()?;
+        for label in &mut self.labels {
+            *label = numbers[usize::from(*label)];
+        }
+        self.names = names.to_vec();
+        Ok(())
+    }
+
+    fn reorder(&mut self, order: &[usize]) {
+        let mut numbers = vec![0; order.len()];
+        for (number, &class) in (0u16..).zip(order) {
+            numbers[class] = number;
+        }
+        for label in &mut self.labels {
+            *label = numbers[usize::from(*label)];
+        }
+        self.names = order.iter().map(|&at| self.names[at].clone()).collect();
+        self.first_lines = order.iter().map(|&at| self.first_lines[at]).collect();
+    }
+}
+
+/// The integer that a text is, if it is one.
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    let value: f64 = text.parse().ok()?;
+    (value.fract() == 0.0 && value.abs() < EXACT).then_some(value as i64)
+}
+
+/// `a, b, c`, or the first ten and how many more.
+pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<&str> = names.iter().take(10).map(AsRef::as_ref).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 {
+        format!(", … ({more} more)")
+    } else {
+        String::new()
+    };
+    shown.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(labels: &[&str]) -> Classes {
+        let mut classes = Classes::default();
+        for (line, label) in (1..).zip(labels) {
+            classes.push(label, line).expect("few classes");
+        }
+        classes.sort();
+        classes
+    }
+
+    #[test]
+    fn integers_sort_by_number_and_texts_by_letter() {
+        let numbers = classes(&["10", "9", "-1", "9.0", "+10"]);
+        assert_eq!(numbers.names, ["-1", "9", "10"]);
+        assert_eq!(numbers.labels, [2, 1, 0, 1, 2]);
+        assert_eq!(numbers.first_lines, [3, 2, 1]);
+        let texts = classes(&["10", "9", "a"]);
+        assert_eq!(texts.names, ["10", "9", "a"]);
+    }
+
+    #[test]
+    fn numbering_follows_other_names_and_refuses_new_ones() {
+        let known = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let mut some = classes(&["c", "b"]);
+        some.follow(&known, Path::new("test.csv"), Path::new("train.csv"))
+            .expect("both are known");
+        assert_eq!(some.labels, [2, 1]);
+        let error = classes(&["c", "d"])
+            .follow(&known, Path::new("test.csv"), Path::new("train.csv"))
+            .expect_err("d is new");
+        assert_eq!(
+            error.to_string(),
+            "test.csv, line 2: class `d` does not occur in train.csv; its classes are a, b, c"
+        );
+    }
+}

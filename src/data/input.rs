@@ -1,0 +1,148 @@
+//! A data file as a stream of bytes: opened, held against its checksum, unpacked.
+//!
+//! Gzip is told by its first two bytes, never by a file's name. Nothing is read ahead but a buffer,
+//! so a reader's peak memory is what it keeps. Refused: what is no regular file, a wrong checksum,
+//! a gzip stream that ends early or is damaged.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// Bytes read from the file at a time.
+const BUFFER: usize = 1 << 16;
+
+/// Deflate's best: 258 bytes from two bits, 1032 to 1 (<https://zlib.net/zlib_tech.html>).
+const LARGEST_RATIO: u64 = 1032;
+
+/// An open data file, unpacked if it is gzipped.
+pub(crate) struct Input {
+    path: PathBuf,
+    reader: Box<dyn Read>,
+    gzipped: bool,
+    most: u64,
+}
+
+impl Input {
+    /// Opens `path`; with a checksum (SHA-256 of the file as it lies, in hexadecimal), only if the
+    /// file has it.
+    pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Self> {
+        let mut file = open_file(path)?;
+        let size = file
+            .metadata()
+            .map_err(|source| Error::io("read", path, source))?
+            .len();
+        if let Some(expected) = sha256 {
+            let found = digest(&mut file).map_err(|source| Error::io("read", path, source))?;
+            if found != expected {
+                return Err(Error::refused(
+                    path,
+                    format!("wrong checksum: SHA-256 found {found}, expected {expected}"),
+                )
+                .help("restore the file from the project's datasets/ folder, or name your own files with `train = …` and `test = …`"));
+            }
+            file.rewind()
+                .map_err(|source| Error::io("read", path, source))?;
+        }
+        let mut buffered = BufReader::with_capacity(BUFFER, file);
+        let start = buffered
+            .fill_buf()
+            .map_err(|source| Error::io("read", path, source))?;
+        let gzipped = start.starts_with(&[0x1f, 0x8b]);
+        let (reader, most): (Box<dyn Read>, u64) = if gzipped {
+            (
+                Box::new(MultiGzDecoder::new(buffered)),
+                size.saturating_mul(LARGEST_RATIO),
+            )
+        } else {
+            (Box::new(buffered), size)
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            reader,
+            gzipped,
+            most,
+        })
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The most bytes the stream can yield, judged by the file's size.
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// `byte 16`, or `byte 16 of the unpacked data`: an offset in the stream as a place.
+    pub(crate) fn place(&self, offset: u64) -> String {
+        let unpacked = if self.gzipped {
+            " of the unpacked data"
+        } else {
+            ""
+        };
+        format!("byte {offset}{unpacked}")
+    }
+
+    /// What a failed read at `offset` of the stream means.
+    pub(crate) fn failure(&self, offset: u64, source: io::Error) -> Error {
+        let problem = match source.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                "truncated: the gzip stream ends before its end mark".to_owned()
+            }
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                format!("damaged gzip stream: {source}")
+            }
+            _ => return Error::io("read", &self.path, source),
+        };
+        Error::refused(&self.path, problem)
+            .at(self.place(offset))
+            .help("copy or download the file again")
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+/// SHA-256 of a file as it lies, in hexadecimal.
+///
+/// # Errors
+/// No such file, not a regular file, or a failed read.
+pub fn sha256(path: &Path) -> Result<String> {
+    digest(&mut open_file(path)?).map_err(|source| Error::io("read", path, source))
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    let fault = |source| Error::io("read", path, source);
+    // Looked at before it is opened: opening a named pipe would wait for its writer.
+    if !path.metadata().map_err(fault)?.is_file() {
+        return Err(Error::refused(path, "not a regular file").help("name a data file"));
+    }
+    File::open(path).map_err(fault)
+}
+
+fn digest(file: &mut File) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => hash.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}

@@ -1,0 +1,218 @@
+//! How features are scaled: `x' = (x − offset) / divisor`, from the training rows alone.
+//!
+//! - *unit*: divided by the dataset's constant (offset 0, so zeros stay zeros); without one, the
+//!   training rows' minimum goes to 0 and their maximum to 1, feature by feature.
+//! - *standard*: mean 0, population standard deviation 1, as scikit-learn's `StandardScaler`: a
+//!   feature whose variance is nothing but rounding counts as constant.
+//!
+//! Sums run in the order of the rows, so that the same rows give the same bits. Refused: values so
+//! large that their range or variance is no finite number.
+
+use super::dataset::{Part, Scaling};
+use super::source::Normalize;
+use crate::error::{Error, Result};
+
+impl Scaling {
+    /// The map that changes nothing.
+    pub fn identity(features: usize) -> Self {
+        Self::by(features, 1.0)
+    }
+
+    /// The scaling that `normalize` asks for, from the rows of `part`.
+    ///
+    /// # Errors
+    /// A feature whose range or variance is not finite.
+    pub fn fit(normalize: Normalize, part: &Part) -> Result<Self> {
+        let features = part.dataset.feature_count();
+        let scaling = match (normalize, part.dataset.unit_divisor) {
+            (Normalize::None, _) => Self::identity(features),
+            (Normalize::Unit, Some(divisor)) => Self::by(features, divisor),
+            (Normalize::Unit, None) => Self::unit(part),
+            (Normalize::Standard, _) => Self::standard(part),
+        };
+        let finite = |feature: &usize| {
+            scaling.offset[*feature].is_finite() && scaling.divisor[*feature].is_finite()
+        };
+        match (0..features).find(|feature| !finite(feature)) {
+            None => Ok(scaling),
+            Some(feature) => Err(Error::refused(
+                &part.dataset.name,
+                format!(
+                    "the values of feature {} (counted from 1) are too large to be scaled",
+                    feature + 1
+                ),
+            )
+            .help("rescale the column in the file, or set `normalize = \"none\"`")),
+        }
+    }
+
+    /// Whether zeros stay zeros: every offset is 0.
+    pub fn keeps_zero(&self) -> bool {
+        self.offset.iter().all(|&offset| offset == 0.0)
+    }
+
+    /// The divisor of every feature, if all have the same; the offsets may still differ.
+    pub fn uniform_divisor(&self) -> Option<f64> {
+        let first = *self.divisor.first()?;
+        self.divisor
+            .iter()
+            .all(|&divisor| divisor == first)
+            .then_some(first)
+    }
+
+    /// The scaled `value` of a feature.
+    #[inline]
+    pub fn apply(&self, feature: usize, value: f64) -> f64 {
+        (value - self.offset[feature]) / self.divisor[feature]
+    }
+
+    fn by(features: usize, divisor: f64) -> Self {
+        Self {
+            offset: vec![0.0; features],
+            divisor: vec![divisor; features],
+        }
+    }
+
+    fn unit(part: &Part) -> Self {
+        let features = part.dataset.feature_count();
+        let mut least = vec![f64::INFINITY; features];
+        let mut most = vec![f64::NEG_INFINITY; features];
+        for_each(part, |feature, value| {
+            least[feature] = least[feature].min(value);
+            most[feature] = most[feature].max(value);
+        });
+        let divisor = least
+            .iter()
+            .zip(&most)
+            .map(|(least, most)| if most > least { most - least } else { 1.0 })
+            .collect();
+        Self {
+            offset: least,
+            divisor,
+        }
+    }
+
+    fn standard(part: &Part) -> Self {
+        let rows = part.rows.len() as f64;
+        let features = part.dataset.feature_count();
+        let mut mean = vec![0.0; features];
+        for_each(part, |feature, value| mean[feature] += value);
+        for mean in &mut mean {
+            *mean /= rows;
+        }
+        // Two passes with a correction, as scikit-learn does it (Chan, Golub, LeVeque 1983): the
+        // second sum is 0 but for rounding.
+        let mut squares = vec![0.0; features];
+        let mut rests = vec![0.0; features];
+        for_each(part, |feature, value| {
+            let deviation = value - mean[feature];
+            squares[feature] += deviation * deviation;
+            rests[feature] += deviation;
+        });
+        let divisor = (0..features)
+            .map(|feature| {
+                let rest = rests[feature];
+                let variance = (squares[feature] - rest * rest / rows) / rows;
+                // scikit-learn's `_is_constant_feature`.
+                let rounding =
+                    rows * f64::EPSILON * variance + (rows * mean[feature] * f64::EPSILON).powi(2);
+                if variance <= rounding {
+                    1.0
+                } else {
+                    variance.sqrt()
+                }
+            })
+            .collect();
+        Self {
+            offset: mean,
+            divisor,
+        }
+    }
+}
+
+/// Every value of the part, row by row.
+fn for_each(part: &Part, mut visit: impl FnMut(usize, f64)) {
+    let features = part.dataset.feature_count();
+    for &row in &part.rows {
+        for feature in 0..features {
+            visit(feature, part.dataset.features.value(row as usize, feature));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ndarray::arr2;
+
+    use super::*;
+    use crate::data::{Dataset, Features};
+
+    fn part(rows: Vec<u32>, unit_divisor: Option<f64>) -> Part {
+        let values = arr2(&[
+            [1.0, 7.0, -1.0],
+            [2.0, 7.0, 1.0],
+            [6.0, 7.0, 3.0],
+            [99.0, 0.0, 9.0],
+        ]);
+        Part {
+            dataset: Arc::new(Dataset {
+                name: "small".into(),
+                features: Features::Reals(values),
+                labels: vec![0, 1, 0, 1],
+                class_names: vec!["a".into(), "b".into()],
+                image: None,
+                unit_divisor,
+            }),
+            rows,
+        }
+    }
+
+    #[test]
+    fn unit_takes_the_training_rows_to_zero_and_one() {
+        let scaling = Scaling::fit(Normalize::Unit, &part(vec![0, 1, 2], None)).unwrap();
+        assert_eq!(scaling.offset, [1.0, 7.0, -1.0]);
+        assert_eq!(scaling.divisor, [5.0, 1.0, 4.0]);
+        assert_eq!(scaling.apply(0, 6.0), 1.0);
+        assert!(!scaling.keeps_zero());
+        assert_eq!(scaling.uniform_divisor(), None);
+    }
+
+    #[test]
+    fn unit_divides_by_the_datasets_constant_where_it_has_one() {
+        let scaling = Scaling::fit(Normalize::Unit, &part(vec![0, 1], Some(16.0))).unwrap();
+        assert!(scaling.keeps_zero());
+        assert_eq!(scaling.uniform_divisor(), Some(16.0));
+        assert_eq!(scaling.apply(2, 8.0), 0.5);
+    }
+
+    #[test]
+    fn standard_gives_mean_zero_and_population_deviation_one() {
+        let scaling = Scaling::fit(Normalize::Standard, &part(vec![0, 1, 2], None)).unwrap();
+        assert_eq!(scaling.offset, [3.0, 7.0, 1.0]);
+        // (4 + 1 + 9) / 3 and (4 + 0 + 4) / 3; a constant feature is not divided.
+        let expected = [(14.0f64 / 3.0).sqrt(), 1.0, (8.0f64 / 3.0).sqrt()];
+        assert_eq!(scaling.divisor, expected);
+    }
+
+    #[test]
+    fn none_changes_nothing() {
+        let scaling = Scaling::fit(Normalize::None, &part(vec![0], Some(16.0))).unwrap();
+        assert_eq!(scaling, Scaling::identity(3));
+        assert_eq!(scaling.apply(1, -3.5), -3.5);
+    }
+
+    #[test]
+    fn a_range_beyond_the_finite_numbers_is_refused() {
+        let mut part = part(vec![0, 1], None);
+        let dataset = Arc::get_mut(&mut part.dataset).unwrap();
+        dataset.features = Features::Reals(arr2(&[[1e308, 0.0], [-1e308, 0.0]]));
+        for normalize in [Normalize::Unit, Normalize::Standard] {
+            let error = Scaling::fit(normalize, &part).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("feature 1"), "{error}");
+        }
+        assert!(Scaling::fit(Normalize::None, &part).is_ok());
+    }
+}

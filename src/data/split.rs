@@ -1,0 +1,222 @@
+//! Which rows train, validate and test.
+//!
+//! A set with a test part of its own keeps its order: the last rows of the training part validate.
+//! A set without is shuffled once by the seed and shared out class by class (stratified), so that
+//! each part has the classes in the set's proportions. The same seed gives the same rows on every
+//! machine. Refused: shares that leave no rows, a `test` for a set that has one.
+
+use std::sync::Arc;
+
+use ndarray_rand::rand::seq::SliceRandom;
+
+use super::dataset::{Dataset, Part, Scaling, Split};
+use super::loaded::Loaded;
+use super::source::{DataConfig, Share};
+use crate::error::{Error, Result};
+use crate::numeric::random::{Purpose, stream};
+
+impl Loaded {
+    /// The rows that train, validate and test, as `config` shares them out.
+    ///
+    /// Fractions are of all rows of the training file. `limit` keeps the first so many training
+    /// rows (in shuffled order, where the set is shuffled).
+    ///
+    /// # Errors
+    /// A share that leaves no rows, or a `test` share of a set that has a test part.
+    pub fn split(&self, config: &DataConfig, seed: u64) -> Result<Split> {
+        let all = self.train.rows();
+        if let Some(own) = &self.test {
+            if config.test.is_some() {
+                return Err(refused(
+                    &self.train,
+                    format!(
+                        "`test` asks for test rows, but the set has {} of its own",
+                        own.rows()
+                    ),
+                )
+                .help("leave `test` out, or use `validation`"));
+            }
+            let mut train = numbers(all);
+            let validation = self.rows_of("validation", config.validation, all, all)?;
+            let validation = validation.map(|count| train.split_off(all - count));
+            let test = Some(numbers(own.rows()));
+            return self.assemble(config, train, validation, test.map(|rows| (own, rows)));
+        }
+        let mut train = self.shuffled(seed);
+        let test = self.rows_of("test", config.test, all, all)?;
+        let test = test.map(|count| self.take_stratified(&mut train, count));
+        let left = train.len();
+        let validation = self.rows_of("validation", config.validation, all, left)?;
+        let validation = validation.map(|count| self.take_stratified(&mut train, count));
+        let test = test.map(|rows| (&self.train, rows));
+        self.assemble(config, train, validation, test)
+    }
+
+    /// `count` stratified folds: each row of the training file tests in exactly one of them.
+    ///
+    /// The folds' sizes differ by one row at most, and so do their shares of each class. A
+    /// validation share is taken from the fold's training rows; a fraction is of those. A test
+    /// part of its own stays unused.
+    ///
+    /// # Errors
+    /// Fewer than 2 folds, more folds than rows, a `test` share, or shares that leave no rows.
+    pub fn folds(&self, config: &DataConfig, count: usize, seed: u64) -> Result<Vec<Split>> {
+        let all = self.train.rows();
+        if count < 2 || count > all {
+            return Err(refused(
+                &self.train,
+                format!("`folds = {count}`, but allowed are 2…{all}: there are {all} rows"),
+            ));
+        }
+        if config.test.is_some() {
+            return Err(refused(
+                &self.train,
+                "`test` and `folds` exclude each other: each fold tests on its own rows".into(),
+            )
+            .help("leave one of them out"));
+        }
+        let order = self.shuffled(seed);
+        let fold_of = self.deal(&order, count);
+        let of_fold = |fold: usize, inside: bool| -> Vec<u32> {
+            let chosen = |row: &&u32| (fold_of[**row as usize] == fold) == inside;
+            order.iter().filter(chosen).copied().collect()
+        };
+        (0..count)
+            .map(|fold| {
+                let mut train = of_fold(fold, false);
+                let mut test = of_fold(fold, true);
+                test.sort_unstable();
+                let left = train.len();
+                let validation = self.rows_of("validation", config.validation, left, left)?;
+                let validation = validation.map(|count| self.take_stratified(&mut train, count));
+                self.assemble(config, train, validation, Some((&self.train, test)))
+            })
+            .collect()
+    }
+
+    fn assemble(
+        &self,
+        config: &DataConfig,
+        mut train: Vec<u32>,
+        validation: Option<Vec<u32>>,
+        test: Option<(&Arc<Dataset>, Vec<u32>)>,
+    ) -> Result<Split> {
+        if let Some(limit) = config.limit {
+            if limit == 0 {
+                return Err(refused(
+                    &self.train,
+                    "`limit = 0` leaves no training row".into(),
+                ));
+            }
+            train.truncate(limit);
+        }
+        let part = |dataset: &Arc<Dataset>, rows| Part {
+            dataset: Arc::clone(dataset),
+            rows,
+        };
+        let train = part(&self.train, train);
+        Ok(Split {
+            scaling: Scaling::fit(config.normalize, &train)?,
+            train,
+            validation: validation.map(|rows| part(&self.train, rows)),
+            test: test.map(|(dataset, rows)| part(dataset, rows)),
+        })
+    }
+
+    /// How many rows a share is: at least one, and fewer than are `left`.
+    fn rows_of(
+        &self,
+        key: &str,
+        share: Option<Share>,
+        whole: usize,
+        left: usize,
+    ) -> Result<Option<usize>> {
+        let Some(share) = share else { return Ok(None) };
+        let (rows, asked) = match share {
+            Share::Rows(rows) => (rows, rows.to_string()),
+            // Saturates: a negative fraction or NaN is no row.
+            Share::Fraction(fraction) => (
+                (fraction * whole as f64).round() as usize,
+                format!("{fraction}"),
+            ),
+        };
+        let problem = if rows == 0 {
+            format!("`{key} = {asked}` is not a single row of {whole}")
+        } else if rows >= left {
+            let others = if left < whole {
+                format!(", {} of which are taken for the test", whole - left)
+            } else {
+                String::new()
+            };
+            format!(
+                "`{key} = {asked}` ({rows} rows) leaves no training row: there are {whole} rows{others}"
+            )
+        } else {
+            return Ok(Some(rows));
+        };
+        Err(refused(&self.train, problem).help(format!(
+            "give {key} a number of rows from 1 to {}, or a fraction",
+            left.saturating_sub(1)
+        )))
+    }
+
+    fn shuffled(&self, seed: u64) -> Vec<u32> {
+        let mut rows = numbers(self.train.rows());
+        rows.shuffle(&mut stream(seed, Purpose::Split));
+        rows
+    }
+
+    /// Takes `count` of `rows`, each class's share of them by largest remainder, and returns them
+    /// in the file's order; the others keep theirs.
+    fn take_stratified(&self, rows: &mut Vec<u32>, count: usize) -> Vec<u32> {
+        let class_of = |row: u32| usize::from(self.train.labels[row as usize]);
+        let mut sizes = vec![0usize; self.train.class_count()];
+        for &row in &*rows {
+            sizes[class_of(row)] += 1;
+        }
+        // In u128, so that no product overflows.
+        let exact = |class: usize| sizes[class] as u128 * count as u128;
+        let all = rows.len() as u128;
+        let mut quotas: Vec<usize> = (0..sizes.len())
+            .map(|class| (exact(class) / all) as usize)
+            .collect();
+        let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
+        by_remainder.sort_by_key(|&class| std::cmp::Reverse(exact(class) % all));
+        let missing = count - quotas.iter().sum::<usize>();
+        for &class in &by_remainder[..missing] {
+            quotas[class] += 1;
+        }
+        let mut taken = Vec::with_capacity(count);
+        rows.retain(|&row| {
+            let quota = &mut quotas[class_of(row)];
+            let take = *quota > 0;
+            if take {
+                *quota -= 1;
+                taken.push(row);
+            }
+            !take
+        });
+        taken.sort_unstable();
+        taken
+    }
+
+    /// Deals the rows, class by class, to the folds in turn: each row's fold.
+    fn deal(&self, order: &[u32], folds: usize) -> Vec<usize> {
+        let mut by_class = order.to_vec();
+        by_class.sort_by_key(|&row| self.train.labels[row as usize]);
+        let mut fold_of = vec![0; order.len()];
+        for (turn, row) in by_class.into_iter().enumerate() {
+            fold_of[row as usize] = turn % folds;
+        }
+        fold_of
+    }
+}
+
+/// 0, 1, …, `rows` − 1.
+fn numbers(rows: usize) -> Vec<u32> {
+    (0..u32::try_from(rows).expect("the readers refuse more rows than a u32 counts")).collect()
+}
+
+fn refused(dataset: &Dataset, problem: String) -> Error {
+    Error::refused(&dataset.name, problem)
+}

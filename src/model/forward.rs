@@ -1,0 +1,202 @@
+//! Inference: predictions and losses of many rows, tile by tile on all threads.
+
+use ndarray::Array2;
+
+use super::{Network, Parameters};
+use crate::data::{Inputs, Samples};
+use crate::numeric::head::Outputs;
+use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::product::{Left, Product};
+use crate::numeric::sparse::SparseForward;
+use crate::numeric::update::Activate;
+use crate::numeric::{Isa, Real};
+use crate::parallel::Team;
+
+/// Rows of a tile: the grid depends on nothing else.
+const TILE: usize = 128;
+
+/// A network with fixed parameters, ready to be evaluated.
+pub struct Forward<R> {
+    network: Network,
+    isa: Isa,
+    weights: Vec<Aligned<R>>,
+    biases: Vec<Aligned<R>>,
+}
+
+/// What a forward pass over labelled rows found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// Mean loss of the rows, l2 left out.
+    pub loss: f64,
+    /// Fraction of rows whose class was predicted.
+    pub accuracy: f64,
+    /// Rows by `(true class, predicted class)`.
+    pub confusion: Array2<u64>,
+    /// Wrong rows: place in the list given, predicted class, confidence in it.
+    pub wrong: Vec<Mistake>,
+}
+
+/// A row whose class was not predicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mistake {
+    /// Place in the list of rows that was assessed.
+    pub place: usize,
+    /// The class predicted.
+    pub predicted: usize,
+    /// Softmax: its probability; sigmoid and ±1 labels: σ of its output; linear: the output.
+    pub confidence: f64,
+}
+
+impl<R: Real> Forward<R> {
+    /// Packs θ: cost N.
+    pub fn new(network: &Network, parameters: &Parameters<R>, isa: Isa) -> Self {
+        let (sizes, p) = (network.layout.sizes(), width::<R>());
+        let mut weights = Vec::new();
+        let mut biases = Vec::new();
+        for layer in 0..network.layout.layers() {
+            let (fan_in, fan_out) = (sizes[layer], sizes[layer + 1]);
+            let mut packed = Aligned::zeros(count::<R>(fan_out) * fan_in * p);
+            for ((j, i), &weight) in parameters.weights(layer).indexed_iter() {
+                packed[(j / p * fan_in + i) * p + j % p] = weight;
+            }
+            let mut bias = Aligned::zeros(count::<R>(fan_out) * p);
+            for (to, &from) in bias.iter_mut().zip(parameters.biases(layer)) {
+                *to = from;
+            }
+            weights.push(packed);
+            biases.push(bias);
+        }
+        Self {
+            network: network.clone(),
+            isa,
+            weights,
+            biases,
+        }
+    }
+
+    /// Pre-activations of the outputs for at most [`TILE`] rows: panels `TILE` rows apart.
+    fn outputs(&self, samples: &Samples<R>, rows: &[u32]) -> Aligned<R> {
+        let (sizes, p) = (self.network.layout.sizes(), width::<R>());
+        let stride = TILE * p;
+        let layers = self.network.layout.layers();
+        let mut below = Aligned::zeros(0);
+        for layer in 0..layers {
+            let panels = count::<R>(sizes[layer + 1]);
+            let mut out = Aligned::zeros(panels * stride);
+            let last = layer + 1 == layers;
+            let mut slopes = Aligned::zeros(if last { 0 } else { panels * stride });
+            match samples.inputs() {
+                Inputs::Sparse(records) if layer == 0 => self.isa.run(SparseForward {
+                    records,
+                    rows,
+                    weights: &self.weights[0],
+                    biases: &self.biases[0],
+                    activations: &mut out,
+                    slopes: (!last).then_some(&mut slopes[..]),
+                    stride,
+                }),
+                _ => {
+                    if layer == 0 {
+                        below = Aligned::zeros(count::<R>(sizes[0]) * stride);
+                        samples.gather(rows, &mut below, stride);
+                    }
+                    self.isa.run(Product {
+                        left: Left::rows_of(&below, stride),
+                        rows: rows.len(),
+                        depth: sizes[layer],
+                        right: &self.weights[layer],
+                        right_stride: sizes[layer] * p,
+                        start: Some(&self.biases[layer]),
+                        out: &mut out,
+                        out_stride: stride,
+                        panels,
+                    });
+                    if !last {
+                        self.isa.run(Activate {
+                            activations: &mut out,
+                            slopes: &mut slopes,
+                        });
+                    }
+                }
+            }
+            below = out;
+        }
+        below
+    }
+
+    /// Loss, accuracy and confusion over `rows` of `samples`, which has `classes` classes. The
+    /// same bits at any thread count.
+    pub fn assess(
+        &self,
+        samples: &Samples<R>,
+        rows: &[u32],
+        classes: usize,
+        team: &Team,
+    ) -> Assessment {
+        let p = width::<R>();
+        let outputs = self.network.layout.sizes()[self.network.layout.layers()];
+        let tiles = team.map(rows.len().div_ceil(TILE), |tile| {
+            let start = tile * TILE;
+            let rows = &rows[start..rows.len().min(start + TILE)];
+            let mut z = self.outputs(samples, rows);
+            let labels: Vec<u16> = rows.iter().map(|&row| samples.label(row)).collect();
+            let row_of = |s: usize| (0..outputs).map(move |j| j / p * TILE * p + s * p + j % p);
+            let mut pairs = Vec::with_capacity(rows.len());
+            for s in 0..rows.len() {
+                let values: Vec<f64> = row_of(s).map(|at| z[at].to_f64()).collect();
+                let predicted = self.network.predict(values.iter().copied());
+                pairs.push((predicted, self.confidence(&values, predicted)));
+            }
+            let loss = self.isa.run(Outputs {
+                head: self.network.head(),
+                columns: outputs,
+                labels: &labels,
+                scale: R::ONE,
+                values: &mut z,
+                stride: TILE * p,
+            });
+            (loss, pairs)
+        });
+        let mut confusion = Array2::zeros((classes, classes));
+        let mut wrong = Vec::new();
+        let mut loss = 0.0;
+        for (tile, (tile_loss, pairs)) in tiles.into_iter().enumerate() {
+            loss += tile_loss;
+            for (s, (predicted, confidence)) in pairs.into_iter().enumerate() {
+                let place = tile * TILE + s;
+                let label = usize::from(samples.label(rows[place]));
+                confusion[[label, predicted]] += 1;
+                if label != predicted {
+                    wrong.push(Mistake {
+                        place,
+                        predicted,
+                        confidence,
+                    });
+                }
+            }
+        }
+        let total = rows.len() as f64;
+        Assessment {
+            loss: loss / total,
+            accuracy: confusion.diag().sum() as f64 / total,
+            confusion,
+            wrong,
+        }
+    }
+
+    fn confidence(&self, z: &[f64], predicted: usize) -> f64 {
+        use super::Output::{Linear, Sigmoid, Softmax};
+        let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+        match self.network.output {
+            Softmax => {
+                1.0 / z
+                    .iter()
+                    .map(|other| (other - z[predicted]).exp())
+                    .sum::<f64>()
+            }
+            Sigmoid => sigmoid(z[predicted]),
+            Linear if self.network.loss == super::Loss::Logistic => sigmoid(z[0].abs()),
+            Linear => z[predicted],
+        }
+    }
+}
