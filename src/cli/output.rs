@@ -122,8 +122,20 @@ mod tests {
     fn only_a_broken_pipe_of_standard_output_ends_quietly() {
         let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert!(is_closed_pipe(&Error::io("write", Path::new(STDOUT), broken())));
-        assert!(!is_closed_pipe(&Error::io("write", Path::new("fifo"), broken())));
-        assert!(!is_closed_pipe(&Error::io("write", Path::new(STDOUT), full)));
+        assert!(is_closed_pipe(&Error::io(
+            "write",
+            Path::new(STDOUT),
+            broken()
+        )));
+        assert!(!is_closed_pipe(&Error::io(
+            "write",
+            Path::new("fifo"),
+            broken()
+        )));
+        assert!(!is_closed_pipe(&Error::io(
+            "write",
+            Path::new(STDOUT),
+            full
+        )));
     }
 }

@@ -76,7 +76,9 @@ impl Board {
                 let left = time_left(
                     self.start.elapsed(),
                     record.steps.saturating_sub(self.before),
-                    self.length.steps.map(|all| all.saturating_sub(record.steps)),
+                    self.length
+                        .steps
+                        .map(|all| all.saturating_sub(record.steps)),
                 );
                 to_stderr(&line(record, self.length.epochs, left));
             }
@@ -183,7 +185,10 @@ mod tests {
             validation_accuracy: None,
             ..record()
         };
-        assert_eq!(line(&bare, None, None), "epoch 3  train loss 0.25000  1.50 s\n");
+        assert_eq!(
+            line(&bare, None, None),
+            "epoch 3  train loss 0.25000  1.50 s\n"
+        );
     }
 
     #[test]

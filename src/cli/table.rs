@@ -109,7 +109,10 @@ mod tests {
         let mut table = Table::new(["class", "rows"]);
         table.row(["ünï", "7"]);
         table.row(["setosa", "120"]);
-        assert_eq!(table.to_string(), "class   rows\nünï        7\nsetosa   120\n");
+        assert_eq!(
+            table.to_string(),
+            "class   rows\nünï        7\nsetosa   120\n"
+        );
     }
 
     #[test]
