@@ -46,6 +46,13 @@ impl Messages {
         }
     }
 
+    /// What is going on: not when quiet.
+    pub fn note(self, message: impl Display) {
+        if !self.quiet {
+            to_stderr(&format!("{message}\n"));
+        }
+    }
+
     /// A detail: only when verbose.
     pub fn detail(self, message: impl Display) {
         if self.verbose {

@@ -58,6 +58,16 @@ impl Board {
         }
     }
 
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self {
+            form: Form::None,
+            length: Length::default(),
+            start: Instant::now(),
+            before: 0,
+        }
+    }
+
     /// So many steps are done since the start of the run.
     pub fn steps(&self, done: u64) {
         if let Form::Bar(bar) = &self.form {
@@ -87,7 +97,7 @@ impl Board {
     }
 
     /// Removes the bar; the last figures stay.
-    pub fn finish(&self) {
+    fn finish(&self) {
         if let Form::Bar(bar) = &self.form {
             let message = bar.message();
             bar.finish_and_clear();
@@ -100,9 +110,7 @@ impl Board {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        if let Form::Bar(bar) = &self.form {
-            bar.finish_and_clear();
-        }
+        self.finish();
     }
 }
 
