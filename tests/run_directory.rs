@@ -9,21 +9,19 @@ use nplus1::numeric::Precision;
 use nplus1::run::checkpoint::{self, Checkpoint};
 use nplus1::run::{Lock, Metrics};
 use nplus1::run::{RunDirectory, metrics};
-use serde_json::{Value, json};
+use nplus1::train::Partial;
 
 fn checkpoint(epoch: usize) -> Checkpoint {
     Checkpoint {
         config: "seed = 1\n".to_owned(),
         epoch,
-        step: 0,
         steps: 100 * epoch as u64,
         precision: Precision::F64,
         parameters: vec![epoch as u8; 64],
         velocity: Vec::new(),
         best: None,
-        stale_epochs: 0,
-        partial: Value::Null,
-        records: vec![json!({"epoch": epoch})],
+        partial: Partial::default(),
+        records: Vec::new(),
     }
 }
 

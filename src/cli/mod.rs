@@ -1,9 +1,66 @@
 //! The command line: one file a command.
 
+pub mod arguments;
 pub mod config;
 pub mod data;
+pub mod eval;
+pub mod interrupt;
+pub mod listener;
+pub mod outcome;
+pub mod output;
+pub mod progress;
+pub mod session;
+pub mod table;
+pub mod train;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Result;
+use arguments::{Arguments, Command};
+use output::{Messages, is_closed_pipe, to_stderr};
+
+/// The exit code of anything unforeseen.
+const UNFORESEEN: u8 = 1;
 
 /// Parses the arguments, runs the command, prints the error chain.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // Help and version go to standard output, whose reader may be gone.
+            let _ = told.print();
+            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(UNFORESEEN));
+        }
+    };
+    let messages = Messages::new(&arguments.global);
+    match catch_unwind(AssertUnwindSafe(|| run(&arguments, messages))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            messages.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+        // The panic's message is on standard error already.
+        Err(_) => {
+            to_stderr("error: this is a defect of nplus1, not of its input; please report it\n");
+            ExitCode::from(UNFORESEEN)
+        }
+    }
+}
+
+fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
+    let global = &arguments.global;
+    let mut out = std::io::stdout().lock();
+    match &arguments.command {
+        Command::Train(train) => train::run(train, global, messages, &mut out),
+        Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
+        Command::Data { command } => {
+            let places = crate::data::Places::new(global.datasets.as_deref());
+            data::run(command, &places, global.json, &mut out)
+        }
+        Command::Config(config) => config::run(&config.command, &mut out, global.json),
+    }
 }

@@ -110,7 +110,7 @@ mod tests {
     fn each_initialization_has_its_mean_and_variance() {
         let layout = Arc::new(Layout::new(&[400, 300], true));
         for (kind, weight_variance, bias_variance) in [
-            (Initialization::Normal, 1.0, 1.0),
+            (Initialization::Normal, 1.0_f64, 1.0_f64),
             (Initialization::Scaled, 1.0 / 400.0, 1.0),
             (Initialization::Xavier, 2.0 / 700.0, 0.0),
         ] {

@@ -11,15 +11,17 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::json;
 use crate::error::{Error, Result};
 use crate::format::file::{read_capped, write_atomically};
-use crate::numeric::Precision;
+use crate::model::{Layout, Parameters};
+use crate::numeric::{Precision, Real};
+use crate::train::{EpochRecord, Partial, State};
 
 const MAGIC: &[u8; 8] = b"nplus1cp";
 const VERSION: u32 = 1;
@@ -37,8 +39,6 @@ pub struct Checkpoint {
     pub config: String,
     /// Epochs done.
     pub epoch: usize,
-    /// Steps done in the epoch after those.
-    pub step: u64,
     /// Steps done since the start of the run.
     pub steps: u64,
     /// The precision of all vectors.
@@ -49,12 +49,10 @@ pub struct Checkpoint {
     pub velocity: Vec<u8>,
     /// The best θ so far, where early stopping looks for it.
     pub best: Option<Best>,
-    /// Epochs since the best one.
-    pub stale_epochs: usize,
-    /// Sums over the epoch in progress, in the training loop's own form.
-    pub partial: Value,
+    /// Sums over the epoch in progress.
+    pub partial: Partial,
     /// One record an epoch done, as in `metrics.jsonl`.
-    pub records: Vec<Value>,
+    pub records: Vec<EpochRecord>,
 }
 
 /// The parameters of the best validation epoch.
@@ -83,15 +81,13 @@ pub struct Found {
 struct Header {
     config: String,
     epoch: usize,
-    step: u64,
     steps: u64,
     precision: Precision,
     parameters_bytes: usize,
     velocity_bytes: usize,
     best: Option<BestHeader>,
-    stale_epochs: usize,
-    partial: Value,
-    records: Vec<Value>,
+    partial: Partial,
+    records: Vec<EpochRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +97,66 @@ struct BestHeader {
 }
 
 impl Checkpoint {
+    /// The checkpoint of a run that stands at `state`, with its resolved config.
+    pub fn of<R: Real>(config: String, state: &State<R>) -> Self {
+        let bytes = |parameters: &Parameters<R>| {
+            let mut bytes = Vec::new();
+            R::extend_bytes(parameters.flat(), &mut bytes);
+            bytes
+        };
+        Self {
+            config,
+            epoch: state.epoch,
+            steps: state.steps,
+            precision: R::PRECISION,
+            parameters: bytes(&state.parameters),
+            velocity: state.velocity.as_ref().map(bytes).unwrap_or_default(),
+            best: state.best.as_ref().map(|(loss, epoch, parameters)| Best {
+                epoch: *epoch,
+                loss: *loss,
+                parameters: bytes(parameters),
+            }),
+            partial: state.partial,
+            records: state.records.clone(),
+        }
+    }
+
+    /// Where the run stood, for a network of this layout.
+    ///
+    /// # Errors
+    /// Parameters of another number or precision are refused; errors name `path`.
+    pub fn state<R: Real>(&self, layout: &Arc<Layout>, path: &Path) -> Result<State<R>> {
+        let found = self.parameters.len() / width(self.precision);
+        if self.precision != R::PRECISION || found != layout.len() {
+            return Err(Error::refused(
+                path,
+                format!(
+                    "it holds {found} parameters in {}, but the config asks for {} in {}",
+                    self.precision.name(),
+                    layout.len(),
+                    R::PRECISION.name()
+                ),
+            )
+            .help("a resumed run keeps its network and its precision"));
+        }
+        let parameters = |bytes: &[u8]| {
+            let numbers = bytes.chunks_exact(R::BYTES).map(R::from_bytes).collect();
+            Parameters::from_flat(Arc::clone(layout), numbers)
+        };
+        Ok(State {
+            parameters: parameters(&self.parameters),
+            velocity: (!self.velocity.is_empty()).then(|| parameters(&self.velocity)),
+            epoch: self.epoch,
+            steps: self.steps,
+            partial: self.partial,
+            best: self
+                .best
+                .as_ref()
+                .map(|best| (best.loss, best.epoch, parameters(&best.parameters))),
+            records: self.records.clone(),
+        })
+    }
+
     /// The checkpoint as the bytes of a file.
     ///
     /// # Panics
@@ -118,7 +174,6 @@ impl Checkpoint {
         let header = json::line(&Header {
             config: self.config.clone(),
             epoch: self.epoch,
-            step: self.step,
             steps: self.steps,
             precision: self.precision,
             parameters_bytes: length,
@@ -127,8 +182,7 @@ impl Checkpoint {
                 epoch: best.epoch,
                 loss: best.loss,
             }),
-            stale_epochs: self.stale_epochs,
-            partial: self.partial.clone(),
+            partial: self.partial,
             records: self.records.clone(),
         });
         let header_length = u32::try_from(header.len()).expect("a header is far below 4 GiB");
@@ -272,12 +326,10 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     let header = std::str::from_utf8(header).map_err(|error| error.to_string())?;
     let header: Header =
         json::parse(header).map_err(|error| format!("unreadable header: {error}"))?;
-    let width = match header.precision {
-        Precision::F32 => 4,
-        Precision::F64 => 8,
-    };
     let length = header.parameters_bytes;
-    if !length.is_multiple_of(width) || ![0, length].contains(&header.velocity_bytes) {
+    if !length.is_multiple_of(width(header.precision))
+        || ![0, length].contains(&header.velocity_bytes)
+    {
         return Err(misfit());
     }
     let (parameters, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
@@ -291,7 +343,6 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     Ok(Checkpoint {
         config: header.config,
         epoch: header.epoch,
-        step: header.step,
         steps: header.steps,
         precision: header.precision,
         parameters: parameters.to_vec(),
@@ -301,10 +352,17 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
             loss: best.loss,
             parameters: rest.to_vec(),
         }),
-        stale_epochs: header.stale_epochs,
         partial: header.partial,
         records: header.records,
     })
+}
+
+/// Bytes of a number.
+fn width(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => f32::BYTES,
+        Precision::F64 => f64::BYTES,
+    }
 }
 
 /// Up to 8 bytes as a number.
@@ -318,13 +376,12 @@ fn little_endian(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::numeric::tally::Tally;
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
             config: "name = \"a\"\n".to_owned(),
             epoch: 3,
-            step: 17,
             steps: 1517,
             precision: Precision::F32,
             parameters: vec![1; 12],
@@ -334,9 +391,22 @@ mod tests {
                 loss: 0.1 + 0.2,
                 parameters: vec![3; 12],
             }),
-            stale_epochs: 1,
-            partial: json!({"loss": 1e-300}),
-            records: vec![json!({"epoch": 1}), json!({"epoch": 2, "loss": null})],
+            partial: Partial {
+                rows: 170,
+                loss: 1e-300,
+                seconds: 0.1,
+            },
+            records: vec![EpochRecord {
+                epoch: 1,
+                steps: 500,
+                learning_rate: 0.1,
+                train_loss: 1.0 / 3.0,
+                validation_loss: None,
+                validation_accuracy: Some(0.1),
+                gradient_norm: 2.0,
+                seconds: 1.0,
+                tally: Tally::default(),
+            }],
         }
     }
 
@@ -354,6 +424,27 @@ mod tests {
             ..full
         };
         assert_eq!(decoded(&plain.to_bytes()).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_state_comes_back_through_its_checkpoint() {
+        let layout = Arc::new(Layout::new(&[1, 1], true));
+        let theta = |x: f64| Parameters::from_flat(Arc::clone(&layout), vec![x, -x]);
+        let state = State {
+            velocity: Some(theta(0.3)),
+            best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
+            epoch: 1,
+            steps: 11,
+            partial: checkpoint().partial,
+            records: checkpoint().records,
+            ..State::new(theta(0.1))
+        };
+        let path = Path::new("checkpoint-000001.bin");
+        let checkpoint = decoded(&Checkpoint::of("".to_owned(), &state).to_bytes()).unwrap();
+        assert_eq!(checkpoint.state(&layout, path).unwrap(), state);
+        let other = Arc::new(Layout::new(&[1, 2], true));
+        assert!(checkpoint.state::<f64>(&other, path).is_err());
+        assert!(checkpoint.state::<f32>(&layout, path).is_err());
     }
 
     #[test]
@@ -377,8 +468,8 @@ mod tests {
             |payload| payload.truncate(3),
             |payload| payload.push(0),
             |payload| {
-                let at = payload.windows(2).position(|two| two == b"12").unwrap();
-                payload[at..at + 2].copy_from_slice(b"10");
+                let at = payload.windows(4).position(|four| four == b":12,").unwrap();
+                payload[at..at + 4].copy_from_slice(b":10,");
             },
         ];
         for edit in edits {

@@ -3,9 +3,6 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-/// Wrong samples kept.
-const KEPT: usize = 25;
-
 /// The evaluation of a model on one part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -56,6 +53,9 @@ pub struct WrongSample {
 }
 
 impl Evaluation {
+    /// Wrong samples kept.
+    pub const WRONG_KEPT: usize = 25;
+
     /// The evaluation with the confusion matrix `(true class, predicted class)`; of `wrong`, the 25
     /// most confident are kept.
     ///
@@ -118,7 +118,7 @@ fn most_confident(mut wrong: Vec<WrongSample>) -> Vec<WrongSample> {
             .total_cmp(&a.confidence)
             .then(a.row.cmp(&b.row))
     });
-    wrong.truncate(KEPT);
+    wrong.truncate(Evaluation::WRONG_KEPT);
     wrong
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::numeric::tally::Tally;
 
 /// The outcome of a run. Fractions are between 0 and 1; losses are without the l2 term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub struct Summary {
     /// SHA-256 of θ: see [`crate::model::Parameters::sha256`].
     pub weights_sha256: String,
     /// Operations performed in all training steps.
-    pub tally: Value,
+    pub tally: Tally,
 }
 
 /// The median: the middle value, or the mean of the middle two; absent for no values.

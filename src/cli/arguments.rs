@@ -1,0 +1,210 @@
+//! The arguments, as clap reads them. What they mean is decided elsewhere.
+
+use std::path::PathBuf;
+
+use super::config::{Changes, ConfigArguments};
+
+/// Trains small multilayer sigmoid networks from TOML files, and measures what a gradient costs
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "nplus1", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// Print exactly one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to color messages
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// How to show progress; auto: a bar on a terminal, a plain line an epoch elsewhere
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub progress: ProgressMode,
+    /// Look for named datasets in this folder alone
+    #[arg(long, global = true, value_name = "DIR")]
+    pub datasets: Option<PathBuf>,
+}
+
+/// When to color messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProgressMode {
+    /// A bar on a terminal, plain lines elsewhere.
+    Auto,
+    /// A bar with the time left; plain lines where there is no terminal to draw it on.
+    Bar,
+    /// One line an epoch.
+    Plain,
+    /// Not at all.
+    None,
+}
+
+/// The commands.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Train a network as a config says
+    Train(TrainArguments),
+    /// Evaluate a trained model: loss, accuracy, figures of each class
+    Eval(EvalArguments),
+    /// List, verify or describe the named datasets
+    Data {
+        /// Which of them.
+        #[command(subcommand)]
+        command: super::data::DataCommand,
+    },
+    /// Check, show or start configs
+    Config(ConfigArguments),
+}
+
+/// `nplus1 train`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrainArguments {
+    /// The config file
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in this directory, from its newest checkpoint
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "seed", "seeds", "init_from", "dry_run"])]
+    pub resume: Option<PathBuf>,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Train once with each seed from A to B, both included
+    #[arg(long, value_name = "A..B", conflicts_with_all = ["seed", "out"])]
+    pub seeds: Option<Seeds>,
+    /// The run's own directory; without it runs/NAME/NNN
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Start from the parameters of this model
+    #[arg(long, value_name = "FILE")]
+    pub init_from: Option<PathBuf>,
+    /// Say what would be trained, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `nplus1 eval`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EvalArguments {
+    /// A run's directory, or a model file
+    #[arg(value_name = "RUN|MODEL")]
+    pub model: PathBuf,
+    /// A dataset by name (its test part), a CSV, or an images and a labels file; without it the
+    /// run's own test part
+    #[arg(long, value_name = "NAME|FILE", num_args = 1..=2)]
+    pub data: Vec<PathBuf>,
+    /// Print the confusion matrix
+    #[arg(long)]
+    pub confusion: bool,
+}
+
+/// `A..B`: both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    /// The first seed.
+    pub first: u64,
+    /// The last seed, not below the first.
+    pub last: u64,
+}
+
+impl Seeds {
+    /// All seeds, in order.
+    pub fn iter(self) -> impl Iterator<Item = u64> {
+        self.first..=self.last
+    }
+}
+
+impl std::str::FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = "allowed: A..B, both included, with A not above B, such as 1..5";
+        let number = |text: &str| {
+            text.parse::<u64>()
+                .map_err(|_| format!("`{text}` is no seed; {allowed}"))
+        };
+        let (first, last) = text.split_once("..").ok_or(allowed)?;
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!("{first} is above {last}; {allowed}"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in [
+            "nplus1 --json --progress plain train a.toml",
+            "nplus1 train a.toml --json --progress plain",
+        ] {
+            let global = parse(line).unwrap().global;
+            assert!(global.json && global.progress == ProgressMode::Plain);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for line in [
+            "nplus1 train",
+            "nplus1 train a.toml --resume runs/a/001",
+            "nplus1 train --resume runs/a/001 --seed 3",
+            "nplus1 train --resume runs/a/001 --out b",
+            "nplus1 train a.toml --seed 1 --seeds 1..5",
+            "nplus1 train a.toml --seeds 5..1",
+            "nplus1 train a.toml --seeds 1",
+            "nplus1 train a.toml --seeds 1..x",
+            "nplus1 train a.toml -q -v",
+            "nplus1 eval",
+            "nplus1 eval a --data b c d",
+            "nplus1 dance",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn seeds_include_both_ends() {
+        let seeds: Seeds = "1..5".parse().unwrap();
+        assert_eq!(seeds.iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        let last: Seeds = format!("{0}..{0}", u64::MAX).parse().unwrap();
+        assert_eq!(last.iter().count(), 1);
+    }
+}

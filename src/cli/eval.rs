@@ -1,0 +1,233 @@
+//! `nplus1 eval`: how good a trained model is, on its run's own test rows or on other data.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::arguments::{EvalArguments, Global};
+use super::output::{Messages, print};
+use super::session::evaluation;
+use super::table::{Table, list, loss, percent};
+use super::train::{fold_of, splits};
+use crate::config::{Config, Overrides};
+use crate::data::{self, Dataset, Part, Places, Samples, catalog};
+use crate::error::{Error, Result};
+use crate::format::{AnyParameters, Model, safetensors};
+use crate::model::{Assessment, Forward, Parameters};
+use crate::numeric::{Isa, Real};
+use crate::parallel::Team;
+use crate::run::evaluation::Evaluation;
+use crate::run::{directory, json};
+
+/// Evaluates as the arguments say, and prints what came of it.
+///
+/// # Errors
+/// A model, config or data that is refused, or that do not go together.
+pub fn run(
+    arguments: &EvalArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let path = &arguments.model;
+    let file = model_file(path)?;
+    let loaded = safetensors::load(&file)?;
+    for assumed in &loaded.assumed {
+        messages.warn(format_args!(
+            "{}: the file does not say it, assumed: {assumed}",
+            file.display()
+        ));
+    }
+    let model = loaded.model;
+    let places = Places::new(global.datasets.as_deref());
+    let (name, part) = if arguments.data.is_empty() {
+        own_part(path, &places)?
+    } else {
+        other_part(&arguments.data, &model, &file, &places)?
+    };
+    check(&model, &file, &part.dataset)?;
+    if model.class_names != part.dataset.class_names {
+        messages.warn("the classes of the data have other names than the model's: taken in order");
+    }
+    let team = Team::new(None)?;
+    let assessment = match &model.parameters {
+        AnyParameters::F32(parameters) => assess(&model, parameters, &part, &team),
+        AnyParameters::F64(parameters) => assess(&model, parameters, &part, &team),
+    };
+    let evaluation = evaluation(&name, &assessment, &part, &model.class_names);
+    let text = if global.json {
+        json::document(&evaluation)
+    } else {
+        table(&evaluation, arguments.confusion)
+    };
+    print(out, &text)
+}
+
+/// The file of a model: itself, or the one in a run's directory.
+fn model_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let file = path.join(directory::MODEL);
+    if file.exists() {
+        return Ok(file);
+    }
+    let help = if path.join("fold-01").is_dir() {
+        "a cross-validation has a model in each of its folds, such as fold-01"
+    } else {
+        "give a model file, or the directory of a run that ended"
+    };
+    Err(Error::refused(path, format!("no {} in this folder", directory::MODEL)).help(help))
+}
+
+/// The test rows of the run that a model belongs to; its validation rows if it has no test rows.
+fn own_part(path: &Path, places: &Places) -> Result<(String, Part)> {
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new(""))
+    };
+    let file = folder.join(directory::CONFIG);
+    if !file.exists() {
+        return Err(Error::Usage(format!(
+            "{}: a model by itself has no data; say on which with --data NAME|FILE",
+            path.display()
+        )));
+    }
+    let config = Config::load(&file, &Overrides::default())?;
+    let loaded = data::load(&config.data, places, folder)?;
+    let mut splits = splits(&loaded, &config)?;
+    let fold = match (config.data.folds, fold_of(folder)) {
+        (None, _) => 1,
+        (Some(count), Some(fold)) if fold <= count => fold,
+        (Some(_), _) => {
+            return Err(Error::refused(
+                folder,
+                "its config asks for folds, but the folder is none of them",
+            )
+            .help("say on which data with --data NAME|FILE"));
+        }
+    };
+    let split = splits.swap_remove(fold - 1);
+    let validation = split.validation.map(|part| ("validation".to_owned(), part));
+    let test = split.test.map(|part| ("test".to_owned(), part));
+    test.or(validation).ok_or_else(|| {
+        Error::refused(file, "the run has neither test nor validation rows")
+            .help("say on which data with --data NAME|FILE")
+    })
+}
+
+/// All rows of the data named on the command line; of a named dataset its test part, if it has one.
+fn other_part(
+    data: &[PathBuf],
+    model: &Model,
+    file: &Path,
+    places: &Places,
+) -> Result<(String, Part)> {
+    let name = match data {
+        [only] if !only.exists() => only.to_str().filter(|name| {
+            catalog::names().any(|known| known == *name) || !name.contains(['/', '\\', '.'])
+        }),
+        _ => None,
+    };
+    let (label, dataset) = match name {
+        Some(name) => {
+            let (train, test) = catalog::load(name, places)?;
+            match test {
+                Some(test) => (format!("{name}, test part"), test),
+                None => (name.to_owned(), train),
+            }
+        }
+        None => {
+            let inputs = model.network.layout.sizes()[0];
+            let dataset = data::load_for(data, None, file, inputs, &model.class_names)?;
+            (data[0].display().to_string(), Arc::new(dataset))
+        }
+    };
+    let rows = (0..dataset.rows() as u32).collect();
+    Ok((label, Part { dataset, rows }))
+}
+
+/// The model takes as many features and knows as many classes as the data has.
+fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
+    let inputs = model.network.layout.sizes()[0];
+    let (features, classes) = (dataset.feature_count(), dataset.class_count());
+    if (features, classes) == (inputs, model.class_names.len()) {
+        return Ok(());
+    }
+    Err(Error::refused(
+        file,
+        format!(
+            "the model takes {inputs} features and tells {} classes apart, but {} has {features} and {classes}",
+            model.class_names.len(),
+            dataset.name
+        ),
+    ))
+}
+
+fn assess<R: Real>(
+    model: &Model,
+    parameters: &Parameters<R>,
+    part: &Part,
+    team: &Team,
+) -> Assessment {
+    let samples = Samples::<R>::new(&part.dataset, &model.scaling);
+    let forward = Forward::new(&model.network, parameters, Isa::detect());
+    let classes = part.dataset.class_count();
+    forward.assess(&samples, &part.rows, classes, team)
+}
+
+/// The evaluation as people read it.
+pub fn table(evaluation: &Evaluation, confusion: bool) -> String {
+    let mut text = list(&[
+        ("part", evaluation.part.clone()),
+        ("rows", evaluation.rows.to_string()),
+        ("loss", loss(Some(evaluation.loss))),
+        ("accuracy", percent(Some(evaluation.accuracy))),
+    ]);
+    let mut classes = Table::new(["class", "rows", "precision", "recall", "F1"]);
+    for class in &evaluation.classes {
+        classes.row([
+            class.name.clone(),
+            class.rows.to_string(),
+            percent(class.precision),
+            percent(class.recall),
+            percent(class.f1),
+        ]);
+    }
+    text.push_str(&format!("\n{classes}"));
+    if confusion {
+        let names = || evaluation.classes.iter().map(|class| class.name.clone());
+        let corner = "true \\ predicted".to_owned();
+        let mut matrix = Table::new(std::iter::once(corner).chain(names()));
+        for (name, row) in names().zip(&evaluation.confusion) {
+            matrix.row(std::iter::once(name).chain(row.iter().map(u64::to_string)));
+        }
+        text.push_str(&format!("\n{matrix}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn the_table_shows_the_confusion_matrix_only_when_asked() {
+        let names = ["cat".to_owned(), "dog".to_owned()];
+        let evaluation = Evaluation::new("test", 0.5, &array![[8, 2], [0, 10]], &names, vec![]);
+        let short = table(&evaluation, false);
+        assert!(short.contains("accuracy  90.00 %"), "{short}");
+        assert!(
+            short.contains("cat      10   100.00 %  80.00 %  88.89 %"),
+            "{short}"
+        );
+        assert!(!short.contains("predicted"), "{short}");
+        let long = table(&evaluation, true);
+        assert!(
+            long.contains("true \\ predicted  cat  dog\ncat                 8    2\n"),
+            "{long}"
+        );
+    }
+}

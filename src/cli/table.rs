@@ -1,0 +1,146 @@
+//! Small text tables: the first column to the left, the others to the right.
+
+use std::fmt;
+
+/// Rows of cells under a header, or without one.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with a header.
+    pub fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            header: header.into_iter().map(Into::into).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; missing cells are empty.
+    pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let mut widths = Vec::new();
+        for row in std::iter::once(&self.header).chain(&self.rows) {
+            if widths.len() < row.len() {
+                widths.resize(row.len(), 0);
+            }
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        widths
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.widths();
+        let header = (!self.header.is_empty()).then_some(&self.header);
+        for row in header.into_iter().chain(&self.rows) {
+            let mut line = String::new();
+            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                if column == 0 {
+                    line.push_str(&format!("{cell:<width$}"));
+                } else {
+                    line.push_str(&format!("  {cell:>width$}"));
+                }
+            }
+            writeln!(formatter, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a run came to, one line a figure: labels, then values, both to the left.
+pub fn list(entries: &[(&str, String)]) -> String {
+    let width = entries
+        .iter()
+        .map(|(label, _)| label.chars().count())
+        .max()
+        .unwrap_or(0);
+    let line = |(label, value): &(&str, String)| format!("{label:<width$}  {value}\n");
+    entries.iter().map(line).collect()
+}
+
+/// A fraction in percent; `–` where there is none.
+pub fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or("–".to_owned(), |fraction| {
+        format!("{:.2} %", 100.0 * fraction)
+    })
+}
+
+/// A loss with five significant digits; `–` where there is none.
+pub fn loss(loss: Option<f64>) -> String {
+    match loss {
+        None => "–".to_owned(),
+        Some(loss) if loss == 0.0 || (1e-3..1e4).contains(&loss.abs()) => {
+            let before = loss.abs().max(1.0).log10() as usize;
+            format!("{loss:.*}", 5 - before.min(4))
+        }
+        Some(loss) => format!("{loss:.4e}"),
+    }
+}
+
+/// `999 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "–".to_owned();
+    }
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if seconds < 0.9995 => format!("{:.3} ms", 1e3 * seconds),
+        _ if seconds < 99.995 => format!("{seconds:.2} s"),
+        0..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_by_letters_not_bytes() {
+        let mut table = Table::new(["class", "rows"]);
+        table.row(["ünï", "7"]);
+        table.row(["setosa", "120"]);
+        assert_eq!(
+            table.to_string(),
+            "class   rows\nünï        7\nsetosa   120\n"
+        );
+    }
+
+    #[test]
+    fn a_short_row_leaves_its_last_cells_empty() {
+        let mut table = Table::default();
+        table.row(["a", "b", "c"]);
+        table.row(["d"]);
+        assert_eq!(table.to_string(), "a  b  c\nd\n");
+    }
+
+    #[test]
+    fn labels_and_values_line_up() {
+        let text = list(&[("a", "1".to_owned()), ("long", "2".to_owned())]);
+        assert_eq!(text, "a     1\nlong  2\n");
+    }
+
+    #[test]
+    fn figures_read_as_people_write_them() {
+        assert_eq!(percent(Some(0.98125)), "98.12 %");
+        assert_eq!(percent(None), "–");
+        assert_eq!(loss(Some(0.08125)), "0.08125");
+        assert_eq!(loss(Some(123.456)), "123.456");
+        assert_eq!(loss(Some(1.5e-7)), "1.5000e-7");
+        assert_eq!(loss(Some(f64::NAN)), "NaN");
+        assert_eq!(duration(0.0123), "12.300 ms");
+        assert_eq!(duration(4.2), "4.20 s");
+        assert_eq!(duration(185.0), "3 min 05 s");
+        assert_eq!(duration(7620.0), "2 h 07 min");
+        assert_eq!(duration(f64::NAN), "–");
+    }
+}

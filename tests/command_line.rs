@@ -1,0 +1,507 @@
+//! Promise: the commands of a new user's first hour, their exit codes, and what they leave behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+name = "flowers"
+seed = 3
+[data]
+dataset = "iris"
+validation = 30
+test = 30
+normalize = "standard"
+[model]
+hidden = [5]
+output = "softmax"
+initialization = "scaled"
+[loss]
+kind = "cross-entropy"
+[optimizer]
+learning_rate = 0.2
+momentum = 0.5
+[train]
+epochs = 4
+batch_size = 10
+"#;
+
+/// A folder of its own with the config above.
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+    folder
+}
+
+fn command(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .stdin(Stdio::null());
+    command
+}
+
+fn nplus1(folder: &Path, line: &str) -> Output {
+    command(folder, line).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The one JSON document of a command that must succeed.
+fn json(folder: &Path, line: &str) -> Value {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert!(output.status.success(), "{line}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+/// Standard error of a command that must end with `code` and print no result.
+fn failure(folder: &Path, line: &str, code: i32) -> String {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+    assert_eq!(text(&output.stdout), "", "{line}");
+    errors
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_leaves_every_file_of_its_directory_and_prints_its_summary() {
+    let folder = workplace();
+    let summary = json(folder.path(), "train flowers.toml --json");
+    assert_eq!(summary["run"], "runs/flowers/001");
+    assert_eq!(summary["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
+    assert_eq!(summary["epochs"], 4);
+    assert_eq!(summary["samples_per_epoch"], 90);
+    for key in [
+        "train_loss",
+        "validation_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "seconds",
+        "seconds_per_epoch",
+    ] {
+        assert!(summary[key].as_f64().is_some_and(f64::is_finite), "{key}");
+    }
+    assert!(summary["tally"]["multiplications"].as_u64().unwrap() > 0);
+    let run = folder.path().join("runs/flowers/001");
+    assert_eq!(
+        names(&run),
+        [
+            "checkpoint-000001.bin",
+            "config.toml",
+            "environment.json",
+            "evaluation.json",
+            "lock",
+            "metrics.csv",
+            "metrics.jsonl",
+            "model.safetensors",
+            "summary.json",
+        ]
+    );
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 4);
+    let written: Value =
+        serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(written, summary);
+}
+
+#[test]
+fn the_resolved_config_of_a_run_trains_the_same_weights() {
+    let folder = workplace();
+    let first = json(folder.path(), "train flowers.toml --json --out a");
+    let again = json(folder.path(), "train a/config.toml --json --out b");
+    assert_eq!(first["weights_sha256"], again["weights_sha256"]);
+}
+
+#[test]
+fn plain_progress_is_one_line_an_epoch_on_standard_error() {
+    let folder = workplace();
+    let output = nplus1(folder.path(), "train flowers.toml");
+    let errors = text(&output.stderr);
+    assert_eq!(errors.lines().count(), 4, "{errors}");
+    assert!(errors.starts_with("epoch 1/4  train loss "), "{errors}");
+    let result = text(&output.stdout);
+    for word in [
+        "4-5-3",
+        "test accuracy",
+        "weights sha256",
+        "runs/flowers/001",
+    ] {
+        assert!(result.contains(word), "{result}");
+    }
+    let silent = nplus1(folder.path(), "train flowers.toml -q");
+    assert_eq!(text(&silent.stderr), "");
+}
+
+#[test]
+fn a_dry_run_tells_the_network_and_writes_nothing() {
+    let folder = workplace();
+    let plan = json(folder.path(), "train flowers.toml --json --dry-run");
+    assert_eq!(plan["sizes"], serde_json::json!([4, 5, 3]));
+    assert_eq!(
+        (&plan["train_rows"], &plan["test_rows"]),
+        (&90.into(), &30.into())
+    );
+    assert_eq!(names(folder.path()), ["flowers.toml"]);
+}
+
+#[test]
+fn what_is_refused_is_refused_before_anything_is_written() {
+    let folder = workplace();
+    fs::write(folder.path().join("model.bin"), "rubbish").unwrap();
+    for line in [
+        "train",
+        "train missing.toml",
+        "train flowers.toml --set optimizer.learning_rat=1",
+        "train flowers.toml --set data.dataset=\"iriss\"",
+        "train flowers.toml --threads 0",
+        "train flowers.toml --threads 70000",
+        "train flowers.toml --init-from model.bin",
+        "train flowers.toml --init-from missing.safetensors",
+        "train flowers.toml --datasets nowhere",
+        "train flowers.toml --set loss.kind=\"logistic\" --set model.output=\"linear\"",
+        "train --resume missing",
+        "train --resume .",
+        "eval missing",
+        "eval model.bin",
+    ] {
+        let message = failure(folder.path(), line, 2);
+        assert!(message.starts_with("error: "), "{line}: {message}");
+        assert_eq!(
+            names(folder.path()),
+            ["flowers.toml", "model.bin"],
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_with_a_run_in_it_is_in_use() {
+    let folder = workplace();
+    json(folder.path(), "train flowers.toml --json --out here");
+    let before = fs::read(folder.path().join("here/summary.json")).unwrap();
+    let message = failure(folder.path(), "train flowers.toml --out here", 6);
+    assert!(message.contains("--resume"), "{message}");
+    assert_eq!(
+        fs::read(folder.path().join("here/summary.json")).unwrap(),
+        before
+    );
+}
+
+#[test]
+fn a_longer_run_in_two_parts_has_the_weights_and_the_metrics_of_one() {
+    let folder = workplace();
+    let whole = json(
+        folder.path(),
+        "train flowers.toml --json --out whole --set train.epochs=7",
+    );
+    json(folder.path(), "train flowers.toml --json --out parts");
+    let parts = json(
+        folder.path(),
+        "train --resume parts --json --set train.epochs=7",
+    );
+    assert_eq!(parts["epochs"], 7);
+    assert_eq!(parts["weights_sha256"], whole["weights_sha256"]);
+    let metrics = |run: &str| -> Vec<Value> {
+        let text = fs::read_to_string(folder.path().join(run).join("metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| {
+                let mut record: Value = serde_json::from_str(line).unwrap();
+                record.as_object_mut().unwrap().remove("seconds").unwrap();
+                record
+            })
+            .collect()
+    };
+    assert_eq!(metrics("whole"), metrics("parts"));
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
+    let folder = workplace();
+    let early = "--set train.early_stopping=50 --set optimizer.learning_rate=2.0";
+    let whole = json(
+        folder.path(),
+        &format!("train flowers.toml --json --out whole {early} --set train.epochs=9"),
+    );
+    json(
+        folder.path(),
+        &format!("train flowers.toml --json --out parts {early} --set train.epochs=5"),
+    );
+    let parts = json(
+        folder.path(),
+        "train --resume parts --json --set train.epochs=9",
+    );
+    for key in [
+        "kept_epoch",
+        "weights_sha256",
+        "test_accuracy",
+        "validation_loss",
+    ] {
+        assert_eq!(parts[key], whole[key], "{key}");
+    }
+    let losses: Vec<f64> = fs::read_to_string(folder.path().join("whole/metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["validation_loss"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(whole["validation_loss"].as_f64().unwrap(), best);
+}
+
+#[test]
+fn resume_without_a_valid_checkpoint_ends_with_7() {
+    let folder = workplace();
+    json(folder.path(), "train flowers.toml --json --out here");
+    fs::write(folder.path().join("here/checkpoint-000001.bin"), "rubbish").unwrap();
+    failure(folder.path(), "train --resume here", 7);
+}
+
+#[test]
+fn a_resumed_run_keeps_its_network() {
+    let folder = workplace();
+    json(folder.path(), "train flowers.toml --json --out here");
+    let message = failure(
+        folder.path(),
+        "train --resume here --set model.hidden=[6]",
+        2,
+    );
+    assert!(message.contains("43 parameters"), "{message}");
+}
+
+#[test]
+fn a_diverged_run_ends_with_4_and_says_what_to_lower() {
+    let folder = workplace();
+    let line = "train flowers.toml -q --set optimizer.learning_rate=1e38 --set loss.l2=1e3";
+    let message = failure(folder.path(), line, 4);
+    assert!(message.contains("learning_rate"), "{message}");
+    assert!(message.contains("runs/flowers/001"), "{message}");
+}
+
+#[test]
+fn init_from_starts_with_the_parameters_of_a_model() {
+    let folder = workplace();
+    let first = json(folder.path(), "train flowers.toml --json --out a");
+    let still = json(
+        folder.path(),
+        "train flowers.toml --json --out b --init-from a/model.safetensors --set optimizer.learning_rate=1e-30",
+    );
+    assert_eq!(first["weights_sha256"], still["weights_sha256"]);
+    let message = failure(
+        folder.path(),
+        "train flowers.toml --out c --init-from a/model.safetensors --set model.hidden=[6]",
+        2,
+    );
+    assert!(message.contains("[4, 5, 3]"), "{message}");
+}
+
+#[test]
+fn each_seed_has_a_run_of_its_own() {
+    let folder = workplace();
+    let seeds = json(folder.path(), "train flowers.toml --json --seeds 3..5");
+    let runs = seeds["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 3);
+    let alone = json(folder.path(), "train flowers.toml --json --seed 4");
+    assert_eq!(runs[1]["weights_sha256"], alone["weights_sha256"]);
+    assert_ne!(runs[0]["weights_sha256"], runs[1]["weights_sha256"]);
+    let best = runs
+        .iter()
+        .map(|run| run["test_accuracy"].as_f64().unwrap())
+        .fold(0.0, f64::max);
+    assert_eq!(seeds["best_test_accuracy"].as_f64().unwrap(), best);
+    assert_eq!(
+        names(&folder.path().join("runs/flowers")),
+        ["001", "002", "003", "004"]
+    );
+}
+
+const FOLDS: &str = "train folds.toml --json --out here";
+
+fn folded_workplace() -> TempDir {
+    let folder = workplace();
+    let config = CONFIG
+        .replace("test = 30", "folds = 3")
+        .replace("validation = 30", "");
+    fs::write(folder.path().join("folds.toml"), config).unwrap();
+    folder
+}
+
+#[test]
+fn folds_test_on_every_row_once_and_are_averaged() {
+    let folder = folded_workplace();
+    let folded = json(folder.path(), FOLDS);
+    let folds = folded["folds"].as_array().unwrap();
+    assert_eq!(folds.len(), 3);
+    let mean = folds
+        .iter()
+        .map(|fold| fold["test_accuracy"].as_f64().unwrap())
+        .sum::<f64>()
+        / 3.0;
+    assert!((folded["test_accuracy"].as_f64().unwrap() - mean).abs() < 1e-15);
+    let rows = (1..=3).map(|fold| {
+        let own = json(folder.path(), &format!("eval here/fold-0{fold} --json"));
+        assert_eq!(own["accuracy"], folds[fold - 1]["test_accuracy"]);
+        own["rows"].as_u64().unwrap()
+    });
+    assert_eq!(rows.sum::<u64>(), 150);
+}
+
+#[test]
+fn a_cross_validation_goes_on_with_the_folds_that_are_missing() {
+    let folder = folded_workplace();
+    let whole = json(folder.path(), FOLDS);
+    fs::remove_dir_all(folder.path().join("here/fold-03")).unwrap();
+    fs::remove_file(folder.path().join("here/summary.json")).unwrap();
+    let resumed = json(folder.path(), "train --resume here --json");
+    for fold in 0..3 {
+        assert_eq!(
+            whole["folds"][fold]["weights_sha256"],
+            resumed["folds"][fold]["weights_sha256"]
+        );
+    }
+}
+
+#[test]
+fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
+    let folder = workplace();
+    let summary = json(folder.path(), "train flowers.toml --json --out run");
+    let own = json(folder.path(), "eval run --json");
+    assert_eq!(own["accuracy"], summary["test_accuracy"]);
+    assert_eq!(own["loss"], summary["test_loss"]);
+    assert_eq!(own["rows"], 30);
+    let all = json(
+        folder.path(),
+        "eval run/model.safetensors --data iris --json",
+    );
+    assert_eq!(all["rows"], 150);
+    let copy = folder.path().join("alone.safetensors");
+    fs::copy(folder.path().join("run/model.safetensors"), copy).unwrap();
+    assert!(failure(folder.path(), "eval alone.safetensors", 2).contains("--data"));
+    let misfit = failure(folder.path(), "eval alone.safetensors --data wine", 2);
+    assert!(misfit.contains("13"), "{misfit}");
+    let shown = text(&nplus1(folder.path(), "eval run --confusion").stdout);
+    for word in ["precision", "setosa", "true \\ predicted"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let folder = workplace();
+    for line in [
+        "train flowers.toml -q",
+        "config show flowers.toml",
+        "--help",
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(folder.path(), line)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(text(&output.stderr), "", "{line}");
+        assert_eq!(output.status.code(), Some(0), "{line}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_of_the_operating_system() {
+    let folder = workplace();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = command(folder.path(), "config show flowers.toml")
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(8));
+}
+
+#[cfg(unix)]
+mod signals {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Child;
+
+    /// A run that would take hours, after its first epochs.
+    fn long_run(folder: &Path) -> Child {
+        let mut child = command(
+            folder,
+            "train flowers.toml --out here --set train.epochs=100000000",
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        child
+    }
+
+    fn send(signal: &str, child: &Child) {
+        let status = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    #[test]
+    fn an_interrupted_run_is_saved_and_goes_on_with_the_same_bits() {
+        for signal in ["-INT", "-TERM"] {
+            let folder = workplace();
+            let mut child = long_run(folder.path());
+            send(signal, &child);
+            let mut rest = Vec::new();
+            child.stderr.take().unwrap().read_to_end(&mut rest).unwrap();
+            let status = child.wait().unwrap();
+            let rest = String::from_utf8_lossy(&rest).into_owned();
+            assert_eq!(status.code(), Some(130), "{signal}");
+            assert!(rest.contains("--resume here"), "{signal}");
+            let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
+            let epochs = log.lines().count() + 2;
+            let line = format!("train --resume here --json --set train.epochs={epochs}");
+            let resumed = json(folder.path(), &line);
+            let line = format!("train flowers.toml --json --out whole --set train.epochs={epochs}");
+            let whole = json(folder.path(), &line);
+            assert_eq!(
+                resumed["weights_sha256"], whole["weights_sha256"],
+                "{signal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_running_directory_cannot_be_resumed_or_trained_in() {
+        let folder = workplace();
+        let mut child = long_run(folder.path());
+        let outcomes = ["train --resume here", "train flowers.toml --out here"]
+            .map(|line| nplus1(folder.path(), line).status.code());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(outcomes, [Some(6), Some(6)]);
+    }
+}
