@@ -110,6 +110,11 @@ impl<R: Real> Records<R> {
                 // SAFETY: a prefetch reads nothing and the address lies within `words`.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().add(at).cast()) };
             }
+            let mask = self.mask(row);
+            for at in (0..mask.len()).step_by(8) {
+                // SAFETY: as above, within `mask`.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(mask.as_ptr().add(at).cast()) };
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = row;
@@ -384,16 +389,22 @@ impl<R: Real> SparseUpdate<'_, R> {
                 zeros &= zeros - 1;
             }
         }
-        for vector in 0..panels * width::<R>() / V::LANES {
+        let vectors = panels * width::<R>() / V::LANES;
+        let mut vector = 0;
+        while vector < vectors {
+            // Two vectors share each input they read, while their errors fit the registers.
+            let pair = vector + 2 <= vectors && self.rows.len() <= 12;
             macro_rules! by_rows {
                 ($($rows:literal)*) => {
                     match self.rows.len() {
-                        $($rows => self.pixels::<V, $rows>(vector),)*
+                        $($rows if pair => self.pixels::<V, $rows, 2>(vector),)*
+                        $($rows => self.pixels::<V, $rows, 1>(vector),)*
                         _ => unreachable!("a small batch has 1 to 16 rows"),
                     }
                 };
             }
             by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+            vector += if pair { 2 } else { 1 };
         }
         let zero = V::splat(R::ZERO);
         for &position in &self.workspace.touched {
@@ -408,35 +419,49 @@ impl<R: Real> SparseUpdate<'_, R> {
     }
 
     #[inline(always)]
-    fn pixels<V: Vector<Element = R>, const B: usize>(&mut self, vector: usize) {
+    fn pixels<V: Vector<Element = R>, const B: usize, const C: usize>(&mut self, vector: usize) {
         let width = width::<R>();
-        let column = vector * V::LANES;
         let panel = self.records.features * width;
         let rules = Rules::<V>::new(&self.rule);
         let velocity = self.velocity();
         let weights = self.weights.as_mut_ptr();
-        let mut errors = [V::splat(R::ZERO); B];
+        let mut errors = [[V::splat(R::ZERO); C]; B];
+        let mut base = [0; C];
         // SAFETY: `run` checked the extents of errors, weights and velocity; positions are below
         // `features`.
         unsafe {
-            for (s, error) in errors.iter_mut().enumerate() {
-                let at = column / width * self.stride + s * width + column % width;
-                *error = V::load(self.errors.as_ptr().add(at));
+            for c in 0..C {
+                let column = (vector + c) * V::LANES;
+                base[c] = column / width * panel + column % width;
+                for s in 0..B {
+                    let at = column / width * self.stride + s * width + column % width;
+                    errors[s][c] = V::load(self.errors.as_ptr().add(at));
+                }
             }
-            let base = column / width * panel + column % width;
             let numbers = self.workspace.numbers.as_ptr();
             for &position in &self.workspace.touched {
                 let position = position as usize;
                 let x = numbers.add(position * SMALL_BATCH);
-                let mut sum = V::splat(*x).mul(errors[0]);
-                for s in 1..B {
-                    sum = V::splat(*x.add(s)).fma(errors[s], sum);
+                let mut sums = [V::splat(R::ZERO); C];
+                for s in 0..B {
+                    let x = V::splat(*x.add(s));
+                    for c in 0..C {
+                        sums[c] = if s == 0 {
+                            x.mul(errors[0][c])
+                        } else {
+                            x.fma(errors[s][c], sums[c])
+                        };
+                    }
                 }
-                rules.apply(sum, weights, velocity, base + position * width);
+                for c in 0..C {
+                    rules.apply(sums[c], weights, velocity, base[c] + position * width);
+                }
             }
             for &position in &self.workspace.untouched {
                 let zero = V::splat(R::ZERO);
-                rules.apply(zero, weights, velocity, base + position as usize * width);
+                for start in base {
+                    rules.apply(zero, weights, velocity, start + position as usize * width);
+                }
             }
         }
     }
