@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Samples, Scaling};
+use nplus1::gradient::Backprop;
 use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::{Isa, Real};
 use nplus1::optimizer::{OptimizerConfig, Schedule};
@@ -205,6 +206,55 @@ fn sparse_inputs_give_the_bits_of_dense_ones() {
         Isa::detect(),
     );
     assert_ne!(sparse.0, dense.0, "other data, other weights");
+}
+
+/// 20 segments of a few steps each, by the numbers of workers that `workers` gives in turn: what a
+/// run does when it finds out by measuring how many workers pay.
+fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (String, f64) {
+    let data = images(true);
+    let scaling = Scaling {
+        offset: vec![0.0; 100],
+        divisor: vec![255.0; 100],
+    };
+    let samples = Samples::<f32>::new(&data, &scaling);
+    let sizes = [&[100], hidden, &[10]].concat();
+    let network = Network::new(&sizes, true, Output::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
+    let team = Arc::new(Team::new(Some(5)).unwrap());
+    let mut engine = Backprop::new(&network, &team, Isa::detect(), 10);
+    let mut parameters = Initialization::Scaled.draw::<f32>(&network.layout, 3);
+    engine.load(&parameters);
+    let optimizer = OptimizerConfig {
+        kind: "sgd".to_owned(),
+        learning_rate: 0.5,
+        momentum,
+        weight_decay: 0.0,
+        schedule: Schedule::Constant,
+    };
+    let rule = optimizer.rule(network.l2, 0, 1.0);
+    let order: Vec<u32> = (0..203).collect();
+    let mut loss = 0.0;
+    for segment in 0..20 {
+        let workers = workers[segment % workers.len()];
+        engine.descend(&samples, &order, 10, rule, workers, &mut loss);
+    }
+    engine.store(&mut parameters);
+    (parameters.sha256(), loss)
+}
+
+#[test]
+fn a_number_of_workers_that_changes_within_a_run_keeps_the_bits() {
+    for momentum in [0.0, 0.9] {
+        for hidden in [&[][..], &[40], &[40, 33]] {
+            let reference = descend_in_segments(momentum, hidden, &[1]);
+            for workers in [&[2][..], &[2, 1], &[5, 1, 3, 2], &[1, 4]] {
+                assert_eq!(
+                    descend_in_segments(momentum, hidden, workers),
+                    reference,
+                    "{workers:?} workers, hidden {hidden:?}, momentum {momentum}"
+                );
+            }
+        }
+    }
 }
 
 /// The weights of this run, on every machine, for ever: a change of this value is a change of the

@@ -159,12 +159,16 @@ impl<R: Real> Backprop<R> {
         batch_size: usize,
         rule: Rule<R>,
         workers: usize,
-        velocity: Option<&mut Packed<R>>,
+        mut velocity: Option<&mut Packed<R>>,
     ) -> f64 {
         assert!(
             (1..=self.capacity).contains(&batch_size)
                 && (1..=self.team.threads()).contains(&workers)
         );
+        self.weights.spread();
+        if let Some(velocity) = &mut velocity {
+            velocity.spread();
+        }
         let layout = Arc::clone(&self.network.layout);
         let circle = Circle::new(workers);
         let task = Task {

@@ -69,6 +69,16 @@ impl<R: Real> Packed<R> {
         }
     }
 
+    /// Makes all copies of the last layer's biases equal to the first worker's. Only the workers
+    /// that are seated keep theirs up to date, and their number changes within a run: one that
+    /// comes back would go on from where it left.
+    pub fn spread(&mut self) {
+        let size = self.last_bias.len() / self.copies;
+        for copy in 1..self.copies {
+            self.last_bias.copy_within(..size, copy * size);
+        }
+    }
+
     /// Takes over θ.
     pub fn load(&mut self, parameters: &Parameters<R>) {
         let layout = parameters.layout();
