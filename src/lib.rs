@@ -21,6 +21,9 @@
 //! | [`run`] | the run's directory |
 //! | [`cli`] | one file a command |
 
+// `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.
+#![warn(clippy::unwrap_used)]
+
 pub mod cli;
 pub mod config;
 pub mod data;

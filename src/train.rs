@@ -277,7 +277,7 @@ impl<R: Real> Training<'_, R> {
             if done == last && gradient_norm.is_none() {
                 gradient_norm = Some(self.gradient_norm(engine, state, &order[last..end]));
             }
-            let (workers, steps) = pace.next();
+            let (workers, steps) = pace.plan();
             let until = if done < last { last } else { end };
             let rows = (steps * batch).min(until - done);
             let steps = rows.div_ceil(batch);

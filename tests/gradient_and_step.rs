@@ -39,7 +39,7 @@ static ALLOCATOR: Counting = Counting;
 fn samples<R: Real>(sparse: bool) -> Samples<R> {
     let features = Array2::from_shape_fn((64, 50), |(row, at)| {
         let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
-        if sparse && hash % 4 != 0 {
+        if sparse && !hash.is_multiple_of(4) {
             0
         } else {
             (hash % 255) as u8 + 1

@@ -16,7 +16,7 @@ use nplus1::train::{Nobody, State, TrainConfig, Training};
 fn images(sparse: bool) -> Arc<Dataset> {
     let pixel = |row: usize, at: usize| {
         let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
-        if sparse && hash % 4 != 0 {
+        if sparse && !hash.is_multiple_of(4) {
             0
         } else {
             (hash % 255) as u8 + 1

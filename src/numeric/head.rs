@@ -147,7 +147,7 @@ fn softmax<V: Vector>(
     let mut largest = values[place(0)];
     for column in 1..columns {
         let z = values[place(column)];
-        if z > largest || z != z {
+        if z > largest || z.to_f64().is_nan() {
             largest = z;
         }
     }

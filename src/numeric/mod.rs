@@ -4,6 +4,8 @@
 //! correctly rounded operations, fused multiply-adds written out, elementary functions of our own.
 
 #![allow(unsafe_code)]
+// Register blocks are arrays indexed by two or three counters at once.
+#![allow(clippy::needless_range_loop)]
 
 pub mod elementary;
 pub mod head;

@@ -284,7 +284,7 @@ mod tests {
         let team = Team::new(Some(1)).unwrap();
         let circle = Circle::new(1);
         let mut values = [0];
-        let seats = circle.share(&mut values, Parity::Odd, [0..1]);
+        let seats = circle.share(&mut values, Parity::Odd, std::iter::once(0..1));
         team.run(circle, seats, |mut values, step| {
             values.own(&step)[0] = 1;
         });

@@ -66,7 +66,7 @@ impl Pace {
     }
 
     /// Workers and steps of the next segment.
-    pub fn next(&mut self) -> (usize, usize) {
+    pub fn plan(&mut self) -> (usize, usize) {
         if let Some(untried) = self
             .candidates
             .iter()
@@ -124,7 +124,7 @@ mod tests {
     fn simulate(pace: &mut Pace, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
         let mut steps_of = vec![0; 17];
         for _ in 0..segments {
-            let (workers, steps) = pace.next();
+            let (workers, steps) = pace.plan();
             steps_of[workers] += steps;
             pace.record(
                 steps,
