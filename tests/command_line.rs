@@ -268,6 +268,21 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
 }
 
 #[test]
+fn a_run_that_stopped_early_stays_stopped_when_it_is_resumed() {
+    let folder = workplace();
+    let line = "train flowers.toml --json --out here --set train.epochs=500 \
+                --set train.early_stopping=1 --set optimizer.learning_rate=2.0";
+    let mut stopped = json(folder.path(), line);
+    let epochs = stopped["epochs"].as_u64().unwrap();
+    assert_eq!(stopped["kept_epoch"].as_u64().unwrap() + 1, epochs);
+    let mut resumed = json(folder.path(), "train --resume here --json");
+    for summary in [&mut stopped, &mut resumed] {
+        summary["seconds"] = Value::Null;
+    }
+    assert_eq!(resumed, stopped);
+}
+
+#[test]
 fn resume_without_a_valid_checkpoint_ends_with_7() {
     let folder = workplace();
     json(folder.path(), "train flowers.toml --json --out here");

@@ -220,7 +220,7 @@ mod tests {
         let short = table(&evaluation, false);
         assert!(short.contains("accuracy  90.00 %"), "{short}");
         assert!(
-            short.contains("cat      10   100.00 %  80.00 %  88.89 %"),
+            short.contains("cat      10   100.00 %   80.00 %  88.89 %"),
             "{short}"
         );
         assert!(!short.contains("predicted"), "{short}");
