@@ -11,7 +11,7 @@ use std::time::Duration;
 const SEGMENT: f64 = 4e-3;
 /// Segments between two looks at another candidate.
 const LOOK: u32 = 24;
-/// Weight of the newest measurement.
+/// Weight of the newest measurement of the number of workers in use.
 const NEWEST: f64 = 0.5;
 
 /// Picks the number of workers of the next segment.
@@ -99,11 +99,17 @@ impl Pace {
 
     /// What the segment took.
     pub fn record(&mut self, steps: usize, taken: Duration) {
+        // A look replaces what was known: between two looks the machine may have changed.
+        let newest = if self.current == self.best() {
+            NEWEST
+        } else {
+            1.0
+        };
         let chosen = &mut self.candidates[self.current];
         let measured = taken.as_secs_f64() / steps.max(1) as f64;
         let seconds = chosen
             .seconds_a_step
-            .map_or(measured, |before| before + NEWEST * (measured - before));
+            .map_or(measured, |before| before + newest * (measured - before));
         chosen.seconds_a_step = Some(seconds);
     }
 
