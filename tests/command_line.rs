@@ -233,15 +233,18 @@ fn a_longer_run_in_two_parts_has_the_weights_and_the_metrics_of_one() {
 #[test]
 fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
     let folder = workplace();
-    let early = "--set train.early_stopping=50 --set optimizer.learning_rate=2.0";
+    let early = "--set train.early_stopping=50 --set optimizer.learning_rate=6.0";
     let whole = json(
         folder.path(),
         &format!("train flowers.toml --json --out whole {early} --set train.epochs=9"),
     );
-    json(
+    let first = json(
         folder.path(),
         &format!("train flowers.toml --json --out parts {early} --set train.epochs=5"),
     );
+    // Both parts end behind their best epoch: else best and last weights are the same.
+    assert!(first["kept_epoch"].as_u64().unwrap() < 5);
+    assert!((6..9).contains(&whole["kept_epoch"].as_u64().unwrap()));
     let parts = json(
         folder.path(),
         "train --resume parts --json --set train.epochs=9",
