@@ -205,16 +205,17 @@ impl<R: Real> Training<'_, R> {
             engine.load_velocity(velocity);
         }
         while !self.finished(state) {
-            let ending = self.epoch(state, &mut engine, &mut pace, &mut order, observer)?;
-            if let Some(ending) = ending {
-                return Ok(ending);
-            }
+            // Before the epoch, so that a run that stopped early and is resumed stays stopped.
             let patience = self.config.early_stopping.unwrap_or(usize::MAX);
             if let Some((_, epoch, _)) = &state.best
                 && state.epoch - epoch >= patience
             {
                 self.restore_best(state);
                 return Ok(Ending::StoppedEarly);
+            }
+            let ending = self.epoch(state, &mut engine, &mut pace, &mut order, observer)?;
+            if let Some(ending) = ending {
+                return Ok(ending);
             }
         }
         self.restore_best(state);

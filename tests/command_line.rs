@@ -233,15 +233,18 @@ fn a_longer_run_in_two_parts_has_the_weights_and_the_metrics_of_one() {
 #[test]
 fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
     let folder = workplace();
-    let early = "--set train.early_stopping=50 --set optimizer.learning_rate=2.0";
+    let early = "--set train.early_stopping=50 --set optimizer.learning_rate=6.0";
     let whole = json(
         folder.path(),
         &format!("train flowers.toml --json --out whole {early} --set train.epochs=9"),
     );
-    json(
+    let first = json(
         folder.path(),
         &format!("train flowers.toml --json --out parts {early} --set train.epochs=5"),
     );
+    // Both parts end behind their best epoch: else best and last weights are the same.
+    assert!(first["kept_epoch"].as_u64().unwrap() < 5);
+    assert!((6..9).contains(&whole["kept_epoch"].as_u64().unwrap()));
     let parts = json(
         folder.path(),
         "train --resume parts --json --set train.epochs=9",
@@ -265,6 +268,21 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
         .collect();
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(whole["validation_loss"].as_f64().unwrap(), best);
+}
+
+#[test]
+fn a_run_that_stopped_early_stays_stopped_when_it_is_resumed() {
+    let folder = workplace();
+    let line = "train flowers.toml --json --out here --set train.epochs=500 \
+                --set train.early_stopping=1 --set optimizer.learning_rate=2.0";
+    let mut stopped = json(folder.path(), line);
+    let epochs = stopped["epochs"].as_u64().unwrap();
+    assert_eq!(stopped["kept_epoch"].as_u64().unwrap() + 1, epochs);
+    let mut resumed = json(folder.path(), "train --resume here --json");
+    for summary in [&mut stopped, &mut resumed] {
+        summary["seconds"] = Value::Null;
+    }
+    assert_eq!(resumed, stopped);
 }
 
 #[test]

@@ -86,14 +86,15 @@ pub fn loss(loss: Option<f64>) -> String {
     }
 }
 
-/// `999 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
+/// `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "–".to_owned();
     }
     let whole = seconds.round() as u64;
     match whole {
-        _ if seconds < 0.9995 => format!("{:.3} ms", 1e3 * seconds),
+        _ if seconds < 0.009_995 => format!("{:.2} ms", 1e3 * seconds),
+        _ if seconds < 0.9995 => format!("{:.0} ms", 1e3 * seconds),
         _ if seconds < 99.995 => format!("{seconds:.2} s"),
         0..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
@@ -137,7 +138,8 @@ mod tests {
         assert_eq!(loss(Some(123.456)), "123.456");
         assert_eq!(loss(Some(1.5e-7)), "1.5000e-7");
         assert_eq!(loss(Some(f64::NAN)), "NaN");
-        assert_eq!(duration(0.0123), "12.300 ms");
+        assert_eq!(duration(0.001_234), "1.23 ms");
+        assert_eq!(duration(0.4304), "430 ms");
         assert_eq!(duration(4.2), "4.20 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7620.0), "2 h 07 min");
