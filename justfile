@@ -5,8 +5,10 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     cargo test --locked
 
-
 # Seconds an epoch of the five reference networks.
 bench:
     cargo bench --bench epoch
 
+# The same work against JAX, PyTorch and NumPy, in one run.
+peers:
+    benches/peers/run

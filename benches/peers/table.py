@@ -1,0 +1,114 @@
+"""Raw samples → medians, ratios and the Markdown table. Pure: it measures nothing."""
+
+from statistics import median
+
+from cases import CASES
+
+OWN = "nplus1"
+
+
+def medians(samples):
+    """{(peer, case, threads): median seconds an epoch over all rounds}."""
+    pooled = {}
+    for sample in samples:
+        key = (sample["peer"], sample["case"], sample["threads"])
+        pooled.setdefault(key, []).extend(sample["seconds"])
+    return {key: median(seconds) for key, seconds in pooled.items()}
+
+
+def ratios(seconds):
+    """A row for each case and number of threads nplus1 ran with: the best peer with as many threads
+    or fewer, its seconds ÷ nplus1's, and the target."""
+    rows = []
+    for (peer, letter, threads), own in sorted(seconds.items(), key=lambda item: item[0][1:]):
+        if peer != OWN:
+            continue
+        rivals = {
+            (rival, count): value
+            for (rival, case, count), value in seconds.items()
+            if rival != OWN and case == letter and count <= threads
+        }
+        row = {"case": letter, "threads": threads, "nplus1": own}
+        row["target"] = CASES[letter].target.get(threads)
+        if rivals:
+            (rival, count), value = min(rivals.items(), key=lambda item: item[1])
+            row |= {"best_peer": rival, "best_peer_threads": count}
+            row |= {"best_peer_seconds": value, "ratio": value / own}
+            row["met"] = row["target"] is None or row["ratio"] >= row["target"]
+        rows.append(row)
+    return rows
+
+
+def markdown(record):
+    """The whole record as one page."""
+    samples = record["samples"]
+    seconds = medians(samples)
+    by_place = {(row["case"], row["threads"]): row for row in ratios(seconds)}
+    letters = sorted({sample["case"] for sample in samples})
+    peers = [peer for peer in record["peers"] if any(s["peer"] == peer for s in samples)]
+    lines = []
+    for threads in sorted({sample["threads"] for sample in samples}):
+        fewer = "" if threads == 1 else " (the best peer: with as many threads or fewer)"
+        lines += [f"### {threads} thread{'s' if threads > 1 else ''}: median seconds an epoch{fewer}", ""]
+        lines += row_of(["case", *peers, "best peer", "ratio", "target"])
+        lines += row_of(["---"] * (len(peers) + 4))
+        for letter in letters:
+            place = by_place.get((letter, threads), {})
+            cells = [CASES[letter].title]
+            cells += [number(seconds.get((peer, letter, threads))) for peer in peers]
+            best = place.get("best_peer")
+            if best and place["best_peer_threads"] != threads:
+                best += f" at {place['best_peer_threads']}"
+            cells += [best or "–", verdict(place), target(letter, threads)]
+            lines += row_of(cells)
+        lines.append("")
+    lines += ["### Test accuracy after the last epoch, in percent (medians over the rounds)", ""]
+    lines += row_of(["case", "epochs", *peers])
+    lines += row_of(["---"] * (len(peers) + 2))
+    for letter in letters:
+        trained = {1 + len(s["seconds"]) for s in samples if s["case"] == letter}
+        cells = [CASES[letter].title, ", ".join(map(str, sorted(trained)))]
+        cells += [accuracy(samples, peer, letter) for peer in peers]
+        lines += row_of(cells)
+    lines += ["", facts(record)]
+    for failure in record["failures"]:
+        lines += ["", f"FAILED: {failure['peer']}, case {failure['case']}, {failure['threads']} threads: "
+                  f"{failure['error'].splitlines()[0]}"]
+    return "\n".join(lines) + "\n"
+
+
+def row_of(cells):
+    return ["| " + " | ".join(cells) + " |"]
+
+
+def number(value):
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if value < 1 else f"{value:.2f}"
+
+
+def verdict(place):
+    if "ratio" not in place:
+        return "–"
+    return f"{place['ratio']:.2f}×" + ("" if place["met"] else " (missed)")
+
+
+def target(letter, threads):
+    wanted = CASES[letter].target.get(threads)
+    return "–" if wanted is None else f"≥ {wanted:.1f}×"
+
+
+def accuracy(samples, peer, letter):
+    reached = [s["test_accuracy"] for s in samples if s["peer"] == peer and s["case"] == letter]
+    return f"{100 * median(reached):.1f}" if reached else "–"
+
+
+def facts(record):
+    machine, versions = record["machine"], record["versions"]
+    named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    return (
+        f"{record['rounds']} round{'s' if record['rounds'] != 1 else ''}, peers alternating, a fresh process each; "
+        f"the first epoch of a process is not counted. "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
+        f"load average before: {machine['load_average_before']:.2f}. {named}."
+    )
