@@ -1,6 +1,7 @@
 //! Gradient engines: θ and a mini-batch in, the gradient out.
 
 pub mod backprop;
+pub mod difference;
 pub mod operations;
 pub mod packed;
 mod passes;

@@ -62,7 +62,6 @@ impl Isa {
     /// If the processor lacks it.
     #[inline]
     pub fn run<R: Real, T: Task<R>>(self, task: T) -> T::Output {
-        debug_assert!(self.is_available(), "{} is not available", self.name());
         R::dispatch(self, task)
     }
 }
@@ -235,6 +234,7 @@ macro_rules! dispatch {
         impl Dispatch for $real {
             #[inline]
             fn dispatch<T: Task<$real>>(isa: Isa, task: T) -> T::Output {
+                assert!(isa.is_available(), "{} is not available", isa.name());
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx512f,avx2,fma")]
@@ -246,14 +246,13 @@ macro_rules! dispatch {
                         task.run::<x86::$avx2>()
                     }
                     match isa {
-                        // SAFETY: `Isa::run` is only given what `is_available` found.
+                        // SAFETY: the processor has it, as asserted.
                         Isa::Avx512 => return unsafe { avx512(task) },
                         // SAFETY: as above.
                         Isa::Avx2 => return unsafe { avx2(task) },
                         Isa::Portable => {}
                     }
                 }
-                let _ = isa;
                 task.run::<Lanes<$real, $lanes>>()
             }
         }

@@ -319,6 +319,10 @@ impl<R: Real> Task<R> for SparseUpdate<'_, R> {
                 .as_ref()
                 .is_none_or(|velocity| velocity.len() == self.weights.len())
         );
+        // The loops below index the workspace unchecked.
+        let room = self.records.features * SMALL_BATCH.max(2 * width);
+        assert!(self.workspace.numbers.len() >= room);
+        assert!(self.workspace.union.len() == self.records.features.div_ceil(64));
         if panels == 0 {
             return;
         }

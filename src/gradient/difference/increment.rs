@@ -1,0 +1,92 @@
+//! The increment h: as large as truncation allows, as small as round-off allows.
+//!
+//! A forward difference errs by μ₂·h/2 from the curvature it leaves out and by 2·ε_f/h from the
+//! noise ε_f of the two losses, least at h = 2√(ε_f/μ₂); a central one by μ₃·h²/6 and ε_f/h, least
+//! at h = ∛(3·ε_f/μ₃). With ε_f ≈ u (the unit round-off) and derivatives of order 1 that is √u and
+//! ∛u, relative to max(1, |θ|): the default of scipy and FiniteDiff.jl as well. Where differences
+//! are computed without cancellation there is no noise to stay above, and h = u makes truncation
+//! as small as a rounding.
+//!
+//! One increment serves a whole unit, its row of weights and its bias: what inputs of equal value
+//! change is then equal, and computed once. It is a power of two, so that θ + h is as exact as it
+//! can be, and a division by it is exact.
+
+use super::{Arithmetic, Scheme};
+use crate::numeric::Real;
+
+/// How h is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Increment {
+    /// By precision, scheme and arithmetic: a power of two for each unit.
+    Auto,
+    /// From the measured noise of the loss and its curvature along a direction (ECnoise).
+    Noise,
+    /// This number for every parameter.
+    Absolute(f64),
+    /// This number times max(1, the unit's largest |θ|).
+    Relative(f64),
+}
+
+impl Increment {
+    /// h of a unit whose largest |θ| is `largest`; `noise` is what [`Increment::Noise`] measured.
+    ///
+    /// The result is a number of this precision, and positive if the rule's own number is.
+    pub fn of_unit<R: Real>(
+        self,
+        scheme: Scheme,
+        arithmetic: Arithmetic,
+        largest: f64,
+        noise: f64,
+    ) -> R {
+        let scale = largest.max(1.0);
+        R::from_f64(match self {
+            Self::Auto => power_of_two(relative::<R>(scheme, arithmetic) * scale),
+            Self::Noise => power_of_two(noise * scale),
+            Self::Absolute(number) => number,
+            Self::Relative(number) => number * scale,
+        })
+    }
+}
+
+/// The relative increment of `auto`: √u, ∛u, or u without cancellation.
+pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
+    match (arithmetic, scheme) {
+        (Arithmetic::CancellationFree, _) => R::UNIT_ROUNDOFF,
+        (Arithmetic::Plain, Scheme::Forward) => R::UNIT_ROUNDOFF.sqrt(),
+        (Arithmetic::Plain, Scheme::Central) => R::UNIT_ROUNDOFF.cbrt(),
+    }
+}
+
+/// The power of two nearest to `number` > 0, by ratio.
+pub fn power_of_two(number: f64) -> f64 {
+    number.log2().round().exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_the_power_of_two_nearest_to_the_optimum() {
+        let auto =
+            |scheme, arithmetic| Increment::Auto.of_unit::<f64>(scheme, arithmetic, 0.3, f64::NAN);
+        assert_eq!(auto(Scheme::Forward, Arithmetic::Plain), 2f64.powi(-26));
+        assert_eq!(auto(Scheme::Central, Arithmetic::Plain), 2f64.powi(-18));
+        assert_eq!(
+            auto(Scheme::Forward, Arithmetic::CancellationFree),
+            2f64.powi(-53)
+        );
+        let single = Increment::Auto.of_unit::<f32>(Scheme::Forward, Arithmetic::Plain, 3.9, 0.0);
+        assert_eq!(single, 2f32.powi(-10));
+    }
+
+    #[test]
+    fn a_relative_increment_grows_with_the_unit_and_an_absolute_one_does_not() {
+        let h = |rule: Increment, largest| {
+            rule.of_unit::<f64>(Scheme::Forward, Arithmetic::Plain, largest, f64::NAN)
+        };
+        assert_eq!(h(Increment::Relative(1e-3), 5.0), 5e-3);
+        assert_eq!(h(Increment::Relative(1e-3), 0.1), 1e-3);
+        assert_eq!(h(Increment::Absolute(1e-3), 5.0), 1e-3);
+    }
+}
