@@ -7,6 +7,7 @@
 // Register blocks are arrays indexed by two or three counters at once.
 #![allow(clippy::needless_range_loop)]
 
+pub mod change;
 pub mod elementary;
 pub mod head;
 pub mod panels;
