@@ -16,7 +16,6 @@ use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::sparse::Workspace;
 use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
-use crate::parallel::circle::Parity;
 use crate::parallel::{Circle, Shared, Team};
 
 /// The backprop engine.
@@ -210,7 +209,7 @@ impl<R: Real> Backprop<R> {
         let parts = |panels: usize, size: usize| {
             cut(panels).map(move |own| own.start * size..own.end * size)
         };
-        let parity = |l: usize, shared: bool| shared.then(|| Parity::of(l));
+        let parity = |l: usize, shared: bool| shared.then_some(l % 2);
         let mut velocity = velocity.map(|packed| Velocity::new(packed));
 
         let mut layers: Vec<Vec<Layer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
@@ -227,7 +226,7 @@ impl<R: Real> Backprop<R> {
             let l = h + 1;
             let panels = count::<R>(sizes[l]);
             let size = sizes[h] * p;
-            let rows = |values: Option<&'b mut Aligned<R>>, written: Option<Parity>| match values {
+            let rows = |values: Option<&'b mut Aligned<R>>, written: Option<usize>| match values {
                 Some(values) => circle.share(&mut values[..], written, parts(panels, capacity * p)),
                 None => circle.share(&mut [][..], written, parts(panels, 0)),
             };
@@ -320,10 +319,10 @@ impl<R: Real> Backprop<R> {
             (output_panels, capacity * p)
         };
         let mut even = circle
-            .share(even, Parity::Even, parts(share_panels, share_size))
+            .share(even, 0, parts(share_panels, share_size))
             .into_iter();
         let mut odd = circle
-            .share(odd, Parity::Odd, parts(share_panels, share_size))
+            .share(odd, 1, parts(share_panels, share_size))
             .into_iter();
         layers
             .into_iter()

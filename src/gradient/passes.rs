@@ -137,7 +137,7 @@ impl<R: Real> Seat<'_, R> {
         let out = if activate {
             layer.activations.own(step)
         } else {
-            self.shares[step.parity() as usize].own(step)
+            self.shares[step.phase()].own(step)
         };
         match task.samples.inputs() {
             Inputs::Sparse(records) => task.isa.run(SparseForward {
@@ -205,7 +205,7 @@ impl<R: Real> Seat<'_, R> {
         let layer = &self.layers[hidden - 1];
         let activations = layer.activations.mine(step);
         let weights = self.last.weights.mine(step);
-        let shares = self.shares[step.parity() as usize].own(step);
+        let shares = self.shares[step.phase()].own(step);
         for (k, panel) in layer.panels.clone().enumerate() {
             task.isa.run(Product {
                 left: Left::rows_of(&activations[k * stride..], stride),
@@ -227,7 +227,7 @@ impl<R: Real> Seat<'_, R> {
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
-        let shares = self.shares[1 - step.parity() as usize].all(step);
+        let shares = self.shares[1 - step.phase()].all(step);
         let z = &mut self.scratch.outputs;
         if hidden == 0 {
             for panel in 0..output_panels {

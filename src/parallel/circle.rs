@@ -1,8 +1,8 @@
 //! Supersteps: workers that advance together, and memory that they take turns with.
 //!
-//! A [`Circle`] of workers passes a barrier together: [`Step::next`]. Supersteps are even or odd.
-//! A [`Shared`] buffer is written in the steps of one parity, each worker its own part, and read
-//! whole in the others. That is all the locking there is: a borrow lasts no longer than the step
+//! A [`Circle`] of workers passes a barrier together: [`Step::next`]. Supersteps run through a
+//! cycle of phases, two (even and odd) unless more are asked for. A [`Shared`] buffer is written in
+//! the steps of one phase, each worker its own part, and read whole in the others. That is all the locking there is: a borrow lasts no longer than the step
 //! it was made in, and a step ends only when every worker has ended it.
 
 use std::marker::PhantomData;
@@ -24,17 +24,28 @@ static CIRCLES: AtomicU64 = AtomicU64::new(1);
 pub struct Circle {
     id: u64,
     workers: usize,
+    phases: usize,
     arrived: CachePadded<AtomicUsize>,
     generation: CachePadded<AtomicUsize>,
     broken: AtomicBool,
 }
 
 impl Circle {
-    /// A circle of so many workers.
+    /// A circle of so many workers, whose steps are even or odd.
     pub fn new(workers: usize) -> Self {
+        Self::with_phases(workers, 2)
+    }
+
+    /// A circle of so many workers, whose steps run through so many phases, over and over.
+    ///
+    /// # Panics
+    /// With fewer than two phases: nobody could read what another has written.
+    pub fn with_phases(workers: usize, phases: usize) -> Self {
+        assert!(phases >= 2, "a phase to write, a phase to read");
         Self {
             id: CIRCLES.fetch_add(1, Ordering::Relaxed),
             workers,
+            phases,
             arrived: CachePadded::new(AtomicUsize::new(0)),
             generation: CachePadded::new(AtomicUsize::new(0)),
             broken: AtomicBool::new(false),
@@ -46,16 +57,16 @@ impl Circle {
         self.workers
     }
 
-    /// Lends `values` to the circle: worker w may write `parts[w]` in the steps of `written`
-    /// parity, and all may read everything in the others. With `None` each part stays its
-    /// worker's alone, in every step.
+    /// Lends `values` to the circle: worker w may write `parts[w]` in the steps of phase `written`,
+    /// and all may read everything in the others. With `None` each part stays its worker's alone,
+    /// in every step.
     ///
     /// # Panics
     /// Unless there is one part a worker, in order, disjoint, within `values`.
     pub fn share<'b, T>(
         &self,
         values: &'b mut [T],
-        written: impl Into<Option<Parity>>,
+        written: impl Into<Option<usize>>,
         parts: impl IntoIterator<Item = Range<usize>>,
     ) -> Vec<Shared<'b, T>> {
         let (pointer, len) = (values.as_mut_ptr(), values.len());
@@ -118,26 +129,6 @@ impl Circle {
     }
 }
 
-/// Even or odd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parity {
-    /// Steps 0, 2, 4…
-    Even,
-    /// Steps 1, 3, 5…
-    Odd,
-}
-
-impl Parity {
-    /// The parity of `number`.
-    pub fn of(number: usize) -> Self {
-        if number.is_multiple_of(2) {
-            Self::Even
-        } else {
-            Self::Odd
-        }
-    }
-}
-
 /// A worker's place in the current superstep.
 pub struct Step<'c> {
     circle: &'c Circle,
@@ -156,9 +147,9 @@ impl Step<'_> {
         self.circle.workers
     }
 
-    /// The parity of this step.
-    pub fn parity(&self) -> Parity {
-        Parity::of(self.number)
+    /// The phase of this step, from 0.
+    pub fn phase(&self) -> usize {
+        self.number % self.circle.phases
     }
 
     /// Ends this step, and begins the next when every worker has ended it.
@@ -181,7 +172,7 @@ impl Drop for Step<'_> {
 /// One worker's hold on a buffer that the circle takes turns with.
 pub struct Shared<'b, T> {
     circle: u64,
-    written: Option<Parity>,
+    written: Option<usize>,
     pointer: *mut T,
     len: usize,
     own: Range<usize>,
@@ -195,13 +186,13 @@ impl<T> Shared<'_, T> {
     /// The own part, to write.
     ///
     /// # Panics
-    /// In a step of the other parity, or of another circle.
+    /// In a step of another phase, or of another circle.
     pub fn own<'s>(&'s mut self, step: &'s Step<'_>) -> &'s mut [T] {
         assert!(
             step.circle.id == self.circle
-                && self.written.is_none_or(|parity| parity == step.parity())
+                && self.written.is_none_or(|phase| phase == step.phase())
         );
-        // SAFETY: parts are disjoint and each is held once; in steps of this parity nobody has a
+        // SAFETY: parts are disjoint and each is held once; in steps of this phase nobody has a
         // borrow of the whole, since such a borrow ends with the step it was made in, and all
         // workers of the circle are in the same step.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(self.own.start), self.own.len()) }
@@ -214,9 +205,9 @@ impl<T> Shared<'_, T> {
     pub fn all<'s>(&'s self, step: &'s Step<'_>) -> &'s [T] {
         assert!(
             step.circle.id == self.circle
-                && self.written.is_some_and(|parity| parity != step.parity())
+                && self.written.is_some_and(|phase| phase != step.phase())
         );
-        // SAFETY: in steps of this parity nobody has a borrow of a part to write; as above.
+        // SAFETY: in steps of this phase nobody has a borrow of a part to write; as above.
         unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
     }
 
@@ -244,9 +235,9 @@ mod tests {
             let mut values = vec![0u64; workers];
             let mut sums = vec![0u64; workers];
             let seats: Vec<_> = circle
-                .share(&mut values, Parity::Even, (0..workers).map(|w| w..w + 1))
+                .share(&mut values, 0, (0..workers).map(|w| w..w + 1))
                 .into_iter()
-                .zip(circle.share(&mut sums, Parity::Odd, (0..workers).map(|w| w..w + 1)))
+                .zip(circle.share(&mut sums, 1, (0..workers).map(|w| w..w + 1)))
                 .collect();
             team.run(circle, seats, |(mut values, mut sums), mut step| {
                 for _ in 0..200 {
@@ -279,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "parity")]
+    #[should_panic(expected = "phase")]
     fn writing_out_of_turn_panics() {
         let team = Team::new(Some(1)).unwrap();
         let circle = Circle::new(1);
         let mut values = [0];
-        let seats = circle.share(&mut values, Parity::Odd, std::iter::once(0..1));
+        let seats = circle.share(&mut values, 1, std::iter::once(0..1));
         team.run(circle, seats, |mut values, step| {
             values.own(&step)[0] = 1;
         });
