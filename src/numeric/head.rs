@@ -175,13 +175,14 @@ fn softmax<V: Vector>(
     for column in columns..columns.next_multiple_of(width) {
         values[place(column)] = V::Element::ZERO;
     }
-    let others = others.to_f64();
+    // 0 where the target is the largest: one addition whatever the data, so that it can be counted.
     let margin = largest.to_f64() - z_target;
-    if margin > 0.0 {
-        margin + ln(sum.to_f64())
-    } else {
-        ln_1p_of(others)
-    }
+    margin
+        + if margin > 0.0 {
+            ln(sum.to_f64())
+        } else {
+            ln_1p_of(others.to_f64())
+        }
 }
 
 /// ln(1 + x) for x ≥ 0, or NaN.

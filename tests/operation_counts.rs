@@ -1,0 +1,294 @@
+//! Operations are counted one by one, by a scalar that counts, and agree with every closed form.
+
+mod support;
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use nplus1::data::{Batch, Dataset, Features, Inputs, Samples, Scaling};
+use nplus1::gradient::{Backprop, GradientEngine};
+use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::numeric::panels::width;
+use nplus1::numeric::tally::Tally;
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+use support::kernels::{self, Form};
+use support::number::{Counted, Number, count, gradient_by_duals};
+use support::reference::{Net, Sample};
+
+const HEADS: [(Output, Loss); 5] = [
+    (Output::Sigmoid, Loss::Quadratic),
+    (Output::Linear, Loss::Quadratic),
+    (Output::Sigmoid, Loss::CrossEntropy),
+    (Output::Softmax, Loss::CrossEntropy),
+    (Output::Linear, Loss::Logistic),
+];
+
+/// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
+const HIDDEN: [&[usize]; 6] = [&[], &[3], &[20], &[5, 4], &[20, 9], &[6, 18, 5]];
+
+const FEATURES: usize = 23;
+
+/// A network on [`FEATURES`] inputs: 3 outputs, or the one of the logistic loss.
+fn network(hidden: &[usize], bias: bool, (output, loss): (Output, Loss), l2: f64) -> Network {
+    let outputs = if loss == Loss::Logistic { 1 } else { 3 };
+    let sizes = [&[FEATURES], hidden, &[outputs]].concat();
+    Network::new(&sizes, bias, output, loss, l2).unwrap()
+}
+
+/// `rows` rows of inputs as they are stored, and their labels.
+fn inputs(form: Form, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
+    let value = |row: usize, at: usize| {
+        let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
+        match form {
+            // One column is empty in every row.
+            Form::Sparse if !hash.is_multiple_of(4) || at == 5 => 0.0,
+            Form::Sparse | Form::Bytes { .. } => (hash % 255 + 1) as f64,
+            Form::Numbers => hash as f64 / 500.0 - 1.0,
+        }
+    };
+    let row = |row: usize| (0..FEATURES).map(|at| value(row, at)).collect();
+    let labels = (0..rows).map(|row| (row * 7 + 1) as u16 % classes);
+    ((0..rows).map(row).collect(), labels.collect())
+}
+
+fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samples<R> {
+    let shape = (inputs.len(), FEATURES);
+    let (features, divisor) = match form {
+        Form::Numbers => {
+            let numbers = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at]);
+            (Features::Reals(numbers), 1.0)
+        }
+        Form::Sparse => {
+            let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
+            (Features::Bytes(bytes), 1.0)
+        }
+        Form::Bytes { divisor } => {
+            let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
+            (Features::Bytes(bytes), divisor)
+        }
+    };
+    let dataset = Dataset {
+        name: "rows".to_owned(),
+        features,
+        labels: labels.to_vec(),
+        class_names: (0..3).map(|class| class.to_string()).collect(),
+        image: None,
+        unit_divisor: None,
+    };
+    let scaling = Scaling {
+        offset: vec![0.0; FEATURES],
+        divisor: vec![divisor; FEATURES],
+    };
+    let samples = Samples::new(&Arc::new(dataset), &scaling);
+    let as_meant = match form {
+        Form::Sparse => matches!(samples.inputs(), Inputs::Sparse(_)),
+        Form::Bytes { .. } => matches!(samples.inputs(), Inputs::Bytes(..)),
+        Form::Numbers => matches!(samples.inputs(), Inputs::Numbers(_)),
+    };
+    assert!(as_meant, "the inputs are held as {form:?}");
+    samples
+}
+
+fn theta(network: &Network) -> Vec<f64> {
+    Initialization::Scaled
+        .draw::<f64>(&network.layout, 11)
+        .flat()
+        .to_vec()
+}
+
+fn over<N: Number>(numbers: &[f64]) -> Vec<N> {
+    numbers.iter().map(|&x| N::of(x)).collect()
+}
+
+/// ‖found − exact‖₂ / ‖exact‖₂.
+fn relative_error(found: &[f64], exact: &[f64]) -> f64 {
+    let square = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>();
+    let norm = square(&mut exact.iter().copied());
+    assert!(norm > 0.0, "the gradient is not all zero");
+    let differences = &mut found.iter().zip(exact).map(|(a, b)| a - b);
+    (square(differences) / norm).sqrt()
+}
+
+/// The sums that closed forms are made of.
+struct Sums {
+    p: u64,
+    u: u64,
+    n: u64,
+    h_products: u64,
+    hidden: u64,
+    outputs: u64,
+}
+
+fn sums(net: &Net) -> Sums {
+    let sizes: Vec<u64> = net.sizes.iter().map(|&size| size as u64).collect();
+    let p = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let u = sizes[1..].iter().sum();
+    let outputs = sizes[sizes.len() - 1];
+    Sums {
+        p,
+        u,
+        n: p + u,
+        h_products: p - sizes[0] * sizes[1],
+        hidden: u - outputs,
+        outputs,
+    }
+}
+
+fn quadratic_nets() -> impl Iterator<Item = (Net, Vec<f64>)> {
+    HIDDEN.iter().map(|hidden| {
+        let network = network(hidden, true, HEADS[0], 0.0);
+        (Net::from(&network), theta(&network))
+    })
+}
+
+fn batch(rows: usize) -> Vec<Sample> {
+    let (inputs, labels) = inputs(Form::Numbers, rows, 3);
+    inputs.into_iter().zip(labels).collect()
+}
+
+#[test]
+fn a_plain_forward_pass_and_loss_cost_their_closed_form() {
+    for (net, theta) in quadratic_nets() {
+        for b in 1..=4 {
+            let (_, counted) = count(|| net.loss::<Counted>(&over(&theta), &batch(b as usize)));
+            let s = sums(&net);
+            let predicted = Tally {
+                multiplications: b * (s.p + s.outputs + 1) + 1,
+                additions: b * (s.p + s.u + 2 * s.outputs - 1) + b - 1,
+                exponentials: b * s.u,
+                divisions: b * s.u,
+                ..Tally::default()
+            };
+            assert_eq!(counted, predicted, "{:?}, {b} rows", net.sizes);
+        }
+    }
+}
+
+#[test]
+fn plain_backprop_costs_its_closed_form() {
+    for (net, theta) in quadratic_nets() {
+        for b in 1..=4 {
+            let (_, counted) = count(|| net.gradient::<Counted>(&over(&theta), &batch(b as usize)));
+            let s = sums(&net);
+            let predicted = Tally {
+                multiplications: b * (2 * s.p + s.h_products + 2 * s.u + s.outputs + 1) + s.n + 1,
+                additions: b * (s.p + 2 * s.u + s.h_products + 2 * s.outputs - 1 - s.hidden)
+                    + (b - 1) * (s.n + 1),
+                exponentials: b * s.u,
+                divisions: b * s.u,
+                ..Tally::default()
+            };
+            assert_eq!(counted, predicted, "{:?}, {b} rows", net.sizes);
+        }
+    }
+}
+
+/// Every head, depth, form of inputs and size of batch (1 to both sides of the largest small one).
+fn every_case(mut visit: impl FnMut(&Network, Form, usize)) {
+    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for form in forms {
+                for rows in [1, 3, 16, 17] {
+                    for (bias, l2) in [(true, 0.0), (false, 0.0), (true, 0.25)] {
+                        visit(&network(hidden, bias, head, l2), form, rows);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the engine says it performed, and the sum of losses and the gradient that it found.
+fn run<R: Real>(
+    network: &Network,
+    theta: &[f64],
+    form: Form,
+    inputs: &[Vec<f64>],
+    labels: &[u16],
+    team: &Arc<Team>,
+) -> (Tally, f64, Vec<f64>) {
+    let samples = samples::<R>(form, inputs, labels);
+    let rows: Vec<u32> = (0..inputs.len() as u32).collect();
+    let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
+    let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
+    let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+    let mut engine = Backprop::new(network, team, Isa::detect(), rows.len());
+    let batch = Batch {
+        samples: &samples,
+        rows: &rows,
+    };
+    let evaluation = engine.gradient(&theta, batch, &mut gradient);
+    let found = gradient.flat().iter().map(|g| g.to_f64()).collect();
+    (evaluation.tally, evaluation.loss * rows.len() as f64, found)
+}
+
+#[test]
+fn the_kernels_perform_what_is_predicted_operation_by_operation() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let mut cases = 0;
+    every_case(|network, form, rows| {
+        let net = Net::from(network);
+        let theta = theta(network);
+        let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+        let (inputs, labels) = inputs(form, rows, classes);
+        let batch = kernels::Batch {
+            form,
+            inputs: &inputs,
+            labels: &labels,
+        };
+        let case = format!("{:?} {:?} {form:?} {rows} rows", net.sizes, net.head);
+
+        let twin = |width| {
+            let theta = over::<Counted>(&theta);
+            let ((loss, gradient), counted) =
+                count(|| kernels::gradient(&net, &theta, &batch, width));
+            let gradient: Vec<f64> = gradient.iter().map(|g| g.value()).collect();
+            let counted = Tally {
+                evaluations: 1,
+                ..counted
+            };
+            (counted, loss.value(), gradient)
+        };
+        let (tally, loss, gradient) = run::<f64>(network, &theta, form, &inputs, &labels, &team);
+        let (counted, twin_loss, twin_gradient) = twin(width::<f64>());
+        assert_eq!(tally, counted, "f64 {case}");
+        // Chains of at most 23 terms, four layers of them: a few hundred roundings.
+        assert!((loss - twin_loss).abs() <= 1e-13 * twin_loss, "{case}");
+        let error = relative_error(&gradient, &twin_gradient);
+        assert!(error <= 1e-13, "{case}: {error:e}");
+
+        let (tally, ..) = run::<f32>(network, &theta, form, &inputs, &labels, &team);
+        assert_eq!(tally, twin(width::<f32>()).0, "f32 {case}");
+        cases += 1;
+    });
+    assert_eq!(cases, 6 * 5 * 3 * 4 * 3);
+}
+
+#[test]
+fn dual_numbers_give_the_gradient_of_backprop() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for l2 in [0.0, 0.25] {
+                let network = network(hidden, true, head, l2);
+                let net = Net::from(&network);
+                let theta = theta(&network);
+                let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+                let (inputs, labels) = inputs(Form::Numbers, 4, classes);
+                let batch: Vec<Sample> =
+                    inputs.iter().cloned().zip(labels.iter().copied()).collect();
+                let exact = gradient_by_duals(&theta, |theta| net.objective(theta, &batch));
+                let (_, plain) = net.gradient::<f64>(&theta, &batch);
+                let (_, loss, found) =
+                    run::<f64>(&network, &theta, Form::Numbers, &inputs, &labels, &team);
+                let case = format!("{:?} {:?} l2 {l2}", net.sizes, net.head);
+                assert!(relative_error(&plain, &exact) <= 1e-13, "{case}");
+                assert!(relative_error(&found, &exact) <= 1e-13, "{case}");
+                let exact_loss = net.loss::<f64>(&theta, &batch) * 4.0;
+                assert!((loss - exact_loss).abs() <= 1e-13 * exact_loss, "{case}");
+            }
+        }
+    }
+}

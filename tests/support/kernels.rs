@@ -1,0 +1,241 @@
+//! What the kernels of backprop perform, as scalar code: the twin of `gradient/passes.rs`, one
+//! worker, operation by operation.
+//!
+//! Left out, here as in `gradient/operations.rs`: padding and its masks, signs and comparisons, the
+//! optimizer's update, and what more than one worker computes alike. A kernel that is changed is
+//! changed here too; the values hold the twin to the kernels, its count holds the closed form.
+
+// As in the kernels: loops over units and rows index several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use nplus1::numeric::head::Head;
+use nplus1::numeric::sparse::SMALL_BATCH;
+
+use super::number::Number;
+use super::reference::Net;
+
+/// How the kernels read the inputs `(rows, n_0)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// Lists of non-zero bytes, each worth what a table says.
+    Sparse,
+    /// Bytes that are scaled, `(x − 0)/divisor`, as they are read.
+    Bytes {
+        /// The divisor of all features.
+        divisor: f64,
+    },
+    /// Numbers.
+    Numbers,
+}
+
+/// A mini-batch: inputs `(rows, n_0)` as they are stored, and labels.
+pub struct Batch<'a> {
+    pub form: Form,
+    pub inputs: &'a [Vec<f64>],
+    pub labels: &'a [u16],
+}
+
+/// y and ȳ = 1 − y: t, 1/(1 + t), t·r.
+fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
+    let t = (-z.abs()).exp();
+    let r = N::of(1.0) / (N::of(1.0) + t);
+    let tr = t * r;
+    if z.value() < 0.0 { (tr, r) } else { (r, tr) }
+}
+
+/// ln(1 + e^z).
+fn softplus<N: Number>(z: N) -> N {
+    z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
+}
+
+/// One chain of fused multiply-adds.
+fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
+    pairs.fold(start, |sum, (left, right)| left.fma(right, sum))
+}
+
+/// The sum of the rows' losses (l2 left out), and the gradient (l2 included); `width` is P, the
+/// columns of a panel.
+pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usize) -> (N, Vec<N>) {
+    let (zero, layers, rows) = (N::of(0.0), net.layers(), batch.inputs.len());
+    let weight =
+        |l: usize, j: usize, i: usize| theta[net.weights(l).start + j * net.sizes[l - 1] + i];
+    let bias = |l: usize, j: usize| match net.bias {
+        true => theta[net.biases(l).start + j],
+        false => zero,
+    };
+    let read = |x: f64| match batch.form {
+        Form::Bytes { divisor } => (N::of(x) - zero) / N::of(divisor),
+        Form::Sparse | Form::Numbers => N::of(x),
+    };
+    let inputs: Vec<Vec<N>> = (batch.inputs.iter())
+        .map(|row| row.iter().map(|&x| read(x)).collect())
+        .collect();
+    let filled = |s: usize, i: usize| batch.form != Form::Sparse || batch.inputs[s][i] != 0.0;
+
+    // Forward. a[l][s] and σ′ beside it; a[0] are the inputs.
+    let mut a = vec![inputs];
+    let mut slopes = vec![Vec::new()];
+    for l in 1..layers {
+        let mut outputs = vec![Vec::new(); rows];
+        let mut own = vec![Vec::new(); rows];
+        for s in 0..rows {
+            for j in 0..net.sizes[l] {
+                let below = (0..net.sizes[l - 1]).filter(|&i| l > 1 || filled(s, i));
+                let z = chain(bias(l, j), below.map(|i| (a[l - 1][s][i], weight(l, j, i))));
+                let (y, complement) = sigmoid_pair(z);
+                outputs[s].push(y);
+                own[s].push(y * complement);
+            }
+        }
+        a.push(outputs);
+        slopes.push(own);
+    }
+    let (fan_in, outputs) = (net.sizes[layers - 1], net.sizes[layers]);
+    let below = &a[layers - 1];
+    let top = |s: usize, j: usize| {
+        if layers == 1 {
+            let filled = (0..fan_in).filter(|&i| filled(s, i));
+            return chain(bias(1, j), filled.map(|i| (below[s][i], weight(1, j, i))));
+        }
+        // Each panel of hidden units has its share.
+        let shares = (0..fan_in).step_by(width).map(|from| {
+            let panel = from..fan_in.min(from + width);
+            chain(zero, panel.map(|i| (below[s][i], weight(layers, j, i))))
+        });
+        shares.fold(bias(layers, j), |z, share| z + share)
+    };
+    let z: Vec<Vec<N>> = (0..rows)
+        .map(|s| (0..outputs).map(|j| top(s, j)).collect())
+        .collect();
+
+    let scale = N::of(1.0) / N::of(rows as f64);
+    let (loss, mut errors) = losses_and_errors(net.head, &z, batch.labels, scale);
+    // The sum over the mini-batches of a call.
+    let loss = zero + loss;
+
+    // Backward.
+    let mut gradient = vec![zero; theta.len()];
+    for l in (1..=layers).rev() {
+        let (units, fan_in) = (net.sizes[l], net.sizes[l - 1]);
+        let errors_below = (l > 1).then(|| {
+            let error = |s: usize, i: usize| {
+                let into = chain(zero, (0..units).map(|j| (errors[s][j], weight(l, j, i))));
+                into * slopes[l - 1][s][i]
+            };
+            (0..rows)
+                .map(|s| (0..fan_in).map(|i| error(s, i)).collect::<Vec<N>>())
+                .collect::<Vec<_>>()
+        });
+        // The last of several layers is held twice, and both copies are updated.
+        let copies = if l == layers && layers > 1 { 2 } else { 1 };
+        for _ in 0..copies {
+            for j in 0..units {
+                for i in 0..fan_in {
+                    let product = |s: usize| (a[l - 1][s][i], errors[s][j]);
+                    let sum = if l > 1 || batch.form != Form::Sparse {
+                        chain(zero, (0..rows).map(product))
+                    } else if rows > SMALL_BATCH {
+                        chain(zero, (0..rows).filter(|&s| filled(s, i)).map(product))
+                    } else if (0..rows).any(|s| filled(s, i)) {
+                        // All rows, where any is not 0; the first is a plain product.
+                        let (x, error) = product(0);
+                        chain(x * error, (1..rows).map(product))
+                    } else {
+                        zero
+                    };
+                    let index = net.weights(l).start + j * fan_in + i;
+                    gradient[index] = match net.l2 {
+                        0.0 => sum,
+                        l2 => N::of(l2).fma(theta[index], sum),
+                    };
+                }
+            }
+        }
+        for (j, index) in net.biases(l).enumerate() {
+            gradient[index] = errors.iter().fold(zero, |sum, row| sum + row[j]);
+        }
+        if let Some(below) = errors_below {
+            errors = below;
+        }
+    }
+    (loss, gradient)
+}
+
+/// `numeric/head.rs`: the sum of the rows' losses, and each row's δ times `scale`.
+fn losses_and_errors<N: Number>(
+    head: Head,
+    z: &[Vec<N>],
+    labels: &[u16],
+    scale: N,
+) -> (N, Vec<Vec<N>>) {
+    let zero = N::of(0.0);
+    let mut total = zero;
+    let mut errors = vec![Vec::new(); z.len()];
+    if head == Head::SoftmaxCrossEntropy {
+        for ((z, &label), errors) in z.iter().zip(labels).zip(&mut errors) {
+            let (loss, own) = softmax(z, usize::from(label), scale);
+            total = total + loss;
+            *errors = own;
+        }
+        return (total, errors);
+    }
+    for j in 0..z[0].len() {
+        let mut losses = zero;
+        for (s, &label) in labels.iter().enumerate() {
+            let (error, loss) = output(head, z[s][j], usize::from(label) == j, label == 1);
+            errors[s].push(error * scale);
+            losses = losses + loss;
+        }
+        total = total + losses;
+    }
+    (total, errors)
+}
+
+/// δ and loss of one output; `hot`: it is the target; `positive`: the label is +1.
+fn output<N: Number>(head: Head, z: N, hot: bool, positive: bool) -> (N, N) {
+    let half = N::of(0.5);
+    match head {
+        Head::SigmoidQuadratic => {
+            let (y, complement) = sigmoid_pair(z);
+            let residual = if hot { -complement } else { y };
+            (residual * (y * complement), half * residual * residual)
+        }
+        Head::LinearQuadratic => {
+            let residual = z - N::of(f64::from(hot));
+            (residual, half * residual * residual)
+        }
+        Head::SigmoidCrossEntropy => {
+            let (y, complement) = sigmoid_pair(z);
+            let residual = if hot { -complement } else { y };
+            (residual, softplus(if hot { -z } else { z }))
+        }
+        Head::Logistic => {
+            let sign = N::of(if positive { 1.0 } else { -1.0 });
+            let margin = sign * z;
+            let (_, miss) = sigmoid_pair(margin);
+            (-(sign * miss), softplus(-margin))
+        }
+        Head::SoftmaxCrossEntropy => unreachable!("handled by rows"),
+    }
+}
+
+/// Loss and δ of one row of softmax.
+fn softmax<N: Number>(z: &[N], target: usize, scale: N) -> (N, Vec<N>) {
+    let largest = z.iter().copied().reduce(N::max).expect("an output");
+    let powers: Vec<N> = z.iter().map(|&z| (z - largest).exp()).collect();
+    let others = (0..z.len()).filter(|&j| j != target).map(|j| powers[j]);
+    let others = others.fold(N::of(0.0), |sum, power| sum + power);
+    let sum = others + powers[target];
+    let errors = (0..z.len()).map(|j| {
+        let part = if j == target { -others } else { powers[j] };
+        part / sum * scale
+    });
+    let errors = errors.collect();
+    let margin = largest - z[target];
+    let logarithm = if margin.value() > 0.0 {
+        sum.ln()
+    } else {
+        others.ln_1p()
+    };
+    (margin + logarithm, errors)
+}

@@ -1,0 +1,9 @@
+//! A small, plain scalar reference that the kernels are held against: values, derivatives, counts.
+//!
+//! Each test file takes the part that it needs.
+
+#![allow(dead_code)]
+
+pub mod kernels;
+pub mod number;
+pub mod reference;

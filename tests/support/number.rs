@@ -1,0 +1,257 @@
+//! The numbers that the reference runs over: `f64`, a number that counts, a number that carries a
+//! derivative.
+
+// An operation that counts itself adds, whatever it is.
+#![allow(clippy::suspicious_arithmetic_impl)]
+
+use std::cell::Cell;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use nplus1::numeric::tally::Tally;
+
+/// A scalar. Constants, signs, comparisons and copies are free; the rest is an operation.
+pub trait Number:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The constant `value`.
+    fn of(value: f64) -> Self;
+    /// Its value, without its derivative.
+    fn value(self) -> f64;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// e^x − 1: one exponential.
+    fn exp_m1(self) -> Self;
+    /// ln x.
+    fn ln(self) -> Self;
+    /// ln(1 + x): one logarithm.
+    fn ln_1p(self) -> Self;
+
+    /// `self · factor + addend`: one multiplication and one addition.
+    fn fma(self, factor: Self, addend: Self) -> Self {
+        self * factor + addend
+    }
+    /// |x|: a sign.
+    fn abs(self) -> Self {
+        if self.value() < 0.0 { -self } else { self }
+    }
+    /// The larger one: a comparison.
+    fn max(self, other: Self) -> Self {
+        if other.value() > self.value() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// The sum of `terms` in order: one addition fewer than there are terms.
+pub fn sum<N: Number>(terms: impl IntoIterator<Item = N>) -> N {
+    let all = terms.into_iter().reduce(|sum, term| sum + term);
+    all.unwrap_or(N::of(0.0))
+}
+
+impl Number for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+    fn value(self) -> f64 {
+        self
+    }
+    fn exp(self) -> Self {
+        self.exp()
+    }
+    fn exp_m1(self) -> Self {
+        self.exp_m1()
+    }
+    fn ln(self) -> Self {
+        self.ln()
+    }
+    fn ln_1p(self) -> Self {
+        self.ln_1p()
+    }
+}
+
+/// A number whose operations are counted, on the thread that performs them.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted(f64);
+
+thread_local! {
+    static PERFORMED: Cell<Tally> = Cell::new(Tally::default());
+}
+
+/// What `work` gives, and the operations on [`Counted`] numbers that it performed; evaluations
+/// are not told from operations, and stay 0.
+pub fn count<T>(work: impl FnOnce() -> T) -> (T, Tally) {
+    let before = PERFORMED.replace(Tally::default());
+    let result = work();
+    let performed = PERFORMED.replace(before);
+    (result, performed)
+}
+
+fn performed(value: f64, operation: fn(&mut Tally)) -> Counted {
+    let mut tally = PERFORMED.get();
+    operation(&mut tally);
+    PERFORMED.set(tally);
+    Counted(value)
+}
+
+impl Add for Counted {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        performed(self.0 + other.0, |tally| tally.additions += 1)
+    }
+}
+
+impl Sub for Counted {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        performed(self.0 - other.0, |tally| tally.additions += 1)
+    }
+}
+
+impl Mul for Counted {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        performed(self.0 * other.0, |tally| tally.multiplications += 1)
+    }
+}
+
+impl Div for Counted {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        performed(self.0 / other.0, |tally| tally.divisions += 1)
+    }
+}
+
+impl Neg for Counted {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+impl Number for Counted {
+    fn of(value: f64) -> Self {
+        Self(value)
+    }
+    fn value(self) -> f64 {
+        self.0
+    }
+    fn exp(self) -> Self {
+        performed(self.0.exp(), |tally| tally.exponentials += 1)
+    }
+    fn exp_m1(self) -> Self {
+        performed(self.0.exp_m1(), |tally| tally.exponentials += 1)
+    }
+    fn ln(self) -> Self {
+        performed(self.0.ln(), |tally| tally.logarithms += 1)
+    }
+    fn ln_1p(self) -> Self {
+        performed(self.0.ln_1p(), |tally| tally.logarithms += 1)
+    }
+}
+
+/// A dual number: a value, and its derivative along one direction (forward mode).
+#[derive(Clone, Copy, Debug)]
+pub struct Dual {
+    /// The value.
+    pub value: f64,
+    /// Its derivative.
+    pub slope: f64,
+}
+
+/// ∂f/∂θ by forward mode, one pass for each of the N parameters.
+pub fn gradient_by_duals(theta: &[f64], f: impl Fn(&[Dual]) -> Dual) -> Vec<f64> {
+    let mut duals: Vec<Dual> = theta.iter().map(|&value| Dual::of(value)).collect();
+    let mut gradient = Vec::with_capacity(theta.len());
+    for index in 0..duals.len() {
+        duals[index].slope = 1.0;
+        gradient.push(f(&duals).slope);
+        duals[index].slope = 0.0;
+    }
+    gradient
+}
+
+impl Add for Dual {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            slope: self.slope + other.slope,
+        }
+    }
+}
+
+impl Sub for Dual {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        self + -other
+    }
+}
+
+impl Mul for Dual {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        Self {
+            value: self.value * other.value,
+            slope: self.slope * other.value + self.value * other.slope,
+        }
+    }
+}
+
+impl Div for Dual {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        let value = self.value / other.value;
+        Self {
+            value,
+            slope: (self.slope - value * other.slope) / other.value,
+        }
+    }
+}
+
+impl Neg for Dual {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self {
+            value: -self.value,
+            slope: -self.slope,
+        }
+    }
+}
+
+impl Dual {
+    /// f(self), where f′(self) is `derivative`.
+    fn through(self, value: f64, derivative: f64) -> Self {
+        Self {
+            value,
+            slope: derivative * self.slope,
+        }
+    }
+}
+
+impl Number for Dual {
+    fn of(value: f64) -> Self {
+        Self { value, slope: 0.0 }
+    }
+    fn value(self) -> f64 {
+        self.value
+    }
+    fn exp(self) -> Self {
+        self.through(self.value.exp(), self.value.exp())
+    }
+    fn exp_m1(self) -> Self {
+        self.through(self.value.exp_m1(), self.value.exp())
+    }
+    fn ln(self) -> Self {
+        self.through(self.value.ln(), 1.0 / self.value)
+    }
+    fn ln_1p(self) -> Self {
+        self.through(self.value.ln_1p(), 1.0 / (1.0 + self.value))
+    }
+}
