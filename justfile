@@ -12,3 +12,11 @@ bench:
 # The same work against JAX, PyTorch and NumPy, in one run.
 peers:
     benches/peers/run
+
+# Gradients by finite differences against JAX, PyTorch, scipy and NumPy, in one run.
+peers-differences:
+    benches/peers/differences
+
+# The tables of both, tested without any peer.
+peers-test:
+    python3 -m unittest discover benches/peers

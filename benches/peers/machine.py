@@ -48,6 +48,8 @@ def pinned(command, cpus, environment=None, timeout=None):
 def environment(threads):
     """The variables that hold every library to `threads` threads."""
     variables = dict(os.environ)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        variables.pop(name, None)  # they would choose NumPy's kernels in the machine's stead
     for library in ("OMP", "MKL", "OPENBLAS"):
         variables[f"{library}_NUM_THREADS"] = str(threads)
     if threads == 1:

@@ -12,51 +12,100 @@ import machine
 from cases import SAMPLES
 
 CONFIG = machine.HERE / "configs" / "race.toml"
+GRADIENT_CONFIG = machine.HERE / "configs" / "gradients.toml"
+# Kept epochs, after one to warm up, of a gradient fast enough to make whole epochs of it.
+KEPT_EPOCHS = 2
 
 
-def train(binary, case, threads, epochs, seed, cpus, config=CONFIG, timeout=None):
+def train(binary, case, threads, epochs, seed, cpus, config=CONFIG, settings=None, timeout=None):
     """Trains `1 + epochs` epochs on `cpus`; the first is the warm-up. `threads=None`: `auto`."""
-    with tempfile.TemporaryDirectory(prefix="nplus1-race-") as folder:
-        out = Path(folder) / "run"
-        command = [binary, "train", config, "--json", "--quiet", "--out", out]
-        command += ["--datasets", machine.REPOSITORY / "datasets", "--seed", seed]
-        if threads is not None:
-            command += ["--threads", threads]
-        for key, value in {
-            "model.hidden": list(case.hidden),
-            "train.batch_size": case.batch,
-            "train.epochs": 1 + epochs,
-            "optimizer.learning_rate": case.learning_rate,
-        }.items():
-            command += ["--set", f"{key}={value}"]
-        finished = machine.pinned(command, cpus, timeout=timeout)
-        if finished.returncode != 0:
-            raise RuntimeError(f"exit code {finished.returncode}: {finished.stderr.strip()}")
-        summary = json.loads(finished.stdout)
-        per_epoch = epochs_of(out / "metrics.jsonl", summary)
+    settings = (settings or {}) | {
+        "model.hidden": list(case.hidden),
+        "train.batch_size": case.batch,
+        "train.epochs": 1 + epochs,
+        "optimizer.learning_rate": case.learning_rate,
+    }
+    summary, records = run(binary, config, settings, threads, seed, cpus, timeout)
     scale = SAMPLES / summary["samples_per_epoch"]
+    per_epoch = [record["seconds"] * scale for record in records]
     return {
         "peer": "nplus1",
         "case": case.letter,
         "threads": threads if threads is not None else summary["threads"],
-        "warm_up": per_epoch[0] * scale,
-        "seconds": [seconds * scale for seconds in per_epoch[1:]],
+        "warm_up": per_epoch[0],
+        "seconds": per_epoch[1:],
         "test_loss": summary["test_loss"],
         "test_accuracy": summary["test_accuracy"],
         "weights_sha256": summary["weights_sha256"],
     }
 
 
-def epochs_of(metrics, summary):
-    """Each epoch's seconds from the run's log, held against the total that the run reported."""
+def gradient(binary, settings, batch, steps, threads, seed, cpus, timeout=None):
+    """Seconds a gradient: `steps` training steps, each a gradient and an update too small to matter.
+
+    `steps=None` makes whole epochs and drops the first; a given number is timed from the first step.
+    """
+    kept_from = 0 if steps else 1
+    steps = steps or (1 + KEPT_EPOCHS) * -(-SAMPLES // batch)
+    settings = settings | {"train.batch_size": batch, "train.max_steps": steps}
+    summary, records = run(binary, GRADIENT_CONFIG, settings, threads, seed, cpus, timeout)
+    before = [0] + [record["steps"] for record in records]
+    seconds = [
+        record["seconds"] / (record["steps"] - earlier) for record, earlier in zip(records, before)
+    ]
+    return {
+        "steps": steps,
+        "seconds": seconds[kept_from:],
+        "weights_sha256": summary["weights_sha256"],
+    }
+
+
+def relative_error(binary, settings, batch, weights, timeout=None):
+    """‖ĝ − g‖/‖g‖ as `nplus1 check` reports it for this method at the weights in a file."""
+    settings = settings | {"train.batch_size": batch}
+    command = [binary, "check", GRADIENT_CONFIG, "--weights", weights, "--json", "--quiet"]
+    command += ["--datasets", machine.REPOSITORY / "datasets"]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    finished = machine.pinned(command, machine.processors(1), timeout=timeout)
+    # 3 is check's verdict on the gradient: the figures are there all the same.
+    if finished.returncode not in (0, 3):
+        raise RuntimeError(f"exit code {finished.returncode}: {finished.stderr.strip()}")
+    asked = {key.removeprefix("gradient."): value for key, value in settings.items() if "gradient." in key}
+    asked["precision"] = "f32"
+    for row in json.loads(finished.stdout)["rows"]:
+        if all(row[key] == value for key, value in asked.items()):
+            return row["relative_error"]
+    raise RuntimeError(f"check reports no row for {asked}")
+
+
+def run(binary, config, settings, threads, seed, cpus, timeout=None):
+    """One `nplus1 train`: its summary, and the records of its log, one an epoch."""
+    with tempfile.TemporaryDirectory(prefix="nplus1-race-") as folder:
+        out = Path(folder) / "run"
+        command = [binary, "train", config, "--json", "--quiet", "--out", out]
+        command += ["--datasets", machine.REPOSITORY / "datasets", "--seed", seed]
+        if threads is not None:
+            command += ["--threads", threads]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        finished = machine.pinned(command, cpus, timeout=timeout)
+        if finished.returncode != 0:
+            raise RuntimeError(f"exit code {finished.returncode}: {finished.stderr.strip()}")
+        summary = json.loads(finished.stdout)
+        return summary, records_of(out / "metrics.jsonl", summary)
+
+
+def records_of(metrics, summary):
+    """The records of the run's log, their seconds held against the total that the run reported."""
     records = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
-    seconds = [record["seconds"] for record in records]
-    if len(seconds) != summary["epochs"] or abs(sum(seconds) - summary["seconds"]) > 0.01 * sum(seconds):
+    total = sum(record["seconds"] for record in records)
+    if len(records) != summary["epochs"] or abs(total - summary["seconds"]) > 0.01 * total:
         raise RuntimeError(
-            f"{metrics.name} has {len(seconds)} epochs of {sum(seconds):.3f} s in all, "
+            f"{metrics.name} has {len(records)} epochs of {total:.3f} s in all, "
             f"the summary {summary['epochs']} of {summary['seconds']:.3f} s"
         )
-    return seconds
+    return records
 
 
 def version(binary):

@@ -5,15 +5,20 @@ from statistics import median
 from cases import CASES
 
 OWN = "nplus1"
+FIRST_EPOCH = "The first epoch of a process is not counted. "
+
+
+def pooled(samples, keys):
+    """{(values of `keys`): all seconds of all rounds}."""
+    seconds = {}
+    for sample in samples:
+        seconds.setdefault(tuple(sample[key] for key in keys), []).extend(sample["seconds"])
+    return seconds
 
 
 def medians(samples):
     """{(peer, case, threads): median seconds an epoch over all rounds}."""
-    pooled = {}
-    for sample in samples:
-        key = (sample["peer"], sample["case"], sample["threads"])
-        pooled.setdefault(key, []).extend(sample["seconds"])
-    return {key: median(seconds) for key, seconds in pooled.items()}
+    return {key: median(values) for key, values in pooled(samples, ("peer", "case", "threads")).items()}
 
 
 def ratios(seconds):
@@ -70,11 +75,17 @@ def markdown(record):
         cells = [CASES[letter].title, ", ".join(map(str, sorted(trained)))]
         cells += [accuracy(samples, peer, letter) for peer in peers]
         lines += row_of(cells)
-    lines += ["", facts(record)]
+    return "\n".join([*lines, "", facts(record, FIRST_EPOCH), *failures(record)]) + "\n"
+
+
+def failures(record):
+    """A paragraph for each run that failed, with its place and the error's first line."""
+    lines = []
     for failure in record["failures"]:
-        lines += ["", f"FAILED: {failure['peer']}, case {failure['case']}, {failure['threads']} threads: "
-                  f"{failure['error'].splitlines()[0]}"]
-    return "\n".join(lines) + "\n"
+        place = {key: failure[key] for key in ("round", "section", "case", "batch", "threads") if key in failure}
+        where = ", ".join(f"{key} {value}" for key, value in place.items())
+        lines += ["", f"FAILED: {failure['peer']}, {where}: {failure['error'].splitlines()[0]}"]
+    return lines
 
 
 def row_of(cells):
@@ -103,12 +114,13 @@ def accuracy(samples, peer, letter):
     return f"{100 * median(reached):.1f}" if reached else "–"
 
 
-def facts(record):
+def facts(record, note=""):
+    """What was run, on what, with which versions."""
     machine, versions = record["machine"], record["versions"]
     named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
-        f"{record['rounds']} round{'s' if record['rounds'] != 1 else ''}, peers alternating, a fresh process each; "
-        f"the first epoch of a process is not counted. "
+        f"{record['rounds']} round{'s' if record['rounds'] != 1 else ''}, peers alternating, a fresh process each. "
+        f"{note}"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
         f"load average before: {machine['load_average_before']:.2f}. {named}."
     )

@@ -1,0 +1,90 @@
+"""The gradients that are raced: one network, two mini-batches, who takes part, and the targets.
+Standard library only."""
+
+from dataclasses import dataclass
+
+SIZES = (784, 30, 10)
+PARAMETERS = sum(fan_out * (fan_in + 1) for fan_in, fan_out in zip(SIZES, SIZES[1:]))
+BATCHES = (10, 128)
+
+# Those that know nothing of the network: N + 1 evaluations of a loss.
+GENERIC = {
+    "jax-map": "gradient_jax.py",
+    "jax-vmap": "gradient_jax.py",
+    "torch-vmap": "gradient_torch.py",
+    "scipy": "gradient_scipy.py",
+    "numpy-loop": "gradient_numpy.py",
+}
+INCREMENTAL = "numpy-incremental"
+PYTHON = GENERIC | {INCREMENTAL: "gradient_numpy.py"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of nplus1's gradients: its settings, and how many steps to time (None: whole epochs)."""
+
+    settings: dict[str, str]
+    steps: dict[int, int] | None = None
+
+
+def difference(evaluation, arithmetic):
+    return {
+        "gradient.method": "forward-difference",
+        "gradient.evaluation": evaluation,
+        "gradient.arithmetic": arithmetic,
+    }
+
+
+OWN = {
+    "nplus1-full": Method(difference("full", "plain"), {10: 10, 128: 2}),
+    "nplus1-incremental": Method(difference("incremental", "plain")),
+    "nplus1-cancellation-free": Method(difference("incremental", "cancellation-free")),
+    "nplus1-backprop": Method({"gradient.method": "backprop"}),
+}
+PEERS = [*OWN, *PYTHON]
+
+# Training by differences beside JAX's backprop: nplus1's settings over configs/mnist-differences.toml.
+EPOCHS = {
+    "jax": None,
+    "nplus1-cancellation-free": OWN["nplus1-cancellation-free"].settings,
+    "nplus1-incremental": OWN["nplus1-incremental"].settings,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many times faster than `rival` (a name, or "generic": the best of those) `own` means to be."""
+
+    own: str
+    rival: str
+    batch: int
+    least: float
+    threads: int | None = None  # at this number alone; None: at every number raced
+
+
+SPEED = (
+    Target("nplus1-full", "generic", 10, 3.0, threads=1),
+    Target("nplus1-full", "generic", 128, 1.6, threads=1),
+    Target("nplus1-incremental", "generic", 10, 3_000),
+    Target("nplus1-cancellation-free", "generic", 10, 6_000),
+    Target("nplus1-incremental", INCREMENTAL, 10, 100),
+    Target("nplus1-cancellation-free", INCREMENTAL, 10, 150),
+)
+# Seconds at 1 thread ÷ (2 × seconds at 2), at batch 128.
+EFFICIENCY = {"nplus1-full": 0.85, "nplus1-incremental": 0.85}
+# Epoch by differences ÷ JAX's backprop epoch, at 2 threads.
+EPOCH = {"nplus1-cancellation-free": 1.5, "nplus1-incremental": 3.0}
+
+
+def estimate(peers, batches, threads, rounds, seconds):
+    """Seconds that a race will take on two idle Zen 4 cores, from what each process took there."""
+    startup = {"gradient_jax.py": 5.0, "gradient_torch.py": 5.0}
+    gradient = {10: 0.6, 128: 3.5}
+    total = 0.0
+    for peer in peers:
+        for batch in batches:
+            if peer in OWN:
+                total += 3.5
+            else:
+                total += startup.get(PYTHON[peer], 1.5) + max(seconds, gradient.get(batch, batch / 30))
+    return (total + 12.0) * len(threads) * rounds
