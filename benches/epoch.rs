@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nplus1::data::{Places, Samples, Scaling, catalog};
-use nplus1::gradient::Backprop;
+use nplus1::gradient::{Backprop, Control, Descent};
 use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::Isa;
 use nplus1::numeric::update::Rule;
@@ -55,7 +55,17 @@ fn main() {
             let mut seconds: Vec<f64> = (0..=runs)
                 .map(|_| {
                     let (start, cpu) = (Instant::now(), cpu_seconds());
-                    engine.descend(&samples, &order, batch, rule, threads, &mut 0.0);
+                    engine
+                        .descend(
+                            &samples,
+                            &order,
+                            batch,
+                            rule,
+                            threads,
+                            &mut 0.0,
+                            &Control::default(),
+                        )
+                        .unwrap();
                     busy = cpu_seconds() - cpu;
                     start.elapsed().as_secs_f64()
                 })

@@ -4,7 +4,6 @@
 //! after any step and go on from there with the same bits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ndarray_rand::rand::seq::SliceRandom;
@@ -12,8 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
-use crate::gradient::operations::of_gradient;
-use crate::gradient::{Backprop, GradientEngine};
+use crate::gradient::{Control, Engine, GradientConfig, Stopped};
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
@@ -155,6 +153,8 @@ pub struct Training<'a, R> {
     pub validation: Option<&'a [u32]>,
     /// Number of classes.
     pub classes: usize,
+    /// How a gradient is computed.
+    pub gradient: &'a GradientConfig,
     /// Which update.
     pub optimizer: &'a OptimizerConfig,
     /// How long.
@@ -167,8 +167,8 @@ pub struct Training<'a, R> {
     pub isa: Isa,
     /// Force so many workers; `None`: as many as pay.
     pub workers: Option<usize>,
-    /// Raised to stop after the current segment.
-    pub stop: &'a AtomicBool,
+    /// Raised to stop in the middle of a gradient; counts evaluations.
+    pub control: &'a Control,
 }
 
 impl<R: Real> Training<'_, R> {
@@ -194,7 +194,8 @@ impl<R: Real> Training<'_, R> {
     /// [`Error::Diverged`] where the loss leaves the finite numbers, and the observer's.
     pub fn run(&self, state: &mut State<R>, observer: &mut dyn Observer<R>) -> Result<Ending> {
         let batch_size = self.config.batch_size.min(self.rows.len());
-        let mut engine = Backprop::new(self.network, self.team, self.isa, batch_size);
+        let engine = self.gradient;
+        let mut engine = engine.engine(self.network, self.team, self.isa, self.samples, batch_size);
         let mut pace = match self.workers {
             Some(workers) => Pace::exactly(workers),
             None => Pace::up_to(engine.most_workers()),
@@ -213,7 +214,7 @@ impl<R: Real> Training<'_, R> {
                 self.restore_best(state);
                 return Ok(Ending::StoppedEarly);
             }
-            let ending = self.epoch(state, &mut engine, &mut pace, &mut order, observer)?;
+            let ending = self.epoch(state, &mut *engine, &mut pace, &mut order, observer)?;
             if let Some(ending) = ending {
                 return Ok(ending);
             }
@@ -246,7 +247,7 @@ impl<R: Real> Training<'_, R> {
     fn epoch(
         &self,
         state: &mut State<R>,
-        engine: &mut Backprop<R>,
+        engine: &mut dyn Engine<R>,
         pace: &mut Pace,
         order: &mut Vec<u32>,
         observer: &mut dyn Observer<R>,
@@ -276,18 +277,23 @@ impl<R: Real> Training<'_, R> {
         while state.partial.rows < end {
             let done = state.partial.rows;
             if done == last && gradient_norm.is_none() {
-                gradient_norm = Some(self.gradient_norm(engine, state, &order[last..end]));
+                gradient_norm = self.gradient_norm(engine, state, &order[last..end])?;
             }
             let (workers, steps) = pace.plan();
             let until = if done < last { last } else { end };
             let rows = (steps * batch).min(until - done);
-            let steps = rows.div_ceil(batch);
             let start = Instant::now();
             let loss = &mut state.partial.loss;
             let order = &order[done..done + rows];
-            engine.descend(self.samples, order, batch, rule, workers, loss);
+            let control = self.control;
+            let rows = engine
+                .descend(self.samples, order, batch, rule, workers, loss, control)
+                .map_err(refused)?;
+            let steps = rows.div_ceil(batch);
             let taken = start.elapsed();
-            pace.record(steps, taken);
+            if steps > 0 {
+                pace.record(steps, taken);
+            }
             state.partial.seconds += taken.as_secs_f64();
             state.partial.rows += rows;
             state.steps += steps as u64;
@@ -299,9 +305,9 @@ impl<R: Real> Training<'_, R> {
                 .config
                 .max_seconds
                 .is_some_and(|most| state.seconds() >= most);
-            if state.partial.rows < end && (late || self.stop.load(Ordering::Relaxed)) {
+            if state.partial.rows < end && (late || self.control.is_stopped()) {
                 self.pull(engine, state);
-                if self.stop.load(Ordering::Relaxed) {
+                if self.control.is_stopped() {
                     return Ok(Some(Ending::Interrupted));
                 }
                 end = state.partial.rows;
@@ -326,7 +332,7 @@ impl<R: Real> Training<'_, R> {
         let rows = std::mem::take(&mut state.partial);
         let mut tally = Tally::default();
         for rows in order[..end].chunks(batch) {
-            tally += of_gradient(self.network, self.samples, rows);
+            tally += engine.tally(self.samples, rows);
         }
         state.epoch += 1;
         let record = EpochRecord {
@@ -348,12 +354,11 @@ impl<R: Real> Training<'_, R> {
         }
         state.records.push(record.clone());
         observer.epoch(&record, state)?;
-        Ok((self.stop.load(Ordering::Relaxed) && !self.finished(state))
-            .then_some(Ending::Interrupted))
+        Ok((self.control.is_stopped() && !self.finished(state)).then_some(Ending::Interrupted))
     }
 
     /// Takes θ and the velocity out of the engine.
-    fn pull(&self, engine: &mut Backprop<R>, state: &mut State<R>) {
+    fn pull(&self, engine: &mut dyn Engine<R>, state: &mut State<R>) {
         engine.store(&mut state.parameters);
         if self.optimizer.momentum != 0.0 {
             let layout = Arc::clone(&self.network.layout);
@@ -367,21 +372,28 @@ impl<R: Real> Training<'_, R> {
         }
     }
 
-    /// Outside the timed part.
-    fn gradient_norm(&self, engine: &mut Backprop<R>, state: &mut State<R>, rows: &[u32]) -> f64 {
+    /// Outside the timed part; `None` if it was interrupted.
+    fn gradient_norm(
+        &self,
+        engine: &mut dyn Engine<R>,
+        state: &mut State<R>,
+        rows: &[u32],
+    ) -> Result<Option<f64>> {
         self.pull(engine, state);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
         let batch = Batch {
             samples: self.samples,
             rows,
         };
-        engine.gradient(&state.parameters, batch, &mut gradient);
-        gradient
-            .flat()
-            .iter()
-            .map(|g| g.to_f64().powi(2))
-            .sum::<f64>()
-            .sqrt()
+        // Its evaluations are not the run's: a control of its own counts them.
+        let control = self.control.uncounted();
+        match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
+            Ok(_) => {}
+            Err(Stopped::Interrupted) => return Ok(None),
+            Err(lost) => return Err(refused(lost)),
+        }
+        let squares = gradient.flat().iter().map(|g| g.to_f64().powi(2));
+        Ok(Some(squares.sum::<f64>().sqrt()))
     }
 
     fn diverged(&self, state: &State<R>) -> Error {
@@ -392,4 +404,9 @@ impl<R: Real> Training<'_, R> {
             self.optimizer.learning_rate,
         ))
     }
+}
+
+/// A gradient that cannot be: the config asks for the impossible at this θ.
+fn refused(stopped: Stopped) -> Error {
+    Error::Usage(stopped.to_string())
 }

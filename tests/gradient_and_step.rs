@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
-use nplus1::gradient::{Backprop, GradientEngine};
+use nplus1::gradient::{Backprop, Control, Descent, GradientEngine};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::update::Rule;
 use nplus1::numeric::{Isa, Real};
@@ -71,14 +71,17 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
     let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
-    engine.gradient(
-        &theta,
-        Batch {
-            samples: &samples,
-            rows: &rows,
-        },
-        &mut gradient,
-    );
+    engine
+        .gradient(
+            &theta,
+            Batch {
+                samples: &samples,
+                rows: &rows,
+            },
+            &mut gradient,
+            &Control::default(),
+        )
+        .unwrap();
     let rate = R::from_f64(0.3);
     let rule = Rule {
         rate,
@@ -88,7 +91,17 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
     };
 
     engine.load(&theta);
-    engine.descend(&samples, &rows, rows.len(), rule, 2, &mut 0.0);
+    engine
+        .descend(
+            &samples,
+            &rows,
+            rows.len(),
+            rule,
+            2,
+            &mut 0.0,
+            &Control::default(),
+        )
+        .unwrap();
     let mut fused = Parameters::zeros(Arc::clone(&network.layout));
     engine.store(&mut fused);
     for (w, &g) in theta.flat_mut().iter_mut().zip(gradient.flat()) {
@@ -139,7 +152,17 @@ fn a_steady_step_allocates_nothing() {
                 let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
                 let mut allocations = |rows: usize| {
                     let before = ALLOCATIONS.get();
-                    engine.descend(&samples, &order[..rows], batch, rule, 1, &mut 0.0);
+                    engine
+                        .descend(
+                            &samples,
+                            &order[..rows],
+                            batch,
+                            rule,
+                            1,
+                            &mut 0.0,
+                            &Control::default(),
+                        )
+                        .unwrap();
                     ALLOCATIONS.get() - before
                 };
                 allocations(batch);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Inputs, Samples, Scaling};
-use nplus1::gradient::{Backprop, GradientEngine};
+use nplus1::gradient::{Backprop, Control, GradientEngine};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tally::Tally;
@@ -219,7 +219,9 @@ fn run<R: Real>(
         samples: &samples,
         rows: &rows,
     };
-    let evaluation = engine.gradient(&theta, batch, &mut gradient);
+    let evaluation = engine
+        .gradient(&theta, batch, &mut gradient, &Control::default())
+        .unwrap();
     let found = gradient.flat().iter().map(|g| g.to_f64()).collect();
     (evaluation.tally, evaluation.loss * rows.len() as f64, found)
 }

@@ -1,11 +1,10 @@
 //! The same bits on any number of threads, with any kernel, in any run.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Samples, Scaling};
-use nplus1::gradient::Backprop;
+use nplus1::gradient::{Backprop, Control, Descent, GradientConfig};
 use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::{Isa, Real};
 use nplus1::optimizer::{OptimizerConfig, Schedule};
@@ -103,7 +102,8 @@ fn train_on<R: Real>(
         team: &team,
         isa,
         workers: Some(workers),
-        stop: &AtomicBool::new(false),
+        gradient: &GradientConfig::Backprop,
+        control: &Control::default(),
     }
     .run(&mut state, &mut Nobody)
     .unwrap();
@@ -251,7 +251,17 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (S
     let mut loss = 0.0;
     for segment in 0..20 {
         let workers = workers[segment % workers.len()];
-        engine.descend(&samples, &order, 10, rule, workers, &mut loss);
+        engine
+            .descend(
+                &samples,
+                &order,
+                10,
+                rule,
+                workers,
+                &mut loss,
+                &Control::default(),
+            )
+            .unwrap();
     }
     engine.store(&mut parameters);
     (parameters.sha256(), loss)

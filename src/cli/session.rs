@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
+use crate::gradient::Control;
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
@@ -146,19 +147,21 @@ impl<'a> Session<'a> {
         };
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
+        let control = Control::new(&host.stop);
         let training = Training {
             network: &self.network,
             samples: &samples,
             rows: &split.train.rows,
             validation: split.validation.as_ref().map(|part| part.rows.as_slice()),
             classes: split.train.dataset.class_count(),
+            gradient: &self.config.gradient,
             optimizer: &self.config.optimizer,
             config: &self.config.train,
             seed: self.config.seed,
             team: &host.team,
             isa: host.isa,
             workers: None,
-            stop: &host.stop,
+            control: &control,
         };
         let config = self.config.to_toml();
         directory.write(directory::CONFIG, config.as_bytes())?;

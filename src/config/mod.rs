@@ -9,6 +9,7 @@
 mod contradictions;
 mod diagnostic;
 mod fields;
+mod gradient;
 mod overrides;
 mod reader;
 mod rows;

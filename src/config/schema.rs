@@ -140,11 +140,37 @@ pub static LOSS: Section = Section {
 /// `[gradient]`.
 pub static GRADIENT: Section = Section {
     name: "gradient",
-    keys: &[default(
-        "method",
-        "\"backprop\"",
-        "how the gradient is computed",
-    )],
+    keys: &[
+        default(
+            "method",
+            "\"backprop\"",
+            "backprop, forward-difference or central-difference",
+        ),
+        optional(
+            "evaluation",
+            "of perturbed losses: incremental (if absent), prefix or full passes",
+        ),
+        optional(
+            "arithmetic",
+            "of differences: plain (if absent) or cancellation-free",
+        ),
+        optional(
+            "summation",
+            "differences of samples' losses (if absent), or of mean losses",
+        ),
+        optional(
+            "increment",
+            "auto (if absent), noise (measured), or a number for every parameter",
+        ),
+        optional(
+            "relative_increment",
+            "a number times max(1, the unit's largest |θ|), instead of `increment`",
+        ),
+        optional(
+            "extrapolation",
+            "none (if absent), or richardson: quotients at h and h/2",
+        ),
+    ],
 };
 
 /// `[optimizer]`.

@@ -9,8 +9,7 @@ use super::diagnostic::Diagnostic;
 use super::fields::Section;
 use super::reader::Reader;
 use super::wording::describe_value;
-use super::{Config, RunConfig, contradictions, rows, schema};
-use crate::gradient::GradientConfig;
+use super::{Config, RunConfig, contradictions, gradient, rows, schema};
 use crate::model::{Initialization, Loss, LossConfig, ModelConfig, Output};
 use crate::numeric::Precision;
 use crate::optimizer::{OptimizerConfig, Schedule};
@@ -33,7 +32,7 @@ pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
         data: rows::read(reader, folder),
         model: read_model(&reader.section(&schema::MODEL), loss.kind),
         loss,
-        gradient: read_gradient(&reader.section(&schema::GRADIENT)),
+        gradient: gradient::read(reader),
         optimizer: read_optimizer(reader),
         train: read_train(reader),
         run: read_run(&reader.section(&schema::RUN)),
@@ -119,14 +118,6 @@ fn read_loss(loss: &Section) -> LossConfig {
     LossConfig {
         kind: loss.word("kind", &losses.map(|loss| (loss.name(), loss))),
         l2: loss.number("l2", |l2| l2 >= 0.0, "a number, 0 or above"),
-    }
-}
-
-fn read_gradient(gradient: &Section) -> GradientConfig {
-    GradientConfig {
-        method: gradient
-            .word("method", &["backprop"].map(|name| (name, name)))
-            .to_owned(),
     }
 }
 

@@ -6,6 +6,8 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use super::Config;
 use crate::data::{Share, Source};
+use crate::gradient::GradientConfig;
+use crate::gradient::difference::Increment;
 use crate::optimizer::Schedule;
 
 /// The document; what is off is left out.
@@ -19,7 +21,7 @@ pub(super) fn write(config: &Config) -> DocumentMut {
         ("kind", value(config.loss.kind.name())),
         ("l2", value(config.loss.l2)),
     ]);
-    document["gradient"] = section([("method", value(&config.gradient.method))]);
+    document["gradient"] = gradient(config);
     document["optimizer"] = optimizer(config);
     document["train"] = train(config);
     document["run"] = section([
@@ -74,6 +76,25 @@ fn model(config: &Config) -> Item {
         ("bias", value(model.bias)),
         ("precision", value(model.precision.name())),
     ])
+}
+
+fn gradient(config: &Config) -> Item {
+    let mut section = section([("method", value(config.gradient.method()))]);
+    if let GradientConfig::Difference(config) = &config.gradient {
+        section["evaluation"] = value(config.reuse.name());
+        section["arithmetic"] = value(config.arithmetic.name());
+        section["summation"] = value(config.summation.name());
+        match config.increment {
+            Increment::Auto => section["increment"] = value("auto"),
+            Increment::Noise => section["increment"] = value("noise"),
+            Increment::Absolute(number) => section["increment"] = value(number),
+            Increment::Relative(number) => section["relative_increment"] = value(number),
+        }
+        if config.extrapolate {
+            section["extrapolation"] = value("richardson");
+        }
+    }
+    section
 }
 
 fn optimizer(config: &Config) -> Item {

@@ -1,9 +1,10 @@
 //! A dataset as kernels read it: sparse bytes where most are 0, panels of numbers otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Dataset, Features, Part, Scaling};
 use crate::numeric::Real;
+use crate::numeric::distinct::DistinctBytes;
 use crate::numeric::panels::width;
 use crate::numeric::sparse::Records;
 
@@ -15,6 +16,7 @@ pub struct Samples<R> {
     inputs: Inputs<R>,
     labels: Vec<u16>,
     features: usize,
+    distinct: OnceLock<DistinctBytes>,
 }
 
 /// The form of the inputs: it depends on the data alone.
@@ -53,12 +55,25 @@ impl<R: Real> Samples<R> {
             inputs,
             labels: dataset.labels.clone(),
             features,
+            distinct: OnceLock::new(),
         }
     }
 
     /// The form of the inputs.
     pub fn inputs(&self) -> &Inputs<R> {
         &self.inputs
+    }
+
+    /// The different non-zero bytes of each row, where the inputs are sparse bytes; found at the
+    /// first call.
+    pub fn distinct(&self) -> Option<&DistinctBytes> {
+        let Inputs::Sparse(records) = &self.inputs else {
+            return None;
+        };
+        Some(
+            self.distinct
+                .get_or_init(|| DistinctBytes::new(records, self.labels.len())),
+        )
     }
 
     /// The class index of row `row`.

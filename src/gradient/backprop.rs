@@ -9,11 +9,12 @@ use std::sync::Arc;
 use super::operations::of_gradient;
 use super::packed::{Packed, owned_layers};
 use super::passes::{Last, Layer, Scratch, Seat, Task};
-use super::{Evaluation, GradientEngine};
+use super::{Control, Descent, Evaluation, GradientEngine, Stopped};
 use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
 use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::sparse::Workspace;
+use crate::numeric::tally::Tally;
 use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Circle, Shared, Team};
@@ -83,72 +84,6 @@ impl<R: Real> Backprop<R> {
             shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * capacity * p)),
             scratch: (0..team.threads()).map(scratch).collect(),
         }
-    }
-
-    /// The most workers that find something to do: panels of the widest layer.
-    pub fn most_workers(&self) -> usize {
-        let sizes = self.network.layout.sizes();
-        let owned = owned_layers(&self.network.layout);
-        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
-        most.unwrap_or(1).min(self.team.threads())
-    }
-
-    /// Takes over θ, and forgets the velocity.
-    pub fn load(&mut self, parameters: &Parameters<R>) {
-        self.weights.load(parameters);
-        self.velocity = None;
-    }
-
-    /// Gives θ back.
-    pub fn store(&mut self, parameters: &mut Parameters<R>) {
-        self.weights.store(parameters);
-    }
-
-    /// Takes over the velocity of momentum.
-    pub fn load_velocity(&mut self, velocity: &Parameters<R>) {
-        let copies = self.team.threads();
-        let layout = &self.network.layout;
-        self.velocity
-            .get_or_insert_with(|| Packed::zeros(layout, copies))
-            .load(velocity);
-    }
-
-    /// Gives the velocity back, if momentum has made one.
-    pub fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
-        match &mut self.velocity {
-            Some(packed) => {
-                packed.store(velocity);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Steps of stochastic gradient descent over `order`, `batch_size` rows each (the last may
-    /// have fewer), by `workers` workers. Adds the rows' losses, each before its step, to `loss`:
-    /// one sum in order, however the rows are cut into calls.
-    ///
-    /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
-    /// workers.
-    ///
-    /// # Panics
-    /// If `batch_size` is 0 or beyond the engine's capacity, or `workers` 0 or beyond the team.
-    pub fn descend(
-        &mut self,
-        samples: &Samples<R>,
-        order: &[u32],
-        batch_size: usize,
-        rule: Rule<R>,
-        workers: usize,
-        loss: &mut f64,
-    ) {
-        if rule.momentum != R::ZERO && self.velocity.is_none() {
-            self.velocity = Some(Packed::zeros(&self.network.layout, self.team.threads()));
-        }
-        let mut velocity = self.velocity.take();
-        self.scratch[0].loss = *loss;
-        *loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
-        self.velocity = velocity;
     }
 
     fn walk(
@@ -381,13 +316,75 @@ fn take<I: Iterator>(parts: &mut I) -> I::Item {
     parts.next().expect("one part a worker, one buffer a layer")
 }
 
+impl<R: Real> Descent<R> for Backprop<R> {
+    fn most_workers(&self) -> usize {
+        // Panels of the widest layer.
+        let sizes = self.network.layout.sizes();
+        let owned = owned_layers(&self.network.layout);
+        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
+        most.unwrap_or(1).min(self.team.threads())
+    }
+
+    fn load(&mut self, parameters: &Parameters<R>) {
+        self.weights.load(parameters);
+        self.velocity = None;
+    }
+
+    fn store(&mut self, parameters: &mut Parameters<R>) {
+        self.weights.store(parameters);
+    }
+
+    fn load_velocity(&mut self, velocity: &Parameters<R>) {
+        let copies = self.team.threads();
+        let layout = &self.network.layout;
+        self.velocity
+            .get_or_insert_with(|| Packed::zeros(layout, copies))
+            .load(velocity);
+    }
+
+    fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
+        match &mut self.velocity {
+            Some(packed) => {
+                packed.store(velocity);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn descend(
+        &mut self,
+        samples: &Samples<R>,
+        order: &[u32],
+        batch_size: usize,
+        rule: Rule<R>,
+        workers: usize,
+        loss: &mut f64,
+        _: &Control,
+    ) -> Result<usize, Stopped> {
+        if rule.momentum != R::ZERO && self.velocity.is_none() {
+            self.velocity = Some(Packed::zeros(&self.network.layout, self.team.threads()));
+        }
+        let mut velocity = self.velocity.take();
+        self.scratch[0].loss = *loss;
+        *loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
+        self.velocity = velocity;
+        Ok(order.len())
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        of_gradient(&self.network, samples, rows)
+    }
+}
+
 impl<R: Real> GradientEngine<R> for Backprop<R> {
     fn gradient(
         &mut self,
         parameters: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
-    ) -> Evaluation {
+        _: &Control,
+    ) -> Result<Evaluation, Stopped> {
         self.weights.load(parameters);
         let mut packed = self
             .gradient
@@ -406,9 +403,9 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         );
         packed.store(gradient);
         self.gradient = Some(packed);
-        Evaluation {
+        Ok(Evaluation {
             loss: loss / rows as f64,
-            tally: of_gradient(&self.network, batch.samples, batch.rows),
-        }
+            tally: self.tally(batch.samples, batch.rows),
+        })
     }
 }

@@ -1,23 +1,64 @@
 //! Gradient engines: θ and a mini-batch in, the gradient out.
 
 pub mod backprop;
+pub mod control;
 pub mod difference;
 pub mod operations;
 pub mod packed;
 mod passes;
 
 pub use backprop::Backprop;
+pub use control::{Control, Stopped};
 
-use crate::data::Batch;
-use crate::model::Parameters;
-use crate::numeric::Real;
+use std::sync::Arc;
+
+use self::difference::{DifferenceConfig, Incremental, Reuse, WholePasses};
+use crate::data::{Batch, Samples};
+use crate::model::{Network, Parameters};
 use crate::numeric::tally::Tally;
+use crate::numeric::update::Rule;
+use crate::numeric::{Isa, Real};
+use crate::parallel::Team;
 
 /// `[gradient]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GradientConfig {
-    /// Which engine: `backprop`.
-    pub method: String,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GradientConfig {
+    /// One forward and one backward pass.
+    Backprop,
+    /// N + 1 or 2N forward passes, and what may be saved of them.
+    Difference(DifferenceConfig),
+}
+
+impl GradientConfig {
+    /// `backprop`, `forward-difference` or `central-difference`.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Backprop => "backprop",
+            Self::Difference(config) => config.scheme.name(),
+        }
+    }
+
+    /// The engine, for mini-batches of at most `capacity` rows of `samples`.
+    pub fn engine<R: Real>(
+        &self,
+        network: &Network,
+        team: &Arc<Team>,
+        isa: Isa,
+        samples: &Samples<R>,
+        capacity: usize,
+    ) -> Box<dyn Engine<R>> {
+        match self {
+            Self::Backprop => Box::new(Backprop::new(network, team, isa, capacity)),
+            Self::Difference(config) => match config.reuse {
+                Reuse::Incremental => Box::new(Incremental::new(
+                    network, config, team, isa, samples, capacity,
+                )),
+                Reuse::Full | Reuse::Prefix => {
+                    Box::new(WholePasses::new(network, config, team, isa, capacity))
+                }
+            },
+        }
+    }
 }
 
 /// What one gradient found on its way.
@@ -33,10 +74,65 @@ pub struct Evaluation {
 pub trait GradientEngine<R: Real>: Send {
     /// Overwrites `gradient` with ∂L/∂θ of the mini-batch, l2 included. The same bits at any
     /// thread count. No allocation that grows with the batch after the first call.
+    ///
+    /// # Errors
+    /// [`Stopped`]: `control` asked for it, or an increment is lost in θ; `gradient` then holds
+    /// nothing of use.
     fn gradient(
         &mut self,
         parameters: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
-    ) -> Evaluation;
+        control: &Control,
+    ) -> Result<Evaluation, Stopped>;
 }
+
+/// Steps of gradient descent by an engine that keeps θ in a form of its own.
+pub trait Descent<R: Real>: Send {
+    /// The most workers that find something to do.
+    fn most_workers(&self) -> usize;
+
+    /// Takes over θ, and forgets the velocity.
+    fn load(&mut self, parameters: &Parameters<R>);
+
+    /// Gives θ back.
+    fn store(&mut self, parameters: &mut Parameters<R>);
+
+    /// Takes over the velocity of momentum.
+    fn load_velocity(&mut self, velocity: &Parameters<R>);
+
+    /// Gives the velocity back, if momentum has made one.
+    fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool;
+
+    /// Steps of stochastic gradient descent over `order`, `batch_size` rows each (the last may
+    /// have fewer), by at most `workers` workers. Adds the rows' losses, each before its step, to
+    /// `loss`: one sum in order, however the rows are cut into calls.
+    ///
+    /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
+    /// workers. Returns how many rows are done: all, unless `control` stopped it before.
+    ///
+    /// # Errors
+    /// [`Stopped`], if an increment is lost in θ.
+    ///
+    /// # Panics
+    /// If `batch_size` is 0 or beyond the engine's capacity, or `workers` 0 or beyond the team.
+    #[allow(clippy::too_many_arguments)]
+    fn descend(
+        &mut self,
+        samples: &Samples<R>,
+        order: &[u32],
+        batch_size: usize,
+        rule: Rule<R>,
+        workers: usize,
+        loss: &mut f64,
+        control: &Control,
+    ) -> Result<usize, Stopped>;
+
+    /// The operations that a gradient of these rows performs.
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
+}
+
+/// What a run needs of an engine.
+pub trait Engine<R: Real>: GradientEngine<R> + Descent<R> {}
+
+impl<R: Real, E: GradientEngine<R> + Descent<R>> Engine<R> for E {}

@@ -169,7 +169,13 @@ fn entropy_change<V: Vector, const MODE: u8>(weight: V, z: V, x: V) -> V {
 /// Unit `unit`'s share of the loss at z' = `point` (plain), or the change of its share when z
 /// changes by `point`.
 #[inline(always)]
-fn term<V: Vector, const HEAD: u8, const MODE: u8>(z: V, y: V, complement: V, hot: bool, point: V) -> V {
+fn term<V: Vector, const HEAD: u8, const MODE: u8>(
+    z: V,
+    y: V,
+    complement: V,
+    hot: bool,
+    point: V,
+) -> V {
     let zero = V::splat(V::Element::ZERO);
     let half = V::splat(V::Element::from_f64(0.5));
     let residual = |y: V, complement: V| if hot { zero.sub(complement) } else { y };
@@ -184,7 +190,11 @@ fn term<V: Vector, const HEAD: u8, const MODE: u8>(z: V, y: V, complement: V, ho
             change.mul(half.fma(change, residual(y, complement)))
         }
         (LINEAR, _) => {
-            let target = V::splat(if hot { V::Element::ONE } else { V::Element::ZERO });
+            let target = V::splat(if hot {
+                V::Element::ONE
+            } else {
+                V::Element::ZERO
+            });
             if MODE == PLAIN {
                 let residual = point.sub(target);
                 half.mul(residual).mul(residual)
@@ -232,7 +242,11 @@ impl<R: Real> Outputs<'_, R> {
                 let p = scalar(units.y, unit);
                 for w in 0..W {
                     let x = points[w].sub(at_target[w]);
-                    let e = if MODE == CLOSE { expm1_near(x) } else { expm1(x) };
+                    let e = if MODE == CLOSE {
+                        expm1_near(x)
+                    } else {
+                        expm1(x)
+                    };
                     sums[w] = p.fma(e, sums[w]);
                 }
             }
@@ -240,7 +254,13 @@ impl<R: Real> Outputs<'_, R> {
                 return sums.map(ln_1p);
             }
         }
-        let base = |unit: usize| if MODE == PLAIN { zero } else { scalar(units.z, unit) };
+        let base = |unit: usize| {
+            if MODE == PLAIN {
+                zero
+            } else {
+                scalar(units.z, unit)
+            }
+        };
         let mut margins = [zero; W];
         let mut before = zero;
         for (place, unit) in others.enumerate() {
@@ -248,7 +268,11 @@ impl<R: Real> Outputs<'_, R> {
             let z = base(unit);
             for w in 0..W {
                 let z = z.add(points[w]);
-                margins[w] = if place == 0 { z } else { log_sum(margins[w], z) };
+                margins[w] = if place == 0 {
+                    z
+                } else {
+                    log_sum(margins[w], z)
+                };
             }
             before = if place == 0 { z } else { log_sum(before, z) };
         }
@@ -487,7 +511,11 @@ impl<R: Real> OwnTail<'_, R> {
                     outputs.total::<V, HEAD, MODE, 1>(|unit| {
                         let dz = hot(unit).mul(h.mul(sign).mul(value));
                         let z = outputs.units.z[outputs.units.at(outputs.row, unit)];
-                        [if MODE == PLAIN { V::splat(z).add(dz) } else { dz }]
+                        [if MODE == PLAIN {
+                            V::splat(z).add(dz)
+                        } else {
+                            dz
+                        }]
                     })
                 })
             } else {
@@ -642,8 +670,13 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         self.units.check(self.row);
         let lines = (self.units.count + 1) * width;
         for value in 0..self.count {
-            self.values[value * lines + self.units.count * width..][..width]
-                .fill(if self.form.cancellation_free { R::ZERO } else { R::ONE });
+            self.values[value * lines + self.units.count * width..][..width].fill(
+                if self.form.cancellation_free {
+                    R::ZERO
+                } else {
+                    R::ONE
+                },
+            );
         }
         let bound = if self.form.cancellation_free {
             largest(&self.values[..self.count * lines])

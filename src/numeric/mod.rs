@@ -8,8 +8,10 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod change;
+pub mod distinct;
 pub mod elementary;
 pub mod head;
+pub mod lines;
 pub mod panels;
 pub mod product;
 pub mod random;

@@ -36,6 +36,18 @@ impl<R: Real> Rule<R> {
         }
     }
 
+    /// Applies the rule to one parameter: the scalar twin of [`Update`].
+    #[inline(always)]
+    pub fn apply(&self, gradient: R, weight: &mut R, velocity: Option<&mut R>) {
+        let w = *weight;
+        let mut v = self.decay.mul_add(w, self.l2.mul_add(w, gradient));
+        if let Some(velocity) = velocity {
+            v = self.momentum.mul_add(*velocity, v);
+            *velocity = v;
+        }
+        *weight = (-self.rate).mul_add(v, w);
+    }
+
     /// Whether a parameter whose gradient is 0 moves all the same.
     pub fn moves_without_gradient(&self) -> bool {
         self.l2 != R::ZERO || self.decay != R::ZERO

@@ -189,8 +189,7 @@ impl<T> Shared<'_, T> {
     /// In a step of another phase, or of another circle.
     pub fn own<'s>(&'s mut self, step: &'s Step<'_>) -> &'s mut [T] {
         assert!(
-            step.circle.id == self.circle
-                && self.written.is_none_or(|phase| phase == step.phase())
+            step.circle.id == self.circle && self.written.is_none_or(|phase| phase == step.phase())
         );
         // SAFETY: parts are disjoint and each is held once; in steps of this phase nobody has a
         // borrow of the whole, since such a borrow ends with the step it was made in, and all

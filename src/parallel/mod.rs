@@ -8,9 +8,11 @@
 #![allow(unsafe_code)]
 
 pub mod circle;
+pub mod cut;
 pub mod pace;
 pub mod team;
 
 pub use circle::{Circle, Shared, Step};
+pub use cut::cut_by_cost;
 pub use pace::Pace;
 pub use team::Team;

@@ -11,6 +11,8 @@ use std::time::Duration;
 const SEGMENT: f64 = 4e-3;
 /// Segments between two looks at another candidate.
 const LOOK: u32 = 24;
+/// A measurement shorter than this says nothing yet; the next takes four times as many steps.
+const SHORTEST: Duration = Duration::from_micros(400);
 /// Weight of the newest measurement of the number of workers in use.
 const NEWEST: f64 = 0.5;
 
@@ -28,6 +30,8 @@ pub struct Pace {
 struct Candidate {
     workers: usize,
     seconds_a_step: Option<f64>,
+    /// Steps of its first measurement.
+    first: usize,
 }
 
 impl Pace {
@@ -54,6 +58,7 @@ impl Pace {
             .map(|workers| Candidate {
                 workers,
                 seconds_a_step: None,
+                first: 1,
             })
             .collect();
         Self {
@@ -92,7 +97,7 @@ impl Pace {
         let chosen = &self.candidates[self.current];
         let steps = match chosen.seconds_a_step {
             Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
-            None => 16,
+            None => chosen.first,
         };
         (chosen.workers, steps)
     }
@@ -106,6 +111,10 @@ impl Pace {
             1.0
         };
         let chosen = &mut self.candidates[self.current];
+        if chosen.seconds_a_step.is_none() && taken < SHORTEST && steps >= chosen.first {
+            chosen.first *= 4;
+            return;
+        }
         let measured = taken.as_secs_f64() / steps.max(1) as f64;
         let seconds = chosen
             .seconds_a_step

@@ -57,9 +57,16 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
     }
 }
 
-/// The power of two nearest to `number` > 0, by ratio.
+/// The power of two nearest to the normal `number` > 0, by ratio; by its bits, hence the same on
+/// every machine.
 pub fn power_of_two(number: f64) -> f64 {
-    number.log2().round().exp2()
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let power = f64::from_bits(number.to_bits() & !MANTISSA);
+    if number > power * std::f64::consts::SQRT_2 {
+        2.0 * power
+    } else {
+        power
+    }
 }
 
 #[cfg(test)]

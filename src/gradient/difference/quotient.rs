@@ -5,7 +5,8 @@
 //! central:  ∂L/∂θᵢ ≈ (L(θ + h·eᵢ) − L(θ − h·eᵢ)) / 2h     2N evaluations, error O(h²)
 //! ```
 
-use crate::numeric::Real;
+use crate::numeric::panels::width;
+use crate::numeric::{Real, Task, Vector};
 
 /// One-sided or two-sided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,7 @@ impl Scheme {
         }
     }
 
-    /// What a change of the loss is divided by, for a perturbation by ±`increment`: the distance
-    /// between the two points.
+    /// The distance between the two points of a perturbation by ±`increment`.
     #[inline(always)]
     pub fn distance<R: Real>(self, increment: R) -> R {
         match self {
@@ -42,11 +42,86 @@ impl Scheme {
             Self::Central => increment + increment,
         }
     }
+}
 
-    /// The partial derivative: a change of the loss over the distance that made it. Every finite
-    /// difference of this crate is this line.
+/// The partial derivative: a change of the loss over the distance that made it. Every finite
+/// difference of this crate is this line.
+#[inline(always)]
+pub fn quotient<R: Real>(change: R, distance: R) -> R {
+    change / distance
+}
+
+/// Sums of changes over the rows, in lines of P units, to partial derivatives, in place.
+pub struct Quotients<'a, R> {
+    /// One-sided or two-sided.
+    pub scheme: Scheme,
+    /// 1/rows.
+    pub share: R,
+    /// h of each unit, one line.
+    pub increments: &'a [R],
+    /// Whole lines.
+    pub changes: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for Quotients<'_, R> {
+    type Output = ();
+
     #[inline(always)]
-    pub fn quotient<R: Real>(self, change: R, increment: R) -> R {
-        change / self.distance(increment)
+    fn run<V: Vector<Element = R>>(self) {
+        let width = width::<R>();
+        assert_eq!(self.increments.len(), width);
+        for line in self.changes.chunks_exact_mut(width) {
+            for (change, &h) in line.iter_mut().zip(self.increments) {
+                *change = quotient(*change * self.share, self.scheme.distance(h));
+            }
+        }
+    }
+}
+
+/// Adds the finite difference of ½λ'·w² to the partial derivatives of weights: the l2 term has a
+/// loss of its own, and a difference.
+pub struct Penalties<'a, R> {
+    /// One-sided or two-sided.
+    pub scheme: Scheme,
+    /// (w + h)² − w² as h·(2w + h) (central: 4wh), without the subtraction.
+    pub cancellation_free: bool,
+    /// λ'.
+    pub l2: R,
+    /// Units of the panel; columns beyond them are padding and stay 0.
+    pub units: usize,
+    /// h of each unit, one line.
+    pub increments: &'a [R],
+    /// Whole lines.
+    pub weights: &'a [R],
+    /// As many.
+    pub gradient: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for Penalties<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let width = width::<R>();
+        let half = R::from_f64(0.5) * self.l2;
+        assert!(self.increments.len() == width && self.weights.len() == self.gradient.len());
+        let lines = self.weights.chunks_exact(width);
+        for (weights, gradient) in lines.zip(self.gradient.chunks_exact_mut(width)) {
+            for ((&w, g), &h) in weights
+                .iter()
+                .zip(gradient)
+                .zip(self.increments)
+                .take(self.units)
+            {
+                let square = |w: R| half * (w * w);
+                let change = match (self.scheme, self.cancellation_free) {
+                    (Scheme::Forward, true) => half * (h * (w + w + h)),
+                    (Scheme::Forward, false) => square(w + h) - square(w),
+                    (Scheme::Central, true) => half * ((h + h) * (w + w)),
+                    (Scheme::Central, false) => square(w + h) - square(w - h),
+                };
+                *g = *g + quotient(change, self.scheme.distance(h));
+            }
+        }
     }
 }

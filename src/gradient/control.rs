@@ -1,0 +1,65 @@
+//! How a gradient is watched and stopped from outside: it may take minutes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A stop flag, and a counter of the losses evaluated. Engines look at the one and move the other
+/// every few milliseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    stop: Arc<AtomicBool>,
+    evaluations: Arc<AtomicU64>,
+}
+
+impl Control {
+    /// A control whose work ends soon after `stop` is raised.
+    pub fn new(stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            stop: Arc::clone(stop),
+            evaluations: Arc::default(),
+        }
+    }
+
+    /// Stopped by the same flag, with a counter of its own.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
+        Self::new(&self.stop)
+    }
+
+    /// Whether the work is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Counts losses that were evaluated over a whole mini-batch.
+    pub fn count(&self, evaluations: u64) {
+        self.evaluations.fetch_add(evaluations, Ordering::Relaxed);
+    }
+
+    /// Losses evaluated so far.
+    pub fn evaluations(&self) -> u64 {
+        self.evaluations.load(Ordering::Relaxed)
+    }
+}
+
+/// Why there is no gradient.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Stopped {
+    /// The control asked for it.
+    #[error("interrupted")]
+    Interrupted,
+    /// θ + h rounds to θ.
+    #[error(
+        "the increment {increment:e} is lost in {parameter} = {value:e}: their sum rounds to the parameter itself\n  help: use gradient.increment = \"auto\" or a number of {needed:e} or more, or gradient.evaluation = \"incremental\", which never forms the sum"
+    )]
+    Vanished {
+        /// The parameter's name.
+        parameter: String,
+        /// Its value.
+        value: f64,
+        /// The increment.
+        increment: f64,
+        /// The smallest that changes it.
+        needed: f64,
+    },
+}

@@ -1,0 +1,477 @@
+//! Finite differences by whole forward passes, N + 1 or 2N of them, as the question counts them.
+//!
+//! Every worker has a copy of θ of its own. It perturbs one parameter, runs the pass (from the
+//! bottom, or with [`Reuse::Prefix`] from the perturbed layer), and puts the parameter back. The
+//! passes wait for nothing: the N parameters are cut into one contiguous share a worker, by
+//! predicted cost, and each writes its own part of the gradient.
+
+use std::sync::Arc;
+
+use super::panels::UnitPanels;
+use super::pass::{Pass, Rows};
+use super::quotient::quotient;
+use super::{DifferenceConfig, Reuse, Scheme, Summation};
+use crate::data::{Batch, Inputs, Samples};
+use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
+use crate::model::{Layout, Network, Parameters};
+use crate::numeric::lines::SquaresOf;
+use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::tally::Tally;
+use crate::numeric::update::Rule;
+use crate::numeric::{Isa, Real};
+use crate::parallel::{Circle, Team, cut_by_cost};
+
+/// The engine.
+pub struct WholePasses<R> {
+    network: Network,
+    team: Arc<Team>,
+    isa: Isa,
+    config: DifferenceConfig,
+    theta: Parameters<R>,
+    velocity: Option<Parameters<R>>,
+    gradient: Option<Parameters<R>>,
+    /// h of every unit, layer by layer.
+    increments: Vec<Vec<R>>,
+    inputs: Aligned<R>,
+    labels: Vec<u16>,
+    /// The pass at θ itself.
+    base: Pass<R>,
+    workers: Vec<Worker<R>>,
+}
+
+/// One worker's memory.
+struct Worker<R> {
+    weights: UnitPanels<R>,
+    pass: Pass<R>,
+    /// The losses on the upper side of a central difference.
+    upper: Vec<R>,
+}
+
+impl<R: Real> WholePasses<R> {
+    /// An engine for mini-batches of at most `capacity` rows.
+    pub fn new(
+        network: &Network,
+        config: &DifferenceConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+        capacity: usize,
+    ) -> Self {
+        let layout = &network.layout;
+        let sizes = layout.sizes();
+        let worker = |_| Worker {
+            weights: UnitPanels::zeros(layout),
+            pass: Pass::new(network, capacity),
+            upper: vec![R::ZERO; capacity],
+        };
+        Self {
+            network: network.clone(),
+            team: Arc::clone(team),
+            isa,
+            config: *config,
+            theta: Parameters::zeros(Arc::clone(layout)),
+            velocity: None,
+            gradient: None,
+            increments: sizes[1..]
+                .iter()
+                .map(|&units| vec![R::ZERO; units])
+                .collect(),
+            inputs: Aligned::zeros(count::<R>(sizes[0]) * capacity * width::<R>()),
+            labels: Vec::with_capacity(capacity),
+            base: Pass::new(network, capacity),
+            workers: (0..team.threads()).map(worker).collect(),
+        }
+    }
+
+    /// The gradient at `theta`, by so many workers; returns the sum of the rows' losses.
+    fn differentiate(
+        &mut self,
+        theta: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut [R],
+        workers: usize,
+        control: &Control,
+    ) -> Result<f64, Stopped> {
+        let layout = Arc::clone(&self.network.layout);
+        self.choose_increments(theta);
+        self.labels.clear();
+        let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
+        self.labels.extend(labels);
+        if !matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
+            let stride = batch.rows.len() * width::<R>();
+            batch.samples.gather(batch.rows, &mut self.inputs, stride);
+        }
+        let rows = Rows {
+            network: &self.network,
+            isa: self.isa,
+            batch,
+            inputs: &self.inputs,
+            labels: &self.labels,
+        };
+        // The "+ 1" of N + 1: the loss at θ itself. A central difference has no need of it, but
+        // its activations serve the passes that start above the bottom, and training reports it.
+        self.workers[0].weights.load(theta);
+        self.base.run(&rows, &self.workers[0].weights, 0, None);
+        if self.config.scheme == Scheme::Forward {
+            control.count(1);
+        }
+        let groups: Vec<_> = (0..layout.layers())
+            .map(|layer| {
+                let parameters = layout.weights(layer).len() + layout.biases(layer).len();
+                (parameters, pass_cost(layout.sizes(), self.first(layer)))
+            })
+            .collect();
+        let shares = cut_by_cost(&groups, workers);
+        let mut rest = gradient;
+        let mut seats = Vec::with_capacity(workers);
+        for (share, worker) in shares.iter().zip(&mut self.workers) {
+            let len = share.iter().map(|own| own.len()).sum();
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = others;
+            seats.push((share, worker, own));
+        }
+        let shared = Shared {
+            rows,
+            theta,
+            config: &self.config,
+            increments: &self.increments,
+            base: &self.base,
+            control,
+        };
+        let outcomes: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
+        self.team.run(
+            Circle::new(workers),
+            seats,
+            |(share, worker, gradient), step| {
+                let outcome = worker.differentiate(&shared, share, gradient);
+                outcomes[step.worker()].get_or_init(|| outcome);
+            },
+        );
+        for outcome in outcomes {
+            outcome
+                .into_inner()
+                .expect("every worker ends with an outcome")?;
+        }
+        Ok(self.base.losses[..batch.rows.len()]
+            .iter()
+            .map(|loss| loss.to_f64())
+            .sum())
+    }
+
+    /// The first layer that a perturbation in `layer` makes it necessary to pass.
+    fn first(&self, layer: usize) -> usize {
+        first(self.config.reuse, layer)
+    }
+
+    fn choose_increments(&mut self, theta: &Parameters<R>) {
+        let config = &self.config;
+        for (layer, increments) in self.increments.iter_mut().enumerate() {
+            let weights = theta.weights(layer);
+            let biases = theta.biases(layer);
+            for (unit, h) in increments.iter_mut().enumerate() {
+                let row = weights.row(unit);
+                let largest = row
+                    .iter()
+                    .chain(biases.get(unit))
+                    .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
+                *h = config
+                    .increment
+                    .of_unit(config.scheme, config.arithmetic, largest, f64::NAN);
+            }
+        }
+    }
+}
+
+fn first(reuse: Reuse, layer: usize) -> usize {
+    match reuse {
+        Reuse::Full => 0,
+        Reuse::Prefix | Reuse::Incremental => layer,
+    }
+}
+
+/// Predicted cost of a pass from layer `first` on, in multiplications a row.
+fn pass_cost(sizes: &[usize], first: usize) -> f64 {
+    sizes[first..]
+        .windows(2)
+        .map(|pair| (pair[0] * pair[1]) as f64 + 12.0 * pair[1] as f64)
+        .sum()
+}
+
+/// What all workers read.
+struct Shared<'a, R> {
+    rows: Rows<'a, R>,
+    theta: &'a Parameters<R>,
+    config: &'a DifferenceConfig,
+    increments: &'a [Vec<R>],
+    base: &'a Pass<R>,
+    control: &'a Control,
+}
+
+impl<R: Real> Worker<R> {
+    /// The partial derivatives of its share, which holds a range of each layer's parameters.
+    fn differentiate(
+        &mut self,
+        shared: &Shared<'_, R>,
+        share: &[std::ops::Range<usize>],
+        gradient: &mut [R],
+    ) -> Result<(), Stopped> {
+        self.weights.load(shared.theta);
+        let layout = Arc::clone(shared.theta.layout());
+        let mut partials = gradient.iter_mut();
+        for (layer, own) in share.iter().enumerate() {
+            let start = layout.weights(layer).start;
+            for (index, partial) in (start + own.start..start + own.end).zip(&mut partials) {
+                if shared.control.is_stopped() {
+                    return Err(Stopped::Interrupted);
+                }
+                *partial = self.partial(shared, &layout, layer, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// ∂L/∂θᵢ of parameter `index`, which lies in layer `layer`.
+    fn partial(
+        &mut self,
+        shared: &Shared<'_, R>,
+        layout: &Layout,
+        layer: usize,
+        index: usize,
+    ) -> Result<R, Stopped> {
+        let place = UnitPanels::<R>::place(layout, layer, index);
+        let weights = layout.weights(layer);
+        let is_weight = index < weights.end;
+        let unit = if is_weight {
+            (index - weights.start) / layout.sizes()[layer]
+        } else {
+            index - weights.end
+        };
+        let theta = shared.theta.flat()[index];
+        let h = shared.increments[layer][unit];
+        let (above, below) = match shared.config.scheme {
+            Scheme::Forward => (theta + h, theta),
+            Scheme::Central => (theta + h, theta - h),
+        };
+        if above == theta || (shared.config.scheme == Scheme::Central && below == theta) {
+            return Err(Stopped::Vanished {
+                parameter: layout.name(index),
+                value: theta.to_f64(),
+                increment: h.to_f64(),
+                needed: smallest_change(theta),
+            });
+        }
+        let rows = shared.labels();
+        self.evaluate(shared, layer, place, above);
+        let change = match (shared.config.scheme, shared.config.summation) {
+            (Scheme::Forward, Summation::Differences) => {
+                let change = mean_difference(&self.pass.losses[..rows], &shared.base.losses);
+                change + shared.penalty(is_weight, above, below)
+            }
+            (Scheme::Central, Summation::Differences) => {
+                self.upper.copy_from_slice(&self.pass.losses);
+                self.evaluate(shared, layer, place, below);
+                let change = mean_difference(&self.upper[..rows], &self.pass.losses);
+                change + shared.penalty(is_weight, above, below)
+            }
+            (scheme, Summation::Losses) => {
+                let upper = self.total(shared, layer, place, above, rows);
+                let lower = if scheme == Scheme::Central {
+                    self.evaluate(shared, layer, place, below);
+                    self.total(shared, layer, place, below, rows)
+                } else {
+                    // θ itself: its losses are known, its penalty is formed as every other.
+                    self.pass.losses.copy_from_slice(&shared.base.losses);
+                    self.total(shared, layer, place, below, rows)
+                };
+                upper - lower
+            }
+        };
+        Ok(quotient(change, above - below))
+    }
+
+    /// The rows' losses with the number at `place` of layer `layer` set to `value`; θ is put back.
+    fn evaluate(&mut self, shared: &Shared<'_, R>, layer: usize, place: usize, value: R) {
+        let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
+        let first = first(shared.config.reuse, layer);
+        self.pass
+            .run(&shared.rows, &self.weights, first, Some(shared.base));
+        self.weights.layers_mut()[layer][place] = before;
+        shared.control.count(1);
+    }
+
+    /// The mean of the losses last evaluated, and the penalty with `value` in its place: the loss as
+    /// one number.
+    fn total(
+        &mut self,
+        shared: &Shared<'_, R>,
+        layer: usize,
+        place: usize,
+        value: R,
+        rows: usize,
+    ) -> R {
+        let sum = self.pass.losses[..rows]
+            .iter()
+            .fold(R::ZERO, |sum, &loss| sum + loss);
+        let mean = sum * R::from_f64(1.0 / rows as f64);
+        let l2 = shared.rows.network.l2;
+        if l2 == 0.0 {
+            return mean;
+        }
+        let p = width::<R>();
+        let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
+        let sizes = shared.rows.network.layout.sizes();
+        let mut squares = R::ZERO;
+        for (layer, &fan_in) in sizes[..sizes.len() - 1].iter().enumerate() {
+            let panels = self
+                .weights
+                .layer(layer)
+                .chunks_exact(super::panels::lines(fan_in) * p);
+            for panel in panels {
+                let values = &panel[..fan_in * p];
+                squares = squares + shared.rows.isa.run(SquaresOf { values });
+            }
+        }
+        self.weights.layers_mut()[layer][place] = before;
+        R::from_f64(0.5 * l2).mul_add(squares, mean)
+    }
+}
+
+impl<R: Real> Shared<'_, R> {
+    fn labels(&self) -> usize {
+        self.rows.labels.len()
+    }
+
+    /// The change of ½λ'·w² between the two values of a weight.
+    fn penalty(&self, is_weight: bool, above: R, below: R) -> R {
+        let l2 = self.rows.network.l2;
+        if l2 == 0.0 || !is_weight {
+            return R::ZERO;
+        }
+        let half = R::from_f64(0.5 * l2);
+        half * (above * above) - half * (below * below)
+    }
+}
+
+/// The mean of the rows' differences, summed in order.
+fn mean_difference<R: Real>(losses: &[R], others: &[R]) -> R {
+    let pairs = losses.iter().zip(others);
+    let sum = pairs.fold(R::ZERO, |sum, (&loss, &other)| sum + (loss - other));
+    sum * R::from_f64(1.0 / losses.len() as f64)
+}
+
+/// The smallest power of two that changes `theta` when it is added.
+fn smallest_change<R: Real>(theta: R) -> f64 {
+    let mut h = super::increment::power_of_two(theta.to_f64().abs().max(f64::MIN_POSITIVE))
+        * R::UNIT_ROUNDOFF;
+    while theta + R::from_f64(h) == theta || theta - R::from_f64(h) == theta {
+        h *= 2.0;
+    }
+    h
+}
+
+impl<R: Real> GradientEngine<R> for WholePasses<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+        control: &Control,
+    ) -> Result<Evaluation, Stopped> {
+        let workers = Descent::most_workers(self);
+        let loss = self.differentiate(parameters, batch, gradient.flat_mut(), workers, control)?;
+        Ok(Evaluation {
+            loss: loss / batch.rows.len() as f64,
+            tally: self.tally(batch.samples, batch.rows),
+        })
+    }
+}
+
+impl<R: Real> Descent<R> for WholePasses<R> {
+    fn most_workers(&self) -> usize {
+        self.network.layout.len().min(self.team.threads())
+    }
+
+    fn load(&mut self, parameters: &Parameters<R>) {
+        self.theta = parameters.clone();
+        self.velocity = None;
+    }
+
+    fn store(&mut self, parameters: &mut Parameters<R>) {
+        parameters.flat_mut().copy_from_slice(self.theta.flat());
+    }
+
+    fn load_velocity(&mut self, velocity: &Parameters<R>) {
+        self.velocity = Some(velocity.clone());
+    }
+
+    fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
+        match &self.velocity {
+            Some(held) => {
+                velocity.flat_mut().copy_from_slice(held.flat());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn descend(
+        &mut self,
+        samples: &Samples<R>,
+        order: &[u32],
+        batch_size: usize,
+        rule: Rule<R>,
+        workers: usize,
+        loss: &mut f64,
+        control: &Control,
+    ) -> Result<usize, Stopped> {
+        let layout = Arc::clone(&self.network.layout);
+        if rule.momentum != R::ZERO && self.velocity.is_none() {
+            self.velocity = Some(Parameters::zeros(Arc::clone(&layout)));
+        }
+        let zeros = || Parameters::zeros(Arc::clone(&layout));
+        let mut gradient = self.gradient.take().unwrap_or_else(zeros);
+        let mut theta = std::mem::replace(
+            &mut self.theta,
+            Parameters::zeros(Arc::new(Layout::new(&[1, 1], false))),
+        );
+        let mut done = 0;
+        let mut outcome = Ok(());
+        for rows in order.chunks(batch_size) {
+            let batch = Batch { samples, rows };
+            match self.differentiate(&theta, batch, gradient.flat_mut(), workers, control) {
+                Ok(found) => {
+                    self.update(rule, &mut theta, &gradient);
+                    *loss += found;
+                    done += rows.len();
+                }
+                Err(Stopped::Interrupted) => break,
+                Err(lost) => {
+                    outcome = Err(lost);
+                    break;
+                }
+            }
+        }
+        self.theta = theta;
+        self.gradient = Some(gradient);
+        outcome.map(|()| done)
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        super::operations::whole(&self.network, &self.config, samples, rows)
+    }
+}
+
+impl<R: Real> WholePasses<R> {
+    /// The rule, on all of θ; the difference of l2 is in the gradient already.
+    fn update(&mut self, rule: Rule<R>, theta: &mut Parameters<R>, gradient: &Parameters<R>) {
+        let rule = rule.for_biases();
+        let pairs = theta.flat_mut().iter_mut().zip(gradient.flat());
+        match &mut self.velocity {
+            Some(velocity) => {
+                for ((weight, &partial), velocity) in pairs.zip(velocity.flat_mut()) {
+                    rule.apply(partial, weight, Some(velocity));
+                }
+            }
+            None => pairs.for_each(|(weight, &partial)| rule.apply(partial, weight, None)),
+        }
+    }
+}

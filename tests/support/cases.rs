@@ -1,0 +1,116 @@
+//! The cases of `tests/reference/gradients.json`: gradients by PyTorch's float64 autograd.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use nplus1::data::{Dataset, Features, Samples, Scaling};
+use nplus1::model::{Loss, Network, Output};
+use nplus1::numeric::Real;
+use serde_json::Value;
+
+/// One network, mini-batch and gradient.
+pub struct Case {
+    pub name: String,
+    pub network: Network,
+    pub parameters: Vec<f64>,
+    pub gradient: Vec<f64>,
+    pub dataset: Arc<Dataset>,
+    pub rows: usize,
+    pub loss: f64,
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        Value::Number(number) => vec![number.as_f64().unwrap()],
+        _ => Vec::new(),
+    }
+}
+
+fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> Vec<f64> {
+    let mut flat = vec![0.0; layout.len()];
+    for layer in 0..layout.layers() {
+        flat[layout.weights(layer)].copy_from_slice(&numbers(&weights[layer]));
+        if layout.has_bias() {
+            flat[layout.biases(layer)].copy_from_slice(&numbers(&biases[layer]));
+        }
+    }
+    flat
+}
+
+/// All of them.
+pub fn cases() -> Vec<Case> {
+    let text = std::fs::read_to_string("tests/reference/gradients.json").unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    json["cases"].as_array().unwrap().iter().map(case).collect()
+}
+
+fn case(case: &Value) -> Case {
+    let sizes: Vec<usize> = numbers(&case["sizes"])
+        .iter()
+        .map(|&size| size as usize)
+        .collect();
+    let (output, loss) = match case["loss_kind"].as_str().unwrap() {
+        "quadratic" => (Output::Sigmoid, Loss::Quadratic),
+        "cross-entropy-softmax" => (Output::Softmax, Loss::CrossEntropy),
+        "cross-entropy-sigmoid" => (Output::Sigmoid, Loss::CrossEntropy),
+        "logistic" => (Output::Linear, Loss::Logistic),
+        other => panic!("{other}"),
+    };
+    let bias = case["bias"].as_bool().unwrap();
+    let network = Network::new(&sizes, bias, output, loss, case["l2"].as_f64().unwrap()).unwrap();
+    let inputs = numbers(&case["inputs"]);
+    let rows = inputs.len() / sizes[0];
+    let targets = numbers(&case["targets"]);
+    let labels: Vec<u16> = if loss == Loss::Logistic {
+        targets.iter().map(|&y| u16::from(y > 0.0)).collect()
+    } else if targets.len() == rows {
+        targets.iter().map(|&y| y as u16).collect()
+    } else {
+        targets
+            .chunks(targets.len() / rows)
+            .map(|row| row.iter().position(|&y| y == 1.0).unwrap() as u16)
+            .collect()
+    };
+    let scale = if loss == Loss::Logistic {
+        rows as f64
+    } else {
+        1.0
+    };
+    let gradient = flat(
+        &network.layout,
+        &case["weight_gradients"],
+        &case["bias_gradients"],
+    );
+    Case {
+        name: case["name"].as_str().unwrap().to_owned(),
+        parameters: flat(&network.layout, &case["weights"], &case["biases"]),
+        // The file's logistic loss is a sum over the rows, ours a mean.
+        gradient: gradient.iter().map(|g| g / scale).collect(),
+        loss: case["loss"].as_f64().unwrap() / scale,
+        dataset: Arc::new(Dataset {
+            name: "reference".to_owned(),
+            features: Features::Reals(Array2::from_shape_vec((rows, sizes[0]), inputs).unwrap()),
+            labels,
+            class_names: (0..sizes[sizes.len() - 1].max(2))
+                .map(|k| k.to_string())
+                .collect(),
+            image: None,
+            unit_divisor: None,
+        }),
+        network,
+        rows,
+    }
+}
+
+impl Case {
+    /// The inputs as they are.
+    pub fn samples<R: Real>(&self) -> Samples<R> {
+        let features = self.dataset.feature_count();
+        let scaling = Scaling {
+            offset: vec![0.0; features],
+            divisor: vec![1.0; features],
+        };
+        Samples::new(&self.dataset, &scaling)
+    }
+}
