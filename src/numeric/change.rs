@@ -15,9 +15,10 @@
 //! softmax cross-entropy      ΔL = ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1))
 //! ```
 //!
-//! so that no two nearly equal numbers are ever subtracted. Small arguments take a short series for
-//! e^x − 1 ([`NEAR`]); which form a panel takes is decided by bounds over the panel, never by the
-//! vector's width, so the bits are the same with every instruction set.
+//! so that no two nearly equal numbers are ever subtracted. Small arguments take short series: up to
+//! [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
+//! form a panel takes is decided by bounds over the panel, never by the vector's width, so the bits
+//! are the same with every instruction set.
 
 use super::elementary::{NEAR, exp, expm1, expm1_near, ln_1p, sigmoid_pair, softplus};
 use super::head::Head;
@@ -84,8 +85,9 @@ const ENTROPY: u8 = 2;
 const SOFTMAX: u8 = 3;
 
 const PLAIN: u8 = 0;
-const CLOSE: u8 = 1;
-const FAR: u8 = 2;
+const TINY: u8 = 1;
+const CLOSE: u8 = 2;
+const FAR: u8 = 3;
 
 /// Calls `$function::<V, HEAD, MODE>` for the head and the mode at hand.
 macro_rules! specialized {
@@ -96,9 +98,10 @@ macro_rules! specialized {
     (@head $head:expr, $mode:expr, $self:ident, $function:ident, $vector:ident, $arguments:tt, [$($kind:ident)*]) => {
         match ($head, $mode) {
             $(($kind, PLAIN) => specialized!(@call $self, $function, $vector, $kind, PLAIN, $arguments),
+              ($kind, TINY) => specialized!(@call $self, $function, $vector, $kind, TINY, $arguments),
               ($kind, CLOSE) => specialized!(@call $self, $function, $vector, $kind, CLOSE, $arguments),
               ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),)*
-            _ => unreachable!("four heads, three modes"),
+            _ => unreachable!("four heads, four modes"),
         }
     };
     (@call $self:ident, $function:ident, $vector:ident, $kind:ident, $mode:ident, ($($argument:expr),*)) => {
@@ -130,6 +133,11 @@ fn is_hot(head: Head, label: u16, unit: usize) -> bool {
 fn sigmoid_change<V: Vector, const MODE: u8>(y: V, complement: V, dz: V) -> V {
     let one = V::splat(V::Element::ONE);
     let slope = y.mul(complement);
+    if MODE == TINY {
+        // e/(1 + y·e) with e = Δz + Δz²/2 + …, to the second order; the third is below Δz²/6.
+        let bend = V::splat(V::Element::from_f64(0.5)).sub(y);
+        return slope.mul(dz).mul(dz.fma(bend, one));
+    }
     if MODE == CLOSE {
         // e^Δz − 1 > −1/64: the denominator loses nothing.
         let e = expm1_near(dz);
@@ -152,42 +160,55 @@ fn activated<V: Vector, const MODE: u8>(y: V, complement: V, point: V) -> V {
     }
 }
 
-/// ln(1 + weight·(e^x − 1)) = softplus(z + x) − softplus(z), where σ(z) = `weight`.
+/// ln(1 + y·(e^x − 1)) = softplus(z + x) − softplus(z), where y = σ(z).
 #[inline(always)]
-fn entropy_change<V: Vector, const MODE: u8>(weight: V, z: V, x: V) -> V {
-    if MODE == CLOSE {
-        return ln_1p(weight.mul(expm1_near(x)));
-    }
-    let argument = weight.mul(expm1(x));
+fn entropy_change<V: Vector, const MODE: u8>(y: V, complement: V, z: V, x: V) -> V {
     let half = V::splat(V::Element::from_f64(0.5));
+    if MODE == TINY {
+        // y·x + y·ȳ·x²/2; the third term is below x²/6.
+        let one = V::splat(V::Element::ONE);
+        return y.mul(x).mul(x.fma(half.mul(complement), one));
+    }
+    if MODE == CLOSE {
+        return ln_1p(y.mul(expm1_near(x)));
+    }
+    let argument = y.mul(expm1(x));
     // A change that is not small next to the losses: there is nothing to cancel.
     let large = softplus(z.add(x)).sub(softplus(z));
     half.sub(argument.abs())
         .select_negative(large, ln_1p(argument))
 }
 
-/// Unit `unit`'s share of the loss at z' = `point` (plain), or the change of its share when z
-/// changes by `point`.
-#[inline(always)]
-fn term<V: Vector, const HEAD: u8, const MODE: u8>(
+/// One output, as vectors of the same number or of several outputs.
+#[derive(Clone, Copy)]
+struct Output<V> {
     z: V,
     y: V,
     complement: V,
+}
+
+/// `sum`, plus one output's share of the loss at z' = `point` (plain), or the change of its share
+/// when z changes by `point`.
+#[inline(always)]
+fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
+    sum: V,
+    output: Output<V>,
     hot: bool,
     point: V,
 ) -> V {
     let zero = V::splat(V::Element::ZERO);
     let half = V::splat(V::Element::from_f64(0.5));
-    let residual = |y: V, complement: V| if hot { zero.sub(complement) } else { y };
+    let Output { z, y, complement } = output;
     match (HEAD, MODE) {
         (QUADRATIC, PLAIN) => {
             let (y, complement) = sigmoid_pair(point);
-            let residual = residual(y, complement);
-            half.mul(residual).mul(residual)
+            let residual = if hot { complement } else { y };
+            half.mul(residual).fma(residual, sum)
         }
         (QUADRATIC, _) => {
             let change = sigmoid_change::<V, MODE>(y, complement, point);
-            change.mul(half.fma(change, residual(y, complement)))
+            let residual = if hot { zero.sub(complement) } else { y };
+            change.fma(half.fma(change, residual), sum)
         }
         (LINEAR, _) => {
             let target = V::splat(if hot {
@@ -197,122 +218,125 @@ fn term<V: Vector, const HEAD: u8, const MODE: u8>(
             });
             if MODE == PLAIN {
                 let residual = point.sub(target);
-                half.mul(residual).mul(residual)
+                half.mul(residual).fma(residual, sum)
             } else {
-                point.mul(half.fma(point, z.sub(target)))
+                point.fma(half.fma(point, z.sub(target)), sum)
             }
         }
-        (_, PLAIN) => softplus(if hot { zero.sub(point) } else { point }),
-        (_, _) if hot => entropy_change::<V, MODE>(complement, zero.sub(z), zero.sub(point)),
-        (_, _) => entropy_change::<V, MODE>(y, z, point),
+        (_, PLAIN) => sum.add(softplus(if hot { zero.sub(point) } else { point })),
+        (_, _) if hot => {
+            let (z, point) = (zero.sub(z), zero.sub(point));
+            sum.add(entropy_change::<V, MODE>(complement, y, z, point))
+        }
+        (_, _) => sum.add(entropy_change::<V, MODE>(y, complement, z, point)),
     }
 }
 
+/// Where the outputs are moved to, `W` vectors at once: z' in plain arithmetic, else Δz.
+///
+/// A trait and no closure: everything between a [`Task`] and an instruction must be inlined.
+trait Points<V: Vector, const W: usize> {
+    fn of(&self, unit: usize) -> [V; W];
+}
+
 impl<R: Real> Outputs<'_, R> {
-    /// The loss at the outputs z' = `point(k)` (plain), or its change when z changes by
-    /// `point(k)`, for `W` vectors at once.
+    #[inline(always)]
+    fn z<V: Vector<Element = R>>(&self, unit: usize) -> V {
+        V::splat(self.units.z[self.units.at(self.row, unit)])
+    }
+
+    #[inline(always)]
+    fn y<V: Vector<Element = R>>(&self, unit: usize) -> V {
+        V::splat(self.units.y[self.units.at(self.row, unit)])
+    }
+
+    #[inline(always)]
+    fn complement<V: Vector<Element = R>>(&self, unit: usize) -> V {
+        V::splat(self.units.complement[self.units.at(self.row, unit)])
+    }
+
+    /// The loss at the outputs z' (plain), or its change when z changes by Δz.
     #[inline(always)]
     fn total<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
         &self,
-        point: impl Fn(usize) -> [V; W],
+        points: &impl Points<V, W>,
     ) -> [V; W] {
-        let zero = V::splat(R::ZERO);
-        let target = usize::from(self.label);
-        let scalar = |values: &[R], unit: usize| V::splat(values[self.units.at(self.row, unit)]);
-        let units = &self.units;
-        let mut sums = [zero; W];
-        if HEAD != SOFTMAX {
-            for unit in 0..units.count {
-                let hot = is_hot(self.head, self.label, unit);
-                let (z, y) = (scalar(units.z, unit), scalar(units.y, unit));
-                let complement = scalar(units.complement, unit);
-                let points = point(unit);
-                for w in 0..W {
-                    let term = term::<V, HEAD, MODE>(z, y, complement, hot, points[w]);
-                    sums[w] = sums[w].add(term);
-                }
-            }
-            return sums;
+        if HEAD == SOFTMAX {
+            return self.softmax::<V, MODE, W>(points);
         }
-        let at_target = point(target);
-        let others = (0..units.count).filter(|&unit| unit != target);
-        if MODE != PLAIN {
-            for unit in others.clone() {
-                let points = point(unit);
-                let p = scalar(units.y, unit);
-                for w in 0..W {
-                    let x = points[w].sub(at_target[w]);
-                    let e = if MODE == CLOSE {
-                        expm1_near(x)
-                    } else {
-                        expm1(x)
-                    };
-                    sums[w] = p.fma(e, sums[w]);
-                }
-            }
-            if MODE == CLOSE {
-                return sums.map(ln_1p);
-            }
-        }
-        let base = |unit: usize| {
-            if MODE == PLAIN {
-                zero
-            } else {
-                scalar(units.z, unit)
-            }
-        };
-        let mut margins = [zero; W];
-        let mut before = zero;
-        for (place, unit) in others.enumerate() {
-            let points = point(unit);
-            let z = base(unit);
-            for w in 0..W {
-                let z = z.add(points[w]);
-                margins[w] = if place == 0 {
-                    z
-                } else {
-                    log_sum(margins[w], z)
-                };
-            }
-            before = if place == 0 { z } else { log_sum(before, z) };
-        }
-        let before = softplus(before.sub(base(target)));
-        let half = V::splat(R::from_f64(0.5));
-        for w in 0..W {
-            let loss = softplus(margins[w].sub(base(target).add(at_target[w])));
-            sums[w] = if MODE == PLAIN {
-                loss
-            } else {
-                // As in `entropy_change`.
-                half.sub(sums[w].abs())
-                    .select_negative(loss.sub(before), ln_1p(sums[w]))
+        let mut sums = [V::splat(R::ZERO); W];
+        for unit in 0..self.units.count {
+            let hot = is_hot(self.head, self.label, unit);
+            let output = Output {
+                z: self.z(unit),
+                y: self.y(unit),
+                complement: self.complement(unit),
             };
+            let points = points.of(unit);
+            for w in 0..W {
+                sums[w] = add_term::<V, HEAD, MODE>(sums[w], output, hot, points[w]);
+            }
         }
         sums
     }
 
-    /// The change of the loss, of whichever `form`: `total(sign)` is what [`Outputs::total`]
-    /// gives for a perturbation by sign·h.
     #[inline(always)]
-    fn change<V: Vector<Element = R>, const MODE: u8, const W: usize>(
+    fn softmax<V: Vector<Element = R>, const MODE: u8, const W: usize>(
         &self,
-        central: bool,
-        total: impl Fn(V) -> [V; W],
+        points: &impl Points<V, W>,
     ) -> [V; W] {
-        let one = V::splat(R::ONE);
-        let mut changes = total(one);
-        if central {
-            let below = total(V::splat(R::ZERO).sub(one));
-            for w in 0..W {
-                changes[w] = changes[w].sub(below[w]);
-            }
-        } else if MODE == PLAIN {
-            let base = V::splat(self.loss);
-            for w in 0..W {
-                changes[w] = changes[w].sub(base);
+        let zero = V::splat(R::ZERO);
+        let target = usize::from(self.label);
+        let at_target = points.of(target);
+        let mut sums = [zero; W];
+        if MODE != PLAIN {
+            for unit in 0..self.units.count {
+                if unit != target {
+                    let points = points.of(unit);
+                    let p = self.y::<V>(unit);
+                    for w in 0..W {
+                        let x = points[w].sub(at_target[w]);
+                        let e = if MODE == FAR { expm1(x) } else { expm1_near(x) };
+                        sums[w] = p.fma(e, sums[w]);
+                    }
+                }
             }
         }
-        changes
+        if MODE == TINY || MODE == CLOSE {
+            for w in 0..W {
+                sums[w] = ln_1p(sums[w]);
+            }
+            return sums;
+        }
+        // ln Σ e^z of the others, at the points and where they started from.
+        let mut others = [V::splat(R::from_f64(f64::NEG_INFINITY)); W];
+        let mut before = others[0];
+        let mut first = true;
+        for unit in 0..self.units.count {
+            if unit != target {
+                let z = if MODE == PLAIN { zero } else { self.z(unit) };
+                let points = points.of(unit);
+                for w in 0..W {
+                    let z = z.add(points[w]);
+                    others[w] = if first { z } else { log_sum(others[w], z) };
+                }
+                before = if first { z } else { log_sum(before, z) };
+                first = false;
+            }
+        }
+        let z = if MODE == PLAIN { zero } else { self.z(target) };
+        for w in 0..W {
+            let loss = softplus(others[w].sub(z.add(at_target[w])));
+            sums[w] = if MODE == PLAIN {
+                loss
+            } else {
+                // As in `entropy_change`.
+                let half = V::splat(R::from_f64(0.5));
+                half.sub(sums[w].abs())
+                    .select_negative(loss.sub(softplus(before.sub(z))), ln_1p(sums[w]))
+            };
+        }
+        sums
     }
 }
 
@@ -332,10 +356,12 @@ fn largest<R: Real>(values: &[R]) -> f64 {
         .fold(0.0, |most, value| value.to_f64().abs().max(most))
 }
 
-fn mode(form: Form, bound: f64) -> u8 {
+/// Which form serves arguments up to `bound`.
+fn mode<R: Real>(form: Form, bound: f64) -> u8 {
     match form.cancellation_free {
         false => PLAIN,
-        // A NaN is not close.
+        // A NaN is neither tiny nor close.
+        true if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
         true if bound <= NEAR => CLOSE,
         true => FAR,
     }
@@ -350,12 +376,14 @@ pub struct UnitTail<'a, R> {
     pub unit: [&'a [R]; 3],
     /// h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the inputs are worth.
+    /// What the input of each slot is worth.
     pub values: &'a [R],
-    /// Which line of `changes` each value's change goes to.
-    pub slots: &'a [u16],
+    /// The slots in use, and so the lines of `changes` that are written.
+    pub slots: &'a [u32],
     /// Weights from the panel's units to each output, `(outputs, P)`.
     pub weights: &'a [R],
+    /// At least every |Δz| of a unit, and of an output.
+    pub bounds: [f64; 2],
     /// The outputs.
     pub outputs: Outputs<'a, R>,
     /// ΔL out, lines of P numbers.
@@ -369,21 +397,21 @@ impl<R: Real> Task<R> for UnitTail<'_, R> {
     fn run<V: Vector<Element = R>>(mut self) {
         let width = width::<R>();
         assert!(self.unit.iter().all(|values| values.len() == width));
-        assert!(self.increments.len() == width && self.values.len() == self.slots.len());
+        assert!(self.increments.len() == width);
         assert!(self.weights.len() >= self.outputs.units.count * width);
         self.outputs.units.check(self.outputs.row);
-        let bound = largest(self.increments) * largest(self.values);
-        // |Δσ| ≤ |Δz|/4; a softmax subtracts two of them.
-        let above = bound / 4.0 * largest(self.weights) * 2.0;
-        let mode = mode(self.form, bound.max(above));
-        let mut first = 0;
-        while first < self.values.len() {
-            if first + 4 <= self.values.len() {
+        // A softmax subtracts two outputs' Δz.
+        let mode = mode::<R>(self.form, self.bounds[0].max(2.0 * self.bounds[1]));
+        let len = self.slots.len();
+        for first in (0..len).step_by(4) {
+            if len >= 4 {
+                // The last four overlap those before.
+                let first = first.min(len - 4);
                 specialized!(kind(self.outputs.head), mode, self.four::<V>(first));
-                first += 4;
             } else {
-                specialized!(kind(self.outputs.head), mode, self.one::<V>(first));
-                first += 1;
+                for first in 0..len {
+                    specialized!(kind(self.outputs.head), mode, self.one::<V>(first));
+                }
             }
         }
     }
@@ -407,39 +435,89 @@ impl<R: Real> UnitTail<'_, R> {
         first: usize,
     ) {
         let width = width::<R>();
+        let one = V::splat(R::ONE);
         for lane in (0..width).step_by(V::LANES) {
-            // SAFETY: `run` checked that each holds a panel's width, `weights` one an output.
-            let load = |values: &[R], at: usize| unsafe { V::load(values.as_ptr().add(at + lane)) };
-            let [z, y, complement] = self.unit.map(|values| load(values, 0));
-            let h = load(self.increments, 0);
-            let outputs = &self.outputs;
-            let changes = outputs.change::<V, MODE, W>(self.form.central, |sign| {
-                let mut below = [z; W];
-                for w in 0..W {
-                    let dz = h.mul(sign).mul(V::splat(self.values[first + w]));
-                    let point = if MODE == PLAIN { z.add(dz) } else { dz };
-                    let next = activated::<V, MODE>(y, complement, point);
-                    below[w] = if MODE == PLAIN { next.sub(y) } else { next };
-                }
-                outputs.total::<V, HEAD, MODE, W>(|unit| {
-                    let weight = load(self.weights, unit * width);
-                    let z = outputs.units.z[outputs.units.at(outputs.row, unit)];
-                    below.map(|change| {
-                        if MODE == PLAIN {
-                            weight.fma(change, V::splat(z))
-                        } else {
-                            weight.mul(change)
-                        }
-                    })
-                })
-            });
+            let mut changes = self.side::<V, HEAD, MODE, W>(first, lane, one);
+            let lower = if self.form.central {
+                self.side::<V, HEAD, MODE, W>(first, lane, V::splat(R::ZERO).sub(one))
+            } else {
+                [V::splat(self.outputs.loss); W]
+            };
             for w in 0..W {
-                let line = usize::from(self.slots[first + w]) * width;
+                if self.form.central || MODE == PLAIN {
+                    changes[w] = changes[w].sub(lower[w]);
+                }
+                let line = self.slots[first + w] as usize * width;
                 let to = &mut self.changes[line..line + width];
                 // SAFETY: `to` holds a panel's width.
                 unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
             }
         }
+    }
+
+    /// The loss (or its change) after perturbations by `sign`·h.
+    #[inline(always)]
+    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+        &self,
+        first: usize,
+        lane: usize,
+        sign: V,
+    ) -> [V; W] {
+        // SAFETY: `run` checked that each holds a panel's width.
+        let (z, y, complement, h) = unsafe {
+            (
+                V::load(self.unit[0].as_ptr().add(lane)),
+                V::load(self.unit[1].as_ptr().add(lane)),
+                V::load(self.unit[2].as_ptr().add(lane)),
+                V::load(self.increments.as_ptr().add(lane)),
+            )
+        };
+        let h = h.mul(sign);
+        let mut changes = [z; W];
+        for w in 0..W {
+            let dz = h.mul(V::splat(self.values[self.slots[first + w] as usize]));
+            changes[w] = if MODE == PLAIN {
+                activated::<V, MODE>(y, complement, z.add(dz)).sub(y)
+            } else {
+                activated::<V, MODE>(y, complement, dz)
+            };
+        }
+        self.outputs
+            .total::<V, HEAD, MODE, W>(&Above::<V, MODE, W> {
+                outputs: &self.outputs,
+                weights: self.weights,
+                lane,
+                changes,
+            })
+    }
+}
+
+/// Outputs above units that have changed: a rank-1 update.
+struct Above<'a, V: Vector, const MODE: u8, const W: usize> {
+    outputs: &'a Outputs<'a, V::Element>,
+    /// `(outputs, P)`.
+    weights: &'a [V::Element],
+    lane: usize,
+    /// Of the units' activations.
+    changes: [V; W],
+}
+
+impl<V: Vector, const MODE: u8, const W: usize> Points<V, W> for Above<'_, V, MODE, W> {
+    #[inline(always)]
+    fn of(&self, unit: usize) -> [V; W] {
+        let at = unit * width::<V::Element>() + self.lane;
+        let weights = &self.weights[at..at + V::LANES];
+        // SAFETY: a slice of LANES numbers.
+        let weights = unsafe { V::load(weights.as_ptr()) };
+        let mut points = self.changes;
+        for w in 0..W {
+            points[w] = if MODE == PLAIN {
+                weights.fma(self.changes[w], self.outputs.z(unit))
+            } else {
+                weights.mul(self.changes[w])
+            };
+        }
+        points
     }
 }
 
@@ -451,10 +529,12 @@ pub struct OwnTail<'a, R> {
     pub panel: usize,
     /// h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the inputs are worth.
+    /// What the input of each slot is worth.
     pub values: &'a [R],
-    /// Which line of `changes` each value's change goes to.
-    pub slots: &'a [u16],
+    /// The slots in use, and so the lines of `changes` that are written.
+    pub slots: &'a [u32],
+    /// At least every |Δz|.
+    pub bound: f64,
     /// The outputs.
     pub outputs: Outputs<'a, R>,
     /// ΔL out, lines of P numbers; padding becomes 0.
@@ -467,17 +547,14 @@ impl<R: Real> Task<R> for OwnTail<'_, R> {
     #[inline(always)]
     fn run<V: Vector<Element = R>>(mut self) {
         let width = width::<R>();
-        assert!(self.increments.len() == width && self.values.len() == self.slots.len());
+        assert!(self.increments.len() == width);
         self.outputs.units.check(self.outputs.row);
-        let bound = largest(self.increments) * largest(self.values) * 2.0;
-        let mode = mode(self.form, bound);
-        for index in 0..self.values.len() {
-            specialized!(kind(self.outputs.head), mode, self.value::<V>(index));
-        }
+        let mode = mode::<R>(self.form, 2.0 * self.bound);
+        specialized!(kind(self.outputs.head), mode, self.all::<V>());
         let real = width.min(self.outputs.units.count - self.panel * width);
         if real < width {
             for &slot in self.slots {
-                let line = usize::from(slot) * width;
+                let line = slot as usize * width;
                 self.changes[line + real..line + width].fill(R::ZERO);
             }
         }
@@ -486,77 +563,152 @@ impl<R: Real> Task<R> for OwnTail<'_, R> {
 
 impl<R: Real> OwnTail<'_, R> {
     #[inline(always)]
-    fn value<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, index: usize) {
-        let width = width::<R>();
-        let outputs = &self.outputs;
-        let line = usize::from(self.slots[index]) * width;
-        for lane in (0..width).step_by(V::LANES) {
-            let first = self.panel * width + lane;
-            let zero = V::splat(R::ZERO);
-            // SAFETY: `run` checked that increments hold a panel's width.
-            let h = unsafe { V::load(self.increments.as_ptr().add(lane)) };
-            let value = V::splat(self.values[index]);
-            let hot = |unit: usize| {
-                let mut lanes = [R::ZERO; 16];
-                if let Some(own) = unit.checked_sub(first)
-                    && own < V::LANES
-                {
-                    lanes[own] = R::ONE;
+    fn all<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self) {
+        let len = self.slots.len();
+        for lane in (0..width::<R>()).step_by(V::LANES) {
+            let first = self.panel * width::<R>() + lane;
+            let outputs = &self.outputs;
+            let units = &outputs.units;
+            let at = units.at(outputs.row, first);
+            let end = at + V::LANES;
+            let operands = [
+                &units.z[at..end],
+                &units.y[at..end],
+                &units.complement[at..end],
+            ];
+            // SAFETY: slices of LANES numbers.
+            let output = unsafe {
+                Output {
+                    z: V::load(operands[0].as_ptr()),
+                    y: V::load(operands[1].as_ptr()),
+                    complement: V::load(operands[2].as_ptr()),
                 }
-                // SAFETY: no vector has more than 16 lanes.
-                unsafe { V::load(lanes.as_ptr()) }
             };
-            let changes = if HEAD == SOFTMAX {
-                outputs.change::<V, MODE, 1>(self.form.central, |sign| {
-                    outputs.total::<V, HEAD, MODE, 1>(|unit| {
-                        let dz = hot(unit).mul(h.mul(sign).mul(value));
-                        let z = outputs.units.z[outputs.units.at(outputs.row, unit)];
-                        [if MODE == PLAIN {
-                            V::splat(z).add(dz)
-                        } else {
-                            dz
-                        }]
-                    })
-                })
-            } else {
-                let at = outputs.units.at(outputs.row, first);
-                let load = |values: &[R]| {
-                    let values = &values[at..at + V::LANES];
-                    // SAFETY: a slice of LANES numbers.
-                    unsafe { V::load(values.as_ptr()) }
-                };
-                let units = &outputs.units;
-                let (z, y) = (load(units.z), load(units.y));
-                let complement = load(units.complement);
-                // The target's lane takes the hot term, the others the cold one.
-                let target = match outputs.head {
-                    Head::Logistic if outputs.label == 1 => 0,
-                    Head::Logistic => usize::MAX,
-                    _ => usize::from(outputs.label),
-                };
-                let mask = zero.sub(hot(target));
-                let term = |point: V| {
-                    let cold = term::<V, HEAD, MODE>(z, y, complement, false, point);
-                    let hot = term::<V, HEAD, MODE>(z, y, complement, true, point);
-                    mask.select_negative(hot, cold)
-                };
-                let at_sign = |sign: V| {
-                    let dz = h.mul(sign).mul(value);
-                    term(if MODE == PLAIN { z.add(dz) } else { dz })
-                };
-                let one = V::splat(R::ONE);
-                let mut change = at_sign(one);
-                if self.form.central {
-                    change = change.sub(at_sign(zero.sub(one)));
-                } else if MODE == PLAIN {
-                    change = change.sub(term(z));
+            // The target's lane takes the hot term, the others the cold one.
+            let target = match outputs.head {
+                Head::Logistic if outputs.label == 1 => 0,
+                Head::Logistic => usize::MAX,
+                _ => usize::from(outputs.label),
+            };
+            let own = OwnLanes {
+                first,
+                output,
+                hot: V::splat(R::ZERO).sub(lane_of(target, first)),
+            };
+            for first in (0..len).step_by(4) {
+                if len >= 4 {
+                    self.block::<V, HEAD, MODE, 4>(&own, first.min(len - 4), lane);
+                } else {
+                    for first in 0..len {
+                        self.block::<V, HEAD, MODE, 1>(&own, first, lane);
+                    }
                 }
-                [change]
-            };
-            let to = &mut self.changes[line + lane..line + lane + V::LANES];
-            // SAFETY: a slice of LANES numbers.
-            unsafe { changes[0].store(to.as_mut_ptr()) };
+            }
         }
+    }
+
+    /// `W` slots from the `first` on.
+    #[inline(always)]
+    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+        &mut self,
+        own: &OwnLanes<V>,
+        first: usize,
+        lane: usize,
+    ) {
+        let width = width::<R>();
+        let (zero, one) = (V::splat(R::ZERO), V::splat(R::ONE));
+        let mut changes = self.side::<V, HEAD, MODE, W>(own, first, lane, one);
+        if self.form.central || MODE == PLAIN {
+            let sign = if self.form.central {
+                zero.sub(one)
+            } else {
+                zero
+            };
+            let others = self.side::<V, HEAD, MODE, W>(own, first, lane, sign);
+            for w in 0..W {
+                changes[w] = changes[w].sub(others[w]);
+            }
+        }
+        for w in 0..W {
+            let line = self.slots[first + w] as usize * width;
+            let to = &mut self.changes[line..line + width];
+            // SAFETY: `to` holds a panel's width.
+            unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
+        }
+    }
+
+    /// The share of the loss that changes (or its change) after perturbations by `sign`·h.
+    #[inline(always)]
+    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+        &self,
+        own: &OwnLanes<V>,
+        first: usize,
+        lane: usize,
+        sign: V,
+    ) -> [V; W] {
+        let outputs = &self.outputs;
+        // SAFETY: `run` checked that increments hold a panel's width.
+        let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
+        let zero = V::splat(R::ZERO);
+        let mut totals = [zero; W];
+        for w in 0..W {
+            let dz = h.mul(V::splat(self.values[self.slots[first + w] as usize]));
+            if HEAD == SOFTMAX {
+                let first = own.first;
+                let points = Own::<V, MODE> { outputs, first, dz };
+                [totals[w]] = outputs.total::<V, HEAD, MODE, 1>(&points);
+            } else {
+                let point = if MODE == PLAIN {
+                    own.output.z.add(dz)
+                } else {
+                    dz
+                };
+                let cold = add_term::<V, HEAD, MODE>(zero, own.output, false, point);
+                let hot = add_term::<V, HEAD, MODE>(zero, own.output, true, point);
+                totals[w] = own.hot.select_negative(hot, cold);
+            }
+        }
+        totals
+    }
+}
+
+/// Outputs side by side, from unit `first` on.
+struct OwnLanes<V> {
+    first: usize,
+    output: Output<V>,
+    /// −1 in the target's lane.
+    hot: V,
+}
+
+/// 1 in the lane of `unit`, where lanes begin with unit `first`; 0 in the others.
+#[inline(always)]
+fn lane_of<V: Vector>(unit: usize, first: usize) -> V {
+    let mut lanes = [V::Element::ZERO; 16];
+    if let Some(own) = unit.checked_sub(first)
+        && own < V::LANES
+    {
+        lanes[own] = V::Element::ONE;
+    }
+    // SAFETY: no vector has more than 16 lanes.
+    unsafe { V::load(lanes.as_ptr()) }
+}
+
+/// Outputs that are perturbed themselves, each in its own lane.
+struct Own<'a, V: Vector, const MODE: u8> {
+    outputs: &'a Outputs<'a, V::Element>,
+    first: usize,
+    dz: V,
+}
+
+impl<V: Vector, const MODE: u8> Points<V, 1> for Own<'_, V, MODE> {
+    #[inline(always)]
+    fn of(&self, unit: usize) -> [V; 1] {
+        let dz = lane_of::<V>(unit, self.first).mul(self.dz);
+        [if MODE == PLAIN {
+            self.outputs.z::<V>(unit).add(dz)
+        } else {
+            dz
+        }]
     }
 }
 
@@ -571,8 +723,12 @@ pub struct Spread<'a, R> {
     pub unit: [&'a [R]; 3],
     /// h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the inputs are worth.
+    /// What the input of each slot is worth.
     pub values: &'a [R],
+    /// The slots to be perturbed.
+    pub slots: &'a [u32],
+    /// At least every |Δz| of a unit, and of the next layer.
+    pub bounds: [f64; 2],
     /// Weights from the panel's units to each of the next layer's, `(count, P)`.
     pub weights: &'a [R],
     /// The next layer.
@@ -593,12 +749,11 @@ impl<R: Real> Task<R> for Spread<'_, R> {
         let count = self.next.count;
         assert!(self.unit.iter().all(|values| values.len() == width));
         assert!(self.increments.len() == width && self.weights.len() >= count * width);
-        assert!(self.out.len() >= self.values.len() * (count + 1) * width);
+        assert!(self.out.len() >= self.slots.len() * (count + 1) * width);
         self.next.check(self.row);
-        let bound = largest(self.increments) * largest(self.values);
-        let above = bound / 4.0 * largest(self.weights);
-        match mode(self.form, bound.max(above)) {
+        match mode::<R>(self.form, self.bounds[0].max(self.bounds[1])) {
             PLAIN => self.spread::<V, PLAIN>(),
+            TINY => self.spread::<V, TINY>(),
             CLOSE => self.spread::<V, CLOSE>(),
             _ => self.spread::<V, FAR>(),
         }
@@ -611,13 +766,15 @@ impl<R: Real> Spread<'_, R> {
         let width = width::<R>();
         let next = &self.next;
         let last = V::splat(if MODE == PLAIN { R::ONE } else { R::ZERO });
-        for (index, &value) in self.values.iter().enumerate() {
+        for (index, &slot) in self.slots.iter().enumerate() {
+            let value = self.values[slot as usize];
             let out = self.out[index * (next.count + 1) * width..].as_mut_ptr();
             for lane in (0..width).step_by(V::LANES) {
                 // SAFETY: `run` checked the extents of all operands.
                 unsafe {
-                    let [z, y, complement] =
-                        self.unit.map(|values| V::load(values.as_ptr().add(lane)));
+                    let z = V::load(self.unit[0].as_ptr().add(lane));
+                    let y = V::load(self.unit[1].as_ptr().add(lane));
+                    let complement = V::load(self.unit[2].as_ptr().add(lane));
                     let h = V::load(self.increments.as_ptr().add(lane));
                     let dz = h.mul(V::splat(self.sign)).mul(V::splat(value));
                     let point = if MODE == PLAIN { z.add(dz) } else { dz };
@@ -683,8 +840,9 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         } else {
             0.0
         };
-        match mode(self.form, bound) {
+        match mode::<R>(self.form, bound) {
             PLAIN => self.activate::<V, PLAIN>(),
+            TINY => self.activate::<V, TINY>(),
             CLOSE => self.activate::<V, CLOSE>(),
             _ => self.activate::<V, FAR>(),
         }
@@ -725,7 +883,7 @@ pub struct LossTail<'a, R> {
     /// z' (or Δz), for each value `(outputs + 1, P)`.
     pub values: &'a [R],
     /// Which line of `changes` each value's change goes to.
-    pub slots: &'a [u16],
+    pub slots: &'a [u32],
     /// ΔL out, lines of P numbers.
     pub changes: &'a mut [R],
 }
@@ -746,7 +904,7 @@ impl<R: Real> Task<R> for LossTail<'_, R> {
         } else {
             0.0
         };
-        let mode = mode(self.form, bound);
+        let mode = mode::<R>(self.form, bound);
         for index in 0..self.slots.len() {
             specialized!(kind(self.outputs.head), mode, self.value::<V>(index));
         }
@@ -759,13 +917,11 @@ impl<R: Real> LossTail<'_, R> {
         let width = width::<R>();
         let lines = (self.outputs.units.count + 1) * width;
         let values = &self.values[index * lines..][..lines];
-        let line = usize::from(self.slots[index]) * width;
+        let line = self.slots[index] as usize * width;
         for lane in (0..width).step_by(V::LANES) {
-            let [total] = self.outputs.total::<V, HEAD, MODE, 1>(|unit| {
-                let point = &values[unit * width + lane..][..V::LANES];
-                // SAFETY: a slice of LANES numbers.
-                [unsafe { V::load(point.as_ptr()) }]
-            });
+            let [total] = self
+                .outputs
+                .total::<V, HEAD, MODE, 1>(&Lines { values, lane });
             let to = &mut self.changes[line + lane..line + lane + V::LANES];
             // SAFETY: a slice of LANES numbers.
             unsafe {
@@ -779,6 +935,22 @@ impl<R: Real> LossTail<'_, R> {
                 change.store(to.as_mut_ptr());
             }
         }
+    }
+}
+
+/// Outputs whose points stand in lines.
+struct Lines<'a, R> {
+    values: &'a [R],
+    lane: usize,
+}
+
+impl<V: Vector> Points<V, 1> for Lines<'_, V::Element> {
+    #[inline(always)]
+    fn of(&self, unit: usize) -> [V; 1] {
+        let at = unit * width::<V::Element>() + self.lane;
+        let point = &self.values[at..at + V::LANES];
+        // SAFETY: a slice of LANES numbers.
+        [unsafe { V::load(point.as_ptr()) }]
     }
 }
 
@@ -914,8 +1086,13 @@ impl<R: Real> RowLosses<'_, R> {
             unsafe {
                 let z = V::load(z.as_ptr());
                 let mask = zero.sub(V::load(lanes.as_ptr()));
-                let cold = term::<V, HEAD, PLAIN>(z, z, z, false, z);
-                let hot = term::<V, HEAD, PLAIN>(z, z, z, true, z);
+                let output = Output {
+                    z,
+                    y: z,
+                    complement: z,
+                };
+                let cold = add_term::<V, HEAD, PLAIN>(zero, output, false, z);
+                let hot = add_term::<V, HEAD, PLAIN>(zero, output, true, z);
                 mask.select_negative(hot, cold).store(lanes.as_mut_ptr());
             }
             for &term in &lanes[..real] {
@@ -934,12 +1111,22 @@ impl<R: Real> RowLosses<'_, R> {
             label: self.labels[row],
             loss: R::ZERO,
         };
-        let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(|unit| {
-            [V::splat(self.units.z[self.units.at(row, unit)])]
-        });
+        let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(&Still { outputs: &outputs });
         let mut lanes = [R::ZERO; 16];
         // SAFETY: no vector has more than 16 lanes.
         unsafe { loss.store(lanes.as_mut_ptr()) };
         lanes[0]
+    }
+}
+
+/// Outputs that stay where they are.
+struct Still<'a, R> {
+    outputs: &'a Outputs<'a, R>,
+}
+
+impl<V: Vector> Points<V, 1> for Still<'_, V::Element> {
+    #[inline(always)]
+    fn of(&self, unit: usize) -> [V; 1] {
+        [self.outputs.z(unit)]
     }
 }

@@ -11,7 +11,7 @@ use super::sparse::Records;
 #[derive(Clone, Debug)]
 pub struct DistinctBytes {
     starts: Vec<u32>,
-    bytes: Vec<u8>,
+    bytes: Vec<u32>,
 }
 
 impl DistinctBytes {
@@ -25,15 +25,15 @@ impl DistinctBytes {
             for &word in records.row(row) {
                 seen[(word & 255) as usize] = true;
             }
-            bytes.extend((1..=255u8).filter(|&byte| seen[usize::from(byte)]));
+            bytes.extend((1..=255u32).filter(|&byte| seen[byte as usize]));
             starts.push(bytes.len() as u32);
         }
         Self { starts, bytes }
     }
 
-    /// The bytes of row `row`.
+    /// The bytes of row `row`, as slots of a table of bytes.
     #[inline(always)]
-    pub fn row(&self, row: u32) -> &[u8] {
+    pub fn row(&self, row: u32) -> &[u32] {
         let row = row as usize;
         &self.bytes[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
@@ -47,16 +47,16 @@ impl DistinctBytes {
 /// Finds equal numbers in a row of numbers.
 pub struct Equals {
     /// Open addressing: place of the value found there, or [`super::lines::NO_SLOT`].
-    table: Vec<u16>,
+    table: Vec<u32>,
 }
 
 impl Equals {
     /// For rows of at most `longest` numbers.
     ///
     /// # Panics
-    /// With 2¹⁶ − 1 numbers or more.
+    /// With 2³² − 1 numbers or more.
     pub fn new(longest: usize) -> Self {
-        assert!(longest < usize::from(super::lines::NO_SLOT));
+        assert!(longest < super::lines::NO_SLOT as usize);
         Self {
             table: vec![super::lines::NO_SLOT; (2 * longest).next_power_of_two()],
         }
@@ -65,7 +65,7 @@ impl Equals {
     /// Gives each number of `row` the slot of its value, 0 to `values`' length, in the order in
     /// which values first appear; zeros get [`super::lines::NO_SLOT`]. Writes the values; returns
     /// how many there are.
-    pub fn find<R: Real>(&mut self, row: &[R], slots: &mut [u16], values: &mut [R]) -> usize {
+    pub fn find<R: Real>(&mut self, row: &[R], slots: &mut [u32], values: &mut [R]) -> usize {
         use super::lines::NO_SLOT;
         self.table.fill(NO_SLOT);
         let mask = self.table.len() - 1;
@@ -80,13 +80,13 @@ impl Equals {
             loop {
                 match self.table[at] {
                     NO_SLOT => {
-                        self.table[at] = found as u16;
+                        self.table[at] = found as u32;
                         values[found] = value;
-                        *slot = found as u16;
+                        *slot = found as u32;
                         found += 1;
                         break;
                     }
-                    place if values[usize::from(place)].to_f64().to_bits() == bits => {
+                    place if values[place as usize].to_f64().to_bits() == bits => {
                         *slot = place;
                         break;
                     }

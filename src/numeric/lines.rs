@@ -52,12 +52,12 @@ impl<R: Real> Task<R> for AddBytes<'_, R> {
 }
 
 /// An input that is exactly 0, whose change is exactly 0.
-pub const NO_SLOT: u16 = u16::MAX;
+pub const NO_SLOT: u32 = u32::MAX;
 
 /// `sums[i] += table[slots[i]]` wherever there is a slot.
 pub struct AddSlots<'a, R> {
     /// A slot a line of `sums`, or [`NO_SLOT`].
-    pub slots: &'a [u16],
+    pub slots: &'a [u32],
     /// A line a slot.
     pub table: &'a [R],
     /// As many lines as `slots`.
@@ -73,7 +73,7 @@ impl<R: Real> Task<R> for AddSlots<'_, R> {
         assert_eq!(self.sums.len(), self.slots.len() * width);
         for (sums, &slot) in self.sums.chunks_exact_mut(width).zip(self.slots) {
             if slot != NO_SLOT {
-                let line = &self.table[usize::from(slot) * width..][..width];
+                let line = &self.table[slot as usize * width..][..width];
                 add::<V>(line, sums);
             }
         }

@@ -5,7 +5,7 @@
 //! at h = ∛(3·ε_f/μ₃). With ε_f ≈ u (the unit round-off) and derivatives of order 1 that is √u and
 //! ∛u, relative to max(1, |θ|): the default of scipy and FiniteDiff.jl as well. Where differences
 //! are computed without cancellation there is no noise to stay above, and h = u makes truncation
-//! as small as a rounding.
+//! as small as a rounding, whatever θ is.
 //!
 //! One increment serves a whole unit, its row of weights and its bias: what inputs of equal value
 //! change is then equal, and computed once. It is a power of two, so that θ + h is as exact as it
@@ -28,6 +28,16 @@ pub enum Increment {
 }
 
 impl Increment {
+    /// Whether h depends on θ: without cancellation θ + h is never formed, and `auto` has no reason
+    /// to grow with it.
+    pub fn follows_theta(self, arithmetic: Arithmetic) -> bool {
+        match self {
+            Self::Auto => arithmetic == Arithmetic::Plain,
+            Self::Absolute(_) => false,
+            Self::Noise | Self::Relative(_) => true,
+        }
+    }
+
     /// h of a unit whose largest |θ| is `largest`; `noise` is what [`Increment::Noise`] measured.
     ///
     /// The result is a number of this precision, and positive if the rule's own number is.
@@ -40,6 +50,9 @@ impl Increment {
     ) -> R {
         let scale = largest.max(1.0);
         R::from_f64(match self {
+            Self::Auto if arithmetic == Arithmetic::CancellationFree => {
+                relative::<R>(scheme, arithmetic)
+            }
             Self::Auto => power_of_two(relative::<R>(scheme, arithmetic) * scale),
             Self::Noise => power_of_two(noise * scale),
             Self::Absolute(number) => number,
@@ -57,12 +70,12 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
     }
 }
 
-/// The power of two nearest to the normal `number` > 0, by ratio; by its bits, hence the same on
+/// The power of two nearest to the normal `number` > 0, by ratio (of two as near, the larger); by its bits, hence the same on
 /// every machine.
 pub fn power_of_two(number: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     let power = f64::from_bits(number.to_bits() & !MANTISSA);
-    if number > power * std::f64::consts::SQRT_2 {
+    if number >= power * std::f64::consts::SQRT_2 {
         2.0 * power
     } else {
         power

@@ -47,8 +47,8 @@ pub struct Incremental<R> {
     tables: Vec<Aligned<R>>,
     losses: Aligned<R>,
     values: Aligned<R>,
-    value_slots: Vec<u16>,
-    value_counts: Vec<u16>,
+    value_slots: Vec<u32>,
+    value_counts: Vec<u32>,
     scratch: Vec<Scratch<R>>,
 }
 
@@ -85,6 +85,8 @@ impl<R: Real> Incremental<R> {
             outputs: Aligned::zeros(block * p),
             values: Vec::with_capacity(longest),
             slots: Vec::with_capacity(longest),
+            largest_value: 0.0,
+            largest_above: 0.0,
             above: Aligned::zeros(widest * p),
             stages: [stage(), stage()],
             increments: sizes[1..]

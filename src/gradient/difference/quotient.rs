@@ -70,9 +70,14 @@ impl<R: Real> Task<R> for Quotients<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let width = width::<R>();
         assert_eq!(self.increments.len(), width);
+        // One division a unit; every change is multiplied.
+        let mut factors = [R::ZERO; 16];
+        for (factor, &h) in factors.iter_mut().zip(self.increments) {
+            *factor = quotient(self.share, self.scheme.distance(h));
+        }
         for line in self.changes.chunks_exact_mut(width) {
-            for (change, &h) in line.iter_mut().zip(self.increments) {
-                *change = quotient(*change * self.share, self.scheme.distance(h));
+            for (change, &factor) in line.iter_mut().zip(&factors) {
+                *change = *change * factor;
             }
         }
     }

@@ -100,9 +100,9 @@ pub(super) struct RowInputs<'b, R> {
     /// Distinct values, `(rows, features)`.
     pub values: Shared<'b, R>,
     /// The slot of each feature, `(rows, features)`.
-    pub slots: Shared<'b, u16>,
+    pub slots: Shared<'b, u32>,
     /// Number of distinct values of each row.
-    pub counts: Shared<'b, u16>,
+    pub counts: Shared<'b, u32>,
 }
 
 /// One worker's memory of its own.
@@ -111,10 +111,16 @@ pub(super) struct Scratch<R> {
     pub inputs: Aligned<R>,
     /// Outputs of some rows, in panels.
     pub outputs: Aligned<R>,
+    /// What the input of each slot is worth, in the row at hand.
     pub values: Vec<R>,
-    pub slots: Vec<u16>,
+    /// The slots in use.
+    pub slots: Vec<u32>,
+    /// At least every |value|.
+    pub largest_value: f64,
     /// Weights from one panel to the layer above.
     pub above: Aligned<R>,
+    /// At least every |weight| of them.
+    pub largest_above: f64,
     /// A deep tail's values, layer by layer in turns.
     pub stages: [Aligned<R>; 2],
     /// h of every unit, layer by layer, in panels.
@@ -274,7 +280,7 @@ impl<R: Real> Seat<'_, R> {
                 task.samples.gather(&rows[row..=row], inputs, p);
                 let range = k * features..(k + 1) * features;
                 let slots = &mut slots[range.clone()];
-                counts[k] = equals.find(&inputs[..features], slots, &mut values[range]) as u16;
+                counts[k] = equals.find(&inputs[..features], slots, &mut values[range]) as u32;
             }
         }
     }
@@ -287,6 +293,12 @@ impl<R: Real> Seat<'_, R> {
             let weights = held.weights.all(step);
             let panel = lines(sizes[layer]) * p;
             let increments = &mut self.scratch.increments[layer];
+            if !task.config.increment.follows_theta(task.config.arithmetic) {
+                let (scheme, arithmetic) = (task.config.scheme, task.config.arithmetic);
+                let rule = task.config.increment;
+                increments.fill(rule.of_unit(scheme, arithmetic, 0.0, task.noise));
+                continue;
+            }
             for (values, h) in weights
                 .chunks_exact(panel)
                 .zip(increments.chunks_exact_mut(p))
@@ -314,6 +326,7 @@ impl<R: Real> Seat<'_, R> {
             let pairs = self.layers[layer].own_tables.clone();
             for (panel, own) in by_panel(&pairs, task.block, rows.len()) {
                 self.transpose_above(task, layer, panel, step);
+                self.list_bytes(task, layer);
                 for row in own {
                     self.list_values(task, layer, rows, row, step);
                     self.change_one(task, layer, panel, rows, row, step);
@@ -340,10 +353,22 @@ impl<R: Real> Seat<'_, R> {
                 *to = weights[column + (panel * p + lane) * p];
             }
         }
+        self.scratch.largest_above = largest(block);
     }
 
-    /// What the inputs of layer `layer` are worth in row `row`, and which slot each value has; the
-    /// bias comes last.
+    /// What each byte is worth, where the inputs are sparse bytes: the same in every row.
+    fn list_bytes(&mut self, task: &Task<'_, R>, layer: usize) {
+        if let (0, Inputs::Sparse(records)) = (layer, task.samples.inputs()) {
+            let values = &mut self.scratch.values;
+            values.clear();
+            values.extend((0..BYTE_SLOTS as u32 - 1).map(|byte| records.value(byte)));
+            values.push(R::ONE);
+            self.scratch.largest_value = largest(values);
+        }
+    }
+
+    /// What the inputs of layer `layer` are worth in row `row`, and the slots in use; the bias comes
+    /// last.
     fn list_values(
         &mut self,
         task: &Task<'_, R>,
@@ -353,34 +378,40 @@ impl<R: Real> Seat<'_, R> {
         step: &Step<'_>,
     ) {
         let p = width::<R>();
-        let Scratch { values, slots, .. } = &mut *self.scratch;
-        values.clear();
+        let Scratch {
+            values,
+            slots,
+            largest_value,
+            ..
+        } = &mut *self.scratch;
         slots.clear();
         if layer > 0 {
             let fan_in = task.network.layout.sizes()[layer];
             let below = self.layers[layer - 1].y.all(step);
+            values.clear();
             for panel in 0..count::<R>(fan_in) {
                 let real = p.min(fan_in - panel * p);
                 values.extend_from_slice(&below[(panel * task.block + row) * p..][..real]);
             }
-            slots.extend(0..fan_in as u16);
-        } else if let (Some(distinct), Inputs::Sparse(records)) =
-            (task.distinct, task.samples.inputs())
-        {
-            for &byte in distinct.row(rows[row]) {
-                values.push(records.value(u32::from(byte)));
-                slots.push(u16::from(byte));
-            }
+            values.push(R::ONE);
+            slots.extend(0..fan_in as u32);
+            // σ is at most 1.
+            *largest_value = 1.0;
+        } else if let Some(distinct) = task.distinct {
+            slots.extend_from_slice(distinct.row(rows[row]));
         } else {
             let features = task.samples.features();
             let found = self.inputs.counts.all(step)[row];
             let from = &self.inputs.values.all(step)[row * features..];
-            values.extend_from_slice(&from[..usize::from(found)]);
+            values.clear();
+            values.extend_from_slice(&from[..found as usize]);
+            values.resize(features, R::ZERO);
+            values.push(R::ONE);
             slots.extend(0..found);
+            *largest_value = largest(values);
         }
         if task.network.layout.has_bias() {
-            values.push(R::ONE);
-            slots.push(task.slots[layer] as u16 - 1);
+            slots.push(task.slots[layer] as u32 - 1);
         }
     }
 
@@ -422,12 +453,17 @@ impl<R: Real> Seat<'_, R> {
         let Scratch {
             values,
             slots,
+            largest_value,
             above: weights,
+            largest_above,
             stages,
             increments,
             ..
         } = &mut *self.scratch;
         let increments = &increments[layer][panel * p..][..p];
+        // |Δz| of the unit; |Δσ| ≤ |Δz|/4 moves the layer above.
+        let bound = largest(increments) * *largest_value;
+        let bounds = [bound, bound / 4.0 * *largest_above];
         let table = task.slots[layer] * p;
         let at = (panel * task.block + row - held.own_tables.start) * table;
         if layer == last {
@@ -438,6 +474,7 @@ impl<R: Real> Seat<'_, R> {
                 increments,
                 values,
                 slots,
+                bound,
                 outputs,
                 changes,
             });
@@ -458,6 +495,7 @@ impl<R: Real> Seat<'_, R> {
                 values,
                 slots,
                 weights,
+                bounds,
                 outputs,
                 changes,
             });
@@ -473,7 +511,7 @@ impl<R: Real> Seat<'_, R> {
             step,
         };
         let signs: &[f64] = if form.central { &[1.0, -1.0] } else { &[1.0] };
-        for (values, slots) in values.chunks(CHUNK).zip(slots.chunks(CHUNK)) {
+        for slots in slots.chunks(CHUNK) {
             for (side, &sign) in signs.iter().enumerate() {
                 let [below, above] = &mut *stages;
                 task.isa.run(Spread {
@@ -482,6 +520,8 @@ impl<R: Real> Seat<'_, R> {
                     unit,
                     increments,
                     values,
+                    slots,
+                    bounds,
                     weights,
                     next: deep.units(layer + 1),
                     row,
@@ -700,7 +740,7 @@ impl<'a, R: Real> Deep<'a, '_, R> {
     fn follow<'s>(
         &self,
         second: bool,
-        slots: &[u16],
+        slots: &[u32],
         mut below: &'s mut Aligned<R>,
         mut above: &'s mut Aligned<R>,
         changes: &mut [R],
@@ -744,6 +784,18 @@ impl<'a, R: Real> Deep<'a, '_, R> {
             changes,
         });
     }
+}
+
+/// The largest |value|.
+fn largest<R: Real>(values: &[R]) -> f64 {
+    let most = |most: R, value: &R| {
+        if value.abs() > most {
+            value.abs()
+        } else {
+            most
+        }
+    };
+    values.iter().fold(R::ZERO, most).to_f64()
 }
 
 /// Cuts a range of (panel, item) pairs, `size` items a panel, by panels; of each panel only the
