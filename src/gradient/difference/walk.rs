@@ -646,6 +646,7 @@ impl<R: Real> Source<'_, R> {
                     activations: out,
                     slopes: None,
                     stride: out_stride,
+                    transposed: None,
                 });
             }
             (None, _) => {
