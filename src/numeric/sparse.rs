@@ -179,11 +179,11 @@ impl<R: Real> Task<R> for SparseForward<'_, R> {
         let vectors = panels * width / V::LANES;
         let mut vector = 0;
         while vector < vectors {
-            // More rows at once where there are fewer columns: eight chains hide an addition's latency.
             let taken = match vectors - vector {
-                4.. => self.columns::<V, 4, 2>(vector),
-                2.. => self.columns::<V, 2, 4>(vector),
-                _ => self.columns::<V, 1, 5>(vector),
+                4.. => self.columns::<V, 4>(vector),
+                3 => self.columns::<V, 3>(vector),
+                2 => self.columns::<V, 2>(vector),
+                _ => self.columns::<V, 1>(vector),
             };
             vector += taken;
             self.transposed = None;
@@ -192,21 +192,29 @@ impl<R: Real> Task<R> for SparseForward<'_, R> {
 }
 
 impl<R: Real> SparseForward<'_, R> {
+    /// `C` vectors of columns for all rows, in blocks whose heights differ by one at most: as many
+    /// rows as fit the registers, up to five, for their chains hide the caches' latency.
     #[inline(always)]
-    fn columns<V: Vector<Element = R>, const C: usize, const S: usize>(
-        &mut self,
-        first: usize,
-    ) -> usize {
-        let mut row = 0;
-        while row < self.rows.len() {
-            let whole = row + S <= self.rows.len();
-            match (whole, self.transposed.is_some()) {
-                (true, true) => self.block::<V, C, S, true>(first, row),
-                (true, false) => self.block::<V, C, S, false>(first, row),
-                (false, true) => self.block::<V, C, 1, true>(first, row),
-                (false, false) => self.block::<V, C, 1, false>(first, row),
+    fn columns<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) -> usize {
+        let rows = self.rows.len();
+        let most = (2 * V::BLOCK_ROWS / C).min(5);
+        let blocks = rows.div_ceil(most);
+        for b in 0..blocks {
+            let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
+            macro_rules! by_height {
+                ($($height:literal)*) => {
+                    match (to - from, self.transposed.is_some()) {
+                        $(($height, true) if $height <= most => {
+                            self.block::<V, C, $height, true>(first, from);
+                        }
+                        ($height, false) if $height <= most => {
+                            self.block::<V, C, $height, false>(first, from);
+                        })*
+                        _ => unreachable!("blocks have 1 to `most` rows"),
+                    }
+                };
             }
-            row += if whole { S } else { 1 };
+            by_height!(1 2 3 4 5);
         }
         C
     }
