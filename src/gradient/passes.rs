@@ -91,13 +91,8 @@ impl<R: Real> Seat<'_, R> {
     /// All mini-batches of the task.
     pub(super) fn train(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
         let hidden = task.sizes.len() - 2;
-        let mut batches = task.order.chunks(task.batch_size).peekable();
+        let mut batches = task.order.chunks(task.batch_size);
         while let Some(rows) = batches.next() {
-            if let (Inputs::Sparse(records), Some(next)) = (task.samples.inputs(), batches.peek()) {
-                for &row in next.iter() {
-                    records.prefetch(row);
-                }
-            }
             self.forward_first(task, rows, &step);
             for h in 1..hidden {
                 step = step.next();
@@ -116,6 +111,12 @@ impl<R: Real> Seat<'_, R> {
                 if h + 2 < hidden {
                     self.apply(h + 2, task, &step);
                 }
+            }
+            if let Inputs::Sparse(records) = task.samples.inputs() {
+                // While the update computes, the next records come.
+                let mut ahead = batches.clone();
+                let mut next = || ahead.next().unwrap_or_default();
+                records.prefetch(next(), next());
             }
             self.update_first(task, rows, &step);
             if hidden >= 2 {
@@ -148,6 +149,7 @@ impl<R: Real> Seat<'_, R> {
                 activations: out,
                 slopes: activate.then(|| layer.slopes.own(step)),
                 stride,
+                transposed: self.scratch.sparse.transposed(rows.len()),
             }),
             _ => {
                 task.samples.gather(rows, &mut self.scratch.inputs, stride);

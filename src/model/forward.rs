@@ -94,6 +94,7 @@ impl<R: Real> Forward<R> {
                     activations: &mut out,
                     slopes: (!last).then_some(&mut slopes[..]),
                     stride,
+                    transposed: None,
                 }),
                 _ => {
                     if layer == 0 {

@@ -12,6 +12,7 @@ pub mod distinct;
 pub mod elementary;
 pub mod head;
 pub mod lines;
+pub mod pages;
 pub mod panels;
 pub mod product;
 pub mod random;

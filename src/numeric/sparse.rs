@@ -9,49 +9,52 @@ use super::update::{Rule, Rules};
 use super::{Real, Task, Vector};
 
 /// The non-zero bytes of each row, and what each byte is worth.
+///
+/// A row's record is one piece of memory, its mask and then its words: mini-batches pick rows at
+/// random, so a record costs one address and can be asked for ahead.
 #[derive(Clone, Debug)]
 pub struct Records<R> {
     features: usize,
     starts: Vec<u32>,
-    words: Vec<u32>,
-    masks: Vec<u64>,
+    records: Vec<u32>,
     values: Vec<R>,
 }
 
 impl<R: Real> Records<R> {
-    /// The non-zero bytes of `rows`, each `features` long; byte b is worth `values[b]`.
+    /// The non-zero bytes of `rows`, each `features` long; byte b is worth `values[b]`, and 0 is
+    /// worth 0.
     ///
     /// # Panics
-    /// With more than 2²⁴ features, 2³² non-zero bytes, or a number of values that is not 256.
+    /// With more than 2²⁴ features, records of 2³² words, or a number of values that is not 256.
     pub fn new<'a>(
         features: usize,
         rows: impl Iterator<Item = &'a [u8]> + Clone,
-        values: Vec<R>,
+        mut values: Vec<R>,
     ) -> Self {
         assert!(features <= 1 << 24 && values.len() == 256);
+        values[0] = R::ZERO;
         let total = rows
             .clone()
-            .map(|row| row.iter().filter(|&&byte| byte != 0).count())
+            .map(|row| mask_words(features) + row.iter().filter(|&&byte| byte != 0).count())
             .sum();
         let mut starts = vec![0];
-        let mut words = Vec::with_capacity(total);
-        let mut masks = Vec::new();
+        let mut records = Vec::with_capacity(total);
+        super::pages::prefer_huge(&mut records);
         for row in rows {
-            let mask = masks.len();
-            masks.resize(mask + features.div_ceil(64), 0);
+            let mask = records.len();
+            records.resize(mask + mask_words(features), 0);
             for (position, &byte) in row.iter().enumerate() {
                 if byte != 0 {
-                    words.push((position as u32) << 8 | u32::from(byte));
-                    masks[mask + position / 64] |= 1 << (position % 64);
+                    records.push((position as u32) << 8 | u32::from(byte));
+                    records[mask + position / 32] |= 1 << (position % 32);
                 }
             }
-            starts.push(u32::try_from(words.len()).expect("fewer than 2³² non-zero bytes"));
+            starts.push(u32::try_from(records.len()).expect("fewer than 2³² words"));
         }
         Self {
             features,
             starts,
-            words,
-            masks,
+            records,
             values,
         }
     }
@@ -64,8 +67,7 @@ impl<R: Real> Records<R> {
     /// The words of row `row`.
     #[inline(always)]
     pub fn row(&self, row: u32) -> &[u32] {
-        let row = row as usize;
-        &self.words[self.starts[row] as usize..self.starts[row + 1] as usize]
+        &self.record(row)[mask_words(self.features)..]
     }
 
     /// What word `word` is worth.
@@ -75,14 +77,20 @@ impl<R: Real> Records<R> {
     }
 
     #[inline(always)]
-    fn mask(&self, row: u32) -> &[u64] {
-        let words = self.features.div_ceil(64);
-        &self.masks[row as usize * words..][..words]
+    fn record(&self, row: u32) -> &[u32] {
+        let row = row as usize;
+        &self.records[self.starts[row] as usize..self.starts[row + 1] as usize]
+    }
+
+    /// A bit for every feature, set where it is not 0.
+    #[inline(always)]
+    fn mask(&self, row: u32) -> &[u32] {
+        &self.record(row)[..mask_words(self.features)]
     }
 
     /// Non-zero inputs of `rows`, and features that are non-zero in any of them.
     pub fn filled(&self, rows: &[u32]) -> (usize, usize) {
-        let mut union = vec![0; self.features.div_ceil(64)];
+        let mut union = vec![0; mask_words(self.features)];
         let mut filled = 0;
         for &row in rows {
             filled += self.row(row).len();
@@ -90,35 +98,40 @@ impl<R: Real> Records<R> {
                 *all |= mask;
             }
         }
-        (
-            filled,
-            union
-                .iter()
-                .map(|bits: &u64| bits.count_ones() as usize)
-                .sum(),
-        )
+        let ones = |bits: &u32| bits.count_ones() as usize;
+        (filled, union.iter().map(ones).sum())
     }
 
-    /// Asks the caches for row `row`, which will be needed soon.
+    /// Asks the second-level cache for the records of `next`, and for where those of `later` lie.
+    ///
+    /// Not the first level: the weights of the pass in between would drive them out again.
     #[inline(always)]
-    pub fn prefetch(&self, row: u32) {
+    pub fn prefetch(&self, next: &[u32], later: &[u32]) {
         #[cfg(target_arch = "x86_64")]
         {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let words = self.row(row);
-            for at in (0..words.len()).step_by(16) {
-                // SAFETY: a prefetch reads nothing and the address lies within `words`.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().add(at).cast()) };
+            use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+            for &row in next {
+                for line in self.record(row).chunks(16) {
+                    // SAFETY: a prefetch reads nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+                }
             }
-            let mask = self.mask(row);
-            for at in (0..mask.len()).step_by(8) {
-                // SAFETY: as above, within `mask`.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(mask.as_ptr().add(at).cast()) };
+            for &row in later {
+                // SAFETY: as above.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>((&raw const self.starts[row as usize]).cast())
+                };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = row;
+        let _ = (next, later);
     }
+}
+
+/// Words of a mask: two for every 64 features begun.
+#[inline(always)]
+fn mask_words(features: usize) -> usize {
+    2 * features.div_ceil(64)
 }
 
 /// `z[s] = bias + Σ x·W` of own panels over the non-zero inputs.
@@ -137,6 +150,9 @@ pub struct SparseForward<'a, R> {
     pub slopes: Option<&'a mut [R]>,
     /// Distance between panels of the result.
     pub stride: usize,
+    /// The bytes out, transposed as [`Workspace::transposed`] has them: the update will want them,
+    /// and writing them costs nothing beside the reads of weights.
+    pub transposed: Option<&'a mut [u8]>,
 }
 
 impl<R: Real> Task<R> for SparseForward<'_, R> {
@@ -157,40 +173,55 @@ impl<R: Real> Task<R> for SparseForward<'_, R> {
                 .as_ref()
                 .is_none_or(|slopes| slopes.len() == self.activations.len())
         );
+        assert!(self.transposed.as_ref().is_none_or(|bytes| {
+            self.rows.len() <= SMALL_BATCH && bytes.len() == self.records.features * SMALL_BATCH
+        }));
         let vectors = panels * width / V::LANES;
         let mut vector = 0;
         while vector < vectors {
-            // More rows at once where there are fewer columns: eight chains hide an addition's latency.
             let taken = match vectors - vector {
-                4.. => self.columns::<V, 4, 2>(vector),
-                2.. => self.columns::<V, 2, 4>(vector),
-                _ => self.columns::<V, 1, 5>(vector),
+                4.. => self.columns::<V, 4>(vector),
+                3 => self.columns::<V, 3>(vector),
+                2 => self.columns::<V, 2>(vector),
+                _ => self.columns::<V, 1>(vector),
             };
             vector += taken;
+            self.transposed = None;
         }
     }
 }
 
 impl<R: Real> SparseForward<'_, R> {
+    /// `C` vectors of columns for all rows, in blocks whose heights differ by one at most: as many
+    /// rows as fit the registers, up to five, for their chains hide the caches' latency.
     #[inline(always)]
-    fn columns<V: Vector<Element = R>, const C: usize, const S: usize>(
-        &mut self,
-        first: usize,
-    ) -> usize {
-        let mut row = 0;
-        while row + S <= self.rows.len() {
-            self.block::<V, C, S>(first, row);
-            row += S;
-        }
-        while row < self.rows.len() {
-            self.block::<V, C, 1>(first, row);
-            row += 1;
+    fn columns<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) -> usize {
+        let rows = self.rows.len();
+        let most = (2 * V::BLOCK_ROWS / C).min(5);
+        let blocks = rows.div_ceil(most);
+        for b in 0..blocks {
+            let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
+            macro_rules! by_height {
+                ($($height:literal)*) => {
+                    match (to - from, self.transposed.is_some()) {
+                        $(($height, true) if $height <= most => {
+                            self.block::<V, C, $height, true>(first, from);
+                        }
+                        ($height, false) if $height <= most => {
+                            self.block::<V, C, $height, false>(first, from);
+                        })*
+                        _ => unreachable!("blocks have 1 to `most` rows"),
+                    }
+                };
+            }
+            by_height!(1 2 3 4 5);
         }
         C
     }
 
+    /// `S` rows and `C` vectors of columns; `T`: the bytes are kept, transposed.
     #[inline(always)]
-    fn block<V: Vector<Element = R>, const C: usize, const S: usize>(
+    fn block<V: Vector<Element = R>, const C: usize, const S: usize, const T: bool>(
         &mut self,
         first: usize,
         row: usize,
@@ -206,8 +237,12 @@ impl<R: Real> SparseForward<'_, R> {
             shortest = shortest.min(words[s].len());
         }
         let values = self.records.values.as_ptr();
-        // SAFETY: `run` checked the panels; every word's position is below `features`, its byte
-        // below 256, as `Records::new` made them.
+        let transposed = match &mut self.transposed {
+            Some(bytes) if T => bytes[row..].as_mut_ptr(),
+            _ => std::ptr::null_mut(),
+        };
+        // SAFETY: `run` checked the panels and the bytes; every word's position is below
+        // `features`, its byte below 256, as `Records::new` made them.
         unsafe {
             for c in 0..C {
                 let column = (first + c) * V::LANES;
@@ -220,24 +255,28 @@ impl<R: Real> SparseForward<'_, R> {
                     sums[s][c] = bias;
                 }
             }
+            macro_rules! add {
+                ($s:expr, $t:expr) => {
+                    let word = *words[$s].as_ptr().add($t);
+                    let position = (word >> 8) as usize;
+                    if T {
+                        *transposed.add(position * SMALL_BATCH + $s) = word as u8;
+                    }
+                    let x = V::splat(*values.add((word & 255) as usize));
+                    for c in 0..C {
+                        let weight = V::load(weights[c].add(position * width));
+                        sums[$s][c] = x.fma(weight, sums[$s][c]);
+                    }
+                };
+            }
             for t in 0..shortest {
                 for s in 0..S {
-                    let word = *words[s].as_ptr().add(t);
-                    let x = V::splat(*values.add((word & 255) as usize));
-                    let at = (word >> 8) as usize * width;
-                    for c in 0..C {
-                        sums[s][c] = x.fma(V::load(weights[c].add(at)), sums[s][c]);
-                    }
+                    add!(s, t);
                 }
             }
             for s in 0..S {
                 for t in shortest..words[s].len() {
-                    let word = *words[s].as_ptr().add(t);
-                    let x = V::splat(*values.add((word & 255) as usize));
-                    let at = (word >> 8) as usize * width;
-                    for c in 0..C {
-                        sums[s][c] = x.fma(V::load(weights[c].add(at)), sums[s][c]);
-                    }
+                    add!(s, t);
                 }
                 for c in 0..C {
                     let column = (first + c) * V::LANES;
@@ -261,23 +300,28 @@ pub const SMALL_BATCH: usize = 16;
 
 /// What a worker needs to update the first layer: allocated once.
 pub struct Workspace<R> {
-    /// Small batches: inputs transposed, `(features, SMALL_BATCH)`, 0 between steps.
+    /// Small batches: the inputs' bytes transposed, `(features, SMALL_BATCH)`, 0 between steps.
+    transposed: Vec<u8>,
+    /// Small batches: the features that are non-zero in any row, a bit each.
+    union: Vec<u32>,
     /// Others: the gradient of two panels, `(features, P)` each.
-    numbers: super::panels::Aligned<R>,
-    union: Vec<u64>,
-    touched: Vec<u32>,
-    untouched: Vec<u32>,
+    gradient: super::panels::Aligned<R>,
 }
 
 impl<R: Real> Workspace<R> {
     /// For inputs with `features` features.
     pub fn new(features: usize) -> Self {
         Self {
-            numbers: super::panels::Aligned::zeros(features * SMALL_BATCH.max(2 * width::<R>())),
-            union: vec![0; features.div_ceil(64)],
-            touched: Vec::with_capacity(features),
-            untouched: Vec::with_capacity(features),
+            transposed: vec![0; features * SMALL_BATCH],
+            union: vec![0; mask_words(features)],
+            gradient: super::panels::Aligned::zeros(features * 2 * width::<R>()),
         }
+    }
+
+    /// Where [`SparseForward`] leaves the bytes of a mini-batch of `rows` rows, if the update
+    /// wants them.
+    pub fn transposed(&mut self, rows: usize) -> Option<&mut [u8]> {
+        (rows <= SMALL_BATCH).then_some(&mut self.transposed)
     }
 }
 
@@ -297,7 +341,7 @@ pub struct SparseUpdate<'a, R> {
     pub weights: &'a mut [R],
     /// Laid out as the weights.
     pub velocity: Option<&'a mut [R]>,
-    /// Scratch.
+    /// Scratch; small batches find here what [`SparseForward`] left.
     pub workspace: &'a mut Workspace<R>,
 }
 
@@ -320,9 +364,10 @@ impl<R: Real> Task<R> for SparseUpdate<'_, R> {
                 .is_none_or(|velocity| velocity.len() == self.weights.len())
         );
         // The loops below index the workspace unchecked.
-        let room = self.records.features * SMALL_BATCH.max(2 * width);
-        assert!(self.workspace.numbers.len() >= room);
-        assert!(self.workspace.union.len() == self.records.features.div_ceil(64));
+        let features = self.records.features;
+        assert!(self.workspace.transposed.len() == features * SMALL_BATCH);
+        assert!(self.workspace.union.len() == mask_words(features));
+        assert!(self.workspace.gradient.len() >= features * 2 * width);
         if panels == 0 {
             return;
         }
@@ -354,43 +399,11 @@ impl<R: Real> SparseUpdate<'_, R> {
     /// The errors of one panel in registers, the inputs transposed: a pixel at a time.
     #[inline(always)]
     fn small<V: Vector<Element = R>>(&mut self, panels: usize) {
-        let Workspace {
-            numbers,
-            union,
-            touched,
-            untouched,
-        } = &mut *self.workspace;
+        let union = &mut self.workspace.union;
         union.fill(0);
-        for (s, &row) in self.rows.iter().enumerate() {
+        for &row in self.rows {
             for (all, mask) in union.iter_mut().zip(self.records.mask(row)) {
                 *all |= mask;
-            }
-            for &word in self.records.row(row) {
-                // SAFETY: the position is below `features`, s below SMALL_BATCH.
-                unsafe {
-                    *numbers.get_unchecked_mut((word >> 8) as usize * SMALL_BATCH + s) =
-                        *self.records.values.get_unchecked((word & 255) as usize);
-                }
-            }
-        }
-        let all_move = self.rule.moves_without_gradient() || self.velocity.is_some();
-        touched.clear();
-        untouched.clear();
-        for (k, &bits) in union.iter().enumerate() {
-            let first = k as u32 * 64;
-            let mut ones = bits;
-            while ones != 0 {
-                touched.push(first + ones.trailing_zeros());
-                ones &= ones - 1;
-            }
-            let mut zeros = !bits;
-            while all_move && zeros != 0 {
-                let position = first + zeros.trailing_zeros();
-                if position as usize >= self.records.features {
-                    break;
-                }
-                untouched.push(position);
-                zeros &= zeros - 1;
             }
         }
         let vectors = panels * width::<R>() / V::LANES;
@@ -410,16 +423,7 @@ impl<R: Real> SparseUpdate<'_, R> {
             by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
             vector += if pair { 2 } else { 1 };
         }
-        let zero = V::splat(R::ZERO);
-        for &position in &self.workspace.touched {
-            for lane in (0..SMALL_BATCH).step_by(V::LANES) {
-                // SAFETY: `numbers` holds SMALL_BATCH numbers a feature, a multiple of LANES.
-                unsafe {
-                    let to = self.workspace.numbers.as_mut_ptr();
-                    zero.store(to.add(position as usize * SMALL_BATCH + lane));
-                }
-            }
-        }
+        self.workspace.transposed.fill(0);
     }
 
     #[inline(always)]
@@ -427,6 +431,7 @@ impl<R: Real> SparseUpdate<'_, R> {
         let width = width::<R>();
         let panel = self.records.features * width;
         let rules = Rules::<V>::new(&self.rule);
+        let all_move = self.rule.moves_without_gradient() || self.velocity.is_some();
         let velocity = self.velocity();
         let weights = self.weights.as_mut_ptr();
         let mut errors = [[V::splat(R::ZERO); C]; B];
@@ -442,29 +447,39 @@ impl<R: Real> SparseUpdate<'_, R> {
                     errors[s][c] = V::load(self.errors.as_ptr().add(at));
                 }
             }
-            let numbers = self.workspace.numbers.as_ptr();
-            for &position in &self.workspace.touched {
-                let position = position as usize;
-                let x = numbers.add(position * SMALL_BATCH);
-                let mut sums = [V::splat(R::ZERO); C];
-                for s in 0..B {
-                    let x = V::splat(*x.add(s));
+            let bytes = self.workspace.transposed.as_ptr();
+            let values = self.records.values.as_ptr();
+            for (k, union) in self.workspace.union.chunks_exact(2).enumerate() {
+                let union = u64::from(union[0]) | u64::from(union[1]) << 32;
+                let mut filled = union;
+                while filled != 0 {
+                    let position = k * 64 + filled.trailing_zeros() as usize;
+                    filled &= filled - 1;
+                    let x = bytes.add(position * SMALL_BATCH);
+                    let mut sums = [V::splat(R::ZERO); C];
+                    for s in 0..B {
+                        let x = V::splat(*values.add(usize::from(*x.add(s))));
+                        for c in 0..C {
+                            sums[c] = if s == 0 {
+                                x.mul(errors[0][c])
+                            } else {
+                                x.fma(errors[s][c], sums[c])
+                            };
+                        }
+                    }
                     for c in 0..C {
-                        sums[c] = if s == 0 {
-                            x.mul(errors[0][c])
-                        } else {
-                            x.fma(errors[s][c], sums[c])
-                        };
+                        rules.apply(sums[c], weights, velocity, base[c] + position * width);
                     }
                 }
-                for c in 0..C {
-                    rules.apply(sums[c], weights, velocity, base[c] + position * width);
-                }
-            }
-            for &position in &self.workspace.untouched {
-                let zero = V::splat(R::ZERO);
-                for start in base {
-                    rules.apply(zero, weights, velocity, start + position as usize * width);
+                let features = u64::MAX >> 64usize.saturating_sub(self.records.features - k * 64);
+                let mut empty = if all_move { !union & features } else { 0 };
+                while empty != 0 {
+                    let position = k * 64 + empty.trailing_zeros() as usize;
+                    empty &= empty - 1;
+                    for start in base {
+                        let zero = V::splat(R::ZERO);
+                        rules.apply(zero, weights, velocity, start + position * width);
+                    }
                 }
             }
         }
@@ -476,13 +491,13 @@ impl<R: Real> SparseUpdate<'_, R> {
         let width = width::<R>();
         let features = self.records.features;
         let panel = features * width;
-        self.workspace.numbers[..C * panel].fill(R::ZERO);
+        self.workspace.gradient[..C * panel].fill(R::ZERO);
         let rules = Rules::<V>::new(&self.rule);
         let velocity = self.velocity();
         let weights = self.weights.as_mut_ptr();
-        let gradient = self.workspace.numbers.as_mut_ptr();
+        let gradient = self.workspace.gradient.as_mut_ptr();
         let values = self.records.values.as_ptr();
-        // SAFETY: as in `pixels`; `numbers` holds C panels.
+        // SAFETY: as in `pixels`; `gradient` holds C panels.
         unsafe {
             for lane in (0..width).step_by(V::LANES) {
                 for (s, &row) in self.rows.iter().enumerate() {
@@ -509,10 +524,6 @@ impl<R: Real> SparseUpdate<'_, R> {
                     first * panel + at,
                 );
             }
-        }
-        // Small batches find their inputs transposed here, and expect zeros.
-        if first + C == self.weights.len() / panel {
-            self.workspace.numbers.fill(R::ZERO);
         }
     }
 }

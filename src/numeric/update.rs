@@ -61,6 +61,7 @@ pub(crate) struct Rules<V> {
     l2: V,
     decay: V,
     momentum: V,
+    shrinks: bool,
 }
 
 impl<V: Vector> Rules<V> {
@@ -71,6 +72,7 @@ impl<V: Vector> Rules<V> {
             l2: V::splat(rule.l2),
             decay: V::splat(rule.decay),
             momentum: V::splat(rule.momentum),
+            shrinks: rule.moves_without_gradient(),
         }
     }
 
@@ -89,7 +91,10 @@ impl<V: Vector> Rules<V> {
         // SAFETY: the caller vouches for both.
         unsafe {
             let w = V::load(weights.add(at));
-            let mut v = self.decay.fma(w, self.l2.fma(w, gradient));
+            let mut v = gradient;
+            if self.shrinks {
+                v = self.decay.fma(w, self.l2.fma(w, v));
+            }
             if !velocity.is_null() {
                 v = self.momentum.fma(V::load(velocity.add(at)), v);
                 v.store(velocity.add(at));

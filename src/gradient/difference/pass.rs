@@ -75,6 +75,7 @@ impl<R: Real> Pass<R> {
                             activations: out,
                             slopes: None,
                             stride: 0,
+                            transposed: None,
                         });
                         None
                     }

@@ -686,6 +686,7 @@ impl<R: Real> Source<'_, R> {
                     activations: out,
                     slopes: None,
                     stride: out_stride,
+                    transposed: None,
                 });
             }
             (None, _) => {
