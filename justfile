@@ -20,3 +20,7 @@ peers-differences:
 # The tables of both, tested without any peer.
 peers-test:
     python3 -m unittest discover benches/peers
+
+# Every known result against ours, into docs/results.md.
+results:
+    cargo bench --bench results

@@ -124,6 +124,15 @@ pub trait Observer<R> {
     /// A few milliseconds of steps are done: epoch in progress (from 1), its rows done, all its
     /// rows.
     fn progress(&mut self, epoch: usize, rows: usize, of: usize);
+    /// Whether [`Observer::state`] is to be called now, in the middle of an epoch: asked every few
+    /// milliseconds of steps, so it has to be cheap.
+    fn wants_state(&self) -> bool;
+    /// Where the run stands, between two steps in the middle of an epoch: it can go on from there
+    /// with the same bits.
+    ///
+    /// # Errors
+    /// Whatever ends the run.
+    fn state(&mut self, state: &State<R>) -> Result<()>;
     /// An epoch is done.
     ///
     /// # Errors
@@ -136,6 +145,12 @@ pub struct Nobody;
 
 impl<R> Observer<R> for Nobody {
     fn progress(&mut self, _: usize, _: usize, _: usize) {}
+    fn wants_state(&self) -> bool {
+        false
+    }
+    fn state(&mut self, _: &State<R>) -> Result<()> {
+        Ok(())
+    }
     fn epoch(&mut self, _: &EpochRecord, _: &State<R>) -> Result<()> {
         Ok(())
     }
@@ -311,6 +326,9 @@ impl<R: Real> Training<'_, R> {
                     return Ok(Some(Ending::Interrupted));
                 }
                 end = state.partial.rows;
+            } else if state.partial.rows < end && observer.wants_state() {
+                self.pull(engine, state);
+                observer.state(state)?;
             }
         }
         self.pull(engine, state);

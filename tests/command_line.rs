@@ -489,7 +489,7 @@ mod signals {
 
     #[test]
     fn an_interrupted_run_is_saved_and_goes_on_with_the_same_bits() {
-        for signal in ["-INT", "-TERM"] {
+        for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
             let folder = workplace();
             let mut child = long_run(folder.path());
             send(signal, &child);
@@ -497,7 +497,7 @@ mod signals {
             child.stderr.take().unwrap().read_to_end(&mut rest).unwrap();
             let status = child.wait().unwrap();
             let rest = String::from_utf8_lossy(&rest).into_owned();
-            assert_eq!(status.code(), Some(130), "{signal}");
+            assert_eq!(status.code(), Some(code), "{signal}");
             assert!(rest.contains("--resume here"), "{signal}");
             let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
             let epochs = log.lines().count() + 2;
@@ -510,6 +510,41 @@ mod signals {
                 "{signal}"
             );
         }
+    }
+
+    /// An epoch of 240,000 rows by single steps takes seconds: its checkpoint, a second after the
+    /// start, lies in its middle. Killed without a warning, the run goes on from there.
+    #[test]
+    fn a_run_killed_in_the_middle_of_an_epoch_goes_on_from_there_with_the_same_bits() {
+        let folder = workplace();
+        let rows = "5.1,3.5,1.4,0.2,a\n6.2,2.9,4.3,1.3,b\n7.1,3.0,5.9,2.1,c\n".repeat(80_000);
+        fs::write(folder.path().join("long.csv"), rows).unwrap();
+        let config = "[data]\ntrain = 'long.csv'\n[model]\nhidden = [64]\n[optimizer]\n\
+            learning_rate = 0.1\nmomentum = 0.5\n[train]\nepochs = 2\nbatch_size = 1\n\
+            [run]\ncheckpoint_seconds = 1\n";
+        fs::write(folder.path().join("long.toml"), config).unwrap();
+        let mut child = command(folder.path(), "train long.toml --out here -q")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let checkpoint = folder.path().join("here/checkpoint-000001.bin");
+        while !checkpoint.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "the run is too short");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
+        assert_eq!(log.lines().count(), 0, "it was killed in its first epoch");
+
+        let mut resumed = json(folder.path(), "train --resume here --json");
+        let mut whole = json(folder.path(), "train long.toml --out whole --json");
+        for summary in [&mut resumed, &mut whole] {
+            for field in ["run", "seconds", "seconds_per_epoch"] {
+                summary[field].take();
+            }
+        }
+        assert_eq!(resumed, whole);
     }
 
     #[test]

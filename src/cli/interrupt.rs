@@ -1,34 +1,65 @@
-//! Ctrl-C and termination: the first asks the run to save and end, the second ends it at once.
+//! Ctrl-C and termination: the first signal asks the run to save and end, the second ends it at once.
 //!
-//! The handler runs on a thread of its own (ctrlc), so that it may print. It cannot tell an
-//! interrupt from a termination: both end with 130.
+//! Signals are handled on a thread of their own, so that it may print. The exit code is 128 + the
+//! signal's number, as shells have it: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::output::to_stderr;
 use crate::error::{Error, Result};
 
-/// The exit code of an interrupted run.
-pub const EXIT_CODE: u8 = 130;
+/// What the first signal leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    exit_code: Arc<AtomicU8>,
+}
 
-/// Watches for signals until the process ends; the flag is set by the first.
-///
-/// # Errors
-/// [`Error::Resources`] if the operating system refuses the handler or its thread, or if the
-/// process has one already.
-pub fn watch() -> Result<Arc<AtomicBool>> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&asked);
-    let signals = AtomicUsize::new(0);
-    ctrlc::set_handler(move || {
-        flag.store(true, Ordering::Relaxed);
-        if signals.fetch_add(1, Ordering::Relaxed) == 0 {
-            to_stderr("\ninterrupted: saving; once more to stop at once\n");
-        } else {
-            std::process::exit(i32::from(EXIT_CODE));
+impl Interrupt {
+    /// Watches for signals until the process ends.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] if the operating system refuses the handler or its thread.
+    pub fn watch() -> Result<Self> {
+        let refused = |error| Error::Resources(format!("cannot watch for signals: {error}"));
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
+        let interrupt = Self::default();
+        let own = interrupt.clone();
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    own.receive(signal);
+                }
+            })
+            .map_err(refused)?;
+        Ok(interrupt)
+    }
+
+    fn receive(&self, signal: i32) {
+        let code = u8::try_from(128 + signal).expect("the signals watched are below 16");
+        if self.asked.load(Ordering::Relaxed) {
+            std::process::exit(i32::from(code));
         }
-    })
-    .map_err(|error| Error::Resources(format!("cannot watch for signals: {error}")))?;
-    Ok(asked)
+        self.exit_code.store(code, Ordering::Relaxed);
+        // Whoever sees the flag sees the code.
+        self.asked.store(true, Ordering::Release);
+        to_stderr("\ninterrupted: saving; once more to stop at once\n");
+    }
+
+    /// Raised by the first signal.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.asked
+    }
+
+    /// The exit code of the run that the first signal ended.
+    pub fn exit_code(&self) -> u8 {
+        // Pairs with the flag's release: a run ends because it saw the flag, with no order of its own.
+        let _ = self.asked.load(Ordering::Acquire);
+        self.exit_code.load(Ordering::Relaxed)
+    }
 }

@@ -5,11 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::arguments::Global;
-use super::interrupt;
+use super::interrupt::Interrupt;
 use super::listener::Listener;
 use super::progress::{Board, Length};
 use crate::config::Config;
@@ -39,8 +38,8 @@ pub struct Host<'a> {
     pub team: Arc<Team>,
     /// The kernels.
     pub isa: Isa,
-    /// Set by the first signal.
-    pub stop: Arc<AtomicBool>,
+    /// Signals, as they come.
+    pub interrupt: Interrupt,
     /// Whether epochs are shown.
     pub shows_epochs: bool,
 }
@@ -147,7 +146,7 @@ impl<'a> Session<'a> {
         };
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
-        let control = Control::new(&host.stop);
+        let control = Control::new(host.interrupt.flag());
         let training = Training {
             network: &self.network,
             samples: &samples,
@@ -181,7 +180,7 @@ impl<'a> Session<'a> {
         safetensors::save(&model, &directory.file(directory::MODEL))?;
         if ending == Ending::Interrupted {
             return Err(Error::Interrupted {
-                code: interrupt::EXIT_CODE,
+                code: host.interrupt.exit_code(),
                 saved: Some(directory.path().to_path_buf()),
             });
         }
@@ -410,17 +409,33 @@ impl<R: Real> Observer<R> for Recorder<R> {
         self.listener.offer(Event::Steps(done));
     }
 
+    fn wants_state(&self) -> bool {
+        self.last.elapsed() >= self.pause
+    }
+
+    fn state(&mut self, state: &State<R>) -> Result<()> {
+        let due = Checkpoint::of(self.config.clone(), state);
+        self.listener.deliver(Event::Checkpoint(Box::new(due)));
+        self.last = Instant::now();
+        self.check()
+    }
+
     fn epoch(&mut self, record: &EpochRecord, state: &State<R>) -> Result<()> {
         self.listener
             .deliver(Event::Epoch(Box::new(record.clone())));
         if self.restores {
             self.before_restoring = Some(state.clone());
         }
-        if self.last.elapsed() >= self.pause {
-            let due = Checkpoint::of(self.config.clone(), state);
-            self.listener.deliver(Event::Checkpoint(Box::new(due)));
-            self.last = Instant::now();
+        if self.wants_state() {
+            return self.state(state);
         }
+        self.check()
+    }
+}
+
+impl<R> Recorder<R> {
+    /// Ends a run that nobody can write down any more.
+    fn check(&self) -> Result<()> {
         if self.listener.has_failed() {
             return Err(Error::Resources(
                 "the run's logs cannot be written".to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{Global, TrainArguments};
-use super::interrupt;
+use super::interrupt::Interrupt;
 use super::outcome;
 use super::output::{Messages, print};
 use super::session::{Host, Resumed, Session, claim};
@@ -265,7 +265,7 @@ fn host<'a>(global: &'a Global, team: Arc<Team>) -> Result<Host<'a>> {
         global,
         team,
         isa: Isa::detect(),
-        stop: interrupt::watch()?,
+        interrupt: Interrupt::watch()?,
         shows_epochs: true,
     })
 }

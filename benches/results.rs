@@ -1,0 +1,214 @@
+//! Trains every config with a known result, and holds ours against it: `cargo bench --bench
+//! results` writes `docs/results.md`; `-- iris wine` prints these rows alone and writes nothing. It ends
+//! with 3 where a goal is missed.
+//!
+//! The program itself does the training, by the command that each row names. No time is told, so
+//! the file is the same on every machine, until the arithmetic or a config changes.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use serde_json::Value;
+
+/// What has to hold, of accuracies in percent.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// The best seed is at least this.
+    Best(f64),
+    /// The mean is at least this.
+    Mean(f64),
+    /// The mean is within 1.0 of this.
+    Near(f64),
+}
+
+/// One config with a known result.
+struct Row {
+    config: &'static str,
+    network: &'static str,
+    /// `A..B`, both included; `None`: the config's own seed.
+    seeds: Option<&'static str>,
+    on: Part,
+    published: &'static str,
+    goal: Goal,
+}
+
+/// Which rows the accuracy is of.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Test,
+    Validation,
+    Folds,
+}
+
+const fn row(
+    config: &'static str,
+    network: &'static str,
+    seeds: Option<&'static str>,
+    on: Part,
+    published: &'static str,
+    goal: Goal,
+) -> Row {
+    Row {
+        config,
+        network,
+        seeds,
+        on,
+        published,
+        goal,
+    }
+}
+
+/// Nielsen, "Neural Networks and Deep Learning", and scikit-learn's MLPClassifier (logistic units,
+/// L-BFGS) and LogisticRegression on standardized features.
+#[rustfmt::skip]
+const ROWS: [Row; 13] = [
+    row("mnist-30", "784-30-10, quadratic, lr 3", Some("1..5"), Part::Test, "95.42, the book's best epoch", Goal::Best(94.8)),
+    row("mnist-100", "784-100-10, quadratic, lr 3", Some("1..5"), Part::Test, "96.59, the book's best of 3", Goal::Best(96.2)),
+    row("mnist-30-cross-entropy", "784-30-10, cross-entropy, lr 0.5", Some("1..3"), Part::Test, "95.49, the book", Goal::Near(95.49)),
+    row("mnist-100-cross-entropy", "784-100-10, cross-entropy, lr 0.5", Some("1..3"), Part::Test, "96.82, the book", Goal::Near(96.82)),
+    row("mnist-30-l2", "784-30-10, cross-entropy, lr 0.1, λ 5", Some("1..3"), Part::Validation, "96.48, the book", Goal::Near(96.48)),
+    row("mnist-100-l2", "784-100-10, cross-entropy, lr 0.1, λ 5, 60 epochs", Some("1..3"), Part::Validation, "98.04, the book", Goal::Near(98.04)),
+    row("mnist", "784-100-10, cross-entropy, lr 0.5 cosine, l2", Some("1..3"), Part::Test, "98.11, another implementation of this recipe, one seed", Goal::Mean(97.8)),
+    row("mnist-softmax", "784-10, softmax", Some("1..3"), Part::Test, "about 92", Goal::Near(92.23)),
+    row("iris", "4-8-3, softmax", None, Part::Folds, "95.3, scikit-learn's MLP", Goal::Mean(93.8)),
+    row("wine", "13-8-3, softmax", None, Part::Folds, "98.3, scikit-learn's MLP", Goal::Mean(96.8)),
+    row("breast-cancer", "30-8-2, softmax", None, Part::Folds, "97.2, scikit-learn's MLP", Goal::Mean(95.7)),
+    row("digits", "64-32-10, softmax", None, Part::Folds, "96.3, scikit-learn's MLP", Goal::Mean(94.8)),
+    row("logistic", "30-1, logistic", None, Part::Folds, "97.9, scikit-learn's logistic regression", Goal::Mean(96.4)),
+];
+
+impl Row {
+    fn command(&self) -> String {
+        let seeds = self.seeds.map(|seeds| format!(" --seeds {seeds}"));
+        format!(
+            "nplus1 train configs/{}.toml{}",
+            self.config,
+            seeds.unwrap_or_default()
+        )
+    }
+
+    /// Runs the command in `folder`: the percentages of every seed, or of every fold.
+    fn train(&self, root: &Path, folder: &Path) -> Result<Vec<f64>, String> {
+        let config = root.join("configs").join(format!("{}.toml", self.config));
+        let seeds = self.seeds.map(|seeds| ["--seeds", seeds]);
+        let output = Command::new(env!("CARGO_BIN_EXE_nplus1"))
+            .args(["train", "--json", "--quiet", "--datasets"])
+            .args([&root.join("datasets"), &config])
+            .args(seeds.iter().flatten())
+            .current_dir(folder)
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let document: Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        let (list, figure) = match self.on {
+            Part::Folds => ("folds", "test_accuracy"),
+            Part::Test => ("runs", "test_accuracy"),
+            Part::Validation => ("runs", "validation_accuracy"),
+        };
+        let runs = document[list].as_array();
+        let runs = runs.ok_or_else(|| format!("no `{list}` in the result"))?;
+        let accuracy = |run: &Value| run[figure].as_f64().map(|fraction| 100.0 * fraction);
+        let all: Option<Vec<f64>> = runs.iter().map(accuracy).collect();
+        all.filter(|all| !all.is_empty())
+            .ok_or_else(|| format!("a run without `{figure}`"))
+    }
+
+    /// A line of the table, and whether the goal is met.
+    fn line(&self, all: &[f64]) -> (String, bool) {
+        let count = all.len() as f64;
+        let mean = all.iter().sum::<f64>() / count;
+        let square: f64 = all.iter().map(|x| (x - mean).powi(2)).sum();
+        let deviation = (square / (count - 1.0)).sqrt();
+        let best = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (ours, goal, met) = match self.goal {
+            Goal::Best(least) => (
+                format!("best {best:.2}"),
+                format!("best ≥ {least}"),
+                best >= least,
+            ),
+            Goal::Mean(least) => (
+                format!("{mean:.2} ± {deviation:.2}"),
+                format!("mean ≥ {least}"),
+                mean >= least,
+            ),
+            Goal::Near(known) => (
+                format!("{mean:.2} ± {deviation:.2}"),
+                format!("mean within 1.0 of {known}"),
+                (mean - known).abs() <= 1.0,
+            ),
+        };
+        let on = match self.on {
+            Part::Test => "test",
+            Part::Validation => "validation",
+            Part::Folds => "10 folds",
+        };
+        let each: Vec<String> = all.iter().map(|x| format!("{x:.2}")).collect();
+        let line = format!(
+            "| {} | {on} | {} | {ours} | {} | {goal}: {} | `{}` |",
+            self.network,
+            self.published,
+            each.join(", "),
+            if met { "met" } else { "**missed**" },
+            self.command(),
+        );
+        (line, met)
+    }
+}
+
+const HEADER: &str = "\
+# Results
+
+Every known result, against ours. Written by `cargo bench --bench results` (or `just results`), \
+which runs the command of each row; the bits do not depend on the machine or the number of \
+threads, so neither does this file.
+
+Accuracies in percent, at the end of the last epoch: ± is the standard deviation of the seeds or \
+of the folds. MNIST: the first 50,000 training images train, the last 10,000 validate, and the \
+test part has 10,000. The other sets: 10 stratified folds, seed 0, standardized by each fold's \
+training rows; goals are the published figure less 1.5. With the quadratic loss and weights from \
+N(0, 1) an output unit can die, which costs its class: so the best of five seeds counts, and all \
+are told.
+
+| network | on | published | ours | each | goal | command |
+|---|---|---|---|---|---|---|
+";
+
+fn main() -> ExitCode {
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut table = String::from(HEADER);
+    let mut all_met = true;
+    for row in &ROWS {
+        if !named.is_empty() && !named.iter().any(|name| name == row.config) {
+            continue;
+        }
+        let accuracies = match row.train(root, folder.path()) {
+            Ok(accuracies) => accuracies,
+            Err(problem) => {
+                eprintln!("{}: {problem}", row.command());
+                return ExitCode::from(1);
+            }
+        };
+        let (line, met) = row.line(&accuracies);
+        println!("{line}");
+        table.push_str(&line);
+        table.push('\n');
+        all_met &= met;
+    }
+    if named.is_empty() {
+        let file = root.join("docs/results.md");
+        if let Err(error) = std::fs::write(&file, table) {
+            eprintln!("cannot write {}: {error}", file.display());
+            return ExitCode::from(8);
+        }
+        println!("written to {}", file.display());
+    }
+    ExitCode::from(if all_met { 0 } else { 3 })
+}
