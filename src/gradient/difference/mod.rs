@@ -12,6 +12,7 @@ pub mod operations;
 pub mod panels;
 mod pass;
 pub mod quotient;
+pub mod richardson;
 mod walk;
 
 pub use full::WholePasses;
