@@ -8,6 +8,7 @@
 pub mod full;
 pub mod increment;
 pub mod incremental;
+pub mod noise;
 pub mod operations;
 pub mod panels;
 mod pass;
