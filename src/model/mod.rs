@@ -1,15 +1,17 @@
-//! Models: parameters θ, network topology, losses, initialization.
+//! Models: parameters θ, network topology, losses, initialization; any other function of θ.
 
 pub mod forward;
 pub mod initialization;
 pub mod loss;
 pub mod network;
+pub mod objective;
 pub mod parameters;
 
 pub use forward::{Assessment, Forward, Mistake};
 pub use initialization::Initialization;
 pub use loss::Loss;
 pub use network::{Network, Output};
+pub use objective::{Function, Objective};
 pub use parameters::{Layout, Parameters};
 
 use crate::numeric::Precision;

@@ -5,18 +5,24 @@
 //! ([`increment`], [`quotient`]) and are shared by every way of evaluating the perturbed losses.
 //! The ways differ in the work they repeat, never in what they mean.
 
+pub mod failure;
 pub mod full;
 pub mod increment;
 pub mod incremental;
+pub mod noise;
+pub mod objective;
 pub mod operations;
 pub mod panels;
 mod pass;
 pub mod quotient;
+pub mod richardson;
 mod walk;
 
+pub use failure::Failure;
 pub use full::WholePasses;
 pub use increment::Increment;
 pub use incremental::Incremental;
+pub use objective::{Differences, Estimate};
 pub use quotient::Scheme;
 
 /// How much of the unperturbed forward pass an evaluation at θ + h·eᵢ uses again.
