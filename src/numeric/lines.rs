@@ -110,6 +110,24 @@ fn add<V: Vector>(values: &[V::Element], sums: &mut [V::Element]) {
     }
 }
 
+/// Multiplies each line of `values` by `factors`, one line, for use within a task.
+#[inline(always)]
+pub fn scale<V: Vector>(factors: &[V::Element], values: &mut [V::Element]) {
+    let width = width::<V::Element>();
+    assert!(factors.len() == width && values.len().is_multiple_of(width));
+    for lane in (0..width).step_by(V::LANES) {
+        // SAFETY: `factors` holds a line.
+        let factor = unsafe { V::load(factors.as_ptr().add(lane)) };
+        for line in (0..values.len()).step_by(width) {
+            // SAFETY: line + lane + LANES ≤ the number of values.
+            unsafe {
+                let place = values.as_mut_ptr().add(line + lane);
+                V::load(place).mul(factor).store(place);
+            }
+        }
+    }
+}
+
 /// `out[c] = max |values[line][c]|` over all lines.
 pub struct LargestOf<'a, R> {
     /// Whole lines.

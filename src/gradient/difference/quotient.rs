@@ -75,11 +75,7 @@ impl<R: Real> Task<R> for Quotients<'_, R> {
         for (factor, &h) in factors.iter_mut().zip(self.increments) {
             *factor = quotient(self.share, self.scheme.distance(h));
         }
-        for line in self.changes.chunks_exact_mut(width) {
-            for (change, &factor) in line.iter_mut().zip(&factors) {
-                *change = *change * factor;
-            }
-        }
+        crate::numeric::lines::scale::<V>(&factors[..width], self.changes);
     }
 }
 
