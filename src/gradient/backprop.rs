@@ -24,6 +24,8 @@ pub struct Backprop<R> {
     network: Network,
     team: Arc<Team>,
     isa: Isa,
+    /// Workers of a gradient; `None`: as many as find something to do.
+    seats: Option<usize>,
     capacity: usize,
     weights: Packed<R>,
     velocity: Option<Packed<R>>,
@@ -65,6 +67,7 @@ impl<R: Real> Backprop<R> {
             network: network.clone(),
             team: Arc::clone(team),
             isa,
+            seats: None,
             capacity,
             weights: Packed::zeros(layout, team.threads()),
             velocity: None,
@@ -317,14 +320,6 @@ fn take<I: Iterator>(parts: &mut I) -> I::Item {
 }
 
 impl<R: Real> Descent<R> for Backprop<R> {
-    fn most_workers(&self) -> usize {
-        // Panels of the widest layer.
-        let sizes = self.network.layout.sizes();
-        let owned = owned_layers(&self.network.layout);
-        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
-        most.unwrap_or(1).min(self.team.threads())
-    }
-
     fn load(&mut self, parameters: &Parameters<R>) {
         self.weights.load(parameters);
         self.velocity = None;
@@ -371,10 +366,6 @@ impl<R: Real> Descent<R> for Backprop<R> {
         self.velocity = velocity;
         Ok(order.len())
     }
-
-    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        of_gradient(&self.network, samples, rows)
-    }
 }
 
 impl<R: Real> GradientEngine<R> for Backprop<R> {
@@ -398,7 +389,7 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
             batch.rows,
             rows,
             rule,
-            self.most_workers(),
+            self.seats.unwrap_or_else(|| self.most_workers()),
             Some(&mut packed),
         );
         packed.store(gradient);
@@ -407,5 +398,22 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
             loss: loss / rows as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        of_gradient(&self.network, samples, rows)
+    }
+
+    fn most_workers(&self) -> usize {
+        // Panels of the widest layer.
+        let sizes = self.network.layout.sizes();
+        let owned = owned_layers(&self.network.layout);
+        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
+        most.unwrap_or(1).min(self.team.threads())
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = Some(workers);
     }
 }

@@ -62,4 +62,7 @@ pub enum Stopped {
         /// The smallest that changes it.
         needed: f64,
     },
+    /// The loss has no noise or curvature that could be measured.
+    #[error("{0}\n  help: use gradient.increment = \"auto\" or a number")]
+    Unmeasured(#[from] crate::gradient::difference::noise::Unmeasured),
 }

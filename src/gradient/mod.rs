@@ -3,16 +3,18 @@
 pub mod backprop;
 pub mod control;
 pub mod difference;
+pub mod flat;
 pub mod operations;
 pub mod packed;
 mod passes;
 
 pub use backprop::Backprop;
 pub use control::{Control, Stopped};
+pub use flat::FlatDescent;
 
 use std::sync::Arc;
 
-use self::difference::{DifferenceConfig, Incremental, Reuse, WholePasses};
+use self::difference::{DifferenceConfig, Increment, Incremental, Refined, Reuse, WholePasses};
 use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
 use crate::numeric::tally::Tally;
@@ -49,14 +51,21 @@ impl GradientConfig {
     ) -> Box<dyn Engine<R>> {
         match self {
             Self::Backprop => Box::new(Backprop::new(network, team, isa, capacity)),
-            Self::Difference(config) => match config.reuse {
-                Reuse::Incremental => Box::new(Incremental::new(
-                    network, config, team, isa, samples, capacity,
-                )),
-                Reuse::Full | Reuse::Prefix => {
-                    Box::new(WholePasses::new(network, config, team, isa, capacity))
+            Self::Difference(config) => {
+                let incremental =
+                    || Incremental::new(network, config, team, isa, samples, capacity);
+                let whole = || WholePasses::new(network, config, team, isa, capacity);
+                let refined = config.extrapolate || config.increment == Increment::Noise;
+                let refine = |inner| Refined::new(network, config, isa, capacity, inner);
+                match (config.reuse, refined) {
+                    (Reuse::Incremental, false) => Box::new(incremental()),
+                    (Reuse::Incremental, true) => {
+                        Box::new(FlatDescent::new(network, refine(Box::new(incremental()))))
+                    }
+                    (_, false) => Box::new(FlatDescent::new(network, whole())),
+                    (_, true) => Box::new(FlatDescent::new(network, refine(Box::new(whole())))),
                 }
-            },
+            }
         }
     }
 }
@@ -85,13 +94,23 @@ pub trait GradientEngine<R: Real>: Send {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<Evaluation, Stopped>;
-}
 
-/// Steps of gradient descent by an engine that keeps θ in a form of its own.
-pub trait Descent<R: Real>: Send {
+    /// The operations that a gradient of these rows performs.
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
+
     /// The most workers that find something to do.
     fn most_workers(&self) -> usize;
 
+    /// Lets [`GradientEngine::gradient`] use at most so many workers, as many as pay if it is
+    /// never called.
+    ///
+    /// # Panics
+    /// With 0 workers or more than the team has.
+    fn limit_workers(&mut self, workers: usize);
+}
+
+/// Steps of gradient descent by an engine that keeps θ in a form of its own.
+pub trait Descent<R: Real>: GradientEngine<R> {
     /// Takes over θ, and forgets the velocity.
     fn load(&mut self, parameters: &Parameters<R>);
 
@@ -127,9 +146,6 @@ pub trait Descent<R: Real>: Send {
         loss: &mut f64,
         control: &Control,
     ) -> Result<usize, Stopped>;
-
-    /// The operations that a gradient of these rows performs.
-    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
 }
 
 /// What a run needs of an engine.

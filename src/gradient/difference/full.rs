@@ -10,14 +10,13 @@ use std::sync::Arc;
 use super::panels::UnitPanels;
 use super::pass::{Pass, Rows};
 use super::quotient::quotient;
-use super::{DifferenceConfig, Reuse, Scheme, Summation};
+use super::{DifferenceConfig, Perturbing, Reuse, Scheme, Summation};
 use crate::data::{Batch, Inputs, Samples};
-use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::lines::SquaresOf;
 use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::tally::Tally;
-use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Circle, Team, cut_by_cost};
 
@@ -27,9 +26,12 @@ pub struct WholePasses<R> {
     team: Arc<Team>,
     isa: Isa,
     config: DifferenceConfig,
-    theta: Parameters<R>,
-    velocity: Option<Parameters<R>>,
-    gradient: Option<Parameters<R>>,
+    /// Workers of a gradient.
+    seats: usize,
+    /// What all increments are multiplied by.
+    factor: f64,
+    /// The relative increment that was measured, if one was.
+    measured: f64,
     /// h of every unit, layer by layer.
     increments: Vec<Vec<R>>,
     inputs: Aligned<R>,
@@ -68,9 +70,9 @@ impl<R: Real> WholePasses<R> {
             team: Arc::clone(team),
             isa,
             config: *config,
-            theta: Parameters::zeros(Arc::clone(layout)),
-            velocity: None,
-            gradient: None,
+            seats: layout.len().min(team.threads()),
+            factor: 1.0,
+            measured: f64::NAN,
             increments: sizes[1..]
                 .iter()
                 .map(|&units| vec![R::ZERO; units])
@@ -82,15 +84,15 @@ impl<R: Real> WholePasses<R> {
         }
     }
 
-    /// The gradient at `theta`, by so many workers; returns the sum of the rows' losses.
+    /// The gradient at `theta`; returns the sum of the rows' losses.
     fn differentiate(
         &mut self,
         theta: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut [R],
-        workers: usize,
         control: &Control,
     ) -> Result<f64, Stopped> {
+        let workers = self.seats;
         let layout = Arc::clone(&self.network.layout);
         self.choose_increments(theta);
         self.labels.clear();
@@ -173,9 +175,9 @@ impl<R: Real> WholePasses<R> {
                     .iter()
                     .chain(biases.get(unit))
                     .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
-                *h = config
-                    .increment
-                    .of_unit(config.scheme, config.arithmetic, largest, f64::NAN);
+                let rule = config.increment;
+                *h = rule.of_unit(config.scheme, config.arithmetic, largest, self.measured);
+                *h = *h * R::from_f64(self.factor);
             }
         }
     }
@@ -376,102 +378,29 @@ impl<R: Real> GradientEngine<R> for WholePasses<R> {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<Evaluation, Stopped> {
-        let workers = Descent::most_workers(self);
-        let loss = self.differentiate(parameters, batch, gradient.flat_mut(), workers, control)?;
+        let loss = self.differentiate(parameters, batch, gradient.flat_mut(), control)?;
         Ok(Evaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
     }
-}
-
-impl<R: Real> Descent<R> for WholePasses<R> {
-    fn most_workers(&self) -> usize {
-        self.network.layout.len().min(self.team.threads())
-    }
-
-    fn load(&mut self, parameters: &Parameters<R>) {
-        self.theta = parameters.clone();
-        self.velocity = None;
-    }
-
-    fn store(&mut self, parameters: &mut Parameters<R>) {
-        parameters.flat_mut().copy_from_slice(self.theta.flat());
-    }
-
-    fn load_velocity(&mut self, velocity: &Parameters<R>) {
-        self.velocity = Some(velocity.clone());
-    }
-
-    fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
-        match &self.velocity {
-            Some(held) => {
-                velocity.flat_mut().copy_from_slice(held.flat());
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn descend(
-        &mut self,
-        samples: &Samples<R>,
-        order: &[u32],
-        batch_size: usize,
-        rule: Rule<R>,
-        workers: usize,
-        loss: &mut f64,
-        control: &Control,
-    ) -> Result<usize, Stopped> {
-        let layout = Arc::clone(&self.network.layout);
-        if rule.momentum != R::ZERO && self.velocity.is_none() {
-            self.velocity = Some(Parameters::zeros(Arc::clone(&layout)));
-        }
-        let zeros = || Parameters::zeros(Arc::clone(&layout));
-        let mut gradient = self.gradient.take().unwrap_or_else(zeros);
-        let mut theta = std::mem::replace(
-            &mut self.theta,
-            Parameters::zeros(Arc::new(Layout::new(&[1, 1], false))),
-        );
-        let mut done = 0;
-        let mut outcome = Ok(());
-        for rows in order.chunks(batch_size) {
-            let batch = Batch { samples, rows };
-            match self.differentiate(&theta, batch, gradient.flat_mut(), workers, control) {
-                Ok(found) => {
-                    self.update(rule, &mut theta, &gradient);
-                    *loss += found;
-                    done += rows.len();
-                }
-                Err(Stopped::Interrupted) => break,
-                Err(lost) => {
-                    outcome = Err(lost);
-                    break;
-                }
-            }
-        }
-        self.theta = theta;
-        self.gradient = Some(gradient);
-        outcome.map(|()| done)
-    }
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
         super::operations::whole(&self.network, &self.config, samples, rows)
     }
+
+    fn most_workers(&self) -> usize {
+        self.network.layout.len().min(self.team.threads())
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = workers.min(self.most_workers());
+    }
 }
 
-impl<R: Real> WholePasses<R> {
-    /// The rule, on all of θ; the difference of l2 is in the gradient already.
-    fn update(&mut self, rule: Rule<R>, theta: &mut Parameters<R>, gradient: &Parameters<R>) {
-        let rule = rule.for_biases();
-        let pairs = theta.flat_mut().iter_mut().zip(gradient.flat());
-        match &mut self.velocity {
-            Some(velocity) => {
-                for ((weight, &partial), velocity) in pairs.zip(velocity.flat_mut()) {
-                    rule.apply(partial, weight, Some(velocity));
-                }
-            }
-            None => pairs.for_each(|(weight, &partial)| rule.apply(partial, weight, None)),
-        }
+impl<R: Real> Perturbing<R> for WholePasses<R> {
+    fn set_increments(&mut self, factor: f64, measured: f64) {
+        (self.factor, self.measured) = (factor, measured);
     }
 }

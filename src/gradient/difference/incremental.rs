@@ -12,9 +12,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::DifferenceConfig;
 use super::panels::{UnitPanels, lines};
 use super::walk::{BYTE_SLOTS, CHUNK, Layer, RowInputs, Scratch, Seat, Task};
+use super::{DifferenceConfig, Perturbing};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
 use crate::model::{Network, Parameters};
@@ -34,6 +34,12 @@ pub struct Incremental<R> {
     team: Arc<Team>,
     isa: Isa,
     config: DifferenceConfig,
+    /// Workers of a gradient.
+    seats: usize,
+    /// What all increments are multiplied by.
+    factor: f64,
+    /// The relative increment that was measured, if one was.
+    measured: f64,
     capacity: usize,
     /// Rows of a block.
     block: usize,
@@ -103,6 +109,9 @@ impl<R: Real> Incremental<R> {
             team: Arc::clone(team),
             isa,
             config: *config,
+            seats: most_workers::<R>(sizes, block, team),
+            factor: 1.0,
+            measured: f64::NAN,
             capacity,
             block,
             weights: UnitPanels::zeros(layout),
@@ -153,7 +162,8 @@ impl<R: Real> Incremental<R> {
             rule,
             network: &network,
             config: &config,
-            noise: f64::NAN,
+            factor: self.factor,
+            measured: self.measured,
             isa: self.isa,
             block: self.block,
             slots: &slots,
@@ -310,16 +320,6 @@ fn tail_cost(sizes: &[usize], layer: usize) -> f64 {
 }
 
 impl<R: Real> Descent<R> for Incremental<R> {
-    fn most_workers(&self) -> usize {
-        // A (panel, row) pair each.
-        let sizes = self.network.layout.sizes();
-        let pairs: usize = sizes[1..]
-            .iter()
-            .map(|&units| count::<R>(units) * self.block)
-            .sum();
-        pairs.min(self.team.threads())
-    }
-
     fn load(&mut self, parameters: &Parameters<R>) {
         self.weights.load(parameters);
         self.velocity = None;
@@ -370,10 +370,6 @@ impl<R: Real> Descent<R> for Incremental<R> {
         );
         Ok(rows)
     }
-
-    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        super::operations::incremental(&self.network, &self.config, samples, rows)
-    }
 }
 
 impl<R: Real> GradientEngine<R> for Incremental<R> {
@@ -385,7 +381,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
         control: &Control,
     ) -> Result<Evaluation, Stopped> {
         self.weights.load(parameters);
-        let (rows, workers) = (batch.rows, self.most_workers());
+        let (rows, workers) = (batch.rows, self.seats);
         let mut loss = 0.0;
         let done = self.walk(
             batch.samples,
@@ -405,4 +401,29 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
             tally: self.tally(batch.samples, rows),
         })
     }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        super::operations::incremental(&self.network, &self.config, samples, rows)
+    }
+
+    fn most_workers(&self) -> usize {
+        most_workers::<R>(self.network.layout.sizes(), self.block, &self.team)
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = workers;
+    }
+}
+
+impl<R: Real> Perturbing<R> for Incremental<R> {
+    fn set_increments(&mut self, factor: f64, measured: f64) {
+        (self.factor, self.measured) = (factor, measured);
+    }
+}
+
+/// A (panel, row) pair each.
+fn most_workers<R: Real>(sizes: &[usize], block: usize, team: &Team) -> usize {
+    let panels = sizes[1..].iter().map(|&units| count::<R>(units));
+    (panels.sum::<usize>() * block).min(team.threads())
 }

@@ -15,6 +15,7 @@ pub mod operations;
 pub mod panels;
 mod pass;
 pub mod quotient;
+pub mod refined;
 pub mod richardson;
 mod walk;
 
@@ -24,6 +25,10 @@ pub use increment::Increment;
 pub use incremental::Incremental;
 pub use objective::{Differences, Estimate};
 pub use quotient::Scheme;
+pub use refined::Refined;
+
+use crate::gradient::GradientEngine;
+use crate::numeric::Real;
 
 /// How much of the unperturbed forward pass an evaluation at θ + h·eᵢ uses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,4 +108,11 @@ pub struct DifferenceConfig {
     pub increment: Increment,
     /// Whether quotients at h and h/2 are extrapolated to h → 0 (Richardson).
     pub extrapolate: bool,
+}
+
+/// An engine whose increments can be set from outside, gradient by gradient.
+pub trait Perturbing<R: Real>: GradientEngine<R> {
+    /// Multiplies all increments by `factor`, and takes `measured` for [`Increment::Noise`]: h
+    /// relative to max(1, the unit's largest |θ|).
+    fn set_increments(&mut self, factor: f64, measured: f64);
 }

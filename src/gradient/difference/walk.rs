@@ -53,8 +53,10 @@ pub(super) struct Task<'a, R> {
     pub rule: Option<Rule<R>>,
     pub network: &'a Network,
     pub config: &'a DifferenceConfig,
-    /// What `increment = "noise"` measured.
-    pub noise: f64,
+    /// What all increments are multiplied by.
+    pub factor: f64,
+    /// The relative increment that was measured, if one was.
+    pub measured: f64,
     pub isa: Isa,
     /// Rows of a block.
     pub block: usize,
@@ -296,7 +298,8 @@ impl<R: Real> Seat<'_, R> {
             if !task.config.increment.follows_theta(task.config.arithmetic) {
                 let (scheme, arithmetic) = (task.config.scheme, task.config.arithmetic);
                 let rule = task.config.increment;
-                increments.fill(rule.of_unit(scheme, arithmetic, 0.0, task.noise));
+                let h: R = rule.of_unit(scheme, arithmetic, 0.0, task.measured);
+                increments.fill(h * R::from_f64(task.factor));
                 continue;
             }
             for (values, h) in weights
@@ -313,8 +316,9 @@ impl<R: Real> Seat<'_, R> {
                         config.scheme,
                         config.arithmetic,
                         h.to_f64(),
-                        task.noise,
+                        task.measured,
                     );
+                    *h = *h * R::from_f64(task.factor);
                 }
             }
         }

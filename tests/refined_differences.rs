@@ -1,0 +1,121 @@
+//! Increments from measured noise, and quotients extrapolated to h → 0, on networks.
+
+mod support;
+
+use std::sync::Arc;
+
+use nplus1::data::Batch;
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::Parameters;
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+use support::cases::{Case, cases};
+
+const PLAIN: DifferenceConfig = DifferenceConfig {
+    scheme: Scheme::Forward,
+    reuse: Reuse::Incremental,
+    arithmetic: Arithmetic::Plain,
+    summation: Summation::Differences,
+    increment: Increment::Auto,
+    extrapolate: false,
+};
+
+/// ‖ĝ − g‖₂/‖g‖₂, and the evaluations that were counted.
+fn relative_error<R: Real>(case: &Case, config: DifferenceConfig) -> (f64, u64) {
+    let samples = case.samples::<R>();
+    let layout = &case.network.layout;
+    let theta = case.parameters.iter().map(|&x| R::from_f64(x)).collect();
+    let theta = Parameters::from_flat(Arc::clone(layout), theta);
+    let mut gradient = Parameters::zeros(Arc::clone(layout));
+    let rows: Vec<u32> = (0..case.rows as u32).collect();
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let method = GradientConfig::Difference(config);
+    let mut engine = method.engine(&case.network, &team, Isa::detect(), &samples, rows.len());
+    let batch = Batch {
+        samples: &samples,
+        rows: &rows,
+    };
+    let control = Control::default();
+    engine
+        .gradient(&theta, batch, &mut gradient, &control)
+        .unwrap();
+    let pairs = gradient.flat().iter().zip(&case.gradient);
+    let difference: f64 = pairs.map(|(g, exact)| (g.to_f64() - exact).powi(2)).sum();
+    let norm: f64 = case.gradient.iter().map(|g| g.powi(2)).sum();
+    ((difference / norm).sqrt(), control.evaluations())
+}
+
+#[test]
+fn extrapolation_takes_twice_the_evaluations_and_a_higher_order() {
+    for case in cases() {
+        for (scheme, gain) in [(Scheme::Forward, 20.0), (Scheme::Central, 2.0)] {
+            for reuse in [Reuse::Full, Reuse::Incremental] {
+                let config = DifferenceConfig {
+                    scheme,
+                    reuse,
+                    ..PLAIN
+                };
+                let (plain, evaluations) = relative_error::<f64>(&case, config);
+                let (better, twice) = relative_error::<f64>(
+                    &case,
+                    DifferenceConfig {
+                        extrapolate: true,
+                        ..config
+                    },
+                );
+                println!(
+                    "{:45} {scheme:?} {reuse:?} {plain:.1e} {better:.1e}",
+                    case.name
+                );
+                assert_eq!(twice, 2 * evaluations);
+                // Where plain quotients are at round-off already, there is no term to cancel.
+                assert!(
+                    better * gain < plain || better < 1e-11,
+                    "{}: {plain:e} {better:e}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_increment_from_noise_is_about_as_good_as_the_automatic_one() {
+    // One increment for all follows the curvature of a few parameters: it does not know the others
+    // of a net whose units are saturated to very different degrees.
+    let saturated = |case: &Case| case.name.contains("saturated");
+    for case in cases().into_iter().filter(|case| !saturated(case)) {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for summation in [Summation::Differences, Summation::Losses] {
+                let reuse = match summation {
+                    Summation::Differences => Reuse::Incremental,
+                    Summation::Losses => Reuse::Full,
+                };
+                let config = DifferenceConfig {
+                    scheme,
+                    reuse,
+                    summation,
+                    ..PLAIN
+                };
+                let (auto, evaluations) = relative_error::<f32>(&case, config);
+                let (noise, with_noise) = relative_error::<f32>(
+                    &case,
+                    DifferenceConfig {
+                        increment: Increment::Noise,
+                        ..config
+                    },
+                );
+                println!(
+                    "{:45} {scheme:?} {summation:?} auto {auto:.1e} noise {noise:.1e}, {} evaluations to measure it",
+                    case.name,
+                    with_noise - evaluations
+                );
+                assert!(with_noise > evaluations);
+                assert!(noise < 10.0 * auto, "{}: {auto:e} {noise:e}", case.name);
+            }
+        }
+    }
+}
