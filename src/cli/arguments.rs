@@ -70,6 +70,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Evaluate a trained model: loss, accuracy, figures of each class
     Eval(EvalArguments),
+    /// Hold every way to a gradient against backprop in double precision
+    Check(CheckArguments),
     /// List, verify or describe the named datasets
     Data {
         /// Which of them.
@@ -119,6 +121,37 @@ pub struct EvalArguments {
     /// Print the confusion matrix
     #[arg(long)]
     pub confusion: bool,
+}
+
+/// `nplus1 check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArguments {
+    /// The config file
+    pub config: PathBuf,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Check at the parameters of this model or run; without it at those that training starts from
+    #[arg(long, value_name = "FILE|RUN")]
+    pub weights: Option<PathBuf>,
+    /// Take so many training rows, the first; without it as many as a mini-batch has
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows: Option<u32>,
+    /// Make every gradient whole, however many passes it takes
+    #[arg(long, conflicts_with = "directions")]
+    pub full: bool,
+    /// Check backprop along K random directions, and make no gradient by differences
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub directions: Option<u32>,
+    /// Tell the error at increments from 1e-1 to 1e-14 as well (without cancellation in f32: 1e-30)
+    #[arg(long)]
+    pub sweep: bool,
+    /// Write backprop's gradient, in double precision, to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with the gradient in this safetensors file, made by another program
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
 }
 
 /// `A..B`: both included.
@@ -194,6 +227,10 @@ mod tests {
             "nplus1 train a.toml -q -v",
             "nplus1 eval",
             "nplus1 eval a --data b c d",
+            "nplus1 check",
+            "nplus1 check a.toml --full --directions 3",
+            "nplus1 check a.toml --directions 0",
+            "nplus1 check a.toml --rows 0",
             "nplus1 dance",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -64,7 +64,7 @@ pub fn run(
 }
 
 /// The file of a model: itself, or the one in a run's directory.
-fn model_file(path: &Path) -> Result<PathBuf> {
+pub(super) fn model_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

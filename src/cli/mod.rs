@@ -1,17 +1,20 @@
 //! The command line: one file a command.
 
 pub mod arguments;
+pub mod check;
 pub mod config;
 pub mod data;
 pub mod eval;
 pub mod interrupt;
 pub mod listener;
+pub mod meter;
 pub mod outcome;
 pub mod output;
 pub mod progress;
 pub mod session;
 pub mod table;
 pub mod train;
+pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -57,6 +60,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
     match &arguments.command {
         Command::Train(train) => train::run(train, global, messages, &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
+        Command::Check(check) => check::run(check, global, messages, &mut out),
         Command::Data { command } => {
             let places = crate::data::Places::new(global.datasets.as_deref());
             data::run(command, &places, global.json, &mut out)

@@ -4,6 +4,7 @@
 //! that cannot be meant is refused with its place, never by a panic.
 
 pub mod file;
+pub mod gradient;
 mod metadata;
 pub mod model;
 pub mod safetensors;

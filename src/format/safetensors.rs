@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::file::{read_capped, write_atomically};
@@ -25,7 +25,7 @@ use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
 
 /// Largest model file: 2³⁰ bytes, 134 million parameters in double precision.
-const FILE_CAP: u64 = 1 << 30;
+pub(super) const FILE_CAP: u64 = 1 << 30;
 /// Largest header: names, scaling and class names of any network that fits take far less.
 const HEADER_CAP: u64 = 1 << 26;
 
@@ -40,13 +40,18 @@ pub struct Loaded {
 
 /// The bytes of `model` as a safetensors file.
 pub fn to_bytes(model: &Model) -> Vec<u8> {
-    let layout = model.parameters.layout();
-    let (dtype, width) = match model.parameters.precision() {
+    tensors(&model.parameters, metadata::of(model))
+}
+
+/// The bytes of a file with these tensors, in layout order, and this metadata.
+pub(super) fn tensors(parameters: &AnyParameters, metadata: Value) -> Vec<u8> {
+    let layout = parameters.layout();
+    let (dtype, width) = match parameters.precision() {
         Precision::F32 => ("F32", 4),
         Precision::F64 => ("F64", 8),
     };
     let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), metadata::of(model));
+    header.insert("__metadata__".to_owned(), metadata);
     for layer in 0..layout.layers() {
         let sizes = layout.sizes();
         let (fan_in, fan_out) = (sizes[layer], sizes[layer + 1]);
@@ -71,7 +76,7 @@ pub fn to_bytes(model: &Model) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 + header.len() + layout.len() * width);
     bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&header);
-    match &model.parameters {
+    match parameters {
         AnyParameters::F32(parameters) => f32::extend_bytes(parameters.flat(), &mut bytes),
         AnyParameters::F64(parameters) => f64::extend_bytes(parameters.flat(), &mut bytes),
     }
@@ -99,6 +104,17 @@ pub fn load(path: &Path) -> Result<Loaded> {
 /// # Errors
 /// Everything the module refuses, with the tensor or the metadata key as its place.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Loaded> {
+    let (header, tensors) = read(bytes, path)?;
+    let (layout, precision) = layout_of(&tensors, path)?;
+    let parameters = match precision {
+        Precision::F32 => parameters::<f32>(&tensors, layout.clone(), path)?.into(),
+        Precision::F64 => parameters::<f64>(&tensors, layout.clone(), path)?.into(),
+    };
+    Described::new(&header, path).model(layout, parameters)
+}
+
+/// The header and the tensors in `bytes`.
+pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<(Metadata, SafeTensors<'b>)> {
     let refused = |error: safetensors::SafeTensorError| {
         Error::refused(path, format!("not a safetensors file: {error}"))
             .at("header")
@@ -118,12 +134,7 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Loaded> {
     }
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refused)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(refused)?;
-    let (layout, precision) = layout_of(&tensors, path)?;
-    let parameters = match precision {
-        Precision::F32 => parameters::<f32>(&tensors, layout.clone(), path)?.into(),
-        Precision::F64 => parameters::<f64>(&tensors, layout.clone(), path)?.into(),
-    };
-    Described::new(&header, path).model(layout, parameters)
+    Ok((header, tensors))
 }
 
 /// Layer sizes and precision, from the tensors alone.

@@ -1,6 +1,7 @@
 //! Gradient engines: θ and a mini-batch in, the gradient out.
 
 pub mod backprop;
+pub mod check;
 pub mod control;
 pub mod difference;
 pub mod flat;

@@ -9,8 +9,7 @@ use ndarray_rand::rand_distr::Distribution;
 
 use super::{Layout, Parameters};
 use crate::numeric::Real;
-use crate::numeric::elementary::{cos_turn, ln};
-use crate::numeric::random::{Purpose, stream};
+use crate::numeric::random::{Gaussian, Purpose, stream, unit};
 
 /// Which distribution the first parameters are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -69,16 +68,6 @@ impl Initialization {
     }
 }
 
-/// N(0, 1) by Box and Muller, with elementary functions that are the same on every machine.
-struct Gaussian;
-
-impl Distribution<f64> for Gaussian {
-    fn sample<G: Rng + ?Sized>(&self, random: &mut G) -> f64 {
-        let radius = (-2.0 * ln(1.0 - unit(random))).sqrt();
-        radius * cos_turn(unit(random))
-    }
-}
-
 /// Uniform in [−1, 1).
 struct Symmetric;
 
@@ -86,11 +75,6 @@ impl Distribution<f64> for Symmetric {
     fn sample<G: Rng + ?Sized>(&self, random: &mut G) -> f64 {
         2.0 * unit(random) - 1.0
     }
-}
-
-/// Uniform in [0, 1), 53 bits.
-fn unit<G: Rng + ?Sized>(random: &mut G) -> f64 {
-    (random.next_u64() >> 11) as f64 * (0.5f64).powi(53)
 }
 
 #[cfg(test)]

@@ -256,8 +256,8 @@ impl<R: Real> Worker<R> {
         if above == theta || (shared.config.scheme == Scheme::Central && below == theta) {
             return Err(Stopped::Vanished {
                 parameter: layout.name(index),
-                value: theta.to_f64(),
-                increment: h.to_f64(),
+                value: shortest(theta),
+                increment: shortest(h),
                 needed: smallest_change(theta),
             });
         }
@@ -358,6 +358,11 @@ fn mean_difference<R: Real>(losses: &[R], others: &[R]) -> R {
     let pairs = losses.iter().zip(others);
     let sum = pairs.fold(R::ZERO, |sum, (&loss, &other)| sum + (loss - other));
     sum * R::from_f64(1.0 / losses.len() as f64)
+}
+
+/// The number that is written as `number` is in its own precision: 1e-30, not 1.0000000031710769e-30.
+fn shortest<R: Real>(number: R) -> f64 {
+    format!("{number:e}").parse().unwrap_or(number.to_f64())
 }
 
 /// The smallest power of two that changes `theta` when it is added.

@@ -5,6 +5,7 @@
 //! ([`increment`], [`quotient`]) and are shared by every way of evaluating the perturbed losses.
 //! The ways differ in the work they repeat, never in what they mean.
 
+pub mod directional;
 pub mod failure;
 pub mod full;
 pub mod increment;

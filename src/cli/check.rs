@@ -1,0 +1,326 @@
+//! `nplus1 check`: is every gradient the derivative of the loss?
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::arguments::{CheckArguments, Global};
+use super::eval::model_file;
+use super::interrupt::Interrupt;
+use super::meter::Meter;
+use super::output::{Messages, print};
+use super::session::Session;
+use super::table::duration;
+use super::train::splits;
+use super::verdict::{Directed, Foreign, Report, Row};
+use crate::config::{Config, Overrides};
+use crate::data::{self, Places};
+use crate::error::{Error, Result};
+use crate::format::{AnyParameters, gradient, safetensors};
+use crate::gradient::check::{Method, Outcome, Subject, methods};
+use crate::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
+use crate::gradient::{Control, GradientConfig, Stopped};
+use crate::model::{Network, Parameters};
+use crate::numeric::{Isa, Precision, Real};
+use crate::parallel::Team;
+use crate::run::json;
+
+/// Multiplications beyond which a method is left to random directions: some ten seconds of one core.
+const DEAR: f64 = 5e10;
+/// Directions, unless the user says how many: an error of 1 % is missed once in 10³⁰ checks in f64.
+const DIRECTIONS: u32 = 20;
+
+/// Increments of a sweep: 1e-1 … 1e-14.
+const SHALLOW: u32 = 14;
+/// Without cancellation in f32: … 1e-30.
+const DEEP: u32 = 30;
+
+/// Checks as the arguments say, and prints what came of it.
+///
+/// # Errors
+/// A config, data, model or gradient that is refused; an increment of the config's own method that is
+/// lost in θ; [`Error::CheckFailed`] if a gradient is wrong; an interruption.
+pub fn run(
+    arguments: &CheckArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let path = &arguments.config;
+    let config = Config::load(path, &Overrides::from(&arguments.changes))?;
+    let (increment, summation) = difference_of(&config, path)?;
+    let places = Places::new(global.datasets.as_deref());
+    let base = path.parent().unwrap_or(Path::new(""));
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let network = Session::new(&config, &split, None)?.network;
+    let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
+    let foreign = match &arguments.against {
+        Some(path) => Some((path, gradient::load(path, &network.layout)?)),
+        None => None,
+    };
+    let train = &split.train;
+    let wanted = arguments
+        .rows
+        .map_or(config.train.batch_size, |rows| rows as usize);
+    let rows = &train.rows[..wanted.min(train.rows.len())];
+    let team = Arc::new(Team::new(config.run.threads)?);
+    let interrupt = Interrupt::watch()?;
+    let control = Control::new(interrupt.flag());
+    let subject = Subject::new(
+        &network,
+        &theta,
+        &train.dataset,
+        &split.scaling,
+        rows,
+        &team,
+        Isa::detect(),
+        &control,
+    )
+    .map_err(|reason| stopped(reason, &interrupt))?;
+
+    let mut report = Report::new(&config.name, &network, rows.len(), &subject);
+    let check = Check {
+        subject: &subject,
+        network: &network,
+        control: &control,
+        interrupt: &interrupt,
+        messages,
+        global,
+    };
+    let all = methods(increment, summation);
+    let (chosen, dear) = choose(arguments, &subject, all);
+    if let Some(note) = explain(arguments, &subject, &dear) {
+        messages.note(&note);
+        report.note = Some(note);
+    }
+    let own = |method: &Method| {
+        method.gradient == config.gradient && method.precision == config.model.precision
+    };
+    report.rows = check.rows(&chosen, |method, outcome| match outcome {
+        Outcome::Lost(lost) if own(method) => Err(Error::refused(path, lost.to_string())),
+        _ => Ok(()),
+    })?;
+    if arguments.directions.is_some() || !dear.is_empty() {
+        let count = arguments.directions.unwrap_or(DIRECTIONS);
+        report.directions = check.directions(count as usize, config.seed)?;
+    }
+    if arguments.sweep {
+        report.sweep = check.sweep(&chosen, arguments.full)?;
+    }
+    if let Some((path, (gradient, precision))) = foreign {
+        let found = subject.against(&gradient, precision);
+        report.against = Some(Foreign::new(path, precision, &found, &network.layout));
+    }
+    if let Some(path) = &arguments.save {
+        gradient::save(subject.gradient(), path)?;
+    }
+    report.conclude();
+    let text = if global.json {
+        json::document(&report)
+    } else {
+        report.to_string()
+    };
+    print(out, &text)?;
+    match report.failure() {
+        Some(failure) => Err(Error::CheckFailed(failure)),
+        None => Ok(()),
+    }
+}
+
+/// The increment and the summation that the config asks for.
+fn difference_of(config: &Config, path: &Path) -> Result<(Increment, Summation)> {
+    let GradientConfig::Difference(difference) = &config.gradient else {
+        return Ok((Increment::Auto, Summation::Differences));
+    };
+    if difference.increment == Increment::Noise || difference.extrapolate {
+        return Err(Error::refused(
+            path,
+            "`check` has no bounds for increment = \"noise\" and extrapolation = \"richardson\" yet",
+        )
+        .help("add --set gradient.increment=\"auto\" --set gradient.extrapolation=\"none\""));
+    }
+    Ok((difference.increment, difference.summation))
+}
+
+/// θ: of the model given, or drawn as training draws it.
+fn parameters(
+    weights: Option<&Path>,
+    config: &Config,
+    network: &Network,
+    messages: Messages,
+) -> Result<Parameters<f64>> {
+    let layout = &network.layout;
+    let Some(path) = weights else {
+        let (initialization, seed) = (config.model.initialization, config.seed);
+        return Ok(match config.model.precision {
+            Precision::F32 => widened(&initialization.draw::<f32>(layout, seed)),
+            Precision::F64 => initialization.draw::<f64>(layout, seed),
+        });
+    };
+    let file = model_file(path)?;
+    let loaded = safetensors::load(&file)?;
+    for assumed in &loaded.assumed {
+        messages.detail(format_args!("{}: {assumed}", file.display()));
+    }
+    let parameters = loaded.model.parameters;
+    if parameters.layout() != layout {
+        let describe = |sizes: &[usize], bias| {
+            format!("{sizes:?} {} biases", if bias { "with" } else { "without" })
+        };
+        let held = parameters.layout();
+        return Err(Error::refused(
+            file,
+            format!(
+                "holds a network {}, but the config asks for {}",
+                describe(held.sizes(), held.has_bias()),
+                describe(layout.sizes(), layout.has_bias()),
+            ),
+        ));
+    }
+    Ok(match &parameters {
+        AnyParameters::F32(parameters) => widened(parameters),
+        AnyParameters::F64(parameters) => parameters.clone(),
+    })
+}
+
+fn widened(parameters: &Parameters<f32>) -> Parameters<f64> {
+    let numbers = parameters.flat().iter().map(|number| number.to_f64());
+    Parameters::from_flat(Arc::clone(parameters.layout()), numbers.collect())
+}
+
+fn stopped(reason: Stopped, interrupt: &Interrupt) -> Error {
+    match reason {
+        Stopped::Interrupted => Error::Interrupted {
+            code: interrupt.exit_code(),
+            saved: None,
+        },
+        lost => Error::Usage(lost.to_string()),
+    }
+}
+
+/// The methods that make whole gradients, and those that are too dear for that.
+fn choose(
+    arguments: &CheckArguments,
+    subject: &Subject<'_>,
+    all: Vec<Method>,
+) -> (Vec<Method>, Vec<Method>) {
+    all.into_iter().partition(|method| {
+        method.difference().is_none()
+            || arguments.full
+            || (arguments.directions.is_none() && subject.cost(method) <= DEAR)
+    })
+}
+
+/// Which way was chosen, and why.
+fn explain(arguments: &CheckArguments, subject: &Subject<'_>, dear: &[Method]) -> Option<String> {
+    let first = dear.first().filter(|_| arguments.directions.is_none())?;
+    let mut kinds: Vec<&str> = dear
+        .iter()
+        .filter_map(|method| method.difference().map(|config| config.reuse.name()))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    Some(format!(
+        "left out: {} of {} (from {} losses and about {:.0e} multiplications a gradient); {DIRECTIONS} random directions instead, --full for all",
+        if dear.len() == 1 {
+            "1 gradient".to_owned()
+        } else {
+            format!("{} gradients", dear.len())
+        },
+        kinds.join(", "),
+        subject.evaluations(first),
+        subject.cost(first),
+    ))
+}
+
+struct Check<'a> {
+    subject: &'a Subject<'a>,
+    network: &'a Network,
+    control: &'a Control,
+    interrupt: &'a Interrupt,
+    messages: Messages,
+    global: &'a Global,
+}
+
+impl Check<'_> {
+    /// Runs the methods; `judge` may refuse an outcome.
+    fn rows(
+        &self,
+        methods: &[Method],
+        judge: impl Fn(&Method, &Outcome) -> Result<()>,
+    ) -> Result<Vec<Row>> {
+        let evaluations = methods
+            .iter()
+            .map(|method| self.subject.evaluations(method));
+        let control = self.control.uncounted();
+        let meter = Meter::start(self.global, &control, evaluations.sum());
+        let mut rows = Vec::new();
+        for method in methods {
+            let start = Instant::now();
+            let outcome = self
+                .subject
+                .run(method, &control)
+                .map_err(|reason| stopped(reason, self.interrupt))?;
+            judge(method, &outcome)?;
+            let row = Row::new(method, &outcome, &self.network.layout);
+            self.messages.detail(format_args!(
+                "{}: {}",
+                row.label(),
+                duration(start.elapsed().as_secs_f64())
+            ));
+            rows.push(row);
+        }
+        drop(meter);
+        Ok(rows)
+    }
+
+    /// Backprop in double precision along `count` directions.
+    fn directions(&self, count: usize, seed: u64) -> Result<Vec<Directed>> {
+        let control = self.control.uncounted();
+        let meter = Meter::start(self.global, &control, 8 * count as u64);
+        let mut directed = Vec::new();
+        for precision in [Precision::F64, Precision::F32] {
+            for scheme in [Scheme::Forward, Scheme::Central] {
+                let subject = self.subject;
+                let found = subject.directions(scheme, precision, count, seed, &control);
+                let found = found.map_err(|reason| stopped(reason, self.interrupt))?;
+                directed.push(Directed::new(&found));
+            }
+        }
+        drop(meter);
+        Ok(directed)
+    }
+
+    /// The chosen methods at every increment, unless all of them together are too dear; not `prefix`,
+    /// whose bits are those of `full`.
+    fn sweep(&self, chosen: &[Method], full: bool) -> Result<Vec<Row>> {
+        let mut swept = Vec::new();
+        for method in chosen {
+            let GradientConfig::Difference(config) = method.gradient else {
+                continue;
+            };
+            let all = f64::from(SHALLOW) * self.subject.cost(method);
+            if config.reuse == Reuse::Prefix || !(full || all <= DEAR) {
+                continue;
+            }
+            let deep = config.arithmetic == Arithmetic::CancellationFree
+                && method.precision == Precision::F32;
+            for power in 1..=if deep { DEEP } else { SHALLOW } {
+                let mut config = config;
+                config.increment = Increment::Absolute(power_of_ten(power));
+                swept.push(Method {
+                    gradient: GradientConfig::Difference(config),
+                    precision: method.precision,
+                });
+            }
+        }
+        self.rows(&swept, |_, _| Ok(()))
+    }
+}
+
+/// 10^−power, the nearest number.
+fn power_of_ten(power: u32) -> f64 {
+    format!("1e-{power}").parse().expect("a number")
+}

@@ -1,0 +1,252 @@
+//! Every way to a gradient held against backprop in double precision, at the same θ and mini-batch.
+//!
+//! A method passes if each of its N partial derivatives is within the bound that truncation and
+//! round-off have for it (`tolerance.rs` derives them): so one wrong element is found among
+//! thousands, and round-off raises no alarm. Where N passes are too many, K random directions tell
+//! whether the losses change as backprop says ([`directions`]).
+//!
+//! What differences can check is that the gradient is the derivative of *this* loss; that the loss is
+//! the one meant, nothing here can tell.
+
+mod along;
+mod compare;
+mod curvature;
+pub mod directions;
+mod methods;
+mod tolerance;
+mod trace;
+
+pub use compare::{Comparison, Group};
+pub use methods::{Method, Outcome, methods};
+
+use std::sync::Arc;
+
+use self::tolerance::{Format, Stride, Tolerance};
+use super::difference::{DifferenceConfig, Reuse, Scheme};
+use super::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
+use crate::data::{Batch, Dataset, Samples, Scaling};
+use crate::model::{Layout, Network, Parameters};
+use crate::numeric::{Isa, Precision, Real};
+use crate::parallel::Team;
+
+/// What is checked: a network at one θ, and one mini-batch.
+pub struct Subject<'a> {
+    network: &'a Network,
+    team: &'a Arc<Team>,
+    isa: Isa,
+    rows: &'a [u32],
+    single: Samples<f32>,
+    double: Samples<f64>,
+    /// Non-zero inputs, and inputs of different values, a row.
+    inputs: [f64; 2],
+    /// At θ itself.
+    exact: Arc<Point<'a>>,
+    /// At θ rounded to single precision, if that is another one.
+    rounded: Arc<Point<'a>>,
+}
+
+/// The gradient at one θ, by backprop in double precision, and the bounds there.
+struct Point<'a> {
+    theta: Parameters<f64>,
+    gradient: Parameters<f64>,
+    loss: f64,
+    tolerance: Tolerance<'a>,
+    /// Bounds of the gradient's own errors.
+    own: Vec<f64>,
+}
+
+impl<'a> Subject<'a> {
+    /// The network at `theta`, and the given rows of `dataset`, scaled. Two gradients by backprop.
+    ///
+    /// # Errors
+    /// [`Stopped::Interrupted`] if `control` asked for it.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        network: &'a Network,
+        theta: &Parameters<f64>,
+        dataset: &Arc<Dataset>,
+        scaling: &Scaling,
+        rows: &'a [u32],
+        team: &'a Arc<Team>,
+        isa: Isa,
+        control: &Control,
+    ) -> Result<Self, Stopped> {
+        let double = Samples::<f64>::new(dataset, scaling);
+        let point = |theta: &Parameters<f64>| {
+            let mut engine = Backprop::<f64>::new(network, team, isa, rows.len());
+            let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+            let batch = Batch {
+                samples: &double,
+                rows,
+            };
+            let found = engine.gradient(theta, batch, &mut gradient, control)?;
+            let tolerance = Tolerance::new(network, theta, &double, rows, team);
+            Ok::<_, Stopped>(Arc::new(Point {
+                theta: theta.clone(),
+                own: tolerance.backprop(Format::of(Precision::F64)),
+                gradient,
+                loss: found.loss,
+                tolerance,
+            }))
+        };
+        let exact = point(theta)?;
+        let nearest = converted::<f64, f32>(theta);
+        let nearest = converted::<f32, f64>(&nearest);
+        let rounded = if &nearest == theta {
+            Arc::clone(&exact)
+        } else {
+            point(&nearest)?
+        };
+        Ok(Self {
+            network,
+            team,
+            isa,
+            rows,
+            single: Samples::new(dataset, scaling),
+            inputs: methods::inputs(&double, rows),
+            double,
+            exact,
+            rounded,
+        })
+    }
+
+    /// The gradient by backprop in double precision, l2 included.
+    pub fn gradient(&self) -> &Parameters<f64> {
+        &self.exact.gradient
+    }
+
+    /// The mean loss of the rows, l2 left out.
+    pub fn loss(&self) -> f64 {
+        self.exact.loss
+    }
+
+    /// Runs `method`, and compares.
+    ///
+    /// # Errors
+    /// [`Stopped::Interrupted`] if `control` asked for it. An increment that is lost is an outcome.
+    pub fn run(&self, method: &Method, control: &Control) -> Result<Outcome, Stopped> {
+        match method.precision {
+            Precision::F32 => self.run_in(method, &self.single, &self.rounded, control),
+            Precision::F64 => self.run_in(method, &self.double, &self.exact, control),
+        }
+    }
+
+    fn run_in<R: Real>(
+        &self,
+        method: &Method,
+        samples: &Samples<R>,
+        point: &Point<'_>,
+        control: &Control,
+    ) -> Result<Outcome, Stopped> {
+        let theta = converted::<f64, R>(&point.theta);
+        let rows = self.rows;
+        let nan = vec![R::from_f64(f64::NAN); theta.flat().len()];
+        let mut gradient = Parameters::from_flat(Arc::clone(&self.network.layout), nan);
+        let mut engine =
+            method
+                .gradient
+                .engine(self.network, self.team, self.isa, samples, rows.len());
+        let found = engine.gradient(&theta, Batch { samples, rows }, &mut gradient, control);
+        match found {
+            Ok(_) => {}
+            Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
+            Err(lost) => return Ok(Outcome::Lost(lost)),
+        }
+        let format = Format::of(R::PRECISION);
+        let bounds = match &method.gradient {
+            GradientConfig::Backprop => point.tolerance.backprop(format),
+            GradientConfig::Difference(config) => {
+                let (increments, strides) = strides(config, &theta);
+                let tolerance = &point.tolerance;
+                tolerance.difference(config, format, &increments, &strides, self.team)
+            }
+        };
+        let found = converted::<R, f64>(&gradient);
+        Ok(Outcome::Compared(self.compare(point, &found, bounds)))
+    }
+
+    /// Compares with a gradient made elsewhere, by a program that computed in `precision`.
+    pub fn against(&self, gradient: &Parameters<f64>, precision: Precision) -> Comparison {
+        let point = match precision {
+            Precision::F32 => &self.rounded,
+            Precision::F64 => &self.exact,
+        };
+        let bounds = point.tolerance.backprop(Format::of(precision).foreign());
+        self.compare(point, gradient, bounds)
+    }
+
+    fn compare(
+        &self,
+        point: &Point<'_>,
+        found: &Parameters<f64>,
+        mut bounds: Vec<f64>,
+    ) -> Comparison {
+        for (bound, own) in bounds.iter_mut().zip(&point.own) {
+            *bound += own;
+        }
+        Comparison::new(&point.gradient, found, &bounds)
+    }
+}
+
+/// h of every unit, and the step of every parameter, as the engines take them.
+fn strides<R: Real>(
+    config: &DifferenceConfig,
+    theta: &Parameters<R>,
+) -> (Vec<Vec<f64>>, Vec<Stride>) {
+    let layout: &Layout = theta.layout();
+    let mut increments = Vec::new();
+    let mut strides = Vec::with_capacity(layout.len());
+    for layer in 0..layout.layers() {
+        let (weights, biases) = (theta.weights(layer), theta.biases(layer));
+        let units: Vec<R> = weights
+            .outer_iter()
+            .enumerate()
+            .map(|(unit, row)| {
+                let largest = row
+                    .iter()
+                    .chain(biases.get(unit))
+                    .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
+                config
+                    .increment
+                    .of_unit(config.scheme, config.arithmetic, largest, f64::NAN)
+            })
+            .collect();
+        let stride = |theta: R, h: R| {
+            if config.reuse == Reuse::Incremental {
+                return Stride {
+                    distance: config.scheme.distance(h).to_f64(),
+                    skew: 0.0,
+                };
+            }
+            let (above, at) = ((theta + h).to_f64(), theta.to_f64());
+            match config.scheme {
+                Scheme::Forward => Stride {
+                    distance: above - at,
+                    skew: 0.0,
+                },
+                Scheme::Central => {
+                    let below = (theta - h).to_f64();
+                    Stride {
+                        distance: above - below,
+                        skew: (above - at) - (at - below),
+                    }
+                }
+            }
+        };
+        for (row, &h) in weights.outer_iter().zip(&units) {
+            strides.extend(row.iter().map(|&weight| stride(weight, h)));
+        }
+        strides.extend(biases.iter().zip(&units).map(|(&bias, &h)| stride(bias, h)));
+        increments.push(units.iter().map(|h| h.to_f64()).collect());
+    }
+    (increments, strides)
+}
+
+/// The same numbers in another precision, each rounded once.
+fn converted<From: Real, To: Real>(parameters: &Parameters<From>) -> Parameters<To> {
+    let numbers = parameters.flat().iter();
+    Parameters::from_flat(
+        Arc::clone(parameters.layout()),
+        numbers.map(|x| To::from_f64(x.to_f64())).collect(),
+    )
+}

@@ -1,0 +1,501 @@
+//! Promise: `nplus1 check` as a user runs it: what it prints, what it finds, how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+name = "flowers"
+seed = 3
+[data]
+dataset = "iris"
+validation = 30
+test = 30
+normalize = "standard"
+[model]
+hidden = [5]
+output = "softmax"
+initialization = "scaled"
+[loss]
+kind = "cross-entropy"
+l2 = 1e-3
+[optimizer]
+learning_rate = 0.2
+[train]
+epochs = 1
+batch_size = 10
+"#;
+
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+    folder
+}
+
+fn nplus1(folder: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nplus1"))
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The document of a command that must end with `code`, and its standard error.
+fn report(folder: &Path, line: &str, code: i32) -> (Value, String) {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+    let document = serde_json::from_slice(&output.stdout).expect("exactly one JSON document");
+    (document, errors)
+}
+
+/// Standard error of a command that must be refused, with nothing printed.
+fn refusal(folder: &Path, line: &str) -> String {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
+    assert_eq!(text(&output.stdout), "", "{line}");
+    errors
+}
+
+type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
+type Spoil<'a> = &'a dyn Fn(&mut Tensors);
+
+fn read(path: &Path) -> Tensors {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Tensors = file
+        .iter()
+        .map(|(name, tensor)| {
+            assert_eq!(tensor.dtype(), Dtype::F64, "{name}");
+            let numbers = tensor.data().chunks_exact(8);
+            let numbers = numbers.map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()));
+            (name.to_owned(), tensor.shape().to_vec(), numbers.collect())
+        })
+        .collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    tensors
+}
+
+fn write(path: &Path, tensors: &Tensors, dtype: Dtype) {
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, shape, numbers)| {
+            let bytes = match dtype {
+                Dtype::F32 => numbers
+                    .iter()
+                    .flat_map(|&x| (x as f32).to_le_bytes())
+                    .collect(),
+                _ => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            };
+            (name.clone(), shape.clone(), bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(dtype, shape.clone(), bytes).unwrap();
+        (name.as_str(), view)
+    });
+    fs::write(path, serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
+    let folder = workplace();
+    let (document, _) = report(folder.path(), "check flowers.toml --json", 0);
+    assert_eq!(document["passed"], true);
+    assert_eq!(document["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
+    assert_eq!(document["batch_rows"], 10);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1 + 2 * 2 * 4);
+    let find = |asked: [&str; 4]| {
+        let keys = ["method", "evaluation", "arithmetic", "precision"];
+        rows.iter()
+            .find(|row| {
+                keys.iter()
+                    .zip(asked)
+                    .all(|(key, value)| row[*key] == value)
+            })
+            .unwrap_or_else(|| panic!("{asked:?}"))
+    };
+    for method in ["forward-difference", "central-difference"] {
+        for precision in ["f32", "f64"] {
+            for (evaluation, arithmetic) in [
+                ("full", "plain"),
+                ("prefix", "plain"),
+                ("incremental", "plain"),
+                ("incremental", "cancellation-free"),
+            ] {
+                let row = find([method, evaluation, arithmetic, precision]);
+                assert_eq!(row["increment"], "auto");
+                assert_eq!(row["layers"].as_array().unwrap().len(), 2);
+                for errors in [row, &row["layers"][0], &row["layers"][1]] {
+                    let number = |key: &str| errors[key].as_f64().unwrap();
+                    let (error, allowed) = (number("relative_error"), number("allowed"));
+                    assert!(0.0 < error && error < allowed && allowed < 1.0, "{row}");
+                    assert!(number("max_absolute_error") > 0.0);
+                    assert!(number("cosine") > 0.999);
+                    let at = errors["max_absolute_error_at"].as_str().unwrap();
+                    assert!(at.starts_with("layers."), "{at}");
+                }
+            }
+        }
+    }
+    let backprop = &rows[0];
+    assert_eq!(
+        (&backprop["method"], &backprop["precision"]),
+        (&"backprop".into(), &"f32".into())
+    );
+    assert!(backprop["relative_error"].as_f64().unwrap() < 1e-6);
+}
+
+#[test]
+fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
+    let folder = workplace();
+    let output = nplus1(folder.path(), "check flowers.toml");
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(
+        table.lines().filter(|line| line.ends_with(" ok")).count(),
+        17,
+        "{table}"
+    );
+    assert!(
+        table.ends_with("all within what truncation and round-off allow\n"),
+        "{table}"
+    );
+    for word in [
+        "4-5-3, 43 parameters",
+        "cancellation-free",
+        "layers.0.weight[",
+    ] {
+        assert!(table.contains(word), "{table}");
+    }
+}
+
+#[test]
+fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorch_s_names() {
+    let folder = workplace();
+    let at = |name: &str| folder.path().join(name);
+    report(
+        folder.path(),
+        "check flowers.toml --json --save g.safetensors",
+        0,
+    );
+    let tensors = read(&at("g.safetensors"));
+    let names: Vec<&str> = tensors.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "layers.0.bias",
+            "layers.0.weight",
+            "layers.1.bias",
+            "layers.1.weight"
+        ]
+    );
+    assert_eq!(tensors[1].1, [5, 4]);
+    write(&at("single.safetensors"), &tensors, Dtype::F32);
+    let mut renamed = tensors.clone();
+    for (name, ..) in &mut renamed {
+        *name = name.replace("layers.0", "0").replace("layers.1", "2");
+    }
+    write(&at("sequential.safetensors"), &renamed, Dtype::F64);
+    for (file, precision) in [("g", "f64"), ("single", "f32"), ("sequential", "f64")] {
+        let line = format!("check flowers.toml --json --against {file}.safetensors");
+        let against = &report(folder.path(), &line, 0).0["against"];
+        assert_eq!(
+            (&against["passed"], &against["precision"]),
+            (&true.into(), &precision.into())
+        );
+        assert_eq!(against["layers"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
+    let folder = workplace();
+    report(
+        folder.path(),
+        "check flowers.toml --json --save g.safetensors",
+        0,
+    );
+    let path: PathBuf = folder.path().join("g.safetensors");
+    let right = read(&path);
+    for (tensor, element, factor, dtype, name) in [
+        (1, 7, 1.001, Dtype::F32, "layers.0.weight[1, 3]"),
+        (3, 14, 1.000_001, Dtype::F64, "layers.1.weight[2, 4]"),
+        (2, 1, -1.0, Dtype::F64, "layers.1.bias[1]"),
+        (0, 4, f64::NAN, Dtype::F32, "layers.0.bias[4]"),
+    ] {
+        let mut wrong = right.clone();
+        wrong[tensor].2[element] *= factor;
+        write(&path, &wrong, dtype);
+        let line = "check flowers.toml --json --against g.safetensors";
+        let (document, errors) = report(folder.path(), line, 3);
+        assert_eq!(document["passed"], false);
+        assert_eq!(document["against"]["excess_at"], name);
+        assert!(
+            errors.contains(name) && errors.contains("g.safetensors"),
+            "{errors}"
+        );
+        let rows = document["rows"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row["passed"] == true));
+    }
+}
+
+#[test]
+fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
+    let folder = workplace();
+    report(
+        folder.path(),
+        "check flowers.toml --json --save g.safetensors",
+        0,
+    );
+    let path = folder.path().join("g.safetensors");
+    let right = read(&path);
+    let cases: [(Spoil, &str); 4] = [
+        (
+            &|tensors| tensors[1].1 = vec![4, 5],
+            "shape [4, 5], where the network has [5, 4]",
+        ),
+        (
+            &|tensors| drop(tensors.remove(2)),
+            "tensor layers.1.bias: missing",
+        ),
+        (
+            &|tensors| tensors[0].0 = "fc1.bias".into(),
+            "the file holds fc1.bias [5]",
+        ),
+        (
+            &|tensors| tensors.push(("layers.2.bias".into(), vec![1], vec![0.0])),
+            "tensor layers.2.bias: not a part of the network",
+        ),
+    ];
+    for (spoil, message) in cases {
+        let mut spoiled = right.clone();
+        spoil(&mut spoiled);
+        write(&path, &spoiled, Dtype::F64);
+        let errors = refusal(folder.path(), "check flowers.toml --against g.safetensors");
+        assert!(errors.contains(message), "{errors}");
+        assert!(errors.contains("layers.0.weight [5, 4]"), "{errors}");
+    }
+}
+
+#[test]
+fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
+    let folder = workplace();
+    let (document, _) = report(folder.path(), "check flowers.toml --json --sweep", 0);
+    let sweep = document["sweep"].as_array().unwrap();
+    let count = |precision: &str, arithmetic: &str| {
+        let asked = |row: &&Value| row["precision"] == precision && row["arithmetic"] == arithmetic;
+        sweep.iter().filter(asked).count()
+    };
+    assert_eq!(count("f64", "plain"), 2 * 2 * 14);
+    assert_eq!(
+        (
+            count("f64", "cancellation-free"),
+            count("f32", "cancellation-free")
+        ),
+        (28, 60)
+    );
+    for row in sweep {
+        let lost = row["lost"].as_str();
+        assert_eq!(lost.is_some(), row["relative_error"].is_null(), "{row}");
+        let small = row["increment"].as_f64().unwrap() <= 1e-10;
+        if row["evaluation"] == "full" && row["precision"] == "f32" && small {
+            assert!(lost.unwrap().contains("layers."), "{row}");
+        }
+        if row["evaluation"] == "incremental" {
+            assert_eq!(lost, None);
+        }
+    }
+    let error = |arithmetic: &str, h: f64| {
+        let row = sweep.iter().find(|row| {
+            row["precision"] == "f32"
+                && row["arithmetic"] == arithmetic
+                && row["evaluation"] == "incremental"
+                && row["increment"].as_f64() == Some(h)
+        });
+        row.unwrap()["relative_error"].as_f64().unwrap()
+    };
+    assert!(error("plain", 1e-3) < error("plain", 1e-1));
+    assert!(
+        error("plain", 1e-3) < error("plain", 1e-6),
+        "the V has two sides"
+    );
+    for h in [1e-7, 1e-14, 1e-20, 1e-30] {
+        assert!(
+            error("cancellation-free", h) < 2e-6,
+            "without cancellation it has one"
+        );
+    }
+}
+
+#[test]
+fn directions_check_backprop_without_a_gradient_by_differences() {
+    let folder = workplace();
+    let (document, _) = report(folder.path(), "check flowers.toml --json --directions 6", 0);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "backprop in f32 costs no passes");
+    let directions = document["directions"].as_array().unwrap();
+    assert_eq!(directions.len(), 4);
+    for row in directions {
+        assert_eq!(
+            (&row["directions"], &row["passed"]),
+            (&6.into(), &true.into())
+        );
+        let missed = row["missed"].as_array().unwrap();
+        let figure = |key: &str| missed.iter().map(|of| of[key].as_f64().unwrap()).collect();
+        let (sizes, probabilities): (Vec<f64>, Vec<f64>) =
+            (figure("relative_error"), figure("probability"));
+        assert_eq!(sizes[..2], [1e-1, 1e-2]);
+        assert!(probabilities.is_sorted() && probabilities.iter().all(|&p| p <= 1.0));
+        assert!(
+            row["precision"] == "f32" || probabilities[1] < 1e-6,
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
+    let folder = workplace();
+    let line = "check flowers.toml --json --rows 2 --set data.dataset=\"mnist\" --set data.test=0 --set model.hidden=[400]";
+    let config = CONFIG
+        .replace("\"iris\"", "\"mnist\"")
+        .replace("test = 30\n", "");
+    fs::write(folder.path().join("flowers.toml"), config).unwrap();
+    let line = line.replace(" --set data.dataset=\"mnist\" --set data.test=0", "");
+    let (document, errors) = report(folder.path(), &line, 0);
+    assert!(document["directions"].as_array().unwrap().len() == 4);
+    let note = document["note"].as_str().unwrap();
+    assert!(
+        note.contains("20 random directions") && note.contains("--full"),
+        "{note}"
+    );
+    assert!(errors.contains(note), "{errors}");
+    let evaluations: Vec<&Value> = document["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["evaluation"])
+        .collect();
+    assert!(evaluations.contains(&&"incremental".into()) && !evaluations.contains(&&"full".into()));
+}
+
+#[test]
+fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
+    let folder = workplace();
+    let trained = nplus1(folder.path(), "train flowers.toml --quiet --out run");
+    assert!(trained.status.success());
+    let start = report(folder.path(), "check flowers.toml --json", 0).0;
+    let run = report(folder.path(), "check flowers.toml --json --weights run", 0).0;
+    let file = "check flowers.toml --json --weights run/model.safetensors";
+    assert_eq!(report(folder.path(), file, 0).0, run);
+    assert_ne!(run["loss"], start["loss"]);
+    let line = "check flowers.toml --weights run --set model.hidden=[6]";
+    let errors = refusal(folder.path(), line);
+    assert!(
+        errors.contains("[4, 5, 3]") && errors.contains("[4, 6, 3]"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn increments_that_cannot_be_are_refused() {
+    let folder = workplace();
+    let differences = "check flowers.toml --set gradient.method=\"forward-difference\"";
+    for increment in ["0", "-1e-3", "nan", "\"small\"", "\"noise\""] {
+        refusal(
+            folder.path(),
+            &format!("{differences} --set gradient.increment={increment}"),
+        );
+    }
+    let lost =
+        format!("{differences} --set gradient.evaluation=\"full\" --set gradient.increment=1e-30");
+    let errors = refusal(folder.path(), &lost);
+    for word in ["is lost in layers.", "1e-30", "auto", "incremental"] {
+        assert!(errors.contains(word), "{errors}");
+    }
+    // It is the others' fault then: they are reported, and the check goes on.
+    let fine = format!(
+        "{differences} --json --set gradient.arithmetic=\"cancellation-free\" --set gradient.increment=1e-30"
+    );
+    let (document, _) = report(folder.path(), &fine, 0);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().filter(|row| row["lost"].is_string()).count(), 8);
+}
+
+/// A long check ends soon after an interrupt, with 130 and no result.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_long_check() {
+    let folder = workplace();
+    let config = CONFIG
+        .replace("\"iris\"", "\"mnist\"")
+        .replace("test = 30\n", "");
+    fs::write(folder.path().join("flowers.toml"), config).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_nplus1"))
+        .current_dir(folder.path())
+        .args([
+            "check",
+            "flowers.toml",
+            "--full",
+            "--set",
+            "model.hidden=[300]",
+            "--json",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+}
+
+/// Every config of the crate: no alarm, at a few rows so that whole passes stay cheap.
+#[test]
+fn no_config_of_the_crate_raises_an_alarm() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for entry in fs::read_dir(root.join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let budget = if name.starts_with("mnist") {
+            "--rows 4 --directions 8"
+        } else {
+            ""
+        };
+        let line =
+            format!("check configs/{name} --json {budget} --set gradient.increment=\"auto\"");
+        let line = if fs::read_to_string(&path).unwrap().contains("difference\"") {
+            line
+        } else {
+            format!("check configs/{name} --json {budget}")
+        };
+        let (document, errors) = report(root, &line, 0);
+        assert_eq!(document["passed"], true, "{name}: {errors}");
+        seen += 1;
+    }
+    assert!(seen > 10);
+}

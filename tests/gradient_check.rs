@@ -1,0 +1,333 @@
+//! Promise: `check` finds one wrong partial derivative among all, and round-off raises no alarm.
+
+mod support;
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use nplus1::data::{Dataset, Features, Scaling};
+use nplus1::gradient::Control;
+use nplus1::gradient::check::{Method, Outcome, Subject, methods};
+use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
+use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::numeric::{Isa, Precision};
+use nplus1::parallel::Team;
+use proptest::prelude::*;
+use support::cases::cases;
+
+const HEADS: [(Output, Loss); 5] = [
+    (Output::Sigmoid, Loss::Quadratic),
+    (Output::Linear, Loss::Quadratic),
+    (Output::Sigmoid, Loss::CrossEntropy),
+    (Output::Softmax, Loss::CrossEntropy),
+    (Output::Linear, Loss::Logistic),
+];
+
+/// A network, its θ and its mini-batch.
+struct Problem {
+    name: String,
+    network: Network,
+    theta: Parameters<f64>,
+    dataset: Arc<Dataset>,
+    scaling: Scaling,
+    rows: Vec<u32>,
+}
+
+impl Problem {
+    fn subject<'a>(&'a self, team: &'a Arc<Team>) -> Subject<'a> {
+        Subject::new(
+            &self.network,
+            &self.theta,
+            &self.dataset,
+            &self.scaling,
+            &self.rows,
+            team,
+            Isa::detect(),
+            &Control::default(),
+        )
+        .unwrap()
+    }
+}
+
+fn identity(features: usize) -> Scaling {
+    Scaling {
+        offset: vec![0.0; features],
+        divisor: vec![1.0; features],
+    }
+}
+
+fn references() -> Vec<Problem> {
+    cases()
+        .into_iter()
+        .map(|case| Problem {
+            theta: Parameters::from_flat(Arc::clone(&case.network.layout), case.parameters.clone()),
+            scaling: identity(case.dataset.feature_count()),
+            rows: (0..case.rows as u32).collect(),
+            name: case.name,
+            network: case.network,
+            dataset: case.dataset,
+        })
+        .collect()
+}
+
+/// A random network of `hidden` layers: weights `spread` times as large as N(0, 1), inputs `scale`.
+#[allow(clippy::too_many_arguments)]
+fn random(
+    inputs: usize,
+    hidden: &[usize],
+    head: usize,
+    classes: usize,
+    rows: usize,
+    (spread, scale): (f64, f64),
+    l2: f64,
+    seed: u64,
+) -> Problem {
+    let (output, loss) = HEADS[head];
+    let mut sizes = vec![inputs];
+    sizes.extend(hidden);
+    sizes.push(Network::outputs(loss, classes));
+    let bias = !seed.is_multiple_of(4);
+    let network = Network::new(&sizes, bias, output, loss, l2).unwrap();
+    let mut theta: Parameters<f64> = Initialization::Normal.draw(&network.layout, seed);
+    theta
+        .flat_mut()
+        .iter_mut()
+        .for_each(|weight| *weight *= spread);
+    let layout = Arc::new(nplus1::model::Layout::new(&[inputs, rows], false));
+    let values: Parameters<f64> = Initialization::Normal.draw(&layout, seed + 1);
+    let mut features = Array2::from_shape_vec((rows, inputs), values.flat().to_vec()).unwrap();
+    features.mapv_inplace(|x| x * scale);
+    Problem {
+        name: format!("{sizes:?} {} {}", output.name(), loss.name()),
+        scaling: identity(inputs),
+        rows: (0..rows as u32).collect(),
+        dataset: Arc::new(Dataset {
+            name: "random".to_owned(),
+            features: Features::Reals(features),
+            labels: (0..rows)
+                .map(|row| ((row * 7 + seed as usize) % classes) as u16)
+                .collect(),
+            class_names: (0..classes).map(|class| class.to_string()).collect(),
+            image: None,
+            unit_divisor: None,
+        }),
+        network,
+        theta,
+    }
+}
+
+/// No method fails, whatever the increment; says how close it was.
+fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let subject = problem.subject(&team);
+    for &increment in increments {
+        for method in methods(increment, Summation::Differences)
+            .into_iter()
+            .chain(methods(increment, Summation::Losses))
+        {
+            let outcome = subject.run(&method, &Control::default()).unwrap();
+            let Outcome::Compared(found) = outcome else {
+                continue;
+            };
+            let whole = &found.whole;
+            if std::env::var_os("SHOW").is_some() {
+                println!(
+                    "{:40} {:60} error {:.1e} allowed {:.1e} excess {:.2}",
+                    problem.name,
+                    describe(&method),
+                    whole.relative_error,
+                    whole.allowed,
+                    whole.excess
+                );
+            }
+            if !found.passed() {
+                return Err(format!(
+                    "{}, {}: {} is off by {} bounds ({whole:?})",
+                    problem.name,
+                    describe(&method),
+                    problem.network.layout.name(whole.worst),
+                    whole.excess
+                ));
+            }
+        }
+    }
+    for scheme in [Scheme::Forward, Scheme::Central] {
+        for precision in [Precision::F64, Precision::F32] {
+            let found = subject
+                .directions(scheme, precision, 8, 5, &Control::default())
+                .unwrap();
+            if std::env::var_os("SHOW").is_some() {
+                println!(
+                    "{:40} directions {scheme:?} {precision:?} h {:.1e} error {:.1e} allowed {:.1e} missed 1 %: {:.1e}",
+                    problem.name,
+                    found.increment,
+                    found.relative_error(),
+                    found.allowed(),
+                    found.missed(0.01)
+                );
+            }
+            if !found.passed() {
+                return Err(format!("{}, {found:?}", problem.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn describe(method: &Method) -> String {
+    let precision = method.precision.name();
+    match method.difference() {
+        None => format!("backprop {precision}"),
+        Some(config) => format!(
+            "{} {} {} {} {precision} {:?}",
+            config.scheme.name(),
+            config.reuse.name(),
+            config.arithmetic.name(),
+            config.summation.name(),
+            config.increment
+        ),
+    }
+}
+
+#[test]
+fn no_reference_case_raises_an_alarm() {
+    for problem in references() {
+        is_silent(&problem, &[Increment::Auto]).unwrap();
+    }
+}
+
+#[test]
+fn no_increment_raises_an_alarm_on_the_reference_cases() {
+    let increments: Vec<Increment> = (0..=14)
+        .map(|k| Increment::Absolute(10f64.powi(-k)))
+        .chain([10.0, 1e-20, 1e-30].map(Increment::Absolute))
+        .collect();
+    for problem in references() {
+        is_silent(&problem, &increments).unwrap();
+    }
+}
+
+/// One wrong element, in any layer, weight or bias, at errors that round-off could be taken for.
+#[test]
+fn one_wrong_element_is_named_and_random_directions_find_it() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let mut found = 0;
+    for problem in references() {
+        let subject = problem.subject(&team);
+        let right = subject.gradient().clone();
+        assert!(subject.against(&right, Precision::F64).passed());
+        let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
+        let count = right.flat().len();
+        for index in [0, count / 3, count / 2, count - 1] {
+            let mut wrong = right.clone();
+            wrong.flat_mut()[index] += 1e-6 * norm;
+            let comparison = subject.against(&wrong, Precision::F64);
+            assert!(!comparison.passed(), "{}", problem.name);
+            assert_eq!(comparison.whole.worst, index, "{}", problem.name);
+            let directions = subject
+                .directions_of(
+                    &wrong,
+                    Scheme::Central,
+                    Precision::F64,
+                    20,
+                    1,
+                    &Control::default(),
+                )
+                .unwrap();
+            // What is promised to be found with near certainty is found.
+            if directions.missed(1e-6) < 1e-6 {
+                assert!(!directions.passed(), "{}", problem.name);
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "{found}");
+}
+
+/// NUMERICS: the best relative errors of 784-30-10 on 100 images, after an epoch of training.
+#[test]
+fn the_best_errors_on_mnist_are_those_of_theory() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = folder.join("tests/reference/mnist-30.safetensors");
+    let model = nplus1::format::safetensors::load(&file).unwrap().model;
+    let nplus1::format::AnyParameters::F32(single) = &model.parameters else {
+        panic!("f32");
+    };
+    let numbers = single.flat().iter().map(|&x| f64::from(x)).collect();
+    let places = nplus1::data::Places::new(Some(&folder.join("datasets")));
+    let problem = Problem {
+        name: "mnist-30".to_owned(),
+        theta: Parameters::from_flat(Arc::clone(single.layout()), numbers),
+        network: model.network,
+        dataset: nplus1::data::catalog::load("mnist", &places).unwrap().0,
+        scaling: model.scaling,
+        rows: (0..100).collect(),
+    };
+    let team = Arc::new(Team::new(None).unwrap());
+    let subject = problem.subject(&team);
+    let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {
+        let of = |method: &Method| {
+            method.difference().is_some_and(|config| {
+                config.scheme == scheme
+                    && config.reuse == Reuse::Incremental
+                    && (config.arithmetic == Arithmetic::CancellationFree) == free
+                    && method.precision == precision
+            })
+        };
+        let increment = Increment::Absolute(10f64.powi(power));
+        let all = methods(increment, Summation::Differences);
+        let method = all.iter().find(|method| of(method)).unwrap();
+        let outcome = subject.run(method, &Control::default()).unwrap();
+        let Outcome::Compared(found) = outcome else {
+            panic!("no incremental increment is lost");
+        };
+        assert!(found.passed(), "{method:?}: {:?}", found.whole);
+        found.whole.relative_error
+    };
+    let best = |scheme, precision, powers: std::ops::RangeInclusive<i32>| {
+        let errors = powers.map(|power| error(scheme, false, precision, power));
+        errors.fold(f64::INFINITY, f64::min)
+    };
+    for (scheme, precision, powers, table) in [
+        (Scheme::Forward, Precision::F64, -9..=-6, 4e-8),
+        (Scheme::Central, Precision::F64, -7..=-3, 1e-10),
+        (Scheme::Forward, Precision::F32, -4..=-1, 1e-3),
+        (Scheme::Central, Precision::F32, -3..=-1, 1e-4),
+    ] {
+        let reached = best(scheme, precision, powers);
+        println!("{} {}: {reached:.1e}", scheme.name(), precision.name());
+        assert!(
+            reached <= 3.0 * table,
+            "{scheme:?} {precision:?}: {reached:e}"
+        );
+    }
+    for power in (-20..=-6).step_by(2) {
+        let reached = error(Scheme::Forward, true, Precision::F32, power);
+        println!("cancellation-free f32 at 1e{power}: {reached:.1e}");
+        assert!(reached <= 2e-6, "1e{power}: {reached:e}");
+    }
+    let reached = error(Scheme::Forward, true, Precision::F64, -16);
+    println!("cancellation-free f64 at 1e-16: {reached:.1e}");
+    assert!(reached <= 1e-14, "{reached:e}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_random_network_raises_an_alarm(
+        hidden in proptest::collection::vec(1_usize..9, 0..5),
+        head in 0..HEADS.len(),
+        classes in 2_usize..5,
+        inputs in 1_usize..30,
+        rows in 1_usize..9,
+        spread in prop_oneof![Just(1.0), 0.01..8.0],
+        scale in prop_oneof![Just(1.0), 0.001..100.0],
+        l2 in prop_oneof![Just(0.0), 0.0..1.0],
+        seed in 0_u64..1 << 40,
+    ) {
+        let classes = if HEADS[head].1 == Loss::Logistic { 2 } else { classes };
+        let problem = random(inputs, &hidden, head, classes, rows, (spread, scale), l2, seed);
+        let step = Increment::Absolute(10f64.powi(-((seed % 12) as i32)));
+        is_silent(&problem, &[Increment::Auto, step]).map_err(TestCaseError::fail)?;
+    }
+}
