@@ -15,12 +15,11 @@
 //! softmax cross-entropy      ΔL = ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1))
 //! ```
 //!
-//! so that no two nearly equal numbers are ever subtracted. Small arguments take short series: up to
-//! [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
-//! form a panel takes is decided by bounds over the panel, never by the vector's width, so the bits
-//! are the same with every instruction set.
+//! so that no two nearly equal numbers are ever subtracted. Arguments up to √u/2 take two terms of
+//! their series, of which the third is below u there. Which form a panel takes is decided by bounds
+//! over the panel, never by the vector's width, so the bits are the same with every instruction set.
 
-use super::elementary::{NEAR, exp, expm1, expm1_near, ln_1p, sigmoid_pair, softplus};
+use super::elementary::{exp, expm1, ln_1p, sigmoid_pair, softplus};
 use super::head::Head;
 use super::panels::width;
 use super::{Real, Task, Vector};
@@ -86,8 +85,7 @@ const SOFTMAX: u8 = 3;
 
 const PLAIN: u8 = 0;
 const TINY: u8 = 1;
-const CLOSE: u8 = 2;
-const FAR: u8 = 3;
+const FAR: u8 = 2;
 
 /// Calls `$function::<V, HEAD, MODE>` for the head and the mode at hand.
 macro_rules! specialized {
@@ -99,9 +97,8 @@ macro_rules! specialized {
         match ($head, $mode) {
             $(($kind, PLAIN) => specialized!(@call $self, $function, $vector, $kind, PLAIN, $arguments),
               ($kind, TINY) => specialized!(@call $self, $function, $vector, $kind, TINY, $arguments),
-              ($kind, CLOSE) => specialized!(@call $self, $function, $vector, $kind, CLOSE, $arguments),
               ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),)*
-            _ => unreachable!("four heads, four modes"),
+            _ => unreachable!("four heads, three modes"),
         }
     };
     (@call $self:ident, $function:ident, $vector:ident, $kind:ident, $mode:ident, ($($argument:expr),*)) => {
@@ -138,11 +135,6 @@ fn sigmoid_change<V: Vector, const MODE: u8>(y: V, complement: V, dz: V) -> V {
         let bend = V::splat(V::Element::from_f64(0.5)).sub(y);
         return slope.mul(dz).mul(dz.fma(bend, one));
     }
-    if MODE == CLOSE {
-        // e^Δz − 1 > −1/64: the denominator loses nothing.
-        let e = expm1_near(dz);
-        return slope.mul(e).div(y.fma(e, one));
-    }
     let m = expm1(dz.abs());
     let q = dz.select_negative(complement, y);
     let change = slope.mul(m).div(q.fma(m, one));
@@ -168,9 +160,6 @@ fn entropy_change<V: Vector, const MODE: u8>(y: V, complement: V, z: V, x: V) ->
         // y·x + y·ȳ·x²/2; the third term is below x²/6.
         let one = V::splat(V::Element::ONE);
         return y.mul(x).mul(x.fma(half.mul(complement), one));
-    }
-    if MODE == CLOSE {
-        return ln_1p(y.mul(expm1_near(x)));
     }
     let argument = y.mul(expm1(x));
     // A change that is not small next to the losses: there is nothing to cancel.
@@ -286,6 +275,7 @@ impl<R: Real> Outputs<'_, R> {
         points: &impl Points<V, W>,
     ) -> [V; W] {
         let zero = V::splat(R::ZERO);
+        let (one, half) = (V::splat(R::ONE), V::splat(R::from_f64(0.5)));
         let target = usize::from(self.label);
         let at_target = points.of(target);
         let mut sums = [zero; W];
@@ -296,13 +286,17 @@ impl<R: Real> Outputs<'_, R> {
                     let p = self.y::<V>(unit);
                     for w in 0..W {
                         let x = points[w].sub(at_target[w]);
-                        let e = if MODE == FAR { expm1(x) } else { expm1_near(x) };
+                        let e = if MODE == TINY {
+                            x.mul(x.fma(half, one))
+                        } else {
+                            expm1(x)
+                        };
                         sums[w] = p.fma(e, sums[w]);
                     }
                 }
             }
         }
-        if MODE == TINY || MODE == CLOSE {
+        if MODE == TINY {
             for w in 0..W {
                 sums[w] = ln_1p(sums[w]);
             }
@@ -331,7 +325,6 @@ impl<R: Real> Outputs<'_, R> {
                 loss
             } else {
                 // As in `entropy_change`.
-                let half = V::splat(R::from_f64(0.5));
                 half.sub(sums[w].abs())
                     .select_negative(loss.sub(softplus(before.sub(z))), ln_1p(sums[w]))
             };
@@ -360,9 +353,8 @@ fn largest<R: Real>(values: &[R]) -> f64 {
 fn mode<R: Real>(form: Form, bound: f64) -> u8 {
     match form.cancellation_free {
         false => PLAIN,
-        // A NaN is neither tiny nor close.
+        // A NaN is not tiny.
         true if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
-        true if bound <= NEAR => CLOSE,
         true => FAR,
     }
 }
@@ -402,52 +394,38 @@ impl<R: Real> Task<R> for UnitTail<'_, R> {
         self.outputs.units.check(self.outputs.row);
         // A softmax subtracts two outputs' Δz.
         let mode = mode::<R>(self.form, self.bounds[0].max(2.0 * self.bounds[1]));
-        let len = self.slots.len();
-        for first in (0..len).step_by(4) {
-            if len >= 4 {
-                // The last four overlap those before.
-                let first = first.min(len - 4);
-                specialized!(kind(self.outputs.head), mode, self.four::<V>(first));
-            } else {
-                for first in 0..len {
-                    specialized!(kind(self.outputs.head), mode, self.one::<V>(first));
-                }
-            }
+        for first in (0..self.slots.len()).step_by(ABREAST) {
+            specialized!(kind(self.outputs.head), mode, self.block::<V>(first));
         }
     }
 }
 
 impl<R: Real> UnitTail<'_, R> {
+    /// The slots from `first` on, as many as go abreast.
     #[inline(always)]
-    fn four<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, first: usize) {
-        self.block::<V, HEAD, MODE, 4>(first);
-    }
-
-    #[inline(always)]
-    fn one<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, first: usize) {
-        self.block::<V, HEAD, MODE, 1>(first);
-    }
-
-    /// `W` values from `first` on.
-    #[inline(always)]
-    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
-        &mut self,
-        first: usize,
-    ) {
+    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, first: usize) {
         let width = width::<R>();
-        let one = V::splat(R::ONE);
         for lane in (0..width).step_by(V::LANES) {
-            let mut changes = self.side::<V, HEAD, MODE, W>(first, lane, one);
-            let lower = if self.form.central {
-                self.side::<V, HEAD, MODE, W>(first, lane, V::splat(R::ZERO).sub(one))
-            } else {
-                [V::splat(self.outputs.loss); W]
-            };
-            for w in 0..W {
-                if self.form.central || MODE == PLAIN {
-                    changes[w] = changes[w].sub(lower[w]);
+            let mut changes = [V::splat(R::ZERO); ABREAST];
+            // One side, or two: the same code, not twice the code.
+            for side in 0..=usize::from(self.form.central) {
+                let sign = if side == 0 { R::ONE } else { -R::ONE };
+                let totals = self.side::<V, HEAD, MODE>(first, lane, V::splat(sign));
+                for w in 0..ABREAST {
+                    changes[w] = if side == 0 {
+                        totals[w]
+                    } else {
+                        changes[w].sub(totals[w])
+                    };
                 }
-                let line = self.slots[first + w] as usize * width;
+            }
+            if MODE == PLAIN && !self.form.central {
+                for w in 0..ABREAST {
+                    changes[w] = changes[w].sub(V::splat(self.outputs.loss));
+                }
+            }
+            for w in 0..ABREAST {
+                let line = abreast(self.slots, first, w) * width;
                 let to = &mut self.changes[line..line + width];
                 // SAFETY: `to` holds a panel's width.
                 unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
@@ -457,12 +435,12 @@ impl<R: Real> UnitTail<'_, R> {
 
     /// The loss (or its change) after perturbations by `sign`·h.
     #[inline(always)]
-    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &self,
         first: usize,
         lane: usize,
         sign: V,
-    ) -> [V; W] {
+    ) -> [V; ABREAST] {
         // SAFETY: `run` checked that each holds a panel's width.
         let (z, y, complement, h) = unsafe {
             (
@@ -473,9 +451,9 @@ impl<R: Real> UnitTail<'_, R> {
             )
         };
         let h = h.mul(sign);
-        let mut changes = [z; W];
-        for w in 0..W {
-            let dz = h.mul(V::splat(self.values[self.slots[first + w] as usize]));
+        let mut changes = [z; ABREAST];
+        for w in 0..ABREAST {
+            let dz = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
             changes[w] = if MODE == PLAIN {
                 activated::<V, MODE>(y, complement, z.add(dz)).sub(y)
             } else {
@@ -483,13 +461,23 @@ impl<R: Real> UnitTail<'_, R> {
             };
         }
         self.outputs
-            .total::<V, HEAD, MODE, W>(&Above::<V, MODE, W> {
+            .total::<V, HEAD, MODE, ABREAST>(&Above::<V, MODE, ABREAST> {
                 outputs: &self.outputs,
                 weights: self.weights,
                 lane,
                 changes,
             })
     }
+}
+
+/// Slots followed side by side: enough independent chains to hide an operation's latency.
+const ABREAST: usize = 4;
+
+/// The `w`-th slot from the `first` on; beyond the end the last one again, which is computed once
+/// more and gives the same.
+#[inline(always)]
+fn abreast(slots: &[u32], first: usize, w: usize) -> usize {
+    slots[(first + w).min(slots.len() - 1)] as usize
 }
 
 /// Outputs above units that have changed: a rank-1 update.
@@ -595,80 +583,76 @@ impl<R: Real> OwnTail<'_, R> {
                 output,
                 hot: V::splat(R::ZERO).sub(lane_of(target, first)),
             };
-            for first in (0..len).step_by(4) {
-                if len >= 4 {
-                    self.block::<V, HEAD, MODE, 4>(&own, first.min(len - 4), lane);
-                } else {
-                    for first in 0..len {
-                        self.block::<V, HEAD, MODE, 1>(&own, first, lane);
-                    }
-                }
+            for first in (0..len).step_by(ABREAST) {
+                self.block::<V, HEAD, MODE>(&own, first, lane);
             }
         }
     }
 
-    /// `W` slots from the `first` on.
+    /// The slots from `first` on, as many as go abreast.
     #[inline(always)]
-    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &mut self,
         own: &OwnLanes<V>,
         first: usize,
         lane: usize,
     ) {
         let width = width::<R>();
-        let (zero, one) = (V::splat(R::ZERO), V::splat(R::ONE));
-        let mut changes = self.side::<V, HEAD, MODE, W>(own, first, lane, one);
-        if self.form.central || MODE == PLAIN {
-            let sign = if self.form.central {
-                zero.sub(one)
-            } else {
-                zero
+        let mut changes = [V::splat(R::ZERO); ABREAST];
+        // Against the other side of a central difference, or in plain arithmetic against z itself.
+        let sides = 1 + usize::from(self.form.central || MODE == PLAIN);
+        for side in 0..sides {
+            let sign = match side {
+                0 => R::ONE,
+                _ if self.form.central => -R::ONE,
+                _ => R::ZERO,
             };
-            let others = self.side::<V, HEAD, MODE, W>(own, first, lane, sign);
-            for w in 0..W {
-                changes[w] = changes[w].sub(others[w]);
+            for w in 0..ABREAST {
+                let slot = abreast(self.slots, first, w);
+                let total = self.side::<V, HEAD, MODE>(own, slot, lane, V::splat(sign));
+                changes[w] = if side == 0 {
+                    total
+                } else {
+                    changes[w].sub(total)
+                };
             }
         }
-        for w in 0..W {
-            let line = self.slots[first + w] as usize * width;
+        for w in 0..ABREAST {
+            let line = abreast(self.slots, first, w) * width;
             let to = &mut self.changes[line..line + width];
             // SAFETY: `to` holds a panel's width.
             unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
         }
     }
 
-    /// The share of the loss that changes (or its change) after perturbations by `sign`·h.
+    /// The share of the loss that changes (or its change) after a perturbation by `sign`·h.
     #[inline(always)]
-    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &self,
         own: &OwnLanes<V>,
-        first: usize,
+        slot: usize,
         lane: usize,
         sign: V,
-    ) -> [V; W] {
+    ) -> V {
         let outputs = &self.outputs;
         // SAFETY: `run` checked that increments hold a panel's width.
         let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
-        let zero = V::splat(R::ZERO);
-        let mut totals = [zero; W];
-        for w in 0..W {
-            let dz = h.mul(V::splat(self.values[self.slots[first + w] as usize]));
-            if HEAD == SOFTMAX {
-                let first = own.first;
-                let points = Own::<V, MODE> { outputs, first, dz };
-                [totals[w]] = outputs.total::<V, HEAD, MODE, 1>(&points);
-            } else {
-                let point = if MODE == PLAIN {
-                    own.output.z.add(dz)
-                } else {
-                    dz
-                };
-                let cold = add_term::<V, HEAD, MODE>(zero, own.output, false, point);
-                let hot = add_term::<V, HEAD, MODE>(zero, own.output, true, point);
-                totals[w] = own.hot.select_negative(hot, cold);
-            }
+        let dz = h.mul(V::splat(self.values[slot]));
+        if HEAD == SOFTMAX {
+            let first = own.first;
+            let points = Own::<V, MODE> { outputs, first, dz };
+            let [total] = outputs.total::<V, HEAD, MODE, 1>(&points);
+            return total;
         }
-        totals
+        let point = if MODE == PLAIN {
+            own.output.z.add(dz)
+        } else {
+            dz
+        };
+        let zero = V::splat(R::ZERO);
+        let cold = add_term::<V, HEAD, MODE>(zero, own.output, false, point);
+        let hot = add_term::<V, HEAD, MODE>(zero, own.output, true, point);
+        own.hot.select_negative(hot, cold)
     }
 }
 
@@ -754,7 +738,6 @@ impl<R: Real> Task<R> for Spread<'_, R> {
         match mode::<R>(self.form, self.bounds[0].max(self.bounds[1])) {
             PLAIN => self.spread::<V, PLAIN>(),
             TINY => self.spread::<V, TINY>(),
-            CLOSE => self.spread::<V, CLOSE>(),
             _ => self.spread::<V, FAR>(),
         }
     }
@@ -843,7 +826,6 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         match mode::<R>(self.form, bound) {
             PLAIN => self.activate::<V, PLAIN>(),
             TINY => self.activate::<V, TINY>(),
-            CLOSE => self.activate::<V, CLOSE>(),
             _ => self.activate::<V, FAR>(),
         }
     }
