@@ -4,10 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use ndarray::Array2;
-use nplus1::data::{Batch, Dataset, Features, Inputs, Samples, Scaling};
+use nplus1::data::Batch;
 use nplus1::gradient::{Backprop, Control, GradientEngine};
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::model::{Network, Parameters};
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tally::Tally;
 use nplus1::numeric::{Isa, Real};
@@ -15,100 +14,12 @@ use nplus1::parallel::Team;
 use support::kernels::{self, Form};
 use support::number::{Counted, Number, count, gradient_by_duals};
 use support::reference::{Net, Sample};
-
-const HEADS: [(Output, Loss); 5] = [
-    (Output::Sigmoid, Loss::Quadratic),
-    (Output::Linear, Loss::Quadratic),
-    (Output::Sigmoid, Loss::CrossEntropy),
-    (Output::Softmax, Loss::CrossEntropy),
-    (Output::Linear, Loss::Logistic),
-];
+use support::rows::{HEADS, inputs, network, over, relative_error, samples, theta};
 
 /// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[20], &[5, 4], &[20, 9], &[6, 18, 5]];
 
 const FEATURES: usize = 23;
-
-/// A network on [`FEATURES`] inputs: 3 outputs, or the one of the logistic loss.
-fn network(hidden: &[usize], bias: bool, (output, loss): (Output, Loss), l2: f64) -> Network {
-    let outputs = if loss == Loss::Logistic { 1 } else { 3 };
-    let sizes = [&[FEATURES], hidden, &[outputs]].concat();
-    Network::new(&sizes, bias, output, loss, l2).unwrap()
-}
-
-/// `rows` rows of inputs as they are stored, and their labels.
-fn inputs(form: Form, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
-    let value = |row: usize, at: usize| {
-        let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
-        match form {
-            // One column is empty in every row.
-            Form::Sparse if !hash.is_multiple_of(4) || at == 5 => 0.0,
-            Form::Sparse | Form::Bytes { .. } => (hash % 255 + 1) as f64,
-            Form::Numbers => hash as f64 / 500.0 - 1.0,
-        }
-    };
-    let row = |row: usize| (0..FEATURES).map(|at| value(row, at)).collect();
-    let labels = (0..rows).map(|row| (row * 7 + 1) as u16 % classes);
-    ((0..rows).map(row).collect(), labels.collect())
-}
-
-fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samples<R> {
-    let shape = (inputs.len(), FEATURES);
-    let (features, divisor) = match form {
-        Form::Numbers => {
-            let numbers = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at]);
-            (Features::Reals(numbers), 1.0)
-        }
-        Form::Sparse => {
-            let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
-            (Features::Bytes(bytes), 1.0)
-        }
-        Form::Bytes { divisor } => {
-            let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
-            (Features::Bytes(bytes), divisor)
-        }
-    };
-    let dataset = Dataset {
-        name: "rows".to_owned(),
-        features,
-        labels: labels.to_vec(),
-        class_names: (0..3).map(|class| class.to_string()).collect(),
-        image: None,
-        unit_divisor: None,
-    };
-    let scaling = Scaling {
-        offset: vec![0.0; FEATURES],
-        divisor: vec![divisor; FEATURES],
-    };
-    let samples = Samples::new(&Arc::new(dataset), &scaling);
-    let as_meant = match form {
-        Form::Sparse => matches!(samples.inputs(), Inputs::Sparse(_)),
-        Form::Bytes { .. } => matches!(samples.inputs(), Inputs::Bytes(..)),
-        Form::Numbers => matches!(samples.inputs(), Inputs::Numbers(_)),
-    };
-    assert!(as_meant, "the inputs are held as {form:?}");
-    samples
-}
-
-fn theta(network: &Network) -> Vec<f64> {
-    Initialization::Scaled
-        .draw::<f64>(&network.layout, 11)
-        .flat()
-        .to_vec()
-}
-
-fn over<N: Number>(numbers: &[f64]) -> Vec<N> {
-    numbers.iter().map(|&x| N::of(x)).collect()
-}
-
-/// ‖found − exact‖₂ / ‖exact‖₂.
-fn relative_error(found: &[f64], exact: &[f64]) -> f64 {
-    let square = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>();
-    let norm = square(&mut exact.iter().copied());
-    assert!(norm > 0.0, "the gradient is not all zero");
-    let differences = &mut found.iter().zip(exact).map(|(a, b)| a - b);
-    (square(differences) / norm).sqrt()
-}
 
 /// The sums that closed forms are made of.
 struct Sums {
@@ -137,13 +48,13 @@ fn sums(net: &Net) -> Sums {
 
 fn quadratic_nets() -> impl Iterator<Item = (Net, Vec<f64>)> {
     HIDDEN.iter().map(|hidden| {
-        let network = network(hidden, true, HEADS[0], 0.0);
+        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
         (Net::from(&network), theta(&network))
     })
 }
 
 fn batch(rows: usize) -> Vec<Sample> {
-    let (inputs, labels) = inputs(Form::Numbers, rows, 3);
+    let (inputs, labels) = inputs(Form::Numbers, rows, FEATURES, 3);
     inputs.into_iter().zip(labels).collect()
 }
 
@@ -192,7 +103,7 @@ fn every_case(mut visit: impl FnMut(&Network, Form, usize)) {
             for form in forms {
                 for rows in [1, 3, 16, 17] {
                     for (bias, l2) in [(true, 0.0), (false, 0.0), (true, 0.25)] {
-                        visit(&network(hidden, bias, head, l2), form, rows);
+                        visit(&network(FEATURES, hidden, bias, head, l2), form, rows);
                     }
                 }
             }
@@ -234,7 +145,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
         let net = Net::from(network);
         let theta = theta(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
-        let (inputs, labels) = inputs(form, rows, classes);
+        let (inputs, labels) = inputs(form, rows, FEATURES, classes);
         let batch = kernels::Batch {
             form,
             inputs: &inputs,
@@ -274,11 +185,11 @@ fn dual_numbers_give_the_gradient_of_backprop() {
     for hidden in HIDDEN {
         for head in HEADS {
             for l2 in [0.0, 0.25] {
-                let network = network(hidden, true, head, l2);
+                let network = network(FEATURES, hidden, true, head, l2);
                 let net = Net::from(&network);
                 let theta = theta(&network);
                 let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
-                let (inputs, labels) = inputs(Form::Numbers, 4, classes);
+                let (inputs, labels) = inputs(Form::Numbers, 4, FEATURES, classes);
                 let batch: Vec<Sample> =
                     inputs.iter().cloned().zip(labels.iter().copied()).collect();
                 let exact = gradient_by_duals(&theta, |theta| net.objective(theta, &batch));

@@ -22,5 +22,5 @@ pub mod split;
 pub use dataset::{Dataset, Features, Part, Scaling, Split};
 pub use loaded::{Loaded, load, load_for};
 pub use places::Places;
-pub use samples::{Batch, Inputs, Samples};
+pub use samples::{Batch, Inputs, Samples, Variety};
 pub use source::{DataConfig, Normalize, Share, Source};

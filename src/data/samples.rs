@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Dataset, Features, Part, Scaling};
 use crate::numeric::Real;
-use crate::numeric::distinct::DistinctBytes;
+use crate::numeric::distinct::{DistinctBytes, Equals};
 use crate::numeric::panels::width;
 use crate::numeric::sparse::Records;
 
@@ -17,6 +17,16 @@ pub struct Samples<R> {
     labels: Vec<u16>,
     features: usize,
     distinct: OnceLock<DistinctBytes>,
+    variety: OnceLock<Vec<Variety>>,
+}
+
+/// How much there is in a row of inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variety {
+    /// Inputs that are not 0.
+    pub filled: u32,
+    /// Different values among them.
+    pub distinct: u32,
 }
 
 /// The form of the inputs: it depends on the data alone.
@@ -56,6 +66,7 @@ impl<R: Real> Samples<R> {
             labels: dataset.labels.clone(),
             features,
             distinct: OnceLock::new(),
+            variety: OnceLock::new(),
         }
     }
 
@@ -74,6 +85,39 @@ impl<R: Real> Samples<R> {
             self.distinct
                 .get_or_init(|| DistinctBytes::new(records, self.labels.len())),
         )
+    }
+
+    /// How many inputs of row `row` are not 0, and how many different values they have. Where the
+    /// inputs are not sparse bytes, all rows are looked through at the first call.
+    ///
+    /// # Panics
+    /// With 2³² − 1 features or more that are not sparse bytes.
+    pub fn variety(&self, row: u32) -> Variety {
+        if let (Inputs::Sparse(records), Some(distinct)) = (&self.inputs, self.distinct()) {
+            return Variety {
+                filled: records.row(row).len() as u32,
+                distinct: distinct.row(row).len() as u32,
+            };
+        }
+        self.variety.get_or_init(|| self.varieties())[row as usize]
+    }
+
+    fn varieties(&self) -> Vec<Variety> {
+        let width = width::<R>();
+        let mut equals = Equals::new(self.features);
+        let mut inputs = vec![R::ZERO; self.features.next_multiple_of(width)];
+        let (mut slots, mut values) = (vec![0; self.features], vec![R::ZERO; self.features]);
+        let count = |row: usize| {
+            // One row in panels of one row is one row after the other.
+            self.gather(&[row as u32], &mut inputs, width);
+            let row = &inputs[..self.features];
+            let distinct = equals.find(row, &mut slots, &mut values);
+            Variety {
+                filled: row.iter().filter(|&&value| value != R::ZERO).count() as u32,
+                distinct: distinct as u32,
+            }
+        };
+        (0..self.labels.len()).map(count).collect()
     }
 
     /// The class index of row `row`.

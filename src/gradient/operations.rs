@@ -16,56 +16,40 @@ use crate::numeric::tally::Tally;
 
 /// One gradient of a mini-batch.
 pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
-    let sizes: Vec<u64> = network
-        .layout
-        .sizes()
-        .iter()
-        .map(|&size| size as u64)
-        .collect();
+    let sizes = sizes(network);
     let b = rows.len() as u64;
     let layers = sizes.len() - 1;
-    let dense = b * sizes[0] * sizes[1];
     let mut tally = Tally {
         evaluations: 1,
-        ..Tally::default()
+        ..Tally::NONE
     };
-    let mut fused = match samples.inputs() {
-        Inputs::Sparse(records) => {
-            let (filled, union) = records.filled(rows);
-            let (filled, union) = (filled as u64 * sizes[1], union as u64 * sizes[1]);
-            if rows.len() <= SMALL_BATCH {
+    if matches!(samples.inputs(), Inputs::Bytes(..)) {
+        tally += SCALED * (b * sizes[0]);
+    }
+    let forward = first_products(samples, rows, sizes[1]);
+    let mut fused = forward
+        + match samples.inputs() {
+            Inputs::Sparse(records) if rows.len() <= SMALL_BATCH => {
                 // All rows of a feature that any row has; the first row is a plain product.
-                tally.multiplications += union;
-                filled + union * (b - 1)
-            } else {
-                2 * filled
+                let union = records.filled(rows).1 as u64 * sizes[1];
+                tally += Tally::multiplications(union);
+                union * (b - 1)
             }
-        }
-        Inputs::Bytes(..) => {
-            // (x − offset)/divisor, as they are read.
-            tally.additions += b * sizes[0];
-            tally.divisions += b * sizes[0];
-            2 * dense
-        }
-        Inputs::Numbers(_) => 2 * dense,
-    };
+            _ => forward,
+        };
     for l in 2..=layers {
         // Forward, δ of the layer below, ∂W; the last layer's ∂W twice.
         let gradients = if l == layers { 2 } else { 1 };
         fused += b * sizes[l] * sizes[l - 1] * (2 + gradients);
     }
-    tally.multiplications += fused;
-    tally.additions += fused;
+    tally += Tally::fused(fused);
     for (l, &units) in sizes.iter().enumerate().skip(1) {
         if network.layout.has_bias() {
             tally.additions += b * units;
         }
         if l < layers {
-            // t, 1/(1 + t), t·r; y·ȳ; δ·σ′.
-            tally.exponentials += b * units;
-            tally.divisions += b * units;
-            tally.additions += b * units;
-            tally.multiplications += 3 * b * units;
+            // σ; y·ȳ; δ·σ′.
+            tally += (PAIR + Tally::multiplications(2)) * (b * units);
         }
     }
     let outputs = sizes[layers];
@@ -88,10 +72,41 @@ pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32
         } else {
             0
         };
-        tally.multiplications += weights + copied;
-        tally.additions += weights + copied;
+        tally += Tally::fused(weights + copied);
     }
     tally
+}
+
+/// n_0 … n_L.
+pub(super) fn sizes(network: &Network) -> Vec<u64> {
+    let sizes = network.layout.sizes().iter();
+    sizes.map(|&size| size as u64).collect()
+}
+
+/// y = σ(z) and ȳ = 1 − y: t = e^−|z|, 1 + t, r = 1/(1 + t), t·r.
+pub(super) const PAIR: Tally = Tally {
+    exponentials: 1,
+    additions: 1,
+    divisions: 1,
+    multiplications: 1,
+    ..Tally::NONE
+};
+
+/// An input that is scaled as it is read, (x − offset)/divisor.
+pub(super) const SCALED: Tally = Tally {
+    additions: 1,
+    divisions: 1,
+    ..Tally::NONE
+};
+
+/// The fused multiply-adds of the first layer's z, `units` a row: zeros of sparse bytes are left
+/// out.
+pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units: u64) -> u64 {
+    let inputs = match samples.inputs() {
+        Inputs::Sparse(records) => rows.iter().map(|&row| records.row(row).len()).sum(),
+        Inputs::Bytes(..) | Inputs::Numbers(_) => rows.len() * samples.features(),
+    };
+    inputs as u64 * units
 }
 
 /// Losses and errors of one row.

@@ -1048,10 +1048,12 @@ impl<R: Real> Task<R> for RowLosses<'_, R> {
 }
 
 impl<R: Real> RowLosses<'_, R> {
-    /// Outputs side by side, then their terms in order.
+    /// Outputs side by side, then their sum in order: the bits of [`Outputs::total`] at the same z,
+    /// so that a perturbation that moves nothing changes the loss by exactly 0.
     #[inline(always)]
     fn row<V: Vector<Element = R>, const HEAD: u8>(&mut self, row: usize) -> R {
         let zero = V::splat(R::ZERO);
+        let half = R::from_f64(0.5);
         let label = self.labels[row];
         let mut sum = R::ZERO;
         for first in (0..self.units.count).step_by(V::LANES) {
@@ -1067,18 +1069,23 @@ impl<R: Real> RowLosses<'_, R> {
             // SAFETY: `z` holds LANES numbers, and no vector has more than 16.
             unsafe {
                 let z = V::load(z.as_ptr());
-                let mask = zero.sub(V::load(lanes.as_ptr()));
-                let output = Output {
-                    z,
-                    y: z,
-                    complement: z,
-                };
-                let cold = add_term::<V, HEAD, PLAIN>(zero, output, false, z);
-                let hot = add_term::<V, HEAD, PLAIN>(zero, output, true, z);
-                mask.select_negative(hot, cold).store(lanes.as_mut_ptr());
+                let hot = V::load(lanes.as_ptr());
+                let mask = zero.sub(hot);
+                match HEAD {
+                    QUADRATIC => {
+                        let (y, complement) = sigmoid_pair(z);
+                        mask.select_negative(complement, y)
+                    }
+                    LINEAR => z.sub(hot),
+                    _ => softplus(mask.select_negative(zero.sub(z), z)),
+                }
+                .store(lanes.as_mut_ptr());
             }
-            for &term in &lanes[..real] {
-                sum = sum + term;
+            for &lane in &lanes[..real] {
+                sum = match HEAD {
+                    QUADRATIC | LINEAR => (half * lane).mul_add(lane, sum),
+                    _ => sum + lane,
+                };
             }
         }
         sum

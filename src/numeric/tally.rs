@@ -1,6 +1,6 @@
 //! Counts of the operations performed.
 
-use std::ops::{AddAssign, Mul};
+use std::ops::{Add, AddAssign, Mul};
 
 /// Operations performed in training steps, in closed form per kernel call: no counter stands in a
 /// hot loop. A fused multiply-add is one multiplication and one addition.
@@ -18,6 +18,59 @@ pub struct Tally {
     pub logarithms: u64,
     /// Divisions.
     pub divisions: u64,
+}
+
+impl Tally {
+    /// So many multiplications.
+    pub const fn multiplications(count: u64) -> Self {
+        Self {
+            multiplications: count,
+            ..Self::NONE
+        }
+    }
+
+    /// So many additions.
+    pub const fn additions(count: u64) -> Self {
+        Self {
+            additions: count,
+            ..Self::NONE
+        }
+    }
+
+    /// So many divisions.
+    pub const fn divisions(count: u64) -> Self {
+        Self {
+            divisions: count,
+            ..Self::NONE
+        }
+    }
+
+    /// So many fused multiply-adds.
+    pub const fn fused(count: u64) -> Self {
+        Self {
+            multiplications: count,
+            additions: count,
+            ..Self::NONE
+        }
+    }
+
+    /// Nothing.
+    pub const NONE: Self = Self {
+        evaluations: 0,
+        multiplications: 0,
+        additions: 0,
+        exponentials: 0,
+        logarithms: 0,
+        divisions: 0,
+    };
+}
+
+impl Add for Tally {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
 }
 
 impl AddAssign for Tally {

@@ -8,6 +8,8 @@ use nplus1::model::{Loss, Network, Output};
 use nplus1::numeric::Real;
 use serde_json::Value;
 
+use super::reference::Sample;
+
 /// One network, mini-batch and gradient.
 pub struct Case {
     pub name: String,
@@ -104,6 +106,17 @@ fn case(case: &Value) -> Case {
 }
 
 impl Case {
+    /// Its rows, one by one.
+    pub fn batch(&self) -> Vec<Sample> {
+        (0..self.rows)
+            .map(|row| {
+                let features = 0..self.dataset.feature_count();
+                let inputs = features.map(|at| self.dataset.features.value(row, at));
+                (inputs.collect(), self.dataset.labels[row])
+            })
+            .collect()
+    }
+
     /// The inputs as they are.
     pub fn samples<R: Real>(&self) -> Samples<R> {
         let features = self.dataset.feature_count();

@@ -36,7 +36,7 @@ pub struct Batch<'a> {
 }
 
 /// y and ȳ = 1 − y: t, 1/(1 + t), t·r.
-fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
+pub fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
     let t = (-z.abs()).exp();
     let r = N::of(1.0) / (N::of(1.0) + t);
     let tr = t * r;
@@ -44,12 +44,12 @@ fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
 }
 
 /// ln(1 + e^z).
-fn softplus<N: Number>(z: N) -> N {
+pub fn softplus<N: Number>(z: N) -> N {
     z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
 }
 
 /// One chain of fused multiply-adds.
-fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
+pub fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
     pairs.fold(start, |sum, (left, right)| left.fma(right, sum))
 }
 

@@ -5,6 +5,11 @@
 #![allow(dead_code)]
 
 pub mod cases;
+pub mod differences;
+pub mod exact;
 pub mod kernels;
 pub mod number;
+pub mod plain_differences;
 pub mod reference;
+pub mod rows;
+pub mod tolerance;

@@ -26,6 +26,10 @@ pub trait Number:
     fn exp(self) -> Self;
     /// e^x − 1: one exponential.
     fn exp_m1(self) -> Self;
+    /// e^x − 1 of a small x: one exponential.
+    fn exp_m1_near(self) -> Self {
+        self.exp_m1()
+    }
     /// ln x.
     fn ln(self) -> Self;
     /// ln(1 + x): one logarithm.

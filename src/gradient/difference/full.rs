@@ -38,6 +38,8 @@ pub struct WholePasses<R> {
     labels: Vec<u16>,
     /// The pass at θ itself.
     base: Pass<R>,
+    /// Counts the passes that are no evaluation of the gradient's.
+    monitoring: Control,
     workers: Vec<Worker<R>>,
 }
 
@@ -80,6 +82,7 @@ impl<R: Real> WholePasses<R> {
             inputs: Aligned::zeros(count::<R>(sizes[0]) * capacity * width::<R>()),
             labels: Vec::with_capacity(capacity),
             base: Pass::new(network, capacity),
+            monitoring: Control::default(),
             workers: (0..team.threads()).map(worker).collect(),
         }
     }
@@ -108,14 +111,19 @@ impl<R: Real> WholePasses<R> {
             batch,
             inputs: &self.inputs,
             labels: &self.labels,
+            control,
         };
         // The "+ 1" of N + 1: the loss at θ itself. A central difference has no need of it, but
         // its activations serve the passes that start above the bottom, and training reports it.
+        let base = match self.config.scheme {
+            Scheme::Forward => rows,
+            Scheme::Central => Rows {
+                control: &self.monitoring,
+                ..rows
+            },
+        };
         self.workers[0].weights.load(theta);
-        self.base.run(&rows, &self.workers[0].weights, 0, None);
-        if self.config.scheme == Scheme::Forward {
-            control.count(1);
-        }
+        self.base.run(&base, &self.workers[0].weights, 0, None);
         let groups: Vec<_> = (0..layout.layers())
             .map(|layer| {
                 let parameters = layout.weights(layer).len() + layout.biases(layer).len();
@@ -137,7 +145,6 @@ impl<R: Real> WholePasses<R> {
             config: &self.config,
             increments: &self.increments,
             base: &self.base,
-            control,
         };
         let outcomes: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
         self.team.run(
@@ -205,7 +212,6 @@ struct Shared<'a, R> {
     config: &'a DifferenceConfig,
     increments: &'a [Vec<R>],
     base: &'a Pass<R>,
-    control: &'a Control,
 }
 
 impl<R: Real> Worker<R> {
@@ -222,7 +228,7 @@ impl<R: Real> Worker<R> {
         for (layer, own) in share.iter().enumerate() {
             let start = layout.weights(layer).start;
             for (index, partial) in (start + own.start..start + own.end).zip(&mut partials) {
-                if shared.control.is_stopped() {
+                if shared.rows.control.is_stopped() {
                     return Err(Stopped::Interrupted);
                 }
                 *partial = self.partial(shared, &layout, layer, index)?;
@@ -297,7 +303,6 @@ impl<R: Real> Worker<R> {
         self.pass
             .run(&shared.rows, &self.weights, first, Some(shared.base));
         self.weights.layers_mut()[layer][place] = before;
-        shared.control.count(1);
     }
 
     /// The mean of the losses last evaluated, and the penalty with `value` in its place: the loss as

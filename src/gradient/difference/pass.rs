@@ -2,6 +2,7 @@
 
 use super::panels::{UnitPanels, lines};
 use crate::data::{Batch, Inputs};
+use crate::gradient::Control;
 use crate::model::Network;
 use crate::numeric::change::{Pairs, RowLosses, Units};
 use crate::numeric::panels::{Aligned, count, width};
@@ -22,6 +23,7 @@ pub(super) struct Pass<R> {
 }
 
 /// What every pass of a gradient reads.
+#[derive(Clone, Copy)]
 pub(super) struct Rows<'a, R> {
     pub network: &'a Network,
     pub isa: Isa,
@@ -29,6 +31,8 @@ pub(super) struct Rows<'a, R> {
     /// The inputs in panels of `(rows, P)`, if they are no sparse bytes.
     pub inputs: &'a [R],
     pub labels: &'a [u16],
+    /// Told of every pass: none is made that is not counted.
+    pub control: &'a Control,
 }
 
 impl<R: Real> Pass<R> {
@@ -122,5 +126,6 @@ impl<R: Real> Pass<R> {
             labels: rows.labels,
             losses: &mut self.losses[..batch],
         });
+        rows.control.count(1);
     }
 }

@@ -182,6 +182,7 @@ impl<R: Real> Line<'_, R> {
             batch: self.batch,
             inputs: &refined.inputs,
             labels: &labels,
+            control: self.control,
         };
         let samples = losses.len() / distances.len();
         let mut moved = self.theta.clone();
@@ -195,7 +196,6 @@ impl<R: Real> Line<'_, R> {
             }
             refined.weights.load(&moved);
             refined.pass.run(&pass, &refined.weights, 0, None);
-            self.control.count(1);
             let found = &refined.pass.losses[..rows];
             if samples == rows {
                 for (to, from) in losses.iter_mut().zip(found) {

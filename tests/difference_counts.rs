@@ -1,0 +1,464 @@
+//! Gradients by finite differences perform what they say, evaluation by evaluation and operation by
+//! operation, and their kernels have the bits of plain scalar code.
+
+mod support;
+
+use std::sync::Arc;
+
+use nplus1::data::{Batch, Places, Samples, Scaling, catalog};
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Network, Parameters};
+use nplus1::numeric::panels::width;
+use nplus1::numeric::tally::Tally;
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+use support::differences::{self, Reach};
+use support::exact::Exact;
+use support::kernels::{self, Form};
+use support::number::{Counted, Number, count};
+use support::reference::{Net, Sample};
+use support::rows::{HEADS, network, over, samples, theta};
+
+/// Hidden layers of nets of 1 to 5 weight layers; some wider than a panel.
+const HIDDEN: [&[usize]; 7] = [
+    &[],
+    &[3],
+    &[18],
+    &[5, 4],
+    &[17, 3],
+    &[6, 18, 5],
+    &[4, 3, 5, 2],
+];
+
+const FEATURES: usize = 11;
+
+/// Every scheme, evaluation, arithmetic and summation that there is.
+fn every_method() -> Vec<DifferenceConfig> {
+    let ways = [
+        (Reuse::Full, Arithmetic::Plain, Summation::Differences),
+        (Reuse::Full, Arithmetic::Plain, Summation::Losses),
+        (Reuse::Prefix, Arithmetic::Plain, Summation::Differences),
+        (Reuse::Prefix, Arithmetic::Plain, Summation::Losses),
+        (
+            Reuse::Incremental,
+            Arithmetic::Plain,
+            Summation::Differences,
+        ),
+        (
+            Reuse::Incremental,
+            Arithmetic::CancellationFree,
+            Summation::Differences,
+        ),
+    ];
+    let of = |scheme| {
+        ways.map(|(reuse, arithmetic, summation)| DifferenceConfig {
+            scheme,
+            reuse,
+            arithmetic,
+            summation,
+            increment: Increment::Auto,
+            extrapolate: false,
+        })
+    };
+    [of(Scheme::Forward), of(Scheme::Central)].concat()
+}
+
+/// `rows` rows of inputs as they are stored, many of them equal and some 0, and their labels.
+fn few_values(form: Form, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
+    let value = |row: usize, at: usize| {
+        let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
+        match form {
+            Form::Sparse if !hash.is_multiple_of(3) || at == 5 => 0.0,
+            Form::Sparse => (hash % 4) as f64,
+            Form::Bytes { .. } => (hash % 4 * 60) as f64,
+            Form::Numbers => (hash % 7) as f64 / 3.0 - 1.0,
+        }
+    };
+    let row = |row: usize| (0..FEATURES).map(|at| value(row, at)).collect();
+    let labels = (0..rows).map(|row| (row * 7 + 1) as u16 % classes);
+    ((0..rows).map(row).collect(), labels.collect())
+}
+
+/// What an engine says it performed, the evaluations it told of, and the gradient it found.
+fn run<R: Real>(
+    network: &Network,
+    theta: &[f64],
+    samples: &Samples<R>,
+    rows: &[u32],
+    config: DifferenceConfig,
+    team: &Arc<Team>,
+) -> (Tally, u64, Vec<f64>) {
+    let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
+    let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
+    let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
+    let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
+    let mut engine = GradientConfig::Difference(config).engine(
+        network,
+        team,
+        Isa::detect(),
+        samples,
+        rows.len(),
+    );
+    let control = Control::default();
+    let batch = Batch { samples, rows };
+    let evaluation = engine
+        .gradient(&theta, batch, &mut gradient, &control)
+        .unwrap();
+    let found = gradient.flat().iter().map(|g| g.to_f64()).collect();
+    (evaluation.tally, control.evaluations(), found)
+}
+
+/// Holds one engine against its twin: counts, and bits.
+fn holds<R: Real>(
+    network: &Network,
+    form: Form,
+    rows: usize,
+    config: DifferenceConfig,
+    team: &Arc<Team>,
+) {
+    let net = Net::from(network);
+    let theta: Vec<f64> = theta(network)
+        .iter()
+        .map(|&x| R::from_f64(x).to_f64())
+        .collect();
+    let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+    let (inputs, labels) = few_values(form, rows, classes);
+    let samples = samples::<R>(form, &inputs, &labels);
+    let batch = kernels::Batch {
+        form,
+        inputs: &inputs,
+        labels: &labels,
+    };
+    let reach = match (config.arithmetic, config.increment) {
+        (Arithmetic::Plain, _) => Reach::Plain,
+        (Arithmetic::CancellationFree, Increment::Auto) => Reach::Tiny,
+        (Arithmetic::CancellationFree, _) => Reach::Close,
+    };
+    let increments = differences::increments::<R>(&net, &theta, &config);
+    let case = format!(
+        "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {config:?} {}",
+        net.sizes,
+        net.head,
+        net.bias,
+        net.l2,
+        R::PRECISION.name()
+    );
+    let order: Vec<u32> = (0..rows as u32).collect();
+    let (tally, evaluations, found) = run(network, &theta, &samples, &order, config, team);
+
+    let width = width::<R>();
+    let (_, counted) = count(|| {
+        let theta = over::<Counted>(&theta);
+        differences::gradient(&net, &theta, &increments, &config, reach, &batch, width)
+    });
+    let counted = Tally {
+        evaluations,
+        ..counted
+    };
+    assert_eq!(tally, counted, "{case}");
+    let parameters = network.layout.len() as u64;
+    let expected = config.scheme.evaluations(parameters);
+    assert_eq!(tally.evaluations, expected, "{case}");
+
+    let twin = differences::gradient(
+        &net,
+        &over::<Exact<R>>(&theta),
+        &increments,
+        &config,
+        reach,
+        &batch,
+        width,
+    );
+    let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
+    assert!(twin.iter().any(|&g| g != 0.0), "{case}");
+    assert_eq!(found, twin, "{case}");
+}
+
+#[test]
+fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+    let mut cases = 0;
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for form in forms {
+                for config in every_method() {
+                    // All of them with 1 to 4 rows, in turns with and without bias and l2.
+                    let rows = 1 + (cases * 7 / 3) % 4;
+                    let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
+                        [(cases * 5 / 7) % 4];
+                    let network = network(FEATURES, hidden, bias, head, l2);
+                    holds::<f64>(&network, form, rows, config, &team);
+                    holds::<f32>(&network, form, rows, config, &team);
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 7 * 5 * 3 * 12);
+}
+
+#[test]
+fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
+    // In f64, 40 + 3 units make 5 + 1 panels, whose tables of 257 lines take about 100 KB a row: 30
+    // rows are 3 blocks, the last one ragged. The twin knows no blocks and shares nothing.
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    for head in HEADS {
+        for config in every_method() {
+            if config.reuse != Reuse::Incremental {
+                continue;
+            }
+            let network = network(FEATURES, &[40], true, head, 0.0);
+            let (net, theta) = (Net::from(&network), theta(&network));
+            let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+            for form in [Form::Sparse, Form::Numbers] {
+                let (inputs, labels) = few_values(form, 30, classes);
+                let samples = samples::<f64>(form, &inputs, &labels);
+                let order: Vec<u32> = (0..30).collect();
+                let (_, _, found) = run(&network, &theta, &samples, &order, config, &team);
+                let twin = differences::gradient_input_by_input(
+                    &net,
+                    &over::<Exact<f64>>(&theta),
+                    &differences::increments::<f64>(&net, &theta, &config),
+                    &config,
+                    match config.arithmetic {
+                        Arithmetic::Plain => Reach::Plain,
+                        Arithmetic::CancellationFree => Reach::Tiny,
+                    },
+                    &kernels::Batch {
+                        form,
+                        inputs: &inputs,
+                        labels: &labels,
+                    },
+                    width::<f64>(),
+                );
+                let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
+                assert_eq!(found, twin, "{form:?} {:?} {config:?}", net.head);
+            }
+        }
+    }
+}
+
+#[test]
+fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for scheme in [Scheme::Forward, Scheme::Central] {
+                let config = DifferenceConfig {
+                    scheme,
+                    reuse: Reuse::Incremental,
+                    arithmetic: Arithmetic::CancellationFree,
+                    summation: Summation::Differences,
+                    // No stage's largest change is below √u/2 = 5e-9, nor above 1/64.
+                    increment: Increment::Absolute(1.0 / 4096.0),
+                    extrapolate: false,
+                };
+                let network = network(FEATURES, hidden, true, head, 0.0);
+                holds::<f64>(&network, Form::Numbers, 3, config, &team);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_of_n_partials_takes_n_plus_one_or_2n_evaluations_and_no_other_pass() {
+    // Passes report themselves, so the loss at θ cannot be evaluated once more unseen.
+    let team = Arc::new(Team::new(Some(3)).unwrap());
+    for hidden in HIDDEN {
+        let network = network(FEATURES, hidden, true, HEADS[0], 0.25);
+        let parameters = network.layout.len() as u64;
+        for rows in [1, 7, 40] {
+            let (inputs, labels) = few_values(Form::Numbers, rows, 3);
+            let samples = samples::<f64>(Form::Numbers, &inputs, &labels);
+            let order: Vec<u32> = (0..rows as u32).collect();
+            for config in every_method() {
+                let (tally, told, _) =
+                    run(&network, &theta(&network), &samples, &order, config, &team);
+                let expected = match config.scheme {
+                    Scheme::Forward => parameters + 1,
+                    Scheme::Central => 2 * parameters,
+                };
+                assert_eq!(told, expected, "{:?} {config:?}", network.layout.sizes());
+                assert_eq!(tally.evaluations, expected);
+            }
+        }
+    }
+}
+
+/// The sums that closed forms are made of: sizes n_0 … n_L, P, U, N.
+struct Sums {
+    sizes: Vec<u64>,
+    p: u64,
+    u: u64,
+    n: u64,
+    outputs: u64,
+}
+
+impl Sums {
+    fn new(net: &Net) -> Self {
+        let sizes: Vec<u64> = net.sizes.iter().map(|&size| size as u64).collect();
+        let p: u64 = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let u: u64 = sizes[1..].iter().sum();
+        Self {
+            p,
+            u,
+            n: p + u,
+            outputs: sizes[sizes.len() - 1],
+            sizes,
+        }
+    }
+
+    /// R_k = Σ_{m≥k} n_m n_{m−1}.
+    fn products_from(&self, k: usize) -> u64 {
+        (k..self.sizes.len())
+            .map(|m| self.sizes[m] * self.sizes[m - 1])
+            .sum()
+    }
+
+    /// U_k = Σ_{m≥k} n_m.
+    fn units_from(&self, k: usize) -> u64 {
+        self.sizes.iter().skip(k).sum()
+    }
+
+    /// A forward pass with its mean loss, of `b` rows.
+    fn forward(&self, b: u64) -> Tally {
+        Tally {
+            multiplications: b * (self.p + self.outputs + 1) + 1,
+            additions: b * (self.p + self.u + 2 * self.outputs - 1) + b - 1,
+            exponentials: b * self.u,
+            divisions: b * self.u,
+            ..Tally::NONE
+        }
+    }
+}
+
+/// Every net with quadratic loss, biases and dense inputs, and 1 to 4 rows.
+fn every_plain_case(visit: impl Fn(&Net, &[Counted], &[Sample], &Sums)) {
+    for hidden in HIDDEN {
+        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
+        let net = Net::from(&network);
+        for rows in 1..=4 {
+            let (inputs, labels) = few_values(Form::Numbers, rows, 3);
+            let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
+            visit(&net, &over(&theta(&network)), &batch, &Sums::new(&net));
+        }
+    }
+}
+
+const H: f64 = 1e-6;
+
+#[test]
+fn plain_forward_differences_cost_n_plus_one_passes() {
+    every_plain_case(|net, theta, batch, sums| {
+        let (_, counted) = count(|| net.forward_differences(theta, batch, H));
+        let passes = sums.forward(batch.len() as u64) * (sums.n + 1);
+        let own = Tally::multiplications(sums.n) + Tally::additions(2 * sums.n);
+        assert_eq!(counted, passes + own, "{:?}", net.sizes);
+    });
+}
+
+#[test]
+fn plain_central_differences_cost_2n_passes() {
+    every_plain_case(|net, theta, batch, sums| {
+        let (_, counted) = count(|| net.central_differences(theta, batch, H));
+        let passes = sums.forward(batch.len() as u64) * (2 * sums.n);
+        let own = Tally::multiplications(sums.n) + Tally::additions(3 * sums.n);
+        assert_eq!(counted, passes + own, "{:?}", net.sizes);
+    });
+}
+
+#[test]
+fn plain_incremental_differences_cost_their_closed_form() {
+    every_plain_case(|net, theta, batch, sums| {
+        let (_, counted) = count(|| net.incremental_differences(theta, batch, H));
+        let (n, b, top) = (&sums.sizes, batch.len() as u64, sums.outputs);
+        let mut row = Tally {
+            multiplications: sums.p + top + n[..net.layers()].iter().sum::<u64>(),
+            additions: sums.p + sums.u + 2 * top - 1,
+            exponentials: sums.u,
+            divisions: sums.u,
+            ..Tally::NONE
+        };
+        for l in 1..=net.layers() {
+            let tail = if l == net.layers() {
+                [1, 4, 1]
+            } else {
+                let passes = sums.products_from(l + 2);
+                [
+                    n[l + 1] + passes + top,
+                    sums.units_from(l + 1) + n[l + 1] + passes + 2 * top + 3,
+                    1 + sums.units_from(l + 1),
+                ]
+            };
+            let [multiplications, additions, sigmoids] = tail;
+            row += Tally {
+                multiplications,
+                additions,
+                exponentials: sigmoids,
+                divisions: sigmoids,
+                ..Tally::NONE
+            } * (n[l] * (n[l - 1] + 1));
+        }
+        let own = Tally::multiplications(sums.n) + Tally::additions((b - 1) * sums.n);
+        assert_eq!(counted, row * b + own, "{:?}", net.sizes);
+    });
+}
+
+#[test]
+fn plain_differences_of_all_kinds_are_the_gradient() {
+    for hidden in HIDDEN {
+        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
+        let (net, theta) = (Net::from(&network), theta(&network));
+        let (inputs, labels) = few_values(Form::Numbers, 4, 3);
+        let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
+        let (_, exact) = net.gradient::<f64>(&theta, &batch);
+        // Truncation of order h = 1e-6 and round-off of order u/h = 1e-10, both times factors of
+        // order 1 relative to a gradient of norm 0.1.
+        for found in [
+            net.forward_differences(&theta, &batch, H),
+            net.central_differences(&theta, &batch, H),
+            net.incremental_differences(&theta, &batch, H),
+        ] {
+            let error = support::rows::relative_error(&found, &exact);
+            assert!(error <= 2e-5, "{:?}: {error:e}", net.sizes);
+        }
+    }
+}
+
+/// Changes of a row's loss that 784-30-10 takes for one gradient over `rows`: of all weights whose
+/// input is not 0, of those whose inputs differ; in the first layer, and with biases and outputs.
+fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64; 2]; 2] {
+    let b = rows.len() as u64;
+    let (mut filled, mut distinct) = (0, 0);
+    for row in rows {
+        let variety = samples.variety(row);
+        filled += 30 * u64::from(variety.filled);
+        distinct += 30 * u64::from(variety.distinct);
+    }
+    // A bias is one more input; the outputs' 30 inputs are neither 0 nor equal.
+    let others = b * (30 + 10 * 31);
+    [[filled, distinct], [filled + others, distinct + others]]
+}
+
+#[test]
+fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
+    let (dataset, _) = catalog::load("mnist", &Places::new(None)).unwrap();
+    let scaling = Scaling {
+        offset: vec![0.0; 784],
+        divisor: vec![255.0; 784],
+    };
+    let samples = Samples::<f32>::new(&dataset, &scaling);
+    // The first mini-batch of 10, in the file's order.
+    assert_eq!(10 * Scheme::Forward.evaluations(23_860), 238_610);
+    let [first_layer, all] = changes_on_mnist(&samples, 0..10);
+    assert_eq!(first_layer, [41_370, 19_620]);
+    assert_eq!(all, [44_770, 23_020]);
+    // A mean mini-batch of 10: 6,000 of them.
+    let [first_layer, all] = changes_on_mnist(&samples, 0..60_000);
+    assert_eq!(first_layer.map(|changes| changes / 6_000), [44_970, 20_084]);
+    assert_eq!(all.map(|changes| changes / 6_000), [48_370, 23_484]);
+}
