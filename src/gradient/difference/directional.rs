@@ -55,6 +55,7 @@ pub fn directional<R: Real>(
         batch,
         inputs: &inputs,
         labels: &labels,
+        control,
     };
     let mut weights = UnitPanels::zeros(&network.layout);
     let mut pass = Pass::new(network, batch_rows);
@@ -69,7 +70,6 @@ pub fn directional<R: Real>(
         let point = Parameters::from_flat(std::sync::Arc::clone(theta.layout()), moved);
         weights.load(&point);
         pass.run(&rows, &weights, 0, None);
-        control.count(1);
         Ok((point, pass.losses.clone()))
     };
     let (above, upper) = losses(1.0)?;
