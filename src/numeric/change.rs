@@ -15,11 +15,12 @@
 //! softmax cross-entropy      ΔL = ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1))
 //! ```
 //!
-//! so that no two nearly equal numbers are ever subtracted. Arguments up to √u/2 take two terms of
-//! their series, of which the third is below u there. Which form a panel takes is decided by bounds
-//! over the panel, never by the vector's width, so the bits are the same with every instruction set.
+//! so that no two nearly equal numbers are ever subtracted. Small arguments take short series: up to
+//! [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
+//! form a panel takes is decided by bounds over the panel, never by the vector's width, so the bits
+//! are the same with every instruction set.
 
-use super::elementary::{exp, expm1, ln_1p, sigmoid_pair, softplus};
+use super::elementary::{NEAR, exp, expm1, expm1_near, ln_1p, sigmoid_pair, softplus};
 use super::head::Head;
 use super::panels::width;
 use super::{Real, Task, Vector};
@@ -85,7 +86,8 @@ const SOFTMAX: u8 = 3;
 
 const PLAIN: u8 = 0;
 const TINY: u8 = 1;
-const FAR: u8 = 2;
+const CLOSE: u8 = 2;
+const FAR: u8 = 3;
 
 /// Calls `$function::<V, HEAD, MODE>` for the head and the mode at hand.
 macro_rules! specialized {
@@ -97,8 +99,9 @@ macro_rules! specialized {
         match ($head, $mode) {
             $(($kind, PLAIN) => specialized!(@call $self, $function, $vector, $kind, PLAIN, $arguments),
               ($kind, TINY) => specialized!(@call $self, $function, $vector, $kind, TINY, $arguments),
+              ($kind, CLOSE) => specialized!(@call $self, $function, $vector, $kind, CLOSE, $arguments),
               ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),)*
-            _ => unreachable!("four heads, three modes"),
+            _ => unreachable!("four heads, four modes"),
         }
     };
     (@call $self:ident, $function:ident, $vector:ident, $kind:ident, $mode:ident, ($($argument:expr),*)) => {
@@ -135,6 +138,11 @@ fn sigmoid_change<V: Vector, const MODE: u8>(y: V, complement: V, dz: V) -> V {
         let bend = V::splat(V::Element::from_f64(0.5)).sub(y);
         return slope.mul(dz).mul(dz.fma(bend, one));
     }
+    if MODE == CLOSE {
+        // e^Δz − 1 > −1/64: the denominator loses nothing.
+        let e = expm1_near(dz);
+        return slope.mul(e).div(y.fma(e, one));
+    }
     let m = expm1(dz.abs());
     let q = dz.select_negative(complement, y);
     let change = slope.mul(m).div(q.fma(m, one));
@@ -160,6 +168,9 @@ fn entropy_change<V: Vector, const MODE: u8>(y: V, complement: V, z: V, x: V) ->
         // y·x + y·ȳ·x²/2; the third term is below x²/6.
         let one = V::splat(V::Element::ONE);
         return y.mul(x).mul(x.fma(half.mul(complement), one));
+    }
+    if MODE == CLOSE {
+        return ln_1p(y.mul(expm1_near(x)));
     }
     let argument = y.mul(expm1(x));
     // A change that is not small next to the losses: there is nothing to cancel.
@@ -275,7 +286,7 @@ impl<R: Real> Outputs<'_, R> {
         points: &impl Points<V, W>,
     ) -> [V; W] {
         let zero = V::splat(R::ZERO);
-        let (one, half) = (V::splat(R::ONE), V::splat(R::from_f64(0.5)));
+        let half = V::splat(R::from_f64(0.5));
         let target = usize::from(self.label);
         let at_target = points.of(target);
         let mut sums = [zero; W];
@@ -286,17 +297,13 @@ impl<R: Real> Outputs<'_, R> {
                     let p = self.y::<V>(unit);
                     for w in 0..W {
                         let x = points[w].sub(at_target[w]);
-                        let e = if MODE == TINY {
-                            x.mul(x.fma(half, one))
-                        } else {
-                            expm1(x)
-                        };
+                        let e = if MODE == FAR { expm1(x) } else { expm1_near(x) };
                         sums[w] = p.fma(e, sums[w]);
                     }
                 }
             }
         }
-        if MODE == TINY {
+        if MODE == TINY || MODE == CLOSE {
             for w in 0..W {
                 sums[w] = ln_1p(sums[w]);
             }
@@ -353,8 +360,9 @@ fn largest<R: Real>(values: &[R]) -> f64 {
 fn mode<R: Real>(form: Form, bound: f64) -> u8 {
     match form.cancellation_free {
         false => PLAIN,
-        // A NaN is not tiny.
+        // A NaN is neither tiny nor close.
         true if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
+        true if bound <= NEAR => CLOSE,
         true => FAR,
     }
 }
@@ -738,6 +746,7 @@ impl<R: Real> Task<R> for Spread<'_, R> {
         match mode::<R>(self.form, self.bounds[0].max(self.bounds[1])) {
             PLAIN => self.spread::<V, PLAIN>(),
             TINY => self.spread::<V, TINY>(),
+            CLOSE => self.spread::<V, CLOSE>(),
             _ => self.spread::<V, FAR>(),
         }
     }
@@ -826,6 +835,7 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         match mode::<R>(self.form, bound) {
             PLAIN => self.activate::<V, PLAIN>(),
             TINY => self.activate::<V, TINY>(),
+            CLOSE => self.activate::<V, CLOSE>(),
             _ => self.activate::<V, FAR>(),
         }
     }

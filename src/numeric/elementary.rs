@@ -21,6 +21,23 @@ pub fn exp<V: Vector>(x: V) -> V {
     p.mul(r).fma(r, r).add(one).mul(n.power_of_two())
 }
 
+/// Arguments up to this size have their e^x − 1 from [`expm1_near`]'s short series.
+pub const NEAR: f64 = 1.0 / 64.0;
+
+/// e^x − 1 for |x| ≤ [`NEAR`]; error ≤ 2 ulp.
+#[inline(always)]
+pub fn expm1_near<V: Vector>(x: V) -> V {
+    let constant = |value: f64| V::splat(V::Element::from_f64(value));
+    // The series of e^x from the term on whose successor no longer counts.
+    let series = V::Element::EXP;
+    let series = &series[series.len() - V::Element::NEAR_TERMS..];
+    let mut p = constant(series[0]);
+    for &coefficient in &series[1..] {
+        p = p.fma(x, constant(coefficient));
+    }
+    p.fma(x, constant(1.0)).mul(x)
+}
+
 /// e^x − 1, x clamped to ±[`Real::SIGMOID_CLAMP`]; error ≤ 3 ulp.
 #[inline(always)]
 pub fn expm1<V: Vector>(x: V) -> V {

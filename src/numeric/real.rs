@@ -63,6 +63,8 @@ pub trait Real:
     const SIGMOID_CLAMP: f64;
     /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest first.
     const EXP: &'static [f64];
+    /// How many of these serve e^x − 1 for |x| ≤ 1/64.
+    const NEAR_TERMS: usize;
     /// ln 2 in two parts, the first with enough zeros at its end that n · first is exact.
     const LN_2: [f64; 2];
     /// Number of terms of 2 atanh(s)/s in s² that give full precision for s ≤ 1/3.
@@ -87,7 +89,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $precision:ident, $roundoff:expr, $clamp:expr, $exp:expr, $ln_2:expr, $terms:expr) => {
+    ($type:ident, $precision:ident, $roundoff:expr, $clamp:expr, $exp:expr, $near:expr, $ln_2:expr, $terms:expr) => {
         impl Real for $type {
             const PRECISION: Precision = Precision::$precision;
             const BYTES: usize = size_of::<$type>();
@@ -96,6 +98,7 @@ macro_rules! real {
             const UNIT_ROUNDOFF: f64 = $roundoff;
             const SIGMOID_CLAMP: f64 = $clamp;
             const EXP: &'static [f64] = $exp;
+            const NEAR_TERMS: usize = $near;
             const LN_2: [f64; 2] = $ln_2;
             const ATANH_TERMS: usize = $terms;
 
@@ -165,6 +168,7 @@ real!(
     f32::EPSILON as f64 / 2.0,
     60.0,
     EXP_F32,
+    3,
     [0.693_359_375, -2.121_944_400_546_905_8e-4],
     8
 );
@@ -174,6 +178,7 @@ real!(
     f64::EPSILON / 2.0,
     600.0,
     EXP_F64,
+    6,
     [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10],
     17
 );
