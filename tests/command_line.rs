@@ -519,8 +519,8 @@ mod signals {
         let folder = workplace();
         let rows = "5.1,3.5,1.4,0.2,a\n6.2,2.9,4.3,1.3,b\n7.1,3.0,5.9,2.1,c\n".repeat(80_000);
         fs::write(folder.path().join("long.csv"), rows).unwrap();
-        let config = "[data]\ntrain = 'long.csv'\n[model]\nhidden = [64]\n[optimizer]\n\
-            learning_rate = 0.1\nmomentum = 0.5\n[train]\nepochs = 2\nbatch_size = 1\n\
+        let config = "[data]\ntrain = 'long.csv'\n[model]\nhidden = [400]\n[optimizer]\n\
+            learning_rate = 0.1\nmomentum = 0.5\n[train]\nepochs = 1\nbatch_size = 1\n\
             [run]\ncheckpoint_seconds = 1\n";
         fs::write(folder.path().join("long.toml"), config).unwrap();
         let mut child = command(folder.path(), "train long.toml --out here -q")
