@@ -1,0 +1,428 @@
+//! Gradients by finite differences, and training by them: the same bits on any number of workers,
+//! with any kernel, fused or apart, in fresh memory or used; and a steady step allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ndarray::Array2;
+use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::{Control, Engine, GradientConfig};
+use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::numeric::update::Rule;
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread alone: the test's runner allocates on others.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller vouches.
+        unsafe { System.alloc(memory) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
+        // SAFETY: as the caller vouches.
+        unsafe { System.dealloc(pointer, memory) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROWS: usize = 148;
+const FEATURES: usize = 20;
+const CLASSES: u16 = 5;
+
+/// Images of 20 pixels: mostly 0, or all filled.
+fn samples<R: Real>(sparse: bool) -> Samples<R> {
+    let pixel = |row: usize, at: usize| {
+        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
+        if sparse && !hash.is_multiple_of(4) {
+            0
+        } else {
+            // Many are equal.
+            (hash % 6 * 50) as u8 + 1
+        }
+    };
+    let dataset = Dataset {
+        name: "images".to_owned(),
+        features: Features::Bytes(Array2::from_shape_fn((ROWS, FEATURES), |(row, at)| {
+            pixel(row, at)
+        })),
+        labels: (0..ROWS).map(|row| (row * 7) as u16 % CLASSES).collect(),
+        class_names: (0..CLASSES).map(|class| class.to_string()).collect(),
+        image: None,
+        unit_divisor: Some(255.0),
+    };
+    let scaling = Scaling {
+        offset: vec![0.0; FEATURES],
+        divisor: vec![255.0; FEATURES],
+    };
+    Samples::new(&Arc::new(dataset), &scaling)
+}
+
+fn network(hidden: &[usize], output: Output, loss: Loss, l2: f64) -> Network {
+    let sizes = [&[FEATURES], hidden, &[usize::from(CLASSES)]].concat();
+    Network::new(&sizes, true, output, loss, l2).unwrap()
+}
+
+fn method(
+    scheme: Scheme,
+    (reuse, arithmetic, summation): (Reuse, Arithmetic, Summation),
+) -> GradientConfig {
+    GradientConfig::Difference(DifferenceConfig {
+        scheme,
+        reuse,
+        arithmetic,
+        summation,
+        increment: Increment::Auto,
+        extrapolate: false,
+    })
+}
+
+const INCREMENTAL: (Reuse, Arithmetic, Summation) = (
+    Reuse::Incremental,
+    Arithmetic::Plain,
+    Summation::Differences,
+);
+const CANCELLATION_FREE: (Reuse, Arithmetic, Summation) = (
+    Reuse::Incremental,
+    Arithmetic::CancellationFree,
+    Summation::Differences,
+);
+const FULL: (Reuse, Arithmetic, Summation) =
+    (Reuse::Full, Arithmetic::Plain, Summation::Differences);
+const FULL_LOSSES: (Reuse, Arithmetic, Summation) =
+    (Reuse::Full, Arithmetic::Plain, Summation::Losses);
+const PREFIX: (Reuse, Arithmetic, Summation) =
+    (Reuse::Prefix, Arithmetic::Plain, Summation::Differences);
+
+/// What is held against what: a method on a network and inputs.
+#[derive(Clone, Copy)]
+struct Case {
+    hidden: &'static [usize],
+    output: Output,
+    loss: Loss,
+    l2: f64,
+    sparse: bool,
+    method: GradientConfig,
+    batch_size: usize,
+    steps: usize,
+}
+
+/// One whole gradient of all of a batch's rows, and θ after steps of momentum over ragged batches,
+/// with the sum of their losses: as bits.
+fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
+    let samples = samples::<R>(case.sparse);
+    let network = network(case.hidden, case.output, case.loss, case.l2);
+    let team = Arc::new(Team::new(Some(workers)).unwrap());
+    let mut engine = case
+        .method
+        .engine(&network, &team, isa, &samples, case.batch_size);
+    let mut theta = Initialization::Scaled.draw::<R>(&network.layout, 3);
+    let first = theta.sha256();
+    let rows: Vec<u32> = (0..case.batch_size as u32).collect();
+    let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+    let batch = Batch {
+        samples: &samples,
+        rows: &rows,
+    };
+    let control = Control::default();
+    engine
+        .gradient(&theta, batch, &mut gradient, &control)
+        .unwrap();
+    assert!(gradient.flat().iter().any(|&g| g != R::ZERO));
+    // The last batch is ragged.
+    let rows = case.steps * case.batch_size - case.batch_size / 3;
+    let order: Vec<u32> = (0..ROWS as u32).cycle().take(rows).collect();
+    let rule = Rule {
+        rate: R::from_f64(0.5),
+        l2: R::from_f64(case.l2),
+        decay: R::ZERO,
+        momentum: R::from_f64(0.5),
+    };
+    let mut loss = 0.0;
+    engine.load(&theta);
+    let most = engine.most_workers().min(workers);
+    let done = engine
+        .descend(
+            &samples,
+            &order,
+            case.batch_size,
+            rule,
+            most,
+            &mut loss,
+            &control,
+        )
+        .unwrap();
+    assert_eq!(done, rows);
+    engine.store(&mut theta);
+    let hash = theta.sha256();
+    assert_ne!(hash, first, "training moves the weights");
+    (gradient.flat().to_vec(), hash, loss.to_bits())
+}
+
+fn holds<R: Real>(case: &Case) {
+    let name = format!(
+        "{:?} {:?} {:?} sparse {} batch {} {:?}",
+        case.hidden, case.output, case.loss, case.sparse, case.batch_size, case.method
+    );
+    let reference = outcome::<R>(case, 1, Isa::detect());
+    for workers in [2, 3, 5, 8, 16] {
+        let found = outcome::<R>(case, workers, Isa::detect());
+        assert!(found == reference, "{workers} workers: {name}");
+    }
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let found = outcome::<R>(case, 2, isa);
+        assert!(found == reference, "{}: {name}", isa.name());
+    }
+}
+
+fn holds_in_both_precisions(case: &Case) {
+    holds::<f32>(case);
+    holds::<f64>(case);
+}
+
+const SMALL: Case = Case {
+    hidden: &[18],
+    output: Output::Sigmoid,
+    loss: Loss::Quadratic,
+    l2: 0.0,
+    sparse: true,
+    method: GradientConfig::Backprop,
+    batch_size: 10,
+    steps: 20,
+};
+
+#[test]
+fn incremental_differences_keep_their_bits() {
+    for way in [INCREMENTAL, CANCELLATION_FREE] {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for (sparse, batch_size) in [(true, 10), (false, 10), (true, 128), (false, 128)] {
+                holds_in_both_precisions(&Case {
+                    sparse,
+                    batch_size,
+                    steps: if batch_size == 10 { 20 } else { 3 },
+                    method: method(scheme, way),
+                    ..SMALL
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn deep_incremental_differences_keep_their_bits() {
+    for way in [INCREMENTAL, CANCELLATION_FREE] {
+        for (hidden, scheme, sparse) in [
+            (&[18, 9][..], Scheme::Forward, true),
+            (&[9, 18], Scheme::Central, false),
+            (&[6, 17, 5], Scheme::Forward, false),
+        ] {
+            for (output, loss, l2) in [
+                (Output::Softmax, Loss::CrossEntropy, 1e-3),
+                (Output::Sigmoid, Loss::CrossEntropy, 0.0),
+            ] {
+                holds_in_both_precisions(&Case {
+                    hidden,
+                    output,
+                    loss,
+                    l2,
+                    sparse,
+                    method: method(scheme, way),
+                    ..SMALL
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn networks_without_hidden_units_keep_their_bits() {
+    for way in [INCREMENTAL, CANCELLATION_FREE, PREFIX] {
+        holds_in_both_precisions(&Case {
+            hidden: &[],
+            method: method(Scheme::Forward, way),
+            ..SMALL
+        });
+    }
+}
+
+#[test]
+fn whole_passes_keep_their_bits() {
+    for (way, scheme, sparse, batch_size, steps) in [
+        (FULL, Scheme::Forward, true, 10, 20),
+        (FULL, Scheme::Central, false, 10, 4),
+        (FULL_LOSSES, Scheme::Forward, false, 10, 4),
+        (PREFIX, Scheme::Forward, false, 128, 2),
+        (PREFIX, Scheme::Central, true, 128, 2),
+    ] {
+        for (hidden, l2) in [(&[9][..], 0.0), (&[5, 4], 1e-3)] {
+            holds_in_both_precisions(&Case {
+                hidden,
+                l2,
+                sparse,
+                batch_size,
+                steps,
+                method: method(scheme, way),
+                ..SMALL
+            });
+        }
+    }
+}
+
+fn every_way() -> impl Iterator<Item = GradientConfig> {
+    [FULL, FULL_LOSSES, PREFIX, INCREMENTAL, CANCELLATION_FREE]
+        .into_iter()
+        .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)))
+}
+
+fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {
+    let samples = samples::<R>(sparse);
+    let network = network(hidden, Output::Sigmoid, Loss::CrossEntropy, 0.1);
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
+    let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
+    let rows: Vec<u32> = (0..rows).collect();
+    let control = Control::default();
+    let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+    let batch = Batch {
+        samples: &samples,
+        rows: &rows,
+    };
+    engine
+        .gradient(&theta, batch, &mut gradient, &control)
+        .unwrap();
+    let rate = R::from_f64(0.3);
+    let rule = Rule {
+        rate,
+        l2: R::from_f64(network.l2),
+        decay: R::ZERO,
+        momentum: R::ZERO,
+    };
+    engine.load(&theta);
+    engine
+        .descend(&samples, &rows, rows.len(), rule, 2, &mut 0.0, &control)
+        .unwrap();
+    let mut fused = Parameters::zeros(Arc::clone(&network.layout));
+    engine.store(&mut fused);
+    for (w, &g) in theta.flat_mut().iter_mut().zip(gradient.flat()) {
+        // The difference of l2 is in the gradient.
+        *w = (-rate).mul_add(g, *w);
+    }
+    assert_eq!(fused, theta, "{hidden:?} sparse {sparse} {way:?}");
+}
+
+#[test]
+fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
+    for way in every_way() {
+        for hidden in [&[][..], &[9], &[5, 4]] {
+            for sparse in [true, false] {
+                for rows in [1, 10, 33] {
+                    fused_equals_separate::<f32>(hidden, sparse, rows, &way);
+                    fused_equals_separate::<f64>(hidden, sparse, rows, &way);
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of 10 rows by `engine`, as it is.
+fn gradient_of<R: Real>(
+    engine: &mut dyn Engine<R>,
+    samples: &Samples<R>,
+    theta: &Parameters<R>,
+    rows: &[u32],
+) -> Vec<R> {
+    let poison = vec![R::from_f64(f64::NAN); theta.layout().len()];
+    let mut gradient = Parameters::from_flat(Arc::clone(theta.layout()), poison);
+    let batch = Batch { samples, rows };
+    engine
+        .gradient(theta, batch, &mut gradient, &Control::default())
+        .unwrap();
+    gradient.flat().to_vec()
+}
+
+#[test]
+fn memory_full_of_nan_changes_no_bit() {
+    for way in every_way() {
+        for sparse in [true, false] {
+            for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
+                let samples = samples::<f64>(sparse);
+                let network = network(hidden, Output::Softmax, Loss::CrossEntropy, 0.1);
+                let team = Arc::new(Team::new(Some(2)).unwrap());
+                let engine = || way.engine(&network, &team, Isa::detect(), &samples, 40);
+                let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
+                let rows: Vec<u32> = (0..10).collect();
+                let fresh = gradient_of(&mut *engine(), &samples, &theta, &rows);
+                assert!(fresh.iter().all(|g| g.is_finite()));
+                // NaN in θ spreads to every activation, change and sum of more rows than are
+                // needed next.
+                let mut used = engine();
+                let nan = vec![f64::NAN; network.layout.len()];
+                let nan = Parameters::from_flat(Arc::clone(&network.layout), nan);
+                let all: Vec<u32> = (0..40).collect();
+                let poison = gradient_of(&mut *used, &samples, &nan, &all);
+                assert!(poison.iter().any(|g| g.is_nan()));
+                let found = gradient_of(&mut *used, &samples, &theta, &rows);
+                assert_eq!(found, fresh, "{hidden:?} sparse {sparse} {way:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_steady_step_allocates_nothing() {
+    for way in [INCREMENTAL, CANCELLATION_FREE] {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for hidden in [&[18][..], &[9, 18]] {
+                for sparse in [true, false] {
+                    let samples = samples::<f32>(sparse);
+                    let network = network(hidden, Output::Sigmoid, Loss::Quadratic, 0.0);
+                    let team = Arc::new(Team::new(Some(1)).unwrap());
+                    let mut engine =
+                        method(scheme, way).engine(&network, &team, Isa::detect(), &samples, 33);
+                    engine.load(&Initialization::Normal.draw(&network.layout, 1));
+                    let rule = Rule::gradient_only(0.0);
+                    let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
+                    let mut allocations = |rows: usize| {
+                        let before = ALLOCATIONS.get();
+                        let control = Control::default();
+                        engine
+                            .descend(&samples, &order[..rows], 10, rule, 1, &mut 0.0, &control)
+                            .unwrap();
+                        ALLOCATIONS.get() - before
+                    };
+                    allocations(10);
+                    let (few, many) = (allocations(64), allocations(64 * 20));
+                    assert_eq!(few, many, "{hidden:?} sparse {sparse} {scheme:?} {way:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The weights that 20 steps of cancellation-free forward differences end with, on every machine,
+/// for ever: a change of this value is a change of the arithmetic and belongs into the changelog.
+#[test]
+fn the_golden_hash_stands() {
+    let case = Case {
+        method: method(Scheme::Forward, CANCELLATION_FREE),
+        ..SMALL
+    };
+    let (_, hash, _) = outcome::<f32>(&case, 2, Isa::detect());
+    assert_eq!(hash, GOLDEN);
+}
+
+const GOLDEN: &str = "fb8c91925ba136f928e4aef7a20f7de2de03fba883378d773c547c26134ea58b";
