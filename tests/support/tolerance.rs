@@ -5,19 +5,21 @@
 //! h²/6·|L‴|, up to terms of the next order. L″ and L‴ along a parameter are differences of the
 //! analytic gradient.
 //!
-//! Round-off in plain arithmetic: each of the two losses of a row is off by ε_s, their quotient by
-//! 2ε_s/h. ε_s follows the pass (Higham, "Accuracy and Stability of Numerical Algorithms", section
-//! 3.3): a sum of n products errs by (n + 2)·u·Σ|w·a| and hands on Σ|w|·err(a); σ, by at most 8 u
-//! relative (`numeric/elementary.rs` tests 6 and 8), hands on σ′·err(z); the loss hands on
-//! Σ|∂L/∂z|·err(z) and errs by its own rounding, (4 + n_L)·u of the summands.
+//! Round-off is modeled as Higham and Mary do ("A new approach to probabilistic rounding error
+//! analysis", 2019): every rounding of a number x is off by an independent amount of deviation
+//! u·|x|/√3, so squares add up, not magnitudes. Worst cases would allow a hundred times more, and a
+//! test by them would let a gradient of zeros pass. Four deviations are allowed, norm against norm.
 //!
-//! Round-off without cancellation: every operation keeps its relative precision, but sums of mixed
-//! sign keep theirs relative to the sum of magnitudes: c·u times the gradient that backprop gives
-//! with all signs positive, c the number of operations in a row on the longest way, about
-//! Σ (n_l + 12). The activations that it starts from carry err(z), which σ′ and the errors feel
-//! relatively once: the largest err(z) comes on top.
+//! Plain arithmetic: the two losses of a row are each off by ε_s, the quotient of B such differences
+//! by √2·√(Σ ε_s²)/(B·h). ε_s follows the pass: a chain of products is rounded at each of its partial
+//! sums, and hands on w·err(a); σ is off by 2 u (`numeric/elementary.rs` tests worst cases of 6 and
+//! 8) and hands on σ′·err(z); the loss hands on ∂L/∂z·err(z) and is rounded at its own terms and
+//! sums.
 //!
-//! Bounds are sums of worst cases; they hold norm against norm, ‖ĝ − g‖₂ ≤ ‖tolerance‖₂.
+//! Without cancellation every operation keeps its relative precision, but sums of mixed sign keep
+//! theirs relative to the sum of magnitudes: √c·u times the gradient that backprop gives with all
+//! signs positive, c the number of operations in a row on the longest way, about Σ (n_l + 12), and
+//! rows. Activations, σ′ and errors feel err(z) of each layer relatively once.
 
 use nplus1::gradient::difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
 use nplus1::numeric::Real;
@@ -25,64 +27,100 @@ use nplus1::numeric::head::Head;
 
 use super::reference::{Net, Sample, loss, loss_and_errors, sigmoid};
 
-/// σ's relative error, in u.
-const SIGMOID: f64 = 8.0;
+/// Deviations that are allowed.
+const DEVIATIONS: f64 = 4.0;
 
-/// Round-off of one row: of its loss, of its largest pre-activation.
+/// Round-off of one row, as squares of deviations.
 struct RowNoise {
+    /// ε_s².
     loss: f64,
-    largest: f64,
+    /// Σ over the layers of the largest err(z)².
+    z: f64,
 }
 
-/// ε_s and max err(z), in a precision of unit round-off `u`.
+/// The round-off of one row in a precision of unit round-off `u`.
 fn row_noise(net: &Net, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowNoise {
+    let rounded = |x: f64| (u * x).powi(2) / 3.0;
     let mut a = inputs.clone();
-    let mut error: Vec<f64> = a.iter().map(|a| a.abs() * u).collect();
-    let mut largest: f64 = 0.0;
+    let mut noise: Vec<f64> = a.iter().map(|&a| rounded(a)).collect();
+    let mut layers = 0.0;
     for l in 1..=net.layers() {
         let z = net.pre_activations(l, theta, &a);
         let fan_in = net.sizes[l - 1];
         let own = |j: usize| {
             let row = &theta[net.weights(l).start + j * fan_in..][..fan_in];
-            let bias = if net.bias {
-                theta[net.biases(l).start + j].abs()
-            } else {
-                0.0
+            let mut sum = match net.bias {
+                true => theta[net.biases(l).start + j],
+                false => 0.0,
             };
-            let terms = row.iter().zip(&a).map(|(w, a)| (w * a).abs()).sum::<f64>() + bias;
-            // Weights are rounded to this precision too.
-            let handed: f64 = row.iter().zip(&error).map(|(w, e)| w.abs() * e).sum();
-            (fan_in as f64 + 3.0) * u * terms + handed
+            let mut square = rounded(sum);
+            for ((w, a), noise) in row.iter().zip(&a).zip(&noise) {
+                sum += w * a;
+                // The partial sum, the weight itself, what the activation hands on.
+                square += rounded(sum) + rounded(w * a) + w * w * noise;
+            }
+            square
         };
         let of_z: Vec<f64> = (0..z.len()).map(own).collect();
-        largest = of_z.iter().fold(largest, |most, &e| most.max(e));
+        layers += of_z.iter().copied().fold(0.0, f64::max);
         if l == net.layers() {
             let (row_loss, errors) = loss_and_errors(net.head, &z, *label);
-            let handed: f64 = errors.iter().zip(&of_z).map(|(d, e)| d.abs() * e).sum();
-            // A quadratic loss of outputs that hit is flat there: the square of the error remains.
+            let handed: f64 = errors.iter().zip(&of_z).map(|(d, e)| d * d * e).sum();
+            // A quadratic loss is flat at its targets: there the square of the error is left.
             let squares: f64 = of_z.iter().map(|e| e * e).sum();
             // A softmax adds and subtracts z themselves.
             let size = match net.head {
                 Head::SoftmaxCrossEntropy => z.iter().fold(0.0f64, |most, z| most.max(z.abs())),
                 _ => 0.0,
             };
-            let own = (4.0 + z.len() as f64 + SIGMOID) * u * (row_loss.abs() + size);
-            let loss = handed + squares + own;
-            return RowNoise { loss, largest };
+            // Each term is off by 2 u or so, each sum of terms is rounded.
+            let own = (4.0 + z.len() as f64) * rounded(row_loss.abs() + size);
+            return RowNoise {
+                loss: handed + squares + own,
+                z: layers,
+            };
         }
         a = z.iter().map(|&z| sigmoid(z)).collect();
-        error = (a.iter().zip(&of_z))
-            .map(|(a, e)| a * (1.0 - a) * e + SIGMOID * u * a)
+        noise = (a.iter().zip(&of_z))
+            .map(|(a, e)| (a * (1.0 - a)).powi(2) * e + rounded(2.0 * a) * 3.0)
             .collect();
     }
     unreachable!("a network has a layer")
 }
 
+/// |∂L/∂z| of the outputs, without a subtraction that saturated units would lose.
+fn error_magnitudes(head: Head, z: &[f64], label: u16) -> Vec<f64> {
+    let target = usize::from(label);
+    let residual = |k: usize| sigmoid(if k == target { -z[k] } else { z[k] });
+    let of = |k: usize| match head {
+        Head::SigmoidQuadratic => residual(k) * sigmoid(z[k]) * sigmoid(-z[k]),
+        Head::SigmoidCrossEntropy => residual(k),
+        // z − y is off by a rounding of z.
+        Head::LinearQuadratic => z[k].abs() + 1.0,
+        Head::SoftmaxCrossEntropy => {
+            // p_k, of the target the sum of the others.
+            let share = |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>();
+            match k == target {
+                true => (0..z.len()).filter(|&k| k != target).map(share).sum(),
+                false => share(k),
+            }
+        }
+        Head::Logistic => sigmoid(if label == 1 { -z[0] } else { z[0] }),
+    };
+    (0..z.len()).map(of).collect()
+}
+
 /// Backprop of one row with every sign positive.
-fn magnitudes(net: &Net, theta: &[f64], sample: &Sample) -> Vec<f64> {
-    let (a, top) = net.forward::<f64>(theta, &sample.0);
-    let (_, errors) = loss_and_errors(net.head, &top, sample.1);
-    let mut errors: Vec<f64> = errors.iter().map(|e| e.abs()).collect();
+fn magnitudes(net: &Net, theta: &[f64], (inputs, label): &Sample) -> Vec<f64> {
+    let mut a = vec![inputs.clone()];
+    let mut slopes = vec![Vec::new()];
+    let mut z = Vec::new();
+    for l in 1..=net.layers() {
+        z = net.pre_activations(l, theta, &a[l - 1]);
+        a.push(z.iter().map(|&z| sigmoid(z)).collect());
+        slopes.push(z.iter().map(|&z| sigmoid(z) * sigmoid(-z)).collect());
+    }
+    let mut errors = error_magnitudes(net.head, &z, *label);
     let mut gradient = vec![0.0; net.parameters()];
     for l in (1..=net.layers()).rev() {
         let fan_in = net.sizes[l - 1];
@@ -101,9 +139,7 @@ fn magnitudes(net: &Net, theta: &[f64], sample: &Sample) -> Vec<f64> {
                     .map(|(j, e)| weight(j) * e)
                     .sum()
             };
-            errors = (0..fan_in)
-                .map(|i| into(i) * a[l - 1][i] * (1.0 - a[l - 1][i]))
-                .collect();
+            errors = (0..fan_in).map(|i| into(i) * slopes[l - 1][i]).collect();
         }
     }
     gradient
@@ -122,63 +158,72 @@ pub fn round_off<R: Real>(
     config: &DifferenceConfig,
 ) -> Vec<f64> {
     let (u, rows) = (R::UNIT_ROUNDOFF, batch.len());
+    let rounded = |x: f64| (u * x).powi(2) / 3.0;
     let noise: Vec<RowNoise> = (batch.iter())
         .map(|sample| row_noise(net, theta, sample, u))
         .collect();
-    let weights = || (1..=net.layers()).flat_map(|l| net.weights(l));
     let is_weight = |index: usize| (1..=net.layers()).any(|l| net.weights(l).contains(&index));
-    // ½λ'·w² and its difference, of a weight.
-    let penalty = |index: usize| match is_weight(index) {
-        true => 4.0 * u * net.l2 * (theta[index].abs() + h[index]).powi(2),
-        false => 0.0,
-    };
     if config.arithmetic == Arithmetic::CancellationFree {
         let operations: f64 = net.sizes.iter().map(|&n| n as f64 + 12.0).sum();
-        let largest = noise.iter().fold(0.0f64, |most, row| most.max(row.largest));
         let magnitudes: Vec<Vec<f64>> = (batch.iter())
             .map(|sample| magnitudes(net, theta, sample))
             .collect();
         return (0..theta.len())
             .map(|index| {
                 let size = mean(rows, |s| magnitudes[s][index]);
+                let z = noise.iter().map(|row| row.z).fold(0.0, f64::max);
                 let penalty = if is_weight(index) {
-                    net.l2 * theta[index].abs()
+                    net.l2 * theta[index]
                 } else {
                     0.0
                 };
-                ((operations + rows as f64) * u + 2.0 * largest) * size + 4.0 * u * penalty
+                let relative = (operations + rows as f64) * rounded(1.0) + z;
+                DEVIATIONS * (relative * size * size + 4.0 * rounded(penalty)).sqrt()
             })
             .collect();
     }
-    let of_loss = mean(rows, |s| noise[s].loss);
-    let losses = mean(rows, |s| {
-        loss(
-            net.head,
-            &net.forward::<f64>(theta, &batch[s].0).1,
-            batch[s].1,
-        )
-        .abs()
-    });
-    let squares: f64 = weights().map(|index| theta[index].powi(2)).sum::<f64>() * net.l2 / 2.0;
+    // Of the mean of the rows' losses.
+    let of_rows = noise.iter().map(|row| row.loss).sum::<f64>() / (rows as f64).powi(2);
+    // Of the sums of all losses and of all squares, where these are subtracted.
+    let of_sums = match config.summation {
+        Summation::Differences => 0.0,
+        Summation::Losses => {
+            let losses = batch.iter().map(|(inputs, label)| {
+                loss(net.head, &net.forward::<f64>(theta, inputs).1, *label) / rows as f64
+            });
+            let weights = (1..=net.layers()).flat_map(|l| net.weights(l));
+            let squares = weights.map(|index| net.l2 / 2.0 * theta[index].powi(2));
+            partial_sums(losses, rounded) + partial_sums(squares, rounded)
+        }
+    };
     (0..theta.len())
         .map(|index| {
-            let noise = match config.summation {
-                // Each row's difference, then their sum.
-                Summation::Differences => 2.0 * of_loss + 2.0 * penalty(index),
-                // Sums of all rows' losses and of all squares.
-                Summation::Losses => {
-                    let squares = (net.sizes.iter().sum::<usize>() as f64 + 4.0) * squares;
-                    2.0 * (of_loss + u * ((rows as f64 + 2.0) * losses + squares))
+            let of_penalty = match (config.summation, is_weight(index)) {
+                (Summation::Differences, true) => {
+                    // ½λ'·w²: the square, and what it is multiplied by.
+                    3.0 * rounded(net.l2 / 2.0 * (theta[index].abs() + h[index]).powi(2))
                 }
+                _ => 0.0,
             };
             let sides = if config.scheme == Scheme::Central {
                 2.0
             } else {
                 1.0
             };
-            noise / (sides * h[index])
+            let square = 2.0 * (of_rows + of_sums + of_penalty);
+            DEVIATIONS * square.sqrt() / (sides * h[index])
         })
         .collect()
+}
+
+/// Σ of the roundings of a sum and of its mean.
+fn partial_sums(terms: impl Iterator<Item = f64>, rounded: impl Fn(f64) -> f64) -> f64 {
+    let (mut sum, mut square) = (0.0, 0.0);
+    for term in terms {
+        sum += term;
+        square += rounded(sum);
+    }
+    square + 2.0 * rounded(sum)
 }
 
 /// What each partial derivative with increments `h` is off by for truncation.

@@ -1,0 +1,179 @@
+//! All ways to a finite difference agree within their derived tolerance, on random networks; without
+//! cancellation they agree with backprop at any increment.
+
+mod support;
+
+use std::sync::Arc;
+
+use nplus1::data::Batch;
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Network, Parameters};
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+use proptest::prelude::*;
+use support::differences::increments;
+use support::kernels::Form;
+use support::reference::{Net, Sample};
+use support::rows::{HEADS, network, samples, theta};
+use support::tolerance::{distance, norm, of_parameters, round_off, truncation};
+
+const FEATURES: usize = 6;
+
+/// A network, θ and rows.
+#[derive(Debug)]
+struct Drawn {
+    network: Network,
+    theta: Vec<f64>,
+    inputs: Vec<Vec<f64>>,
+    labels: Vec<u16>,
+}
+
+prop_compose! {
+    /// Nets of 1 to 5 layers with every pair of outputs and loss; θ times `scale`.
+    fn drawn(scale: f64)(
+        hidden in prop::collection::vec(1..8_usize, 0..5),
+        head in 0..HEADS.len(),
+        bias: bool,
+        l2 in prop::sample::select(vec![0.0, 0.1]),
+        inputs in prop::collection::vec(prop::collection::vec(-20..=20_i32, FEATURES), 1..6),
+        labels in prop::collection::vec(0..6_u16, 6),
+    ) -> Drawn {
+        let network = network(FEATURES, &hidden, bias, HEADS[head], l2);
+        let classes = if network.layout.sizes().last() == Some(&1) { 2 } else { 3 };
+        Drawn {
+            // What f32 holds as well.
+            theta: theta(&network).iter().map(|&w| f64::from((w * scale) as f32)).collect(),
+            // Sixteenths: exact in both precisions; some are equal, some 0.
+            inputs: inputs.iter().map(|row| row.iter().map(|&x| f64::from(x) / 16.0).collect()).collect(),
+            labels: inputs.iter().zip(labels).map(|(_, label)| label % classes).collect(),
+            network,
+        }
+    }
+}
+
+impl Drawn {
+    fn gradient<R: Real>(&self, method: GradientConfig) -> Vec<f64> {
+        let samples = samples::<R>(Form::Numbers, &self.inputs, &self.labels);
+        let team = Arc::new(Team::new(Some(1)).unwrap());
+        let theta = self.theta.iter().map(|&x| R::from_f64(x)).collect();
+        let theta = Parameters::from_flat(Arc::clone(&self.network.layout), theta);
+        let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
+        let rows: Vec<u32> = (0..self.inputs.len() as u32).collect();
+        let batch = Batch {
+            samples: &samples,
+            rows: &rows,
+        };
+        method
+            .engine(&self.network, &team, Isa::detect(), &samples, rows.len())
+            .gradient(&theta, batch, &mut gradient, &Control::default())
+            .unwrap();
+        gradient.flat().iter().map(|g| g.to_f64()).collect()
+    }
+
+    fn batch(&self) -> Vec<Sample> {
+        let rows = self.inputs.iter().cloned();
+        rows.zip(self.labels.iter().copied()).collect()
+    }
+
+    /// `incremental` against `full`, and `prefix` against it bit for bit.
+    fn ways_agree<R: Real>(&self, scheme: Scheme) {
+        let config = |reuse| DifferenceConfig {
+            scheme,
+            reuse,
+            arithmetic: Arithmetic::Plain,
+            summation: Summation::Differences,
+            increment: Increment::Auto,
+            extrapolate: false,
+        };
+        let net = Net::from(&self.network);
+        let full = self.gradient::<R>(GradientConfig::Difference(config(Reuse::Full)));
+        // Activations below the perturbed layer are the same numbers, kept or computed again.
+        assert_eq!(
+            full,
+            self.gradient::<R>(GradientConfig::Difference(config(Reuse::Prefix)))
+        );
+        let incremental =
+            self.gradient::<R>(GradientConfig::Difference(config(Reuse::Incremental)));
+        let h = increments::<R>(&net, &self.theta, &config(Reuse::Full));
+        let h = of_parameters(&net, &h);
+        let rounded = round_off::<R>(&net, &self.theta, &self.batch(), &h, &config(Reuse::Full));
+        // Whole passes perturb by h' = (θ + h) − θ and divide by it, |h' − h| ≤ u·|θ + h|: the
+        // truncation changes by this share.
+        let mut moved = truncation(&net, &self.theta, &self.batch(), &h, scheme);
+        for ((moved, theta), h) in moved.iter_mut().zip(&self.theta).zip(&h) {
+            *moved *= 2.0 * R::UNIT_ROUNDOFF * (theta.abs() + h) / h;
+        }
+        let found = distance(&full, &incremental);
+        let allowed = 2.0 * norm(&rounded) + norm(&moved);
+        assert!(found <= allowed, "{found:e} of {allowed:e}");
+    }
+
+    /// Cancellation-free differences by `h` against backprop of f64.
+    fn derivative_is_found<R: Real>(&self, scheme: Scheme, h: f64) {
+        let config = DifferenceConfig {
+            scheme,
+            reuse: Reuse::Incremental,
+            arithmetic: Arithmetic::CancellationFree,
+            summation: Summation::Differences,
+            increment: Increment::Absolute(h),
+            extrapolate: false,
+        };
+        let net = Net::from(&self.network);
+        // The textbook's 1 − a is not exact where units are saturated; the engine's pairs are.
+        let exact = self.gradient::<f64>(GradientConfig::Backprop);
+        let found = self.gradient::<R>(GradientConfig::Difference(config));
+        let h = vec![R::from_f64(h).to_f64(); exact.len()];
+        let truncated = truncation(&net, &self.theta, &self.batch(), &h, scheme);
+        let rounded = round_off::<R>(&net, &self.theta, &self.batch(), &h, &config);
+        let error = distance(&found, &exact);
+        // Twice the leading terms of the truncation: the largest h is 1/10.
+        let allowed = 2.0 * norm(&truncated) + norm(&rounded);
+        assert!(
+            error <= allowed,
+            "h = {:e}: {error:e} of {allowed:e}, |g| = {:e}",
+            h[0],
+            norm(&exact)
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn full_prefix_and_incremental_agree_within_the_derived_tolerance(drawn in drawn(1.0)) {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            drawn.ways_agree::<f64>(scheme);
+            drawn.ways_agree::<f32>(scheme);
+        }
+    }
+
+    #[test]
+    fn without_cancellation_every_increment_gives_backprops_gradient(drawn in drawn(1.0)) {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for exponent in (1..=30).step_by(3) {
+                drawn.derivative_is_found::<f64>(scheme, 10f64.powi(-exponent));
+            }
+            for exponent in (1..=20).step_by(3) {
+                drawn.derivative_is_found::<f32>(scheme, 10f64.powi(-exponent));
+            }
+        }
+    }
+
+    /// θ 20 times as large: pre-activations of some tens. Increments from where Taylor's first
+    /// terms say something of such a network.
+    #[test]
+    fn saturated_units_lose_nothing_without_cancellation(drawn in drawn(20.0)) {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for exponent in [9, 12, 15, 20, 25, 30] {
+                drawn.derivative_is_found::<f64>(scheme, 10f64.powi(-exponent));
+            }
+            for exponent in [9, 12, 16, 20] {
+                drawn.derivative_is_found::<f32>(scheme, 10f64.powi(-exponent));
+            }
+        }
+    }
+}
