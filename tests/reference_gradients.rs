@@ -13,6 +13,9 @@ use nplus1::model::Parameters;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
 use support::cases::{Case, cases};
+use support::differences::increments;
+use support::reference::Net;
+use support::tolerance::{norm, of_parameters, round_off, truncation};
 
 /// ‖ĝ − g‖₂/‖g‖₂ by `method`, and the loss's relative error.
 fn relative_error<R: Real>(case: &Case, method: &GradientConfig) -> (f64, f64) {
@@ -107,21 +110,54 @@ fn differences() -> Vec<DifferenceConfig> {
     configs
 }
 
-#[test]
-fn explore() {
+/// Every method on every case, each partial derivative within what truncation and round-off allow
+/// (`support/tolerance.rs`), norm against norm.
+fn every_difference_agrees<R: Real>() {
     for case in cases() {
-        println!("{}", case.name);
+        let net = Net::from(&case.network);
+        let batch = case.batch();
         for config in differences() {
             let method = GradientConfig::Difference(config);
-            let (d, l) = relative_error::<f64>(&case, &method);
-            let (s, _) = relative_error::<f32>(&case, &method);
+            let h = increments::<R>(&net, &case.parameters, &config);
+            let h = of_parameters(&net, &h);
+            let truncated = truncation(&net, &case.parameters, &batch, &h, config.scheme);
+            let rounded = round_off::<R>(&net, &case.parameters, &batch, &h, &config);
+            // Twice the leading terms of the truncation: h is small, not nothing.
+            let allowed = (2.0 * norm(&truncated) + norm(&rounded)) / norm(&case.gradient);
+            // PyTorch's own round-off, the 1 − a of saturated units included.
+            let allowed = allowed + 1e-12;
+            // A gradient of zeros is off by 1: it would be seen.
+            assert!(
+                allowed < 1.0,
+                "{}: a tolerance of {allowed:e} says nothing",
+                case.name
+            );
+            let (gradient, loss) = relative_error::<R>(&case, &method);
             println!(
-                "   {:18} {:12} {:18} {:12} f64 {d:.1e} loss {l:.1e}  f32 {s:.1e}",
+                "{:45} {:18} {:12} {:18} {:12} {} {gradient:.1e} of {allowed:.1e}",
+                case.name,
                 config.scheme.name(),
                 config.reuse.name(),
                 config.arithmetic.name(),
-                config.summation.name()
+                config.summation.name(),
+                R::PRECISION.name(),
             );
+            assert!(
+                gradient <= allowed,
+                "{}: {gradient:e} {config:?}",
+                case.name
+            );
+            assert!(loss <= 64.0 * R::UNIT_ROUNDOFF, "{}: {loss:e}", case.name);
         }
     }
+}
+
+#[test]
+fn finite_differences_agree_within_their_derived_tolerance_in_double_precision() {
+    every_difference_agrees::<f64>();
+}
+
+#[test]
+fn finite_differences_agree_within_their_derived_tolerance_in_single_precision() {
+    every_difference_agrees::<f32>();
 }
