@@ -10,9 +10,10 @@ use std::time::Duration;
 /// Length of a segment.
 const SEGMENT: f64 = 4e-3;
 /// Segments between two looks at another candidate.
-const LOOK: u32 = 24;
-/// A measurement shorter than this says nothing yet; the next takes four times as many steps.
-const SHORTEST: Duration = Duration::from_micros(400);
+const LOOK: u32 = 120;
+/// A look lasts so long, and its last segment counts: a core that was idle takes milliseconds to
+/// come up to speed, and a worker's share of θ to move to its caches.
+const WARM: f64 = 20e-3;
 /// Weight of the newest measurement of the number of workers in use.
 const NEWEST: f64 = 0.5;
 
@@ -21,6 +22,8 @@ const NEWEST: f64 = 0.5;
 pub struct Pace {
     candidates: Vec<Candidate>,
     current: usize,
+    /// Seconds of the look in progress, if there is one.
+    look: Option<f64>,
     since_look: u32,
     next_look: usize,
     fixed: bool,
@@ -29,9 +32,10 @@ pub struct Pace {
 #[derive(Clone, Debug)]
 struct Candidate {
     workers: usize,
+    /// The last that is known, or a first guess.
     seconds_a_step: Option<f64>,
-    /// Steps of its first measurement.
-    first: usize,
+    /// Whether a look at it has ended.
+    seen: bool,
 }
 
 impl Pace {
@@ -58,12 +62,13 @@ impl Pace {
             .map(|workers| Candidate {
                 workers,
                 seconds_a_step: None,
-                first: 1,
+                seen: false,
             })
             .collect();
         Self {
             current: candidates.len() - 1,
             candidates,
+            look: None,
             since_look: 0,
             next_look: 0,
             fixed,
@@ -72,54 +77,62 @@ impl Pace {
 
     /// Workers and steps of the next segment.
     pub fn plan(&mut self) -> (usize, usize) {
-        if let Some(untried) = self
-            .candidates
-            .iter()
-            .rposition(|c| c.seconds_a_step.is_none())
-        {
-            self.current = untried;
-        } else if !self.fixed && self.candidates.len() > 1 {
-            self.since_look += 1;
-            let best = self.best();
-            self.current = best;
-            if self.since_look > LOOK {
-                self.since_look = 0;
-                // The neighbors in turn.
-                self.next_look += 1;
-                let up = self.next_look.is_multiple_of(2);
-                self.current = match best {
-                    0 => 1,
-                    _ if best + 1 == self.candidates.len() || !up => best - 1,
-                    _ => best + 1,
-                };
-            }
+        if self.look.is_none() {
+            self.choose();
         }
         let chosen = &self.candidates[self.current];
         let steps = match chosen.seconds_a_step {
             Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
-            None => chosen.first,
+            None => 1,
         };
         (chosen.workers, steps)
     }
 
-    /// What the segment took.
-    pub fn record(&mut self, steps: usize, taken: Duration) {
-        // A look replaces what was known: between two looks the machine may have changed.
-        let newest = if self.current == self.best() {
-            NEWEST
-        } else {
-            1.0
-        };
-        let chosen = &mut self.candidates[self.current];
-        if chosen.seconds_a_step.is_none() && taken < SHORTEST && steps >= chosen.first {
-            chosen.first *= 4;
+    /// The best candidate, or another one to look at.
+    fn choose(&mut self) {
+        if let Some(unseen) = self.candidates.iter().rposition(|c| !c.seen) {
+            self.current = unseen;
+            self.look = Some(0.0);
             return;
         }
-        let measured = taken.as_secs_f64() / steps.max(1) as f64;
-        let seconds = chosen
-            .seconds_a_step
-            .map_or(measured, |before| before + newest * (measured - before));
-        chosen.seconds_a_step = Some(seconds);
+        let best = self.best();
+        self.current = best;
+        self.since_look += 1;
+        if self.fixed || self.candidates.len() == 1 || self.since_look <= LOOK {
+            return;
+        }
+        self.since_look = 0;
+        self.look = Some(0.0);
+        // The neighbors in turn.
+        self.next_look += 1;
+        let up = self.next_look.is_multiple_of(2);
+        self.current = match best {
+            0 => 1,
+            _ if best + 1 == self.candidates.len() || !up => best - 1,
+            _ => best + 1,
+        };
+    }
+
+    /// What the segment took.
+    pub fn record(&mut self, steps: usize, taken: Duration) {
+        let taken = taken.as_secs_f64();
+        let measured = taken / steps.max(1) as f64;
+        let chosen = &mut self.candidates[self.current];
+        match &mut self.look {
+            // What was known is replaced: between two looks the machine may have changed.
+            Some(seconds) => {
+                *seconds += taken;
+                chosen.seconds_a_step = Some(measured);
+                if *seconds >= WARM {
+                    chosen.seen = true;
+                    self.look = None;
+                }
+            }
+            None => {
+                let before = chosen.seconds_a_step.unwrap_or(measured);
+                chosen.seconds_a_step = Some(before + NEWEST * (measured - before));
+            }
+        }
     }
 
     fn best(&self) -> usize {
@@ -154,7 +167,7 @@ mod tests {
         let mut pace = Pace::up_to(16);
         let steps = simulate(
             &mut pace,
-            400,
+            1000,
             |workers| if workers == 4 { 1e-5 } else { 2e-5 },
         );
         assert!(steps[4] * 10 > steps.iter().sum::<usize>() * 9, "{steps:?}");
@@ -166,11 +179,11 @@ mod tests {
         simulate(&mut pace, 100, |workers| 1e-5 / workers as f64);
         let steps = simulate(
             &mut pace,
-            200,
+            2000,
             |workers| if workers == 1 { 1e-5 } else { 5e-5 },
         );
         assert!(steps[1] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
-        let steps = simulate(&mut pace, 200, |workers| 1e-5 / workers as f64);
+        let steps = simulate(&mut pace, 2000, |workers| 1e-5 / workers as f64);
         assert!(steps[2] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
     }
 
