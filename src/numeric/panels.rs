@@ -16,11 +16,13 @@ pub const fn count<R: Real>(columns: usize) -> usize {
     columns.div_ceil(width::<R>())
 }
 
+/// Two cache lines: prefetchers fetch them in pairs, and a pair that two workers write to is in the
+/// way of both.
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u64; 8]);
+#[repr(C, align(128))]
+struct Line([u64; 16]);
 
-/// Numbers that begin on a cache line.
+/// Numbers that begin on a pair of cache lines.
 pub struct Aligned<R> {
     lines: Vec<Line>,
     len: usize,
@@ -31,7 +33,7 @@ impl<R: Real> Aligned<R> {
     /// So many zeros.
     pub fn zeros(len: usize) -> Self {
         Self {
-            lines: vec![Line([0; 8]); count::<R>(len)],
+            lines: vec![Line([0; 16]); (len * R::BYTES).div_ceil(128)],
             len,
             element: std::marker::PhantomData,
         }

@@ -1,19 +1,21 @@
 //! How many workers a step deserves, found out by measuring.
 //!
 //! A step too small to share, or a core that another process holds, makes more workers slower
-//! than fewer. So work is handed out in segments of a few milliseconds; each candidate number of
+//! than fewer. So work is handed out in segments of some milliseconds; each candidate number of
 //! workers is tried now and then, and the fastest does the rest. Timing decides who computes,
 //! never what: the bits stay the same.
 
 use std::time::Duration;
 
-/// Length of a segment.
-const SEGMENT: f64 = 4e-3;
-/// Segments between two looks at another candidate.
-const LOOK: u32 = 120;
+/// Length of a segment: a hundred times what it takes to wake the workers.
+const SEGMENT: f64 = 8e-3;
+/// Segments between two looks at another candidate: few at first, when the data is still on its way
+/// to the caches, then twice as many each time up to this.
+const LOOK: u32 = 100;
+const FIRST_LOOK: u32 = 6;
 /// A look lasts so long, and its last segment counts: a core that was idle takes milliseconds to
 /// come up to speed, and a worker's share of θ to move to its caches.
-const WARM: f64 = 20e-3;
+const WARM: f64 = 12e-3;
 /// Weight of the newest measurement of the number of workers in use.
 const NEWEST: f64 = 0.5;
 
@@ -25,6 +27,7 @@ pub struct Pace {
     /// Seconds of the look in progress, if there is one.
     look: Option<f64>,
     since_look: u32,
+    pause: u32,
     next_look: usize,
     fixed: bool,
 }
@@ -70,6 +73,7 @@ impl Pace {
             candidates,
             look: None,
             since_look: 0,
+            pause: FIRST_LOOK,
             next_look: 0,
             fixed,
         }
@@ -98,10 +102,11 @@ impl Pace {
         let best = self.best();
         self.current = best;
         self.since_look += 1;
-        if self.fixed || self.candidates.len() == 1 || self.since_look <= LOOK {
+        if self.fixed || self.candidates.len() == 1 || self.since_look <= self.pause {
             return;
         }
         self.since_look = 0;
+        self.pause = (2 * self.pause).min(LOOK);
         self.look = Some(0.0);
         // The neighbors in turn.
         self.next_look += 1;
@@ -117,21 +122,24 @@ impl Pace {
     pub fn record(&mut self, steps: usize, taken: Duration) {
         let taken = taken.as_secs_f64();
         let measured = taken / steps.max(1) as f64;
+        // The few steps at the end of an epoch tell what waking the workers costs, not a step.
+        let tells = taken >= SEGMENT / 4.0;
         let chosen = &mut self.candidates[self.current];
         match &mut self.look {
             // What was known is replaced: between two looks the machine may have changed.
             Some(seconds) => {
                 *seconds += taken;
                 chosen.seconds_a_step = Some(measured);
-                if *seconds >= WARM {
+                if *seconds >= WARM && tells {
                     chosen.seen = true;
                     self.look = None;
                 }
             }
-            None => {
+            None if tells => {
                 let before = chosen.seconds_a_step.unwrap_or(measured);
                 chosen.seconds_a_step = Some(before + NEWEST * (measured - before));
             }
+            None => {}
         }
     }
 
