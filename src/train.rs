@@ -4,7 +4,9 @@
 //! after any step and go on from there with the same bits.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use ndarray_rand::rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -200,6 +202,57 @@ impl<R: Real> Training<'_, R> {
             .map(|steps| steps as f64 / self.steps_per_epoch() as f64);
         let epochs = self.config.epochs.map(|epochs| epochs as f64);
         steps.or(epochs).unwrap_or(f64::INFINITY)
+    }
+
+    /// Seconds that a step will take from θ = `parameters` on: of the first mini-batch's gradient,
+    /// measured for about `budget`. One that takes longer is broken off, and the rest of its
+    /// evaluations taken to be as fast.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no such gradient: an increment is lost in θ.
+    pub fn seconds_a_step(&self, parameters: &Parameters<R>, budget: Duration) -> Result<f64> {
+        let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
+        let method = self.gradient;
+        let mut engine = method.engine(self.network, self.team, self.isa, self.samples, rows.len());
+        let batch = Batch {
+            samples: self.samples,
+            rows,
+        };
+        let evaluations = engine.tally(self.samples, rows).evaluations;
+        let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
+        let mut least = f64::INFINITY;
+        let mut budget = budget;
+        let begin = Instant::now();
+        loop {
+            let stop = Arc::new(AtomicBool::new(false));
+            let control = Control::new(&stop);
+            let start = Instant::now();
+            let outcome = std::thread::scope(|scope| {
+                let (done, waiting) = std::sync::mpsc::channel::<()>();
+                scope.spawn(move || {
+                    if waiting.recv_timeout(budget) == Err(RecvTimeoutError::Timeout) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                });
+                let outcome = engine.gradient(parameters, batch, &mut gradient, &control);
+                drop(done);
+                outcome
+            });
+            let taken = start.elapsed().as_secs_f64();
+            match outcome {
+                Ok(_) => least = least.min(taken),
+                Err(Stopped::Interrupted) if least.is_finite() => {}
+                Err(Stopped::Interrupted) if control.evaluations() > 0 => {
+                    least = taken * evaluations as f64 / control.evaluations() as f64;
+                }
+                // Not one evaluation is done: more time.
+                Err(Stopped::Interrupted) => budget *= 2,
+                Err(lost) => return Err(refused(lost)),
+            }
+            if least.is_finite() && begin.elapsed() >= budget {
+                return Ok(least);
+            }
+        }
     }
 
     /// Trains from `state` on, until the config's end, an early stop or the stop flag. After an

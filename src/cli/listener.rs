@@ -7,13 +7,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::error::{Error, Result};
 
 /// Events under way: enough to ride out a slow disk, few enough to keep memory small.
 const CAPACITY: usize = 64;
+
+/// Time between two looks at what moves between events.
+const LOOKS: Duration = Duration::from_millis(250);
 
 /// Handles events of type `E` on its own thread.
 #[derive(Debug)]
@@ -28,20 +32,40 @@ impl<E: Send + 'static> Listener<E> {
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses it.
-    pub fn start(mut handle: impl FnMut(E) -> Result<()> + Send + 'static) -> Result<Self> {
+    pub fn start(handle: impl FnMut(E) -> Result<()> + Send + 'static) -> Result<Self> {
+        Self::start_watching(handle, || {})
+    }
+
+    /// Starts the thread, which also looks around a few times a second: what moves between events,
+    /// in the middle of a step, is seen.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] if the operating system refuses it.
+    pub fn start_watching(
+        mut handle: impl FnMut(E) -> Result<()> + Send + 'static,
+        mut look: impl FnMut() + Send + 'static,
+    ) -> Result<Self> {
         let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
         let listen = move || {
             let mut outcome = Ok(());
             // Drains the channel after an error as well: a sender must never wait for nobody.
-            for event in receiver {
-                if outcome.is_ok() {
-                    outcome = handle(event);
-                    flag.store(outcome.is_err(), Ordering::Relaxed);
+            let mut looked = Instant::now();
+            loop {
+                match receiver.recv_timeout(LOOKS) {
+                    Ok(event) if outcome.is_ok() => {
+                        outcome = handle(event);
+                        flag.store(outcome.is_err(), Ordering::Relaxed);
+                    }
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return outcome,
+                }
+                if looked.elapsed() >= LOOKS {
+                    look();
+                    looked = Instant::now();
                 }
             }
-            outcome
         };
         let thread = std::thread::Builder::new()
             .name("listener".to_owned())

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::session::Session;
+use super::session::{Prediction, Session};
 use super::table::{Table, duration, list, loss, percent};
 use super::train::Outcome;
 use crate::numeric::Isa;
@@ -42,11 +42,25 @@ pub struct Plan {
     pub kernel: &'static str,
     /// What it is computed in.
     pub precision: &'static str,
+    /// How the gradient is computed.
+    pub method: &'static str,
+    /// Losses evaluated in a step.
+    pub evaluations_per_step: u64,
+    /// Predicted, from a short measurement.
+    pub seconds_per_step: f64,
+    /// Predicted, of all runs; absent where the number of steps is not known.
+    pub predicted_seconds: Option<f64>,
 }
 
 impl Plan {
     /// What `session`, the first of `folds`, would train.
-    pub fn new(session: &Session<'_>, folds: usize, threads: usize, isa: Isa) -> Self {
+    pub fn new(
+        session: &Session<'_>,
+        folds: usize,
+        threads: usize,
+        isa: Isa,
+        prediction: Prediction,
+    ) -> Self {
         let (split, config) = (session.split, session.config);
         let TrainConfig {
             epochs,
@@ -70,6 +84,10 @@ impl Plan {
             threads,
             kernel: isa.name(),
             precision: config.model.precision.name(),
+            method: config.gradient.method(),
+            evaluations_per_step: session.evaluations_a_step(),
+            seconds_per_step: prediction.seconds_per_step,
+            predicted_seconds: prediction.seconds.map(|seconds| folds as f64 * seconds),
         }
     }
 }
@@ -100,6 +118,22 @@ impl fmt::Display for Plan {
             ("ends after", limits.join(" or ")),
             ("threads", self.threads.to_string()),
             ("kernel", self.kernel.to_owned()),
+            ("gradient", self.method.to_owned()),
+            (
+                "evaluations per step",
+                self.evaluations_per_step.to_string(),
+            ),
+            (
+                "predicted time",
+                match self.predicted_seconds {
+                    Some(seconds) => format!(
+                        "{} ({} a step)",
+                        duration(seconds),
+                        duration(self.seconds_per_step)
+                    ),
+                    None => format!("{} a step", duration(self.seconds_per_step)),
+                },
+            ),
         ];
         if self.folds > 1 {
             entries.insert(5, ("folds", self.folds.to_string()));

@@ -2,14 +2,19 @@
 //! elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::{Global, ProgressMode};
 use super::output::to_stderr;
 use super::table::{duration, loss, percent};
+use crate::gradient::Control;
 use crate::train::EpochRecord;
+
+/// Without a terminal, evaluations are told when nothing else was for so long.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How much there is to do, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +25,15 @@ pub struct Length {
     pub steps: Option<u64>,
     /// Steps done before, by the run that is resumed.
     pub steps_before: u64,
+    /// Losses evaluated in a step. With more than one, evaluations are what is shown: a step may
+    /// take minutes.
+    pub evaluations: u64,
+}
+
+impl Length {
+    fn shows_evaluations(&self) -> bool {
+        self.evaluations > 1
+    }
 }
 
 /// Where progress is shown.
@@ -27,7 +41,11 @@ pub struct Length {
 pub struct Board {
     form: Form,
     length: Length,
+    /// Counts the evaluations of this process.
+    control: Control,
     start: Instant,
+    /// When a line was last written.
+    said: Mutex<Instant>,
     /// Steps when the clock was started: what came before took no time of this process.
     before: u64,
 }
@@ -41,7 +59,7 @@ enum Form {
 
 impl Board {
     /// As the global options and the terminal say.
-    pub fn new(global: &Global, length: Length) -> Self {
+    pub fn new(global: &Global, length: Length, control: Control) -> Self {
         let terminal = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let form = match global.progress {
@@ -53,7 +71,9 @@ impl Board {
         Self {
             form,
             length,
+            control,
             start: Instant::now(),
+            said: Mutex::new(Instant::now()),
             before: length.steps_before,
         }
     }
@@ -63,15 +83,46 @@ impl Board {
         Self {
             form: Form::None,
             length: Length::default(),
+            control: Control::default(),
             start: Instant::now(),
+            said: Mutex::new(Instant::now()),
             before: 0,
         }
     }
 
     /// So many steps are done since the start of the run.
     pub fn steps(&self, done: u64) {
-        if let Form::Bar(bar) = &self.form {
+        if let Form::Bar(bar) = &self.form
+            && !self.length.shows_evaluations()
+        {
             bar.set_position(done);
+        }
+    }
+
+    /// Shows the evaluations made so far, if a step takes many: on a terminal at every look, else a
+    /// line whenever nothing was said for a while.
+    pub fn look(&self) {
+        if !self.length.shows_evaluations() {
+            return;
+        }
+        let done = self.control.evaluations();
+        let before = self.before * self.length.evaluations;
+        match &self.form {
+            Form::Bar(bar) => bar.set_position(before + done),
+            Form::Plain => {
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if said.elapsed() >= SILENCE {
+                    *said = Instant::now();
+                    let all = self
+                        .length
+                        .steps
+                        .map(|steps| steps * self.length.evaluations);
+                    let left = all.map(|all| all.saturating_sub(before + done));
+                    let left = time_left(self.start.elapsed(), done, left);
+                    to_stderr(&evaluations(before + done, all, left));
+                }
+            }
+            Form::None => {}
         }
     }
 
@@ -79,7 +130,7 @@ impl Board {
     pub fn epoch(&self, record: &EpochRecord) {
         match &self.form {
             Form::Bar(bar) => {
-                bar.set_position(record.steps);
+                bar.set_position(record.steps * self.length.evaluations.max(1));
                 bar.set_message(figures(record));
             }
             Form::Plain => {
@@ -91,6 +142,7 @@ impl Board {
                         .map(|all| all.saturating_sub(record.steps)),
                 );
                 to_stderr(&line(record, self.length.epochs, left));
+                *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             }
             Form::None => {}
         }
@@ -115,14 +167,17 @@ impl Drop for Board {
 }
 
 fn bar(length: Length) -> ProgressBar {
-    let style = if length.steps.is_some() {
-        "{msg} {wide_bar} {percent:>3} %, {eta} left"
-    } else {
-        "{msg} {spinner} step {pos}, {elapsed}"
+    let style = match (length.steps.is_some(), length.shows_evaluations()) {
+        (true, false) => "{msg} {wide_bar} {percent:>3} %, {eta} left",
+        (false, false) => "{msg} {spinner} step {pos}, {elapsed}",
+        (true, true) => "{msg} {wide_bar} {human_pos} of {human_len} evaluations, {eta} left",
+        (false, true) => "{msg} {spinner} {human_pos} evaluations, {elapsed}",
     };
-    let bar = ProgressBar::with_draw_target(length.steps, ProgressDrawTarget::stderr());
+    let unit = length.evaluations.max(1);
+    let all = length.steps.map(|steps| steps * unit);
+    let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template(style).expect("the templates above are right"));
-    bar.set_position(length.steps_before);
+    bar.set_position(length.steps_before * unit);
     bar.reset_eta();
     bar
 }
@@ -130,6 +185,19 @@ fn bar(length: Length) -> ProgressBar {
 /// The time left if the rest goes as fast; unknown without an end, or before the first step.
 fn time_left(elapsed: Duration, steps: u64, left: Option<u64>) -> Option<f64> {
     (steps > 0).then(|| left.map(|left| elapsed.as_secs_f64() / steps as f64 * left as f64))?
+}
+
+/// How far the evaluations are, and the time left.
+fn evaluations(done: u64, all: Option<u64>, left: Option<f64>) -> String {
+    let mut text = match all {
+        Some(all) => format!("{} of {} evaluations", HumanCount(done), HumanCount(all)),
+        None => format!("{} evaluations", HumanCount(done)),
+    };
+    if let Some(left) = left {
+        text.push_str(&format!("  {} left", duration(left)));
+    }
+    text.push('\n');
+    text
 }
 
 /// `epoch 3/30`, then the figures, the seconds and the time left.
@@ -197,6 +265,15 @@ mod tests {
             line(&bare, None, None),
             "epoch 3  train loss 0.25000  1.50 s\n"
         );
+    }
+
+    #[test]
+    fn evaluations_are_told_with_all_of_them_and_the_time_left() {
+        assert_eq!(
+            evaluations(1_234_567, Some(9_876_543), Some(61.0)),
+            "1,234,567 of 9,876,543 evaluations  61.00 s left\n"
+        );
+        assert_eq!(evaluations(12, None, None), "12 evaluations\n");
     }
 
     #[test]

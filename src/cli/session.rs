@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
-use crate::gradient::Control;
+use crate::gradient::{Control, GradientConfig};
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
@@ -26,6 +26,9 @@ use crate::run::{
     Checkpoint, Environment, Metrics, RunDirectory, Summary, checkpoint, directory, json,
 };
 use crate::train::{Ending, EpochRecord, Observer, State, Training};
+
+/// How long a prediction measures, about.
+const MEASURED: Duration = Duration::from_millis(300);
 
 /// A checkpoint costs a few milliseconds of disk: never more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -62,6 +65,15 @@ pub struct Resumed {
     pub checkpoint: Checkpoint,
     /// Its file.
     pub path: PathBuf,
+}
+
+/// What a run will take.
+#[derive(Clone, Copy, Debug)]
+pub struct Prediction {
+    /// Of one step.
+    pub seconds_per_step: f64,
+    /// Of all steps, where their number is known: without evaluation and files.
+    pub seconds: Option<f64>,
 }
 
 /// What goes to the listener.
@@ -147,21 +159,8 @@ impl<'a> Session<'a> {
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
         let control = Control::new(host.interrupt.flag());
-        let training = Training {
-            network: &self.network,
-            samples: &samples,
-            rows: &split.train.rows,
-            validation: split.validation.as_ref().map(|part| part.rows.as_slice()),
-            classes: split.train.dataset.class_count(),
-            gradient: &self.config.gradient,
-            optimizer: &self.config.optimizer,
-            config: &self.config.train,
-            seed: self.config.seed,
-            team: &host.team,
-            isa: host.isa,
-            workers: None,
-            control: &control,
-        };
+        let gradient = &self.config.gradient;
+        let training = self.training(gradient, &samples, &host.team, host.isa, &control);
         let config = self.config.to_toml();
         directory.write(directory::CONFIG, config.as_bytes())?;
         let environment = Environment::detect(host.isa.name(), host.team.threads());
@@ -169,8 +168,12 @@ impl<'a> Session<'a> {
             directory::ENVIRONMENT,
             json::document(&environment).as_bytes(),
         )?;
-        let length = self.length(&training, state.steps);
-        let mut recorder = Recorder::start(self, host, directory, &state, length, config)?;
+        let length = Length {
+            evaluations: self.evaluations_a_step(),
+            ..self.length(training.steps_per_epoch(), state.steps)
+        };
+        let mut recorder =
+            Recorder::start(self, host, directory, &state, length, &control, config)?;
         let ending = host
             .team
             .install(|| training.run(&mut state, &mut recorder));
@@ -208,15 +211,86 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn length<R: Real>(&self, training: &Training<'_, R>, steps_before: u64) -> Length {
+    /// The loop over the training rows, with gradients by `gradient`.
+    fn training<'s, R: Real>(
+        &'s self,
+        gradient: &'s GradientConfig,
+        samples: &'s Samples<R>,
+        team: &'s Arc<Team>,
+        isa: Isa,
+        control: &'s Control,
+    ) -> Training<'s, R> {
+        let split = self.split;
+        Training {
+            network: &self.network,
+            samples,
+            rows: &split.train.rows,
+            validation: split.validation.as_ref().map(|part| part.rows.as_slice()),
+            classes: split.train.dataset.class_count(),
+            gradient,
+            optimizer: &self.config.optimizer,
+            config: &self.config.train,
+            seed: self.config.seed,
+            team,
+            isa,
+            workers: None,
+            control,
+        }
+    }
+
+    /// Losses evaluated in a step.
+    pub fn evaluations_a_step(&self) -> u64 {
+        match &self.config.gradient {
+            GradientConfig::Backprop => 1,
+            GradientConfig::Difference(config) => {
+                let once = config.scheme.evaluations(self.network.layout.len() as u64);
+                if config.extrapolate { 2 * once } else { once }
+            }
+        }
+    }
+
+    /// What a run with gradients by `gradient` will take, from a short measurement.
+    ///
+    /// # Errors
+    /// A gradient that cannot be: an increment is lost in θ.
+    pub fn predict(
+        &self,
+        gradient: &GradientConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+    ) -> Result<Prediction> {
+        match self.config.model.precision {
+            Precision::F32 => self.predict_in::<f32>(gradient, team, isa),
+            Precision::F64 => self.predict_in::<f64>(gradient, team, isa),
+        }
+    }
+
+    fn predict_in<R: Real>(
+        &self,
+        gradient: &GradientConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+    ) -> Result<Prediction> {
+        let samples = Samples::<R>::new(&self.split.train.dataset, &self.split.scaling);
+        let control = Control::default();
+        let training = self.training(gradient, &samples, team, isa, &control);
+        let theta = self.first_parameters::<R>();
+        let seconds_per_step = team.install(|| training.seconds_a_step(&theta, MEASURED))?;
+        let steps = self.length(training.steps_per_epoch(), 0).steps;
+        Ok(Prediction {
+            seconds_per_step,
+            seconds: steps.map(|steps| steps as f64 * seconds_per_step),
+        })
+    }
+
+    fn length(&self, steps_per_epoch: u64, steps_before: u64) -> Length {
         let config = &self.config.train;
-        let by_epochs = config
-            .epochs
-            .map(|epochs| epochs as u64 * training.steps_per_epoch());
+        let by_epochs = config.epochs.map(|epochs| epochs as u64 * steps_per_epoch);
         Length {
             epochs: config.epochs,
             steps: by_epochs.into_iter().chain(config.max_steps).min(),
             steps_before,
+            evaluations: 1,
         }
     }
 
@@ -353,16 +427,19 @@ impl<R: Real> Recorder<R> {
         directory: &RunDirectory,
         state: &State<R>,
         length: Length,
+        control: &Control,
         config: String,
     ) -> Result<Self> {
         let folder: PathBuf = directory.path().to_path_buf();
         let mut metrics = Metrics::start(&folder, &state.records)?;
         let board = if host.shows_epochs {
-            Board::new(host.global, length)
+            Board::new(host.global, length, control.clone())
         } else {
             Board::hidden()
         };
-        let listener = Listener::start(move |event| {
+        let board = Arc::new(board);
+        let watched = Arc::clone(&board);
+        let handle = move |event| {
             match event {
                 Event::Steps(done) => board.steps(done),
                 Event::Epoch(record) => {
@@ -374,7 +451,8 @@ impl<R: Real> Recorder<R> {
                 }
             }
             Ok(())
-        })?;
+        };
+        let listener = Listener::start_watching(handle, move || watched.look())?;
         let pause = Duration::try_from_secs_f64(session.config.run.checkpoint_seconds);
         Ok(Self {
             listener,

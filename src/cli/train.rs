@@ -11,10 +11,13 @@ use super::interrupt::Interrupt;
 use super::outcome;
 use super::output::{Messages, print};
 use super::session::{Host, Resumed, Session, claim};
+use super::table::duration;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Loaded, Places, Split};
 use crate::error::{Error, Result};
 use crate::format::safetensors;
+use crate::gradient::GradientConfig;
+use crate::gradient::difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::numeric::Isa;
 use crate::parallel::Team;
 use crate::run::{RunDirectory, Summary, checkpoint, directory, json};
@@ -102,7 +105,9 @@ pub fn run(
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
-        let plan = outcome::Plan::new(&session, splits.len(), team.threads(), Isa::detect());
+        let isa = Isa::detect();
+        let prediction = session.predict(&config.gradient, &team, isa)?;
+        let plan = outcome::Plan::new(&session, splits.len(), team.threads(), isa, prediction);
         let text = if global.json {
             json::document(&plan)
         } else {
@@ -129,6 +134,9 @@ pub fn run(
             messages
                 .warn("the model of --init-from scales its inputs in another way than this run");
         }
+        if let Some(limit) = config.run.limit_seconds {
+            hold_to(limit, &sessions, &host)?;
+        }
         let directory = claim(arguments.out.as_deref(), &config.name)?;
         let outcome = if config.data.folds.is_some() {
             host.shows_epochs = false;
@@ -144,6 +152,63 @@ pub fn run(
         outcomes.push(outcome);
     }
     show(&outcomes, arguments.seeds.is_some(), global, out)
+}
+
+/// Refuses runs that are predicted to take longer than `limit` seconds, and names what would not.
+fn hold_to(limit: f64, sessions: &[Session<'_>], host: &Host<'_>) -> Result<()> {
+    let session = &sessions[0];
+    let predict = |gradient: &GradientConfig| -> Result<f64> {
+        let prediction = session.predict(gradient, &host.team, host.isa)?;
+        Ok(prediction.seconds.unwrap_or(0.0) * sessions.len() as f64)
+    };
+    let own = &session.config.gradient;
+    let predicted = predict(own)?;
+    if predicted <= limit {
+        return Ok(());
+    }
+    let mut cheaper = Vec::new();
+    for (settings, gradient) in alternatives(own) {
+        let seconds = predict(&gradient)?;
+        if seconds < predicted {
+            cheaper.push(format!("{settings}: {}", duration(seconds)));
+        }
+    }
+    let help = if cheaper.is_empty() {
+        "train fewer epochs".to_owned()
+    } else {
+        format!("cheaper here: {}", cheaper.join("; "))
+    };
+    Err(Error::Usage(format!(
+        "the run is predicted to take {}, more than run.limit_seconds = {limit} allows\n  help: {help}",
+        duration(predicted)
+    )))
+}
+
+/// Other ways to the same gradient, as configs spell them.
+fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
+    let mut others = Vec::new();
+    if let GradientConfig::Difference(config) = own {
+        let incremental = DifferenceConfig {
+            reuse: Reuse::Incremental,
+            summation: Summation::Differences,
+            ..*config
+        };
+        let cancellation_free = DifferenceConfig {
+            arithmetic: Arithmetic::CancellationFree,
+            ..incremental
+        };
+        others.push((
+            "gradient.evaluation = \"incremental\"",
+            GradientConfig::Difference(incremental),
+        ));
+        others.push((
+            "with gradient.arithmetic = \"cancellation-free\"",
+            GradientConfig::Difference(cancellation_free),
+        ));
+    }
+    others.push(("gradient.method = \"backprop\"", GradientConfig::Backprop));
+    others.retain(|(_, other)| other != own);
+    others
 }
 
 /// Goes on with the run in `path`.

@@ -70,6 +70,8 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
+    /// Refuse a run that is predicted to take longer.
+    pub limit_seconds: Option<f64>,
 }
 
 impl Config {

@@ -229,6 +229,10 @@ pub static RUN: Section = Section {
             "at most so many workers; auto: the physical cores that the process may use",
         ),
         default("checkpoint_seconds", "60.0", "seconds between checkpoints"),
+        optional(
+            "limit_seconds",
+            "refuse a run that is predicted to take longer",
+        ),
     ],
 };
 

@@ -215,6 +215,11 @@ fn read_run(run: &Section) -> RunConfig {
             |seconds| (1.0..=MOST as f64).contains(&seconds),
             "a number from 1 to 1e9",
         ),
+        limit_seconds: run.optional_number(
+            "limit_seconds",
+            |seconds| seconds > 0.0 && seconds <= MOST as f64,
+            "a number above 0 and at most 1e9",
+        ),
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) fn write(config: &Config) -> DocumentMut {
         ("threads", config.run.threads.map_or(value("auto"), count)),
         ("checkpoint_seconds", value(config.run.checkpoint_seconds)),
     ]);
+    if let Some(seconds) = config.run.limit_seconds {
+        document["run"]["limit_seconds"] = value(seconds);
+    }
     document
 }
 

@@ -12,7 +12,7 @@ const SEGMENT: f64 = 8e-3;
 /// Segments between two looks at another candidate: few at first, when the data is still on its way
 /// to the caches, then twice as many each time up to this.
 const LOOK: u32 = 100;
-const FIRST_LOOK: u32 = 6;
+const FIRST_LOOK: u32 = 1;
 /// A look lasts so long, and its last segment counts: a core that was idle takes milliseconds to
 /// come up to speed, and a worker's share of θ to move to its caches.
 const WARM: f64 = 12e-3;
