@@ -17,6 +17,7 @@ use crate::gradient::{Control, Engine, GradientConfig, Stopped};
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
+use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::{Pace, Team};
@@ -204,9 +205,9 @@ impl<R: Real> Training<'_, R> {
         steps.or(epochs).unwrap_or(f64::INFINITY)
     }
 
-    /// Seconds that a step will take from θ = `parameters` on: of the first mini-batch's gradient,
-    /// measured for about `budget`. One that takes longer is broken off, and the rest of its
-    /// evaluations taken to be as fast.
+    /// Seconds that a step will take from θ = `parameters` on, measured for about `budget`: the
+    /// gradient of the first mini-batch, broken off where it takes longer, and the rest of its
+    /// evaluations taken to be as fast; steps at a rate of 0 where many fit in.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no such gradient: an increment is lost in θ.
@@ -240,6 +241,9 @@ impl<R: Real> Training<'_, R> {
             });
             let taken = start.elapsed().as_secs_f64();
             match outcome {
+                Ok(_) if taken < budget.as_secs_f64() / 30.0 => {
+                    return self.seconds_of_steps(&mut *engine, parameters, budget);
+                }
                 Ok(_) => least = least.min(taken),
                 Err(Stopped::Interrupted) if least.is_finite() => {}
                 Err(Stopped::Interrupted) if control.evaluations() > 0 => {
@@ -253,6 +257,48 @@ impl<R: Real> Training<'_, R> {
                 return Ok(least);
             }
         }
+    }
+
+    /// Seconds of a step in a run of steps that leave θ = `parameters` where it is.
+    fn seconds_of_steps(
+        &self,
+        engine: &mut dyn Engine<R>,
+        parameters: &Parameters<R>,
+        budget: Duration,
+    ) -> Result<f64> {
+        let batch = self.config.batch_size.min(self.rows.len());
+        let still = Rule {
+            rate: R::ZERO,
+            l2: R::from_f64(self.network.l2),
+            decay: R::ZERO,
+            momentum: R::ZERO,
+        };
+        let control = Control::default();
+        let workers = engine.most_workers();
+        engine.load(parameters);
+        let (mut steps, mut least) = (1, f64::INFINITY);
+        let begin = Instant::now();
+        while begin.elapsed() < budget {
+            let order = &self.rows[..(steps * batch).min(self.rows.len())];
+            let start = Instant::now();
+            engine
+                .descend(
+                    self.samples,
+                    order,
+                    batch,
+                    still,
+                    workers,
+                    &mut 0.0,
+                    &control,
+                )
+                .map_err(refused)?;
+            let taken = start.elapsed().as_secs_f64();
+            least = least.min(taken / order.len().div_ceil(batch) as f64);
+            if taken < budget.as_secs_f64() / 10.0 && order.len() < self.rows.len() {
+                steps *= 2;
+            }
+        }
+        Ok(least)
     }
 
     /// Trains from `state` on, until the config's end, an early stop or the stop flag. After an

@@ -1,9 +1,10 @@
 //! The formulas of changes without cancellation, lane by lane, over the whole range of increments
 //! and pre-activations, against exact evaluation in double precision.
 
-use nplus1::numeric::change::{Form, Outputs, OwnTail, UnitTail, Units};
+use nplus1::numeric::change::{Form, Outputs, Units};
 use nplus1::numeric::head::Head;
 use nplus1::numeric::panels::width;
+use nplus1::numeric::tails::{OwnTail, UnitTail};
 use nplus1::numeric::{Isa, Real};
 
 /// σ and 1 − σ in double precision.

@@ -8,10 +8,12 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod change;
+pub mod deep_tails;
 pub mod distinct;
 pub mod elementary;
 pub mod head;
 pub mod lines;
+pub mod losses;
 pub mod pages;
 pub mod panels;
 pub mod product;
@@ -19,6 +21,7 @@ pub mod random;
 pub mod real;
 pub mod simd;
 pub mod sparse;
+pub mod tails;
 pub mod tally;
 pub mod update;
 

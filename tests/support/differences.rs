@@ -1,5 +1,5 @@
 //! What the kernels of finite differences perform, as scalar code: the twin of
-//! `gradient/difference/` and `numeric/change.rs`, one worker, operation by operation.
+//! `gradient/difference/` and of the kernels that it runs, one worker, operation by operation.
 //!
 //! Left out, here as in `gradient/difference/operations.rs`: padding and its masks, signs and
 //! comparisons, the choice of increments, the optimizer's update, the loss at θ where only the

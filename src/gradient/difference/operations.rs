@@ -1,8 +1,9 @@
 //! What a gradient by finite differences performs, in closed form: a formula for each stage.
 //!
 //! B rows, layers l = 1 … L of n_l units, n_0 inputs, N parameters. A stage is named after the
-//! kernel that performs it (`numeric/change.rs`), and its formula follows the kernel's lines; those
-//! of a tail are for one perturbation: one unit, one row, one value of its inputs.
+//! kernel that performs it (`numeric/tails.rs`, `deep_tails.rs`, `losses.rs`), and its formula
+//! follows the kernel's lines; those of a tail are for one perturbation: one unit, one row, one
+//! value of its inputs.
 //!
 //! As in [`crate::gradient::operations`], a fused multiply-add is a multiplication and an addition,
 //! an exponential or logarithm counts as one by whatever polynomial, and not counted are padding
@@ -16,10 +17,10 @@
 //!
 //! Changes without cancellation have forms of their own for tiny, close and far perturbations, and
 //! the kernels choose by bounds over a panel. The formulas choose by the increment alone, as if
-//! inputs and weights were of order 1 ([`Reach`]): true of `auto`, whose increment is u, until
-//! |inputs·weights| exceed 1/√u. Far perturbations, above 1/64, are counted as close ones; there a
-//! cross-entropy compares two softplus as well, 4 additions, 2 exponentials and 2 logarithms an
-//! output more.
+//! inputs and weights were of order 1: true of `auto`, whose increment is u, until |inputs·weights|
+//! exceed 1/√u. Far perturbations, above 1/64, are counted as close ones; there the cross-entropy of
+//! a sigmoid compares two softplus as well (4 additions, 2 exponentials and 2 logarithms an output
+//! more), that of a softmax two sums of exponentials.
 //!
 //! The formulas need nothing of a row but two numbers, how many of its inputs are not 0 and how
 //! many values these have ([`Samples::variety`]), so a tally costs B additions. In

@@ -22,16 +22,16 @@ use super::{Arithmetic, DifferenceConfig, Scheme};
 use crate::data::{Inputs, Samples};
 use crate::gradient::Control;
 use crate::model::Network;
-use crate::numeric::change::{
-    Activate, Form, LossTail, Outputs, OwnTail, Pairs, Probabilities, RowLosses, Spread, UnitTail,
-    Units,
-};
+use crate::numeric::change::{Form, Outputs, Units};
+use crate::numeric::deep_tails::{Activate, LossTail, Spread};
 use crate::numeric::distinct::{DistinctBytes, Equals};
 use crate::numeric::head::Head;
 use crate::numeric::lines::{AddAll, AddBytes, AddSlots, LargestOf};
+use crate::numeric::losses::{Pairs, Probabilities, RowLosses};
 use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::product::{Left, Product};
 use crate::numeric::sparse::SparseForward;
+use crate::numeric::tails::{OwnTail, UnitTail};
 use crate::numeric::update::{Rule, Update};
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Shared, Step};
