@@ -148,6 +148,61 @@ fn plain_progress_is_one_line_an_epoch_on_standard_error() {
     assert_eq!(text(&silent.stderr), "");
 }
 
+/// The settings of a run by whole passes.
+const WHOLE_PASSES: &str =
+    "--set gradient.method=forward-difference --set gradient.evaluation=full";
+
+#[test]
+fn a_run_longer_than_its_limit_is_refused_with_what_is_cheaper() {
+    let folder = workplace();
+    let line = format!("train flowers.toml {WHOLE_PASSES} --set run.limit_seconds=1e-6");
+    let errors = failure(folder.path(), &line, 2);
+    for part in [
+        "predicted to take",
+        "limit_seconds",
+        "incremental",
+        "backprop",
+    ] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    assert_eq!(names(folder.path()), ["flowers.toml"]);
+    let line = format!("train flowers.toml {WHOLE_PASSES} --set run.limit_seconds=1e6 --json");
+    assert!(
+        json(folder.path(), &line)["test_accuracy"]
+            .as_f64()
+            .unwrap()
+            > 0.5
+    );
+}
+
+#[test]
+fn an_increment_that_is_lost_in_theta_is_refused_with_the_parameter() {
+    let folder = workplace();
+    let line = format!("train flowers.toml {WHOLE_PASSES} --set gradient.increment=1e-30");
+    let errors = failure(folder.path(), &line, 2);
+    for part in ["1e-30", "layers.0.weight[0, 0]", "incremental"] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    assert_eq!(names(folder.path()), ["flowers.toml"]);
+}
+
+#[test]
+fn differences_train_like_backprop() {
+    let folder = workplace();
+    let backprop = json(folder.path(), "train flowers.toml --json");
+    let line = format!("train flowers.toml {WHOLE_PASSES} --set model.precision=f64 --json");
+    let differences = json(folder.path(), &line);
+    let accuracy = |summary: &Value| summary["test_accuracy"].as_f64().unwrap();
+    assert!((accuracy(&backprop) - accuracy(&differences)).abs() <= 0.034);
+    // 3 steps an epoch fewer than 10 rows each; N + 1 losses a step.
+    let parameters = differences["parameters"].as_u64().unwrap();
+    let steps = 4 * 9;
+    assert_eq!(
+        differences["tally"]["evaluations"].as_u64().unwrap(),
+        steps * (parameters + 1)
+    );
+}
+
 #[test]
 fn a_dry_run_tells_the_network_and_writes_nothing() {
     let folder = workplace();

@@ -491,6 +491,46 @@ fn contradictions_are_refused_and_name_both_keys() {
 }
 
 #[test]
+fn what_only_differences_ask_is_checked_too() {
+    let gradient = |lines: &str| errors_of(&format!("{RIGHT}[gradient]\n{lines}\n"), &[]);
+    for increment in ["0", "-1e-3", "0.0"] {
+        let report = gradient(&format!(
+            "method = 'forward-difference'\nincrement = {increment}"
+        ));
+        assert_alone(
+            &report,
+            &[
+                "`increment` is out of range",
+                "allowed: \"auto\", \"noise\", or a number above 0",
+            ],
+        );
+    }
+    let report = gradient("method = 'central-difference'\nincrement = nan");
+    assert_alone(&report, &["`increment`", "nan", "or a number above 0"]);
+    let report = gradient("method = 'central-difference'\nincrement = 'small'");
+    assert_alone(&report, &["unknown increment \"small\"", "\"noise\""]);
+    let report = gradient("method = 'forwards-difference'");
+    assert_alone(&report, &["did you mean \"forward-difference\"?"]);
+    let report = gradient("evaluation = 'full'");
+    assert_alone(
+        &report,
+        &["`evaluation` has no meaning with backprop", "method = "],
+    );
+    let report = gradient(
+        "method = 'forward-difference'\nevaluation = 'full'\narithmetic = 'cancellation-free'",
+    );
+    assert_alone(
+        &report,
+        &["cancellation-free", "evaluation = \"incremental\""],
+    );
+    let report = gradient("method = 'forward-difference'\nsummation = 'losses'");
+    assert_alone(&report, &["never the mean", "evaluation = \"full\""]);
+    let report =
+        gradient("method = 'forward-difference'\nincrement = 1e-3\nrelative_increment = 1e-3");
+    assert_alone(&report, &["`relative_increment`", "keep one"]);
+}
+
+#[test]
 fn what_is_missing_is_named_with_its_section() {
     let cases = [
         ("hidden = [30]\n", "[model] lacks `hidden`", "a.toml:5:1"),

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
+use crate::gradient::difference::check_increments;
 use crate::gradient::{Control, GradientConfig};
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::tally::Tally;
@@ -247,6 +248,21 @@ impl<'a> Session<'a> {
                 if config.extrapolate { 2 * once } else { once }
             }
         }
+    }
+
+    /// Refuses increments that are lost in the first θ, before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the parameter, and what would do.
+    pub fn check_increments(&self) -> Result<()> {
+        let GradientConfig::Difference(config) = &self.config.gradient else {
+            return Ok(());
+        };
+        match self.config.model.precision {
+            Precision::F32 => check_increments::<f32>(config, &self.first_parameters()),
+            Precision::F64 => check_increments::<f64>(config, &self.first_parameters()),
+        }
+        .map_err(|lost| Error::Usage(lost.to_string()))
     }
 
     /// What a run with gradients by `gradient` will take, from a short measurement.

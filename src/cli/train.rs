@@ -134,6 +134,7 @@ pub fn run(
             messages
                 .warn("the model of --init-from scales its inputs in another way than this run");
         }
+        sessions[0].check_increments()?;
         if let Some(limit) = config.run.limit_seconds {
             hold_to(limit, &sessions, &host)?;
         }

@@ -16,14 +16,14 @@ const FIRST_LOOK: u32 = 1;
 /// A look lasts so long, and its last segment counts: a core that was idle takes milliseconds to
 /// come up to speed, and a worker's share of θ to move to its caches.
 const WARM: f64 = 12e-3;
-/// Weight of the newest measurement of the number of workers in use.
-const NEWEST: f64 = 0.5;
 
 /// Picks the number of workers of the next segment.
 #[derive(Clone, Debug)]
 pub struct Pace {
     candidates: Vec<Candidate>,
     current: usize,
+    /// The best when last chosen.
+    settled: usize,
     /// Seconds of the look in progress, if there is one.
     look: Option<f64>,
     since_look: u32,
@@ -35,10 +35,18 @@ pub struct Pace {
 #[derive(Clone, Debug)]
 struct Candidate {
     workers: usize,
-    /// The last that is known, or a first guess.
-    seconds_a_step: Option<f64>,
+    /// The last three measurements: their median counts, so that one disturbed segment changes
+    /// nothing. Before the first look ends, a guess.
+    recent: Option<[f64; 3]>,
     /// Whether a look at it has ended.
     seen: bool,
+}
+
+impl Candidate {
+    fn seconds_a_step(&self) -> Option<f64> {
+        let [a, b, c] = self.recent?;
+        Some(a.max(b).min(a.min(b).max(c)))
+    }
 }
 
 impl Pace {
@@ -64,12 +72,13 @@ impl Pace {
             .into_iter()
             .map(|workers| Candidate {
                 workers,
-                seconds_a_step: None,
+                recent: None,
                 seen: false,
             })
             .collect();
         Self {
             current: candidates.len() - 1,
+            settled: candidates.len() - 1,
             candidates,
             look: None,
             since_look: 0,
@@ -85,7 +94,7 @@ impl Pace {
             self.choose();
         }
         let chosen = &self.candidates[self.current];
-        let steps = match chosen.seconds_a_step {
+        let steps = match chosen.seconds_a_step() {
             Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
             None => 1,
         };
@@ -100,6 +109,12 @@ impl Pace {
             return;
         }
         let best = self.best();
+        if best != self.settled {
+            // Something has changed: look again soon.
+            self.pause = FIRST_LOOK;
+            self.since_look = 0;
+            self.settled = best;
+        }
         self.current = best;
         self.since_look += 1;
         if self.fixed || self.candidates.len() == 1 || self.since_look <= self.pause {
@@ -129,22 +144,22 @@ impl Pace {
             // What was known is replaced: between two looks the machine may have changed.
             Some(seconds) => {
                 *seconds += taken;
-                chosen.seconds_a_step = Some(measured);
+                chosen.recent = Some([measured; 3]);
                 if *seconds >= WARM && tells {
                     chosen.seen = true;
                     self.look = None;
                 }
             }
             None if tells => {
-                let before = chosen.seconds_a_step.unwrap_or(measured);
-                chosen.seconds_a_step = Some(before + NEWEST * (measured - before));
+                let [_, second, third] = chosen.recent.unwrap_or([measured; 3]);
+                chosen.recent = Some([second, third, measured]);
             }
             None => {}
         }
     }
 
     fn best(&self) -> usize {
-        let seconds = |k: usize| self.candidates[k].seconds_a_step.unwrap_or(0.0);
+        let seconds = |k: usize| self.candidates[k].seconds_a_step().unwrap_or(0.0);
         (0..self.candidates.len())
             .min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
             .expect("there is a candidate")

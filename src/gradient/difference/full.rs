@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::panels::UnitPanels;
 use super::pass::{Pass, Rows};
 use super::quotient::quotient;
-use super::{DifferenceConfig, Perturbing, Reuse, Scheme, Summation};
+use super::{DifferenceConfig, Increment, Perturbing, Reuse, Scheme, Summation};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
 use crate::model::{Layout, Network, Parameters};
@@ -97,7 +97,7 @@ impl<R: Real> WholePasses<R> {
     ) -> Result<f64, Stopped> {
         let workers = self.seats;
         let layout = Arc::clone(&self.network.layout);
-        self.choose_increments(theta);
+        self.choose_increments(theta)?;
         self.labels.clear();
         let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
         self.labels.extend(labels);
@@ -171,23 +171,85 @@ impl<R: Real> WholePasses<R> {
         first(self.config.reuse, layer)
     }
 
-    fn choose_increments(&mut self, theta: &Parameters<R>) {
-        let config = &self.config;
+    fn choose_increments(&mut self, theta: &Parameters<R>) -> Result<(), Stopped> {
         for (layer, increments) in self.increments.iter_mut().enumerate() {
-            let weights = theta.weights(layer);
-            let biases = theta.biases(layer);
             for (unit, h) in increments.iter_mut().enumerate() {
-                let row = weights.row(unit);
-                let largest = row
-                    .iter()
-                    .chain(biases.get(unit))
-                    .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
-                let rule = config.increment;
-                *h = rule.of_unit(config.scheme, config.arithmetic, largest, self.measured);
-                *h = *h * R::from_f64(self.factor);
+                let chosen: R = of_unit(&self.config, theta, layer, unit, self.measured);
+                *h = chosen * R::from_f64(self.factor);
+            }
+        }
+        hold_increments(&self.config, theta, &self.increments)
+    }
+}
+
+/// h of unit `unit` of layer `layer`.
+fn of_unit<R: Real>(
+    config: &DifferenceConfig,
+    theta: &Parameters<R>,
+    layer: usize,
+    unit: usize,
+    measured: f64,
+) -> R {
+    let weights = theta.weights(layer);
+    let biases = theta.biases(layer);
+    let row = weights.row(unit);
+    let largest = row
+        .iter()
+        .chain(biases.get(unit))
+        .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
+    config
+        .increment
+        .of_unit(config.scheme, config.arithmetic, largest, measured)
+}
+
+/// Whether every θᵢ + h differs from θᵢ, before the first loss is evaluated.
+///
+/// # Errors
+/// [`Stopped::Vanished`], with the first parameter in which h is lost.
+pub fn check_increments<R: Real>(
+    config: &DifferenceConfig,
+    theta: &Parameters<R>,
+) -> Result<(), Stopped> {
+    if config.reuse == Reuse::Incremental || config.increment == Increment::Noise {
+        return Ok(());
+    }
+    let sizes = theta.layout().sizes();
+    let increments: Vec<Vec<R>> = (0..theta.layout().layers())
+        .map(|layer| {
+            let units = 0..sizes[layer + 1];
+            let h = units.map(|unit| of_unit(config, theta, layer, unit, f64::NAN));
+            h.collect()
+        })
+        .collect();
+    hold_increments(config, theta, &increments)
+}
+
+fn hold_increments<R: Real>(
+    config: &DifferenceConfig,
+    theta: &Parameters<R>,
+    increments: &[Vec<R>],
+) -> Result<(), Stopped> {
+    let layout = theta.layout();
+    for (layer, increments) in increments.iter().enumerate() {
+        let fan_in = layout.sizes()[layer];
+        let weights = layout
+            .weights(layer)
+            .zip(0..)
+            .map(|(index, at)| (index, at / fan_in));
+        for (index, unit) in weights.chain(layout.biases(layer).zip(0..)) {
+            let (value, h) = (theta.flat()[index], increments[unit]);
+            let below = config.scheme == Scheme::Central && value - h == value;
+            if value + h == value || below {
+                return Err(Stopped::Vanished {
+                    parameter: layout.name(index),
+                    value: shortest(value),
+                    increment: shortest(h),
+                    needed: smallest_change(value),
+                });
             }
         }
     }
+    Ok(())
 }
 
 fn first(reuse: Reuse, layer: usize) -> usize {
@@ -259,14 +321,6 @@ impl<R: Real> Worker<R> {
             Scheme::Forward => (theta + h, theta),
             Scheme::Central => (theta + h, theta - h),
         };
-        if above == theta || (shared.config.scheme == Scheme::Central && below == theta) {
-            return Err(Stopped::Vanished {
-                parameter: layout.name(index),
-                value: shortest(theta),
-                increment: shortest(h),
-                needed: smallest_change(theta),
-            });
-        }
         let rows = shared.labels();
         self.evaluate(shared, layer, place, above);
         let change = match (shared.config.scheme, shared.config.summation) {

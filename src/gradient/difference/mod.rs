@@ -21,7 +21,7 @@ pub mod richardson;
 mod walk;
 
 pub use failure::Failure;
-pub use full::WholePasses;
+pub use full::{WholePasses, check_increments};
 pub use increment::Increment;
 pub use incremental::Incremental;
 pub use objective::{Differences, Estimate};
