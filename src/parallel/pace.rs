@@ -7,15 +7,18 @@
 
 use std::time::Duration;
 
-/// Length of a segment: a hundred times what it takes to wake the workers.
+/// Length of a segment, in seconds: a hundred times what it takes to wake the workers.
 const SEGMENT: f64 = 8e-3;
-/// Segments between two looks at another candidate: few at first, when the data is still on its way
-/// to the caches, then twice as many each time up to this.
-const LOOK: u32 = 100;
-const FIRST_LOOK: u32 = 1;
-/// A look lasts so long, and its last segment counts: a core that was idle takes milliseconds to
-/// come up to speed, and a worker's share of θ to move to its caches.
+/// A look at another candidate lasts so long, in seconds, and its last segment counts: a core that
+/// was idle takes milliseconds to come up to speed, and a worker's share of θ to move to its caches.
 const WARM: f64 = 12e-3;
+/// How often what a look takes passes between two looks: seldom at first, when the data is still on
+/// its way to the caches, then twice as often each time up to the last.
+const FIRST_PAUSE: f64 = 1.0;
+const LAST_PAUSE: f64 = 64.0;
+/// The same for a look at a step that fills a segment alone. Such a step is worth sharing by its
+/// size; only another process on a core makes fewer workers faster.
+const SLOW_PAUSE: f64 = 20.0;
 
 /// Picks the number of workers of the next segment.
 #[derive(Clone, Debug)]
@@ -26,10 +29,10 @@ pub struct Pace {
     settled: usize,
     /// Seconds of the look in progress, if there is one.
     look: Option<f64>,
-    since_look: u32,
-    pause: u32,
+    /// Seconds.
+    since_look: f64,
+    pause: f64,
     next_look: usize,
-    fixed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,15 +62,15 @@ impl Pace {
             workers *= 2;
         }
         candidates.push(most);
-        Self::of(candidates, false)
+        Self::of(candidates)
     }
 
     /// Always `workers`: what the tests force.
     pub fn exactly(workers: usize) -> Self {
-        Self::of(vec![workers], true)
+        Self::of(vec![workers])
     }
 
-    fn of(candidates: Vec<usize>, fixed: bool) -> Self {
+    fn of(candidates: Vec<usize>) -> Self {
         let candidates: Vec<_> = candidates
             .into_iter()
             .map(|workers| Candidate {
@@ -81,10 +84,9 @@ impl Pace {
             settled: candidates.len() - 1,
             candidates,
             look: None,
-            since_look: 0,
-            pause: FIRST_LOOK,
+            since_look: 0.0,
+            pause: FIRST_PAUSE,
             next_look: 0,
-            fixed,
         }
     }
 
@@ -103,34 +105,60 @@ impl Pace {
 
     /// The best candidate, or another one to look at.
     fn choose(&mut self) {
-        if let Some(unseen) = self.candidates.iter().rposition(|c| !c.seen) {
-            self.current = unseen;
-            self.look = Some(0.0);
-            return;
-        }
         let best = self.best();
         if best != self.settled {
             // Something has changed: look again soon.
-            self.pause = FIRST_LOOK;
-            self.since_look = 0;
+            self.pause = FIRST_PAUSE;
+            self.since_look = 0.0;
             self.settled = best;
         }
         self.current = best;
-        self.since_look += 1;
-        if self.fixed || self.candidates.len() == 1 || self.since_look <= self.pause {
+        let Some(other) = self.other(best) else {
+            return;
+        };
+        let cost = self.cost_of_look(best, other);
+        let slow = cost > WARM;
+        let pause = match (self.candidates[other].seen, slow) {
+            (false, false) => 0.0,
+            (true, false) => self.pause,
+            (_, true) => self.pause.max(SLOW_PAUSE),
+        };
+        if self.since_look < pause * cost {
             return;
         }
-        self.since_look = 0;
-        self.pause = (2 * self.pause).min(LOOK);
+        if self.candidates[other].seen {
+            self.pause = (2.0 * self.pause).min(LAST_PAUSE);
+            self.next_look += 1;
+        }
+        self.since_look = 0.0;
         self.look = Some(0.0);
-        // The neighbors in turn.
-        self.next_look += 1;
+        self.current = other;
+    }
+
+    /// What to look at next: what was never seen, the most workers first; then the neighbors of the
+    /// best in turn.
+    fn other(&self, best: usize) -> Option<usize> {
+        let unseen = self.candidates.iter().rposition(|c| !c.seen);
+        if unseen.is_some() || self.candidates.len() == 1 {
+            return unseen;
+        }
         let up = self.next_look.is_multiple_of(2);
-        self.current = match best {
+        Some(match best {
             0 => 1,
             _ if best + 1 == self.candidates.len() || !up => best - 1,
             _ => best + 1,
-        };
+        })
+    }
+
+    /// Seconds that a look at `other` takes at least: one step of it, as if its workers did no more
+    /// than the best's.
+    fn cost_of_look(&self, best: usize, other: usize) -> f64 {
+        let best = &self.candidates[best];
+        let workers = best.workers as f64 / self.candidates[other].workers as f64;
+        let step = best
+            .seconds_a_step()
+            .map_or(0.0, |seconds| seconds * workers);
+        step.max(WARM)
     }
 
     /// What the segment took.
@@ -139,6 +167,7 @@ impl Pace {
         let measured = taken / steps.max(1) as f64;
         // The few steps at the end of an epoch tell what waking the workers costs, not a step.
         let tells = taken >= SEGMENT / 4.0;
+        self.since_look += taken;
         let chosen = &mut self.candidates[self.current];
         match &mut self.look {
             // What was known is replaced: between two looks the machine may have changed.
@@ -158,9 +187,11 @@ impl Pace {
         }
     }
 
+    /// The fastest of those seen; before that, the most workers.
     fn best(&self) -> usize {
-        let seconds = |k: usize| self.candidates[k].seconds_a_step().unwrap_or(0.0);
+        let seconds = |k: usize| self.candidates[k].seconds_a_step().unwrap_or(f64::INFINITY);
         (0..self.candidates.len())
+            .rev()
             .min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
             .expect("there is a candidate")
     }
@@ -208,6 +239,16 @@ mod tests {
         assert!(steps[1] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
         let steps = simulate(&mut pace, 2000, |workers| 1e-5 / workers as f64);
         assert!(steps[2] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
+    }
+
+    #[test]
+    fn a_step_of_half_a_second_is_shared_from_the_first_on() {
+        let mut pace = Pace::up_to(2);
+        let steps = simulate(&mut pace, 20, |workers| 0.5 / workers as f64);
+        assert_eq!(steps[2], 20, "{steps:?}");
+        // Now and then one worker is looked at all the same: a core may be busy.
+        let steps = simulate(&mut pace, 200, |workers| 0.5 / workers as f64);
+        assert!((1..10).contains(&steps[1]), "{steps:?}");
     }
 
     #[test]
