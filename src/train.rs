@@ -1,7 +1,11 @@
 //! The epoch loop: emits events, knows no files and no terminal.
 //!
 //! An epoch's order of rows depends on the seed and the epoch's number alone, so a run can stop
-//! after any step and go on from there with the same bits.
+//! after any step and go on from there with the same bits. Which update a step makes is parted off:
+//! `steps.rs` over mini-batches, `iterations.rs` over the whole training set.
+
+mod iterations;
+mod steps;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +21,11 @@ use crate::gradient::{Control, Engine, GradientConfig, Stopped};
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
-use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
-use crate::optimizer::OptimizerConfig;
+use crate::optimizer::{Memory, OptimizerConfig};
 use crate::parallel::{Pace, Team};
+use iterations::norm;
+use steps::{Adam, Segment, Sgd, Steps};
 
 /// `[train]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,20 +36,26 @@ pub struct TrainConfig {
     pub max_steps: Option<u64>,
     /// Stop after so many seconds of training.
     pub max_seconds: Option<f64>,
-    /// Rows of a mini-batch.
+    /// Rows of a mini-batch; [`TrainConfig::ALL_ROWS`] with L-BFGS.
     pub batch_size: usize,
     /// Stop after so many epochs without a better validation loss, and restore the best weights.
     pub early_stopping: Option<usize>,
 }
 
-/// One epoch, as a line of the metrics tells it.
+impl TrainConfig {
+    /// A batch of every training row, however many there are.
+    pub const ALL_ROWS: usize = usize::MAX;
+}
+
+/// One epoch, as a line of the metrics tells it; with L-BFGS one iteration, `train_loss` and
+/// `gradient_norm` those of the whole training set after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
     /// Steps since the start of the run.
     pub steps: u64,
-    /// The learning rate of the epoch.
+    /// The learning rate of the epoch; with L-BFGS the step's length, as the line search found it.
     pub learning_rate: f64,
     /// Mean of the samples' losses, each before its step; l2 left out.
     pub train_loss: f64,
@@ -65,8 +76,8 @@ pub struct EpochRecord {
 pub struct State<R> {
     /// θ.
     pub parameters: Parameters<R>,
-    /// Momentum's velocity.
-    pub velocity: Option<Parameters<R>>,
+    /// What the optimizer remembers.
+    pub memory: Memory<R>,
     /// Epochs done.
     pub epoch: usize,
     /// Steps done since the start of the run.
@@ -95,7 +106,7 @@ impl<R: Real> State<R> {
     pub fn new(parameters: Parameters<R>) -> Self {
         Self {
             parameters,
-            velocity: None,
+            memory: Memory::Nothing,
             epoch: 0,
             steps: 0,
             partial: Partial::default(),
@@ -118,8 +129,21 @@ pub enum Ending {
     Finished,
     /// No better validation loss for too long.
     StoppedEarly,
+    /// L-BFGS: the gradient is within `optimizer.tolerance`.
+    Converged,
+    /// L-BFGS: the line search finds no lower loss, along its direction or the gradient's.
+    Stuck,
     /// The stop flag was raised.
     Interrupted,
+}
+
+/// What an epoch came to, before its weights are assessed.
+struct Epoch {
+    learning_rate: f64,
+    train_loss: f64,
+    gradient_norm: f64,
+    seconds: f64,
+    tally: Tally,
 }
 
 /// What watches a run.
@@ -207,14 +231,14 @@ impl<R: Real> Training<'_, R> {
 
     /// Seconds that a step will take from θ = `parameters` on, measured for about `budget`: the
     /// gradient of the first mini-batch, broken off where it takes longer, and the rest of its
-    /// evaluations taken to be as fast; steps at a rate of 0 where many fit in.
+    /// evaluations taken to be as fast; steps at a rate of 0 where many fit in. An iteration of
+    /// L-BFGS is taken for one gradient, which is what most of them need.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no such gradient: an increment is lost in θ.
     pub fn seconds_a_step(&self, parameters: &Parameters<R>, budget: Duration) -> Result<f64> {
         let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
-        let method = self.gradient;
-        let mut engine = method.engine(self.network, self.team, self.isa, self.samples, rows.len());
+        let mut engine = self.engine();
         let batch = Batch {
             samples: self.samples,
             rows,
@@ -241,9 +265,13 @@ impl<R: Real> Training<'_, R> {
             });
             let taken = start.elapsed().as_secs_f64();
             match outcome {
-                Ok(_) if taken < budget.as_secs_f64() / 30.0 => {
-                    return self.seconds_of_steps(&mut *engine, parameters, budget);
-                }
+                Ok(_) if taken < budget.as_secs_f64() / 30.0 => match self.steps(engine) {
+                    Ok(steps) => return self.seconds_of_steps(steps, parameters, budget),
+                    Err(whole) => {
+                        engine = whole;
+                        least = least.min(taken);
+                    }
+                },
                 Ok(_) => least = least.min(taken),
                 Err(Stopped::Interrupted) if least.is_finite() => {}
                 Err(Stopped::Interrupted) if control.evaluations() > 0 => {
@@ -262,36 +290,21 @@ impl<R: Real> Training<'_, R> {
     /// Seconds of a step in a run of steps that leave θ = `parameters` where it is.
     fn seconds_of_steps(
         &self,
-        engine: &mut dyn Engine<R>,
+        mut stepper: Box<dyn Steps<R>>,
         parameters: &Parameters<R>,
         budget: Duration,
     ) -> Result<f64> {
         let batch = self.config.batch_size.min(self.rows.len());
-        let still = Rule {
-            rate: R::ZERO,
-            l2: R::from_f64(self.network.l2),
-            decay: R::ZERO,
-            momentum: R::ZERO,
-        };
         let control = Control::default();
-        let workers = engine.most_workers();
-        engine.load(parameters);
+        let workers = stepper.engine().most_workers();
+        stepper.load(parameters, &Memory::Nothing);
         let (mut steps, mut least) = (1, f64::INFINITY);
         let begin = Instant::now();
         while begin.elapsed() < budget {
             let order = &self.rows[..(steps * batch).min(self.rows.len())];
             let start = Instant::now();
-            engine
-                .descend(
-                    self.samples,
-                    order,
-                    batch,
-                    still,
-                    workers,
-                    &mut 0.0,
-                    &control,
-                )
-                .map_err(refused)?;
+            let segment = self.segment(order, 0.0, workers, &control);
+            stepper.advance(segment, &mut 0.0).map_err(refused)?;
             let taken = start.elapsed().as_secs_f64();
             least = least.min(taken / order.len().div_ceil(batch) as f64);
             if taken < budget.as_secs_f64() / 10.0 && order.len() < self.rows.len() {
@@ -301,35 +314,91 @@ impl<R: Real> Training<'_, R> {
         Ok(least)
     }
 
+    fn engine(&self) -> Box<dyn Engine<R>> {
+        let capacity = self.config.batch_size.min(self.rows.len());
+        let (network, team, samples) = (self.network, self.team, self.samples);
+        self.gradient
+            .engine(network, team, self.isa, samples, capacity)
+    }
+
+    /// The optimizer's steps over mini-batches; the engine back, where it makes none.
+    fn steps(
+        &self,
+        engine: Box<dyn Engine<R>>,
+    ) -> std::result::Result<Box<dyn Steps<R>>, Box<dyn Engine<R>>> {
+        match *self.optimizer {
+            OptimizerConfig::Sgd(config) => Ok(Box::new(Sgd {
+                engine,
+                config,
+                l2: self.network.l2,
+            })),
+            OptimizerConfig::Adam(config) => Ok(Box::new(Adam::new(self.network, engine, config))),
+            OptimizerConfig::Lbfgs(_) => Err(engine),
+        }
+    }
+
+    fn segment<'s>(
+        &'s self,
+        order: &'s [u32],
+        factor: f64,
+        workers: usize,
+        control: &'s Control,
+    ) -> Segment<'s, R> {
+        Segment {
+            samples: self.samples,
+            order,
+            batch_size: self.config.batch_size.min(self.rows.len()),
+            factor,
+            workers,
+            control,
+        }
+    }
+
     /// Trains from `state` on, until the config's end, an early stop or the stop flag. After an
     /// end with early stopping, `state.parameters` are the best ones.
     ///
     /// # Errors
     /// [`Error::Diverged`] where the loss leaves the finite numbers, and the observer's.
     pub fn run(&self, state: &mut State<R>, observer: &mut dyn Observer<R>) -> Result<Ending> {
-        let batch_size = self.config.batch_size.min(self.rows.len());
-        let engine = self.gradient;
-        let mut engine = engine.engine(self.network, self.team, self.isa, self.samples, batch_size);
+        let engine = self.engine();
         let mut pace = match self.workers {
             Some(workers) => Pace::exactly(workers),
             None => Pace::up_to(engine.most_workers()),
         };
-        let mut order = Vec::with_capacity(self.rows.len());
-        engine.load(&state.parameters);
-        if let Some(velocity) = &state.velocity {
-            engine.load_velocity(velocity);
+        match (self.optimizer, self.steps(engine)) {
+            (_, Ok(mut steps)) => {
+                let mut order = Vec::with_capacity(self.rows.len());
+                steps.load(&state.parameters, &state.memory);
+                self.run_epochs(state, |state| {
+                    self.epoch(state, &mut *steps, &mut pace, &mut order, observer)
+                })
+            }
+            (OptimizerConfig::Lbfgs(config), Err(mut engine)) => self.run_epochs(state, |state| {
+                self.iterate(config, state, &mut *engine, &mut pace, observer)
+            }),
+            (_, Err(_)) => unreachable!("every other optimizer steps over mini-batches"),
         }
+    }
+
+    /// Epoch after epoch, until one of them or the config ends the run.
+    fn run_epochs(
+        &self,
+        state: &mut State<R>,
+        mut epoch: impl FnMut(&mut State<R>) -> Result<Option<Ending>>,
+    ) -> Result<Ending> {
         while !self.finished(state) {
             // Before the epoch, so that a run that stopped early and is resumed stays stopped.
             let patience = self.config.early_stopping.unwrap_or(usize::MAX);
-            if let Some((_, epoch, _)) = &state.best
-                && state.epoch - epoch >= patience
+            if let Some((_, best, _)) = &state.best
+                && state.epoch - best >= patience
             {
                 self.restore_best(state);
                 return Ok(Ending::StoppedEarly);
             }
-            let ending = self.epoch(state, &mut *engine, &mut pace, &mut order, observer)?;
-            if let Some(ending) = ending {
+            if let Some(ending) = epoch(state)? {
+                if ending != Ending::Interrupted {
+                    self.restore_best(state);
+                }
                 return Ok(ending);
             }
         }
@@ -361,15 +430,16 @@ impl<R: Real> Training<'_, R> {
     fn epoch(
         &self,
         state: &mut State<R>,
-        engine: &mut dyn Engine<R>,
+        steps: &mut dyn Steps<R>,
         pace: &mut Pace,
         order: &mut Vec<u32>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
         let batch = self.config.batch_size.min(self.rows.len());
-        let rule = self
-            .optimizer
-            .rule(self.network.l2, state.epoch, self.epochs());
+        let factor = match self.optimizer.schedule() {
+            Some(schedule) => schedule.factor(state.epoch, self.epochs()),
+            None => 1.0,
+        };
         let start = Instant::now();
         order.clear();
         order.extend_from_slice(self.rows);
@@ -391,26 +461,25 @@ impl<R: Real> Training<'_, R> {
         while state.partial.rows < end {
             let done = state.partial.rows;
             if done == last && gradient_norm.is_none() {
-                gradient_norm = self.gradient_norm(engine, state, &order[last..end])?;
+                gradient_norm = self.gradient_norm(steps, state, &order[last..end])?;
             }
-            let (workers, steps) = pace.plan();
+            let (workers, planned) = pace.plan();
             let until = if done < last { last } else { end };
-            let rows = (steps * batch).min(until - done);
+            let rows = (planned * batch).min(until - done);
             let start = Instant::now();
             let loss = &mut state.partial.loss;
             let order = &order[done..done + rows];
-            let control = self.control;
-            let rows = engine
-                .descend(self.samples, order, batch, rule, workers, loss, control)
+            let rows = steps
+                .advance(self.segment(order, factor, workers, self.control), loss)
                 .map_err(refused)?;
-            let steps = rows.div_ceil(batch);
+            let made = rows.div_ceil(batch);
             let taken = start.elapsed();
-            if steps > 0 {
-                pace.record(steps, taken);
+            if made > 0 {
+                pace.record(made, taken);
             }
             state.partial.seconds += taken.as_secs_f64();
             state.partial.rows += rows;
-            state.steps += steps as u64;
+            state.steps += made as u64;
             if !state.partial.loss.is_finite() {
                 return Err(self.diverged(state));
             }
@@ -420,17 +489,17 @@ impl<R: Real> Training<'_, R> {
                 .max_seconds
                 .is_some_and(|most| state.seconds() >= most);
             if state.partial.rows < end && (late || self.control.is_stopped()) {
-                self.pull(engine, state);
+                steps.store(&mut state.parameters, &mut state.memory);
                 if self.control.is_stopped() {
                     return Ok(Some(Ending::Interrupted));
                 }
                 end = state.partial.rows;
             } else if state.partial.rows < end && observer.wants_state() {
-                self.pull(engine, state);
+                steps.store(&mut state.parameters, &mut state.memory);
                 observer.state(state)?;
             }
         }
-        self.pull(engine, state);
+        steps.store(&mut state.parameters, &mut state.memory);
         if let Some(index) = state.parameters.flat().iter().position(|x| !x.is_finite()) {
             let name = self.network.layout.name(index);
             return Err(Error::Diverged(format!(
@@ -438,6 +507,29 @@ impl<R: Real> Training<'_, R> {
                 self.diverged(state)
             )));
         }
+        let done = std::mem::take(&mut state.partial);
+        let mut tally = Tally::default();
+        for rows in order[..end].chunks(batch) {
+            tally += steps.engine().tally(self.samples, rows);
+        }
+        let rate = self.optimizer.learning_rate().unwrap_or(1.0) * factor;
+        let epoch = Epoch {
+            learning_rate: R::from_f64(rate).to_f64(),
+            train_loss: done.loss / done.rows as f64,
+            gradient_norm: gradient_norm.unwrap_or(0.0),
+            seconds: done.seconds,
+            tally,
+        };
+        self.close(state, epoch, observer)
+    }
+
+    /// Assesses θ on the validation rows, and records the epoch.
+    fn close(
+        &self,
+        state: &mut State<R>,
+        epoch: Epoch,
+        observer: &mut dyn Observer<R>,
+    ) -> Result<Option<Ending>> {
         let assessed = self.validation.map(|rows| {
             Forward::new(self.network, &state.parameters, self.isa).assess(
                 self.samples,
@@ -446,22 +538,17 @@ impl<R: Real> Training<'_, R> {
                 self.team,
             )
         });
-        let rows = std::mem::take(&mut state.partial);
-        let mut tally = Tally::default();
-        for rows in order[..end].chunks(batch) {
-            tally += engine.tally(self.samples, rows);
-        }
         state.epoch += 1;
         let record = EpochRecord {
             epoch: state.epoch,
             steps: state.steps,
-            learning_rate: rule.rate.to_f64(),
-            train_loss: rows.loss / rows.rows as f64,
+            learning_rate: epoch.learning_rate,
+            train_loss: epoch.train_loss,
             validation_loss: assessed.as_ref().map(|assessed| assessed.loss),
             validation_accuracy: assessed.as_ref().map(|assessed| assessed.accuracy),
-            gradient_norm: gradient_norm.unwrap_or(0.0),
-            seconds: rows.seconds,
-            tally,
+            gradient_norm: epoch.gradient_norm,
+            seconds: epoch.seconds,
+            tally: epoch.tally,
         };
         if self.config.early_stopping.is_some()
             && let Some(loss) = record.validation_loss
@@ -474,29 +561,14 @@ impl<R: Real> Training<'_, R> {
         Ok((self.control.is_stopped() && !self.finished(state)).then_some(Ending::Interrupted))
     }
 
-    /// Takes θ and the velocity out of the engine.
-    fn pull(&self, engine: &mut dyn Engine<R>, state: &mut State<R>) {
-        engine.store(&mut state.parameters);
-        if self.optimizer.momentum != 0.0 {
-            let layout = Arc::clone(&self.network.layout);
-            let mut velocity = state
-                .velocity
-                .take()
-                .unwrap_or_else(|| Parameters::zeros(layout));
-            if engine.store_velocity(&mut velocity) {
-                state.velocity = Some(velocity);
-            }
-        }
-    }
-
     /// Outside the timed part; `None` if it was interrupted.
     fn gradient_norm(
         &self,
-        engine: &mut dyn Engine<R>,
+        steps: &mut dyn Steps<R>,
         state: &mut State<R>,
         rows: &[u32],
     ) -> Result<Option<f64>> {
-        self.pull(engine, state);
+        steps.store(&mut state.parameters, &mut state.memory);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
         let batch = Batch {
             samples: self.samples,
@@ -504,13 +576,13 @@ impl<R: Real> Training<'_, R> {
         };
         // Its evaluations are not the run's: a control of its own counts them.
         let control = self.control.uncounted();
+        let engine = steps.engine();
         match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
             Ok(_) => {}
             Err(Stopped::Interrupted) => return Ok(None),
             Err(lost) => return Err(refused(lost)),
         }
-        let squares = gradient.flat().iter().map(|g| g.to_f64().powi(2));
-        Ok(Some(squares.sum::<f64>().sqrt()))
+        Ok(Some(norm(&gradient)))
     }
 
     fn diverged(&self, state: &State<R>) -> Error {
@@ -518,7 +590,7 @@ impl<R: Real> Training<'_, R> {
             "training diverged in epoch {}, step {}: the loss is not finite\n  help: lower optimizer.learning_rate (it is {})",
             state.epoch + 1,
             state.steps,
-            self.optimizer.learning_rate,
+            self.optimizer.learning_rate().unwrap_or(1.0),
         ))
     }
 }

@@ -383,7 +383,7 @@ fn unknown_words_are_refused_with_the_words_allowed() {
         ),
         (
             "learning_rate = 3.0",
-            "learning_rate = 3\nkind = \"adam\"",
+            "learning_rate = 3\nkind = \"adams\"",
             "allowed: \"sgd\"",
         ),
         (
@@ -795,4 +795,87 @@ proptest::proptest! {
             proptest::prop_assert!(report.contains('^') && report.ends_with(" in a.toml"));
         }
     }
+}
+
+#[test]
+fn a_key_of_another_optimizer_is_refused_with_the_kinds_it_belongs_to() {
+    let with = |kind: &str, line: &str| {
+        let text = RIGHT.replace("learning_rate = 3.0", &format!("kind = \"{kind}\"\n{line}"));
+        errors_of(&text, &[])
+    };
+    let cases = [
+        (
+            "adam",
+            "momentum = 0.9",
+            "set kind = \"sgd\", or remove `momentum`",
+        ),
+        (
+            "adam",
+            "memory = 10",
+            "set kind = \"lbfgs\", or remove `memory`",
+        ),
+        (
+            "lbfgs",
+            "learning_rate = 1",
+            "set kind = \"sgd\" or \"adam\", or remove `learning_rate`",
+        ),
+        (
+            "lbfgs",
+            "weight_decay = 0.0",
+            "`weight_decay` has no meaning with lbfgs",
+        ),
+        (
+            "lbfgs",
+            "schedule = \"cosine\"",
+            "`schedule` has no meaning with lbfgs",
+        ),
+        (
+            "lbfgs",
+            "beta1 = 0.9",
+            "set kind = \"adam\", or remove `beta1`",
+        ),
+        (
+            "sgd",
+            "learning_rate = 1\ntolerance = 1e-6",
+            "`tolerance` has no meaning with sgd",
+        ),
+    ];
+    for (kind, line, expected) in cases {
+        assert_alone(&with(kind, line), &[expected, "conflicts with `optimizer."]);
+    }
+    assert_alone(
+        &with("adam", "beta2 = 1"),
+        &[
+            "`beta2` is out of range: found 1",
+            "a number from 0 to below 1",
+        ],
+    );
+    assert_alone(&with("adam", "epsilon = 0"), &["a number above 0"]);
+    assert_alone(&with("lbfgs", "memory = 0"), &["an integer from 1 to 1000"]);
+    assert_alone(&with("lbfgs", "tolerance = -1"), &["a number, 0 or above"]);
+    assert_alone(
+        &with("lbgfs", ""),
+        &["unknown kind \"lbgfs\"", "did you mean \"lbfgs\"?"],
+    );
+    assert_alone(
+        &with("sgd", ""),
+        &[
+            "[optimizer] lacks `learning_rate`",
+            "`learning_rate`: the learning rate at the start",
+        ],
+    );
+}
+
+#[test]
+fn lbfgs_takes_all_rows_and_refuses_a_batch_size() {
+    let text = RIGHT
+        .replace("learning_rate = 3.0", "kind = \"lbfgs\"")
+        .replace("epochs = 30", "epochs = 30\nbatch_size = 50000");
+    assert_alone(
+        &errors_of(&text, &[]),
+        &[
+            "`batch_size` has no meaning with lbfgs: its objective is the loss of all training rows",
+            "remove `batch_size`, or set kind = \"sgd\" or \"adam\"",
+        ],
+    );
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nplus1::numeric::Precision;
+use nplus1::optimizer::memory::Scalars;
 use nplus1::run::checkpoint::{self, Checkpoint};
 use nplus1::run::{Lock, Metrics};
 use nplus1::run::{RunDirectory, metrics};
@@ -18,7 +19,8 @@ fn checkpoint(epoch: usize) -> Checkpoint {
         steps: 100 * epoch as u64,
         precision: Precision::F64,
         parameters: vec![epoch as u8; 64],
-        velocity: Vec::new(),
+        scalars: Scalars::default(),
+        memory: Vec::new(),
         best: None,
         partial: Partial::default(),
         records: Vec::new(),

@@ -7,7 +7,7 @@ use nplus1::data::{Dataset, Features, Samples, Scaling};
 use nplus1::gradient::{Backprop, Control, Descent, GradientConfig};
 use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::{Isa, Real};
-use nplus1::optimizer::{OptimizerConfig, Schedule};
+use nplus1::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 use nplus1::parallel::Team;
 use nplus1::train::{Nobody, State, TrainConfig, Training};
 
@@ -38,9 +38,19 @@ struct Case {
     output: Output,
     loss: Loss,
     batch_size: usize,
-    momentum: f64,
+    optimizer: OptimizerConfig,
     l2: f64,
     sparse: bool,
+    epochs: usize,
+}
+
+const fn sgd(momentum: f64) -> OptimizerConfig {
+    OptimizerConfig::Sgd(SgdConfig {
+        learning_rate: 0.5,
+        momentum,
+        weight_decay: 0.0,
+        schedule: Schedule::Cosine,
+    })
 }
 
 const PLAIN: Case = Case {
@@ -48,12 +58,13 @@ const PLAIN: Case = Case {
     output: Output::Sigmoid,
     loss: Loss::Quadratic,
     batch_size: 10,
-    momentum: 0.0,
+    optimizer: sgd(0.0),
     l2: 0.0,
     sparse: true,
+    epochs: 2,
 };
 
-/// Trains two epochs; `weights_sha256` and the metrics without their time field.
+/// Trains; `weights_sha256` and the metrics without their time field.
 fn train<R: Real>(case: &Case, workers: usize, isa: Isa) -> (String, String) {
     train_on::<R>(&images(case.sparse), case, workers, isa)
 }
@@ -84,15 +95,9 @@ fn train_on<R: Real>(
         rows: &rows,
         validation: Some(&validation),
         classes: 10,
-        optimizer: &OptimizerConfig {
-            kind: "sgd".to_owned(),
-            learning_rate: 0.5,
-            momentum: case.momentum,
-            weight_decay: 0.0,
-            schedule: Schedule::Cosine,
-        },
+        optimizer: &case.optimizer,
         config: &TrainConfig {
-            epochs: Some(2),
+            epochs: Some(case.epochs),
             max_steps: None,
             max_seconds: None,
             batch_size: case.batch_size,
@@ -188,17 +193,53 @@ fn networks_without_hidden_units_keep_their_bits() {
 #[test]
 fn momentum_and_l2_keep_their_bits() {
     holds_in_both_precisions(&Case {
-        momentum: 0.9,
+        optimizer: sgd(0.9),
         l2: 1e-3,
         ..PLAIN
     });
     holds_in_both_precisions(&Case {
         hidden: &[40, 33],
-        momentum: 0.9,
+        optimizer: sgd(0.9),
         l2: 1e-3,
         batch_size: 128,
         ..PLAIN
     });
+}
+
+#[test]
+fn adam_keeps_its_bits() {
+    for batch_size in [10, 128] {
+        holds_in_both_precisions(&Case {
+            optimizer: OptimizerConfig::Adam(AdamConfig {
+                learning_rate: 1e-2,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: 1e-3,
+                schedule: Schedule::Cosine,
+            }),
+            l2: 1e-3,
+            batch_size,
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
+fn lbfgs_keeps_its_bits() {
+    for hidden in [&[40][..], &[40, 33]] {
+        holds_in_both_precisions(&Case {
+            optimizer: OptimizerConfig::Lbfgs(LbfgsConfig {
+                memory: 2,
+                tolerance: 0.0,
+            }),
+            hidden,
+            l2: 1e-3,
+            batch_size: TrainConfig::ALL_ROWS,
+            epochs: 6,
+            ..PLAIN
+        });
+    }
 }
 
 /// The same numbers, in the form that is never read as sparse bytes.
@@ -239,14 +280,13 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (S
     let mut engine = Backprop::new(&network, &team, Isa::detect(), 10);
     let mut parameters = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     engine.load(&parameters);
-    let optimizer = OptimizerConfig {
-        kind: "sgd".to_owned(),
+    let optimizer = SgdConfig {
         learning_rate: 0.5,
         momentum,
         weight_decay: 0.0,
         schedule: Schedule::Constant,
     };
-    let rule = optimizer.rule(network.l2, 0, 1.0);
+    let rule = optimizer.rule(network.l2, 1.0);
     let order: Vec<u32> = (0..203).collect();
     let mut loss = 0.0;
     for segment in 0..20 {

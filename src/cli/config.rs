@@ -11,6 +11,7 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use crate::config::{Config, Overrides, STARTER};
 use crate::error::{Error, Result};
 use crate::optimizer::Schedule;
+use crate::train::TrainConfig;
 
 /// `nplus1 config …`.
 #[derive(Clone, Debug, clap::Args)]
@@ -170,11 +171,13 @@ fn summarize(config: &Config) -> String {
             names.join(" + ")
         }
     };
-    let schedule = match config.optimizer.schedule {
-        Schedule::Constant => "",
-        Schedule::Step { .. } => " (step)",
-        Schedule::Cosine => " (cosine)",
+    let schedule = match config.optimizer.schedule() {
+        Some(Schedule::Step { .. }) => " (step)",
+        Some(Schedule::Cosine) => " (cosine)",
+        Some(Schedule::Constant) | None => "",
     };
+    let rate = config.optimizer.learning_rate();
+    let rate = rate.map_or(String::new(), |rate| format!(" {rate}"));
     let train = &config.train;
     let lengths = [
         train.epochs.map(|epochs| format!("{epochs} epochs")),
@@ -183,16 +186,18 @@ fn summarize(config: &Config) -> String {
             .max_seconds
             .map(|seconds| format!("at most {seconds} s")),
     ];
+    let batches = match train.batch_size {
+        TrainConfig::ALL_ROWS => "all rows".to_owned(),
+        rows => format!("batches of {rows}"),
+    };
     let lengths: Vec<String> = lengths.into_iter().flatten().collect();
     format!(
-        "{data}, hidden {:?}, {} outputs, {}, {} {}{schedule}, {} of batches of {}",
+        "{data}, hidden {:?}, {} outputs, {}, {}{rate}{schedule}, {} of {batches}",
         config.model.hidden,
         config.model.output.name(),
         config.loss.kind.name(),
-        config.optimizer.kind,
-        config.optimizer.learning_rate,
+        config.optimizer.kind(),
         lengths.join(", "),
-        train.batch_size,
     )
 }
 

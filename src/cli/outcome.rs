@@ -185,6 +185,7 @@ pub fn table(outcome: &Outcome) -> String {
                 ("parameters", summary.parameters.to_string()),
                 ("threads", summary.threads.to_string()),
                 ("epochs", epochs),
+                ("ended", summary.ending.clone()),
                 ("training time", duration(summary.seconds)),
                 (
                     "per epoch",

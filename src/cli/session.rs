@@ -20,6 +20,7 @@ use crate::gradient::{Control, GradientConfig};
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
+use crate::optimizer::Memory;
 use crate::parallel::Team;
 use crate::run::evaluation::{Evaluation, WrongSample};
 use crate::run::summary::median;
@@ -188,7 +189,7 @@ impl<'a> Session<'a> {
                 saved: Some(directory.path().to_path_buf()),
             });
         }
-        let summary = self.conclude(host, directory, &state, &samples, &model)?;
+        let summary = self.conclude(host, directory, &state, ending, &samples, &model)?;
         directory.write(directory::SUMMARY, json::document(&summary).as_bytes())?;
         Ok(summary)
     }
@@ -323,12 +324,38 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Why the training ended, in words.
+    fn describe<R: Real>(&self, ending: Ending, state: &State<R>) -> String {
+        match ending {
+            Ending::Finished => "as long as [train] asks for".to_owned(),
+            Ending::Interrupted => "interrupted".to_owned(),
+            Ending::StoppedEarly => format!(
+                "stopped early: {} epochs without a better validation loss",
+                self.config.train.early_stopping.unwrap_or(0)
+            ),
+            Ending::Converged | Ending::Stuck => {
+                let largest = match &state.memory {
+                    Memory::History(history) => history.largest(),
+                    _ => f64::NAN,
+                };
+                if ending == Ending::Converged {
+                    format!("converged: no partial derivative is above {largest:.1e}")
+                } else {
+                    format!(
+                        "the line search found no lower loss, at a largest partial derivative of {largest:.1e}: the gradient, or the loss, is no more precise than that"
+                    )
+                }
+            }
+        }
+    }
+
     /// Evaluates the weights kept, and sums the run up.
     fn conclude<R: Real>(
         &self,
         host: &Host<'_>,
         directory: &RunDirectory,
         state: &State<R>,
+        ending: Ending,
         samples: &Samples<R>,
         model: &Model,
     ) -> Result<Summary> {
@@ -371,6 +398,7 @@ impl<'a> Session<'a> {
             parameters: self.network.layout.len(),
             threads: host.team.threads(),
             epochs: state.epoch,
+            ending: self.describe(ending, state),
             seconds: seconds.iter().sum(),
             seconds_per_epoch: median(&seconds),
             samples_per_epoch: split.train.len(),

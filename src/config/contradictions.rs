@@ -52,7 +52,7 @@ pub(super) fn seek(reader: &Reader, config: &Config) {
             "add `validation = …` under [data], or remove `early_stopping`",
         );
     }
-    if config.optimizer.schedule == Schedule::Cosine
+    if config.optimizer.schedule() == Some(Schedule::Cosine)
         && train.max_seconds.is_some()
         && reader.sound(&[("train", "epochs"), ("train", "max_steps")])
         && train.epochs.is_none()

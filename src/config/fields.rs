@@ -70,17 +70,23 @@ impl<'r, 'a> Section<'r, 'a> {
                 place: self.reader.end(),
             }),
             Presence::Required => {
-                let section = self.schema.name;
-                self.reader.missing(
-                    section,
-                    format!("[{section}] lacks `{name}`"),
-                    &format!("add `{name} = …` under [{section}]"),
-                    format!("`{name}`: {}", key.about),
-                );
-                self.fault(name);
+                self.lack(name);
                 None
             }
         }
+    }
+
+    /// Notes that a key is absent and needed.
+    pub(super) fn lack(&self, name: &'static str) {
+        let (section, key) = (self.schema.name, self.schema.key(name));
+        let about = key.map_or("", |key| key.about);
+        self.reader.missing(
+            section,
+            format!("[{section}] lacks `{name}`"),
+            &format!("add `{name} = …` under [{section}]"),
+            format!("`{name}`: {about}"),
+        );
+        self.fault(name);
     }
 
     /// A whole number in a range.

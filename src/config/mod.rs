@@ -10,6 +10,7 @@ mod contradictions;
 mod diagnostic;
 mod fields;
 mod gradient;
+mod optimizer;
 mod overrides;
 mod reader;
 mod rows;

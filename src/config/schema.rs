@@ -177,15 +177,26 @@ pub static GRADIENT: Section = Section {
 pub static OPTIMIZER: Section = Section {
     name: "optimizer",
     keys: &[
-        default("kind", "\"sgd\"", "which optimizer"),
-        required("learning_rate", "the learning rate at the start"),
-        default("momentum", "0.0", "μ of v ← μv + g"),
-        default(
-            "weight_decay",
-            "0.0",
-            "λ of g ← g + λθ, on biases too (`l2` of [loss] is on weights alone)",
+        default("kind", "\"sgd\"", "sgd, adam or lbfgs"),
+        optional(
+            "learning_rate",
+            "the learning rate at the start; 1e-3 with adam if absent",
         ),
-        default("schedule", "\"constant\"", "constant, step or cosine"),
+        optional("momentum", "of sgd: μ of v ← μv + g; 0 if absent"),
+        optional("beta1", "of adam: β₁ of m ← β₁m + (1 − β₁)g; 0.9 if absent"),
+        optional(
+            "beta2",
+            "of adam: β₂ of v ← β₂v + (1 − β₂)g²; 0.999 if absent",
+        ),
+        optional(
+            "epsilon",
+            "of adam: ε of θ ← θ − rate · m̂/(√v̂ + ε); 1e-8 if absent",
+        ),
+        optional(
+            "weight_decay",
+            "λ of g ← g + λθ, on biases too (`l2` of [loss] is on weights alone); 0 if absent",
+        ),
+        optional("schedule", "constant (if absent), step or cosine"),
         optional(
             "step_every",
             "epochs between drops; needed by the step schedule",
@@ -193,6 +204,11 @@ pub static OPTIMIZER: Section = Section {
         optional(
             "step_factor",
             "what the learning rate is multiplied by at a drop; 0.1 if absent",
+        ),
+        optional("memory", "of lbfgs: pairs of changes kept; 10 if absent"),
+        optional(
+            "tolerance",
+            "of lbfgs: converged once the gradient's largest |element| is at most this; 1e-5 if absent",
         ),
     ],
 };
@@ -211,7 +227,10 @@ pub static TRAIN: Section = Section {
             "max_seconds",
             "stop after so many seconds of training, alone or with either",
         ),
-        default("batch_size", "10", "rows of a mini-batch"),
+        optional(
+            "batch_size",
+            "rows of a mini-batch, 10 if absent; lbfgs takes all training rows",
+        ),
         optional(
             "early_stopping",
             "patience in epochs, on validation loss; the best weights are restored",

@@ -9,10 +9,9 @@ use super::diagnostic::Diagnostic;
 use super::fields::Section;
 use super::reader::Reader;
 use super::wording::describe_value;
-use super::{Config, RunConfig, contradictions, gradient, rows, schema};
+use super::{Config, RunConfig, contradictions, gradient, optimizer, rows, schema};
 use crate::model::{Initialization, Loss, LossConfig, ModelConfig, Output};
 use crate::numeric::Precision;
-use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::train::TrainConfig;
 
 /// The most rows, epochs or seconds that a config may ask for.
@@ -26,6 +25,7 @@ const LONGEST_NAME: usize = 100;
 pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
     let top = reader.section(&schema::TOP);
     let loss = read_loss(&reader.section(&schema::LOSS));
+    let optimizer = optimizer::read(reader);
     let config = Config {
         name: read_name(&top, stem),
         seed: top.integer("seed", 0..=i64::MAX).unsigned_abs(),
@@ -33,8 +33,8 @@ pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
         model: read_model(&reader.section(&schema::MODEL), loss.kind),
         loss,
         gradient: gradient::read(reader),
-        optimizer: read_optimizer(reader),
-        train: read_train(reader),
+        train: read_train(reader, optimizer.kind()),
+        optimizer,
         run: read_run(&reader.section(&schema::RUN)),
     };
     contradictions::seek(reader, &config);
@@ -121,65 +121,10 @@ fn read_loss(loss: &Section) -> LossConfig {
     }
 }
 
-fn read_optimizer(reader: &Reader) -> OptimizerConfig {
-    let optimizer = reader.section(&schema::OPTIMIZER);
-    let schedule = optimizer.word(
-        "schedule",
-        &["constant", "step", "cosine"].map(|name| (name, name)),
-    );
-    let every = optimizer
-        .optional_integer("step_every", 1..=MOST)
-        .map(to_size);
-    let factor = optimizer.optional_number(
-        "step_factor",
-        |factor| factor > 0.0 && factor <= 1.0,
-        "a number above 0 and at most 1",
-    );
-    for key in ["step_every", "step_factor"] {
-        if schedule != "step" && optimizer.field(key).is_some() {
-            reader.contradiction(
-                ("optimizer", "schedule"),
-                ("optimizer", key),
-                &format!("`{key}` has no meaning with the {schedule} schedule"),
-                &format!("set schedule = \"step\", or remove `{key}`"),
-            );
-        }
-    }
-    if schedule == "step" && optimizer.field("step_every").is_none() {
-        reader.missing(
-            "optimizer",
-            "the step schedule lacks `step_every`".to_owned(),
-            "add `step_every = …` under [optimizer]",
-            "`step_every`: epochs between drops of the learning rate".to_owned(),
-        );
-    }
-    OptimizerConfig {
-        kind: optimizer
-            .word("kind", &["sgd"].map(|name| (name, name)))
-            .to_owned(),
-        learning_rate: optimizer.number("learning_rate", |rate| rate > 0.0, "a number above 0"),
-        momentum: optimizer.number(
-            "momentum",
-            |momentum| (0.0..1.0).contains(&momentum),
-            "a number from 0 to below 1",
-        ),
-        weight_decay: optimizer.number(
-            "weight_decay",
-            |decay| decay >= 0.0,
-            "a number, 0 or above",
-        ),
-        schedule: match schedule {
-            "step" => Schedule::Step {
-                every: every.unwrap_or(1),
-                factor: factor.unwrap_or(schema::STEP_FACTOR),
-            },
-            "cosine" => Schedule::Cosine,
-            _ => Schedule::Constant,
-        },
-    }
-}
+/// `batch_size`, where it is absent.
+const BATCH_SIZE: usize = 10;
 
-fn read_train(reader: &Reader) -> TrainConfig {
+fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
     let train = reader.section(&schema::TRAIN);
     let limits = ["epochs", "max_steps", "max_seconds"];
     if limits.into_iter().all(|key| train.field(key).is_none()) {
@@ -190,6 +135,21 @@ fn read_train(reader: &Reader) -> TrainConfig {
             "`epochs` or `max_steps`; `max_seconds` alone or with either".to_owned(),
         );
     }
+    let batch_size = train.optional_integer("batch_size", 1..=MOST).map(to_size);
+    let whole = optimizer == "lbfgs";
+    if whole && batch_size.is_some() {
+        reader.contradiction(
+            ("optimizer", "kind"),
+            ("train", "batch_size"),
+            "`batch_size` has no meaning with lbfgs: its objective is the loss of all training rows",
+            "remove `batch_size`, or set kind = \"sgd\" or \"adam\"",
+        );
+    }
+    let all = if whole {
+        TrainConfig::ALL_ROWS
+    } else {
+        BATCH_SIZE
+    };
     TrainConfig {
         epochs: train.optional_integer("epochs", 1..=MOST).map(to_size),
         max_steps: train
@@ -200,7 +160,7 @@ fn read_train(reader: &Reader) -> TrainConfig {
             |seconds| seconds > 0.0 && seconds <= MOST as f64,
             "a number above 0 and at most 1e9",
         ),
-        batch_size: to_size(train.integer("batch_size", 1..=MOST)),
+        batch_size: batch_size.unwrap_or(all),
         early_stopping: train
             .optional_integer("early_stopping", 1..=MOST)
             .map(to_size),

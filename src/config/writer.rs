@@ -8,7 +8,8 @@ use super::Config;
 use crate::data::{Share, Source};
 use crate::gradient::GradientConfig;
 use crate::gradient::difference::Increment;
-use crate::optimizer::Schedule;
+use crate::optimizer::{OptimizerConfig, Schedule};
+use crate::train::TrainConfig;
 
 /// The document; what is off is left out.
 pub(super) fn write(config: &Config) -> DocumentMut {
@@ -101,14 +102,40 @@ fn gradient(config: &Config) -> Item {
 }
 
 fn optimizer(config: &Config) -> Item {
-    let optimizer = &config.optimizer;
-    let mut section = section([
-        ("kind", value(&optimizer.kind)),
-        ("learning_rate", value(optimizer.learning_rate)),
-        ("momentum", value(optimizer.momentum)),
-        ("weight_decay", value(optimizer.weight_decay)),
-    ]);
-    match optimizer.schedule {
+    let kind = config.optimizer.kind();
+    match &config.optimizer {
+        OptimizerConfig::Sgd(sgd) => {
+            let mut section = section([
+                ("kind", value(kind)),
+                ("learning_rate", value(sgd.learning_rate)),
+                ("momentum", value(sgd.momentum)),
+                ("weight_decay", value(sgd.weight_decay)),
+            ]);
+            schedule(sgd.schedule, &mut section);
+            section
+        }
+        OptimizerConfig::Adam(adam) => {
+            let mut section = section([
+                ("kind", value(kind)),
+                ("learning_rate", value(adam.learning_rate)),
+                ("beta1", value(adam.beta1)),
+                ("beta2", value(adam.beta2)),
+                ("epsilon", value(adam.epsilon)),
+                ("weight_decay", value(adam.weight_decay)),
+            ]);
+            schedule(adam.schedule, &mut section);
+            section
+        }
+        OptimizerConfig::Lbfgs(lbfgs) => section([
+            ("kind", value(kind)),
+            ("memory", count(lbfgs.memory)),
+            ("tolerance", value(lbfgs.tolerance)),
+        ]),
+    }
+}
+
+fn schedule(schedule: Schedule, section: &mut Item) {
+    match schedule {
         Schedule::Constant => section["schedule"] = value("constant"),
         Schedule::Cosine => section["schedule"] = value("cosine"),
         Schedule::Step { every, factor } => {
@@ -117,7 +144,6 @@ fn optimizer(config: &Config) -> Item {
             section["step_factor"] = value(factor);
         }
     }
-    section
 }
 
 fn train(config: &Config) -> Item {
@@ -132,7 +158,9 @@ fn train(config: &Config) -> Item {
     if let Some(seconds) = train.max_seconds {
         section["max_seconds"] = value(seconds);
     }
-    section["batch_size"] = count(train.batch_size);
+    if train.batch_size != TrainConfig::ALL_ROWS {
+        section["batch_size"] = count(train.batch_size);
+    }
     if let Some(patience) = train.early_stopping {
         section["early_stopping"] = count(patience);
     }

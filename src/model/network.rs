@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Loss};
+use super::{Layout, Loss, Parameters};
 use crate::numeric::head::Head;
 
 /// The units of the last layer.
@@ -69,6 +69,17 @@ impl Network {
     /// Output units and loss together.
     pub fn head(&self) -> Head {
         head(self.output, self.loss).expect("checked when the network was made")
+    }
+
+    /// ½λ' Σ weights², biases left out: what l2 adds to the loss. Summed in the order of θ, in double
+    /// precision.
+    pub fn penalty<R: crate::numeric::Real>(&self, parameters: &Parameters<R>) -> f64 {
+        if self.l2 == 0.0 {
+            return 0.0;
+        }
+        let weights = (0..self.layout.layers()).flat_map(|layer| self.layout.weights(layer));
+        let squares = weights.map(|index| parameters.flat()[index].to_f64().powi(2));
+        0.5 * self.l2 * squares.fold(0.0, |sum, square| sum + square)
     }
 
     /// Number of outputs that `classes` classes need: one each, and a single one for ±1 labels.

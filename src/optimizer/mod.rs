@@ -1,20 +1,56 @@
-//! Optimizers: what turns a gradient into an update.
+//! Optimizers: what turns gradients into a better θ.
+//!
+//! They know numbers only: θ, a gradient, and for L-BFGS a closure that gives the loss and the
+//! gradient at another θ. Where a gradient comes from is none of their business, so any of them
+//! goes with any gradient method.
 
+pub mod adam;
+pub mod lbfgs;
+pub mod line_search;
+pub mod memory;
 pub mod sgd;
 
-pub use sgd::Schedule;
+pub use adam::{AdamConfig, Moments};
+pub use lbfgs::{History, LbfgsConfig};
+pub use memory::Memory;
+pub use sgd::{Schedule, SgdConfig};
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OptimizerConfig {
-    /// Which optimizer: `sgd`.
-    pub kind: String,
-    /// The learning rate at the start.
-    pub learning_rate: f64,
-    /// μ of v ← μv + g.
-    pub momentum: f64,
-    /// λ of g ← g + λθ, biases included.
-    pub weight_decay: f64,
+pub enum OptimizerConfig {
+    /// Stochastic gradient descent.
+    Sgd(SgdConfig),
+    /// Adam.
+    Adam(AdamConfig),
+    /// L-BFGS over the whole training set.
+    Lbfgs(LbfgsConfig),
+}
+
+impl OptimizerConfig {
+    /// `sgd`, `adam` or `lbfgs`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sgd(_) => "sgd",
+            Self::Adam(_) => "adam",
+            Self::Lbfgs(_) => "lbfgs",
+        }
+    }
+
+    /// The learning rate at the start; L-BFGS searches its step's length instead.
+    pub fn learning_rate(&self) -> Option<f64> {
+        match self {
+            Self::Sgd(config) => Some(config.learning_rate),
+            Self::Adam(config) => Some(config.learning_rate),
+            Self::Lbfgs(_) => None,
+        }
+    }
+
     /// How the learning rate moves.
-    pub schedule: Schedule,
+    pub fn schedule(&self) -> Option<Schedule> {
+        match self {
+            Self::Sgd(config) => Some(config.schedule),
+            Self::Adam(config) => Some(config.schedule),
+            Self::Lbfgs(_) => None,
+        }
+    }
 }

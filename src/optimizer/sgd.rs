@@ -1,6 +1,5 @@
 //! Stochastic gradient descent: momentum, weight decay, schedules.
 
-use super::OptimizerConfig;
 use crate::numeric::Real;
 use crate::numeric::elementary::cos_turn;
 use crate::numeric::update::Rule;
@@ -37,11 +36,24 @@ impl Schedule {
     }
 }
 
-impl OptimizerConfig {
-    /// The rule of epoch `epoch` (from 0) of `epochs`, for a loss with λ' = `l2`.
-    pub fn rule<R: Real>(&self, l2: f64, epoch: usize, epochs: f64) -> Rule<R> {
+/// `kind = "sgd"`: g ← g + λθ, v ← μv + g, θ ← θ − rate · v.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdConfig {
+    /// The learning rate at the start.
+    pub learning_rate: f64,
+    /// μ of v ← μv + g.
+    pub momentum: f64,
+    /// λ of g ← g + λθ, biases included.
+    pub weight_decay: f64,
+    /// How the learning rate moves.
+    pub schedule: Schedule,
+}
+
+impl SgdConfig {
+    /// The rule of an epoch whose schedule stands at `factor`, for a loss with λ' = `l2`.
+    pub fn rule<R: Real>(&self, l2: f64, factor: f64) -> Rule<R> {
         Rule {
-            rate: R::from_f64(self.learning_rate * self.schedule.factor(epoch, epochs)),
+            rate: R::from_f64(self.learning_rate * factor),
             l2: R::from_f64(l2),
             decay: R::from_f64(self.weight_decay),
             momentum: R::from_f64(self.momentum),

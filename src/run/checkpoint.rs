@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "nplus1cp" · format version u32 · payload length u64 · SHA-256 of the payload · payload
-//! payload: header length u32 · header (JSON) · θ · velocity · best θ
+//! payload: header length u32 · header (JSON) · θ · the optimizer's vectors · best θ
 //! ```
 //! All integers and numbers are little-endian. A checkpoint is written beside its predecessors and
 //! renamed when it is complete; the newest two are kept, so that a damaged one costs a minute, not
@@ -21,16 +21,19 @@ use crate::error::{Error, Result};
 use crate::format::file::{read_capped, write_atomically};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
+use crate::optimizer::Memory;
+use crate::optimizer::memory::Scalars;
 use crate::train::{EpochRecord, Partial, State};
 
 const MAGIC: &[u8; 8] = b"nplus1cp";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, length, hash.
 const PREFIX: usize = 8 + 4 + 8 + 32;
 /// Checkpoints kept.
 const KEPT: usize = 2;
-/// Largest checkpoint: three vectors of the largest model.
-const FILE_CAP: u64 = 3 << 30;
+/// Largest checkpoint: θ, the best θ and L-BFGS's 2m + 1 vectors at m = 6 of the largest model, or
+/// more of a smaller one.
+const FILE_CAP: u64 = 15 << 30;
 
 /// The state of a run between two steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,8 +48,10 @@ pub struct Checkpoint {
     pub precision: Precision,
     /// θ in layout order, little-endian.
     pub parameters: Vec<u8>,
-    /// Momentum's velocity, of θ's length; empty without momentum.
-    pub velocity: Vec<u8>,
+    /// The optimizer's numbers beside its vectors.
+    pub scalars: Scalars,
+    /// The vectors that the optimizer remembers, each of θ's length.
+    pub memory: Vec<Vec<u8>>,
     /// The best θ so far, where early stopping looks for it.
     pub best: Option<Best>,
     /// Sums over the epoch in progress.
@@ -84,7 +89,8 @@ struct Header {
     steps: u64,
     precision: Precision,
     parameters_bytes: usize,
-    velocity_bytes: usize,
+    scalars: Scalars,
+    vectors: usize,
     best: Option<BestHeader>,
     partial: Partial,
     records: Vec<EpochRecord>,
@@ -99,9 +105,9 @@ struct BestHeader {
 impl Checkpoint {
     /// The checkpoint of a run that stands at `state`, with its resolved config.
     pub fn of<R: Real>(config: String, state: &State<R>) -> Self {
-        let bytes = |parameters: &Parameters<R>| {
+        let bytes = |numbers: &[R]| {
             let mut bytes = Vec::new();
-            R::extend_bytes(parameters.flat(), &mut bytes);
+            R::extend_bytes(numbers, &mut bytes);
             bytes
         };
         Self {
@@ -109,12 +115,13 @@ impl Checkpoint {
             epoch: state.epoch,
             steps: state.steps,
             precision: R::PRECISION,
-            parameters: bytes(&state.parameters),
-            velocity: state.velocity.as_ref().map(bytes).unwrap_or_default(),
+            parameters: bytes(state.parameters.flat()),
+            scalars: state.memory.scalars(),
+            memory: state.memory.vectors().into_iter().map(bytes).collect(),
             best: state.best.as_ref().map(|(loss, epoch, parameters)| Best {
                 epoch: *epoch,
                 loss: *loss,
-                parameters: bytes(parameters),
+                parameters: bytes(parameters.flat()),
             }),
             partial: state.partial,
             records: state.records.clone(),
@@ -139,13 +146,17 @@ impl Checkpoint {
             )
             .help("a resumed run keeps its network and its precision"));
         }
-        let parameters = |bytes: &[u8]| {
-            let numbers = bytes.chunks_exact(R::BYTES).map(R::from_bytes).collect();
-            Parameters::from_flat(Arc::clone(layout), numbers)
-        };
+        let numbers = |bytes: &[u8]| bytes.chunks_exact(R::BYTES).map(R::from_bytes).collect();
+        let parameters = |bytes: &[u8]| Parameters::from_flat(Arc::clone(layout), numbers(bytes));
+        let vectors = self.memory.iter().map(|bytes| numbers(bytes)).collect();
+        let memory = Memory::from_parts(self.scalars, vectors, layout).ok_or_else(|| {
+            let count = self.memory.len();
+            let problem = format!("no optimizer remembers {count} vectors as it says");
+            Error::refused(path, problem)
+        })?;
         Ok(State {
             parameters: parameters(&self.parameters),
-            velocity: (!self.velocity.is_empty()).then(|| parameters(&self.velocity)),
+            memory,
             epoch: self.epoch,
             steps: self.steps,
             partial: self.partial,
@@ -164,7 +175,7 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let length = self.parameters.len();
         assert!(
-            [0, length].contains(&self.velocity.len())
+            self.memory.iter().all(|vector| vector.len() == length)
                 && self
                     .best
                     .as_ref()
@@ -177,7 +188,8 @@ impl Checkpoint {
             steps: self.steps,
             precision: self.precision,
             parameters_bytes: length,
-            velocity_bytes: self.velocity.len(),
+            scalars: self.scalars,
+            vectors: self.memory.len(),
             best: self.best.as_ref().map(|best| BestHeader {
                 epoch: best.epoch,
                 loss: best.loss,
@@ -190,7 +202,9 @@ impl Checkpoint {
         bytes.extend_from_slice(&header_length.to_le_bytes());
         bytes.extend_from_slice(header.as_bytes());
         bytes.extend_from_slice(&self.parameters);
-        bytes.extend_from_slice(&self.velocity);
+        for vector in &self.memory {
+            bytes.extend_from_slice(vector);
+        }
         if let Some(best) = &self.best {
             bytes.extend_from_slice(&best.parameters);
         }
@@ -327,14 +341,14 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     let header: Header =
         json::parse(header).map_err(|error| format!("unreadable header: {error}"))?;
     let length = header.parameters_bytes;
-    if !length.is_multiple_of(width(header.precision))
-        || ![0, length].contains(&header.velocity_bytes)
-    {
+    if length == 0 || !length.is_multiple_of(width(header.precision)) {
         return Err(misfit());
     }
     let (parameters, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
-    let (velocity, rest) = rest
-        .split_at_checked(header.velocity_bytes)
+    let (memory, rest) = header
+        .vectors
+        .checked_mul(length)
+        .and_then(|bytes| rest.split_at_checked(bytes))
         .ok_or_else(misfit)?;
     let best_length = if header.best.is_some() { length } else { 0 };
     if rest.len() != best_length {
@@ -346,7 +360,8 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
         steps: header.steps,
         precision: header.precision,
         parameters: parameters.to_vec(),
-        velocity: velocity.to_vec(),
+        scalars: header.scalars,
+        memory: memory.chunks_exact(length).map(<[u8]>::to_vec).collect(),
         best: header.best.map(|best| Best {
             epoch: best.epoch,
             loss: best.loss,
@@ -377,6 +392,8 @@ fn little_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::numeric::tally::Tally;
+    use crate::optimizer::memory::Kind;
+    use crate::optimizer::{History, Moments};
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
@@ -385,7 +402,12 @@ mod tests {
             steps: 1517,
             precision: Precision::F32,
             parameters: vec![1; 12],
-            velocity: vec![2; 12],
+            scalars: Scalars {
+                kind: Kind::Moments,
+                steps: u64::MAX,
+                value: 0.1 + 0.2,
+            },
+            memory: vec![vec![2; 12], vec![4; 12]],
             best: Some(Best {
                 epoch: 2,
                 loss: 0.1 + 0.2,
@@ -419,7 +441,8 @@ mod tests {
         let full = checkpoint();
         assert_eq!(decoded(&full.to_bytes()).unwrap(), full);
         let plain = Checkpoint {
-            velocity: Vec::new(),
+            scalars: Scalars::default(),
+            memory: Vec::new(),
             best: None,
             ..full
         };
@@ -430,21 +453,44 @@ mod tests {
     fn a_state_comes_back_through_its_checkpoint() {
         let layout = Arc::new(Layout::new(&[1, 1], true));
         let theta = |x: f64| Parameters::from_flat(Arc::clone(&layout), vec![x, -x]);
-        let state = State {
-            velocity: Some(theta(0.3)),
-            best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
-            epoch: 1,
-            steps: 11,
-            partial: checkpoint().partial,
-            records: checkpoint().records,
-            ..State::new(theta(0.1))
-        };
         let path = Path::new("checkpoint-000001.bin");
-        let checkpoint = decoded(&Checkpoint::of("".to_owned(), &state).to_bytes()).unwrap();
-        assert_eq!(checkpoint.state(&layout, path).unwrap(), state);
-        let other = Arc::new(Layout::new(&[1, 2], true));
-        assert!(checkpoint.state::<f64>(&other, path).is_err());
-        assert!(checkpoint.state::<f32>(&layout, path).is_err());
+        let memories = [
+            Memory::Nothing,
+            Memory::Velocity(theta(0.3)),
+            Memory::Moments(Moments {
+                steps: 11,
+                first: theta(0.3),
+                second: theta(1e-300),
+            }),
+            Memory::History(History {
+                value: 0.1 + 0.2,
+                gradient: theta(0.3),
+                pairs: (0..3)
+                    .map(|k| (vec![f64::from(k), 0.5], vec![-0.5, f64::from(k)]))
+                    .collect(),
+            }),
+        ];
+        for memory in memories {
+            let state = State {
+                memory,
+                best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
+                epoch: 1,
+                steps: 11,
+                partial: checkpoint().partial,
+                records: checkpoint().records,
+                ..State::new(theta(0.1))
+            };
+            let mut checkpoint =
+                decoded(&Checkpoint::of("".to_owned(), &state).to_bytes()).unwrap();
+            assert_eq!(checkpoint.state(&layout, path).unwrap(), state);
+            let other = Arc::new(Layout::new(&[1, 2], true));
+            assert!(checkpoint.state::<f64>(&other, path).is_err());
+            assert!(checkpoint.state::<f32>(&layout, path).is_err());
+            checkpoint
+                .memory
+                .extend([vec![0; 16], vec![0; 16], vec![0; 16]]);
+            assert!(checkpoint.state::<f64>(&layout, path).is_err());
+        }
     }
 
     #[test]

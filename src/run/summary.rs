@@ -23,6 +23,8 @@ pub struct Summary {
     pub threads: usize,
     /// Epochs done.
     pub epochs: usize,
+    /// Why the training ended, in words.
+    pub ending: String,
     /// Seconds of shuffle and steps, summed over the epochs.
     pub seconds: f64,
     /// The median of the epochs' seconds; absent before the first is done.

@@ -21,7 +21,7 @@ pub struct Case {
     pub loss: f64,
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(numbers).collect(),
         Value::Number(number) => vec![number.as_f64().unwrap()],
@@ -29,7 +29,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> Vec<f64> {
+pub fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> Vec<f64> {
     let mut flat = vec![0.0; layout.len()];
     for layer in 0..layout.layers() {
         flat[layout.weights(layer)].copy_from_slice(&numbers(&weights[layer]));

@@ -4,6 +4,7 @@
 
 #![allow(dead_code)]
 
+pub mod breast_cancer;
 pub mod cases;
 pub mod differences;
 pub mod exact;

@@ -1,0 +1,139 @@
+//! Adam: steps of about the learning rate's size in each parameter, whatever its gradient's scale.
+//!
+//! Kingma and Ba, "Adam: a method for stochastic optimization" (arXiv 1412.6980), algorithm 1, with
+//! the decay of PyTorch's `torch.optim.Adam`: λθ is added to the gradient, so the moments see it.
+//! Each parameter's arithmetic is in double precision and rounded once; what is kept has θ's own.
+
+use std::sync::Arc;
+
+use super::Schedule;
+use crate::model::{Layout, Parameters};
+use crate::numeric::Real;
+
+/// `kind = "adam"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamConfig {
+    /// The learning rate at the start.
+    pub learning_rate: f64,
+    /// β₁ of m ← β₁m + (1 − β₁)g.
+    pub beta1: f64,
+    /// β₂ of v ← β₂v + (1 − β₂)g².
+    pub beta2: f64,
+    /// ε of θ ← θ − rate · m̂/(√v̂ + ε).
+    pub epsilon: f64,
+    /// λ of g ← g + λθ, biases included.
+    pub weight_decay: f64,
+    /// How the learning rate moves.
+    pub schedule: Schedule,
+}
+
+/// What Adam remembers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments<R> {
+    /// Steps since both moments were 0: they start too small, by 1 − β^steps.
+    pub steps: u64,
+    /// m: the mean of past gradients.
+    pub first: Parameters<R>,
+    /// v: the mean of their squares.
+    pub second: Parameters<R>,
+}
+
+impl<R: Real> Moments<R> {
+    /// Before the first step.
+    pub fn zeros(layout: &Arc<Layout>) -> Self {
+        let zeros = || Parameters::zeros(Arc::clone(layout));
+        Self {
+            steps: 0,
+            first: zeros(),
+            second: zeros(),
+        }
+    }
+}
+
+impl AdamConfig {
+    /// One step of θ against `gradient`, its learning rate multiplied by `factor`. Cost: about 10
+    /// multiplications, 2 divisions and a square root a parameter.
+    ///
+    /// # Panics
+    /// If the three do not have the same N.
+    pub fn step<R: Real>(
+        &self,
+        factor: f64,
+        theta: &mut Parameters<R>,
+        gradient: &Parameters<R>,
+        moments: &mut Moments<R>,
+    ) {
+        moments.steps += 1;
+        let (first, second) = (moments.first.flat_mut(), moments.second.flat_mut());
+        let (theta, gradient) = (theta.flat_mut(), gradient.flat());
+        assert!(
+            [gradient.len(), first.len(), second.len()] == [theta.len(); 3],
+            "θ, its gradient and both moments have N numbers"
+        );
+        let rate = self.learning_rate * factor / (1.0 - power(self.beta1, moments.steps));
+        let bias = (1.0 - power(self.beta2, moments.steps)).sqrt();
+        let state = theta.iter_mut().zip(first).zip(second);
+        for (((theta, m), v), gradient) in state.zip(gradient) {
+            let w = theta.to_f64();
+            let g = gradient.to_f64() + self.weight_decay * w;
+            let mean = m.to_f64() + (1.0 - self.beta1) * (g - m.to_f64());
+            let square = self.beta2 * v.to_f64() + (1.0 - self.beta2) * g * g;
+            *m = R::from_f64(mean);
+            *v = R::from_f64(square);
+            *theta = R::from_f64(w - rate * mean / (square.sqrt() / bias + self.epsilon));
+        }
+    }
+}
+
+/// base^exponent by products alone: the same bits on every machine, which no library promises.
+fn power(base: f64, mut exponent: u64) -> f64 {
+    let (mut square, mut product) = (base, 1.0);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            product *= square;
+        }
+        square *= square;
+        exponent >>= 1;
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADAM: AdamConfig = AdamConfig {
+        learning_rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        schedule: Schedule::Constant,
+    };
+
+    #[test]
+    fn the_first_step_is_the_learning_rate_in_each_parameter_whatever_the_gradient() {
+        let layout = Arc::new(Layout::new(&[2, 1], true));
+        let gradient = Parameters::from_flat(Arc::clone(&layout), vec![1e-3, -20.0, 0.0]);
+        let mut theta = Parameters::<f64>::zeros(Arc::clone(&layout));
+        let mut moments = Moments::zeros(&layout);
+        ADAM.step(1.0, &mut theta, &gradient, &mut moments);
+        // ε takes 1e-8/|g| of it.
+        let allowed = 1e-3 * 1e-8 / 1e-3 + 1e-15;
+        for (found, expected) in theta.flat().iter().zip([-1e-3, 1e-3, 0.0]) {
+            assert!((found - expected).abs() <= allowed, "{found}");
+        }
+        assert_eq!(moments.steps, 1);
+    }
+
+    #[test]
+    fn powers_are_what_repeated_products_come_to() {
+        for exponent in [0, 1, 2, 3, 7, 64, 1000] {
+            let repeated = (0..exponent).fold(1.0, |product, _| product * 0.999);
+            // Each product rounds once.
+            let allowed = 2.0 * exponent as f64 * f64::EPSILON;
+            assert!((power(0.999, exponent) / repeated - 1.0).abs() <= allowed);
+        }
+        assert_eq!(power(0.9, u64::MAX), 0.0);
+    }
+}

@@ -1,0 +1,215 @@
+//! How far to go along a direction: the strong Wolfe conditions.
+//!
+//! φ(α) is the objective at θ + αd. A step is taken that falls enough, φ(α) ≤ φ(0) + c₁αφ′(0), and
+//! leaves the slope flat enough, |φ′(α)| ≤ c₂|φ′(0)|: then what the step tells of the curvature is
+//! positive. Nocedal and Wright, "Numerical Optimization" (2nd edition), algorithms 3.5 and 3.6, with
+//! their constants; trial steps by cubic interpolation, their equation 3.59, kept off the ends.
+//!
+//! Slopes and values must belong together. A gradient that errs by more than the slope itself sends
+//! the search to where the objective does not fall, and it ends with nothing: that is a finding, not
+//! an error.
+
+/// c₁: the part of the promised decrease that has to come.
+const DECREASE: f64 = 1e-4;
+/// c₂: the part of the slope that may stay.
+const CURVATURE: f64 = 0.9;
+/// Evaluations of one search, as in scipy's L-BFGS-B.
+const MOST: usize = 20;
+/// A step that is too short becomes so many times longer.
+const GROWTH: f64 = 2.0;
+/// Interpolation keeps at least this part of the interval from either end.
+const MARGIN: f64 = 0.1;
+
+/// φ at one step length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// α.
+    pub step: f64,
+    /// φ(α).
+    pub value: f64,
+    /// φ′(α).
+    pub slope: f64,
+}
+
+/// What a search ends with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Both conditions hold, at the point evaluated last.
+    Wolfe(Point),
+    /// It falls enough, but the slope would not get flat: not always the point evaluated last.
+    Lower(Point),
+    /// Nowhere along the direction does it fall enough.
+    Nothing,
+}
+
+/// Searches from φ(0) = `start`, `first` long at first. At most 20 evaluations. A value that is not
+/// finite counts as too high.
+///
+/// # Errors
+/// Whatever `evaluate` refuses.
+///
+/// # Panics
+/// If the direction does not go down: `start.slope` ≥ 0.
+pub fn strong_wolfe<E>(
+    start: Point,
+    first: f64,
+    mut evaluate: impl FnMut(f64) -> Result<Point, E>,
+) -> Result<Found, E> {
+    assert!(start.slope < 0.0, "a direction of descent");
+    let high = |point: &Point| {
+        let allowed = start.value + DECREASE * point.step * start.slope;
+        point.value > allowed || point.value.is_nan()
+    };
+    let flat = |point: &Point| point.slope.abs() <= -CURVATURE * start.slope;
+
+    let mut before = start;
+    let mut step = first;
+    let mut left = MOST;
+    // Algorithm 3.5: lengthen, until an interval holds a step that will do.
+    let (mut low, mut other) = loop {
+        if left == 0 {
+            return Ok(end(before));
+        }
+        left -= 1;
+        let point = evaluate(step)?;
+        if high(&point) || (before.step > 0.0 && point.value >= before.value) {
+            break (before, point);
+        }
+        if flat(&point) {
+            return Ok(Found::Wolfe(point));
+        }
+        if !descends(point.slope) {
+            break (point, before);
+        }
+        before = point;
+        step *= GROWTH;
+    };
+    // Algorithm 3.6: narrow it. `low` is the lowest that falls enough, or the start.
+    while left > 0 {
+        left -= 1;
+        let point = evaluate(between(&low, &other))?;
+        if high(&point) || point.value >= low.value {
+            other = point;
+            continue;
+        }
+        if flat(&point) {
+            return Ok(Found::Wolfe(point));
+        }
+        if !descends(point.slope * (other.step - low.step)) {
+            other = low;
+        }
+        low = point;
+    }
+    Ok(end(low))
+}
+
+/// What is no number is nothing to go on from.
+fn descends(slope: f64) -> bool {
+    slope < 0.0
+}
+
+fn end(low: Point) -> Found {
+    if low.step > 0.0 {
+        Found::Lower(low)
+    } else {
+        Found::Nothing
+    }
+}
+
+/// The minimum of the cubic with the values and slopes of both ends; the middle, where there is none
+/// or it is too near to an end.
+fn between(low: &Point, other: &Point) -> f64 {
+    let width = other.step - low.step;
+    let d1 = low.slope + other.slope - 3.0 * (other.value - low.value) / width;
+    let d2 = width.signum() * (d1 * d1 - low.slope * other.slope).sqrt();
+    let part = 1.0 - (other.slope + d2 - d1) / (other.slope - low.slope + 2.0 * d2);
+    if (MARGIN..=1.0 - MARGIN).contains(&part) {
+        low.step + part * width
+    } else {
+        low.step + 0.5 * width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    fn search(phi: impl Fn(f64) -> (f64, f64), first: f64) -> (Found, usize) {
+        let point = |step| {
+            let (value, slope) = phi(step);
+            Point { step, value, slope }
+        };
+        let mut evaluations = 0;
+        let found = strong_wolfe(point(0.0), first, |step| {
+            evaluations += 1;
+            Ok::<_, Infallible>(point(step))
+        });
+        (found.unwrap(), evaluations)
+    }
+
+    #[test]
+    fn a_parabola_is_solved_from_any_first_step() {
+        for first in [1e-6, 1e-3, 0.3, 1.0, 3.0, 1e4] {
+            let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), first);
+            let Found::Wolfe(point) = found else {
+                panic!("{first}: {found:?}");
+            };
+            // |φ′(α)| ≤ .9 |φ′(0)| is |α − 1| ≤ .9.
+            assert!((point.step - 1.0).abs() <= 0.9, "{first}: {point:?}");
+            assert!(evaluations <= MOST, "{first}: {evaluations}");
+        }
+    }
+
+    #[test]
+    fn the_cubic_through_a_cubic_is_the_cubic() {
+        // x³ − 3x has its minimum at 1.
+        let at = |step: f64| Point {
+            step,
+            value: step.powi(3) - 3.0 * step,
+            slope: 3.0 * step * step - 3.0,
+        };
+        for (low, other) in [(0.0, 2.0), (2.0, 0.0), (0.5, 1.5)] {
+            let found = between(&at(low), &at(other));
+            assert!((found - 1.0).abs() < 1e-14, "{low}, {other}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_slope_that_lies_ends_with_nothing_after_20_evaluations() {
+        let (found, evaluations) = search(|x| (x, -1.0), 1.0);
+        assert_eq!((found, evaluations), (Found::Nothing, 20));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_too_far() {
+        let wall = |x: f64| {
+            if x > 0.01 {
+                (f64::NAN, f64::NAN)
+            } else {
+                ((x - 0.005).powi(2), 2.0 * (x - 0.005))
+            }
+        };
+        let (found, _) = search(wall, 1.0);
+        assert!(
+            matches!(found, Found::Wolfe(point) if point.step <= 0.01),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_kink_gives_the_lowest_step_that_was_found() {
+        let (found, evaluations) = search(|x| ((x - 1.0).abs(), (x - 1.0).signum()), 0.7);
+        assert_eq!(evaluations, MOST);
+        assert!(
+            matches!(found, Found::Lower(point) if (point.step - 1.0).abs() < 1e-3),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a direction of descent")]
+    fn a_direction_that_goes_up_is_a_defect_of_the_caller() {
+        search(|x| (x, 1.0), 1.0);
+    }
+}

@@ -1,0 +1,93 @@
+//! L-BFGS's loop: each iteration is a step and an epoch, over the whole training set, rows in order.
+//!
+//! An iteration costs one gradient, and one more for each trial step that the line search refuses.
+//! One that is interrupted is given up, so a resumed run makes it again, with the same bits.
+
+use std::time::{Duration, Instant};
+
+use super::{Ending, Epoch, Observer, State, Training, refused};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::gradient::{Engine, Stopped};
+use crate::model::Parameters;
+use crate::numeric::Real;
+use crate::optimizer::lbfgs::Iteration;
+use crate::optimizer::{LbfgsConfig, Memory};
+use crate::parallel::Pace;
+
+impl<R: Real> Training<'_, R> {
+    /// One iteration from `state` on.
+    pub(super) fn iterate(
+        &self,
+        config: &LbfgsConfig,
+        state: &mut State<R>,
+        engine: &mut dyn Engine<R>,
+        pace: &mut Pace,
+        observer: &mut dyn Observer<R>,
+    ) -> Result<Option<Ending>> {
+        let mut history = match std::mem::take(&mut state.memory) {
+            Memory::History(history) => Some(history),
+            _ => None,
+        };
+        let samples = self.samples;
+        let batch = Batch {
+            samples,
+            rows: self.rows,
+        };
+        let mut gradients = 0;
+        let mut taken = Duration::ZERO;
+        let start = Instant::now();
+        let outcome = config.iterate(&mut state.parameters, &mut history, |theta, gradient| {
+            let (workers, _) = pace.plan();
+            engine.limit_workers(workers);
+            let start = Instant::now();
+            let evaluation = engine.gradient(theta, batch, gradient, self.control)?;
+            pace.record(1, start.elapsed());
+            gradients += 1;
+            Ok::<_, Stopped>(evaluation.loss + self.network.penalty(theta))
+        });
+        taken += start.elapsed();
+        state.memory = history.map_or(Memory::Nothing, Memory::History);
+        let step = match outcome {
+            Ok(Iteration::Moved { step }) => step,
+            Ok(Iteration::Converged) => return Ok(Some(Ending::Converged)),
+            Ok(Iteration::Stuck) => return Ok(Some(Ending::Stuck)),
+            Ok(Iteration::NotFinite) => return Err(self.never_finite(state)),
+            Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
+            Err(lost) => return Err(refused(lost)),
+        };
+        let Memory::History(history) = &state.memory else {
+            unreachable!("an iteration that moved θ has a history")
+        };
+        let epoch = Epoch {
+            learning_rate: step,
+            train_loss: history.value - self.network.penalty(&state.parameters),
+            gradient_norm: norm(&history.gradient),
+            seconds: taken.as_secs_f64(),
+            tally: engine.tally(samples, self.rows) * gradients,
+        };
+        let converged = history.largest() <= config.tolerance;
+        state.steps += 1;
+        observer.progress(state.epoch + 1, self.rows.len(), self.rows.len());
+        let ending = self.close(state, epoch, observer)?;
+        Ok(if converged {
+            Some(Ending::Converged)
+        } else {
+            ending
+        })
+    }
+
+    fn never_finite(&self, state: &State<R>) -> Error {
+        Error::Diverged(format!(
+            "training cannot begin: the loss or its gradient is not finite at the first θ (epoch {})\n  help: start from smaller weights, or lower loss.l2 (it is {})",
+            state.epoch + 1,
+            self.network.l2
+        ))
+    }
+}
+
+/// ‖g‖₂.
+pub(super) fn norm<R: Real>(gradient: &Parameters<R>) -> f64 {
+    let squares = gradient.flat().iter().map(|g| g.to_f64().powi(2));
+    squares.sum::<f64>().sqrt()
+}

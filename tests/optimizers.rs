@@ -1,0 +1,456 @@
+//! The promise: Adam and L-BFGS make the steps that PyTorch and scipy make (tests/reference/
+//! optimizers.py), on gradients by any method; a run goes on from its checkpoint with the same bits,
+//! and ends in words where no step can be made.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nplus1::data::{Batch, Samples};
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::numeric::{Isa, Real};
+use nplus1::optimizer::{AdamConfig, LbfgsConfig, Memory, Moments, OptimizerConfig, Schedule};
+use nplus1::parallel::Team;
+use nplus1::run::Checkpoint;
+use nplus1::train::{Ending, EpochRecord, Nobody, Observer, State, TrainConfig, Training};
+use serde_json::Value;
+use support::breast_cancer::BreastCancer;
+use support::cases::{cases, flat, numbers};
+
+fn reference() -> Value {
+    let text = std::fs::read_to_string("tests/reference/optimizers.json").unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn adam_makes_pytorch_s_steps() {
+    let mut compared = 0;
+    for row in reference()["adam"].as_array().unwrap() {
+        let case = cases()
+            .into_iter()
+            .find(|case| case.name == row["case"])
+            .unwrap();
+        let setting =
+            |name: &str, otherwise: f64| row["settings"][name].as_f64().unwrap_or(otherwise);
+        let betas = numbers(&row["settings"]["betas"]);
+        let adam = AdamConfig {
+            learning_rate: setting("lr", 1e-3),
+            beta1: betas.first().copied().unwrap_or(0.9),
+            beta2: betas.last().copied().unwrap_or(0.999),
+            epsilon: setting("eps", 1e-8),
+            weight_decay: setting("weight_decay", 0.0),
+            schedule: Schedule::Constant,
+        };
+        let layout = &case.network.layout;
+        let samples = case.samples::<f64>();
+        let rows: Vec<u32> = (0..case.rows as u32).collect();
+        let team = Arc::new(Team::new(Some(1)).unwrap());
+        let engine = &GradientConfig::Backprop;
+        let mut engine = engine.engine(&case.network, &team, Isa::detect(), &samples, case.rows);
+        let mut theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
+        let mut moments = Moments::zeros(layout);
+        let mut gradient = Parameters::zeros(Arc::clone(layout));
+        let mut smallest = f64::INFINITY;
+        let steps = row["steps"].as_u64().unwrap();
+        for _ in 0..steps {
+            let batch = Batch {
+                samples: &samples,
+                rows: &rows,
+            };
+            let control = Control::default();
+            engine
+                .gradient(&theta, batch, &mut gradient, &control)
+                .unwrap();
+            for g in gradient.flat() {
+                smallest = smallest.min(g.abs());
+            }
+            adam.step(1.0, &mut theta, &gradient, &mut moments);
+        }
+        // A step is rate · m̂/√v̂: an element's relative error, at most 1e-12·‖g‖/|g| (both gradients
+        // agree to 1e-12 of the norm, tests/reference_gradients.rs), moves θ by twice as much of the
+        // rate in each step.
+        let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let allowed = 2.0 * steps as f64 * adam.learning_rate * 1e-12 * norm / smallest;
+        assert!(
+            allowed < 1e-6,
+            "a tolerance that says something: {allowed:e}"
+        );
+        let expected = flat(layout, &row["weights"], &row["biases"]);
+        let starts = case.parameters.iter();
+        for ((found, expected), start) in theta.flat().iter().zip(&expected).zip(starts) {
+            assert!(
+                (found - expected).abs() <= allowed,
+                "{}: {found} for {expected}",
+                case.name
+            );
+            assert_ne!(found, start);
+            compared += 1;
+        }
+    }
+    assert!(compared > 100);
+}
+
+/// `Training` with all that the tests here do not change.
+struct Setting<'a, R> {
+    samples: &'a Samples<R>,
+    network: &'a Network,
+    rows: &'a [u32],
+    optimizer: OptimizerConfig,
+    config: TrainConfig,
+    gradient: GradientConfig,
+}
+
+impl<R: Real> Setting<'_, R> {
+    fn run(
+        &self,
+        state: &mut State<R>,
+        observer: &mut dyn Observer<R>,
+        control: &Control,
+    ) -> Ending {
+        let training = Training {
+            network: self.network,
+            samples: self.samples,
+            rows: self.rows,
+            validation: None,
+            classes: 2,
+            gradient: &self.gradient,
+            optimizer: &self.optimizer,
+            config: &self.config,
+            seed: 5,
+            team: &Arc::new(Team::new(Some(2)).unwrap()),
+            isa: Isa::detect(),
+            workers: None,
+            control,
+        };
+        training.run(state, observer).unwrap()
+    }
+}
+
+fn epochs(count: usize, batch_size: usize) -> TrainConfig {
+    TrainConfig {
+        epochs: Some(count),
+        max_steps: None,
+        max_seconds: None,
+        batch_size,
+        early_stopping: None,
+    }
+}
+
+fn lbfgs(tolerance: f64) -> OptimizerConfig {
+    OptimizerConfig::Lbfgs(LbfgsConfig {
+        memory: 10,
+        tolerance,
+    })
+}
+
+#[test]
+fn lbfgs_finds_scipy_s_minimum() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    for row in reference()["lbfgs"].as_array().unwrap() {
+        let l2 = row["l2"].as_f64().unwrap();
+        let network = data.network(l2);
+        let start = numbers(&row["start"]);
+        let theta = Parameters::from_flat(Arc::clone(&network.layout), start);
+        let setting = Setting {
+            samples: &samples,
+            network: &network,
+            rows: &data.rows,
+            optimizer: lbfgs(1e-8),
+            config: epochs(1000, TrainConfig::ALL_ROWS),
+            gradient: GradientConfig::Backprop,
+        };
+        let mut state = State::new(theta);
+        let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+        assert_eq!(ending, Ending::Converged);
+        let Memory::History(history) = &state.memory else {
+            panic!("{:?}", state.memory);
+        };
+        let expected = row["objective"].as_f64().unwrap();
+        let scipy = row["iterations"].as_u64().unwrap();
+        println!(
+            "l2 {l2}: {} iterations (scipy {scipy}), {:.12} (scipy {expected:.12})",
+            state.epoch, history.value
+        );
+        // At a minimum with curvature of l2 at least in the weights, ‖g‖∞ ≤ 1e-8 over N = 257
+        // leaves at most N·1e-16/(2·l2) above it.
+        if l2 == 2e-3 {
+            let allowed = 257.0 * 1e-16 / (2.0 * l2) + 1e-15;
+            assert!(
+                (history.value - expected).abs() <= allowed,
+                "{}",
+                history.value - expected
+            );
+        } else {
+            // Several minima: they lie between these.
+            assert!(
+                (0.0667..0.0674).contains(&history.value),
+                "{}",
+                history.value
+            );
+        }
+        assert!(
+            state.epoch < 2 * scipy as usize,
+            "{} iterations",
+            state.epoch
+        );
+        assert_eq!(state.steps, state.epoch as u64);
+        let losses: Vec<f64> = state
+            .records
+            .iter()
+            .map(|record| record.train_loss)
+            .collect();
+        assert!(losses.last() < losses.first());
+    }
+}
+
+fn difference(scheme: Scheme, arithmetic: Arithmetic, increment: Increment) -> GradientConfig {
+    GradientConfig::Difference(DifferenceConfig {
+        scheme,
+        reuse: Reuse::Incremental,
+        arithmetic,
+        summation: Summation::Differences,
+        increment,
+        extrapolate: false,
+    })
+}
+
+#[test]
+fn every_gradient_method_trains_with_every_optimizer() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let network = data.network(2e-3);
+    let rows = &data.rows[..100];
+    let (plain, free) = (Arithmetic::Plain, Arithmetic::CancellationFree);
+    let adam = OptimizerConfig::Adam(ADAM);
+    for (optimizer, batch_size) in [(adam, 20), (lbfgs(1e-6), TrainConfig::ALL_ROWS)] {
+        let mut losses = Vec::new();
+        for gradient in [
+            GradientConfig::Backprop,
+            difference(Scheme::Forward, plain, Increment::Auto),
+            difference(Scheme::Central, plain, Increment::Auto),
+            difference(Scheme::Forward, free, Increment::Auto),
+        ] {
+            let setting = Setting {
+                samples: &samples,
+                network: &network,
+                rows,
+                optimizer: optimizer.clone(),
+                config: epochs(5, batch_size),
+                gradient,
+            };
+            let mut state = State::new(Initialization::Scaled.draw(&network.layout, 3));
+            setting.run(&mut state, &mut Nobody, &Control::default());
+            losses.push(state.records.last().unwrap().train_loss);
+            let first = state.records[0].train_loss;
+            assert!(losses[losses.len() - 1] < 0.8 * first, "{losses:?} {first}");
+        }
+        // Quotients err by √u ≈ 1e-8 relative, and 5 steps from one start do not grow it much.
+        for loss in &losses {
+            assert!((loss / losses[0] - 1.0).abs() < 1e-5, "{losses:?}");
+        }
+    }
+}
+
+/// Raises the stop flag after so many looks at the steps.
+struct Stopping {
+    stop: Arc<AtomicBool>,
+    left: usize,
+}
+
+impl<R> Observer<R> for Stopping {
+    fn progress(&mut self, _: usize, _: usize, _: usize) {
+        self.left = self.left.saturating_sub(1);
+        self.stop.store(self.left == 0, Ordering::Relaxed);
+    }
+    fn wants_state(&self) -> bool {
+        false
+    }
+    fn state(&mut self, _: &State<R>) -> nplus1::error::Result<()> {
+        Ok(())
+    }
+    fn epoch(&mut self, _: &EpochRecord, _: &State<R>) -> nplus1::error::Result<()> {
+        Ok(())
+    }
+}
+
+const ADAM: AdamConfig = AdamConfig {
+    learning_rate: 1e-2,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weight_decay: 1e-4,
+    schedule: Schedule::Cosine,
+};
+
+fn goes_on<R: Real>(optimizer: &OptimizerConfig, batch_size: usize) {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<R>();
+    let network = data.network(1e-3);
+    let setting = Setting {
+        samples: &samples,
+        network: &network,
+        rows: &data.rows,
+        optimizer: optimizer.clone(),
+        config: epochs(12, batch_size),
+        gradient: GradientConfig::Backprop,
+    };
+    let start = || State::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
+    let timeless = |mut state: State<R>| {
+        for record in &mut state.records {
+            record.seconds = 0.0;
+        }
+        state
+    };
+    let mut whole = start();
+    assert_eq!(
+        setting.run(&mut whole, &mut Nobody, &Control::default()),
+        Ending::Finished
+    );
+
+    let (mut state, mut interruptions) = (start(), 0);
+    loop {
+        let stop = Arc::new(AtomicBool::new(false));
+        let control = Control::new(&stop);
+        let mut stopping = Stopping { stop, left: 3 };
+        let ending = setting.run(&mut state, &mut stopping, &control);
+        // Through the bytes of a checkpoint: nothing else survives the process.
+        let bytes = Checkpoint::of("seed = 1\n".to_owned(), &state).to_bytes();
+        let path = Path::new("checkpoint-000001.bin");
+        state = Checkpoint::from_bytes(&bytes, path)
+            .unwrap()
+            .state(&network.layout, path)
+            .unwrap();
+        if ending == Ending::Finished {
+            break;
+        }
+        assert_eq!(ending, Ending::Interrupted);
+        interruptions += 1;
+    }
+    assert!(interruptions >= 3, "{interruptions}");
+    assert!(
+        timeless(state) == timeless(whole),
+        "the same state, bit for bit"
+    );
+}
+
+#[test]
+fn an_interrupted_run_goes_on_with_the_same_bits() {
+    goes_on::<f64>(&OptimizerConfig::Adam(ADAM), 10);
+    goes_on::<f32>(&OptimizerConfig::Adam(ADAM), 100);
+    goes_on::<f64>(&lbfgs(0.0), TrainConfig::ALL_ROWS);
+    goes_on::<f32>(&lbfgs(0.0), TrainConfig::ALL_ROWS);
+}
+
+/// Raises the stop flag at once: a gradient in progress is given up.
+#[test]
+fn an_iteration_that_is_interrupted_leaves_theta_and_is_made_again() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let network = data.network(1e-3);
+    let setting = Setting {
+        samples: &samples,
+        network: &network,
+        rows: &data.rows[..50],
+        optimizer: lbfgs(0.0),
+        config: epochs(2, TrainConfig::ALL_ROWS),
+        gradient: GradientConfig::Difference(DifferenceConfig {
+            scheme: Scheme::Forward,
+            reuse: Reuse::Full,
+            arithmetic: Arithmetic::Plain,
+            summation: Summation::Differences,
+            increment: Increment::Auto,
+            extrapolate: false,
+        }),
+    };
+    let start = State::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
+    let mut state = start.clone();
+    let stopped = Control::new(&Arc::new(AtomicBool::new(true)));
+    assert_eq!(
+        setting.run(&mut state, &mut Nobody, &stopped),
+        Ending::Interrupted
+    );
+    assert!(state == start, "{} iterations", state.epoch);
+}
+
+#[test]
+fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_nothing() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let network = data.network(2e-3);
+    let setting = Setting {
+        samples: &samples,
+        network: &network,
+        rows: &data.rows,
+        optimizer: lbfgs(1e-6),
+        config: epochs(500, TrainConfig::ALL_ROWS),
+        gradient: difference(
+            Scheme::Forward,
+            Arithmetic::Plain,
+            Increment::Absolute(1e-1),
+        ),
+    };
+    let mut state = State::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
+    let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+    assert_eq!(ending, Ending::Stuck);
+    assert!(state.epoch > 3, "{} iterations came before", state.epoch);
+    assert!(state.parameters.flat().iter().all(|x| x.is_finite()));
+    // It ends again at once where it ended, and moves nothing.
+    let before = state.parameters.clone();
+    assert_eq!(
+        setting.run(&mut state, &mut Nobody, &Control::default()),
+        Ending::Stuck
+    );
+    assert_eq!(state.parameters, before);
+}
+
+#[test]
+fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let network = Network::new(&[30, 1], true, Output::Linear, Loss::Logistic, 1e-2).unwrap();
+    let setting = Setting {
+        samples: &samples,
+        network: &network,
+        rows: &data.rows,
+        optimizer: lbfgs(1e-6),
+        config: epochs(500, TrainConfig::ALL_ROWS),
+        gradient: difference(
+            Scheme::Central,
+            Arithmetic::CancellationFree,
+            Increment::Auto,
+        ),
+    };
+    let mut state = State::new(Parameters::zeros(Arc::clone(&network.layout)));
+    let control = Control::default();
+    assert_eq!(
+        setting.run(&mut state, &mut Nobody, &control),
+        Ending::Converged
+    );
+    // Of each iteration one gradient at least, and the one at the first θ.
+    let tally: u64 = state
+        .records
+        .iter()
+        .map(|record| record.tally.evaluations)
+        .sum();
+    assert_eq!(tally, control.evaluations());
+    let gradients = tally / (2 * 31);
+    assert!(
+        gradients > state.steps && gradients < 2 * state.steps,
+        "{gradients} gradients in {} iterations",
+        state.steps
+    );
+    let (epochs, before) = (state.epoch, state.parameters.clone());
+    assert_eq!(
+        setting.run(&mut state, &mut Nobody, &control),
+        Ending::Converged
+    );
+    assert_eq!((state.epoch, state.parameters), (epochs, before));
+    assert_eq!(tally, control.evaluations(), "and evaluates nothing");
+}

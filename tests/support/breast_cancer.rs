@@ -1,0 +1,44 @@
+//! All 569 rows of the breast cancer set, standardized: what `tests/reference/optimizers.py` trains on.
+
+use std::sync::Arc;
+
+use nplus1::data::{DataConfig, Dataset, Normalize, Places, Samples, Scaling, Source, load};
+use nplus1::model::{Loss, Network, Output};
+use nplus1::numeric::Real;
+
+pub struct BreastCancer {
+    pub dataset: Arc<Dataset>,
+    pub scaling: Scaling,
+    pub rows: Vec<u32>,
+}
+
+impl BreastCancer {
+    pub fn standardized() -> Self {
+        let config = DataConfig {
+            source: Source::Catalog("breast-cancer".to_owned()),
+            validation: None,
+            test: None,
+            folds: None,
+            limit: None,
+            normalize: Normalize::Standard,
+        };
+        let loaded = load(&config, &Places::new(None), "".as_ref()).unwrap();
+        let split = loaded.split(&config, 1).unwrap();
+        let dataset = Arc::clone(&split.train.dataset);
+        let rows = (0..dataset.labels.len() as u32).collect();
+        Self {
+            scaling: split.scaling.clone(),
+            dataset,
+            rows,
+        }
+    }
+
+    /// 30-8-1, one output for the two classes.
+    pub fn network(&self, l2: f64) -> Network {
+        Network::new(&[30, 8, 1], true, Output::Linear, Loss::Logistic, l2).unwrap()
+    }
+
+    pub fn samples<R: Real>(&self) -> Samples<R> {
+        Samples::new(&self.dataset, &self.scaling)
+    }
+}
