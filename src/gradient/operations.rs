@@ -131,11 +131,11 @@ fn of_outputs(head: Head, outputs: u64) -> Tally {
         Head::Logistic => [4, 3, 2, 1, 1, 0],
     };
     Tally {
-        evaluations: 0,
         multiplications: multiplications * outputs,
         additions: additions * outputs + 3 * rows,
         exponentials: exponentials * outputs,
         logarithms: logarithms * outputs + rows,
         divisions: divisions * outputs,
+        ..Tally::NONE
     }
 }

@@ -8,6 +8,9 @@ use std::ops::{Add, AddAssign, Mul};
 pub struct Tally {
     /// Losses at one θ over a whole mini-batch.
     pub evaluations: u64,
+    /// Exact derivatives along one direction over a whole mini-batch (forward mode).
+    #[serde(default)]
+    pub jacobian_vector_products: u64,
     /// Multiplications.
     pub multiplications: u64,
     /// Additions and subtractions.
@@ -57,6 +60,7 @@ impl Tally {
     /// Nothing.
     pub const NONE: Self = Self {
         evaluations: 0,
+        jacobian_vector_products: 0,
         multiplications: 0,
         additions: 0,
         exponentials: 0,
@@ -76,6 +80,7 @@ impl Add for Tally {
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.evaluations += other.evaluations;
+        self.jacobian_vector_products += other.jacobian_vector_products;
         self.multiplications += other.multiplications;
         self.additions += other.additions;
         self.exponentials += other.exponentials;
@@ -89,6 +94,7 @@ impl Mul<u64> for Tally {
     fn mul(self, factor: u64) -> Self {
         Self {
             evaluations: self.evaluations * factor,
+            jacobian_vector_products: self.jacobian_vector_products * factor,
             multiplications: self.multiplications * factor,
             additions: self.additions * factor,
             exponentials: self.exponentials * factor,
