@@ -35,9 +35,11 @@ def targets(samples):
     rows = []
 
     def judged(claim, threads, reached, bound, at_least=True):
-        met = reached >= bound if at_least else reached <= bound
-        sign = "≥" if at_least else "≤"
-        rows.append({"claim": claim, "threads": threads, "reached": reached, "target": f"{sign} {bound:g}", "met": met})
+        row = {"claim": claim, "threads": threads, "reached": reached, "target": "–", "met": None}
+        if bound is not None:
+            row["target"] = f"{'≥' if at_least else '≤'} {bound:g}"
+            row["met"] = reached >= bound if at_least else reached <= bound
+        rows.append(row)
 
     for target in gradients.SPEED:
         rivals = gradients.GENERIC if target.rival == "generic" else [target.rival]
@@ -135,7 +137,7 @@ def target_lines(record):
     lines += row_of(["", "threads", "reached", "target", ""])
     lines += row_of(["---"] * 5)
     for row in rows:
-        verdict = "pass" if row["met"] else "FAIL"
+        verdict = {True: "pass", False: "FAIL", None: "–"}[row["met"]]
         lines += row_of([row["claim"], str(row["threads"]), figures(row["reached"]), row["target"], verdict])
     return lines + [""]
 

@@ -79,6 +79,12 @@ class Gradients(unittest.TestCase):
         self.assertEqual(self.reached(samples, "generic"), [(1, 2000.0, False), (2, 3100.0, True)])
         self.assertEqual(self.reached(samples, "numpy-incremental"), [(1, 20.0, False), (2, 40.0, False)])
 
+    def test_the_ratio_to_the_tuned_opponent_is_told_and_not_judged(self):
+        samples = [timed("nplus1-incremental", 1, [0.0001]), timed("numpy-incremental-shared", 1, [0.0012])]
+        self.assertEqual(self.reached(samples, "numpy-incremental-shared"), [(1, 12.0, None)])
+        page = gradient_table.markdown(record_of(samples))
+        self.assertIn("| 1 | 12 | – | – |", page)
+
     def test_efficiency_is_half_the_speedup_at_2_threads(self):
         samples = [timed("nplus1-full", 1, [1.8], batch=128), timed("nplus1-full", 2, [1.0], batch=128)]
         self.assertEqual(self.reached(samples, "efficiency"), [(2, 0.9, True)])
