@@ -61,9 +61,10 @@ const fn row(
 /// Nielsen, "Neural Networks and Deep Learning", and scikit-learn's MLPClassifier (logistic units,
 /// L-BFGS) and LogisticRegression on standardized features.
 #[rustfmt::skip]
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     row("mnist-30", "784-30-10, quadratic, lr 3", Some("1..5"), Part::Test, "95.42, the book's best epoch", Goal::Best(94.8)),
     row("mnist-100", "784-100-10, quadratic, lr 3", Some("1..5"), Part::Test, "96.59, the book's best of 3", Goal::Best(96.2)),
+    row("mnist-100", "784-100-10, quadratic, lr 3", Some("6..25"), Part::Test, "96.59, the book's best of 3", Goal::Best(96.2)),
     row("mnist-30-cross-entropy", "784-30-10, cross-entropy, lr 0.5", Some("1..3"), Part::Test, "95.49, the book", Goal::Near(95.49)),
     row("mnist-100-cross-entropy", "784-100-10, cross-entropy, lr 0.5", Some("1..3"), Part::Test, "96.82, the book", Goal::Near(96.82)),
     row("mnist-30-l2", "784-30-10, cross-entropy, lr 0.1, λ 5", Some("1..3"), Part::Validation, "96.48, the book", Goal::Near(96.48)),
@@ -169,8 +170,8 @@ Accuracies in percent, at the end of the last epoch: ± is the standard deviatio
 of the folds. MNIST: the first 50,000 training images train, the last 10,000 validate, and the \
 test part has 10,000. The other sets: 10 stratified folds, seed 0, standardized by each fold's \
 training rows; goals are the published figure less 1.5. With the quadratic loss and weights from \
-N(0, 1) an output unit can die, which costs its class: so the best of five seeds counts, and all \
-are told.
+N(0, 1) an output unit can die, which costs its class: so the best seed counts, and all \
+are told; twenty more seeds of 784-100-10 show how often none dies.
 
 | network | on | published | ours | each | goal | command |
 |---|---|---|---|---|---|---|
