@@ -46,12 +46,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A signal ended the work; what there was is saved.
+    /// A signal ended the work; what there was is saved, if the work has anything to save.
     #[error("interrupted{}", saved.as_ref().map(|path| format!("; saved in {}", path.display())).unwrap_or_default())]
     Interrupted {
         /// The exit code: 130 for an interrupt, 143 for a termination.
         code: u8,
-        /// Where the state was saved.
+        /// Where the state was saved; none of work that saves nothing.
         saved: Option<PathBuf>,
     },
 }

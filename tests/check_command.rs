@@ -469,8 +469,15 @@ fn an_interrupt_ends_a_long_check() {
             .success()
     );
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
     assert_eq!(text(&output.stdout), "");
+    // Nothing is saved, and nothing says so.
+    assert!(
+        errors.contains("interrupted: ending without a result; once more to stop at once"),
+        "{errors}"
+    );
+    assert!(!errors.contains("sav"), "{errors}");
 }
 
 /// Every config of the crate: no alarm, at a few rows so that whole passes stay cheap.

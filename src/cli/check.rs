@@ -66,7 +66,7 @@ pub fn run(
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
     let team = Arc::new(Team::new(config.run.threads)?);
-    let interrupt = Interrupt::watch()?;
+    let interrupt = Interrupt::watch("ending without a result")?;
     let control = Control::new(interrupt.flag());
     let subject = Subject::new(
         &network,

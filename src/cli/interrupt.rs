@@ -1,4 +1,5 @@
-//! Ctrl-C and termination: the first signal asks the run to save and end, the second ends it at once.
+//! Ctrl-C and termination: the first signal asks the work to end in its own way, the second ends it at
+//! once.
 //!
 //! Signals are handled on a thread of their own, so that it may print. The exit code is 128 + the
 //! signal's number, as shells have it: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
@@ -20,11 +21,12 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Watches for signals until the process ends.
+    /// Watches for signals until the process ends; `ending` is what the first one makes the work do,
+    /// as it is told to the user: `saving`.
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
-    pub fn watch() -> Result<Self> {
+    pub fn watch(ending: &'static str) -> Result<Self> {
         let refused = |error| Error::Resources(format!("cannot watch for signals: {error}"));
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
@@ -33,14 +35,14 @@ impl Interrupt {
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    own.receive(signal);
+                    own.receive(signal, ending);
                 }
             })
             .map_err(refused)?;
         Ok(interrupt)
     }
 
-    fn receive(&self, signal: i32) {
+    fn receive(&self, signal: i32, ending: &str) {
         let code = u8::try_from(128 + signal).expect("the signals watched are below 16");
         if self.asked.load(Ordering::Relaxed) {
             std::process::exit(i32::from(code));
@@ -48,7 +50,9 @@ impl Interrupt {
         self.exit_code.store(code, Ordering::Relaxed);
         // Whoever sees the flag sees the code.
         self.asked.store(true, Ordering::Release);
-        to_stderr("\ninterrupted: saving; once more to stop at once\n");
+        to_stderr(&format!(
+            "\ninterrupted: {ending}; once more to stop at once\n"
+        ));
     }
 
     /// Raised by the first signal.

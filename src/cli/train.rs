@@ -331,7 +331,7 @@ fn host<'a>(global: &'a Global, team: Arc<Team>) -> Result<Host<'a>> {
         global,
         team,
         isa: Isa::detect(),
-        interrupt: Interrupt::watch()?,
+        interrupt: Interrupt::watch("saving")?,
         shows_epochs: true,
     })
 }
