@@ -4,117 +4,14 @@ mod support;
 
 use std::sync::Arc;
 
-use ndarray::Array2;
-use nplus1::data::{Dataset, Features, Scaling};
 use nplus1::gradient::Control;
-use nplus1::gradient::check::{Method, Outcome, Subject, methods};
+use nplus1::gradient::check::{Method, Outcome, methods};
 use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::{Isa, Precision};
+use nplus1::model::Loss;
+use nplus1::numeric::Precision;
 use nplus1::parallel::Team;
 use proptest::prelude::*;
-use support::cases::cases;
-
-const HEADS: [(Output, Loss); 5] = [
-    (Output::Sigmoid, Loss::Quadratic),
-    (Output::Linear, Loss::Quadratic),
-    (Output::Sigmoid, Loss::CrossEntropy),
-    (Output::Softmax, Loss::CrossEntropy),
-    (Output::Linear, Loss::Logistic),
-];
-
-/// A network, its θ and its mini-batch.
-struct Problem {
-    name: String,
-    network: Network,
-    theta: Parameters<f64>,
-    dataset: Arc<Dataset>,
-    scaling: Scaling,
-    rows: Vec<u32>,
-}
-
-impl Problem {
-    fn subject<'a>(&'a self, team: &'a Arc<Team>) -> Subject<'a> {
-        Subject::new(
-            &self.network,
-            &self.theta,
-            &self.dataset,
-            &self.scaling,
-            &self.rows,
-            team,
-            Isa::detect(),
-            &Control::default(),
-        )
-        .unwrap()
-    }
-}
-
-fn identity(features: usize) -> Scaling {
-    Scaling {
-        offset: vec![0.0; features],
-        divisor: vec![1.0; features],
-    }
-}
-
-fn references() -> Vec<Problem> {
-    cases()
-        .into_iter()
-        .map(|case| Problem {
-            theta: Parameters::from_flat(Arc::clone(&case.network.layout), case.parameters.clone()),
-            scaling: identity(case.dataset.feature_count()),
-            rows: (0..case.rows as u32).collect(),
-            name: case.name,
-            network: case.network,
-            dataset: case.dataset,
-        })
-        .collect()
-}
-
-/// A random network of `hidden` layers: weights `spread` times as large as N(0, 1), inputs `scale`.
-#[allow(clippy::too_many_arguments)]
-fn random(
-    inputs: usize,
-    hidden: &[usize],
-    head: usize,
-    classes: usize,
-    rows: usize,
-    (spread, scale): (f64, f64),
-    l2: f64,
-    seed: u64,
-) -> Problem {
-    let (output, loss) = HEADS[head];
-    let mut sizes = vec![inputs];
-    sizes.extend(hidden);
-    sizes.push(Network::outputs(loss, classes));
-    let bias = !seed.is_multiple_of(4);
-    let network = Network::new(&sizes, bias, output, loss, l2).unwrap();
-    let mut theta: Parameters<f64> = Initialization::Normal.draw(&network.layout, seed);
-    theta
-        .flat_mut()
-        .iter_mut()
-        .for_each(|weight| *weight *= spread);
-    let layout = Arc::new(nplus1::model::Layout::new(&[inputs, rows], false));
-    let values: Parameters<f64> = Initialization::Normal.draw(&layout, seed + 1);
-    let mut features = Array2::from_shape_vec((rows, inputs), values.flat().to_vec()).unwrap();
-    features.mapv_inplace(|x| x * scale);
-    Problem {
-        name: format!("{sizes:?} {} {}", output.name(), loss.name()),
-        scaling: identity(inputs),
-        rows: (0..rows as u32).collect(),
-        dataset: Arc::new(Dataset {
-            name: "random".to_owned(),
-            features: Features::Reals(features),
-            labels: (0..rows)
-                .map(|row| ((row * 7 + seed as usize) % classes) as u16)
-                .collect(),
-            class_names: (0..classes).map(|class| class.to_string()).collect(),
-            image: None,
-            unit_divisor: None,
-        }),
-        network,
-        theta,
-    }
-}
+use support::problems::{HEADS, Problem, mnist_30, random, references};
 
 /// No method fails, whatever the increment; says how close it was.
 fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
@@ -247,22 +144,7 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
 /// NUMERICS: the best relative errors of 784-30-10 on 100 images, after an epoch of training.
 #[test]
 fn the_best_errors_on_mnist_are_those_of_theory() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = folder.join("tests/reference/mnist-30.safetensors");
-    let model = nplus1::format::safetensors::load(&file).unwrap().model;
-    let nplus1::format::AnyParameters::F32(single) = &model.parameters else {
-        panic!("f32");
-    };
-    let numbers = single.flat().iter().map(|&x| f64::from(x)).collect();
-    let places = nplus1::data::Places::new(Some(&folder.join("datasets")));
-    let problem = Problem {
-        name: "mnist-30".to_owned(),
-        theta: Parameters::from_flat(Arc::clone(single.layout()), numbers),
-        network: model.network,
-        dataset: nplus1::data::catalog::load("mnist", &places).unwrap().0,
-        scaling: model.scaling,
-        rows: (0..100).collect(),
-    };
+    let problem = mnist_30(100);
     let team = Arc::new(Team::new(None).unwrap());
     let subject = problem.subject(&team);
     let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {

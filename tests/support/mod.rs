@@ -11,6 +11,7 @@ pub mod exact;
 pub mod kernels;
 pub mod number;
 pub mod plain_differences;
+pub mod problems;
 pub mod reference;
 pub mod rows;
 pub mod tolerance;

@@ -16,6 +16,7 @@
 
 use ndarray::Array2;
 
+use super::jet::{Jet, compose, upward};
 use super::trace::{Trace, is_hot};
 use crate::model::{Network, Parameters};
 use crate::numeric::head::Head;
@@ -35,7 +36,7 @@ impl Magnitudes {
 }
 
 /// Bounds of |σ′|, |σ″| and |σ‴| within `reach` of a point where σ′ is `slope`.
-fn slopes(slope: f64, reach: f64) -> [f64; 3] {
+fn slopes(slope: f64, reach: f64) -> Jet {
     let grown = slope.max(f64::MIN_POSITIVE) * growth(reach);
     [grown.min(0.25), grown.min(0.0963), grown.min(0.125)]
 }
@@ -43,18 +44,6 @@ fn slopes(slope: f64, reach: f64) -> [f64; 3] {
 /// e^reach, below infinity.
 fn growth(reach: f64) -> f64 {
     reach.min(700.0).exp()
-}
-
-/// Bounds of the first three derivatives by t.
-type Jet = [f64; 3];
-
-/// Through a sigmoid.
-fn activate([first, second, third]: Jet, [s1, s2, s3]: [f64; 3]) -> Jet {
-    [
-        s1 * first,
-        s2 * first * first + s1 * second,
-        s3 * first.powi(3) + 3.0 * s2 * first * second + s1 * third,
-    ]
 }
 
 /// Bounds of |L″| and |L‴| of every unit of layer `layer`, unit j within `reach[j]` of its z.
@@ -83,31 +72,19 @@ pub(super) fn of_units(
     // Column j: the derivatives of every unit's z by unit j's.
     let own: Vec<Jet> = (0..units)
         .map(|unit| {
-            activate(
-                [1.0, 0.0, 0.0],
+            compose(
                 slopes(trace.slope(layer, unit), reach[unit]),
+                [1.0, 0.0, 0.0],
             )
         })
         .collect();
-    let mut orders = [0, 1, 2].map(|order| {
-        let weights = &magnitudes.0[layer + 1];
-        Array2::from_shape_fn(weights.dim(), |(above, unit)| {
-            weights[[above, unit]] * own[unit][order]
-        })
-    });
-    for above in layer + 1..last {
-        for k in 0..trace.z[above].len() {
-            let slope = trace.slope(above, k);
-            for unit in 0..units {
-                let jet = [0, 1, 2].map(|order| orders[order][[k, unit]]);
-                let jet = activate(jet, slopes(slope, jet[0] * reach[unit]));
-                for order in 0..3 {
-                    orders[order][[k, unit]] = jet[order];
-                }
-            }
-        }
-        orders = orders.map(|order| magnitudes.0[above + 1].dot(&order));
-    }
+    let orders = upward(
+        |above| magnitudes.0[above].view(),
+        last + 1,
+        layer,
+        &own,
+        |above, k, unit, jet| compose(slopes(trace.slope(above, k), jet[0] * reach[unit]), jet),
+    );
     let outputs = trace.z[last].len();
     (0..units)
         .map(|unit| {
@@ -129,13 +106,13 @@ fn of_loss(
         return of_softmax(trace, jets, reach);
     }
     let (mut second, mut third) = (0.0, 0.0);
-    for (unit, [z1, z2, z3]) in jets.enumerate() {
-        let reach = z1 * reach;
+    for (unit, jet) in jets.enumerate() {
+        let reach = jet[0] * reach;
         let hot = is_hot(head, trace.label, unit);
         let [s1, s2, s3] = slopes(trace.slope(last, unit), reach);
         let side = if hot { &trace.complement } else { &trace.y };
         let residual = (side[last][unit] * growth(reach)).min(1.0);
-        let [l1, l2, l3] = match head {
+        let own = match head {
             Head::SigmoidQuadratic => [
                 residual * s1,
                 s1 * s1 + residual * s2,
@@ -144,8 +121,9 @@ fn of_loss(
             Head::LinearQuadratic => [trace.delta[last][unit].abs() + reach, 1.0, 0.0],
             _ => [residual, s1, s2],
         };
-        second += l2 * z1 * z1 + l1 * z2;
-        third += l3 * z1.powi(3) + 3.0 * l2 * z1 * z2 + l1 * z3;
+        let [_, of_second, of_third] = compose(own, jet);
+        second += of_second;
+        third += of_third;
     }
     [second, third]
 }

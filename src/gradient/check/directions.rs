@@ -15,7 +15,8 @@
 
 use ndarray_rand::rand_distr::Distribution;
 
-use super::tolerance::{Along, Format};
+use super::along::Along;
+use super::format::Format;
 use super::{Point, Subject, converted};
 use crate::data::{Batch, Samples};
 use crate::gradient::difference::Scheme;

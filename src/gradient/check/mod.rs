@@ -12,6 +12,8 @@ mod along;
 mod compare;
 mod curvature;
 pub mod directions;
+mod format;
+mod jet;
 mod methods;
 mod tolerance;
 mod trace;
@@ -21,7 +23,8 @@ pub use methods::{Method, Outcome, methods};
 
 use std::sync::Arc;
 
-use self::tolerance::{Format, Stride, Tolerance};
+use self::format::Format;
+use self::tolerance::{Stride, Tolerance};
 use super::difference::{DifferenceConfig, Reuse, Scheme};
 use super::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
 use crate::data::{Batch, Dataset, Samples, Scaling};
