@@ -9,6 +9,7 @@ use nplus1::data::Batch;
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
+use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::{Isa, Real};
@@ -16,7 +17,6 @@ use nplus1::parallel::Team;
 use proptest::prelude::*;
 use support::differences::increments;
 use support::kernels::Form;
-use support::reference::{Net, Sample};
 use support::rows::{HEADS, network, samples, theta};
 use support::tolerance::{distance, norm, of_parameters, round_off, truncation};
 

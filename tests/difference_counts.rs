@@ -9,8 +9,10 @@ use nplus1::data::{Batch, Places, Samples, Scaling, catalog};
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
+use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::{Network, Parameters};
+use nplus1::numeric::counting::{Counted, Number, count};
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tally::Tally;
 use nplus1::numeric::{Isa, Real};
@@ -18,8 +20,6 @@ use nplus1::parallel::Team;
 use support::differences::{self, Reach};
 use support::exact::Exact;
 use support::kernels::{self, Form};
-use support::number::{Counted, Number, count};
-use support::reference::{Net, Sample};
 use support::rows::{HEADS, network, over, samples, theta};
 
 /// Hidden layers of nets of 1 to 5 weight layers; some wider than a panel.

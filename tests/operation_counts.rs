@@ -5,15 +5,16 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::Batch;
+use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Backprop, Control, GradientEngine};
 use nplus1::model::{Network, Parameters};
+use nplus1::numeric::counting::{Counted, Number, count};
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tally::Tally;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
 use support::kernels::{self, Form};
-use support::number::{Counted, Number, count, gradient_by_duals};
-use support::reference::{Net, Sample};
+use support::number::gradient_by_duals;
 use support::rows::{HEADS, inputs, network, over, relative_error, samples, theta};
 
 /// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.

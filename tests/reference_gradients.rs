@@ -8,13 +8,13 @@ use nplus1::data::Batch;
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
+use nplus1::gradient::textbook::Net;
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::Parameters;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
 use support::cases::{Case, cases};
 use support::differences::increments;
-use support::reference::Net;
 use support::tolerance::{norm, of_parameters, round_off, truncation};
 
 /// ‖ĝ − g‖₂/‖g‖₂ by `method`, and the loss's relative error.

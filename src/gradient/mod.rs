@@ -8,6 +8,7 @@ pub mod flat;
 pub mod operations;
 pub mod packed;
 mod passes;
+pub mod textbook;
 
 pub use backprop::Backprop;
 pub use control::{Control, Stopped};

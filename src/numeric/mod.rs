@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod change;
+pub mod counting;
 pub mod deep_tails;
 pub mod distinct;
 pub mod elementary;

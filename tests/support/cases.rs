@@ -8,7 +8,7 @@ use nplus1::model::{Loss, Network, Output};
 use nplus1::numeric::Real;
 use serde_json::Value;
 
-use super::reference::Sample;
+use nplus1::gradient::textbook::Sample;
 
 /// One network, mini-batch and gradient.
 pub struct Case {

@@ -15,8 +15,8 @@ use nplus1::numeric::Real;
 use nplus1::numeric::head::Head;
 
 use super::kernels::{Batch, Form, chain, sigmoid_pair, softplus};
-use super::number::Number;
-use super::reference::Net;
+use nplus1::gradient::textbook::Net;
+use nplus1::numeric::counting::Number;
 
 /// Which form changes are computed in.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use nplus1::numeric::{Isa, Real, Task, Vector, elementary};
 
-use super::number::Number;
+use nplus1::numeric::counting::Number;
 
 /// A number of precision `R`.
 #[derive(Clone, Copy, Debug)]

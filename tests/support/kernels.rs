@@ -11,8 +11,8 @@
 use nplus1::numeric::head::Head;
 use nplus1::numeric::sparse::SMALL_BATCH;
 
-use super::number::Number;
-use super::reference::Net;
+use nplus1::gradient::textbook::Net;
+use nplus1::numeric::counting::Number;
 
 /// How the kernels read the inputs `(rows, n_0)`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! A small, plain scalar reference that the kernels are held against: values, derivatives, counts.
+//! Plain scalar code that the kernels are held against: values, derivatives, counts.
 //!
 //! Each test file takes the part that it needs.
 
@@ -10,8 +10,6 @@ pub mod differences;
 pub mod exact;
 pub mod kernels;
 pub mod number;
-pub mod plain_differences;
 pub mod problems;
-pub mod reference;
 pub mod rows;
 pub mod tolerance;

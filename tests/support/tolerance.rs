@@ -25,7 +25,7 @@ use nplus1::gradient::difference::{Arithmetic, DifferenceConfig, Scheme, Summati
 use nplus1::numeric::Real;
 use nplus1::numeric::head::Head;
 
-use super::reference::{Net, Sample, loss, loss_and_errors, sigmoid};
+use nplus1::gradient::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};
 
 /// Deviations that are allowed.
 const DEVIATIONS: f64 = 4.0;

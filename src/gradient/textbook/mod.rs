@@ -1,14 +1,18 @@
 //! Forward pass, loss and backprop as a textbook has them, a sample at a time.
 //!
 //! n_l = units of layer l, L = weight layers, θ flat in layout order: layer by layer, weights
-//! `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels.
+//! `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels: tests hold them to
+//! it, and worked examples count by it.
+
+mod differences;
+
+pub use differences::Base;
 
 use std::ops::Range;
 
-use nplus1::model::Network;
-use nplus1::numeric::head::Head;
-
-use super::number::{Number, sum};
+use crate::model::Network;
+use crate::numeric::counting::{Number, sum};
+use crate::numeric::head::Head;
 
 /// A network, whatever its θ is made of.
 #[derive(Clone, Debug)]
