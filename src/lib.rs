@@ -19,6 +19,7 @@
 //! | [`config`] | TOML → a validated [`config::Config`] |
 //! | [mod@format] | files that other programs read |
 //! | [`run`] | the run's directory |
+//! | [`study`] | what a gradient costs, measured row by row |
 //! | [`cli`] | one file a command |
 
 // `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.
@@ -35,4 +36,5 @@ pub mod numeric;
 pub mod optimizer;
 pub mod parallel;
 pub mod run;
+pub mod study;
 pub mod train;

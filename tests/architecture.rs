@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floors, from the ground up: a module imports from lower floors, or from itself.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["error", "numeric"],
     &["parallel", "data"],
     &["model"],
@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 8] = [
     &["train"],
     &["config", "format"],
     &["run"],
+    &["study"],
     &["cli"],
 ];
 

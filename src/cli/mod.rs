@@ -12,9 +12,10 @@ pub mod outcome;
 pub mod output;
 pub mod progress;
 pub mod session;
-pub mod table;
 pub mod train;
 pub mod verdict;
+
+pub use crate::study::table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

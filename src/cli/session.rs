@@ -18,12 +18,12 @@ use crate::format::{AnyParameters, Model, safetensors};
 use crate::gradient::difference::check_increments;
 use crate::gradient::{Control, GradientConfig};
 use crate::model::{Assessment, Forward, Network, Parameters};
+use crate::numeric::stats::median;
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
 use crate::optimizer::Memory;
 use crate::parallel::Team;
 use crate::run::evaluation::{Evaluation, WrongSample};
-use crate::run::summary::median;
 use crate::run::{
     Checkpoint, Environment, Metrics, RunDirectory, Summary, checkpoint, directory, json,
 };

@@ -22,6 +22,7 @@ pub mod random;
 pub mod real;
 pub mod simd;
 pub mod sparse;
+pub mod stats;
 pub mod tails;
 pub mod tally;
 pub mod update;

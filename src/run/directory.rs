@@ -28,9 +28,19 @@ pub const MODEL: &str = "model.safetensors";
 pub const REPORT: &str = "report.html";
 /// What the run came to.
 pub const SUMMARY: &str = "summary.json";
+/// What a study asked.
+pub const STUDY: &str = "study.json";
+/// One line a row of a study, as JSON.
+pub const ROWS_JSONL: &str = "rows.jsonl";
+/// One line a row of a study, as CSV.
+pub const ROWS_CSV: &str = "rows.csv";
+/// What a study came to.
+pub const RESULTS: &str = "results.json";
+/// The same, to be read.
+pub const RESULTS_MARKDOWN: &str = "results.md";
 
 /// Files of which one makes a folder a run's directory; checkpoints do as well.
-const OURS: [&str; 8] = [
+const OURS: [&str; 13] = [
     CONFIG,
     ENVIRONMENT,
     EVALUATION,
@@ -39,6 +49,11 @@ const OURS: [&str; 8] = [
     MODEL,
     REPORT,
     SUMMARY,
+    STUDY,
+    ROWS_JSONL,
+    ROWS_CSV,
+    RESULTS,
+    RESULTS_MARKDOWN,
 ];
 
 /// A run's directory, locked for as long as this lives.

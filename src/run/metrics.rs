@@ -1,5 +1,5 @@
 //! `metrics.jsonl` and `metrics.csv`: a line an epoch, flushed, so that a crash loses at most the
-//! line it was writing.
+//! line it was writing. A study's rows are logged the same way, under names of their own.
 //!
 //! Any serializable record can be a line. The CSV has the fields of the first record as columns
 //! (`tally.evaluations` for nested ones), in their order; numbers that are not finite are `null` in
@@ -45,6 +45,18 @@ impl Metrics {
     /// # Errors
     /// Whatever the operating system refuses.
     pub fn start<T: Serialize>(directory: &Path, records: &[T]) -> Result<Self> {
+        Self::start_as(directory, [METRICS_JSONL, METRICS_CSV], records)
+    }
+
+    /// As [`Metrics::start`], in files of other names: JSON lines, then CSV.
+    ///
+    /// # Errors
+    /// Whatever the operating system refuses.
+    pub fn start_as<T: Serialize>(
+        directory: &Path,
+        [jsonl, csv]: [&str; 2],
+        records: &[T],
+    ) -> Result<Self> {
         let mut columns = Vec::new();
         let (mut lines, mut rows) = (String::new(), String::new());
         for record in records {
@@ -53,8 +65,8 @@ impl Metrics {
             rows.push_str(&row);
         }
         Ok(Self {
-            jsonl: Log::replace(directory.join(METRICS_JSONL), &lines)?,
-            csv: Log::replace(directory.join(METRICS_CSV), &rows)?,
+            jsonl: Log::replace(directory.join(jsonl), &lines)?,
+            csv: Log::replace(directory.join(csv), &rows)?,
             columns,
         })
     }
@@ -75,7 +87,14 @@ impl Metrics {
 /// # Errors
 /// Whatever the operating system refuses; a log of more than 1 GiB.
 pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<Recorded<T>> {
-    let path = directory.join(METRICS_JSONL);
+    read_log(&directory.join(METRICS_JSONL))
+}
+
+/// The records in a log of JSON lines; a file that is missing holds none.
+///
+/// # Errors
+/// Whatever the operating system refuses; a log of more than 1 GiB.
+pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<Recorded<T>> {
     let mut recorded = Recorded {
         records: Vec::new(),
         damaged: 0,
@@ -83,7 +102,7 @@ pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<Recorded<T>> {
     if !path.exists() {
         return Ok(recorded);
     }
-    let bytes = read_capped(&path, LOG_CAP)?;
+    let bytes = read_capped(path, LOG_CAP)?;
     for line in bytes.split(|&byte| byte == b'\n') {
         if line.is_empty() {
             continue;

@@ -1,4 +1,4 @@
-//! Small text tables: the first column to the left, the others to the right.
+//! Small tables, as text and as Markdown: the first column to the left, the others to the right.
 
 use std::fmt;
 
@@ -21,6 +21,25 @@ impl Table {
     /// Adds a row; missing cells are empty.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// The table in Markdown.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells = cells.iter().map(|cell| cell.replace('|', "\\|"));
+            format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+        };
+        let columns = self.widths().len();
+        let mut header = self.header.clone();
+        header.resize(columns, String::new());
+        let rule = (0..columns).map(|column| if column == 0 { "---" } else { "---:" });
+        let mut text = line(&header) + &line(&rule.map(str::to_owned).collect::<Vec<_>>());
+        for row in &self.rows {
+            let mut row = row.clone();
+            row.resize(columns, String::new());
+            text.push_str(&line(&row));
+        }
+        text
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -86,13 +105,54 @@ pub fn loss(loss: Option<f64>) -> String {
     }
 }
 
-/// `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
+/// A count with its thousands apart, `23,860`; from 10¹² on as a power, `1.23e15`.
+pub fn whole(count: u64) -> String {
+    if count >= 1_000_000_000_000 {
+        return format!("{:.2e}", count as f64);
+    }
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// How many times one thing is another: three digits, more where it is a large whole number.
+pub fn times(ratio: f64) -> String {
+    match ratio {
+        _ if !ratio.is_finite() => "–".to_owned(),
+        _ if ratio >= 999.5 => whole(ratio.round() as u64),
+        _ if ratio >= 99.95 => format!("{ratio:.0}"),
+        _ if ratio >= 9.995 => format!("{ratio:.1}"),
+        _ if ratio >= 0.01 => format!("{ratio:.2}"),
+        _ => format!("{ratio:.1e}"),
+    }
+}
+
+/// Bytes in the largest unit that they fill: `512 B`, `3.2 MiB`.
+pub fn bytes(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = usize::from(unit > 0 && value < 100.0);
+    format!("{value:.decimals$} {}", units[unit])
+}
+
+/// `9.41 µs`, `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "–".to_owned();
     }
     let whole = seconds.round() as u64;
     match whole {
+        _ if seconds < 0.000_995 => format!("{:.2} µs", 1e6 * seconds),
         _ if seconds < 0.009_995 => format!("{:.2} ms", 1e3 * seconds),
         _ if seconds < 0.9995 => format!("{:.0} ms", 1e3 * seconds),
         _ if seconds < 99.995 => format!("{seconds:.2} s"),
@@ -125,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn markdown_has_a_rule_and_every_cell() {
+        let mut table = Table::new(["a|b", "c"]);
+        table.row(["1"]);
+        assert_eq!(
+            table.markdown(),
+            "| a\\|b | c |\n| --- | ---: |\n| 1 |  |\n"
+        );
+    }
+
+    #[test]
+    fn counts_ratios_and_bytes_read_as_people_write_them() {
+        assert_eq!(whole(7), "7");
+        assert_eq!(whole(23_860), "23,860");
+        assert_eq!(whole(1_234_567_890_123), "1.23e12");
+        assert_eq!(times(2.021), "2.02");
+        assert_eq!(times(11_830.4), "11,830");
+        assert_eq!(times(258.9), "259");
+        assert_eq!(times(0.004), "4.0e-3");
+        assert_eq!(bytes(512.0), "512 B");
+        assert_eq!(bytes(3.25 * 1_048_576.0), "3.2 MiB");
+    }
+
+    #[test]
     fn labels_and_values_line_up() {
         let text = list(&[("a", "1".to_owned()), ("long", "2".to_owned())]);
         assert_eq!(text, "a     1\nlong  2\n");
@@ -138,6 +221,7 @@ mod tests {
         assert_eq!(loss(Some(123.456)), "123.456");
         assert_eq!(loss(Some(1.5e-7)), "1.5000e-7");
         assert_eq!(loss(Some(f64::NAN)), "NaN");
+        assert_eq!(duration(9.41e-6), "9.41 µs");
         assert_eq!(duration(0.001_234), "1.23 ms");
         assert_eq!(duration(0.4304), "430 ms");
         assert_eq!(duration(4.2), "4.20 s");

@@ -1,0 +1,244 @@
+//! Statistics of measurements: medians, quantiles, and the slope of a line with its interval.
+//!
+//! Medians stand where timings are summed up: one disturbed sample moves a mean, never a median.
+//! Refused, as an absent value: figures that the values do not determine.
+
+use serde::{Deserialize, Serialize};
+
+/// The median: the middle value, or the mean of the middle two; absent for no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
+/// The value below which a fraction `at` of `values` lies, between neighbors by a straight line
+/// (Hyndman and Fan, "Sample quantiles in statistical packages", 1996, definition 7: NumPy's
+/// default); absent for no values.
+///
+/// # Panics
+/// If `at` is not between 0 and 1.
+pub fn quantile(values: &[f64], at: f64) -> Option<f64> {
+    assert!((0.0..=1.0).contains(&at), "a quantile at {at}");
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = at * (sorted.len().checked_sub(1)? as f64);
+    let (below, above) = (
+        sorted[place.floor() as usize],
+        sorted[place.ceil() as usize],
+    );
+    let share = place.fract();
+    // Both terms, so that the median of two is their mean, rounded once.
+    Some(if share == 0.0 {
+        below
+    } else {
+        below * (1.0 - share) + above * share
+    })
+}
+
+/// The median distance from the median; absent for no values.
+pub fn median_absolute_deviation(values: &[f64]) -> Option<f64> {
+    let center = median(values)?;
+    let distances: Vec<f64> = values.iter().map(|value| (value - center).abs()).collect();
+    median(&distances)
+}
+
+/// A line through points, by least squares.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Change of y for a change of x by 1.
+    pub slope: f64,
+    /// y at x = 0.
+    pub intercept: f64,
+    /// Both ends of the slope's 95 % confidence interval, for independent normal errors of equal
+    /// variance in y; absent with 2 points, through which a line always goes.
+    pub interval: Option<[f64; 2]>,
+    /// Number of points.
+    pub points: usize,
+}
+
+impl Line {
+    /// The line through `points` of (x, y); absent with fewer than two different x, or where a
+    /// number is not finite.
+    pub fn through(points: &[(f64, f64)]) -> Option<Self> {
+        let count = points.len() as f64;
+        let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
+        let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+        let common: f64 = (points.iter().map(|point| (point.0 - x) * (point.1 - y))).sum();
+        let slope = common / spread;
+        let intercept = y - slope * x;
+        if !(spread > 0.0 && slope.is_finite()) {
+            return None;
+        }
+        let rest = |point: &(f64, f64)| (point.1 - y - slope * (point.0 - x)).powi(2);
+        let interval = (points.len() > 2).then(|| {
+            let freedom = points.len() - 2;
+            let variance = points.iter().map(rest).sum::<f64>() / freedom as f64;
+            let reach = t_quantile(0.95, freedom as u32) * (variance / spread).sqrt();
+            [slope - reach, slope + reach]
+        });
+        Some(Self {
+            slope,
+            intercept,
+            interval,
+            points: points.len(),
+        })
+    }
+
+    /// The exponent of a power law: the line through the logarithms of `points`.
+    pub fn through_logarithms(points: &[(f64, f64)]) -> Option<Self> {
+        let logarithms: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+        Self::through(&logarithms)
+    }
+}
+
+/// t such that a variable of Student's distribution with `freedom` degrees of freedom lies between
+/// −t and t with probability `confidence`.
+///
+/// # Panics
+/// Without a degree of freedom, or if `confidence` is not inside 0…1.
+pub fn t_quantile(confidence: f64, freedom: u32) -> f64 {
+    assert!(freedom > 0 && confidence > 0.0 && confidence < 1.0);
+    // In θ = atan(t/√ν) the distribution is a smooth function on 0…π/2: 60 halvings reach the last
+    // bit.
+    let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if between(middle, freedom) < confidence {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low.tan() * f64::from(freedom).sqrt()
+}
+
+/// P(|T| ≤ √ν·tan θ), a finite sum for whole ν (Abramowitz and Stegun, 26.7.3 and 26.7.4).
+fn between(theta: f64, freedom: u32) -> f64 {
+    let (sine, cosine) = theta.sin_cos();
+    let odd = freedom % 2;
+    // Odd: cos θ + 2/3·cos³ θ + …; even: 1 + 1/2·cos² θ + …; up to cos^(ν−2) θ.
+    let mut term = if odd == 1 { cosine } else { 1.0 };
+    let mut sum = 0.0;
+    let mut power = odd;
+    while power + 2 <= freedom {
+        sum += term;
+        power += 2;
+        term *= cosine * cosine * f64::from(power - 1) / f64::from(power);
+    }
+    if odd == 1 {
+        (theta + sine * sum) * std::f64::consts::FRAC_2_PI
+    } else {
+        sine * sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative, or absolute below 1.
+    fn close(found: f64, expected: f64, tolerance: f64) {
+        let error = (found - expected).abs() / expected.abs().max(1.0);
+        assert!(error <= tolerance, "{found} for {expected}");
+    }
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+    }
+
+    #[test]
+    fn quantiles_are_numpy_s() {
+        // numpy.quantile([3.1, 0.4, 9.2, 5.5, 7.7, 2.6], q)
+        let values = [3.1, 0.4, 9.2, 5.5, 7.7, 2.6];
+        for (at, expected) in QUANTILES {
+            close(quantile(&values, at).unwrap(), expected, 1e-15);
+        }
+        assert_eq!(quantile(&[], 0.3), None);
+        assert_eq!(quantile(&[8.0], 0.3), Some(8.0));
+    }
+
+    #[test]
+    fn the_median_absolute_deviation_is_scipy_s() {
+        // scipy.stats.median_abs_deviation of the same values
+        let values = [3.1, 0.4, 9.2, 5.5, 7.7, 2.6];
+        close(median_absolute_deviation(&values).unwrap(), MAD, 1e-15);
+    }
+
+    #[test]
+    fn t_quantiles_are_scipy_s() {
+        // scipy.stats.t.ppf((1 + confidence)/2, freedom). Near the top of the distribution θ is
+        // known to about 1e-16, tan θ to 1e-16·(1 + tan² θ): 1e-14 for t/√ν of 13.
+        for (confidence, freedom, expected) in T_QUANTILES {
+            let found = t_quantile(confidence, freedom);
+            assert!(
+                (found / expected - 1.0).abs() <= 1e-12,
+                "{freedom}: {found} for {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn slopes_and_their_intervals_are_scipy_s() {
+        // scipy.stats.linregress(x, y): slope, intercept, slope ± t.ppf(.975, n − 2)·stderr
+        let points = [(0.0, 1.2), (1.0, 2.9), (2.5, 6.4), (4.0, 8.8), (7.0, 15.7)];
+        let line = Line::through(&points).unwrap();
+        let [slope, intercept, low, high] = REGRESSION;
+        close(line.slope, slope, 1e-14);
+        close(line.intercept, intercept, 1e-14);
+        let interval = line.interval.unwrap();
+        close(interval[0], low, 1e-13);
+        close(interval[1], high, 1e-13);
+    }
+
+    #[test]
+    fn a_line_that_the_points_do_not_determine_is_absent() {
+        assert_eq!(Line::through(&[]), None);
+        assert_eq!(Line::through(&[(1.0, 2.0)]), None);
+        assert_eq!(Line::through(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(Line::through(&[(1.0, 2.0), (2.0, f64::NAN)]), None);
+        let line = Line::through(&[(1.0, 2.0), (3.0, 8.0)]).unwrap();
+        assert_eq!((line.slope, line.interval), (3.0, None));
+    }
+
+    #[test]
+    fn the_exponent_of_a_power_law_is_found() {
+        let points: Vec<(f64, f64)> = (1..9)
+            .map(|x| (f64::from(x), f64::from(x).powi(2)))
+            .collect();
+        let line = Line::through_logarithms(&points).unwrap();
+        close(line.slope, 2.0, 1e-14);
+        assert!(line.interval.unwrap()[1] - line.interval.unwrap()[0] < 1e-12);
+    }
+
+    const QUANTILES: [(f64, f64); 5] = [
+        (0.0, 0.4),
+        (0.25, 2.725),
+        (0.5, 4.3),
+        (0.9, 8.45),
+        (1.0, 9.2),
+    ];
+    const MAD: f64 = 2.55;
+    const T_QUANTILES: [(f64, u32, f64); 12] = [
+        (0.95, 1, 12.706204736174694),
+        (0.95, 2, 4.302652729749462),
+        (0.95, 3, 3.1824463052837078),
+        (0.95, 4, 2.7764451051977934),
+        (0.95, 7, 2.364624251592784),
+        (0.95, 10, 2.228138851986274),
+        (0.95, 30, 2.0422724563012378),
+        (0.95, 101, 1.983731002955606),
+        (0.5, 1, 1.0000000000000002),
+        (0.99, 2, 9.924843200918287),
+        (0.999, 5, 6.868826625881276),
+        (0.9, 6, 1.9431802805153042),
+    ];
+    const REGRESSION: [f64; 4] = [
+        2.0695364238410594,
+        0.9983443708609281,
+        1.8596760235619991,
+        2.27939682412012,
+    ];
+}
