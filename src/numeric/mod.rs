@@ -25,6 +25,7 @@ pub mod sparse;
 pub mod stats;
 pub mod tails;
 pub mod tally;
+pub mod tangent;
 pub mod update;
 
 pub use real::{Precision, Real};
