@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
+use crate::gradient::estimator::Draw;
 use crate::gradient::{Control, Engine, GradientConfig, Stopped};
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::random::{Purpose, epoch_stream};
@@ -201,7 +202,7 @@ pub struct Training<'a, R> {
     pub optimizer: &'a OptimizerConfig,
     /// How long.
     pub config: &'a TrainConfig,
-    /// Of the order of rows.
+    /// Of the order of rows, and of random directions.
     pub seed: u64,
     /// The threads.
     pub team: &'a Arc<Team>,
@@ -243,7 +244,8 @@ impl<R: Real> Training<'_, R> {
             samples: self.samples,
             rows,
         };
-        let evaluations = engine.tally(self.samples, rows).evaluations;
+        let tally = engine.tally(self.samples, rows);
+        let evaluations = tally.evaluations + tally.jacobian_vector_products;
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
         let mut least = f64::INFINITY;
         let mut budget = budget;
@@ -303,7 +305,7 @@ impl<R: Real> Training<'_, R> {
         while begin.elapsed() < budget {
             let order = &self.rows[..(steps * batch).min(self.rows.len())];
             let start = Instant::now();
-            let segment = self.segment(order, 0.0, workers, &control);
+            let segment = self.segment(order, 0.0, workers, Draw::default(), &control);
             stepper.advance(segment, &mut 0.0).map_err(refused)?;
             let taken = start.elapsed().as_secs_f64();
             least = least.min(taken / order.len().div_ceil(batch) as f64);
@@ -342,6 +344,7 @@ impl<R: Real> Training<'_, R> {
         order: &'s [u32],
         factor: f64,
         workers: usize,
+        draw: Draw,
         control: &'s Control,
     ) -> Segment<'s, R> {
         Segment {
@@ -350,7 +353,17 @@ impl<R: Real> Training<'_, R> {
             batch_size: self.config.batch_size.min(self.rows.len()),
             factor,
             workers,
+            draw,
             control,
+        }
+    }
+
+    /// The random directions of the next step, which depend on its number alone: a run that is
+    /// resumed draws on as if it had never stopped.
+    fn draw(&self, state: &State<R>) -> Draw {
+        Draw {
+            seed: self.seed,
+            step: state.steps,
         }
     }
 
@@ -467,11 +480,10 @@ impl<R: Real> Training<'_, R> {
             let until = if done < last { last } else { end };
             let rows = (planned * batch).min(until - done);
             let start = Instant::now();
-            let loss = &mut state.partial.loss;
             let order = &order[done..done + rows];
-            let rows = steps
-                .advance(self.segment(order, factor, workers, self.control), loss)
-                .map_err(refused)?;
+            let segment = self.segment(order, factor, workers, self.draw(state), self.control);
+            let loss = &mut state.partial.loss;
+            let rows = steps.advance(segment, loss).map_err(refused)?;
             let made = rows.div_ceil(batch);
             let taken = start.elapsed();
             if made > 0 {
@@ -577,6 +589,7 @@ impl<R: Real> Training<'_, R> {
         // Its evaluations are not the run's: a control of its own counts them.
         let control = self.control.uncounted();
         let engine = steps.engine();
+        engine.set_draw(self.draw(state));
         match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
             Ok(_) => {}
             Err(Stopped::Interrupted) => return Ok(None),

@@ -355,10 +355,10 @@ fn unknown_words_are_refused_with_the_words_allowed() {
             "did you mean \"mnist\"?",
         ],
     );
-    let gradient = "seed = 1\ngradient.method = \"spsa\"";
+    let gradient = "seed = 1\ngradient.method = \"evolution\"";
     assert_alone(
         &broken("seed = 1", gradient),
-        &["unknown method \"spsa\"", "allowed: \"backprop\""],
+        &["unknown method \"evolution\"", "allowed: \"backprop\""],
     );
     let cases = [
         (
@@ -528,6 +528,84 @@ fn what_only_differences_ask_is_checked_too() {
     let report =
         gradient("method = 'forward-difference'\nincrement = 1e-3\nrelative_increment = 1e-3");
     assert_alone(&report, &["`relative_increment`", "keep one"]);
+}
+
+#[test]
+fn what_only_random_directions_ask_is_checked_too() {
+    let gradient = |lines: &str| errors_of(&format!("{RIGHT}[gradient]\n{lines}\n"), &[]);
+    for method in ["spsa", "forward-gradient"] {
+        for (value, found) in [("0", "0"), ("-1", "-1"), ("65537", "65537")] {
+            let report = gradient(&format!("method = '{method}'\ndirections = {value}"));
+            assert_alone(
+                &report,
+                &["`directions` is out of range", found, "1 to 65536"],
+            );
+        }
+        let report = gradient(&format!("method = '{method}'\ndirections = 1.5"));
+        assert_alone(&report, &["`directions`", "1.5"]);
+        let report = gradient(&format!("method = '{method}'\ndistribution = 'uniform'"));
+        assert_alone(&report, &["\"uniform\"", "\"rademacher\"", "\"gaussian\""]);
+    }
+    for increment in ["0", "-1e-3", "inf"] {
+        let report = gradient(&format!("method = 'spsa'\nincrement = {increment}"));
+        assert_alone(&report, &["`increment`", "\"auto\", or a number above 0"]);
+    }
+    // The noise is that of one axis' quotients.
+    let report = gradient("method = 'spsa'\nincrement = 'noise'");
+    assert_alone(
+        &report,
+        &[
+            "unknown increment \"noise\"",
+            "\"auto\", or a number above 0",
+        ],
+    );
+    let report = gradient("method = 'forward-gradient'\nperturbed = 'inputs'");
+    assert_alone(&report, &["\"inputs\"", "\"weights\"", "\"activations\""]);
+    let report = gradient("method = 'spa'");
+    assert_alone(&report, &["did you mean \"spsa\"?"]);
+}
+
+/// Of each key of `[gradient]`, the methods that it says something to.
+#[test]
+fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
+    let differences: &[&str] = &["forward-difference", "central-difference"];
+    let keys = [
+        ("evaluation = 'incremental'", differences),
+        ("arithmetic = 'plain'", differences),
+        ("summation = 'differences'", differences),
+        ("relative_increment = 1e-3", differences),
+        ("extrapolation = 'none'", differences),
+        (
+            "increment = 'auto'",
+            &["forward-difference", "central-difference", "spsa"],
+        ),
+        ("directions = 2", &["spsa", "forward-gradient"]),
+        ("distribution = 'gaussian'", &["spsa", "forward-gradient"]),
+        ("perturbed = 'weights'", &["forward-gradient"]),
+    ];
+    let methods = [
+        "backprop",
+        "forward-difference",
+        "central-difference",
+        "spsa",
+        "forward-gradient",
+    ];
+    for (line, takers) in keys {
+        let key = line.split(' ').next().unwrap();
+        for method in methods {
+            let text = format!("{RIGHT}[gradient]\nmethod = '{method}'\n{line}\n");
+            if takers.contains(&method) {
+                let config = Config::parse(&text, Path::new("a.toml"), &Overrides::default());
+                assert!(config.is_ok(), "{text}{config:?}");
+                continue;
+            }
+            let report = errors_of(&text, &[]);
+            assert_alone(&report, &[&format!("`{key}` has no meaning with {method}")]);
+            for taker in takers {
+                assert_holds(&report, &[&format!("\"{taker}\"")]);
+            }
+        }
+    }
 }
 
 #[test]

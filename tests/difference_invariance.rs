@@ -1,5 +1,6 @@
-//! Gradients by finite differences, and training by them: the same bits on any number of workers,
-//! with any kernel, fused or apart, in fresh memory or used; and a steady step allocates nothing.
+//! Gradients by finite differences and from random directions, and training by them: the same bits on
+//! any number of workers, with any kernel, fused or apart, in fresh memory or used; and a steady step
+//! of incremental differences allocates nothing.
 
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
@@ -9,6 +10,9 @@ use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+};
+use nplus1::gradient::estimator::{
+    DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
 use nplus1::gradient::{Control, Engine, GradientConfig};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
@@ -282,10 +286,108 @@ fn whole_passes_keep_their_bits() {
     }
 }
 
+/// Every estimator, with `count` directions of each kind.
+fn estimators(count: usize) -> impl Iterator<Item = GradientConfig> {
+    [Distribution::Rademacher, Distribution::Gaussian]
+        .into_iter()
+        .flat_map(move |distribution| {
+            let directions = DirectionsConfig {
+                count,
+                distribution,
+            };
+            let forward = |perturbed| {
+                GradientConfig::ForwardGradient(ForwardGradientConfig {
+                    directions,
+                    perturbed,
+                })
+            };
+            [
+                GradientConfig::Spsa(SpsaConfig {
+                    directions,
+                    increment: None,
+                }),
+                forward(Perturbed::Weights),
+                forward(Perturbed::Activations),
+            ]
+        })
+}
+
+#[test]
+fn estimates_from_random_directions_keep_their_bits() {
+    for (hidden, output, loss, l2, sparse, batch_size) in [
+        (&[][..], Output::Softmax, Loss::CrossEntropy, 0.0, true, 10),
+        (&[18], Output::Sigmoid, Loss::Quadratic, 0.0, true, 128),
+        (&[18], Output::Softmax, Loss::CrossEntropy, 1e-3, false, 10),
+        (
+            &[9, 18],
+            Output::Sigmoid,
+            Loss::CrossEntropy,
+            1e-3,
+            true,
+            10,
+        ),
+    ] {
+        // Fewer directions than workers, and more.
+        for method in estimators(1).chain(estimators(5)) {
+            holds_in_both_precisions(&Case {
+                hidden,
+                output,
+                loss,
+                l2,
+                sparse,
+                method,
+                batch_size,
+                steps: if batch_size == 10 { 8 } else { 2 },
+            });
+        }
+    }
+}
+
+/// The weights after `steps` steps of 10 rows, in calls of `cut` steps, each told where the run stands
+/// as a resumed run is.
+fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64) -> String {
+    let samples = samples::<f32>(true);
+    let network = network(&[9], Output::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let mut theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
+    let order: Vec<u32> = (0..ROWS as u32).cycle().take(10 * steps).collect();
+    for (call, rows) in order.chunks(10 * cut).enumerate() {
+        let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
+        engine.load(&theta);
+        engine.set_draw(Draw {
+            seed,
+            step: (call * cut) as u64,
+        });
+        let rule = Rule {
+            rate: 0.1,
+            ..Rule::gradient_only(0.0)
+        };
+        engine
+            .descend(&samples, rows, 10, rule, 2, &mut 0.0, &Control::default())
+            .unwrap();
+        engine.store(&mut theta);
+    }
+    theta.sha256()
+}
+
+#[test]
+fn directions_depend_on_the_seed_and_the_step_alone() {
+    for config in estimators(2) {
+        let whole = trained_in_calls(&config, 12, 12, 7);
+        for cut in [1, 5] {
+            let found = trained_in_calls(&config, 12, cut, 7);
+            assert_eq!(found, whole, "{cut} steps a call, {config:?}");
+        }
+        assert_ne!(trained_in_calls(&config, 12, 12, 8), whole, "{config:?}");
+    }
+}
+
+/// Every method of this file.
 fn every_way() -> impl Iterator<Item = GradientConfig> {
     [FULL, FULL_LOSSES, PREFIX, INCREMENTAL, CANCELLATION_FREE]
         .into_iter()
         .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)))
+        .chain(estimators(3))
 }
 
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {

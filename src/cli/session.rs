@@ -16,7 +16,8 @@ use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
 use crate::gradient::difference::check_increments;
-use crate::gradient::{Control, GradientConfig};
+use crate::gradient::estimator::check_increment;
+use crate::gradient::{Control, GradientConfig, Stopped};
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::stats::median;
 use crate::numeric::tally::Tally;
@@ -240,7 +241,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Losses evaluated in a step.
+    /// Losses evaluated in a step, or derivatives of losses along a direction.
     pub fn evaluations_a_step(&self) -> u64 {
         match &self.config.gradient {
             GradientConfig::Backprop => 1,
@@ -248,6 +249,9 @@ impl<'a> Session<'a> {
                 let once = config.scheme.evaluations(self.network.layout.len() as u64);
                 if config.extrapolate { 2 * once } else { once }
             }
+            GradientConfig::Spsa(config) => 2 * config.directions.count as u64,
+            // The values' pass, and the rates' passes, which are as long.
+            GradientConfig::ForwardGradient(config) => 1 + config.directions.count as u64,
         }
     }
 
@@ -256,14 +260,21 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::Usage`] with the parameter, and what would do.
     pub fn check_increments(&self) -> Result<()> {
-        let GradientConfig::Difference(config) = &self.config.gradient else {
-            return Ok(());
-        };
         match self.config.model.precision {
-            Precision::F32 => check_increments::<f32>(config, &self.first_parameters()),
-            Precision::F64 => check_increments::<f64>(config, &self.first_parameters()),
+            Precision::F32 => self.check_increments_in::<f32>(),
+            Precision::F64 => self.check_increments_in::<f64>(),
         }
         .map_err(|lost| Error::Usage(lost.to_string()))
+    }
+
+    fn check_increments_in<R: Real>(&self) -> std::result::Result<(), Stopped> {
+        match &self.config.gradient {
+            GradientConfig::Difference(config) => {
+                check_increments::<R>(config, &self.first_parameters())
+            }
+            GradientConfig::Spsa(config) => check_increment::<R>(config, &self.first_parameters()),
+            GradientConfig::Backprop | GradientConfig::ForwardGradient(_) => Ok(()),
+        }
     }
 
     /// What a run with gradients by `gradient` will take, from a short measurement.

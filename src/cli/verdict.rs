@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::gradient::GradientConfig;
 use crate::gradient::check::directions::Directions;
 use crate::gradient::check::{Comparison, Group, Method, Outcome, Subject};
 use crate::gradient::difference::Increment;
@@ -251,9 +250,9 @@ impl Row {
             arithmetic: difference.map(|config| config.arithmetic.name()),
             summation: difference.map(|config| config.summation.name()),
             precision: method.precision.name(),
-            increment: match &method.gradient {
-                GradientConfig::Backprop => Value::Null,
-                GradientConfig::Difference(config) => match config.increment {
+            increment: match difference {
+                None => Value::Null,
+                Some(config) => match config.increment {
                     Increment::Auto => json!("auto"),
                     Increment::Noise => json!("noise"),
                     Increment::Absolute(h) => json!(h),

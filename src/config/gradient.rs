@@ -1,7 +1,7 @@
-//! `[gradient]`: which method, and what only a finite difference asks.
+//! `[gradient]`: which method, and what only some methods ask.
 
 use super::diagnostic::Diagnostic;
-use super::fields::Section;
+use super::fields::{Field, Section};
 use super::reader::Reader;
 use super::schema;
 use super::wording::describe_value;
@@ -9,64 +9,149 @@ use crate::gradient::GradientConfig;
 use crate::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
+use crate::gradient::estimator::{
+    DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, Perturbed, SpsaConfig,
+};
 
-/// Keys that have no meaning with backprop.
-const OF_DIFFERENCES: [&str; 6] = [
-    "evaluation",
-    "arithmetic",
-    "summation",
-    "increment",
-    "relative_increment",
-    "extrapolation",
+/// A way to the gradient, before its keys are read.
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    Backprop,
+    Difference(Scheme),
+    Spsa,
+    ForwardGradient,
+}
+
+const METHODS: [(&str, Method); 5] = [
+    ("backprop", Method::Backprop),
+    ("forward-difference", Method::Difference(Scheme::Forward)),
+    ("central-difference", Method::Difference(Scheme::Central)),
+    ("spsa", Method::Spsa),
+    ("forward-gradient", Method::ForwardGradient),
 ];
+
+impl Method {
+    /// The keys that have a meaning with it, beside `method`.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Backprop => &[],
+            Self::Difference(_) => &[
+                "evaluation",
+                "arithmetic",
+                "summation",
+                "increment",
+                "relative_increment",
+                "extrapolation",
+            ],
+            Self::Spsa => &["increment", "directions", "distribution"],
+            Self::ForwardGradient => &["directions", "distribution", "perturbed"],
+        }
+    }
+}
 
 /// Reads the section.
 pub(super) fn read(reader: &Reader) -> GradientConfig {
     let section = reader.section(&schema::GRADIENT);
-    let methods = [
-        ("backprop", None),
-        (Scheme::Forward.name(), Some(Scheme::Forward)),
-        (Scheme::Central.name(), Some(Scheme::Central)),
-    ];
-    let method = section.word("method", &methods);
+    let method = section.word("method", &METHODS);
+    refuse_meaningless(reader, &section, method);
+    match method {
+        Method::Backprop => GradientConfig::Backprop,
+        Method::Difference(scheme) => {
+            GradientConfig::Difference(read_difference(reader, &section, scheme))
+        }
+        Method::Spsa => GradientConfig::Spsa(SpsaConfig {
+            directions: read_directions(&section),
+            increment: read_number_or_auto(&section),
+        }),
+        Method::ForwardGradient => GradientConfig::ForwardGradient(ForwardGradientConfig {
+            directions: read_directions(&section),
+            perturbed: word(
+                &section,
+                "perturbed",
+                [Perturbed::Weights, Perturbed::Activations].map(|kind| (kind.name(), kind)),
+            ),
+        }),
+    }
+}
+
+/// Refuses the keys that say nothing to `method`, and names the methods that they are for.
+fn refuse_meaningless(reader: &Reader, section: &Section, method: Method) {
+    let named = |wanted: Method| {
+        let found = METHODS.iter().find(|(_, method)| *method == wanted);
+        found.map_or("", |(name, _)| name)
+    };
+    for key in schema::GRADIENT.keys.iter().map(|key| key.name) {
+        if key == "method" || method.keys().contains(&key) || section.field(key).is_none() {
+            continue;
+        }
+        let takers: Vec<String> = METHODS
+            .iter()
+            .filter(|(_, method)| method.keys().contains(&key))
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
+        reader.contradiction(
+            ("gradient", "method"),
+            ("gradient", key),
+            &format!("`{key}` has no meaning with {}", named(method)),
+            &format!("set method = {}, or remove `{key}`", takers.join(" or ")),
+        );
+    }
+}
+
+/// K, and what is drawn.
+fn read_directions(section: &Section) -> DirectionsConfig {
+    let count = section.optional_integer("directions", 1..=MOST_DIRECTIONS as i64);
+    DirectionsConfig {
+        count: count.map_or(1, |count| count as usize),
+        distribution: word(
+            section,
+            "distribution",
+            [Distribution::Rademacher, Distribution::Gaussian].map(|kind| (kind.name(), kind)),
+        ),
+    }
+}
+
+/// `increment` of all parameters at once: a number, or `None` for auto.
+fn read_number_or_auto(section: &Section) -> Option<f64> {
+    let allowed = "\"auto\", or a number above 0";
+    let field = section.field("increment")?;
+    match field.item.as_str() {
+        Some("auto") => None,
+        Some(_) => refuse_increment(section, &field, allowed),
+        None => section.optional_number("increment", |number| number > 0.0, allowed),
+    }
+}
+
+fn refuse_increment<T>(section: &Section, field: &Field, allowed: &str) -> Option<T> {
+    let message = format!("unknown increment {}", describe_value(&field.item));
+    let label = format!("allowed: {allowed}");
+    section.refuse(field, Diagnostic::new(message, field.place.clone(), label))
+}
+
+fn read_difference(reader: &Reader, section: &Section, scheme: Scheme) -> DifferenceConfig {
     let clash = |first, second, message: &str, help: &str| {
         reader.contradiction(("gradient", first), ("gradient", second), message, help);
-    };
-    let Some(scheme) = method else {
-        for key in OF_DIFFERENCES {
-            if section.field(key).is_some() {
-                clash(
-                    "method",
-                    key,
-                    &format!("`{key}` has no meaning with backprop"),
-                    &format!(
-                        "set method = \"forward-difference\" or \"central-difference\", or remove `{key}`"
-                    ),
-                );
-            }
-        }
-        return GradientConfig::Backprop;
     };
     let config = DifferenceConfig {
         scheme,
         reuse: word(
-            &section,
+            section,
             "evaluation",
             [Reuse::Incremental, Reuse::Prefix, Reuse::Full].map(|reuse| (reuse.name(), reuse)),
         ),
         arithmetic: word(
-            &section,
+            section,
             "arithmetic",
             [Arithmetic::Plain, Arithmetic::CancellationFree].map(|kind| (kind.name(), kind)),
         ),
         summation: word(
-            &section,
+            section,
             "summation",
             [Summation::Differences, Summation::Losses].map(|kind| (kind.name(), kind)),
         ),
-        increment: read_increment(&section),
+        increment: read_increment(section),
         extrapolate: word(
-            &section,
+            section,
             "extrapolation",
             [("none", false), ("richardson", true)],
         ),
@@ -95,7 +180,7 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
             "set evaluation = \"full\" or \"prefix\", or summation = \"differences\"",
         );
     }
-    GradientConfig::Difference(config)
+    config
 }
 
 /// One of some words, the first if the key is absent.
@@ -121,12 +206,7 @@ fn read_increment(section: &Section) -> Increment {
     match field.item.as_str() {
         Some("auto") => Increment::Auto,
         Some("noise") => Increment::Noise,
-        Some(_) => {
-            let message = format!("unknown increment {}", describe_value(&field.item));
-            let label = format!("allowed: {allowed}");
-            let fault = Diagnostic::new(message, field.place.clone(), label);
-            section.refuse(&field, fault).unwrap_or(Increment::Auto)
-        }
+        Some(_) => refuse_increment(section, &field, allowed).unwrap_or(Increment::Auto),
         None => section
             .optional_number("increment", positive, allowed)
             .map_or(Increment::Auto, Increment::Absolute),

@@ -144,7 +144,7 @@ pub static GRADIENT: Section = Section {
         default(
             "method",
             "\"backprop\"",
-            "backprop, forward-difference or central-difference",
+            "backprop, forward-difference, central-difference, spsa or forward-gradient",
         ),
         optional(
             "evaluation",
@@ -169,6 +169,18 @@ pub static GRADIENT: Section = Section {
         optional(
             "extrapolation",
             "none (if absent), or richardson: quotients at h and h/2",
+        ),
+        optional(
+            "directions",
+            "random directions of a step's spsa or forward-gradient; 1 if absent",
+        ),
+        optional(
+            "distribution",
+            "of their components: rademacher (±1, if absent) or gaussian",
+        ),
+        optional(
+            "perturbed",
+            "by forward-gradient: weights (if absent), or every sample's activations",
         ),
     ],
 };

@@ -7,7 +7,8 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 use super::Config;
 use crate::data::{Share, Source};
 use crate::gradient::GradientConfig;
-use crate::gradient::difference::Increment;
+use crate::gradient::difference::{DifferenceConfig, Increment};
+use crate::gradient::estimator::DirectionsConfig;
 use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::train::TrainConfig;
 
@@ -84,21 +85,39 @@ fn model(config: &Config) -> Item {
 
 fn gradient(config: &Config) -> Item {
     let mut section = section([("method", value(config.gradient.method()))]);
-    if let GradientConfig::Difference(config) = &config.gradient {
-        section["evaluation"] = value(config.reuse.name());
-        section["arithmetic"] = value(config.arithmetic.name());
-        section["summation"] = value(config.summation.name());
-        match config.increment {
-            Increment::Auto => section["increment"] = value("auto"),
-            Increment::Noise => section["increment"] = value("noise"),
-            Increment::Absolute(number) => section["increment"] = value(number),
-            Increment::Relative(number) => section["relative_increment"] = value(number),
+    match &config.gradient {
+        GradientConfig::Backprop => {}
+        GradientConfig::Difference(config) => difference(config, &mut section),
+        GradientConfig::Spsa(config) => {
+            directions(config.directions, &mut section);
+            section["increment"] = config.increment.map_or(value("auto"), value);
         }
-        if config.extrapolate {
-            section["extrapolation"] = value("richardson");
+        GradientConfig::ForwardGradient(config) => {
+            directions(config.directions, &mut section);
+            section["perturbed"] = value(config.perturbed.name());
         }
     }
     section
+}
+
+fn directions(directions: DirectionsConfig, section: &mut Item) {
+    section["directions"] = count(directions.count);
+    section["distribution"] = value(directions.distribution.name());
+}
+
+fn difference(config: &DifferenceConfig, section: &mut Item) {
+    section["evaluation"] = value(config.reuse.name());
+    section["arithmetic"] = value(config.arithmetic.name());
+    section["summation"] = value(config.summation.name());
+    match config.increment {
+        Increment::Auto => section["increment"] = value("auto"),
+        Increment::Noise => section["increment"] = value("noise"),
+        Increment::Absolute(number) => section["increment"] = value(number),
+        Increment::Relative(number) => section["relative_increment"] = value(number),
+    }
+    if config.extrapolate {
+        section["extrapolation"] = value("richardson");
+    }
 }
 
 fn optimizer(config: &Config) -> Item {

@@ -50,7 +50,7 @@ pub enum Stopped {
     Interrupted,
     /// θ + h rounds to θ.
     #[error(
-        "the increment {increment:e} is lost in {parameter} = {value:e}: their sum rounds to the parameter itself\n  help: use gradient.increment = \"auto\" or a number of {needed:e} or more, or gradient.evaluation = \"incremental\", which never forms the sum"
+        "the increment {increment:e} is lost in {parameter} = {value:e}: their sum rounds to the parameter itself\n  help: use gradient.increment = \"auto\" or a number of {needed:e} or more{instead}"
     )]
     Vanished {
         /// The parameter's name.
@@ -61,6 +61,8 @@ pub enum Stopped {
         increment: f64,
         /// The smallest that changes it.
         needed: f64,
+        /// What may be used instead, beginning with a comma, or nothing.
+        instead: &'static str,
     },
     /// The loss has no noise or curvature that could be measured.
     #[error("{0}\n  help: use gradient.increment = \"auto\" or a number")]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::estimator::Draw;
 use super::{Control, Descent, Evaluation, GradientEngine, Stopped};
 use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
@@ -15,6 +16,8 @@ pub struct FlatDescent<R, E> {
     theta: Parameters<R>,
     velocity: Option<Parameters<R>>,
     gradient: Parameters<R>,
+    /// Of the next step.
+    draw: Draw,
 }
 
 impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
@@ -26,6 +29,7 @@ impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
             theta: zeros(),
             velocity: None,
             gradient: zeros(),
+            draw: Draw::default(),
         }
     }
 }
@@ -51,6 +55,11 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
 
     fn limit_workers(&mut self, workers: usize) {
         self.engine.limit_workers(workers);
+    }
+
+    fn set_draw(&mut self, draw: Draw) {
+        self.draw = draw;
+        self.engine.set_draw(draw);
     }
 }
 
@@ -102,6 +111,8 @@ impl<R: Real, E: GradientEngine<R>> Descent<R> for FlatDescent<R, E> {
                 Err(Stopped::Interrupted) => return Ok(done * batch_size),
                 Err(lost) => return Err(lost),
             }
+            self.draw.step += 1;
+            self.engine.set_draw(self.draw);
             let pairs = theta.flat_mut().iter_mut().zip(gradient.flat());
             match &mut self.velocity {
                 Some(velocity) => {

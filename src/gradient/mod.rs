@@ -4,6 +4,7 @@ pub mod backprop;
 pub mod check;
 pub mod control;
 pub mod difference;
+pub mod estimator;
 pub mod flat;
 pub mod operations;
 pub mod packed;
@@ -17,6 +18,10 @@ pub use flat::FlatDescent;
 use std::sync::Arc;
 
 use self::difference::{DifferenceConfig, Increment, Incremental, Refined, Reuse, WholePasses};
+use self::estimator::{
+    Draw, ForwardGradientConfig, Perturbed, PerturbedActivations, PerturbedWeights, Spsa,
+    SpsaConfig,
+};
 use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
 use crate::numeric::tally::Tally;
@@ -31,14 +36,20 @@ pub enum GradientConfig {
     Backprop,
     /// N + 1 or 2N forward passes, and what may be saved of them.
     Difference(DifferenceConfig),
+    /// Two losses along each of K random directions.
+    Spsa(SpsaConfig),
+    /// The exact derivative along each of K random directions.
+    ForwardGradient(ForwardGradientConfig),
 }
 
 impl GradientConfig {
-    /// `backprop`, `forward-difference` or `central-difference`.
+    /// As configs spell it.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Backprop => "backprop",
             Self::Difference(config) => config.scheme.name(),
+            Self::Spsa(_) => "spsa",
+            Self::ForwardGradient(_) => "forward-gradient",
         }
     }
 
@@ -66,6 +77,25 @@ impl GradientConfig {
                     }
                     (_, false) => Box::new(FlatDescent::new(network, whole())),
                     (_, true) => Box::new(FlatDescent::new(network, refine(Box::new(whole())))),
+                }
+            }
+            Self::Spsa(config) => {
+                let spsa = Spsa::new(network, config, team, isa, capacity);
+                Box::new(FlatDescent::new(network, spsa))
+            }
+            Self::ForwardGradient(config) => {
+                let directions = config.directions;
+                match config.perturbed {
+                    Perturbed::Weights => {
+                        let engine =
+                            PerturbedWeights::new(network, directions, team, isa, capacity);
+                        Box::new(FlatDescent::new(network, engine))
+                    }
+                    Perturbed::Activations => {
+                        let engine =
+                            PerturbedActivations::new(network, directions, team, isa, capacity);
+                        Box::new(FlatDescent::new(network, engine))
+                    }
                 }
             }
         }
@@ -109,6 +139,10 @@ pub trait GradientEngine<R: Real>: Send {
     /// # Panics
     /// With 0 workers or more than the team has.
     fn limit_workers(&mut self, workers: usize);
+
+    /// Which random directions gradients take from now on. A gradient stays a function of its
+    /// arguments and this: the same twice without another draw. Most methods take none.
+    fn set_draw(&mut self, _: Draw) {}
 }
 
 /// Steps of gradient descent by an engine that keeps θ in a form of its own.
@@ -130,7 +164,8 @@ pub trait Descent<R: Real>: GradientEngine<R> {
     /// `loss`: one sum in order, however the rows are cut into calls.
     ///
     /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
-    /// workers. Returns how many rows are done: all, unless `control` stopped it before.
+    /// workers; each step takes the random directions of the next draw. Returns how many rows are
+    /// done: all, unless `control` stopped it before.
     ///
     /// # Errors
     /// [`Stopped`], if an increment is lost in θ.

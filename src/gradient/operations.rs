@@ -110,7 +110,7 @@ pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units:
 }
 
 /// Losses and errors of one row.
-fn of_outputs(head: Head, outputs: u64) -> Tally {
+pub(super) fn of_outputs(head: Head, outputs: u64) -> Tally {
     let [
         multiplications,
         additions,

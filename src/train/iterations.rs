@@ -34,6 +34,8 @@ impl<R: Real> Training<'_, R> {
             samples,
             rows: self.rows,
         };
+        // One draw for all trial steps: the line search compares points of one function.
+        engine.set_draw(self.draw(state));
         let mut gradients = 0;
         let mut taken = Duration::ZERO;
         let start = Instant::now();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::data::{Batch, Samples};
+use crate::gradient::estimator::Draw;
 use crate::gradient::{Control, Engine, Stopped};
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
@@ -18,6 +19,8 @@ pub(super) struct Segment<'a, R> {
     /// What the learning rate is multiplied by.
     pub factor: f64,
     pub workers: usize,
+    /// Random directions of the first step; each later one takes the next.
+    pub draw: Draw,
     pub control: &'a Control,
 }
 
@@ -67,6 +70,7 @@ impl<R: Real> Steps<R> for Sgd<R> {
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
+        self.engine.set_draw(segment.draw);
         self.engine.descend(
             segment.samples,
             segment.order,
@@ -121,11 +125,12 @@ impl<R: Real> Steps<R> for Adam<R> {
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
         self.engine.limit_workers(segment.workers);
-        let mut done = 0;
+        let (mut done, mut draw) = (0, segment.draw);
         for rows in segment.order.chunks(segment.batch_size) {
             let samples = segment.samples;
             let batch = Batch { samples, rows };
             let gradient = &mut self.gradient;
+            self.engine.set_draw(draw);
             match self
                 .engine
                 .gradient(&self.theta, batch, gradient, segment.control)
@@ -137,6 +142,7 @@ impl<R: Real> Steps<R> for Adam<R> {
             let (theta, moments) = (&mut self.theta, &mut self.moments);
             self.config.step(segment.factor, theta, gradient, moments);
             done += rows.len();
+            draw.step += 1;
         }
         Ok(done)
     }

@@ -83,7 +83,7 @@ pub fn gradient_input_by_input<N: Number>(
     twin.incremental()
 }
 
-struct Twin<'a, N> {
+pub(super) struct Twin<'a, N> {
     net: &'a Net,
     theta: &'a [N],
     increments: Vec<Vec<N>>,
@@ -99,9 +99,9 @@ struct Twin<'a, N> {
 
 /// The units of one layer in one row: z, y = σ(z), ȳ = 1 − y (of a softmax p, 1 − p).
 #[derive(Clone)]
-struct Units<N> {
-    z: Vec<N>,
-    y: Vec<N>,
+pub(super) struct Units<N> {
+    pub z: Vec<N>,
+    pub y: Vec<N>,
     complement: Vec<N>,
 }
 
@@ -113,7 +113,7 @@ struct Values<N> {
 }
 
 impl<'a, N: Number> Twin<'a, N> {
-    fn new(
+    pub(super) fn new(
         net: &'a Net,
         theta: &'a [N],
         increments: &[Vec<f64>],
@@ -142,14 +142,14 @@ impl<'a, N: Number> Twin<'a, N> {
         self.reach == Reach::Plain
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.batch.inputs.len()
     }
 
     // ---- Passes --------------------------------------------------------------------------------
 
     /// The inputs of row `s`, as they are read.
-    fn read(&self, s: usize) -> Vec<N> {
+    pub(super) fn read(&self, s: usize) -> Vec<N> {
         let read = |&x: &f64| match self.batch.form {
             Form::Bytes { divisor } => (N::of(x) - N::of(0.0)) / N::of(divisor),
             Form::Sparse | Form::Numbers => N::of(x),
@@ -158,7 +158,7 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// z of layer l, from the activations below.
-    fn products(&self, theta: &[N], l: usize, below: &[N]) -> Vec<N> {
+    pub(super) fn products(&self, theta: &[N], l: usize, below: &[N]) -> Vec<N> {
         let fan_in = self.net.sizes[l - 1];
         let sparse = l == 1 && self.batch.form == Form::Sparse;
         let z = |j: usize| {
@@ -174,7 +174,7 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// Layers `first` to L of one row; the losses are left to who wants them.
-    fn pass(&self, theta: &[N], first: usize, below: &[N]) -> Vec<Units<N>> {
+    pub(super) fn pass(&self, theta: &[N], first: usize, below: &[N]) -> Vec<Units<N>> {
         let nothing = Units {
             z: Vec::new(),
             y: Vec::new(),
@@ -194,7 +194,7 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// `RowLosses`.
-    fn loss(&self, s: usize, z: &[N]) -> N {
+    pub(super) fn loss(&self, s: usize, z: &[N]) -> N {
         let outputs = Outputs {
             head: self.net.head,
             reach: Reach::Plain,
@@ -296,7 +296,7 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// 1/B: one division a gradient.
-    fn share(&self) -> N {
+    pub(super) fn share(&self) -> N {
         self.share
     }
 

@@ -103,8 +103,9 @@ impl<R: Real> Number for Exact<R> {
     fn exp_m1_near(self) -> Self {
         apply(Function::ExpM1Near, self)
     }
+    /// Of a softmax's loss alone, which its kernel takes in double precision.
     fn ln(self) -> Self {
-        unreachable!("no kernel of a difference takes a plain logarithm")
+        Self(R::from_f64(elementary::ln(self.0.to_f64())))
     }
     fn ln_1p(self) -> Self {
         apply(Function::Ln1p, self)

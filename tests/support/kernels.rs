@@ -162,7 +162,7 @@ pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usi
 }
 
 /// `numeric/head.rs`: the sum of the rows' losses, and each row's δ times `scale`.
-fn losses_and_errors<N: Number>(
+pub fn losses_and_errors<N: Number>(
     head: Head,
     z: &[Vec<N>],
     labels: &[u16],

@@ -7,6 +7,7 @@
 pub mod breast_cancer;
 pub mod cases;
 pub mod differences;
+pub mod estimators;
 pub mod exact;
 pub mod kernels;
 pub mod number;

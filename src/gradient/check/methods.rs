@@ -75,8 +75,8 @@ impl Method {
     /// The difference's config, if it is one.
     pub fn difference(&self) -> Option<&DifferenceConfig> {
         match &self.gradient {
-            GradientConfig::Backprop => None,
             GradientConfig::Difference(config) => Some(config),
+            _ => None,
         }
     }
 }

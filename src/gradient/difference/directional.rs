@@ -4,12 +4,11 @@
 //! are those of each row's losses, summed in order.
 
 use super::panels::UnitPanels;
-use super::pass::{Pass, Rows};
+use super::pass::{Gathered, Pass};
 use super::quotient::{Scheme, quotient};
-use crate::data::{Batch, Inputs};
+use crate::data::Batch;
 use crate::gradient::{Control, Stopped};
 use crate::model::{Network, Parameters};
-use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::{Isa, Real};
 
 /// v·∇L as found, and the v along which it was found.
@@ -37,26 +36,9 @@ pub fn directional<R: Real>(
     control: &Control,
 ) -> Result<Directional, Stopped> {
     let batch_rows = batch.rows.len();
-    let stride = batch_rows * width::<R>();
-    let sparse = matches!(batch.samples.inputs(), Inputs::Sparse(_));
-    let features = if sparse { 0 } else { batch.samples.features() };
-    let mut inputs = Aligned::zeros(count::<R>(features) * stride);
-    if !sparse {
-        batch.samples.gather(batch.rows, &mut inputs, stride);
-    }
-    let labels: Vec<u16> = batch
-        .rows
-        .iter()
-        .map(|&row| batch.samples.label(row))
-        .collect();
-    let rows = Rows {
-        network,
-        isa,
-        batch,
-        inputs: &inputs,
-        labels: &labels,
-        control,
-    };
+    let mut gathered = Gathered::new(batch.samples.features(), batch_rows);
+    gathered.read(batch);
+    let rows = gathered.rows(network, isa, batch, control);
     let mut weights = UnitPanels::zeros(&network.layout);
     let mut pass = Pass::new(network, batch_rows);
     let mut losses = |steps: f64| {

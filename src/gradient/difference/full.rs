@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use super::panels::UnitPanels;
-use super::pass::{Pass, Rows};
+use super::pass::{Gathered, Pass, Rows};
 use super::quotient::quotient;
 use super::{DifferenceConfig, Increment, Perturbing, Reuse, Scheme, Summation};
-use crate::data::{Batch, Inputs, Samples};
+use crate::data::{Batch, Samples};
 use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::lines::SquaresOf;
-use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::panels::width;
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Circle, Team, cut_by_cost};
@@ -34,8 +34,7 @@ pub struct WholePasses<R> {
     measured: f64,
     /// h of every unit, layer by layer.
     increments: Vec<Vec<R>>,
-    inputs: Aligned<R>,
-    labels: Vec<u16>,
+    gathered: Gathered<R>,
     /// The pass at θ itself.
     base: Pass<R>,
     /// Counts the passes that are no evaluation of the gradient's.
@@ -79,8 +78,7 @@ impl<R: Real> WholePasses<R> {
                 .iter()
                 .map(|&units| vec![R::ZERO; units])
                 .collect(),
-            inputs: Aligned::zeros(count::<R>(sizes[0]) * capacity * width::<R>()),
-            labels: Vec::with_capacity(capacity),
+            gathered: Gathered::new(sizes[0], capacity),
             base: Pass::new(network, capacity),
             monitoring: Control::default(),
             workers: (0..team.threads()).map(worker).collect(),
@@ -98,21 +96,8 @@ impl<R: Real> WholePasses<R> {
         let workers = self.seats;
         let layout = Arc::clone(&self.network.layout);
         self.choose_increments(theta)?;
-        self.labels.clear();
-        let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
-        self.labels.extend(labels);
-        if !matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
-            let stride = batch.rows.len() * width::<R>();
-            batch.samples.gather(batch.rows, &mut self.inputs, stride);
-        }
-        let rows = Rows {
-            network: &self.network,
-            isa: self.isa,
-            batch,
-            inputs: &self.inputs,
-            labels: &self.labels,
-            control,
-        };
+        self.gathered.read(batch);
+        let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         // The "+ 1" of N + 1: the loss at θ itself. A central difference has no need of it, but
         // its activations serve the passes that start above the bottom, and training reports it.
         let base = match self.config.scheme {
@@ -178,7 +163,7 @@ impl<R: Real> WholePasses<R> {
                 *h = chosen * R::from_f64(self.factor);
             }
         }
-        hold_increments(&self.config, theta, &self.increments)
+        hold_increments(self.config.scheme, theta, &self.increments, INSTEAD)
     }
 }
 
@@ -221,13 +206,19 @@ pub fn check_increments<R: Real>(
             h.collect()
         })
         .collect();
-    hold_increments(config, theta, &increments)
+    hold_increments(config.scheme, theta, &increments, INSTEAD)
 }
 
-fn hold_increments<R: Real>(
-    config: &DifferenceConfig,
+/// What may be used instead of sums that lose h.
+const INSTEAD: &str = ", or gradient.evaluation = \"incremental\", which never forms the sum";
+
+/// Whether every θᵢ + h (of a central difference every θᵢ − h, too) differs from θᵢ; `increments`
+/// are h by layer and unit, `instead` is what else may be used.
+pub(in crate::gradient) fn hold_increments<R: Real>(
+    scheme: Scheme,
     theta: &Parameters<R>,
     increments: &[Vec<R>],
+    instead: &'static str,
 ) -> Result<(), Stopped> {
     let layout = theta.layout();
     for (layer, increments) in increments.iter().enumerate() {
@@ -238,13 +229,14 @@ fn hold_increments<R: Real>(
             .map(|(index, at)| (index, at / fan_in));
         for (index, unit) in weights.chain(layout.biases(layer).zip(0..)) {
             let (value, h) = (theta.flat()[index], increments[unit]);
-            let below = config.scheme == Scheme::Central && value - h == value;
+            let below = scheme == Scheme::Central && value - h == value;
             if value + h == value || below {
                 return Err(Stopped::Vanished {
                     parameter: layout.name(index),
                     value: shortest(value),
                     increment: shortest(h),
                     needed: smallest_change(value),
+                    instead,
                 });
             }
         }
@@ -413,7 +405,7 @@ impl<R: Real> Shared<'_, R> {
 }
 
 /// The mean of the rows' differences, summed in order.
-fn mean_difference<R: Real>(losses: &[R], others: &[R]) -> R {
+pub(in crate::gradient) fn mean_difference<R: Real>(losses: &[R], others: &[R]) -> R {
     let pairs = losses.iter().zip(others);
     let sum = pairs.fold(R::ZERO, |sum, (&loss, &other)| sum + (loss - other));
     sum * R::from_f64(1.0 / losses.len() as f64)

@@ -70,6 +70,18 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
     }
 }
 
+/// h of a central difference along a random direction, in a network no layer of which has more than
+/// `widest` inputs: the power of two nearest to ∛u/√(widest + 1).
+///
+/// The components of a direction are of order 1, so its norm is √N; but what the loss bends with are
+/// pre-activations, and one of m inputs moves by h·√(m + 1) where all its weights and its bias move by
+/// ±h, against h for a single one. So the loss along the direction is as curved as that factor
+/// says (μ₃ ≈ (m + 1)^{3/2}), while its noise stays ε_f ≈ u: the best h falls by √(m + 1), not by √N.
+pub fn of_direction<R: Real>(widest: usize) -> R {
+    let moved = ((widest + 1) as f64).sqrt();
+    R::from_f64(power_of_two(R::UNIT_ROUNDOFF.cbrt() / moved))
+}
+
 /// The power of two nearest to the normal `number` > 0, by ratio (of two as near, the larger); by its bits, hence the same on
 /// every machine.
 pub fn power_of_two(number: f64) -> f64 {
@@ -98,6 +110,14 @@ mod tests {
         );
         let single = Increment::Auto.of_unit::<f32>(Scheme::Forward, Arithmetic::Plain, 3.9, 0.0);
         assert_eq!(single, 2f32.powi(-10));
+    }
+
+    #[test]
+    fn a_direction_s_increment_falls_with_the_norm_of_a_unit_s_share_of_it() {
+        // ∛2⁻⁵³ ≈ 2⁻¹⁷·⁶⁷; 2⁻² for 15 inputs and a bias.
+        assert_eq!(of_direction::<f64>(15), 2f64.powi(-20));
+        assert_eq!(of_direction::<f32>(15), 2f32.powi(-10));
+        assert_eq!(of_direction::<f32>(4095), 2f32.powi(-14));
     }
 
     #[test]

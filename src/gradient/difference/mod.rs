@@ -14,7 +14,7 @@ pub mod noise;
 pub mod objective;
 pub mod operations;
 pub mod panels;
-mod pass;
+pub(in crate::gradient) mod pass;
 pub mod quotient;
 pub mod refined;
 pub mod richardson;
@@ -109,6 +109,18 @@ pub struct DifferenceConfig {
     pub increment: Increment,
     /// Whether quotients at h and h/2 are extrapolated to h → 0 (Richardson).
     pub extrapolate: bool,
+}
+
+impl DifferenceConfig {
+    /// As the question counts it: N + 1 whole passes.
+    pub const TEXTBOOK: Self = Self {
+        scheme: Scheme::Forward,
+        reuse: Reuse::Full,
+        arithmetic: Arithmetic::Plain,
+        summation: Summation::Differences,
+        increment: Increment::Auto,
+        extrapolate: false,
+    };
 }
 
 /// An engine whose increments can be set from outside, gradient by gradient.

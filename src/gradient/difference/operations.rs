@@ -35,6 +35,16 @@ use crate::numeric::head::Head;
 use crate::numeric::panels::count;
 use crate::numeric::tally::Tally;
 
+/// The rows' losses at one θ: one whole pass, its inputs gathered.
+pub(in crate::gradient) fn pass<R: Real>(
+    network: &Network,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, &DifferenceConfig::TEXTBOOK, samples, rows);
+    shape.layers_from(1) + shape.losses()
+}
+
 /// A gradient by whole passes: N + 1 or 2N of them.
 pub fn whole<R: Real>(
     network: &Network,

@@ -43,14 +43,14 @@ impl<R: Real> UnitPanels<R> {
     /// Takes over θ.
     pub fn load(&mut self, parameters: &Parameters<R>) {
         let flat = parameters.flat();
-        self.visit(parameters.layout(), |place, index| *place = flat[index]);
+        self.visit(parameters.layout(), |place, index, _| *place = flat[index]);
     }
 
     /// Gives θ back.
     pub fn store(&mut self, parameters: &mut Parameters<R>) {
         let layout = std::sync::Arc::clone(parameters.layout());
         let flat = parameters.flat_mut();
-        self.visit(&layout, |place, index| flat[index] = *place);
+        self.visit(&layout, |place, index, _| flat[index] = *place);
     }
 
     /// The place of parameter `index` of θ: its layer, and where in the layer.
@@ -67,7 +67,8 @@ impl<R: Real> UnitPanels<R> {
         (unit / p * lines(fan_in) + line) * p + unit % p
     }
 
-    fn visit(&mut self, layout: &Layout, mut visit: impl FnMut(&mut R, usize)) {
+    /// Calls `visit(place, index, is a weight)` for every parameter, in the order of θ.
+    pub fn visit(&mut self, layout: &Layout, mut visit: impl FnMut(&mut R, usize, bool)) {
         let p = width::<R>();
         for (layer, values) in self.layers.iter_mut().enumerate() {
             let fan_in = layout.sizes()[layer];
@@ -78,12 +79,13 @@ impl<R: Real> UnitPanels<R> {
                     visit(
                         &mut values[column + input * p],
                         weights + unit * fan_in + input,
+                        true,
                     );
                 }
             }
             for (unit, index) in layout.biases(layer).enumerate() {
                 let column = unit / p * lines(fan_in) * p + unit % p;
-                visit(&mut values[column + fan_in * p], index);
+                visit(&mut values[column + fan_in * p], index, false);
             }
         }
     }

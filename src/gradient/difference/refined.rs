@@ -13,12 +13,11 @@ use ndarray_rand::rand::RngCore;
 use super::increment::{power_of_two, relative};
 use super::noise;
 use super::panels::UnitPanels;
-use super::pass::{Pass, Rows};
+use super::pass::{Gathered, Pass};
 use super::{Arithmetic, DifferenceConfig, Increment, Perturbing, Summation, richardson};
-use crate::data::{Batch, Inputs, Samples};
+use crate::data::{Batch, Samples};
 use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
 use crate::model::{Layout, Network, Parameters};
-use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::random::{Purpose, stream};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Real};
@@ -36,7 +35,7 @@ pub struct Refined<R> {
     isa: Isa,
     weights: UnitPanels<R>,
     pass: Pass<R>,
-    inputs: Aligned<R>,
+    gathered: Gathered<R>,
     /// Quotients at h; after a gradient, the estimate of its error.
     wide: Option<Parameters<R>>,
 }
@@ -58,7 +57,7 @@ impl<R: Real> Refined<R> {
             isa,
             weights: UnitPanels::zeros(&network.layout),
             pass: Pass::new(network, capacity),
-            inputs: Aligned::zeros(count::<R>(features) * capacity * width::<R>()),
+            gathered: Gathered::new(features, capacity),
             wide: None,
         }
     }
@@ -167,23 +166,9 @@ impl<R: Real> Line<'_, R> {
     ) -> Result<(), Stopped> {
         let refined = &mut *self.refined;
         let rows = self.batch.rows.len();
-        let labels: Vec<u16> = (self.batch.rows.iter())
-            .map(|&row| self.batch.samples.label(row))
-            .collect();
-        if !matches!(self.batch.samples.inputs(), Inputs::Sparse(_)) {
-            let stride = rows * width::<R>();
-            self.batch
-                .samples
-                .gather(self.batch.rows, &mut refined.inputs, stride);
-        }
-        let pass = Rows {
-            network: &refined.network,
-            isa: refined.isa,
-            batch: self.batch,
-            inputs: &refined.inputs,
-            labels: &labels,
-            control: self.control,
-        };
+        refined.gathered.read(self.batch);
+        let (network, isa) = (&refined.network, refined.isa);
+        let pass = (refined.gathered).rows(network, isa, self.batch, self.control);
         let samples = losses.len() / distances.len();
         let mut moved = self.theta.clone();
         for (&distance, losses) in distances.iter().zip(losses.chunks_exact_mut(samples)) {

@@ -1,0 +1,169 @@
+//! The forward gradient by weights: ĝ = 1/K Σ_k (g·v_k)·v_k with g·v exact, by one Jacobian-vector
+//! product a direction.
+//!
+//! Cost: the values of one forward pass, and K times its rates, about twice as much each. A worker
+//! holds the one direction that it follows. l2 is a part of the loss: λ'·Σ w·v is added to g·v.
+
+use std::sync::Arc;
+
+use super::direction::{Direction, Draw};
+use super::projection::{most_workers, project};
+use super::tangent::{Primal, Tangent};
+use super::{DirectionsConfig, operations};
+use crate::data::{Batch, Samples};
+use crate::gradient::difference::panels::{UnitPanels, lines};
+use crate::gradient::difference::pass::{Gathered, Rows};
+use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::model::{Network, Parameters};
+use crate::numeric::panels::width;
+use crate::numeric::product::Left;
+use crate::numeric::tally::Tally;
+use crate::numeric::{Isa, Real};
+use crate::parallel::Team;
+
+/// The engine.
+pub struct PerturbedWeights<R> {
+    network: Network,
+    directions: DirectionsConfig,
+    team: Arc<Team>,
+    isa: Isa,
+    seats: usize,
+    draw: Draw,
+    gathered: Gathered<R>,
+    weights: UnitPanels<R>,
+    primal: Primal<R>,
+    workers: Vec<Worker<R>>,
+    derivatives: Vec<R>,
+}
+
+/// One worker's memory.
+struct Worker<R> {
+    direction: UnitPanels<R>,
+    tangent: Tangent<R>,
+    /// Of each row's loss.
+    derivatives: Vec<R>,
+}
+
+impl<R: Real> PerturbedWeights<R> {
+    /// An engine for mini-batches of at most `capacity` rows.
+    pub fn new(
+        network: &Network,
+        directions: DirectionsConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+        capacity: usize,
+    ) -> Self {
+        let layout = &network.layout;
+        let worker = |_| Worker {
+            direction: UnitPanels::zeros(layout),
+            tangent: Tangent::new(network, capacity),
+            derivatives: vec![R::ZERO; capacity],
+        };
+        Self {
+            network: network.clone(),
+            directions,
+            team: Arc::clone(team),
+            isa,
+            seats: most_workers(team, directions, layout.len()),
+            draw: Draw::default(),
+            gathered: Gathered::new(layout.sizes()[0], capacity),
+            weights: UnitPanels::zeros(layout),
+            primal: Primal::new(network, capacity),
+            workers: (0..team.threads()).map(worker).collect(),
+            derivatives: vec![R::ZERO; directions.count],
+        }
+    }
+}
+
+/// What all workers read.
+struct Shared<'a, R> {
+    theta: &'a Parameters<R>,
+    rows: Rows<'a, R>,
+    weights: &'a UnitPanels<R>,
+    primal: &'a Primal<R>,
+}
+
+impl<R: Real> Worker<R> {
+    /// g·v along `direction`, l2 included.
+    fn derivative(&mut self, shared: &Shared<'_, R>, direction: &Direction) -> R {
+        let (theta, rows, p) = (shared.theta, &shared.rows, width::<R>());
+        let l2 = rows.network.l2;
+        let mut components = direction.components();
+        let mut penalty = 0.0;
+        self.direction
+            .visit(theta.layout(), |place, index, is_weight| {
+                let component = f64::from(components.step());
+                if l2 != 0.0 && is_weight {
+                    penalty += theta.flat()[index].to_f64() * component;
+                }
+                *place = R::from_f64(component);
+            });
+        let sizes = theta.layout().sizes();
+        let direction = &self.direction;
+        let moves = |layer: usize, panel: usize, out: &mut [R]| {
+            let size = lines(sizes[layer]) * p;
+            let below = shared.primal.below(layer);
+            let below = below.map(|(below, stride)| Left::rows_of(below, stride));
+            rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
+        };
+        let derivatives = &mut self.derivatives[..rows.labels.len()];
+        (self.tangent).run(rows, shared.weights, shared.primal, moves, derivatives);
+        let sum = derivatives.iter().fold(R::ZERO, |sum, &row| sum + row);
+        if l2 == 0.0 {
+            sum
+        } else {
+            sum + R::from_f64(l2 * penalty)
+        }
+    }
+}
+
+impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+        control: &Control,
+    ) -> Result<Evaluation, Stopped> {
+        self.gathered.read(batch);
+        let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
+        self.weights.load(parameters);
+        let loss = self.primal.run(&rows, &self.weights);
+        let shared = Shared {
+            theta: parameters,
+            rows,
+            weights: &self.weights,
+            primal: &self.primal,
+        };
+        project(
+            &self.team,
+            &mut self.workers[..self.seats],
+            (self.directions, self.draw),
+            &mut self.derivatives,
+            gradient.flat_mut(),
+            control,
+            |worker, direction| worker.derivative(&shared, direction),
+        )?;
+        Ok(Evaluation {
+            loss: loss / batch.rows.len() as f64,
+            tally: self.tally(batch.samples, batch.rows),
+        })
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        operations::perturbed_weights(&self.network, self.directions, samples, rows)
+    }
+
+    fn most_workers(&self) -> usize {
+        most_workers(&self.team, self.directions, self.network.layout.len())
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = workers.min(self.most_workers());
+    }
+
+    fn set_draw(&mut self, draw: Draw) {
+        self.draw = draw;
+    }
+}

@@ -1,0 +1,220 @@
+//! Estimates of a gradient from random directions perform what they say, evaluation by evaluation and
+//! operation by operation, and their kernels have the bits of plain scalar code.
+
+mod support;
+
+use std::sync::Arc;
+
+use nplus1::data::{Batch, Samples};
+use nplus1::gradient::difference::increment::of_direction;
+use nplus1::gradient::estimator::direction::Direction;
+use nplus1::gradient::estimator::{
+    DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
+};
+use nplus1::gradient::textbook::Net;
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Network, Parameters};
+use nplus1::numeric::counting::{Counted, Number, count};
+use nplus1::numeric::panels::width;
+use nplus1::numeric::tally::Tally;
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
+use support::estimators;
+use support::exact::Exact;
+use support::kernels::{self, Form};
+use support::rows::{HEADS, inputs, network, over, samples, theta};
+
+/// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
+const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[17, 3], &[6, 18, 5]];
+
+const FEATURES: usize = 11;
+
+const DRAW: Draw = Draw { seed: 5, step: 3 };
+
+/// Each estimator with `count` directions of each kind.
+fn every_method(count: usize) -> Vec<GradientConfig> {
+    let of = |distribution| {
+        let directions = DirectionsConfig {
+            count,
+            distribution,
+        };
+        let forward = |perturbed| {
+            GradientConfig::ForwardGradient(ForwardGradientConfig {
+                directions,
+                perturbed,
+            })
+        };
+        let spsa = |increment| {
+            GradientConfig::Spsa(SpsaConfig {
+                directions,
+                increment,
+            })
+        };
+        [
+            spsa(None),
+            spsa(Some(1.0 / 128.0)),
+            forward(Perturbed::Weights),
+            forward(Perturbed::Activations),
+        ]
+    };
+    [Distribution::Rademacher, Distribution::Gaussian]
+        .map(of)
+        .concat()
+}
+
+/// The directions of the step, `(K, components)`.
+fn drawn(directions: DirectionsConfig, components: usize) -> Vec<Vec<f64>> {
+    (0..directions.count)
+        .map(|number| {
+            let direction = Direction {
+                draw: DRAW,
+                number,
+                distribution: directions.distribution,
+            };
+            let mut all = direction.components();
+            (0..components).map(|_| f64::from(all.step())).collect()
+        })
+        .collect()
+}
+
+/// What the engine says it performed, the evaluations it told of, and the gradient it found.
+fn run<R: Real>(
+    network: &Network,
+    theta: &[f64],
+    samples: &Samples<R>,
+    rows: &[u32],
+    config: &GradientConfig,
+    team: &Arc<Team>,
+) -> (Tally, u64, Vec<f64>) {
+    let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
+    let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
+    let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
+    let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
+    let mut engine = config.engine(network, team, Isa::detect(), samples, rows.len());
+    engine.set_draw(DRAW);
+    let control = Control::default();
+    let batch = Batch { samples, rows };
+    let evaluation = engine
+        .gradient(&theta, batch, &mut gradient, &control)
+        .unwrap();
+    let found = gradient.flat().iter().map(|g| g.to_f64()).collect();
+    (evaluation.tally, control.evaluations(), found)
+}
+
+/// The twin of `config`'s engine.
+fn twin<R: Real, N: Number>(
+    net: &Net,
+    theta: &[f64],
+    config: &GradientConfig,
+    batch: &kernels::Batch<'_>,
+) -> Vec<N> {
+    let (theta, width) = (over::<N>(theta), width::<R>());
+    match config {
+        GradientConfig::Spsa(config) => {
+            let directions = drawn(config.directions, theta.len());
+            let widest = net.sizes[..net.layers()].iter().max().unwrap();
+            let h = config.increment.map_or(of_direction(*widest), R::from_f64);
+            estimators::spsa(net, &theta, &directions, h.to_f64(), batch, width)
+        }
+        GradientConfig::ForwardGradient(config) => match config.perturbed {
+            Perturbed::Weights => {
+                let directions = drawn(config.directions, theta.len());
+                estimators::perturbed_weights(net, &theta, &directions, batch, width)
+            }
+            Perturbed::Activations => {
+                let units: usize = net.sizes[1..].iter().sum();
+                let directions = drawn(config.directions, units * batch.inputs.len());
+                estimators::perturbed_activations(net, &theta, &directions, batch, width)
+            }
+        },
+        _ => unreachable!("no estimator"),
+    }
+}
+
+/// Evaluations and Jacobian-vector products of a gradient.
+fn passes(config: &GradientConfig) -> (u64, u64) {
+    match config {
+        GradientConfig::Spsa(config) => (2 * config.directions.count as u64, 0),
+        // The values, and each direction's rates.
+        GradientConfig::ForwardGradient(config) => (1, config.directions.count as u64),
+        _ => unreachable!("no estimator"),
+    }
+}
+
+/// Holds one engine against its twin: counts, and bits.
+fn holds<R: Real>(
+    network: &Network,
+    form: Form,
+    rows: usize,
+    config: &GradientConfig,
+    team: &Arc<Team>,
+) {
+    let net = Net::from(network);
+    let theta: Vec<f64> = theta(network)
+        .iter()
+        .map(|&x| R::from_f64(x).to_f64())
+        .collect();
+    let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+    let (inputs, labels) = inputs(form, rows, FEATURES, classes);
+    // Numbers of the network's precision, as samples hold them.
+    let inputs: Vec<Vec<f64>> = (inputs.into_iter())
+        .map(|row| row.into_iter().map(|x| R::from_f64(x).to_f64()).collect())
+        .collect();
+    let samples = samples::<R>(form, &inputs, &labels);
+    let batch = kernels::Batch {
+        form,
+        inputs: &inputs,
+        labels: &labels,
+    };
+    let case = format!(
+        "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {config:?} {}",
+        net.sizes,
+        net.head,
+        net.bias,
+        net.l2,
+        R::PRECISION.name()
+    );
+    let order: Vec<u32> = (0..rows as u32).collect();
+    let (tally, told, found) = run(network, &theta, &samples, &order, config, team);
+
+    let (evaluations, products) = passes(config);
+    let (_, counted) = count(|| twin::<R, Counted>(&net, &theta, config, &batch));
+    let counted = Tally {
+        evaluations,
+        jacobian_vector_products: products,
+        ..counted
+    };
+    assert_eq!(tally, counted, "{case}");
+    assert_eq!(told, evaluations + products, "{case}");
+
+    let twin = twin::<R, Exact<R>>(&net, &theta, config, &batch);
+    let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
+    assert!(twin.iter().any(|&g| g != 0.0), "{case}");
+    assert_eq!(found, twin, "{case}");
+}
+
+#[test]
+fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+    let mut cases = 0;
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for form in forms {
+                for directions in [1, 3] {
+                    for config in every_method(directions) {
+                        // All of them with 1 to 4 rows, in turns with and without bias and l2.
+                        let rows = 1 + (cases * 7 / 3) % 4;
+                        let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
+                            [(cases * 5 / 7) % 4];
+                        let network = network(FEATURES, hidden, bias, head, l2);
+                        holds::<f64>(&network, form, rows, &config, &team);
+                        holds::<f32>(&network, form, rows, &config, &team);
+                        cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 6 * 5 * 3 * 2 * 8);
+}
