@@ -100,6 +100,10 @@ pub struct Partial {
     pub loss: f64,
     /// Seconds of shuffle and steps.
     pub seconds: f64,
+    /// L-BFGS: operations of a last line search, which found no step. Those of rows are known once
+    /// their epoch is done.
+    #[serde(default)]
+    pub tally: Tally,
 }
 
 impl<R: Real> State<R> {
@@ -120,6 +124,12 @@ impl<R: Real> State<R> {
     pub fn seconds(&self) -> f64 {
         let done: f64 = self.records.iter().map(|record| record.seconds).sum();
         done + self.partial.seconds
+    }
+
+    /// Operations performed so far, those of an epoch in progress left out.
+    pub fn tally(&self) -> Tally {
+        let records = self.records.iter();
+        records.fold(self.partial.tally, |sum, record| sum + record.tally)
     }
 }
 

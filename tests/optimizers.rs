@@ -397,17 +397,22 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
         ),
     };
     let mut state = State::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
-    let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+    let control = Control::default();
+    let ending = setting.run(&mut state, &mut Nobody, &control);
     assert_eq!(ending, Ending::Stuck);
     assert!(state.epoch > 3, "{} iterations came before", state.epoch);
     assert!(state.parameters.flat().iter().all(|x| x.is_finite()));
-    // It ends again at once where it ended, and moves nothing.
-    let before = state.parameters.clone();
-    assert_eq!(
-        setting.run(&mut state, &mut Nobody, &Control::default()),
-        Ending::Stuck
-    );
-    assert_eq!(state.parameters, before);
+    // The last search found no step: it is in no epoch, but it was made.
+    let search = state.partial.tally.evaluations;
+    assert!(search >= 2 * 20 * 258, "{search}");
+    assert_eq!(state.tally().evaluations, control.evaluations());
+    // It ends again where it ended, the same way, and moves nothing.
+    let mut before = state.clone();
+    let again = Control::default();
+    assert_eq!(setting.run(&mut state, &mut Nobody, &again), Ending::Stuck);
+    assert_eq!(again.evaluations(), search);
+    before.partial.seconds = state.partial.seconds;
+    assert!(state == before);
 }
 
 #[test]
@@ -434,11 +439,7 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
         Ending::Converged
     );
     // Of each iteration one gradient at least, and the one at the first θ.
-    let tally: u64 = state
-        .records
-        .iter()
-        .map(|record| record.tally.evaluations)
-        .sum();
+    let tally = state.tally().evaluations;
     assert_eq!(tally, control.evaluations());
     let gradients = tally / (2 * 31);
     assert!(

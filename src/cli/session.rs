@@ -11,7 +11,7 @@ use super::arguments::Global;
 use super::interrupt::Interrupt;
 use super::listener::Listener;
 use super::progress::{Board, Length};
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
@@ -20,7 +20,6 @@ use crate::gradient::estimator::check_increment;
 use crate::gradient::{Control, GradientConfig, Stopped};
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::stats::median;
-use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
 use crate::optimizer::Memory;
 use crate::parallel::Team;
@@ -154,9 +153,7 @@ impl<'a> Session<'a> {
         AnyParameters: From<Parameters<R>>,
     {
         let mut state = match resumed {
-            Some(from) => from
-                .checkpoint
-                .state::<R>(&self.network.layout, &from.path)?,
+            Some(from) => self.resumed(from)?,
             None => State::new(self.first_parameters::<R>()),
         };
         let split = self.split;
@@ -193,6 +190,24 @@ impl<'a> Session<'a> {
         let summary = self.conclude(host, directory, &state, ending, &samples, &model)?;
         directory.write(directory::SUMMARY, json::document(&summary).as_bytes())?;
         Ok(summary)
+    }
+
+    /// The state of a checkpoint. What L-BFGS remembers are values of its objective: if this config
+    /// asks for another one, it begins anew.
+    fn resumed<R: Real>(&self, from: &Resumed) -> Result<State<R>> {
+        let checkpoint = &from.checkpoint;
+        let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
+        if let Memory::History(_) = state.memory {
+            let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
+            let objective = |config: &Config| {
+                let (data, loss) = (config.data.clone(), config.loss.clone());
+                (config.seed, data, loss, config.gradient)
+            };
+            if objective(&before) != objective(self.config) {
+                state.memory = Memory::Nothing;
+            }
+        }
+        Ok(state)
     }
 
     fn first_parameters<R: Real>(&self) -> Parameters<R> {
@@ -349,7 +364,9 @@ impl<'a> Session<'a> {
                     Memory::History(history) => history.largest(),
                     _ => f64::NAN,
                 };
-                if ending == Ending::Converged {
+                if largest == 0.0 {
+                    "converged: every partial derivative is exactly 0, as it is where increments are lost in round-off".to_owned()
+                } else if ending == Ending::Converged {
                     format!("converged: no partial derivative is above {largest:.1e}")
                 } else {
                     format!(
@@ -397,10 +414,6 @@ impl<'a> Session<'a> {
             )?;
         }
         let seconds: Vec<f64> = state.records.iter().map(|record| record.seconds).collect();
-        let mut tally = Tally::default();
-        for record in &state.records {
-            tally += record.tally;
-        }
         Ok(Summary {
             run: directory.path().to_path_buf(),
             name: self.config.name.clone(),
@@ -410,7 +423,7 @@ impl<'a> Session<'a> {
             threads: host.team.threads(),
             epochs: state.epoch,
             ending: self.describe(ending, state),
-            seconds: seconds.iter().sum(),
+            seconds: state.seconds(),
             seconds_per_epoch: median(&seconds),
             samples_per_epoch: split.train.len(),
             train_loss: kept.map(|record| record.train_loss),
@@ -420,7 +433,7 @@ impl<'a> Session<'a> {
             test_accuracy: test.as_ref().map(|(_, _, assessment)| assessment.accuracy),
             kept_epoch,
             weights_sha256: model.parameters.sha256(),
-            tally,
+            tally: state.tally(),
         })
     }
 }

@@ -42,9 +42,14 @@ impl<R: Real> History<R> {
         sizes.fold(0.0, |most, size| if size <= most { most } else { size })
     }
 
+    /// −∇f.
+    fn downhill(&self) -> Vec<f64> {
+        self.gradient.flat().iter().map(|g| -g.to_f64()).collect()
+    }
+
     /// −H∇f by the two-loop recursion. Cost: 4mN multiplications, and 2mN for the pairs' own products.
     fn direction(&self) -> Vec<f64> {
-        let mut direction: Vec<f64> = self.gradient.flat().iter().map(|g| -g.to_f64()).collect();
+        let mut direction = self.downhill();
         let mut factors = Vec::with_capacity(self.pairs.len());
         for (s, y) in self.pairs.iter().rev() {
             let factor = dot(s, direction.iter().copied()) / product(s, y);
@@ -75,8 +80,8 @@ pub enum Iteration {
     },
     /// The gradient at θ is within the tolerance already; θ is where it was.
     Converged,
-    /// Neither along L-BFGS's direction nor along the gradient does the objective fall; θ is where
-    /// it was.
+    /// Neither along L-BFGS's direction nor along the gradient does the objective fall; θ and the
+    /// history are as they were.
     Stuck,
     /// The objective or the gradient at the first θ is not finite.
     NotFinite,
@@ -127,25 +132,26 @@ impl LbfgsConfig {
             return Ok(Iteration::Converged);
         }
         let mut trial = theta.clone();
-        // With no pair the direction is the gradient's: if that fails too, nothing is left.
-        for pairs in [true, false] {
-            if !pairs {
-                if held.pairs.is_empty() {
-                    break;
-                }
-                // An interruption in here repeats the iteration with fewer pairs than it began
-                // with, but it has failed with them already.
-                held.pairs.clear();
-            }
-            let direction = held.direction();
+        // Where the pairs lead nowhere, along the gradient; if that fails too, nothing is left. They
+        // are kept until a step is found: an iteration that is made again begins with them.
+        let tries: &[bool] = match held.pairs.len() {
+            0 => &[false],
+            _ => &[true, false],
+        };
+        for &remembered in tries {
+            let direction = if remembered {
+                held.direction()
+            } else {
+                held.downhill()
+            };
             let slope = dot(held.gradient.flat(), direction.iter().copied());
             if slope >= 0.0 || slope.is_nan() {
                 continue;
             }
-            let first = if held.pairs.is_empty() {
-                (1.0 / product(held.gradient.flat(), held.gradient.flat()).sqrt()).min(1.0)
-            } else {
+            let first = if remembered {
                 1.0
+            } else {
+                (1.0 / (-slope).sqrt()).min(1.0)
             };
             let start = Point {
                 step: 0.0,
@@ -166,6 +172,9 @@ impl LbfgsConfig {
                 Found::Lower(point) => at(point.step)?,
                 Found::Nothing => continue,
             };
+            if !remembered {
+                held.pairs.clear();
+            }
             self.keep(held, theta, &trial, gradient);
             held.value = point.value;
             std::mem::swap(&mut held.gradient, gradient);
@@ -338,5 +347,51 @@ mod tests {
             .iterate(&mut theta, &mut history, |_, _| Err(()))
             .unwrap_err();
         assert_eq!((theta, history), before);
+
+        // In the second search, the one along the gradient: the pairs are still there.
+        let (mut theta, mut history, mut left) = (before.0.clone(), before.1.clone(), 25);
+        LBFGS
+            .iterate(&mut theta, &mut history, |theta, gradient| {
+                left -= 1;
+                right(theta, gradient)?;
+                if left == 0 { Err(()) } else { Ok(f64::NAN) }
+            })
+            .unwrap_err();
+        assert_eq!((theta, history, left), (before.0, before.1, 0));
+    }
+
+    #[test]
+    fn pairs_that_lead_nowhere_are_given_up_for_the_gradient_and_kept_where_it_fails_too() {
+        let layout = Arc::new(Layout::new(&[4, 1], false));
+        let mut theta = Parameters::from_flat(layout, vec![1.0, -1.0, 1.0, 0.5]);
+        let mut history = None;
+        let right = |theta: &Parameters<f64>, gradient: &mut Parameters<f64>| {
+            Ok::<_, Infallible>(bowl(theta.flat(), gradient.flat_mut()))
+        };
+        for _ in 0..3 {
+            LBFGS.iterate(&mut theta, &mut history, right).unwrap();
+        }
+        let before = (theta.clone(), history.clone());
+        assert!(!before.1.as_ref().unwrap().pairs.is_empty());
+        let nowhere = |_: &Parameters<f64>, _: &mut Parameters<f64>| Ok::<_, Infallible>(f64::NAN);
+        let end = LBFGS.iterate(&mut theta, &mut history, nowhere).unwrap();
+        assert_eq!(end, Iteration::Stuck);
+        assert_eq!((&theta, &history), (&before.0, &before.1));
+
+        let mut evaluations = 0;
+        LBFGS
+            .iterate(&mut theta, &mut history, |theta, gradient| {
+                evaluations += 1;
+                let value = right(theta, gradient)?;
+                Ok::<_, Infallible>(if evaluations > 20 { value } else { f64::NAN })
+            })
+            .unwrap();
+        assert_ne!(theta, before.0);
+        let pairs = &history.unwrap().pairs;
+        assert_eq!(
+            pairs.len(),
+            1,
+            "only the pair of the step along the gradient"
+        );
     }
 }

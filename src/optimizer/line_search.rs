@@ -42,8 +42,8 @@ pub enum Found {
     Nothing,
 }
 
-/// Searches from φ(0) = `start`, `first` long at first. At most 20 evaluations. A value that is not
-/// finite counts as too high.
+/// Searches from φ(0) = `start`, `first` long at first. At most 20 evaluations. A value or a slope
+/// that is not finite counts as too high, so what is found is finite.
 ///
 /// # Errors
 /// Whatever `evaluate` refuses.
@@ -58,7 +58,8 @@ pub fn strong_wolfe<E>(
     assert!(start.slope < 0.0, "a direction of descent");
     let high = |point: &Point| {
         let allowed = start.value + DECREASE * point.step * start.slope;
-        point.value > allowed || point.value.is_nan()
+        // What is no number is nothing to go on from.
+        point.value > allowed || !point.value.is_finite() || !point.slope.is_finite()
     };
     let flat = |point: &Point| point.slope.abs() <= -CURVATURE * start.slope;
 
@@ -78,7 +79,7 @@ pub fn strong_wolfe<E>(
         if flat(&point) {
             return Ok(Found::Wolfe(point));
         }
-        if !descends(point.slope) {
+        if point.slope >= 0.0 {
             break (point, before);
         }
         before = point;
@@ -95,17 +96,12 @@ pub fn strong_wolfe<E>(
         if flat(&point) {
             return Ok(Found::Wolfe(point));
         }
-        if !descends(point.slope * (other.step - low.step)) {
+        if point.slope * (other.step - low.step) >= 0.0 {
             other = low;
         }
         low = point;
     }
     Ok(end(low))
-}
-
-/// What is no number is nothing to go on from.
-fn descends(slope: f64) -> bool {
-    slope < 0.0
 }
 
 fn end(low: Point) -> Found {
@@ -195,6 +191,21 @@ mod tests {
             matches!(found, Found::Wolfe(point) if point.step <= 0.01),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_slope_that_is_not_finite_is_too_far_even_where_its_value_is_lower() {
+        for nowhere in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+            let cliff = |x: f64| {
+                let slope = if x > 0.5 { nowhere } else { 2.0 * (x - 1.0) };
+                ((x - 1.0).powi(2), slope)
+            };
+            let (found, _) = search(cliff, 1.0);
+            let (Found::Wolfe(point) | Found::Lower(point)) = found else {
+                panic!("{nowhere}: {found:?}");
+            };
+            assert!(point.slope.is_finite() && point.step <= 0.5, "{point:?}");
+        }
     }
 
     #[test]

@@ -313,7 +313,7 @@ fn decode(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
     let version = little_endian(take(4)?);
     if version != u64::from(VERSION) {
         return Err(format!(
-            "checkpoint format {version}; this version reads {VERSION}"
+            "checkpoint format {version} is another version's; this one reads {VERSION}"
         ));
     }
     let length = little_endian(take(8)?);
@@ -417,6 +417,7 @@ mod tests {
                 rows: 170,
                 loss: 1e-300,
                 seconds: 0.1,
+                tally: Tally::multiplications(7),
             },
             records: vec![EpochRecord {
                 epoch: 1,
@@ -505,6 +506,15 @@ mod tests {
         let mut longer = bytes;
         longer.push(0);
         assert!(decoded(&longer).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_of_an_earlier_format_is_refused_by_its_number() {
+        let mut bytes = checkpoint().to_bytes();
+        bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+        let message = decoded(&bytes).unwrap_err().to_string();
+        assert!(message.contains("checkpoint format 1"), "{message}");
+        assert!(message.contains("reads 2"), "{message}");
     }
 
     #[test]

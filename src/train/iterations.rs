@@ -3,9 +3,9 @@
 //! An iteration costs one gradient, and one more for each trial step that the line search refuses.
 //! One that is interrupted is given up, so a resumed run makes it again, with the same bits.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Ending, Epoch, Observer, State, Training, refused};
+use super::{Ending, Epoch, Observer, Partial, State, Training, refused};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::gradient::{Engine, Stopped};
@@ -37,23 +37,42 @@ impl<R: Real> Training<'_, R> {
         // One draw for all trial steps: the line search compares points of one function.
         engine.set_draw(self.draw(state));
         let mut gradients = 0;
-        let mut taken = Duration::ZERO;
+        let mut begun = history.is_some();
         let start = Instant::now();
         let outcome = config.iterate(&mut state.parameters, &mut history, |theta, gradient| {
             let (workers, _) = pace.plan();
             engine.limit_workers(workers);
             let start = Instant::now();
-            let evaluation = engine.gradient(theta, batch, gradient, self.control)?;
-            pace.record(1, start.elapsed());
+            let found = engine.gradient(theta, batch, gradient, self.control);
+            let evaluation = match found {
+                // A trial step so far out that θ + h rounds to θ: too far, and nothing evaluated.
+                Err(Stopped::Vanished { .. }) if begun => return Ok(f64::INFINITY),
+                found => found?,
+            };
+            begun = true;
             gradients += 1;
+            pace.record(1, start.elapsed());
             Ok::<_, Stopped>(evaluation.loss + self.network.penalty(theta))
         });
-        taken += start.elapsed();
+        let seconds = start.elapsed().as_secs_f64();
+        let tally = engine.tally(samples, self.rows) * gradients;
         state.memory = history.map_or(Memory::Nothing, Memory::History);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
-            Ok(Iteration::Converged) => return Ok(Some(Ending::Converged)),
-            Ok(Iteration::Stuck) => return Ok(Some(Ending::Stuck)),
+            Ok(end @ (Iteration::Converged | Iteration::Stuck)) => {
+                // What found no step belongs to no epoch. Made again, it comes to the same.
+                if gradients > 0 {
+                    state.partial = Partial {
+                        seconds,
+                        tally,
+                        ..Partial::default()
+                    };
+                }
+                return Ok(Some(match end {
+                    Iteration::Converged => Ending::Converged,
+                    _ => Ending::Stuck,
+                }));
+            }
             Ok(Iteration::NotFinite) => return Err(self.never_finite(state)),
             Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
             Err(lost) => return Err(refused(lost)),
@@ -65,8 +84,8 @@ impl<R: Real> Training<'_, R> {
             learning_rate: step,
             train_loss: history.value - self.network.penalty(&state.parameters),
             gradient_norm: norm(&history.gradient),
-            seconds: taken.as_secs_f64(),
-            tally: engine.tally(samples, self.rows) * gradients,
+            seconds,
+            tally,
         };
         let converged = history.largest() <= config.tolerance;
         state.steps += 1;
