@@ -19,7 +19,7 @@
 //! | [`config`] | TOML → a validated [`config::Config`] |
 //! | [mod@format] | files that other programs read |
 //! | [`run`] | the run's directory |
-//! | [`study`] | what a gradient costs, measured row by row |
+//! | [`study`] | questions about gradients, answered by measuring |
 //! | [`cli`] | one file a command |
 
 // `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.

@@ -613,3 +613,74 @@ mod signals {
         assert_eq!(outcomes, [Some(6), Some(6)]);
     }
 }
+
+#[test]
+fn lbfgs_ends_in_words_and_the_model_is_saved() {
+    let folder = workplace();
+    let config = CONFIG
+        .replace("learning_rate = 0.2\nmomentum = 0.5", "kind = \"lbfgs\"")
+        .replace("batch_size = 10\n", "")
+        .replace("epochs = 4", "epochs = 500")
+        .replace(
+            "kind = \"cross-entropy\"",
+            "kind = \"cross-entropy\"\nl2 = 1e-2",
+        );
+    fs::write(folder.path().join("flowers.toml"), config).unwrap();
+    let summary = json(
+        folder.path(),
+        "train flowers.toml --json --out a --set model.precision=\"f64\"",
+    );
+    let ending = summary["ending"].as_str().unwrap();
+    assert!(
+        ending.starts_with("converged: no partial derivative is above"),
+        "{ending}"
+    );
+    let epochs = summary["epochs"].as_u64().unwrap();
+    assert!(epochs < 500);
+    // The same objective: it has converged already. Another: it goes on from there.
+    let again = json(folder.path(), "train --resume a --json");
+    assert_eq!(again["epochs"], epochs);
+    assert_eq!(again["weights_sha256"], summary["weights_sha256"]);
+    let other = json(folder.path(), "train --resume a --json --set loss.l2=0.1");
+    assert!(other["epochs"].as_u64().unwrap() > epochs, "{other}");
+    assert!(other["ending"].as_str().unwrap().starts_with("converged"));
+    let rough = "--set gradient.method=\"forward-difference\" --set gradient.increment=0.5";
+    let summary = json(
+        folder.path(),
+        &format!("train flowers.toml --json --out b {rough}"),
+    );
+    let ending = summary["ending"].as_str().unwrap();
+    assert!(
+        ending.starts_with("the line search found no lower loss"),
+        "{ending}"
+    );
+    assert!(folder.path().join("b/model.safetensors").exists());
+}
+
+#[test]
+fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
+    let folder = workplace();
+    let small = "explain lbfgs flowers.toml -q --set data.limit=20 --set model.hidden=[2]";
+    let document = json(
+        folder.path(),
+        &format!("{small} --json --increments 1e-2,1e-6"),
+    );
+    let rows = document["rows"].as_array().unwrap();
+    let cases = nplus1::study::precision::cases(Some(&[1e-2, 1e-6]));
+    assert_eq!(rows.len(), cases.len());
+    for row in rows {
+        assert!(
+            row["objective"].as_f64().is_some_and(f64::is_finite),
+            "{row}"
+        );
+        assert!(!row["explanation"].as_str().unwrap().is_empty());
+    }
+    let errors = failure(folder.path(), &format!("{small} --increments 0"), 2);
+    assert!(errors.contains("numbers above 0"), "{errors}");
+    let large = "explain lbfgs flowers.toml --set model.hidden=[2000]";
+    let errors = failure(folder.path(), large, 2);
+    assert!(
+        errors.contains("N = 16003") && errors.contains("data.limit"),
+        "{errors}"
+    );
+}

@@ -72,6 +72,8 @@ pub enum Command {
     Eval(EvalArguments),
     /// Hold every way to a gradient against backprop in double precision
     Check(CheckArguments),
+    /// Work out claims about gradients in numbers
+    Explain(super::explain::ExplainArguments),
     /// List, verify or describe the named datasets
     Data {
         /// Which of them.

@@ -22,7 +22,7 @@ use crate::gradient::check::{Method, Outcome, Subject, methods};
 use crate::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
 use crate::gradient::{Control, GradientConfig, Stopped};
 use crate::model::{Network, Parameters};
-use crate::numeric::{Isa, Precision, Real};
+use crate::numeric::{Isa, Precision};
 use crate::parallel::Team;
 use crate::run::json;
 
@@ -155,7 +155,7 @@ fn parameters(
     let Some(path) = weights else {
         let (initialization, seed) = (config.model.initialization, config.seed);
         return Ok(match config.model.precision {
-            Precision::F32 => widened(&initialization.draw::<f32>(layout, seed)),
+            Precision::F32 => initialization.draw::<f32>(layout, seed).widened(),
             Precision::F64 => initialization.draw::<f64>(layout, seed),
         });
     };
@@ -180,14 +180,9 @@ fn parameters(
         ));
     }
     Ok(match &parameters {
-        AnyParameters::F32(parameters) => widened(parameters),
+        AnyParameters::F32(parameters) => parameters.widened(),
         AnyParameters::F64(parameters) => parameters.clone(),
     })
-}
-
-fn widened(parameters: &Parameters<f32>) -> Parameters<f64> {
-    let numbers = parameters.flat().iter().map(|number| number.to_f64());
-    Parameters::from_flat(Arc::clone(parameters.layout()), numbers.collect())
 }
 
 fn stopped(reason: Stopped, interrupt: &Interrupt) -> Error {

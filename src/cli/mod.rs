@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 pub mod data;
 pub mod eval;
+pub mod explain;
 pub mod interrupt;
 pub mod listener;
 pub mod meter;
@@ -61,6 +62,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
     match &arguments.command {
         Command::Train(train) => train::run(train, global, messages, &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
+        Command::Explain(explain) => explain::run(explain, global, messages, &mut out),
         Command::Check(check) => check::run(check, global, messages, &mut out),
         Command::Data { command } => {
             let places = crate::data::Places::new(global.datasets.as_deref());

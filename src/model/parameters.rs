@@ -149,6 +149,12 @@ impl<R: Real> Parameters<R> {
         ArrayView1::from(&self.flat[self.layout.biases(layer)])
     }
 
+    /// The same numbers in double precision, exactly.
+    pub fn widened(&self) -> Parameters<f64> {
+        let flat = self.flat.iter().map(|number| number.to_f64()).collect();
+        Parameters::from_flat(Arc::clone(&self.layout), flat)
+    }
+
     /// SHA-256 of θ in layout order, little-endian, in its own precision: `weights_sha256`, as 64
     /// lower-case hexadecimal digits.
     pub fn sha256(&self) -> String {

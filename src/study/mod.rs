@@ -3,5 +3,6 @@
 //! A study computes and keeps its rows; the command line asks and prints. What is measured here is
 //! measured on the engines that train, never on code written for the study.
 
+pub mod precision;
 pub mod record;
 pub mod table;

@@ -1,0 +1,283 @@
+//! `nplus1 explain lbfgs`: does L-BFGS need precise gradients?
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::configured;
+use crate::cli::arguments::Global;
+use crate::cli::config::Changes;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::output::{Messages, print};
+use crate::cli::session::Session;
+use crate::cli::table::{Table, duration, list};
+use crate::cli::train::splits;
+use crate::config::Overrides;
+use crate::data::{self, Places};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::numeric::{Isa, Precision};
+use crate::optimizer::{LbfgsConfig, OptimizerConfig};
+use crate::parallel::Team;
+use crate::run::json;
+use crate::study::precision::{Case, Ending, Row, Subject, Verdict, cases};
+
+/// The config that is studied unless another is named.
+const DEFAULT: (&str, &str) = (
+    include_str!("../../../configs/breast-cancer-lbfgs.toml"),
+    "configs/breast-cancer-lbfgs.toml",
+);
+
+/// With a config of another optimizer.
+const LBFGS: LbfgsConfig = LbfgsConfig {
+    memory: 10,
+    tolerance: 1e-6,
+};
+/// Iterations at most, unless the config is of L-BFGS and says it.
+const MOST: usize = 1000;
+
+/// Multiplications beyond which a study is refused: many minutes of one core. Taken to be 100
+/// gradients a case.
+const DEAR: f64 = 1e13;
+const GRADIENTS: f64 = 100.0;
+
+/// `nplus1 explain lbfgs`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LbfgsArguments {
+    /// The config file; without it breast cancer, 30-8-1, cross-entropy and l2
+    pub config: Option<PathBuf>,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Form quotients with these increments, such as 1e-1,1e-8; without it with those from 1e-1 to
+    /// 1e-14 (in f32 to 1e-6) that tell most
+    #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
+    pub increments: Option<Vec<f64>>,
+}
+
+fn increment(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_normal() && number > 0.0 => Ok(number),
+        _ => Err("allowed: numbers above 0, such as 1e-6".to_owned()),
+    }
+}
+
+/// The document.
+#[derive(Clone, Debug, Serialize)]
+struct Report {
+    /// The config's name.
+    name: String,
+    /// Layer sizes.
+    sizes: Vec<usize>,
+    /// N.
+    parameters: usize,
+    /// Rows of the objective: all training rows.
+    batch_rows: usize,
+    /// λ'.
+    l2: f64,
+    /// Pairs kept.
+    memory: usize,
+    /// Of the gradient's largest element.
+    tolerance: f64,
+    /// One a case.
+    rows: Vec<Row>,
+    /// What they say together.
+    answer: String,
+}
+
+/// Studies as the arguments say, and prints what came of it.
+///
+/// # Errors
+/// A config or data that is refused; a network for which the study would take too long; an
+/// interruption, after the rows that are done were printed.
+pub fn run(
+    arguments: &LbfgsArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let overrides = Overrides::from(&arguments.changes);
+    let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
+    let places = Places::new(global.datasets.as_deref());
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let network = Session::new(&config, &split, None)?.network;
+    let start = config
+        .model
+        .initialization
+        .draw::<f64>(&network.layout, config.seed);
+    let team = Arc::new(Team::new(config.run.threads)?);
+    let interrupt = Interrupt::watch("ending with the rows that are done")?;
+    let control = Control::new(interrupt.flag());
+    let (lbfgs, most) = match config.optimizer {
+        OptimizerConfig::Lbfgs(lbfgs) => (lbfgs, config.train.epochs.unwrap_or(MOST)),
+        _ => (LBFGS, MOST),
+    };
+    let subject = Subject {
+        network: &network,
+        dataset: &split.train.dataset,
+        scaling: &split.scaling,
+        rows: &split.train.rows,
+        start: &start,
+        config: lbfgs,
+        most,
+        team: &team,
+        isa: Isa::detect(),
+        control: &control,
+    };
+    let cases = cases(arguments.increments.as_deref());
+    refuse_if_dear(&subject, &cases)?;
+    let mut report = Report {
+        name: config.name.clone(),
+        sizes: network.layout.sizes().to_vec(),
+        parameters: network.layout.len(),
+        batch_rows: split.train.rows.len(),
+        l2: network.l2,
+        memory: lbfgs.memory,
+        tolerance: lbfgs.tolerance,
+        rows: Vec::new(),
+        answer: String::new(),
+    };
+    let mut ended = Ok(());
+    for (done, case) in cases.iter().enumerate() {
+        let begin = Instant::now();
+        let Some(row) = team.install(|| subject.row(case))? else {
+            ended = Err(Error::Interrupted {
+                code: interrupt.exit_code(),
+                saved: None,
+            });
+            break;
+        };
+        messages.note(format_args!(
+            "{}/{} {}: {} iterations, {}",
+            done + 1,
+            cases.len(),
+            line(&row),
+            row.iterations,
+            duration(begin.elapsed().as_secs_f64())
+        ));
+        report.rows.push(row);
+    }
+    report.answer = answer(&report.rows);
+    let text = if global.json {
+        json::document(&report)
+    } else {
+        report.to_string()
+    };
+    print(out, &text)?;
+    ended
+}
+
+/// Refuses a network whose N + 1 losses a gradient would take too long.
+fn refuse_if_dear(subject: &Subject<'_>, cases: &[Case]) -> Result<()> {
+    let all = cases
+        .iter()
+        .map(|case| subject.multiplications(case) as f64);
+    let all = GRADIENTS * all.sum::<f64>();
+    if all <= DEAR {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "the study would take about {all:.0e} multiplications, more than {DEAR:.0e}: N = {} parameters, {} rows\n  help: take a smaller network, fewer rows or fewer increments, such as --set data.limit=100 --increments 1e-6",
+        subject.network.layout.len(),
+        subject.rows.len()
+    )))
+}
+
+fn label(row: &Row) -> String {
+    let mut label = format!("{} {}", row.method, row.precision);
+    if row.arithmetic == Some("cancellation-free") {
+        label.push_str(", cancellation-free");
+    } else if row.precision == Precision::F32.name() && row.summation == Some("differences") {
+        label.push_str(", per sample");
+    }
+    label
+}
+
+/// With its increment, for lines of text.
+fn line(row: &Row) -> String {
+    let increment = row.increment;
+    label(row) + &increment.map_or(String::new(), |h| format!(" at {h:.0e}"))
+}
+
+/// What the rows say together.
+fn answer(rows: &[Row]) -> String {
+    let Some(exact) = rows.first() else {
+        return String::new();
+    };
+    let quotients = rows.iter().filter(|row| row.increment.is_some());
+    let judged = |verdict: Verdict| {
+        let alike = quotients.clone().filter(|row| row.verdict == verdict);
+        alike.count()
+    };
+    format!(
+        "With exact gradients L-BFGS makes {} iterations ({}). Of {} minimizations by plain quotients {} converge as well. {} end where the truncation error (increments too large), and {} where round-off (too small) has grown to the gradient's own size. L-BFGS does not need exact gradients: it needs an error below the gradient that it is to reach.",
+        exact.iterations,
+        exact.explanation,
+        quotients.clone().count(),
+        judged(Verdict::Converges),
+        judged(Verdict::Truncation),
+        judged(Verdict::RoundOff),
+    )
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
+        let entries = list(&[
+            ("config", self.name.clone()),
+            ("network", sizes.join("-")),
+            ("parameters", self.parameters.to_string()),
+            ("rows", self.batch_rows.to_string()),
+            ("l2", format!("{:e}", self.l2)),
+            ("pairs kept", self.memory.to_string()),
+            ("tolerance", format!("{:e}", self.tolerance)),
+        ]);
+        writeln!(formatter, "{entries}")?;
+        let mut table = Table::new([
+            "gradient",
+            "increment",
+            "iterations",
+            "losses",
+            "objective",
+            "largest |g|",
+            "its error",
+            "relative",
+            "ended by",
+        ]);
+        let number = |number: Option<f64>| number.map_or("–".to_owned(), |x| format!("{x:.1e}"));
+        for row in &self.rows {
+            table.row([
+                label(row),
+                row.increment.map_or("–".to_owned(), |h| format!("{h:.0e}")),
+                row.iterations.to_string(),
+                row.evaluations.to_string(),
+                format!("{:.8}", row.objective),
+                number(Some(row.largest_gradient)),
+                number(row.largest_error),
+                number(row.relative_error),
+                match row.ending {
+                    Ending::Tolerance => "tolerance",
+                    Ending::LineSearch => "line search",
+                    Ending::Iterations => "iterations",
+                    Ending::IncrementLost => "lost increment",
+                    Ending::NotFinite => "not finite",
+                }
+                .to_owned(),
+            ]);
+        }
+        writeln!(formatter, "{table}")?;
+        let failing = self
+            .rows
+            .iter()
+            .filter(|row| row.verdict != Verdict::Converges);
+        for row in failing {
+            writeln!(formatter, "{}: {}", line(row), row.explanation)?;
+        }
+        writeln!(formatter, "\n{}", self.answer)
+    }
+}

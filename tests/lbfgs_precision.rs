@@ -1,0 +1,152 @@
+//! The promise: L-BFGS does not need exact gradients. It needs an error below the gradient that it is
+//! to reach, and the study says so by what it observed.
+
+mod support;
+
+use std::sync::Arc;
+
+use nplus1::gradient::Control;
+use nplus1::gradient::difference::{Scheme, Summation};
+use nplus1::model::{Initialization, Parameters};
+use nplus1::numeric::{Isa, Precision};
+use nplus1::optimizer::LbfgsConfig;
+use nplus1::parallel::Team;
+use nplus1::study::precision::{Case, Ending, Row, Subject, Verdict, cases, exact, quotient};
+use support::breast_cancer::BreastCancer;
+
+const TOLERANCE: f64 = 1e-6;
+
+fn minimized(cases: &[Case]) -> Vec<Row> {
+    let data = BreastCancer::standardized();
+    // One minimum, wherever it starts (tests/reference/optimizers.py).
+    let network = data.network(2e-3);
+    let start: Parameters<f64> = Initialization::Scaled.draw(&network.layout, 1);
+    let subject = Subject {
+        network: &network,
+        dataset: &data.dataset,
+        scaling: &data.scaling,
+        rows: &data.rows,
+        start: &start,
+        config: LbfgsConfig {
+            memory: 10,
+            tolerance: TOLERANCE,
+        },
+        most: 1000,
+        team: &Arc::new(Team::new(Some(2)).unwrap()),
+        isa: Isa::detect(),
+        control: &Control::default(),
+    };
+    let row = |case| subject.row(case).unwrap().expect("nothing stops it");
+    cases.iter().map(row).collect()
+}
+
+fn double(scheme: Scheme, increment: f64) -> Case {
+    quotient(scheme, Precision::F64, Summation::Losses, increment)
+}
+
+/// scipy's minimum.
+const LEAST: f64 = 0.087_918_428_249;
+
+#[test]
+fn gradients_that_are_not_exact_converge_as_exact_ones_do() {
+    let rows = minimized(&[
+        exact(Precision::F64),
+        double(Scheme::Forward, 1e-4),
+        double(Scheme::Forward, 1e-8),
+        double(Scheme::Central, 1e-4),
+    ]);
+    let iterations = rows[0].iterations;
+    for row in rows {
+        assert_eq!(row.ending, Ending::Tolerance, "{row:?}");
+        assert_eq!(row.verdict, Verdict::Converges);
+        assert!(row.largest_gradient <= 2.0 * TOLERANCE, "{row:?}");
+        // ‖g‖∞ ≤ 2e-6 over 257 parameters, curvature l2 = 2e-3 at least: 257·4e-12/(2·2e-3).
+        assert!((row.objective - LEAST).abs() < 2.6e-7, "{row:?}");
+        assert!(row.iterations.abs_diff(iterations) < iterations / 2);
+    }
+}
+
+#[test]
+fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradient() {
+    let rows = minimized(&[
+        double(Scheme::Forward, 1e-1),
+        double(Scheme::Forward, 1e-2),
+        double(Scheme::Forward, 1e-12),
+        double(Scheme::Forward, 1e-14),
+    ]);
+    let causes = [
+        (Verdict::Truncation, None),
+        (Verdict::Truncation, None),
+        // scipy 1.17's L-BFGS-B stalls there, at l2 = 1e-3.
+        (Verdict::RoundOff, Some(1.3e-5)),
+        (Verdict::RoundOff, Some(4.9e-4)),
+    ];
+    for (row, (verdict, scipy)) in rows.iter().zip(causes) {
+        assert_eq!(row.ending, Ending::LineSearch, "{row:?}");
+        assert_eq!(row.verdict, verdict, "{row:?}");
+        let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
+        assert!(size > 2.0 * TOLERANCE && error >= 0.5 * size, "{row:?}");
+        assert!(row.explanation.contains("has reached its size"), "{row:?}");
+        assert!(row.objective > LEAST, "{row:?}");
+        if let Some(scipy) = scipy {
+            assert!((0.1..=10.0).contains(&(size / scipy)), "{row:?}");
+        }
+        // 258 losses a gradient; a gradient an iteration, one at the start, and a search of 20 at
+        // least that found nothing.
+        assert!(row.evaluations.is_multiple_of(258));
+        assert!(row.evaluations / 258 > row.iterations as u64 + 20);
+    }
+    // Truncation falls with the increment, and where it ends falls with it; round-off grows.
+    let ends: Vec<f64> = rows.iter().map(|row| row.largest_gradient).collect();
+    assert!(
+        ends[1] < 0.5 * ends[0] && ends[2] < 0.5 * ends[3],
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn in_single_precision_summing_differences_ends_nearer_than_subtracting_sums() {
+    let single = |summation| quotient(Scheme::Forward, Precision::F32, summation, 1e-3);
+    let rows = minimized(&[
+        single(Summation::Losses),
+        single(Summation::Differences),
+        exact(Precision::F32),
+    ]);
+    // scipy's stall there, at l2 = 1e-3.
+    for (row, scipy) in rows.iter().zip([3.0e-5, 1.2e-5]) {
+        assert_eq!(row.ending, Ending::LineSearch, "{row:?}");
+        let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
+        assert!(error >= 0.5 * size, "{row:?}");
+        assert!((0.1..=10.0).contains(&(size / scipy)), "{row:?}");
+    }
+    assert!(rows[1].largest_error < rows[0].largest_error);
+    // Backprop's own error is far below the gradient where even f32 ends.
+    assert!(rows[2].largest_error.unwrap() < 0.01 * rows[1].largest_error.unwrap());
+    assert!(rows[2].largest_gradient < rows[1].largest_gradient);
+}
+
+#[test]
+fn an_increment_that_is_lost_in_theta_does_not_begin() {
+    let lost = quotient(Scheme::Forward, Precision::F32, Summation::Losses, 1e-12);
+    let row = minimized(&[lost]).remove(0);
+    assert_eq!(row.ending, Ending::IncrementLost, "{row:?}");
+    assert_eq!((row.iterations, row.evaluations), (0, 0));
+    assert_eq!((row.largest_error, row.relative_error), (None, None));
+}
+
+#[test]
+fn the_study_begins_with_the_exact_gradient_and_spans_fourteen_decades() {
+    let usual = cases(None);
+    assert_eq!(usual[0], exact(Precision::F64));
+    for scheme in [Scheme::Forward, Scheme::Central] {
+        for increment in [1e-1, 1e-8, 1e-14] {
+            assert!(usual.contains(&double(scheme, increment)), "{increment}");
+        }
+    }
+    // Three sums by two schemes, each at what was asked for; backprop and cancellation-free
+    // differences in both precisions.
+    let asked = cases(Some(&[1e-3, 1e-5]));
+    assert_eq!(asked.len(), 2 * 6 + 4);
+    assert!(asked.contains(&double(Scheme::Central, 1e-5)));
+    assert!(!asked.contains(&double(Scheme::Central, 1e-1)));
+}
