@@ -145,7 +145,7 @@ fn difference_of(config: &Config, path: &Path) -> Result<(Increment, Summation)>
 }
 
 /// θ: of the model given, or drawn as training draws it.
-fn parameters(
+pub(super) fn parameters(
     weights: Option<&Path>,
     config: &Config,
     network: &Network,

@@ -1,26 +1,43 @@
 //! `nplus1 explain`: claims about gradients, worked out in numbers.
 
+pub mod claims;
 pub mod lbfgs;
+pub mod logistic;
+pub mod network;
+pub mod toy;
+pub mod weight;
 
 use std::io::Write;
 use std::path::Path;
 
 use super::arguments::Global;
-use super::output::Messages;
+use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::run::json;
 
 /// `nplus1 explain`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExplainArguments {
-    /// What is explained.
+    /// What is explained, unless it is a network of one's own.
     #[command(subcommand)]
-    pub command: ExplainCommand,
+    pub command: Option<ExplainCommand>,
+    /// A network of one's own.
+    #[command(flatten)]
+    pub own: weight::WeightArguments,
 }
 
 /// What is explained.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum ExplainCommand {
+    /// Every claim about gradients and differences, its verdict, and the command that shows it
+    Claims,
+    /// y = σ(a·x), z = b·y: both gradients step by step, each method's operations, the usual slips
+    Toy(toy::ToyArguments),
+    /// Logistic regression: where differences need fewer multiplications than the gradient, and lose
+    Logistic(logistic::LogisticArguments),
+    /// Which units a perturbed weight changes, and what can be reused, by depth
+    Network(network::NetworkArguments),
     /// Does L-BFGS need precise gradients? The same minimization by gradients of every precision
     Lbfgs(lbfgs::LbfgsArguments),
 }
@@ -35,8 +52,16 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    match &arguments.command {
-        ExplainCommand::Lbfgs(lbfgs) => lbfgs::run(lbfgs, global, messages, out),
+    match (&arguments.command, &arguments.own.config) {
+        (Some(ExplainCommand::Toy(toy)), _) => toy::run(toy, global, out),
+        (Some(ExplainCommand::Logistic(logistic)), _) => logistic::run(logistic, global, out),
+        (Some(ExplainCommand::Network(network)), _) => network::run(network, global, out),
+        (Some(ExplainCommand::Lbfgs(lbfgs)), _) => lbfgs::run(lbfgs, global, messages, out),
+        (None, Some(path)) if !path.exists() => Err(Error::refused(path, "no such config").help(
+            "explain a CONFIG, or one of the subjects claims, toy, logistic, network, lbfgs",
+        )),
+        (None, Some(path)) => weight::run(&arguments.own, path, global, messages, out),
+        (Some(ExplainCommand::Claims) | None, _) => claims::run(global, out),
     }
 }
 
@@ -57,4 +82,24 @@ fn configured<'a>(
             Path::new(""),
         ),
     })
+}
+
+/// Prints what was worked out: as one JSON document, or as people read it.
+fn show<T: serde::Serialize>(
+    explanation: &T,
+    text: impl FnOnce(&T) -> String,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let text = if global.json {
+        json::document(explanation)
+    } else {
+        text(explanation)
+    };
+    print(out, &text)
+}
+
+/// A refusal of what the command line asks for.
+fn refused(problem: String) -> Error {
+    Error::Usage(problem)
 }

@@ -145,6 +145,26 @@ pub fn bytes(bytes: f64) -> String {
     format!("{value:.decimals$} {}", units[unit])
 }
 
+/// A number with six significant digits.
+pub fn figure(number: f64) -> String {
+    match number.abs() {
+        size if size == 0.0 || !size.is_finite() => number.to_string(),
+        size if (1e-4..1e7).contains(&size) => {
+            let before = size.log10().floor() as i32;
+            format!("{number:.*}", usize::try_from(5 - before).unwrap_or(0))
+        }
+        _ => format!("{number:.5e}"),
+    }
+}
+
+/// A size in one digit: `4e-6`; `0` where there is none.
+pub fn rough(number: f64) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    format!("{number:.0e}")
+}
+
 /// `9.41 µs`, `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -222,6 +242,12 @@ mod tests {
         assert_eq!(loss(Some(1.5e-7)), "1.5000e-7");
         assert_eq!(loss(Some(f64::NAN)), "NaN");
         assert_eq!(duration(9.41e-6), "9.41 µs");
+        assert_eq!(figure(-0.265_290_3), "-0.265290");
+        assert_eq!(figure(6500.0), "6500.00");
+        assert_eq!(figure(6.5e7), "6.50000e7");
+        assert_eq!(figure(0.0), "0");
+        assert_eq!(rough(3.6e-6), "4e-6");
+        assert_eq!(rough(0.0), "0");
         assert_eq!(duration(0.001_234), "1.23 ms");
         assert_eq!(duration(0.4304), "430 ms");
         assert_eq!(duration(4.2), "4.20 s");

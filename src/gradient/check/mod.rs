@@ -16,7 +16,7 @@ mod format;
 mod jet;
 mod methods;
 mod tolerance;
-mod trace;
+pub mod trace;
 
 pub use compare::{Comparison, Group};
 pub use methods::{Method, Outcome, methods};

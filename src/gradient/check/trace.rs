@@ -8,14 +8,16 @@ use crate::model::{Network, Parameters};
 use crate::numeric::head::Head;
 
 /// What one sample's passes found.
-pub(super) struct Trace {
+pub struct Trace {
+    /// The sample's class.
     pub label: usize,
     /// a_0 … a_{L−1}.
     pub a: Vec<Vec<f64>>,
     /// z_0 … z_{L−1}.
     pub z: Vec<Vec<f64>>,
-    /// σ(z), and 1 − σ(z) without the subtraction; softmax: p and 1 − p in the last layer.
+    /// σ(z); softmax: p in the last layer.
     pub y: Vec<Vec<f64>>,
+    /// 1 − σ(z) without the subtraction; softmax: 1 − p in the last layer.
     pub complement: Vec<Vec<f64>>,
     /// √Σ s² over the partial sums s of each z.
     pub walk: Vec<Vec<f64>>,
@@ -54,12 +56,7 @@ pub(super) fn is_hot(head: Head, label: usize, unit: usize) -> bool {
 
 impl Trace {
     /// The passes of `inputs` at `theta`.
-    pub(super) fn new(
-        network: &Network,
-        theta: &Parameters<f64>,
-        inputs: &[f64],
-        label: u16,
-    ) -> Self {
+    pub fn new(network: &Network, theta: &Parameters<f64>, inputs: &[f64], label: u16) -> Self {
         let (layers, head) = (network.layout.layers(), network.head());
         let mut trace = Self {
             label: usize::from(label),
@@ -165,12 +162,12 @@ impl Trace {
     }
 
     /// σ′ of unit `unit` of layer `layer`.
-    pub(super) fn slope(&self, layer: usize, unit: usize) -> f64 {
+    pub fn slope(&self, layer: usize, unit: usize) -> f64 {
         self.y[layer][unit] * self.complement[layer][unit]
     }
 
     /// Largest |a| that layer `layer` reads, a bias's 1 among them.
-    pub(super) fn largest_input(&self, layer: usize) -> f64 {
+    pub fn largest_input(&self, layer: usize) -> f64 {
         self.a[layer]
             .iter()
             .fold(1.0, |most: f64, a| most.max(a.abs()))

@@ -1,0 +1,39 @@
+//! `nplus1 explain claims`: every claim, its verdict, and what shows it.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::show;
+use crate::cli::arguments::Global;
+use crate::error::Result;
+use crate::study::example::claims::{Claim, claims};
+
+/// The document.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Every claim.
+    claims: Vec<Claim>,
+}
+
+/// Tells every claim.
+///
+/// # Errors
+/// Only those of printing.
+pub fn run(global: &Global, out: &mut dyn Write) -> Result<()> {
+    show(&Report { claims: claims() }, text, global, out)
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for (number, claim) in report.claims.iter().enumerate() {
+        let _ = writeln!(text, "{:>2}. {}", number + 1, claim.claim);
+        let _ = writeln!(text, "    {}: {}", claim.verdict, claim.because);
+        if let Some(evidence) = &claim.evidence {
+            let _ = writeln!(text, "    {evidence}");
+        }
+        let _ = writeln!(text, "    $ {}", claim.command);
+    }
+    text
+}

@@ -1,0 +1,218 @@
+//! `nplus1 explain logistic`: where finite differences need fewer multiplications than the gradient.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{configured, refused, show};
+use crate::cli::arguments::Global;
+use crate::cli::config::Changes;
+use crate::cli::table::{Table, figure, list, rough, whole};
+use crate::config::Overrides;
+use crate::data::{self, Part, Places, Scaling};
+use crate::error::{Error, Result};
+use crate::model::Layout;
+use crate::study::example::logistic::{Explanation, Form, Logistic, Method, Row};
+
+/// What is explained unless another config is named.
+const DEFAULT: (&str, &str) = (
+    include_str!("../../../configs/logistic.toml"),
+    "configs/logistic.toml",
+);
+
+/// Elements of the gradient that are printed.
+const SHOWN: usize = 6;
+
+/// `nplus1 explain logistic`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogisticArguments {
+    /// The config whose data are taken; without it breast cancer, standardized
+    pub config: Option<PathBuf>,
+    /// Take this named dataset, which must have two classes
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub dataset: Option<String>,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// The increment of differences: finite, not 0
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1e-6,
+        allow_negative_numbers = true
+    )]
+    pub epsilon: f64,
+}
+
+/// Explains logistic regression on all rows of a dataset.
+///
+/// # Errors
+/// A config or data that is refused; labels that are not two classes; more than can be counted.
+pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
+    let mut overrides = Overrides::from(&arguments.changes);
+    let named = arguments.dataset.iter();
+    overrides
+        .set
+        .extend(named.map(|name| format!("data.dataset=\"{name}\"")));
+    let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
+    let places = Places::new(global.datasets.as_deref());
+    let dataset = data::load(&config.data, &places, base)?.train;
+    let rows = config
+        .data
+        .limit
+        .map_or(dataset.rows(), |limit| limit.min(dataset.rows()));
+    let part = Part {
+        rows: (0..rows as u32).collect(),
+        dataset,
+    };
+    let dataset = &part.dataset;
+    let scaling = Scaling::fit(config.data.normalize, &part)?;
+    let layout = std::sync::Arc::new(Layout::new(&[dataset.feature_count(), 1], false));
+    let theta = config
+        .model
+        .initialization
+        .draw::<f64>(&layout, config.seed);
+    let logistic = Logistic::new(dataset, &scaling, rows, theta.flat(), arguments.epsilon);
+    let logistic = logistic.map_err(|problem| match dataset.class_count() {
+        2 => refused(format!(
+            "{}: {problem}\n  help: take fewer rows, such as --set data.limit=100",
+            dataset.name
+        )),
+        _ => Error::refused(&dataset.name, problem).help(
+            "take a dataset of two classes, such as --dataset breast-cancer, or a CSV of your own whose label column has two values",
+        ),
+    })?;
+    show(
+        &logistic.explain(),
+        |found| text(found, &dataset.name),
+        global,
+        out,
+    )
+}
+
+fn text(found: &Explanation, name: &str) -> String {
+    let (m, n) = (found.rows, found.features);
+    let mut text = format!(
+        "f(θ) = Σ ln(1 + e^(−y·x·θ)) over {m} samples of {n} features ({name}), y = ±1; ε = {:e}\n\n",
+        found.epsilon
+    );
+    text += "Operations for f and its gradient, by the number n of features\n";
+    text += &counts(&found.counts);
+    text += &format!("\n{}\n", answer(found));
+    text += "\nShape and sign of the gradient\n";
+    text += &form(&found.form);
+    text
+}
+
+fn counts(rows: &[Row]) -> String {
+    let mut table = Table::new([
+        "method",
+        "n",
+        "multiplications",
+        "additions",
+        "exp",
+        "log",
+        "div",
+        "mul ratio",
+        "exp + log ratio",
+        "error",
+    ]);
+    let mut last = rows.first().map(|row| row.features);
+    for row in rows {
+        if last.replace(row.features) != Some(row.features) {
+            table.row([""]);
+        }
+        let count = row.operations;
+        table.row([
+            row.method.to_owned(),
+            row.features.to_string(),
+            whole(count.multiplications),
+            whole(count.additions),
+            whole(count.exponentials),
+            whole(count.logarithms),
+            whole(count.divisions),
+            format!("{:.3}", row.multiplications_ratio),
+            format!("{:.1}", row.transcendentals_ratio),
+            rough(row.relative_error),
+        ]);
+    }
+    table.to_string()
+}
+
+/// What the rows of all features say.
+fn answer(found: &Explanation) -> String {
+    let row = |method: Method| {
+        let mut rows = found.counts.iter().rev();
+        rows.find(|row| row.method == method.name())
+            .expect("every method has its row")
+    };
+    let (gradient, tabulated) = (row(Method::Gradient).operations, row(Method::Tabulated));
+    let differences = tabulated.operations;
+    let verdict = if differences.multiplications < gradient.multiplications {
+        "fewer"
+    } else {
+        "no fewer"
+    };
+    format!(
+        "With Xθ kept and εX tabulated, differences take {verdict} multiplications than the gradient ({} against {}),\nand lose on the others: {} exponentials against {}, {} logarithms against {}: n + 1 = {} times as many.",
+        whole(differences.multiplications),
+        whole(gradient.multiplications),
+        whole(differences.exponentials),
+        whole(gradient.exponentials),
+        whole(differences.logarithms),
+        whole(gradient.logarithms),
+        differences.exponentials / gradient.exponentials,
+    )
+}
+
+fn form(form: &Form) -> String {
+    let mut table = Table::new([
+        "feature",
+        "θ",
+        "−Σ y·σ(−y·x·θ)·x",
+        "central quotient",
+        "Σ residual·θ",
+    ]);
+    let mut elements = form.elements.clone();
+    elements.sort_by(|one, other| other.gradient.abs().total_cmp(&one.gradient.abs()));
+    for element in elements.iter().take(SHOWN) {
+        table.row([
+            element.feature.to_string(),
+            figure(element.theta),
+            figure(element.gradient),
+            figure(element.quotient),
+            figure(element.slip),
+        ]);
+    }
+    let others = elements.len().saturating_sub(SHOWN);
+    let mut text = table.to_string();
+    if others > 0 {
+        text += &format!("the {SHOWN} largest elements; {others} others with --json\n");
+    }
+    let change = |loss: f64| format!("{} ({:+.4})", figure(loss), loss - form.loss);
+    text += "\n";
+    text += &list(&[
+        (
+            "cosine of gradient and quotients",
+            figure(form.cosine_quotient),
+        ),
+        (
+            "cosine of gradient and Σ residual·θ",
+            figure(form.cosine_slip),
+        ),
+        (
+            "cosine of θ and Σ residual·θ",
+            figure(form.cosine_slip_theta),
+        ),
+        ("f(θ)", figure(form.loss)),
+        ("a step against the gradient", change(form.loss_along)),
+        ("a step along it: sign forgotten", change(form.loss_against)),
+        ("a step against Σ residual·θ", change(form.loss_along_slip)),
+        ("‖gradient‖ at θ = 0", figure(form.norm_at_zero)),
+        ("‖Σ residual·θ‖ at θ = 0", figure(form.slip_norm_at_zero)),
+    ]);
+    text += &format!(
+        "steps have length {:e}. Σ residual·θ is a multiple of θ whatever the samples are, and 0 at θ = 0: the residuals weigh the samples x.\n",
+        form.step
+    );
+    text
+}

@@ -1,0 +1,156 @@
+//! `nplus1 explain toy`: y = σ(a·x), z = b·y, with the reader's own numbers.
+
+use std::io::Write;
+
+use super::{refused, show};
+use crate::cli::arguments::Global;
+use crate::cli::table::{Table, figure, list, rough};
+use crate::error::Result;
+use crate::study::example::toy::{Explanation, Step, Toy};
+
+/// `nplus1 explain toy`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub struct ToyArguments {
+    /// The inner weight
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.7)]
+    pub a: f64,
+    /// The outer weight
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.3)]
+    pub b: f64,
+    /// The input
+    #[arg(long, value_name = "NUMBER", default_value_t = -0.9)]
+    pub x: f64,
+    /// The increment of differences: finite, not 0
+    #[arg(long, value_name = "NUMBER", default_value_t = 1e-4)]
+    pub epsilon: f64,
+}
+
+/// Explains the example.
+///
+/// # Errors
+/// Numbers that are not finite or lead beyond the finite ones.
+pub fn run(arguments: &ToyArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
+    let &ToyArguments { a, b, x, epsilon } = arguments;
+    let toy = Toy::new(a, b, x, epsilon).map_err(refused)?;
+    show(&toy.explain(), text, global, out)
+}
+
+fn text(found: &Explanation) -> String {
+    let toy = found.toy;
+    let mut text = format!(
+        "y = σ(a·x), z = b·y at a = {}, b = {}, x = {}; ε = {:e}\n\n",
+        toy.a, toy.b, toy.x, toy.epsilon
+    );
+    text += "Forward\n";
+    text += &steps(&found.forward);
+    text += "\nBackward\n";
+    text += &steps(&found.backward);
+    text += "\nOperations of each method, z included\n";
+    text += &methods(found);
+    if found.lost {
+        text += &format!(
+            "ε = {:e} is lost: a + ε or b + ε rounds to the number itself, and the quotient to 0.\n",
+            toy.epsilon
+        );
+    }
+    text += "\nThe same difference quotients at other increments\n";
+    text += &quotients(found);
+    text += "σ is not additive: b·σ(ax) + b·σ(εx) is not z(a + ε), and its \"quotient\" grows like b/(2ε).\nz is linear in b: (z(b + ε) − z)/ε is ∂z/∂b for any ε, up to rounding.\n";
+    text += "\nThe slip\n";
+    text += &list(&[
+        (
+            "b·x·σ(ax)·(1 − σ(ax))",
+            format!("{}  ∂z/∂a", figure(found.methods[0].a)),
+        ),
+        (
+            "b·x·σ(ax)·(1 − a·σ(ax))",
+            format!("{}  not ∂z/∂a", figure(found.slip)),
+        ),
+    ]);
+    let perturbed = &found.perturbed;
+    text += "\nz(a + ε), three times\n";
+    text += &list(&[
+        ("b·σ((a + ε)·x)", format!("{:.16}", perturbed.direct)),
+        (
+            "b/(1 + u·e^(−εx))",
+            format!("{:.16}  u is kept", perturbed.from_u),
+        ),
+        (
+            "z/(y + (1 − y)·e^(−εx))",
+            format!("{:.16}  z can be taken out", perturbed.from_z),
+        ),
+    ]);
+    text
+}
+
+fn steps(steps: &[Step]) -> String {
+    let line = |step: &Step| {
+        let symbol = match step.symbol {
+            "" => String::new(),
+            symbol => format!("{symbol} ="),
+        };
+        (format!("{symbol:<7} {}", step.formula), figure(step.value))
+    };
+    let lines: Vec<(String, String)> = steps.iter().map(line).collect();
+    let lines: Vec<(&str, String)> = lines
+        .iter()
+        .map(|(label, value)| (label.as_str(), value.clone()))
+        .collect();
+    list(&lines)
+}
+
+fn methods(found: &Explanation) -> String {
+    let mut table = Table::new([
+        "method",
+        "multiplications",
+        "additions",
+        "exp",
+        "divisions",
+        "∂z/∂a",
+        "its error",
+        "∂z/∂b",
+        "its error",
+    ]);
+    for method in &found.methods {
+        let count = method.operations;
+        table.row([
+            method.name.to_owned(),
+            count.multiplications.to_string(),
+            count.additions.to_string(),
+            count.exponentials.to_string(),
+            count.divisions.to_string(),
+            figure(method.a),
+            rough(method.error_a),
+            figure(method.b),
+            rough(method.error_b),
+        ]);
+    }
+    table.to_string()
+}
+
+fn quotients(found: &Explanation) -> String {
+    let mut table = Table::new([
+        "ε",
+        "in a",
+        "its error",
+        "if σ were additive",
+        "b/(2ε)",
+        "in b",
+        "its error",
+        "rounding allows",
+    ]);
+    for row in &found.quotients {
+        table.row([
+            format!("{:e}", row.epsilon),
+            figure(row.a),
+            rough(row.error_a),
+            figure(row.additive),
+            figure(row.divergence),
+            figure(row.b),
+            rough(row.error_b),
+            rough(row.roundoff_b),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,312 @@
+//! `nplus1 explain CONFIG`: one weight and one sample of the reader's own network, number by number.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{configured, refused, show};
+use crate::cli::arguments::Global;
+use crate::cli::check::parameters;
+use crate::cli::config::Changes;
+use crate::cli::output::Messages;
+use crate::cli::session::Session;
+use crate::cli::table::{Table, figure, list, rough};
+use crate::cli::train::splits;
+use crate::config::Overrides;
+use crate::data::{self, Places, Split};
+use crate::error::Result;
+use crate::model::Network;
+use crate::study::example::weight::{Errors, Explanation, Pass, Place, Pull, explain};
+
+/// `nplus1 explain CONFIG`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WeightArguments {
+    /// The config file of a network of your own: one weight and one sample, number by number
+    pub config: Option<PathBuf>,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Take the parameters of this model or run; without it those that training starts from
+    #[arg(long, value_name = "FILE|RUN", requires = "config")]
+    pub weights: Option<PathBuf>,
+    /// The weight, each index from 0, as in layers.LAYER.weight[ROW, COLUMN]; or LAYER,ROW,bias;
+    /// without it the weight of the first unit that reads the sample's largest input
+    #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
+    pub weight: Option<Place>,
+    /// The training row, from 0
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub sample: usize,
+    /// The increment: finite, not 0
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1e-4,
+        allow_negative_numbers = true
+    )]
+    pub epsilon: f64,
+}
+
+/// Explains one weight and one sample of the network that `path` describes.
+///
+/// # Errors
+/// A config, data or model that is refused; a weight or a sample that is not there.
+pub fn run(
+    arguments: &WeightArguments,
+    path: &std::path::Path,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let overrides = Overrides::from(&arguments.changes);
+    let (config, base) = configured(Some(path), ("", ""), &overrides)?;
+    let places = Places::new(global.datasets.as_deref());
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let network = Session::new(&config, &split, None)?.network;
+    let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
+    let (inputs, label) = sample(&split, arguments.sample)?;
+    let place = arguments
+        .weight
+        .unwrap_or_else(|| Place::of_largest(&inputs));
+    let found = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
+        .map_err(|problem| refused(format!("--weight, --epsilon: {problem}")))?;
+    show(
+        &found,
+        |found| text(found, &network, &split, arguments.sample),
+        global,
+        out,
+    )
+}
+
+/// The scaled inputs and the class of training row `at`.
+fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
+    let part = &split.train;
+    let dataset = &part.dataset;
+    let Some(&row) = part.rows.get(at) else {
+        return Err(refused(format!(
+            "--sample {at} is outside: {} has {} training rows; allowed: 0 to {}",
+            dataset.name,
+            part.rows.len(),
+            part.rows.len() - 1
+        )));
+    };
+    let row = row as usize;
+    let input = |feature| {
+        split
+            .scaling
+            .apply(feature, dataset.features.value(row, feature))
+    };
+    Ok((
+        (0..dataset.feature_count()).map(input).collect(),
+        dataset.labels[row],
+    ))
+}
+
+fn text(found: &Explanation, network: &Network, split: &Split, sample: usize) -> String {
+    let sizes: Vec<String> = network
+        .layout
+        .sizes()
+        .iter()
+        .map(usize::to_string)
+        .collect();
+    let dataset = &split.train.dataset;
+    let mut text = list(&[
+        (
+            "network",
+            format!(
+                "{}, {} outputs, {} loss",
+                sizes.join("-"),
+                network.output.name(),
+                network.loss.name()
+            ),
+        ),
+        (
+            "sample",
+            format!(
+                "training row {sample} of {}, class {}",
+                dataset.name, dataset.class_names[found.label]
+            ),
+        ),
+        (
+            "parameter",
+            format!("{} = {}", found.parameter, figure(found.value)),
+        ),
+        ("its input", figure(found.input)),
+        ("ε", format!("{:e}", found.epsilon)),
+    ]);
+    if network.l2 != 0.0 {
+        text += "The l2 term is left out: this is the sample's own loss.\n";
+    }
+    text += "\nForward, perturbed: what θ + ε changes\n";
+    let product = found.epsilon * found.input;
+    let _ = writeln!(
+        text,
+        "Δz of the unit is ε·{} = {}",
+        figure(found.input),
+        figure(product)
+    );
+    for (above, pass) in found.forward.iter().enumerate() {
+        text += &layer(pass, above == 0, network);
+    }
+    let total = found.total;
+    let _ = writeln!(
+        text,
+        "of {} units {} are reused, {} move by one product each, {} are recomputed",
+        total.units, total.reused, total.moved, total.recomputed
+    );
+    text += "\n";
+    text += &list(&[
+        ("loss", format!("{:.16}", found.loss)),
+        ("perturbed", format!("{:.16}", found.loss_perturbed)),
+        ("change", figure(found.loss_perturbed - found.loss)),
+    ]);
+    text += "\nBackward: one pass, which all parameters share\n";
+    for errors in &found.backward {
+        text += &deltas(errors, network, found.output_error);
+    }
+    text += &chain(found);
+    text += "\nDerivative and quotients\n";
+    let against = |quotient: f64| {
+        let off = (quotient - found.derivative).abs();
+        format!("{:<22} off by {}", format!("{quotient:.12e}"), rough(off))
+    };
+    text += &list(&[
+        ("∂L/∂θ = δ·input", format!("{:.12e}", found.derivative)),
+        ("(L(θ + ε) − L(θ))/ε", against(found.quotient)),
+        ("(L(θ + ε) − L(θ − ε))/2ε", against(found.quotient_central)),
+    ]);
+    if found.lost {
+        let _ = writeln!(
+            text,
+            "ε is lost: θ + ε rounds to θ, and the quotients to 0."
+        );
+    }
+    if found.input == 0.0 {
+        text += "The input is 0: no perturbation of this weight changes anything, and its derivative is exactly 0.\n";
+    }
+    text
+}
+
+/// `layers.0`, and what kind of units.
+fn title(layer: usize, network: &Network) -> String {
+    if layer + 1 == network.layout.layers() {
+        format!("layers.{layer} (outputs)")
+    } else {
+        format!("layers.{layer} (hidden)")
+    }
+}
+
+fn layer(pass: &Pass, first: bool, network: &Network) -> String {
+    let fate = pass.fate;
+    let mut text = format!("\n{}: ", title(pass.layer, network));
+    text += &match (pass.changed, first, fate.moved) {
+        (0, ..) => "no unit changes".to_owned(),
+        (_, true, _) => format!("one unit, by ε·input; {} others are reused", fate.reused),
+        (changed, _, 0) => format!("{changed} of {} units, each by products anew", fate.units),
+        (changed, ..) => format!(
+            "{changed} of {} units, each by one product, w·Δa",
+            fate.units
+        ),
+    };
+    text += "\n";
+    if pass.shown.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(["unit", "z", "Δz", "a", "Δa"]);
+    for unit in &pass.shown {
+        table.row([
+            unit.unit.to_string(),
+            figure(unit.z),
+            figure(unit.z_change),
+            figure(unit.a),
+            figure(unit.a_change),
+        ]);
+    }
+    text += &table.to_string();
+    if pass.others > 0 {
+        let _ = writeln!(
+            text,
+            "the {} that change most; {} others, Σ |Δa| = {}",
+            pass.shown.len(),
+            pass.others,
+            figure(pass.others_sum)
+        );
+    }
+    text
+}
+
+fn deltas(errors: &Errors, network: &Network, output_error: &str) -> String {
+    let formula = if errors.layer + 1 == network.layout.layers() {
+        output_error
+    } else {
+        "σ′(z)·Σ w·δ of the layer above"
+    };
+    let mut text = format!("{}: δ = {formula}\n", title(errors.layer, network));
+    let mut table = Table::new(["unit", "δ"]);
+    for one in &errors.shown {
+        table.row([one.unit.to_string(), figure(one.delta)]);
+    }
+    text += &table.to_string();
+    if errors.others > 0 {
+        let _ = writeln!(
+            text,
+            "the {} largest; {} others, Σ |δ| = {}",
+            errors.shown.len(),
+            errors.others,
+            figure(errors.others_sum)
+        );
+    }
+    text
+}
+
+/// From Σ w·δ to ∂L/∂θ.
+fn chain(found: &Explanation) -> String {
+    let Some((pull, slope)) = found.pull.as_ref().zip(found.slope) else {
+        return format!(
+            "its unit is an output: δ = {} = {}\n∂L/∂θ = δ·input = {} · {} = {}\n",
+            found.output_error,
+            figure(found.delta),
+            figure(found.delta),
+            figure(found.input),
+            figure(found.derivative)
+        );
+    };
+    let mut text = "the unit's ∂L/∂a = Σ w·δ over the units that read it\n".to_owned();
+    text += &products(pull);
+    let _ = writeln!(
+        text,
+        "∂L/∂θ = Σ w·δ · σ′(z) · input = {} · {} · {} = {}",
+        figure(pull.sum),
+        figure(slope),
+        figure(found.input),
+        figure(found.derivative)
+    );
+    text
+}
+
+fn products(pull: &Pull) -> String {
+    let mut table = Table::new(["unit", "w", "δ", "w·δ"]);
+    for term in &pull.shown {
+        table.row([
+            term.unit.to_string(),
+            figure(term.weight),
+            figure(term.delta),
+            figure(term.product),
+        ]);
+    }
+    if pull.others > 0 {
+        table.row([
+            format!("{} others", pull.others),
+            String::new(),
+            String::new(),
+            figure(pull.others_sum),
+        ]);
+    }
+    table.row([
+        "Σ".to_owned(),
+        String::new(),
+        String::new(),
+        figure(pull.sum),
+    ]);
+    table.to_string()
+}
