@@ -73,7 +73,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
 
 fn describe(method: &Method) -> String {
     let precision = method.precision.name();
-    match method.difference() {
+    match method.gradient.difference() {
         None => format!("backprop {precision}"),
         Some(config) => format!(
             "{} {} {} {} {precision} {:?}",
@@ -149,7 +149,7 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
     let subject = problem.subject(&team);
     let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {
         let of = |method: &Method| {
-            method.difference().is_some_and(|config| {
+            method.gradient.difference().is_some_and(|config| {
                 config.scheme == scheme
                     && config.reuse == Reuse::Incremental
                     && (config.arithmetic == Arithmetic::CancellationFree) == free

@@ -202,7 +202,7 @@ fn choose(
     all: Vec<Method>,
 ) -> (Vec<Method>, Vec<Method>) {
     all.into_iter().partition(|method| {
-        method.difference().is_none()
+        method.gradient.difference().is_none()
             || arguments.full
             || (arguments.directions.is_none() && subject.cost(method) <= DEAR)
     })
@@ -213,7 +213,12 @@ fn explain(arguments: &CheckArguments, subject: &Subject<'_>, dear: &[Method]) -
     let first = dear.first().filter(|_| arguments.directions.is_none())?;
     let mut kinds: Vec<&str> = dear
         .iter()
-        .filter_map(|method| method.difference().map(|config| config.reuse.name()))
+        .filter_map(|method| {
+            method
+                .gradient
+                .difference()
+                .map(|config| config.reuse.name())
+        })
         .collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -236,7 +236,7 @@ impl Report {
 impl Row {
     /// Of one method.
     pub fn new(method: &Method, outcome: &Outcome, layout: &Layout) -> Self {
-        let difference = method.difference();
+        let difference = method.gradient.difference();
         let (errors, layers, lost) = match outcome {
             Outcome::Compared(comparison) => {
                 let (whole, layers) = Errors::whole_and_layers(comparison, layout);

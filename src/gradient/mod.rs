@@ -53,6 +53,14 @@ impl GradientConfig {
         }
     }
 
+    /// What a perturbed loss uses again, if it is a finite difference.
+    pub fn difference(&self) -> Option<&DifferenceConfig> {
+        match self {
+            Self::Difference(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// The engine, for mini-batches of at most `capacity` rows of `samples`.
     pub fn engine<R: Real>(
         &self,

@@ -265,10 +265,7 @@ impl Subject<'_> {
             }
             _ => None,
         };
-        let difference = match &case.gradient {
-            GradientConfig::Difference(config) => Some(config),
-            GradientConfig::Backprop => None,
-        };
+        let difference = case.gradient.difference();
         let mut row = Row {
             method: case.gradient.method(),
             arithmetic: difference.map(|config| config.arithmetic.name()),
@@ -359,15 +356,13 @@ impl Subject<'_> {
 
 /// The same method at half its increment, where that is a number.
 fn half(gradient: &GradientConfig) -> Option<GradientConfig> {
-    match gradient {
-        GradientConfig::Difference(config) => match config.increment {
-            Increment::Absolute(number) => Some(GradientConfig::Difference(DifferenceConfig {
-                increment: Increment::Absolute(0.5 * number),
-                ..*config
-            })),
-            _ => None,
-        },
-        GradientConfig::Backprop => None,
+    let config = gradient.difference()?;
+    match config.increment {
+        Increment::Absolute(number) => Some(GradientConfig::Difference(DifferenceConfig {
+            increment: Increment::Absolute(0.5 * number),
+            ..*config
+        })),
+        _ => None,
     }
 }
 

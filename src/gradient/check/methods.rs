@@ -71,21 +71,12 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
     methods
 }
 
-impl Method {
-    /// The difference's config, if it is one.
-    pub fn difference(&self) -> Option<&DifferenceConfig> {
-        match &self.gradient {
-            GradientConfig::Difference(config) => Some(config),
-            _ => None,
-        }
-    }
-}
-
 impl Subject<'_> {
     /// Losses that `method` evaluates.
     pub fn evaluations(&self, method: &Method) -> u64 {
         let parameters = self.network.layout.len() as u64;
         method
+            .gradient
             .difference()
             .map_or(1, |config| config.scheme.evaluations(parameters))
     }
@@ -107,7 +98,7 @@ impl Subject<'_> {
         let layer = |l: usize| sizes[l + 1] as f64 * (inputs(l) + SIGMOID);
         let pass = |first: usize| (first..layers).map(layer).sum::<f64>();
         let rows = self.rows.len() as f64;
-        let Some(config) = method.difference() else {
+        let Some(config) = method.gradient.difference() else {
             return 3.0 * rows * pass(0);
         };
         let each = |l: usize| {
