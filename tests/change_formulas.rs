@@ -1,7 +1,7 @@
 //! The formulas of changes without cancellation, lane by lane, over the whole range of increments
 //! and pre-activations, against exact evaluation in double precision.
 
-use nplus1::numeric::change::{Form, Outputs, Units};
+use nplus1::numeric::change::{Carried, Form, Outputs, Units};
 use nplus1::numeric::head::Head;
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tails::{OwnTail, UnitTail};
@@ -83,7 +83,7 @@ fn own_tail<R: Real>(head: Head, hot: bool, z: f64, dz: &[f64], central: bool) -
             // (of ±1 labels) the first hot.
             Isa::detect().run(OwnTail {
                 form: Form {
-                    cancellation_free: true,
+                    carried: Carried::Changes,
                     central,
                 },
                 panel: 0,
@@ -218,7 +218,7 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
     let mut changes = vec![R::from_f64(f64::NAN); p];
     Isa::detect().run(UnitTail {
         form: Form {
-            cancellation_free: true,
+            carried: Carried::Changes,
             central: false,
         },
         unit: [&unit[0], &unit[1], &unit[2]],

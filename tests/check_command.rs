@@ -116,7 +116,7 @@ fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
     assert_eq!(document["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
     assert_eq!(document["batch_rows"], 10);
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 1 + 2 * 2 * 4);
+    assert_eq!(rows.len(), 1 + 2 * (2 * 4 + 2 + 2 + 1));
     let find = |asked: [&str; 4]| {
         let keys = ["method", "evaluation", "arithmetic", "precision"];
         rows.iter()
@@ -150,6 +150,38 @@ fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
             }
         }
     }
+    let exact = |row: &Value| match row["precision"].as_str() {
+        Some("f32") => row["relative_error"].as_f64().unwrap() < 1e-6,
+        _ => row["relative_error"].as_f64().unwrap() < 1e-14,
+    };
+    for precision in ["f32", "f64"] {
+        let of = |method: &str| -> Vec<&Value> {
+            let asked = |row: &&Value| row["method"] == method && row["precision"] == precision;
+            rows.iter().filter(asked).collect()
+        };
+        let forward_mode = of("forward-mode");
+        assert_eq!(forward_mode.len(), 2);
+        for (row, evaluation) in forward_mode.into_iter().zip(["full", "incremental"]) {
+            assert_eq!(row["evaluation"], evaluation);
+            assert!(row["increment"].is_null() && exact(row), "{row}");
+        }
+        let nodes = of("node-perturbation");
+        assert_eq!(nodes.len(), 2);
+        for (row, arithmetic) in nodes.into_iter().zip(["plain", "cancellation-free"]) {
+            assert_eq!(
+                (&row["arithmetic"], &row["increment"]),
+                (&arithmetic.into(), &"auto".into())
+            );
+            assert_eq!(exact(row), arithmetic == "cancellation-free", "{row}");
+        }
+        let numeric = of("numeric-backprop");
+        assert_eq!(numeric.len(), 1);
+        assert!(
+            numeric[0]["increment"] == "auto" && !exact(numeric[0]),
+            "{}",
+            numeric[0]
+        );
+    }
     let backprop = &rows[0];
     assert_eq!(
         (&backprop["method"], &backprop["precision"]),
@@ -166,7 +198,7 @@ fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(
         table.lines().filter(|line| line.ends_with(" ok")).count(),
-        17,
+        27,
         "{table}"
     );
     assert!(
@@ -345,7 +377,8 @@ fn directions_check_backprop_without_a_gradient_by_differences() {
     let folder = workplace();
     let (document, _) = report(folder.path(), "check flowers.toml --json --directions 6", 0);
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 1, "backprop in f32 costs no passes");
+    assert!(rows.iter().all(|row| row["evaluation"].is_null()));
+    assert_eq!(rows.len(), 1 + 2 * (1 + 2), "what costs no N passes");
     let directions = document["directions"].as_array().unwrap();
     assert_eq!(directions.len(), 4);
     for row in directions {

@@ -546,19 +546,21 @@ fn what_only_random_directions_ask_is_checked_too() {
         let report = gradient(&format!("method = '{method}'\ndistribution = 'uniform'"));
         assert_alone(&report, &["\"uniform\"", "\"rademacher\"", "\"gaussian\""]);
     }
-    for increment in ["0", "-1e-3", "inf"] {
-        let report = gradient(&format!("method = 'spsa'\nincrement = {increment}"));
-        assert_alone(&report, &["`increment`", "\"auto\", or a number above 0"]);
+    for method in ["spsa", "numeric-backprop", "node-perturbation"] {
+        for increment in ["0", "-1e-3", "inf"] {
+            let report = gradient(&format!("method = '{method}'\nincrement = {increment}"));
+            assert_alone(&report, &["`increment`", "\"auto\", or a number above 0"]);
+        }
+        // The noise is that of one axis' quotients.
+        let report = gradient(&format!("method = '{method}'\nincrement = 'noise'"));
+        assert_alone(
+            &report,
+            &[
+                "unknown increment \"noise\"",
+                "\"auto\", or a number above 0",
+            ],
+        );
     }
-    // The noise is that of one axis' quotients.
-    let report = gradient("method = 'spsa'\nincrement = 'noise'");
-    assert_alone(
-        &report,
-        &[
-            "unknown increment \"noise\"",
-            "\"auto\", or a number above 0",
-        ],
-    );
     let report = gradient("method = 'forward-gradient'\nperturbed = 'inputs'");
     assert_alone(&report, &["\"inputs\"", "\"weights\"", "\"activations\""]);
     let report = gradient("method = 'spa'");
@@ -569,15 +571,31 @@ fn what_only_random_directions_ask_is_checked_too() {
 #[test]
 fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
     let differences: &[&str] = &["forward-difference", "central-difference"];
-    let keys = [
-        ("evaluation = 'incremental'", differences),
-        ("arithmetic = 'plain'", differences),
+    let keys: [(&str, &[&str]); 9] = [
+        (
+            "evaluation = 'incremental'",
+            &["forward-difference", "central-difference", "forward-mode"],
+        ),
+        (
+            "arithmetic = 'plain'",
+            &[
+                "forward-difference",
+                "central-difference",
+                "node-perturbation",
+            ],
+        ),
         ("summation = 'differences'", differences),
         ("relative_increment = 1e-3", differences),
         ("extrapolation = 'none'", differences),
         (
             "increment = 'auto'",
-            &["forward-difference", "central-difference", "spsa"],
+            &[
+                "forward-difference",
+                "central-difference",
+                "numeric-backprop",
+                "node-perturbation",
+                "spsa",
+            ],
         ),
         ("directions = 2", &["spsa", "forward-gradient"]),
         ("distribution = 'gaussian'", &["spsa", "forward-gradient"]),
@@ -587,6 +605,9 @@ fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
         "backprop",
         "forward-difference",
         "central-difference",
+        "forward-mode",
+        "numeric-backprop",
+        "node-perturbation",
         "spsa",
         "forward-gradient",
     ];

@@ -1,4 +1,4 @@
-//! Gradients by finite differences perform what they say, evaluation by evaluation and operation by
+//! Gradients by finite differences, by forward mode and by node perturbation perform what they say, evaluation by evaluation and operation by
 //! operation, and their kernels have the bits of plain scalar code.
 
 mod support;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nplus1::data::{Batch, Places, Samples, Scaling, catalog};
 use nplus1::gradient::difference::{
-    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+    Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Control, GradientConfig};
@@ -18,6 +18,7 @@ use nplus1::numeric::tally::Tally;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
 use support::differences::{self, Reach};
+use support::estimators;
 use support::exact::Exact;
 use support::kernels::{self, Form};
 use support::rows::{HEADS, network, over, samples, theta};
@@ -35,8 +36,106 @@ const HIDDEN: [&[usize]; 7] = [
 
 const FEATURES: usize = 11;
 
-/// Every scheme, evaluation, arithmetic and summation that there is.
-fn every_method() -> Vec<DifferenceConfig> {
+/// A method, and what its twin is told.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    method: GradientConfig,
+    config: DifferenceConfig,
+    reach: Reach,
+}
+
+impl Way {
+    fn difference(config: DifferenceConfig) -> Self {
+        let reach = match (config.arithmetic, config.increment) {
+            (Arithmetic::Plain, _) => Reach::Plain,
+            (Arithmetic::CancellationFree, Increment::Auto) => Reach::Tiny,
+            (Arithmetic::CancellationFree, _) => Reach::Close,
+        };
+        Self {
+            method: GradientConfig::Difference(config),
+            config,
+            reach,
+        }
+    }
+
+    /// Forward mode, whose rates are those of a perturbation by 1.
+    fn forward_mode(reuse: Reuse) -> Self {
+        Self {
+            method: GradientConfig::ForwardMode(reuse),
+            config: DifferenceConfig {
+                scheme: Scheme::Forward,
+                reuse,
+                arithmetic: Arithmetic::CancellationFree,
+                summation: Summation::Differences,
+                increment: Increment::Absolute(1.0),
+                extrapolate: false,
+            },
+            reach: Reach::Rate,
+        }
+    }
+
+    fn node_perturbation(arithmetic: Arithmetic, increment: Option<f64>) -> Self {
+        let config = NodePerturbationConfig {
+            arithmetic,
+            increment,
+        };
+        Self {
+            method: GradientConfig::NodePerturbation(config),
+            ..Self::difference(config.difference())
+        }
+    }
+
+    fn is_of_units(&self) -> bool {
+        matches!(self.method, GradientConfig::NodePerturbation(_))
+    }
+
+    /// The gradient of its twin.
+    fn twin<N: Number>(
+        &self,
+        net: &Net,
+        theta: &[f64],
+        increments: &[Vec<f64>],
+        batch: &kernels::Batch<'_>,
+        width: usize,
+    ) -> Vec<N> {
+        let theta = over::<N>(theta);
+        if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
+            return estimators::along_axes(net, &theta, reuse, batch, width);
+        }
+        let by = if self.is_of_units() {
+            differences::gradient_by_units
+        } else {
+            differences::gradient
+        };
+        by(
+            net,
+            &theta,
+            increments,
+            &self.config,
+            self.reach,
+            batch,
+            width,
+        )
+    }
+
+    /// Losses, and derivatives along an axis, of a gradient of a network of these layer sizes.
+    fn evaluations(&self, network: &Network) -> [u64; 2] {
+        let parameters = network.layout.len() as u64;
+        let units: usize = network.layout.sizes()[1..].iter().sum();
+        match self.method {
+            GradientConfig::ForwardMode(_) => [1, parameters],
+            GradientConfig::NodePerturbation(_) => [units as u64 + 1, 0],
+            _ => match self.config.scheme {
+                Scheme::Forward => [parameters + 1, 0],
+                Scheme::Central => [2 * parameters, 0],
+            },
+        }
+    }
+}
+
+/// Every scheme, evaluation, arithmetic and summation that there is, forward mode, and node
+/// perturbation.
+fn every_method() -> Vec<Way> {
     let ways = [
         (Reuse::Full, Arithmetic::Plain, Summation::Differences),
         (Reuse::Full, Arithmetic::Plain, Summation::Losses),
@@ -63,7 +162,13 @@ fn every_method() -> Vec<DifferenceConfig> {
             extrapolate: false,
         })
     };
-    [of(Scheme::Forward), of(Scheme::Central)].concat()
+    let differences = [of(Scheme::Forward), of(Scheme::Central)].concat();
+    let mut ways: Vec<Way> = differences.into_iter().map(Way::difference).collect();
+    ways.extend([Reuse::Full, Reuse::Prefix, Reuse::Incremental].map(Way::forward_mode));
+    for arithmetic in [Arithmetic::Plain, Arithmetic::CancellationFree] {
+        ways.push(Way::node_perturbation(arithmetic, None));
+    }
+    ways
 }
 
 /// `rows` rows of inputs as they are stored, many of them equal and some 0, and their labels.
@@ -88,20 +193,14 @@ fn run<R: Real>(
     theta: &[f64],
     samples: &Samples<R>,
     rows: &[u32],
-    config: DifferenceConfig,
+    method: GradientConfig,
     team: &Arc<Team>,
 ) -> (Tally, u64, Vec<f64>) {
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
     let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
     let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
-    let mut engine = GradientConfig::Difference(config).engine(
-        network,
-        team,
-        Isa::detect(),
-        samples,
-        rows.len(),
-    );
+    let mut engine = method.engine(network, team, Isa::detect(), samples, rows.len());
     let control = Control::default();
     let batch = Batch { samples, rows };
     let evaluation = engine
@@ -112,13 +211,8 @@ fn run<R: Real>(
 }
 
 /// Holds one engine against its twin: counts, and bits.
-fn holds<R: Real>(
-    network: &Network,
-    form: Form,
-    rows: usize,
-    config: DifferenceConfig,
-    team: &Arc<Team>,
-) {
+fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &Arc<Team>) {
+    let Way { method, config, .. } = *way;
     let net = Net::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
@@ -132,14 +226,9 @@ fn holds<R: Real>(
         inputs: &inputs,
         labels: &labels,
     };
-    let reach = match (config.arithmetic, config.increment) {
-        (Arithmetic::Plain, _) => Reach::Plain,
-        (Arithmetic::CancellationFree, Increment::Auto) => Reach::Tiny,
-        (Arithmetic::CancellationFree, _) => Reach::Close,
-    };
     let increments = differences::increments::<R>(&net, &theta, &config);
     let case = format!(
-        "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {config:?} {}",
+        "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {method:?} {}",
         net.sizes,
         net.head,
         net.bias,
@@ -147,31 +236,20 @@ fn holds<R: Real>(
         R::PRECISION.name()
     );
     let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, evaluations, found) = run(network, &theta, &samples, &order, config, team);
+    let (tally, told, found) = run(network, &theta, &samples, &order, method, team);
 
     let width = width::<R>();
-    let (_, counted) = count(|| {
-        let theta = over::<Counted>(&theta);
-        differences::gradient(&net, &theta, &increments, &config, reach, &batch, width)
-    });
+    let (_, counted) = count(|| way.twin::<Counted>(&net, &theta, &increments, &batch, width));
+    let [evaluations, jacobian_vector_products] = way.evaluations(network);
     let counted = Tally {
         evaluations,
+        jacobian_vector_products,
         ..counted
     };
     assert_eq!(tally, counted, "{case}");
-    let parameters = network.layout.len() as u64;
-    let expected = config.scheme.evaluations(parameters);
-    assert_eq!(tally.evaluations, expected, "{case}");
+    assert_eq!(told, evaluations + jacobian_vector_products, "{case}");
 
-    let twin = differences::gradient(
-        &net,
-        &over::<Exact<R>>(&theta),
-        &increments,
-        &config,
-        reach,
-        &batch,
-        width,
-    );
+    let twin = way.twin::<Exact<R>>(&net, &theta, &increments, &batch, width);
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(twin.iter().any(|&g| g != 0.0), "{case}");
     assert_eq!(found, twin, "{case}");
@@ -185,20 +263,20 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
     for hidden in HIDDEN {
         for head in HEADS {
             for form in forms {
-                for config in every_method() {
+                for way in &every_method() {
                     // All of them with 1 to 4 rows, in turns with and without bias and l2.
                     let rows = 1 + (cases * 7 / 3) % 4;
                     let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                         [(cases * 5 / 7) % 4];
                     let network = network(FEATURES, hidden, bias, head, l2);
-                    holds::<f64>(&network, form, rows, config, &team);
-                    holds::<f32>(&network, form, rows, config, &team);
+                    holds::<f64>(&network, form, rows, way, &team);
+                    holds::<f32>(&network, form, rows, way, &team);
                     cases += 1;
                 }
             }
         }
     }
-    assert_eq!(cases, 7 * 5 * 3 * 12);
+    assert_eq!(cases, 7 * 5 * 3 * 17);
 }
 
 #[test]
@@ -207,7 +285,12 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
     // rows are 3 blocks, the last one ragged. The twin knows no blocks and shares nothing.
     let team = Arc::new(Team::new(Some(2)).unwrap());
     for head in HEADS {
-        for config in every_method() {
+        for way in every_method() {
+            let Way {
+                method,
+                config,
+                reach,
+            } = way;
             if config.reuse != Reuse::Incremental {
                 continue;
             }
@@ -218,25 +301,32 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
                 let (inputs, labels) = few_values(form, 30, classes);
                 let samples = samples::<f64>(form, &inputs, &labels);
                 let order: Vec<u32> = (0..30).collect();
-                let (_, _, found) = run(&network, &theta, &samples, &order, config, &team);
-                let twin = differences::gradient_input_by_input(
-                    &net,
-                    &over::<Exact<f64>>(&theta),
-                    &differences::increments::<f64>(&net, &theta, &config),
-                    &config,
-                    match config.arithmetic {
-                        Arithmetic::Plain => Reach::Plain,
-                        Arithmetic::CancellationFree => Reach::Tiny,
-                    },
-                    &kernels::Batch {
-                        form,
-                        inputs: &inputs,
-                        labels: &labels,
-                    },
+                let (_, _, found) = run(&network, &theta, &samples, &order, method, &team);
+                let batch = kernels::Batch {
+                    form,
+                    inputs: &inputs,
+                    labels: &labels,
+                };
+                let (increments, width) = (
+                    differences::increments::<f64>(&net, &theta, &config),
                     width::<f64>(),
                 );
+                let twin = if way.is_of_units() {
+                    way.twin::<Exact<f64>>(&net, &theta, &increments, &batch, width)
+                } else {
+                    let theta = over::<Exact<f64>>(&theta);
+                    differences::gradient_input_by_input(
+                        &net,
+                        &theta,
+                        &increments,
+                        &config,
+                        reach,
+                        &batch,
+                        width,
+                    )
+                };
                 let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
-                assert_eq!(found, twin, "{form:?} {:?} {config:?}", net.head);
+                assert_eq!(found, twin, "{form:?} {:?} {method:?}", net.head);
             }
         }
     }
@@ -258,32 +348,33 @@ fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
                     extrapolate: false,
                 };
                 let network = network(FEATURES, hidden, true, head, 0.0);
-                holds::<f64>(&network, Form::Numbers, 3, config, &team);
+                let way = Way::difference(config);
+                holds::<f64>(&network, Form::Numbers, 3, &way, &team);
             }
+            let way = Way::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
+            let network = network(FEATURES, hidden, true, head, 0.25);
+            holds::<f64>(&network, Form::Numbers, 3, &way, &team);
         }
     }
 }
 
 #[test]
-fn a_gradient_of_n_partials_takes_n_plus_one_or_2n_evaluations_and_no_other_pass() {
+fn a_gradient_takes_as_many_evaluations_as_it_says_and_no_other_pass() {
     // Passes report themselves, so the loss at θ cannot be evaluated once more unseen.
     let team = Arc::new(Team::new(Some(3)).unwrap());
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, HEADS[0], 0.25);
-        let parameters = network.layout.len() as u64;
         for rows in [1, 7, 40] {
             let (inputs, labels) = few_values(Form::Numbers, rows, 3);
             let samples = samples::<f64>(Form::Numbers, &inputs, &labels);
             let order: Vec<u32> = (0..rows as u32).collect();
-            for config in every_method() {
-                let (tally, told, _) =
-                    run(&network, &theta(&network), &samples, &order, config, &team);
-                let expected = match config.scheme {
-                    Scheme::Forward => parameters + 1,
-                    Scheme::Central => 2 * parameters,
-                };
-                assert_eq!(told, expected, "{:?} {config:?}", network.layout.sizes());
-                assert_eq!(tally.evaluations, expected);
+            for way in every_method() {
+                let theta = theta(&network);
+                let (tally, told, _) = run(&network, &theta, &samples, &order, way.method, &team);
+                let [evaluations, along] = way.evaluations(&network);
+                assert_eq!(told, evaluations + along, "{way:?}");
+                assert_eq!(tally.evaluations, evaluations);
+                assert_eq!(tally.jacobian_vector_products, along);
             }
         }
     }

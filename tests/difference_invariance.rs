@@ -1,6 +1,6 @@
-//! Gradients by finite differences and from random directions, and training by them: the same bits on
-//! any number of workers, with any kernel, fused or apart, in fresh memory or used; and a steady step
-//! of incremental differences allocates nothing.
+//! Gradients by finite differences, forward mode, node perturbation, numeric backprop and from random
+//! directions, and training by them: the same bits on any number of workers, with any kernel, fused or
+//! apart, in fresh memory or used; and a steady step of all but the last allocates nothing.
 
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
 use nplus1::gradient::difference::{
-    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+    Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::estimator::{
     DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
-use nplus1::gradient::{Control, Engine, GradientConfig};
+use nplus1::gradient::{Control, Engine, GradientConfig, NumericBackpropConfig, Stopped};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::update::Rule;
 use nplus1::numeric::{Isa, Real};
@@ -111,6 +111,22 @@ const FULL_LOSSES: (Reuse, Arithmetic, Summation) =
     (Reuse::Full, Arithmetic::Plain, Summation::Losses);
 const PREFIX: (Reuse, Arithmetic, Summation) =
     (Reuse::Prefix, Arithmetic::Plain, Summation::Differences);
+
+/// The ways that are neither backprop nor a difference of each parameter.
+const OTHERS: [GradientConfig; 6] = [
+    GradientConfig::ForwardMode(Reuse::Full),
+    GradientConfig::ForwardMode(Reuse::Prefix),
+    GradientConfig::ForwardMode(Reuse::Incremental),
+    GradientConfig::NodePerturbation(NodePerturbationConfig {
+        arithmetic: Arithmetic::Plain,
+        increment: None,
+    }),
+    GradientConfig::NodePerturbation(NodePerturbationConfig {
+        arithmetic: Arithmetic::CancellationFree,
+        increment: None,
+    }),
+    GradientConfig::NumericBackprop(NumericBackpropConfig { increment: None }),
+];
 
 /// What is held against what: a method on a network and inputs.
 #[derive(Clone, Copy)]
@@ -343,6 +359,31 @@ fn estimates_from_random_directions_keep_their_bits() {
     }
 }
 
+#[test]
+fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
+    for method in OTHERS {
+        for (hidden, output, loss, l2) in [
+            (&[][..], Output::Softmax, Loss::CrossEntropy, 0.0),
+            (&[18], Output::Sigmoid, Loss::Quadratic, 1e-3),
+            (&[9, 18], Output::Sigmoid, Loss::CrossEntropy, 0.0),
+            (&[6, 17, 5], Output::Softmax, Loss::CrossEntropy, 1e-3),
+        ] {
+            for (sparse, batch_size, steps) in [(true, 10, 8), (false, 10, 8), (true, 128, 2)] {
+                holds_in_both_precisions(&Case {
+                    hidden,
+                    output,
+                    loss,
+                    l2,
+                    sparse,
+                    method,
+                    batch_size,
+                    steps,
+                });
+            }
+        }
+    }
+}
+
 /// The weights after `steps` steps of 10 rows, in calls of `cut` steps, each told where the run stands
 /// as a resumed run is.
 fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64) -> String {
@@ -388,6 +429,7 @@ fn every_way() -> impl Iterator<Item = GradientConfig> {
         .into_iter()
         .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)))
         .chain(estimators(3))
+        .chain(OTHERS)
 }
 
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {
@@ -457,6 +499,34 @@ fn gradient_of<R: Real>(
 }
 
 #[test]
+fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
+    let samples = samples::<f64>(true);
+    let network = network(&[18], Output::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
+    // Tables of 257 lines: an incremental walk takes several blocks of rows.
+    let rows: Vec<u32> = (0..ROWS as u32).collect();
+    let control = Control::new(&Arc::new(std::sync::atomic::AtomicBool::new(true)));
+    // Numeric backprop, and node perturbation of so few rows, are over before they could be stopped.
+    let is_short = |way: &GradientConfig| {
+        matches!(
+            way,
+            GradientConfig::NumericBackprop(_) | GradientConfig::NodePerturbation(_)
+        )
+    };
+    for way in every_way().filter(|way| !is_short(way)) {
+        let mut engine = way.engine(&network, &team, Isa::detect(), &samples, ROWS);
+        let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+        let batch = Batch {
+            samples: &samples,
+            rows: &rows,
+        };
+        let outcome = engine.gradient(&theta, batch, &mut gradient, &control);
+        assert_eq!(outcome.err(), Some(Stopped::Interrupted), "{way:?}");
+    }
+}
+
+#[test]
 fn memory_full_of_nan_changes_no_bit() {
     for way in every_way() {
         for sparse in [true, false] {
@@ -486,30 +556,30 @@ fn memory_full_of_nan_changes_no_bit() {
 
 #[test]
 fn a_steady_step_allocates_nothing() {
-    for way in [INCREMENTAL, CANCELLATION_FREE] {
-        for scheme in [Scheme::Forward, Scheme::Central] {
-            for hidden in [&[18][..], &[9, 18]] {
-                for sparse in [true, false] {
-                    let samples = samples::<f32>(sparse);
-                    let network = network(hidden, Output::Sigmoid, Loss::Quadratic, 0.0);
-                    let team = Arc::new(Team::new(Some(1)).unwrap());
-                    let mut engine =
-                        method(scheme, way).engine(&network, &team, Isa::detect(), &samples, 33);
-                    engine.load(&Initialization::Normal.draw(&network.layout, 1));
-                    let rule = Rule::gradient_only(0.0);
-                    let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
-                    let mut allocations = |rows: usize| {
-                        let before = ALLOCATIONS.get();
-                        let control = Control::default();
-                        engine
-                            .descend(&samples, &order[..rows], 10, rule, 1, &mut 0.0, &control)
-                            .unwrap();
-                        ALLOCATIONS.get() - before
-                    };
-                    allocations(10);
-                    let (few, many) = (allocations(64), allocations(64 * 20));
-                    assert_eq!(few, many, "{hidden:?} sparse {sparse} {scheme:?} {way:?}");
-                }
+    let differences = [INCREMENTAL, CANCELLATION_FREE]
+        .into_iter()
+        .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)));
+    for way in differences.chain(OTHERS.into_iter().skip(2)) {
+        for hidden in [&[18][..], &[9, 18]] {
+            for sparse in [true, false] {
+                let samples = samples::<f32>(sparse);
+                let network = network(hidden, Output::Sigmoid, Loss::Quadratic, 0.0);
+                let team = Arc::new(Team::new(Some(1)).unwrap());
+                let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
+                engine.load(&Initialization::Normal.draw(&network.layout, 1));
+                let rule = Rule::gradient_only(0.0);
+                let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
+                let mut allocations = |rows: usize| {
+                    let before = ALLOCATIONS.get();
+                    let control = Control::default();
+                    engine
+                        .descend(&samples, &order[..rows], 10, rule, 1, &mut 0.0, &control)
+                        .unwrap();
+                    ALLOCATIONS.get() - before
+                };
+                allocations(10);
+                let (few, many) = (allocations(64), allocations(64 * 20));
+                assert_eq!(few, many, "{hidden:?} sparse {sparse} {way:?}");
             }
         }
     }

@@ -74,7 +74,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
 fn describe(method: &Method) -> String {
     let precision = method.precision.name();
     match method.gradient.difference() {
-        None => format!("backprop {precision}"),
+        None => format!("{:?} {precision}", method.gradient),
         Some(config) => format!(
             "{} {} {} {} {precision} {:?}",
             config.scheme.name(),

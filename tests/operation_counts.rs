@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use nplus1::data::Batch;
 use nplus1::gradient::textbook::{Net, Sample};
-use nplus1::gradient::{Backprop, Control, GradientEngine};
+use nplus1::gradient::{Backprop, Control, GradientEngine, NumericBackpropConfig};
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::counting::{Counted, Number, count};
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tally::Tally;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
+use support::exact::Exact;
 use support::kernels::{self, Form};
 use support::number::gradient_by_duals;
 use support::rows::{HEADS, inputs, network, over, relative_error, samples, theta};
@@ -119,6 +120,7 @@ fn run<R: Real>(
     form: Form,
     inputs: &[Vec<f64>],
     labels: &[u16],
+    numeric: Option<NumericBackpropConfig>,
     team: &Arc<Team>,
 ) -> (Tally, f64, Vec<f64>) {
     let samples = samples::<R>(form, inputs, labels);
@@ -126,7 +128,10 @@ fn run<R: Real>(
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
     let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
-    let mut engine = Backprop::new(network, team, Isa::detect(), rows.len());
+    let mut engine = match numeric {
+        None => Backprop::new(network, team, Isa::detect(), rows.len()),
+        Some(config) => Backprop::numeric(network, config, team, Isa::detect(), rows.len()),
+    };
     let batch = Batch {
         samples: &samples,
         rows: &rows,
@@ -165,7 +170,8 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
             };
             (counted, loss.value(), gradient)
         };
-        let (tally, loss, gradient) = run::<f64>(network, &theta, form, &inputs, &labels, &team);
+        let (tally, loss, gradient) =
+            run::<f64>(network, &theta, form, &inputs, &labels, None, &team);
         let (counted, twin_loss, twin_gradient) = twin(width::<f64>());
         assert_eq!(tally, counted, "f64 {case}");
         // Chains of at most 23 terms, four layers of them: a few hundred roundings.
@@ -173,11 +179,64 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
         let error = relative_error(&gradient, &twin_gradient);
         assert!(error <= 1e-13, "{case}: {error:e}");
 
-        let (tally, ..) = run::<f32>(network, &theta, form, &inputs, &labels, &team);
+        let (tally, ..) = run::<f32>(network, &theta, form, &inputs, &labels, None, &team);
         assert_eq!(tally, twin(width::<f32>()).0, "f32 {case}");
         cases += 1;
     });
     assert_eq!(cases, 6 * 5 * 3 * 4 * 3);
+}
+
+#[test]
+fn quotients_in_place_of_derivatives_are_counted_and_their_gradient_has_the_twin_s_bits() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    every_case(|network, form, rows| {
+        let net = Net::from(network);
+        let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
+        let (inputs, labels) = inputs(form, rows, FEATURES, classes);
+        for increment in [None, Some(0.125)] {
+            let config = NumericBackpropConfig { increment };
+            holds_numeric::<f64>(network, form, (&inputs, &labels), config, &team);
+            holds_numeric::<f32>(network, form, (&inputs, &labels), config, &team);
+        }
+    });
+}
+
+fn holds_numeric<R: Real>(
+    network: &Network,
+    form: Form,
+    (inputs, labels): (&[Vec<f64>], &[u16]),
+    config: NumericBackpropConfig,
+    team: &Arc<Team>,
+) {
+    let net = Net::from(network);
+    let theta: Vec<f64> = theta(network)
+        .iter()
+        .map(|&x| R::from_f64(x).to_f64())
+        .collect();
+    let batch = kernels::Batch {
+        form,
+        inputs,
+        labels,
+    };
+    let h = config.increment::<R>().to_f64();
+    let case = format!("{:?} {:?} {form:?} {config:?}", net.sizes, net.head);
+    let (tally, _, found) = run::<R>(network, &theta, form, inputs, labels, Some(config), team);
+    let width = width::<R>();
+    let (_, counted) =
+        count(|| kernels::numeric_gradient::<Counted>(&net, &over(&theta), h, &batch, width));
+    let counted = Tally {
+        evaluations: 1,
+        ..counted
+    };
+    assert_eq!(tally, counted, "{case}");
+    let (_, twin) = kernels::numeric_gradient::<Exact<R>>(&net, &over(&theta), h, &batch, width);
+    // Sparse bytes are not scaled here and saturate units, where a difference in plain arithmetic is 0.
+    let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
+    assert!(
+        form == Form::Sparse || twin.iter().any(|&g| g != 0.0),
+        "{case}"
+    );
+    assert_eq!(found, twin, "{case}");
 }
 
 #[test]
@@ -195,8 +254,15 @@ fn dual_numbers_give_the_gradient_of_backprop() {
                     inputs.iter().cloned().zip(labels.iter().copied()).collect();
                 let exact = gradient_by_duals(&theta, |theta| net.objective(theta, &batch));
                 let (_, plain) = net.gradient::<f64>(&theta, &batch);
-                let (_, loss, found) =
-                    run::<f64>(&network, &theta, Form::Numbers, &inputs, &labels, &team);
+                let (_, loss, found) = run::<f64>(
+                    &network,
+                    &theta,
+                    Form::Numbers,
+                    &inputs,
+                    &labels,
+                    None,
+                    &team,
+                );
                 let case = format!("{:?} {:?} l2 {l2}", net.sizes, net.head);
                 assert!(relative_error(&plain, &exact) <= 1e-13, "{case}");
                 assert!(relative_error(&found, &exact) <= 1e-13, "{case}");

@@ -152,6 +152,47 @@ fn every_difference_agrees<R: Real>() {
     }
 }
 
+/// Forward mode is a difference without cancellation whose h is nothing: its round-off, and no
+/// truncation.
+fn forward_mode_agrees<R: Real>() {
+    let config = DifferenceConfig {
+        scheme: Scheme::Forward,
+        reuse: Reuse::Incremental,
+        arithmetic: Arithmetic::CancellationFree,
+        summation: Summation::Differences,
+        increment: Increment::Absolute(1.0),
+        extrapolate: false,
+    };
+    for case in cases() {
+        let net = Net::from(&case.network);
+        let h = vec![1.0; case.parameters.len()];
+        let rounded = round_off::<R>(&net, &case.parameters, &case.batch(), &h, &config);
+        // PyTorch's own round-off, the 1 − a of saturated units included.
+        let allowed = norm(&rounded) / norm(&case.gradient) + 1e-12;
+        assert!(allowed < 1e-3, "{}: {allowed:e} says nothing", case.name);
+        for reuse in FORWARD_MODES {
+            let method = GradientConfig::ForwardMode(reuse);
+            let (gradient, loss) = relative_error::<R>(&case, &method);
+            println!(
+                "{:45} forward-mode {:12} {} {gradient:.1e} of {allowed:.1e}",
+                case.name,
+                reuse.name(),
+                R::PRECISION.name(),
+            );
+            assert!(gradient <= allowed, "{}: {gradient:e}", case.name);
+            assert!(loss <= 64.0 * R::UNIT_ROUNDOFF, "{}: {loss:e}", case.name);
+        }
+    }
+}
+
+const FORWARD_MODES: [Reuse; 3] = [Reuse::Full, Reuse::Prefix, Reuse::Incremental];
+
+#[test]
+fn forward_mode_agrees_to_its_round_off_in_both_precisions() {
+    forward_mode_agrees::<f64>();
+    forward_mode_agrees::<f32>();
+}
+
 #[test]
 fn finite_differences_agree_within_their_derived_tolerance_in_double_precision() {
     every_difference_agrees::<f64>();

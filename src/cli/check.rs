@@ -131,7 +131,7 @@ pub fn run(
 
 /// The increment and the summation that the config asks for.
 fn difference_of(config: &Config, path: &Path) -> Result<(Increment, Summation)> {
-    let GradientConfig::Difference(difference) = &config.gradient else {
+    let Some(difference) = config.gradient.perturbation() else {
         return Ok((Increment::Auto, Summation::Differences));
     };
     if difference.increment == Increment::Noise || difference.extrapolate {
@@ -202,7 +202,7 @@ fn choose(
     all: Vec<Method>,
 ) -> (Vec<Method>, Vec<Method>) {
     all.into_iter().partition(|method| {
-        method.gradient.difference().is_none()
+        method.reuse().is_none()
             || arguments.full
             || (arguments.directions.is_none() && subject.cost(method) <= DEAR)
     })
@@ -213,12 +213,7 @@ fn explain(arguments: &CheckArguments, subject: &Subject<'_>, dear: &[Method]) -
     let first = dear.first().filter(|_| arguments.directions.is_none())?;
     let mut kinds: Vec<&str> = dear
         .iter()
-        .filter_map(|method| {
-            method
-                .gradient
-                .difference()
-                .map(|config| config.reuse.name())
-        })
+        .filter_map(|method| method.reuse().map(Reuse::name))
         .collect();
     kinds.sort_unstable();
     kinds.dedup();

@@ -256,18 +256,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Losses evaluated in a step, or derivatives of losses along a direction.
+    /// Losses evaluated in a step, and derivatives of the loss along a direction.
     pub fn evaluations_a_step(&self) -> u64 {
-        match &self.config.gradient {
-            GradientConfig::Backprop => 1,
-            GradientConfig::Difference(config) => {
-                let once = config.scheme.evaluations(self.network.layout.len() as u64);
-                if config.extrapolate { 2 * once } else { once }
-            }
-            GradientConfig::Spsa(config) => 2 * config.directions.count as u64,
-            // The values' pass, and the rates' passes, which are as long.
-            GradientConfig::ForwardGradient(config) => 1 + config.directions.count as u64,
-        }
+        self.config.gradient.passes(&self.network.layout)
     }
 
     /// Refuses increments that are lost in the first θ, before anything is written.
@@ -288,7 +279,8 @@ impl<'a> Session<'a> {
                 check_increments::<R>(config, &self.first_parameters())
             }
             GradientConfig::Spsa(config) => check_increment::<R>(config, &self.first_parameters()),
-            GradientConfig::Backprop | GradientConfig::ForwardGradient(_) => Ok(()),
+            // θ + h is never formed.
+            _ => Ok(()),
         }
     }
 

@@ -207,6 +207,10 @@ fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
             GradientConfig::Difference(cancellation_free),
         ));
     }
+    if let GradientConfig::ForwardMode(_) = own {
+        let incremental = GradientConfig::ForwardMode(Reuse::Incremental);
+        others.push(("gradient.evaluation = \"incremental\"", incremental));
+    }
     others.push(("gradient.method = \"backprop\"", GradientConfig::Backprop));
     others.retain(|(_, other)| other != own);
     others

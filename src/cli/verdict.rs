@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::gradient::check::directions::Directions;
 use crate::gradient::check::{Comparison, Group, Method, Outcome, Subject};
-use crate::gradient::difference::Increment;
+use crate::gradient::difference::{Increment, Reuse};
 use crate::model::{Layout, Network};
 use crate::numeric::Precision;
 
@@ -236,7 +236,7 @@ impl Report {
 impl Row {
     /// Of one method.
     pub fn new(method: &Method, outcome: &Outcome, layout: &Layout) -> Self {
-        let difference = method.gradient.difference();
+        let difference = method.gradient.perturbation();
         let (errors, layers, lost) = match outcome {
             Outcome::Compared(comparison) => {
                 let (whole, layers) = Errors::whole_and_layers(comparison, layout);
@@ -246,9 +246,9 @@ impl Row {
         };
         Self {
             method: method.gradient.method(),
-            evaluation: difference.map(|config| config.reuse.name()),
+            evaluation: method.reuse().map(Reuse::name),
             arithmetic: difference.map(|config| config.arithmetic.name()),
-            summation: difference.map(|config| config.summation.name()),
+            summation: (method.gradient.difference()).map(|config| config.summation.name()),
             precision: method.precision.name(),
             increment: match difference {
                 None => Value::Null,

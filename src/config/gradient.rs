@@ -5,27 +5,33 @@ use super::fields::{Field, Section};
 use super::reader::Reader;
 use super::schema;
 use super::wording::describe_value;
-use crate::gradient::GradientConfig;
 use crate::gradient::difference::{
-    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+    Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use crate::gradient::estimator::{
     DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, Perturbed, SpsaConfig,
 };
+use crate::gradient::{GradientConfig, NumericBackpropConfig};
 
 /// A way to the gradient, before its keys are read.
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
     Backprop,
+    NumericBackprop,
     Difference(Scheme),
+    ForwardMode,
+    NodePerturbation,
     Spsa,
     ForwardGradient,
 }
 
-const METHODS: [(&str, Method); 5] = [
+const METHODS: [(&str, Method); 8] = [
     ("backprop", Method::Backprop),
     ("forward-difference", Method::Difference(Scheme::Forward)),
     ("central-difference", Method::Difference(Scheme::Central)),
+    ("forward-mode", Method::ForwardMode),
+    ("numeric-backprop", Method::NumericBackprop),
+    ("node-perturbation", Method::NodePerturbation),
     ("spsa", Method::Spsa),
     ("forward-gradient", Method::ForwardGradient),
 ];
@@ -35,6 +41,9 @@ impl Method {
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Backprop => &[],
+            Self::NumericBackprop => &["increment"],
+            Self::ForwardMode => &["evaluation"],
+            Self::NodePerturbation => &["arithmetic", "increment"],
             Self::Difference(_) => &[
                 "evaluation",
                 "arithmetic",
@@ -59,6 +68,14 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
         Method::Difference(scheme) => {
             GradientConfig::Difference(read_difference(reader, &section, scheme))
         }
+        Method::NumericBackprop => GradientConfig::NumericBackprop(NumericBackpropConfig {
+            increment: read_number_or_auto(&section),
+        }),
+        Method::ForwardMode => GradientConfig::ForwardMode(read_reuse(&section)),
+        Method::NodePerturbation => GradientConfig::NodePerturbation(NodePerturbationConfig {
+            arithmetic: read_arithmetic(&section),
+            increment: read_number_or_auto(&section),
+        }),
         Method::Spsa => GradientConfig::Spsa(SpsaConfig {
             directions: read_directions(&section),
             increment: read_number_or_auto(&section),
@@ -134,16 +151,8 @@ fn read_difference(reader: &Reader, section: &Section, scheme: Scheme) -> Differ
     };
     let config = DifferenceConfig {
         scheme,
-        reuse: word(
-            section,
-            "evaluation",
-            [Reuse::Incremental, Reuse::Prefix, Reuse::Full].map(|reuse| (reuse.name(), reuse)),
-        ),
-        arithmetic: word(
-            section,
-            "arithmetic",
-            [Arithmetic::Plain, Arithmetic::CancellationFree].map(|kind| (kind.name(), kind)),
-        ),
+        reuse: read_reuse(section),
+        arithmetic: read_arithmetic(section),
         summation: word(
             section,
             "summation",
@@ -181,6 +190,20 @@ fn read_difference(reader: &Reader, section: &Section, scheme: Scheme) -> Differ
         );
     }
     config
+}
+
+fn read_reuse(section: &Section) -> Reuse {
+    let all = [Reuse::Incremental, Reuse::Prefix, Reuse::Full];
+    word(
+        section,
+        "evaluation",
+        all.map(|reuse| (reuse.name(), reuse)),
+    )
+}
+
+fn read_arithmetic(section: &Section) -> Arithmetic {
+    let all = [Arithmetic::Plain, Arithmetic::CancellationFree];
+    word(section, "arithmetic", all.map(|kind| (kind.name(), kind)))
 }
 
 /// One of some words, the first if the key is absent.

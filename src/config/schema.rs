@@ -144,15 +144,15 @@ pub static GRADIENT: Section = Section {
         default(
             "method",
             "\"backprop\"",
-            "backprop, forward-difference, central-difference, spsa or forward-gradient",
+            "backprop, numeric-backprop, forward-difference, central-difference, forward-mode, node-perturbation, spsa or forward-gradient",
         ),
         optional(
             "evaluation",
-            "of perturbed losses: incremental (if absent), prefix or full passes",
+            "of perturbed losses, or of forward-mode's rates: incremental (if absent), prefix or full passes",
         ),
         optional(
             "arithmetic",
-            "of differences: plain (if absent) or cancellation-free",
+            "of differences, and of node-perturbation: plain (if absent) or cancellation-free",
         ),
         optional(
             "summation",

@@ -88,6 +88,14 @@ fn gradient(config: &Config) -> Item {
     match &config.gradient {
         GradientConfig::Backprop => {}
         GradientConfig::Difference(config) => difference(config, &mut section),
+        GradientConfig::NumericBackprop(config) => {
+            section["increment"] = config.increment.map_or(value("auto"), value);
+        }
+        GradientConfig::ForwardMode(reuse) => section["evaluation"] = value(reuse.name()),
+        GradientConfig::NodePerturbation(config) => {
+            section["arithmetic"] = value(config.arithmetic.name());
+            section["increment"] = config.increment.map_or(value("auto"), value);
+        }
         GradientConfig::Spsa(config) => {
             directions(config.directions, &mut section);
             section["increment"] = config.increment.map_or(value("auto"), value);

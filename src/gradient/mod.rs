@@ -6,24 +6,29 @@ pub mod control;
 pub mod difference;
 pub mod estimator;
 pub mod flat;
+pub mod forward_mode;
 pub mod operations;
 pub mod packed;
 mod passes;
 pub mod textbook;
 
-pub use backprop::Backprop;
+pub use backprop::{Backprop, NumericBackpropConfig};
 pub use control::{Control, Stopped};
 pub use flat::FlatDescent;
+pub use forward_mode::WholeTangents;
 
 use std::sync::Arc;
 
-use self::difference::{DifferenceConfig, Increment, Incremental, Refined, Reuse, WholePasses};
+use self::difference::{
+    DifferenceConfig, Increment, Incremental, NodePerturbationConfig, Probe, Refined, Reuse,
+    WholePasses,
+};
 use self::estimator::{
     Draw, ForwardGradientConfig, Perturbed, PerturbedActivations, PerturbedWeights, Spsa,
     SpsaConfig,
 };
 use crate::data::{Batch, Samples};
-use crate::model::{Network, Parameters};
+use crate::model::{Layout, Network, Parameters};
 use crate::numeric::tally::Tally;
 use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
@@ -34,12 +39,18 @@ use crate::parallel::Team;
 pub enum GradientConfig {
     /// One forward and one backward pass.
     Backprop,
+    /// The same, with difference quotients for the derivatives of σ and of the loss.
+    NumericBackprop(NumericBackpropConfig),
     /// N + 1 or 2N forward passes, and what may be saved of them.
     Difference(DifferenceConfig),
     /// Two losses along each of K random directions.
     Spsa(SpsaConfig),
     /// The exact derivative along each of K random directions.
     ForwardGradient(ForwardGradientConfig),
+    /// N Jacobian-vector products, and what may be saved of them.
+    ForwardMode(Reuse),
+    /// A difference for each unit in each sample, times the unit's inputs.
+    NodePerturbation(NodePerturbationConfig),
 }
 
 impl GradientConfig {
@@ -47,13 +58,48 @@ impl GradientConfig {
     pub fn method(&self) -> &'static str {
         match self {
             Self::Backprop => "backprop",
+            Self::NumericBackprop(_) => "numeric-backprop",
             Self::Difference(config) => config.scheme.name(),
             Self::Spsa(_) => "spsa",
             Self::ForwardGradient(_) => "forward-gradient",
+            Self::ForwardMode(_) => "forward-mode",
+            Self::NodePerturbation(_) => "node-perturbation",
         }
     }
 
-    /// What a perturbed loss uses again, if it is a finite difference.
+    /// The difference that it takes, of parameters, of pre-activations or of σ, if it takes any.
+    pub fn perturbation(&self) -> Option<DifferenceConfig> {
+        match self {
+            Self::Difference(config) => Some(*config),
+            Self::NodePerturbation(config) => Some(config.difference()),
+            Self::NumericBackprop(config) => Some(config.difference()),
+            Self::Backprop | Self::ForwardMode(_) | Self::Spsa(_) | Self::ForwardGradient(_) => {
+                None
+            }
+        }
+    }
+
+    /// Losses evaluated, and derivatives of the loss along a direction, of a gradient: what a
+    /// [`Control`] counts.
+    pub fn passes(&self, layout: &Layout) -> u64 {
+        let of = |probe: Probe| {
+            let tally = probe.evaluations(layout);
+            tally.evaluations + tally.jacobian_vector_products
+        };
+        match self {
+            Self::Backprop | Self::NumericBackprop(_) => 1,
+            Self::Difference(config) => {
+                let once = of(Probe::Difference(*config));
+                if config.extrapolate { 2 * once } else { once }
+            }
+            Self::ForwardMode(_) => of(Probe::Tangent),
+            Self::Spsa(config) => 2 * config.directions.count as u64,
+            Self::ForwardGradient(config) => 1 + config.directions.count as u64,
+            Self::NodePerturbation(config) => of(Probe::Unit(*config)),
+        }
+    }
+
+    /// Its config, if it is a finite difference of each parameter.
     pub fn difference(&self) -> Option<&DifferenceConfig> {
         match self {
             Self::Difference(config) => Some(config),
@@ -70,11 +116,14 @@ impl GradientConfig {
         samples: &Samples<R>,
         capacity: usize,
     ) -> Box<dyn Engine<R>> {
+        let incremental = |probe| Incremental::new(network, probe, team, isa, samples, capacity);
         match self {
             Self::Backprop => Box::new(Backprop::new(network, team, isa, capacity)),
+            Self::NumericBackprop(config) => {
+                Box::new(Backprop::numeric(network, *config, team, isa, capacity))
+            }
             Self::Difference(config) => {
-                let incremental =
-                    || Incremental::new(network, config, team, isa, samples, capacity);
+                let incremental = || incremental(Probe::Difference(*config));
                 let whole = || WholePasses::new(network, config, team, isa, capacity);
                 let refined = config.extrapolate || config.increment == Increment::Noise;
                 let refine = |inner| Refined::new(network, config, isa, capacity, inner);
@@ -106,6 +155,12 @@ impl GradientConfig {
                     }
                 }
             }
+            Self::ForwardMode(Reuse::Incremental) => Box::new(incremental(Probe::Tangent)),
+            Self::ForwardMode(reuse) => {
+                let whole = WholeTangents::new(network, *reuse, team, isa, capacity);
+                Box::new(FlatDescent::new(network, whole))
+            }
+            Self::NodePerturbation(config) => Box::new(incremental(Probe::Unit(*config))),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! counted: padding and its masks, signs and comparisons, the optimizer's update, and what each
 //! worker computes again for itself. `tests/operation_counts.rs` counts the same passes one by one.
 
+use super::difference::operations::output_differences;
 use crate::data::{Inputs, Samples};
 use crate::model::Network;
 use crate::numeric::Real;
@@ -16,6 +17,43 @@ use crate::numeric::tally::Tally;
 
 /// One gradient of a mini-batch.
 pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
+    let outputs = *sizes(network).last().expect("a layer of outputs");
+    let mut of_outputs = of_outputs(network.head(), outputs) * rows.len() as u64;
+    if network.head() != Head::SoftmaxCrossEntropy {
+        // The rows' losses are summed for each output, then over the outputs.
+        of_outputs.additions += outputs;
+    }
+    // σ; y·ȳ.
+    let of_unit = PAIR + Tally::multiplications(1);
+    of_passes(network, samples, rows, of_unit, of_outputs)
+}
+
+/// One gradient with difference quotients for the derivatives of σ and of the loss.
+pub fn of_numeric_gradient<R: Real>(
+    network: &Network,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let outputs = *sizes(network).last().expect("a layer of outputs");
+    // Losses and their sum, differences, and 1/B over h for each output, times each of them.
+    let of_row = output_differences(network.head(), outputs)
+        + Tally::additions(1)
+        + Tally::multiplications(outputs);
+    let of_outputs = of_row * rows.len() as u64 + Tally::divisions(outputs);
+    // σ(z); z + h, σ(z + h), their difference, /h.
+    let of_unit = PAIR * 2 + Tally::additions(2) + Tally::divisions(1);
+    of_passes(network, samples, rows, of_unit, of_outputs)
+}
+
+/// Both passes, with what σ and its slope take for each hidden unit of a row, and what the outputs'
+/// losses and errors take in all rows.
+fn of_passes<R: Real>(
+    network: &Network,
+    samples: &Samples<R>,
+    rows: &[u32],
+    of_unit: Tally,
+    of_outputs: Tally,
+) -> Tally {
     let sizes = sizes(network);
     let b = rows.len() as u64;
     let layers = sizes.len() - 1;
@@ -48,8 +86,8 @@ pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32
             tally.additions += b * units;
         }
         if l < layers {
-            // σ; y·ȳ; δ·σ′.
-            tally += (PAIR + Tally::multiplications(2)) * (b * units);
+            // And δ·σ′.
+            tally += (of_unit + Tally::multiplications(1)) * (b * units);
         }
     }
     let outputs = sizes[layers];
@@ -57,11 +95,7 @@ pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32
         let shares = count::<R>(network.layout.sizes()[layers - 1]) as u64;
         tally.additions += b * outputs * shares;
     }
-    tally += of_outputs(network.head(), outputs) * b;
-    if network.head() != Head::SoftmaxCrossEntropy {
-        // The rows' losses are summed for each output, then over the outputs.
-        tally.additions += outputs;
-    }
+    tally += of_outputs;
     // 1/B, and the running sum of losses.
     tally.divisions += 1;
     tally.additions += 1;

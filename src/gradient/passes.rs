@@ -13,17 +13,24 @@
 //! | 2H − 1, too | updates W_1 | |
 //! | next 0 | updates W_2 | |
 //!
+//! Derivatives of σ and of the loss are known, or difference quotients stand in for them; the passes
+//! are the same.
+//!
 //! So a buffer is written in supersteps of one parity and read in the other, and the first
 //! layer's weights, most of all, never leave their core.
 
 use std::ops::Range;
 
+use super::difference::quotient::{Quotients, Scheme};
 use crate::data::{Inputs, Samples};
+use crate::numeric::change::{Carried, Form, Outputs as RowOutputs, Units};
 use crate::numeric::head::{Head, Outputs};
+use crate::numeric::losses::RowLosses;
 use crate::numeric::panels::{Aligned, transpose, width};
 use crate::numeric::product::{Left, Product};
 use crate::numeric::sparse::{SparseForward, SparseUpdate, Workspace};
-use crate::numeric::update::{Activate, ColumnSums, Multiply, Rule, Update};
+use crate::numeric::tails::OwnTail;
+use crate::numeric::update::{Activate, ActivateByQuotient, ColumnSums, Multiply, Rule, Update};
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Shared, Step};
 
@@ -41,6 +48,9 @@ pub(super) struct Task<'a, R> {
     pub head: Head,
     /// Rows that the buffers have room for.
     pub capacity: usize,
+    /// h of the quotients that stand in for the derivatives of σ and of the loss; `None`: these are
+    /// known.
+    pub increment: Option<R>,
 }
 
 /// A layer that is owned by its units, as one worker holds it.
@@ -74,6 +84,9 @@ pub(super) struct Scratch<R> {
     pub transposed: Aligned<R>,
     pub tile: Aligned<R>,
     pub labels: Vec<u16>,
+    pub losses: Vec<R>,
+    /// Differences of the losses, where quotients are taken: as `outputs`.
+    pub changes: Aligned<R>,
     pub sparse: Workspace<R>,
     pub loss: f64,
 }
@@ -140,6 +153,9 @@ impl<R: Real> Seat<'_, R> {
         } else {
             self.shares[step.phase()].own(step)
         };
+        // σ and σ′ of sparse inputs come with their z.
+        let sparse = matches!(task.samples.inputs(), Inputs::Sparse(_));
+        let fused = activate && sparse && task.increment.is_none();
         match task.samples.inputs() {
             Inputs::Sparse(records) => task.isa.run(SparseForward {
                 records,
@@ -147,7 +163,7 @@ impl<R: Real> Seat<'_, R> {
                 weights: layer.weights.mine(step),
                 biases: layer.biases.mine(step),
                 activations: out,
-                slopes: activate.then(|| layer.slopes.own(step)),
+                slopes: fused.then(|| layer.slopes.own(step)),
                 stride,
                 transposed: self.scratch.sparse.transposed(rows.len()),
             }),
@@ -164,12 +180,12 @@ impl<R: Real> Seat<'_, R> {
                     out_stride: stride,
                     panels,
                 });
-                if activate {
-                    activate_panels(task, rows.len(), panels, out, layer.slopes.own(step));
-                }
             }
         }
         if activate {
+            if !fused {
+                activate_panels(task, rows.len(), panels, out, layer.slopes.own(step));
+            }
             layer.clear_padding(task, 0, rows.len(), step);
         }
     }
@@ -250,14 +266,81 @@ impl<R: Real> Seat<'_, R> {
         let labels = &mut self.scratch.labels;
         labels.clear();
         labels.extend(rows.iter().map(|&row| task.samples.label(row)));
-        self.scratch.loss += task.isa.run(Outputs {
-            head: task.head,
-            columns: outputs,
+        let share = R::from_f64(1.0 / rows.len() as f64);
+        self.scratch.loss += match task.increment {
+            None => task.isa.run(Outputs {
+                head: task.head,
+                columns: outputs,
+                labels,
+                scale: share,
+                values: z,
+                stride,
+            }),
+            Some(h) => self.output_quotients(task, h, share),
+        };
+    }
+
+    /// The outputs' z become (L(z + h) − L(z))/h, output by output, times `share`; the sum of the
+    /// rows' losses.
+    fn output_quotients(&mut self, task: &Task<'_, R>, h: R, share: R) -> f64 {
+        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let count = task.sizes[task.sizes.len() - 1];
+        let Scratch {
+            outputs: z,
+            changes,
             labels,
-            scale: R::from_f64(1.0 / rows.len() as f64),
-            values: z,
-            stride,
+            losses,
+            ..
+        } = &mut *self.scratch;
+        let held: &[R] = z;
+        let units = Units {
+            z: held,
+            y: held,
+            complement: held,
+            count,
+            row_stride: p,
+            panel_stride: stride,
+        };
+        losses.resize(labels.len(), R::ZERO);
+        task.isa.run(RowLosses {
+            head: task.head,
+            units,
+            labels,
+            losses,
         });
+        let increments = &[h; 16][..p];
+        for panel in 0..count.div_ceil(p) {
+            let changes = &mut changes[panel * stride..][..labels.len() * p];
+            for (row, changes) in changes.chunks_exact_mut(p).enumerate() {
+                task.isa.run(OwnTail {
+                    form: Form {
+                        carried: Carried::Values,
+                        central: false,
+                    },
+                    panel,
+                    increments,
+                    values: &[R::ONE],
+                    slots: &[0],
+                    bound: h.to_f64(),
+                    outputs: RowOutputs {
+                        head: task.head,
+                        units,
+                        row,
+                        label: labels[row],
+                        loss: losses[row],
+                    },
+                    changes,
+                });
+            }
+            task.isa.run(Quotients {
+                scheme: Scheme::Forward,
+                share,
+                increments,
+                changes,
+            });
+        }
+        std::mem::swap(z, changes);
+        losses.iter().map(|loss| loss.to_f64()).sum()
     }
 
     /// δ_H of own units, then the update of the last layer.
@@ -561,10 +644,18 @@ fn activate_panels<R: Real>(
     let (p, stride) = (width::<R>(), task.capacity * width::<R>());
     for k in 0..panels {
         let range = k * stride..k * stride + rows * p;
-        task.isa.run(Activate {
-            activations: &mut out[range.clone()],
-            slopes: &mut slopes[range],
-        });
+        let (activations, slopes) = (&mut out[range.clone()], &mut slopes[range]);
+        match task.increment {
+            None => task.isa.run(Activate {
+                activations,
+                slopes,
+            }),
+            Some(increment) => task.isa.run(ActivateByQuotient {
+                activations,
+                slopes,
+                increment,
+            }),
+        }
     }
 }
 

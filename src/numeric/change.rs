@@ -10,7 +10,16 @@
 //! softmax cross-entropy      ΔL = ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1))
 //! ```
 //!
-//! so that no two nearly equal numbers are ever subtracted. Small arguments take short series: up to
+//! so that no two nearly equal numbers are ever subtracted. What is linear in Δz alone is left as
+//! Δz → 0: rates of change, and the same stages are forward mode:
+//!
+//! ```text
+//! σ̇ = y·ȳ·ż     quadratic L̇ = Σ ȧ·residual     sigmoid cross-entropy L̇ = Σ (y − target)·ż
+//! softmax cross-entropy L̇ = Σ_{k≠t} p_k·(ż_k − ż_t)
+//! ```
+//!
+//! Small arguments of changes take short series: up to
+//! take short series: up to
 //! [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
 //! form a panel takes is decided by bounds over the panel, never by the vector's width, so the bits
 //! are the same with every instruction set.
@@ -23,11 +32,23 @@ use super::head::Head;
 use super::panels::width;
 use super::{Real, Vector};
 
+/// What the stages hand on, from a perturbed unit to the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Perturbed values: two losses are subtracted at the end.
+    Values,
+    /// Their changes.
+    Changes,
+    /// Their rates of change, for a perturbation of 1 at an infinitesimal scale: exact, and nothing
+    /// is left out.
+    Rates,
+}
+
 /// Which losses are compared, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// Changes are propagated; otherwise perturbed values are, and losses subtracted.
-    pub cancellation_free: bool,
+    /// What is propagated.
+    pub carried: Carried,
     /// The change between −h and +h; otherwise between 0 and +h.
     pub central: bool,
 }
@@ -86,6 +107,7 @@ pub(super) const PLAIN: u8 = 0;
 pub(super) const TINY: u8 = 1;
 pub(super) const CLOSE: u8 = 2;
 pub(super) const FAR: u8 = 3;
+pub(super) const RATE: u8 = 4;
 
 /// Calls `$function::<V, HEAD, MODE>` for the head and the mode at hand.
 macro_rules! specialized {
@@ -98,8 +120,9 @@ macro_rules! specialized {
             $(($kind, PLAIN) => specialized!(@call $self, $function, $vector, $kind, PLAIN, $arguments),
               ($kind, TINY) => specialized!(@call $self, $function, $vector, $kind, TINY, $arguments),
               ($kind, CLOSE) => specialized!(@call $self, $function, $vector, $kind, CLOSE, $arguments),
-              ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),)*
-            _ => unreachable!("four heads, four modes"),
+              ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),
+              ($kind, RATE) => specialized!(@call $self, $function, $vector, $kind, RATE, $arguments),)*
+            _ => unreachable!("four heads, five modes"),
         }
     };
     (@call $self:ident, $function:ident, $vector:ident, $kind:ident, $mode:ident, ($($argument:expr),*)) => {
@@ -127,11 +150,14 @@ pub(super) fn is_hot(head: Head, label: u16, unit: usize) -> bool {
     }
 }
 
-/// σ(z + Δz) − σ(z), without cancellation.
+/// σ(z + Δz) − σ(z), without cancellation; of rates σ′·ż.
 #[inline(always)]
 fn sigmoid_change<V: Vector, const MODE: u8>(y: V, complement: V, dz: V) -> V {
     let one = V::splat(V::Element::ONE);
     let slope = y.mul(complement);
+    if MODE == RATE {
+        return slope.mul(dz);
+    }
     if MODE == TINY {
         // e/(1 + y·e) with e = Δz + Δz²/2 + …, to the second order; the third is below Δz²/6.
         let bend = V::splat(V::Element::from_f64(0.5)).sub(y);
@@ -148,8 +174,8 @@ fn sigmoid_change<V: Vector, const MODE: u8>(y: V, complement: V, dz: V) -> V {
     dz.select_negative(V::splat(V::Element::ZERO).sub(change), change)
 }
 
-/// A unit's next value: its change without cancellation, its perturbed activation in plain
-/// arithmetic, where `point` is Δz or z + Δz.
+/// A unit's next value: its change without cancellation (or its rate), its perturbed activation in
+/// plain arithmetic, where `point` is Δz (or ż) or z + Δz.
 #[inline(always)]
 pub(super) fn activated<V: Vector, const MODE: u8>(y: V, complement: V, point: V) -> V {
     if MODE == PLAIN {
@@ -159,10 +185,13 @@ pub(super) fn activated<V: Vector, const MODE: u8>(y: V, complement: V, point: V
     }
 }
 
-/// ln(1 + y·(e^x − 1)) = softplus(z + x) − softplus(z), where y = σ(z).
+/// ln(1 + y·(e^x − 1)) = softplus(z + x) − softplus(z), where y = σ(z); of rates y·x.
 #[inline(always)]
 fn entropy_change<V: Vector, const MODE: u8>(y: V, complement: V, z: V, x: V) -> V {
     let half = V::splat(V::Element::from_f64(0.5));
+    if MODE == RATE {
+        return y.mul(x);
+    }
     if MODE == TINY {
         // y·x + y·ȳ·x²/2; the third term is below x²/6.
         let one = V::splat(V::Element::ONE);
@@ -187,7 +216,7 @@ pub(super) struct Output<V> {
 }
 
 /// `sum`, plus one output's share of the loss at z' = `point` (plain), or the change of its share
-/// when z changes by `point`.
+/// when z changes by `point` (or its rate, at the rate `point`).
 #[inline(always)]
 pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
     sum: V,
@@ -207,7 +236,11 @@ pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
         (QUADRATIC, _) => {
             let change = sigmoid_change::<V, MODE>(y, complement, point);
             let residual = if hot { zero.sub(complement) } else { y };
-            change.fma(half.fma(change, residual), sum)
+            if MODE == RATE {
+                change.fma(residual, sum)
+            } else {
+                change.fma(half.fma(change, residual), sum)
+            }
         }
         (LINEAR, _) => {
             let target = V::splat(if hot {
@@ -218,6 +251,8 @@ pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
             if MODE == PLAIN {
                 let residual = point.sub(target);
                 half.mul(residual).fma(residual, sum)
+            } else if MODE == RATE {
+                point.fma(z.sub(target), sum)
             } else {
                 point.fma(half.fma(point, z.sub(target)), sum)
             }
@@ -231,7 +266,7 @@ pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
     }
 }
 
-/// Where the outputs are moved to, `W` vectors at once: z' in plain arithmetic, else Δz.
+/// Where the outputs are moved to, `W` vectors at once: z' in plain arithmetic, else Δz or ż.
 ///
 /// A trait and no closure: everything between a [`super::Task`] and an instruction must be inlined.
 pub(super) trait Points<V: Vector, const W: usize> {
@@ -254,7 +289,7 @@ impl<R: Real> Outputs<'_, R> {
         V::splat(self.units.complement[self.units.at(self.row, unit)])
     }
 
-    /// The loss at the outputs z' (plain), or its change when z changes by Δz.
+    /// The loss at the outputs z' (plain), its change when z changes by Δz, or its rate.
     #[inline(always)]
     pub(super) fn total<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
         &self,
@@ -296,11 +331,18 @@ impl<R: Real> Outputs<'_, R> {
                     let p = self.y::<V>(unit);
                     for w in 0..W {
                         let x = points[w].sub(at_target[w]);
-                        let e = if MODE == FAR { expm1(x) } else { expm1_near(x) };
+                        let e = match MODE {
+                            RATE => x,
+                            FAR => expm1(x),
+                            _ => expm1_near(x),
+                        };
                         sums[w] = p.fma(e, sums[w]);
                     }
                 }
             }
+        }
+        if MODE == RATE {
+            return sums;
         }
         if MODE == TINY || MODE == CLOSE {
             for w in 0..W {
@@ -357,11 +399,12 @@ pub(super) fn largest<R: Real>(values: &[R]) -> f64 {
 
 /// Which form serves arguments up to `bound`.
 pub(super) fn mode<R: Real>(form: Form, bound: f64) -> u8 {
-    match form.cancellation_free {
-        false => PLAIN,
+    match form.carried {
+        Carried::Values => PLAIN,
+        Carried::Rates => RATE,
         // A NaN is neither tiny nor close.
-        true if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
-        true if bound <= NEAR => CLOSE,
-        true => FAR,
+        Carried::Changes if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
+        Carried::Changes if bound <= NEAR => CLOSE,
+        Carried::Changes => FAR,
     }
 }

@@ -6,8 +6,8 @@
 //! [`super::change`].
 
 use super::change::{
-    CLOSE, ENTROPY, FAR, Form, LINEAR, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, TINY, Units,
-    activated, kind, largest, mode, specialized,
+    CLOSE, Carried, ENTROPY, FAR, Form, LINEAR, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
+    TINY, Units, activated, kind, largest, mode, specialized,
 };
 use super::panels::width;
 use super::{Real, Task, Vector};
@@ -36,7 +36,7 @@ pub struct Spread<'a, R> {
     /// The row.
     pub row: usize,
     /// Out, for each value `(count + 1, P)`: a' and a line of 1 for the bias above (plain), or Δa
-    /// and a line of 0.
+    /// (or ȧ) and a line of 0.
     pub out: &'a mut [R],
 }
 
@@ -55,6 +55,7 @@ impl<R: Real> Task<R> for Spread<'_, R> {
             PLAIN => self.spread::<V, PLAIN>(),
             TINY => self.spread::<V, TINY>(),
             CLOSE => self.spread::<V, CLOSE>(),
+            RATE => self.spread::<V, RATE>(),
             _ => self.spread::<V, FAR>(),
         }
     }
@@ -102,8 +103,8 @@ impl<R: Real> Spread<'_, R> {
     }
 }
 
-/// A middle stage of a deep tail: from pre-activations z' (or Δz) to activations a' (or Δa), in
-/// place.
+/// A middle stage of a deep tail: from pre-activations z' (or Δz, ż) to activations a' (or Δa, ȧ),
+/// in place.
 pub struct Activate<'a, R> {
     /// Which losses are compared.
     pub form: Form,
@@ -128,14 +129,14 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         let lines = (self.units.count + 1) * width;
         for value in 0..self.count {
             self.values[value * lines + self.units.count * width..][..width].fill(
-                if self.form.cancellation_free {
-                    R::ZERO
-                } else {
+                if self.form.carried == Carried::Values {
                     R::ONE
+                } else {
+                    R::ZERO
                 },
             );
         }
-        let bound = if self.form.cancellation_free {
+        let bound = if self.form.carried == Carried::Changes {
             largest(&self.values[..self.count * lines])
         } else {
             0.0
@@ -144,6 +145,7 @@ impl<R: Real> Task<R> for Activate<'_, R> {
             PLAIN => self.activate::<V, PLAIN>(),
             TINY => self.activate::<V, TINY>(),
             CLOSE => self.activate::<V, CLOSE>(),
+            RATE => self.activate::<V, RATE>(),
             _ => self.activate::<V, FAR>(),
         }
     }
@@ -197,7 +199,7 @@ impl<R: Real> Task<R> for LossTail<'_, R> {
         let lines = (self.outputs.units.count + 1) * width;
         assert!(self.values.len() >= self.slots.len() * lines);
         self.outputs.units.check(self.outputs.row);
-        let bound = if self.form.cancellation_free {
+        let bound = if self.form.carried == Carried::Changes {
             let lines = self.values.chunks(lines).take(self.slots.len());
             let points = lines.map(|line| largest(&line[..self.outputs.units.count * width]));
             2.0 * points.fold(0.0, f64::max)

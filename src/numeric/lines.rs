@@ -29,13 +29,9 @@ impl<R: Real> Task<R> for AddBytes<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let width = width::<R>();
         assert!(self.table.len() >= 256 * width && self.sums.len().is_multiple_of(width));
-        let end = self.first + self.sums.len() / width;
-        let words = self.records.row(self.row);
-        // Words are in the order of their positions.
-        let from = words.partition_point(|&word| ((word >> 8) as usize) < self.first);
-        let to = words.partition_point(|&word| ((word >> 8) as usize) < end);
+        let words = own_words(self.records, self.row, self.first, self.sums.len() / width);
         let (table, sums) = (self.table.as_ptr(), self.sums.as_mut_ptr());
-        for &word in &words[from..to] {
+        for &word in words {
             let line = ((word >> 8) as usize - self.first) * width;
             let byte = (word & 255) as usize * width;
             for lane in (0..width).step_by(V::LANES) {
@@ -76,6 +72,87 @@ impl<R: Real> Task<R> for AddSlots<'_, R> {
                 let line = &self.table[slot as usize * width..][..width];
                 add::<V>(line, sums);
             }
+        }
+    }
+}
+
+/// `sums[i] += values[i]·changes`, fused: a line of P changes, one input a line of sums.
+pub struct AddProducts<'a, R> {
+    /// One a line of `sums`.
+    pub values: &'a [R],
+    /// One line.
+    pub changes: &'a [R],
+    /// Whole lines.
+    pub sums: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for AddProducts<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let width = width::<R>();
+        assert!(self.changes.len() == width && self.sums.len() == self.values.len() * width);
+        for (sums, &value) in self.sums.chunks_exact_mut(width).zip(self.values) {
+            add_product::<V>(value, self.changes, sums);
+        }
+    }
+}
+
+/// `sums[position − first] += byte·changes`, fused, for the non-zero bytes of one row whose position
+/// is in `first..first + lines of sums`: [`AddProducts`] with the zeros left out.
+pub struct AddByteProducts<'a, R> {
+    /// The inputs.
+    pub records: &'a Records<R>,
+    /// The row.
+    pub row: u32,
+    /// Position of the first line of `sums`.
+    pub first: usize,
+    /// One line.
+    pub changes: &'a [R],
+    /// A line a position.
+    pub sums: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for AddByteProducts<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let width = width::<R>();
+        assert!(self.changes.len() == width && self.sums.len().is_multiple_of(width));
+        let words = own_words(self.records, self.row, self.first, self.sums.len() / width);
+        for &word in words {
+            let line = ((word >> 8) as usize - self.first) * width;
+            let value = self.records.value(word);
+            let sums = &mut self.sums[line..line + width];
+            add_product::<V>(value, self.changes, sums);
+        }
+    }
+}
+
+/// The words of a row's record whose position is in `first..first + lines`.
+fn own_words<R: Real>(records: &Records<R>, row: u32, first: usize, lines: usize) -> &[u32] {
+    let words = records.row(row);
+    // Words are in the order of their positions.
+    let from = words.partition_point(|&word| ((word >> 8) as usize) < first);
+    let to = words.partition_point(|&word| ((word >> 8) as usize) < first + lines);
+    &words[from..to]
+}
+
+/// One line: `sums += value·changes`.
+#[inline(always)]
+fn add_product<V: Vector>(value: V::Element, changes: &[V::Element], sums: &mut [V::Element]) {
+    let width = width::<V::Element>();
+    assert!(changes.len() == width && sums.len() == width);
+    for lane in (0..width).step_by(V::LANES) {
+        // SAFETY: both hold a line.
+        unsafe {
+            let sum = V::load(sums.as_ptr().add(lane));
+            let change = V::load(changes.as_ptr().add(lane));
+            V::splat(value)
+                .fma(change, sum)
+                .store(sums.as_mut_ptr().add(lane));
         }
     }
 }

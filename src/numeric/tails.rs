@@ -6,8 +6,8 @@
 //! the unit, [`OwnTail`] perturbs outputs themselves. The formulas are in [`super::change`].
 
 use super::change::{
-    CLOSE, ENTROPY, FAR, Form, LINEAR, Output, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, TINY,
-    activated, add_term, kind, mode, specialized,
+    CLOSE, ENTROPY, FAR, Form, LINEAR, Output, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
+    TINY, activated, add_term, kind, mode, specialized,
 };
 use super::head::Head;
 use super::panels::width;

@@ -170,6 +170,38 @@ impl<R: Real> Task<R> for Activate<'_, R> {
     }
 }
 
+/// a = σ(z) in place, and a difference quotient (σ(z + h) − σ(z))/h for σ′ beside it: the twin of
+/// [`Activate`] that knows σ and not its derivative.
+pub struct ActivateByQuotient<'a, R> {
+    /// z in, y out.
+    pub activations: &'a mut [R],
+    /// Quotients out, as many.
+    pub slopes: &'a mut [R],
+    /// h.
+    pub increment: R,
+}
+
+impl<R: Real> Task<R> for ActivateByQuotient<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let len = self.activations.len();
+        assert!(self.slopes.len() == len && len.is_multiple_of(width::<R>()));
+        let h = V::splat(self.increment);
+        for at in (0..len).step_by(V::LANES) {
+            // SAFETY: both hold `len` numbers, a multiple of LANES.
+            unsafe {
+                let z = V::load(self.activations.as_ptr().add(at));
+                let (y, _) = super::elementary::sigmoid_pair(z);
+                let (above, _) = super::elementary::sigmoid_pair(z.add(h));
+                y.store(self.activations.as_mut_ptr().add(at));
+                (above.sub(y).div(h)).store(self.slopes.as_mut_ptr().add(at));
+            }
+        }
+    }
+}
+
 /// `values ← values · factors`.
 pub struct Multiply<'a, R> {
     /// Changed in place.

@@ -27,6 +27,8 @@ pub enum Reach {
     Tiny,
     /// e^Δz − 1.
     Close,
+    /// Rates of change, per 1: forward mode.
+    Rate,
 }
 
 /// h of each unit, `[l][j]`, l from 1.
@@ -83,6 +85,51 @@ pub fn gradient_input_by_input<N: Number>(
     twin.incremental()
 }
 
+/// The gradient by node perturbation: a change for each unit of each row, times the unit's inputs.
+/// `config` is the difference that a bias would have.
+pub fn gradient_by_units<N: Number>(
+    net: &Net,
+    theta: &[N],
+    increments: &[Vec<f64>],
+    config: &DifferenceConfig,
+    reach: Reach,
+    batch: &Batch<'_>,
+    width: usize,
+) -> Vec<N> {
+    let mut twin = Twin::new(net, theta, increments, config, reach, batch, width);
+    twin.of_units = true;
+    twin.incremental()
+}
+
+/// The loss of one row at the outputs' pre-activations `z`, and its forward difference by each of
+/// them, in plain arithmetic.
+pub fn output_differences<N: Number>(head: Head, z: &[N], label: u16, h: f64) -> (N, Vec<N>) {
+    let units = Units {
+        z: z.to_vec(),
+        y: z.to_vec(),
+        complement: z.to_vec(),
+    };
+    let outputs = Outputs {
+        head,
+        reach: Reach::Plain,
+        units: &units,
+        label,
+    };
+    let change = |k: usize| {
+        let side = |h: N| {
+            let dz = h * N::of(1.0);
+            match head {
+                Head::SoftmaxCrossEntropy => {
+                    outputs.total(|j| z[j] + if j == k { dz } else { N::of(0.0) })
+                }
+                _ => outputs.add_term(N::of(0.0), k, z[k] + dz),
+            }
+        };
+        side(N::of(h)) - side(N::of(0.0))
+    };
+    (outputs.total(|k| z[k]), (0..z.len()).map(change).collect())
+}
+
 pub(super) struct Twin<'a, N> {
     net: &'a Net,
     theta: &'a [N],
@@ -95,6 +142,8 @@ pub(super) struct Twin<'a, N> {
     share: N,
     /// Whether equal inputs of a unit share their change, and zeros have none.
     merges: bool,
+    /// Whether units are perturbed, and not their parameters.
+    of_units: bool,
 }
 
 /// The units of one layer in one row: z, y = σ(z), ȳ = 1 − y (of a softmax p, 1 − p).
@@ -135,6 +184,7 @@ impl<'a, N: Number> Twin<'a, N> {
             width,
             share: N::of(1.0) / N::of(batch.inputs.len() as f64),
             merges: true,
+            of_units: false,
         }
     }
 
@@ -340,6 +390,23 @@ impl<'a, N: Number> Twin<'a, N> {
             };
             layers[0].y = inputs;
             for l in 1..=net.layers() {
+                if self.of_units {
+                    for j in 0..net.sizes[l] {
+                        let change = self.change(s, l, j, N::of(1.0), &layers, loss);
+                        let row = net.weights(l).start + j * net.sizes[l - 1];
+                        let sparse = l == 1 && self.batch.form == Form::Sparse;
+                        for (i, input) in layers[l - 1].y.iter().enumerate() {
+                            if !sparse || input.value() != 0.0 {
+                                sums[row + i] = input.fma(change, sums[row + i]);
+                            }
+                        }
+                        if net.bias {
+                            let index = net.biases(l).start + j;
+                            sums[index] = sums[index] + change;
+                        }
+                    }
+                    continue;
+                }
                 let Values { slots, values } = self.values(l, &layers[l - 1].y);
                 for j in 0..net.sizes[l] {
                     let change = |value: N| self.change(s, l, j, value, &layers, loss);
@@ -386,6 +453,9 @@ impl<'a, N: Number> Twin<'a, N> {
 
     /// The difference quotient of ½λ′·w².
     fn penalty(&self, w: N, h: N) -> N {
+        if self.reach == Reach::Rate || self.of_units {
+            return N::of(self.net.l2) * w;
+        }
         let half = N::of(0.5 * self.net.l2);
         let square = |w: N| half * (w * w);
         let change = match (self.config.scheme, self.is_plain()) {
@@ -562,6 +632,9 @@ impl<'a, N: Number> Twin<'a, N> {
 /// Δσ.
 fn sigmoid_change<N: Number>(reach: Reach, y: N, complement: N, dz: N) -> N {
     let slope = y * complement;
+    if reach == Reach::Rate {
+        return slope * dz;
+    }
     if reach == Reach::Tiny {
         let bend = N::of(0.5) - y;
         return slope * dz * dz.fma(bend, N::of(1.0));
@@ -572,6 +645,9 @@ fn sigmoid_change<N: Number>(reach: Reach, y: N, complement: N, dz: N) -> N {
 
 /// softplus(z + x) − softplus(z), where y = σ(z).
 fn entropy_change<N: Number>(reach: Reach, y: N, complement: N, x: N) -> N {
+    if reach == Reach::Rate {
+        return y * x;
+    }
     if reach == Reach::Tiny {
         return y * x * x.fma(N::of(0.5) * complement, N::of(1.0));
     }
@@ -611,6 +687,9 @@ impl<N: Number> Outputs<'_, N> {
             (Head::SigmoidQuadratic, false) => {
                 let change = sigmoid_change(self.reach, y, complement, point);
                 let residual = if hot { -complement } else { y };
+                if self.reach == Reach::Rate {
+                    return change.fma(residual, sum);
+                }
                 change.fma(half.fma(change, residual), sum)
             }
             (Head::LinearQuadratic, true) => {
@@ -619,6 +698,9 @@ impl<N: Number> Outputs<'_, N> {
             }
             (Head::LinearQuadratic, false) => {
                 let residual = self.units.z[k] - N::of(f64::from(hot));
+                if self.reach == Reach::Rate {
+                    return point.fma(residual, sum);
+                }
                 point.fma(half.fma(point, residual), sum)
             }
             (Head::SigmoidCrossEntropy | Head::Logistic, true) => {
@@ -650,8 +732,15 @@ impl<N: Number> Outputs<'_, N> {
         }
         let sum = others.fold(zero, |sum, k| {
             let x = point(k) - at_target;
-            self.units.y[k].fma(x.exp_m1_near(), sum)
+            let moved = match self.reach {
+                Reach::Rate => x,
+                _ => x.exp_m1_near(),
+            };
+            self.units.y[k].fma(moved, sum)
         });
-        sum.ln_1p()
+        match self.reach {
+            Reach::Rate => sum,
+            _ => sum.ln_1p(),
+        }
     }
 }

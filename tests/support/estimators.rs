@@ -8,7 +8,7 @@
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use nplus1::gradient::difference::DifferenceConfig;
+use nplus1::gradient::difference::{DifferenceConfig, Reuse};
 use nplus1::gradient::textbook::Net;
 use nplus1::numeric::counting::Number;
 
@@ -76,7 +76,7 @@ pub fn perturbed_weights<N: Number>(
         .map(|direction| {
             let direction: Vec<N> = direction.iter().map(|&v| N::of(v)).collect();
             let rows = (0..primal.twin.rows()).map(|s| {
-                primal.derivative(s, |l| {
+                primal.derivative(s, 1, |l| {
                     primal.twin.products(&direction, l, &primal.below[s][l - 1])
                 })
             });
@@ -92,6 +92,41 @@ pub fn perturbed_weights<N: Number>(
         })
         .collect();
     combined(&derivatives, directions)
+}
+
+/// The exact gradient by a derivative along each axis; with [`Reuse::Full`] of all layers, else of those
+/// from the parameter's on.
+pub fn along_axes<N: Number>(
+    net: &Net,
+    theta: &[N],
+    reuse: Reuse,
+    batch: &Batch<'_>,
+    width: usize,
+) -> Vec<N> {
+    let primal = Primal::new(net, theta, batch, width);
+    let zero = N::of(0.0);
+    let mut gradient = vec![zero; theta.len()];
+    for l in 1..=net.layers() {
+        for index in net.weights(l).chain(net.biases(l)) {
+            let mut axis = vec![zero; theta.len()];
+            axis[index] = N::of(1.0);
+            let first = if reuse == Reuse::Full { 1 } else { l };
+            let moves = |s: usize, m: usize| {
+                if reuse == Reuse::Full || m == l {
+                    primal.twin.products(&axis, m, &primal.below[s][m - 1])
+                } else {
+                    vec![zero; net.sizes[m]]
+                }
+            };
+            let rows =
+                (0..primal.twin.rows()).map(|s| primal.derivative(s, first, |m| moves(s, m)));
+            gradient[index] = rows.fold(zero, |sum, row| sum + row);
+            if net.l2 != 0.0 && net.weights(l).contains(&index) {
+                gradient[index] = N::of(net.l2).fma(theta[index], gradient[index]);
+            }
+        }
+    }
+    gradient
 }
 
 /// The same by exact derivatives along moves of every row's pre-activations: layer by layer, row by
@@ -118,7 +153,7 @@ pub fn perturbed_activations<N: Number>(
                 units.map(|j| component(direction, l, s, j)).collect()
             };
             (0..rows)
-                .map(|s| primal.derivative(s, |l| moves(s, l)) * share)
+                .map(|s| primal.derivative(s, 1, |l| moves(s, l)) * share)
                 .collect()
         })
         .collect();
@@ -227,14 +262,15 @@ impl<'a, N: Number> Primal<'a, N> {
         }
     }
 
-    /// The derivative of row `s`'s share of the mean loss; `moves(l)` are those of layer l itself.
-    fn derivative(&self, s: usize, moves: impl Fn(usize) -> Vec<N>) -> N {
+    /// The derivative of row `s`'s share of the mean loss; `moves(l)` are those of layer l itself,
+    /// and no layer below `first` moves.
+    fn derivative(&self, s: usize, first: usize, moves: impl Fn(usize) -> Vec<N>) -> N {
         let net = self.net;
         let mut rates: Vec<N> = Vec::new();
-        for l in 1..=net.layers() {
+        for l in first..=net.layers() {
             let mut own = moves(l);
             for j in 0..net.sizes[l] {
-                if l > 1 {
+                if l > first {
                     let row = &self.theta[net.weights(l).start + j * net.sizes[l - 1]..];
                     let pairs = rates.iter().copied().zip(row.iter().copied());
                     own[j] = own[j] + chain(N::of(0.0), pairs);

@@ -8,11 +8,12 @@
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use nplus1::gradient::textbook::Net;
+use nplus1::numeric::counting::Number;
 use nplus1::numeric::head::Head;
 use nplus1::numeric::sparse::SMALL_BATCH;
 
-use nplus1::gradient::textbook::Net;
-use nplus1::numeric::counting::Number;
+use super::differences::output_differences;
 
 /// How the kernels read the inputs `(rows, n_0)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,6 +57,27 @@ pub fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
 /// The sum of the rows' losses (l2 left out), and the gradient (l2 included); `width` is P, the
 /// columns of a panel.
 pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usize) -> (N, Vec<N>) {
+    passes(net, theta, None, batch, width)
+}
+
+/// The same with difference quotients over `h` for σ′ of the hidden units and δ of the outputs.
+pub fn numeric_gradient<N: Number>(
+    net: &Net,
+    theta: &[N],
+    h: f64,
+    batch: &Batch<'_>,
+    width: usize,
+) -> (N, Vec<N>) {
+    passes(net, theta, Some(h), batch, width)
+}
+
+fn passes<N: Number>(
+    net: &Net,
+    theta: &[N],
+    h: Option<f64>,
+    batch: &Batch<'_>,
+    width: usize,
+) -> (N, Vec<N>) {
     let (zero, layers, rows) = (N::of(0.0), net.layers(), batch.inputs.len());
     let weight =
         |l: usize, j: usize, i: usize| theta[net.weights(l).start + j * net.sizes[l - 1] + i];
@@ -84,7 +106,10 @@ pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usi
                 let z = chain(bias(l, j), below.map(|i| (a[l - 1][s][i], weight(l, j, i))));
                 let (y, complement) = sigmoid_pair(z);
                 outputs[s].push(y);
-                own[s].push(y * complement);
+                own[s].push(match h.map(N::of) {
+                    None => y * complement,
+                    Some(h) => (sigmoid_pair(z + h).0 - y) / h,
+                });
             }
         }
         a.push(outputs);
@@ -109,7 +134,10 @@ pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usi
         .collect();
 
     let scale = N::of(1.0) / N::of(rows as f64);
-    let (loss, mut errors) = losses_and_errors(net.head, &z, batch.labels, scale);
+    let (loss, mut errors) = match h {
+        None => losses_and_errors(net.head, &z, batch.labels, scale),
+        Some(h) => losses_and_quotients(net.head, &z, batch.labels, scale, h),
+    };
     // The sum over the mini-batches of a call.
     let loss = zero + loss;
 
@@ -159,6 +187,29 @@ pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usi
         }
     }
     (loss, gradient)
+}
+
+/// `Seat::output_quotients`: the sum of the rows' losses, and each row's quotients times `scale`.
+fn losses_and_quotients<N: Number>(
+    head: Head,
+    z: &[Vec<N>],
+    labels: &[u16],
+    scale: N,
+    h: f64,
+) -> (N, Vec<Vec<N>>) {
+    let factors: Vec<N> = z[0].iter().map(|_| scale / N::of(h)).collect();
+    let mut total = N::of(0.0);
+    let mut errors = Vec::new();
+    for (z, &label) in z.iter().zip(labels) {
+        let (loss, changes) = output_differences(head, z, label, h);
+        total = total + loss;
+        errors.push(
+            (changes.iter().zip(&factors))
+                .map(|(&change, &factor)| change * factor)
+                .collect(),
+        );
+    }
+    (total, errors)
 }
 
 /// `numeric/head.rs`: the sum of the rows' losses, and each row's δ times `scale`.

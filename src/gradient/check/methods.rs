@@ -3,9 +3,9 @@
 use super::{Comparison, Subject};
 use crate::data::{Inputs, Samples};
 use crate::gradient::difference::{
-    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
+    Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
-use crate::gradient::{GradientConfig, Stopped};
+use crate::gradient::{GradientConfig, NumericBackpropConfig, Stopped};
 use crate::numeric::{Precision, Real};
 
 /// A way to a gradient, in one precision.
@@ -36,14 +36,39 @@ impl Outcome {
     }
 }
 
-/// Backprop in single precision, then forward and central differences in all their evaluations and
-/// arithmetics, in both precisions; of whole passes by `summation`.
+/// Backprop in single precision, then in both precisions forward mode, numeric backprop, node
+/// perturbation, and forward and central differences in all their evaluations and arithmetics; of whole passes by `summation`.
+/// A number for `increment` is every difference's; numeric backprop and node perturbation take
+/// `auto` for any other rule.
 pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
     let mut methods = vec![Method {
         gradient: GradientConfig::Backprop,
         precision: Precision::F32,
     }];
     for precision in [Precision::F64, Precision::F32] {
+        for reuse in [Reuse::Full, Reuse::Incremental] {
+            methods.push(Method {
+                gradient: GradientConfig::ForwardMode(reuse),
+                precision,
+            });
+        }
+        let number = match increment {
+            Increment::Absolute(h) => Some(h),
+            _ => None,
+        };
+        methods.push(Method {
+            gradient: GradientConfig::NumericBackprop(NumericBackpropConfig { increment: number }),
+            precision,
+        });
+        for arithmetic in [Arithmetic::Plain, Arithmetic::CancellationFree] {
+            methods.push(Method {
+                gradient: GradientConfig::NodePerturbation(NodePerturbationConfig {
+                    arithmetic,
+                    increment: number,
+                }),
+                precision,
+            });
+        }
         for scheme in [Scheme::Forward, Scheme::Central] {
             for (reuse, arithmetic) in [
                 (Reuse::Full, Arithmetic::Plain),
@@ -71,14 +96,21 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
     methods
 }
 
+impl Method {
+    /// What it uses again from one parameter to the next; `None`: all of them are found at once.
+    pub fn reuse(&self) -> Option<Reuse> {
+        match self.gradient {
+            GradientConfig::Difference(config) => Some(config.reuse),
+            GradientConfig::ForwardMode(reuse) => Some(reuse),
+            _ => None,
+        }
+    }
+}
+
 impl Subject<'_> {
-    /// Losses that `method` evaluates.
+    /// Losses that `method` evaluates, and derivatives along a direction.
     pub fn evaluations(&self, method: &Method) -> u64 {
-        let parameters = self.network.layout.len() as u64;
-        method
-            .gradient
-            .difference()
-            .map_or(1, |config| config.scheme.evaluations(parameters))
+        method.gradient.passes(&self.network.layout)
     }
 
     /// What `method` costs, in multiplications: predicted from shapes and from how many inputs are
@@ -98,26 +130,34 @@ impl Subject<'_> {
         let layer = |l: usize| sizes[l + 1] as f64 * (inputs(l) + SIGMOID);
         let pass = |first: usize| (first..layers).map(layer).sum::<f64>();
         let rows = self.rows.len() as f64;
-        let Some(config) = method.gradient.difference() else {
-            return 3.0 * rows * pass(0);
+        let tail = |l: usize| {
+            let above = sizes.get(l + 2).map_or(0.0, |&n| n as f64);
+            SIGMOID + above * (1.0 + SIGMOID) + pass((l + 2).min(layers))
+        };
+        let Some(reuse) = method.reuse() else {
+            let of_units = match method.gradient {
+                GradientConfig::NodePerturbation(_) => {
+                    (0..layers).map(|l| sizes[l + 1] as f64 * tail(l)).sum()
+                }
+                _ => pass(0),
+            };
+            return rows * (2.0 * pass(0) + of_units);
         };
         let each = |l: usize| {
             let units = sizes[l + 1] as f64;
             let parameters = units * (sizes[l] as f64 + 1.0);
-            match config.reuse {
+            match reuse {
                 Reuse::Full => parameters * pass(0),
                 Reuse::Prefix => parameters * pass(l),
                 Reuse::Incremental => {
                     let values = if l == 0 { distinct } else { sizes[l] as f64 };
-                    let above = sizes.get(l + 2).map_or(0.0, |&n| n as f64);
-                    let tail = SIGMOID + above * (1.0 + SIGMOID) + pass((l + 2).min(layers));
-                    units * (values + 1.0) * tail
+                    units * (values + 1.0) * tail(l)
                 }
             }
         };
-        let sides = match config.scheme {
-            Scheme::Forward => 1.0,
-            Scheme::Central => 2.0,
+        let sides = match method.gradient.perturbation() {
+            Some(config) if config.scheme == Scheme::Central => 2.0,
+            _ => 1.0,
         };
         sides * rows * (0..layers).map(each).sum::<f64>()
     }

@@ -24,7 +24,7 @@ pub use methods::{Method, Outcome, methods};
 use std::sync::Arc;
 
 use self::format::Format;
-use self::tolerance::{Stride, Tolerance};
+use self::tolerance::{Perturbed, Stride, Taken, Tolerance};
 use super::difference::{DifferenceConfig, Reuse, Scheme};
 use super::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
 use crate::data::{Batch, Dataset, Samples, Scaling};
@@ -158,10 +158,25 @@ impl<'a> Subject<'a> {
         let format = Format::of(R::PRECISION);
         let bounds = match &method.gradient {
             GradientConfig::Backprop => point.tolerance.backprop(format),
-            GradientConfig::Difference(config) => {
-                let (increments, strides) = strides(config, &theta);
-                let tolerance = &point.tolerance;
-                tolerance.difference(config, format, &increments, &strides, self.team)
+            GradientConfig::NumericBackprop(config) => {
+                let h = config.increment::<R>().to_f64();
+                point.tolerance.numeric_backprop(format, h)
+            }
+            GradientConfig::ForwardMode(_) => point.tolerance.tangent(format),
+            GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
+                let config = method.gradient.perturbation().expect("both take one");
+                let (increments, strides) = strides(&config, &theta);
+                let perturbed = match method.gradient {
+                    GradientConfig::NodePerturbation(_) => Perturbed::PreActivations,
+                    _ => Perturbed::Parameters,
+                };
+                let taken = Taken {
+                    config: &config,
+                    perturbed,
+                    increments: &increments,
+                    strides: &strides,
+                };
+                point.tolerance.difference(&taken, format, self.team)
             }
             // An estimate is right on average only: no single one can be wrong.
             GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_) => {

@@ -14,8 +14,11 @@
 //!              and the loss's own terms. What lies beside or below the unit has the same bits in
 //!              both passes, and cancels exactly.
 //!              cancellation-free: κ·u·D·|a|, relative to the sum D of all paths' absolute values,
-//!              and 2⁻¹⁴⁹/d (f32) where a change is subnormal
-//! own          that z and a are those of this precision: backprop has this term alone (own.rs)
+//!              and 2⁻¹⁴⁹/d (f32) where a change is subnormal; node perturbation the noise and the
+//!              truncation of the unit's bias, times |a|; forward mode as without cancellation, with
+//!              d = 1, and no truncation
+//! own          that z and a are those of this precision: backprop has this term alone (own.rs);
+//!              with quotients for derivatives, what these err by as well (quotients.rs)
 //! ```
 //!
 //! ρ = |z| + Λ·√Σ s² over the partial sums s of a chain: the first rounding at its worst, the others
@@ -26,6 +29,7 @@
 
 mod anew;
 mod own;
+mod quotients;
 
 use self::anew::gains;
 use super::along::{self, Along};
@@ -50,6 +54,26 @@ pub(super) struct Stride {
     pub distance: f64,
     /// By how much the upper point is farther away than the lower one.
     pub skew: f64,
+}
+
+/// What a difference perturbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Perturbed {
+    /// Each parameter.
+    Parameters,
+    /// Each unit's pre-activation, as its bias does; the quotient is multiplied by the inputs.
+    PreActivations,
+}
+
+/// A difference as it is taken.
+#[derive(Clone, Copy)]
+pub(super) struct Taken<'a> {
+    pub config: &'a DifferenceConfig,
+    pub perturbed: Perturbed,
+    /// h of every unit.
+    pub increments: &'a [Vec<f64>],
+    /// The step of every parameter.
+    pub strides: &'a [Stride],
 }
 
 /// The bounds at one θ, for one mini-batch.
@@ -91,39 +115,57 @@ impl<'a> Tolerance<'a> {
 
     /// Bounds of a backprop's errors, its own number format's.
     pub(super) fn backprop(&self, format: Format) -> Vec<f64> {
+        self.backward(format, None)
+    }
+
+    /// Bounds of a backprop's errors whose derivatives of σ and of the loss are quotients over `h`.
+    pub(super) fn numeric_backprop(&self, format: Format, h: f64) -> Vec<f64> {
+        self.backward(format, Some(h))
+    }
+
+    fn backward(&self, format: Format, h: Option<f64>) -> Vec<f64> {
         let mut bounds = vec![0.0; self.network.layout.len()];
         for trace in &self.traces {
-            self.add_own(trace, format, &mut bounds);
+            self.add_own(trace, format, h, &mut bounds);
         }
         self.finish(&mut bounds, format);
         bounds
     }
 
-    /// Bounds of a finite difference's errors. `increments` has h of every unit, `strides` the step
-    /// of every parameter.
-    pub(super) fn difference(
-        &self,
-        config: &DifferenceConfig,
-        format: Format,
-        increments: &[Vec<f64>],
-        strides: &[Stride],
-        team: &Team,
-    ) -> Vec<f64> {
+    /// Bounds of forward mode's errors.
+    pub(super) fn tangent(&self, format: Format) -> Vec<f64> {
+        let layout = &self.network.layout;
+        let mut bounds = vec![0.0; layout.len()];
+        for trace in &self.traces {
+            let errors = self.add_own(trace, format, None, &mut bounds);
+            for (layer, errors) in errors[..layout.layers()].iter().enumerate() {
+                let (weights, biases) = (layout.weights(layer), layout.biases(layer));
+                let fan_in = layout.sizes()[layer];
+                for unit in 0..trace.z[layer].len() {
+                    let [fixed, relative] = self.carried(trace, layer, unit, format);
+                    for (input, (a, e)) in trace.a[layer].iter().zip(errors).enumerate() {
+                        let index = weights.start + unit * fan_in + input;
+                        bounds[index] += fixed + relative * (a.abs() + e);
+                    }
+                    if layout.has_bias() {
+                        bounds[biases.start + unit] += fixed + relative;
+                    }
+                }
+            }
+        }
+        self.finish(&mut bounds, format);
+        bounds
+    }
+
+    /// Bounds of a finite difference's errors.
+    pub(super) fn difference(&self, taken: &Taken<'_>, format: Format, team: &Team) -> Vec<f64> {
         let layout = &self.network.layout;
         let parts = team.map(self.traces.len(), |at| {
             let trace = &self.traces[at];
             let mut bounds = vec![0.0; layout.len()];
-            self.add_own(trace, format, &mut bounds);
-            for (layer, increments) in increments.iter().enumerate() {
-                self.add_difference(
-                    trace,
-                    layer,
-                    config,
-                    format,
-                    increments,
-                    strides,
-                    &mut bounds,
-                );
+            let errors = self.add_own(trace, format, None, &mut bounds);
+            for (layer, errors) in errors[..layout.layers()].iter().enumerate() {
+                self.add_difference(trace, layer, taken, format, errors, &mut bounds);
             }
             bounds
         });
@@ -134,7 +176,7 @@ impl<'a> Tolerance<'a> {
             }
         }
         self.finish(&mut bounds, format);
-        self.add_sums(config, format, strides, &mut bounds);
+        self.add_sums(taken, format, &mut bounds);
         bounds
     }
 
@@ -153,13 +195,10 @@ impl<'a> Tolerance<'a> {
     }
 
     /// What concerns the sum over the rows, and the l2 term's own difference.
-    fn add_sums(
-        &self,
-        config: &DifferenceConfig,
-        format: Format,
-        strides: &[Stride],
-        bounds: &mut [f64],
-    ) {
+    fn add_sums(&self, taken: &Taken<'_>, format: Format, bounds: &mut [f64]) {
+        let Taken {
+            config, strides, ..
+        } = *taken;
         let (u, l2) = (format.roundoff, self.network.l2);
         let layout = &self.network.layout;
         let plain = config.arithmetic == Arithmetic::Plain;
@@ -181,7 +220,9 @@ impl<'a> Tolerance<'a> {
                 let Stride { distance, skew } = strides[index];
                 // The mean of subnormal changes is rounded once more.
                 bounds[index] += (whole + 2.0 * format.tiny) / distance;
-                if l2 == 0.0 || !layout.weights(layer).contains(&index) {
+                let penalized = l2 != 0.0 && layout.weights(layer).contains(&index);
+                // No pre-activation feels l2: its derivative is added as it is.
+                if !penalized || taken.perturbed == Perturbed::PreActivations {
                     continue;
                 }
                 let weight = self.theta.flat()[index].abs() + distance;
@@ -199,20 +240,28 @@ impl<'a> Tolerance<'a> {
         }
     }
 
-    /// Adds truncation and noise of the parameters of one layer, of one sample.
-    #[allow(clippy::too_many_arguments)]
+    /// Adds truncation and noise of the parameters of one layer, of one sample, whose inputs are off by
+    /// `errors`.
     fn add_difference(
         &self,
         trace: &Trace,
         layer: usize,
-        config: &DifferenceConfig,
+        taken: &Taken<'_>,
         format: Format,
-        increments: &[f64],
-        strides: &[Stride],
+        errors: &[f64],
         bounds: &mut [f64],
     ) {
         let layout = &self.network.layout;
-        let largest = trace.largest_input(layer);
+        let Taken {
+            config, strides, ..
+        } = *taken;
+        let increments = &taken.increments[layer];
+        let by_unit = taken.perturbed == Perturbed::PreActivations;
+        let largest = if by_unit {
+            1.0
+        } else {
+            trace.largest_input(layer)
+        };
         let reach: Vec<f64> = increments.iter().map(|h| 2.0 * h * largest).collect();
         let curvatures = of_units(self.network, &self.magnitudes, trace, layer, &reach);
         let noise: Vec<[f64; 2]> = (0..reach.len())
@@ -235,11 +284,15 @@ impl<'a> Tolerance<'a> {
                 // Where truncation is all there is, its own rounding is seen as well.
                 truncated * roundings + fixed / distance + relative * a
             };
-            for (input, a) in trace.a[layer].iter().enumerate() {
+            for (input, (a, e)) in trace.a[layer].iter().zip(errors).enumerate() {
                 let index = weights.start + unit * fan_in + input;
                 // An input of 0 is left out. An activation of 0 is none: σ is clamped, not 0.
                 if layer > 0 || *a != 0.0 {
-                    bounds[index] += error(*a, strides[index]);
+                    bounds[index] += if by_unit {
+                        (a.abs() + e) * error(1.0, strides[index])
+                    } else {
+                        error(*a, strides[index])
+                    };
                 }
             }
             if layout.has_bias() {

@@ -1,10 +1,13 @@
-//! Incremental finite differences of a network: only what the perturbed unit changes is computed.
+//! Incremental finite differences, forward mode and node perturbation of a network: only what the
+//! perturbed unit changes is computed.
 //!
-//! Cost: N + 1 evaluations (central: 2N) that share nearly all their work. A change of a weight into
+//! Cost: N + 1 evaluations (central: 2N; forward mode: 1, and N Jacobian-vector products) that share
+//! nearly all their work. A change of a weight into
 //! unit j by h moves, in each row, z_j by h·a; then a_j; then the next layer's z by a rank-1 update;
 //! from there on the layers take full passes. Inputs that are 0 change nothing, equal inputs of a
 //! unit change the same. With one hidden layer the work is about
-//! n_L times backprop's, whatever N; from two hidden layers on it grows with N.
+//! n_L times backprop's, whatever N; from two hidden layers on it grows with N. Node perturbation, with
+//! U + 1 evaluations, follows one change a unit instead of one an input value.
 //!
 //! θ is kept in panels of units ([`UnitPanels`]); the supersteps are in `walk.rs`.
 
@@ -14,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::panels::{UnitPanels, lines};
 use super::walk::{BYTE_SLOTS, CHUNK, Layer, RowInputs, Scratch, Seat, Task};
-use super::{DifferenceConfig, Perturbing};
+use super::{Perturbing, Probe};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
 use crate::model::{Network, Parameters};
@@ -33,7 +36,7 @@ pub struct Incremental<R> {
     network: Network,
     team: Arc<Team>,
     isa: Isa,
-    config: DifferenceConfig,
+    probe: Probe,
     /// Workers of a gradient.
     seats: usize,
     /// What all increments are multiplied by.
@@ -62,7 +65,7 @@ impl<R: Real> Incremental<R> {
     /// An engine for mini-batches of at most `capacity` rows of `samples`.
     pub fn new(
         network: &Network,
-        config: &DifferenceConfig,
+        probe: Probe,
         team: &Arc<Team>,
         isa: Isa,
         samples: &Samples<R>,
@@ -73,6 +76,7 @@ impl<R: Real> Incremental<R> {
         let sparse = matches!(samples.inputs(), Inputs::Sparse(_));
         let slots: Vec<usize> = (0..layout.layers())
             .map(|layer| match layer {
+                _ if probe.is_of_units() => 1,
                 0 if sparse => BYTE_SLOTS,
                 _ => lines(sizes[layer]),
             })
@@ -83,8 +87,15 @@ impl<R: Real> Incremental<R> {
         let panels = |units: usize| count::<R>(units) * p;
         let outputs = sizes[layout.layers()];
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
-        let features = if sparse { 0 } else { sizes[0] };
-        let longest = slots.iter().copied().max().unwrap_or(0);
+        let features = if sparse || probe.is_of_units() {
+            0
+        } else {
+            sizes[0]
+        };
+        let longest = (slots.iter().copied())
+            .chain(sizes.iter().map(|&units| lines(units)))
+            .max()
+            .unwrap_or(0);
         let stage = || Aligned::zeros(CHUNK * lines(widest.next_multiple_of(p)) * p);
         let scratch = |_| Scratch {
             inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
@@ -108,7 +119,7 @@ impl<R: Real> Incremental<R> {
             network: network.clone(),
             team: Arc::clone(team),
             isa,
-            config: *config,
+            probe,
             seats: most_workers::<R>(sizes, block, team),
             factor: 1.0,
             measured: f64::NAN,
@@ -152,7 +163,7 @@ impl<R: Real> Incremental<R> {
         let layers = self.network.layout.layers();
         let circle = Circle::with_phases(workers, layers + 2);
         let team = Arc::clone(&self.team);
-        let (network, config) = (self.network.clone(), self.config);
+        let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
         let task = Task {
             samples,
@@ -161,7 +172,7 @@ impl<R: Real> Incremental<R> {
             batch_size,
             rule,
             network: &network,
-            config: &config,
+            probe: self.probe,
             factor: self.factor,
             measured: self.measured,
             isa: self.isa,
@@ -188,6 +199,7 @@ impl<R: Real> Incremental<R> {
         let layers = layout.layers();
         let panels = |layer: usize| count::<R>(sizes[layer + 1]);
         let values = |layer: usize| match (layer, task.distinct) {
+            _ if task.probe.is_of_units() => 1.0,
             (0, Some(distinct)) => distinct.mean() + 1.0,
             _ => lines(sizes[layer]) as f64,
         };
@@ -403,7 +415,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
     }
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        super::operations::incremental(&self.network, &self.config, samples, rows)
+        super::operations::incremental(&self.network, &self.probe, samples, rows)
     }
 
     fn most_workers(&self) -> usize {

@@ -15,6 +15,7 @@ pub mod objective;
 pub mod operations;
 pub mod panels;
 pub(in crate::gradient) mod pass;
+pub mod probe;
 pub mod quotient;
 pub mod refined;
 pub mod richardson;
@@ -25,6 +26,7 @@ pub use full::{WholePasses, check_increments};
 pub use increment::Increment;
 pub use incremental::Incremental;
 pub use objective::{Differences, Estimate};
+pub use probe::{NodePerturbationConfig, Probe};
 pub use quotient::Scheme;
 pub use refined::Refined;
 
@@ -121,6 +123,17 @@ impl DifferenceConfig {
         increment: Increment::Auto,
         extrapolate: false,
     };
+    /// An incremental forward difference by `increment`; `None`: `auto`.
+    pub fn forward(arithmetic: Arithmetic, increment: Option<f64>) -> Self {
+        Self {
+            scheme: Scheme::Forward,
+            reuse: Reuse::Incremental,
+            arithmetic,
+            summation: Summation::Differences,
+            increment: increment.map_or(Increment::Auto, Increment::Absolute),
+            extrapolate: false,
+        }
+    }
 }
 
 /// An engine whose increments can be set from outside, gradient by gradient.

@@ -1,4 +1,5 @@
-//! What a gradient by finite differences performs, in closed form: a formula for each stage.
+//! What a gradient by finite differences, or by rates of change, performs, in closed form: a formula
+//! for each stage.
 //!
 //! B rows, layers l = 1 … L of n_l units, n_0 inputs, N parameters. A stage is named after the
 //! kernel that performs it (`numeric/tails.rs`, `deep_tails.rs`, `losses.rs`), and its formula
@@ -26,11 +27,12 @@
 //! many values these have ([`Samples::variety`]), so a tally costs B additions. In
 //! `tests/difference_counts.rs` the same passes are counted one by one.
 
-use super::{Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation};
+use super::{Arithmetic, DifferenceConfig, Increment, Probe, Reuse, Scheme, Summation};
 use crate::data::{Inputs, Samples};
 use crate::gradient::operations::{PAIR, SCALED, first_products, sizes};
 use crate::model::Network;
 use crate::numeric::Real;
+use crate::numeric::change::Carried;
 use crate::numeric::head::Head;
 use crate::numeric::panels::count;
 use crate::numeric::tally::Tally;
@@ -41,7 +43,12 @@ pub(in crate::gradient) fn pass<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, &DifferenceConfig::TEXTBOOK, samples, rows);
+    let shape = Shape::new(
+        network,
+        &Probe::Difference(DifferenceConfig::TEXTBOOK),
+        samples,
+        rows,
+    );
     shape.layers_from(1) + shape.losses()
 }
 
@@ -52,10 +59,10 @@ pub fn whole<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, config, samples, rows);
+    let shape = Shape::new(network, &Probe::Difference(*config), samples, rows);
     let layers = shape.layers();
     let pass = |first: usize| shape.layers_from(first) + shape.losses();
-    let mut tally = shape.evaluations() + shape.share();
+    let mut tally = shape.evaluations + shape.share();
     if shape.reads_bytes {
         tally += SCALED * (shape.rows * shape.sizes[0]);
     }
@@ -81,23 +88,29 @@ pub fn whole<R: Real>(
     tally
 }
 
+/// The loss of one row, and its difference by each output's own pre-activation, in plain arithmetic.
+pub(in crate::gradient) fn output_differences(head: Head, outputs: u64) -> Tally {
+    let each = own_tail(Reach::Plain, head, outputs) * 2 + Tally::additions(1);
+    total(Reach::Plain, head, outputs) + each * outputs
+}
+
 /// An incremental gradient.
 pub fn incremental<R: Real>(
     network: &Network,
-    config: &DifferenceConfig,
+    probe: &Probe,
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, config, samples, rows);
+    let shape = Shape::new(network, probe, samples, rows);
     let bias = u64::from(network.layout.has_bias());
-    let mut tally = shape.evaluations() + shape.share();
+    let mut tally = shape.evaluations + shape.share();
     if shape.reads_bytes {
-        // Each panel of the first layer reads them, and the search for equal values.
+        // Each panel of the first layer reads them, and the search for equal values (or the products).
         let panels = count::<R>(network.layout.sizes()[1]) as u64;
         tally += SCALED * (shape.rows * shape.sizes[0] * (panels + 1));
     }
     tally += shape.hidden_layers() + shape.outputs();
-    if config.scheme == Scheme::Forward {
+    if shape.scheme == Scheme::Forward {
         tally += shape.losses();
     }
     let (mut filled, mut distinct) = (0, 0);
@@ -113,9 +126,19 @@ pub fn incremental<R: Real>(
             _ => [shape.rows * shape.sizes[l - 1]; 2].into(),
         };
         let biases = shape.rows * bias;
-        tally += shape.tail(l) * (shape.sizes[l] * (values + biases));
-        // Each input adds its value's change to its sum.
-        tally += Tally::additions(shape.sizes[l] * (inputs + biases));
+        if probe.is_of_units() {
+            // Each unit once a row, and the change times each input.
+            tally += shape.tail(l) * (shape.sizes[l] * shape.rows);
+            let products = match l {
+                1 => shape.first_products,
+                _ => shape.rows * shape.weights(l),
+            };
+            tally += Tally::fused(products) + Tally::additions(shape.sizes[l] * biases);
+        } else {
+            tally += shape.tail(l) * (shape.sizes[l] * (values + biases));
+            // Each input adds its value's change to its sum.
+            tally += Tally::additions(shape.sizes[l] * (inputs + biases));
+        }
         tally += shape.quotients(l);
         if shape.l2 {
             tally += shape.penalty() * shape.weights(l);
@@ -141,23 +164,20 @@ struct Shape {
     first_products: u64,
     /// Panels of units in all layers.
     panels: u64,
-    parameters: u64,
+    evaluations: Tally,
+    /// What the derivative of the l2 term is found from.
+    penalty: Carried,
 }
 
 impl Shape {
-    fn new<R: Real>(
-        network: &Network,
-        config: &DifferenceConfig,
-        samples: &Samples<R>,
-        rows: &[u32],
-    ) -> Self {
+    fn new<R: Real>(network: &Network, probe: &Probe, samples: &Samples<R>, rows: &[u32]) -> Self {
         let sizes = sizes(network);
         Self {
             bias: network.layout.has_bias(),
             head: network.head(),
             l2: network.l2 != 0.0,
-            scheme: config.scheme,
-            reach: Reach::new::<R>(config),
+            scheme: probe.scheme(),
+            reach: Reach::new::<R>(probe),
             rows: rows.len() as u64,
             reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
             first_products: first_products(samples, rows, sizes[1]),
@@ -165,7 +185,8 @@ impl Shape {
                 .iter()
                 .map(|&units| count::<R>(units) as u64)
                 .sum(),
-            parameters: network.layout.len() as u64,
+            evaluations: probe.evaluations(&network.layout),
+            penalty: probe.penalty(),
             sizes,
         }
     }
@@ -197,13 +218,6 @@ impl Shape {
         match self.scheme {
             Scheme::Forward => 1,
             Scheme::Central => 2,
-        }
-    }
-
-    fn evaluations(&self) -> Tally {
-        Tally {
-            evaluations: self.scheme.evaluations(self.parameters),
-            ..Tally::NONE
         }
     }
 
@@ -302,35 +316,21 @@ impl Shape {
         compared
             + match self.layers() - l {
                 // The share that changes has no base among the rows' losses: both sides are computed.
-                0 if self.is_plain() => self.own_tail() * 2,
-                0 => self.own_tail() * self.sides(),
+                0 if self.is_plain() => own_tail(self.reach, self.head, self.classes()) * 2,
+                0 => own_tail(self.reach, self.head, self.classes()) * self.sides(),
                 1 => self.unit_tail() * self.sides(),
                 _ => self.deep_tail(l) * self.sides(),
             }
     }
 
-    /// The unit's own next point: h·v, in plain arithmetic z + h·v.
+    /// The unit's own next point.
     fn point(&self) -> Tally {
-        Tally::multiplications(1) + Tally::additions(u64::from(self.is_plain()))
+        point(self.reach)
     }
 
     /// σ at z′, or its change.
     fn activated(&self) -> Tally {
         activation(self.reach)
-    }
-
-    /// `OwnTail`: an output is perturbed.
-    fn own_tail(&self) -> Tally {
-        match self.head {
-            Head::SoftmaxCrossEntropy => {
-                // z_k + Δz_k of every output, though all but one Δz are 0.
-                let points = if self.is_plain() { self.classes() } else { 0 };
-                Tally::multiplications(1)
-                    + Tally::additions(points)
-                    + total(self.reach, self.head, self.classes())
-            }
-            head => self.point() + term(self.reach, head),
-        }
     }
 
     /// The unit itself: its point and activation, in plain arithmetic a′ − a.
@@ -375,6 +375,10 @@ impl Shape {
 
     /// `Penalties`: the difference of ½λ′·w², its quotient, its addition.
     fn penalty(&self) -> Tally {
+        if self.penalty == Carried::Rates {
+            // λ′·w.
+            return Tally::multiplications(1) + Tally::additions(1);
+        }
         let change = match (self.scheme, self.is_plain()) {
             // ½λ′·(w + h)² − ½λ′·w².
             (Scheme::Forward, true) => Tally::additions(2) + Tally::multiplications(4),
@@ -401,10 +405,15 @@ enum Reach {
     Tiny,
     /// Changes by e^Δz − 1.
     Close,
+    /// Rates of change.
+    Rate,
 }
 
 impl Reach {
-    fn new<R: Real>(config: &DifferenceConfig) -> Self {
+    fn new<R: Real>(probe: &Probe) -> Self {
+        let Some(config) = probe.difference() else {
+            return Self::Rate;
+        };
         if config.arithmetic == Arithmetic::Plain {
             return Self::Plain;
         }
@@ -421,9 +430,28 @@ impl Reach {
     }
 }
 
+/// A unit's own next point: h·v, in plain arithmetic z + h·v.
+fn point(reach: Reach) -> Tally {
+    Tally::multiplications(1) + Tally::additions(u64::from(reach == Reach::Plain))
+}
+
+/// `OwnTail`: an output is perturbed.
+fn own_tail(reach: Reach, head: Head, outputs: u64) -> Tally {
+    match head {
+        Head::SoftmaxCrossEntropy => {
+            // z_k + Δz_k of every output, though all but one Δz are 0.
+            let points = if reach == Reach::Plain { outputs } else { 0 };
+            Tally::multiplications(1) + Tally::additions(points) + total(reach, head, outputs)
+        }
+        head => point(reach) + term(reach, head),
+    }
+}
+
 /// σ at z′, or its change.
 fn activation(reach: Reach) -> Tally {
     match reach {
+        // y·ȳ·ż.
+        Reach::Rate => Tally::multiplications(2),
         Reach::Plain => PAIR,
         // y·ȳ·Δz·(1 + Δz·(½ − y)).
         Reach::Tiny => Tally::fused(1) + Tally::multiplications(3) + Tally::additions(1),
@@ -443,9 +471,11 @@ fn term(reach: Reach, head: Head) -> Tally {
     match (head, reach) {
         // sum + ½r·r, r = σ(z′) − y.
         (Head::SigmoidQuadratic, Reach::Plain) => PAIR + HALF_SQUARE,
+        (Head::SigmoidQuadratic, Reach::Rate) => activation(reach) + Tally::fused(1),
         (Head::SigmoidQuadratic, _) => activation(reach) + Tally::fused(2),
         // r = z′ − y.
         (Head::LinearQuadratic, Reach::Plain) => Tally::additions(1) + HALF_SQUARE,
+        (Head::LinearQuadratic, Reach::Rate) => Tally::additions(1) + Tally::fused(1),
         (Head::LinearQuadratic, _) => Tally::additions(1) + Tally::fused(2),
         (Head::SigmoidCrossEntropy | Head::Logistic, _) => {
             Tally::additions(1) + entropy_change(reach)
@@ -471,6 +501,8 @@ fn entropy_change(reach: Reach) -> Tally {
             logarithms: 1,
             ..Tally::NONE
         },
+        // y·x.
+        Reach::Rate => Tally::multiplications(1),
         // y·x·(1 + x·½ȳ).
         Reach::Tiny => Tally::fused(1) + Tally::multiplications(3),
         // ln(1 + y·(e^x − 1)).
@@ -498,6 +530,8 @@ fn total(reach: Reach, head: Head, outputs: u64) -> Tally {
             logarithms: others,
             ..Tally::NONE
         },
+        // Σ_{k≠t} p_k·(ż_k − ż_t).
+        Reach::Rate => Tally::fused(others) + Tally::additions(others),
         // ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1)).
         Reach::Tiny | Reach::Close => Tally {
             multiplications: others,

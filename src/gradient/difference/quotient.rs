@@ -5,6 +5,7 @@
 //! central:  ∂L/∂θᵢ ≈ (L(θ + h·eᵢ) − L(θ − h·eᵢ)) / 2h     2N evaluations, error O(h²)
 //! ```
 
+use crate::numeric::change::Carried;
 use crate::numeric::panels::width;
 use crate::numeric::{Real, Task, Vector};
 
@@ -84,8 +85,8 @@ impl<R: Real> Task<R> for Quotients<'_, R> {
 pub struct Penalties<'a, R> {
     /// One-sided or two-sided.
     pub scheme: Scheme,
-    /// (w + h)² − w² as h·(2w + h) (central: 4wh), without the subtraction.
-    pub cancellation_free: bool,
+    /// Changes: (w + h)² − w² as h·(2w + h) (central: 4wh), without the subtraction. Rates: λ'w, and no quotient.
+    pub carried: Carried,
     /// λ'.
     pub l2: R,
     /// Units of the panel; columns beyond them are padding and stay 0.
@@ -115,11 +116,15 @@ impl<R: Real> Task<R> for Penalties<'_, R> {
                 .take(self.units)
             {
                 let square = |w: R| half * (w * w);
-                let change = match (self.scheme, self.cancellation_free) {
-                    (Scheme::Forward, true) => half * (h * (w + w + h)),
-                    (Scheme::Forward, false) => square(w + h) - square(w),
-                    (Scheme::Central, true) => half * ((h + h) * (w + w)),
-                    (Scheme::Central, false) => square(w + h) - square(w - h),
+                let change = match (self.scheme, self.carried) {
+                    (_, Carried::Rates) => {
+                        *g = *g + self.l2 * w;
+                        continue;
+                    }
+                    (Scheme::Forward, Carried::Changes) => half * (h * (w + w + h)),
+                    (Scheme::Forward, Carried::Values) => square(w + h) - square(w),
+                    (Scheme::Central, Carried::Changes) => half * ((h + h) * (w + w)),
+                    (Scheme::Central, Carried::Values) => square(w + h) - square(w - h),
                 };
                 *g = *g + quotient(change, self.scheme.distance(h));
             }

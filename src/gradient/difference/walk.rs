@@ -1,4 +1,4 @@
-//! Incremental finite differences, as one worker walks through them.
+//! Incremental probes, finite differences or rates of change, as one worker walks through them.
 //!
 //! A mini-batch is taken in blocks of rows. A block takes L + 2 supersteps, in a network of L
 //! layers (l from 0):
@@ -11,14 +11,15 @@
 //! | L + 1 | the changes' sums over the rows; after the last block the quotients, and the update of θ | own lines of θ | the changes |
 //!
 //! A change is computed once for each *value* that a unit's inputs take in a row, and added to the
-//! line of every input that has it; a bias is an input that is always 1. Sums run over the rows in
+//! line of every input that has it; a bias is an input that is always 1. Where units are perturbed,
+//! there is one change a unit and row, and the line of every input takes it times the input. Sums run over the rows in
 //! order, whatever the blocks and the workers.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Probe;
 use super::panels::lines;
-use super::{Arithmetic, DifferenceConfig, Scheme};
 use crate::data::{Inputs, Samples};
 use crate::gradient::Control;
 use crate::model::Network;
@@ -26,12 +27,13 @@ use crate::numeric::change::{Form, Outputs, Units};
 use crate::numeric::deep_tails::{Activate, LossTail, Spread};
 use crate::numeric::distinct::{DistinctBytes, Equals};
 use crate::numeric::head::Head;
-use crate::numeric::lines::{AddAll, AddBytes, AddSlots, LargestOf};
+use crate::numeric::lines::{AddAll, AddByteProducts, AddBytes, AddProducts, AddSlots, LargestOf};
 use crate::numeric::losses::{Pairs, Probabilities, RowLosses};
 use crate::numeric::panels::{Aligned, count, width};
 use crate::numeric::product::{Left, Product};
 use crate::numeric::sparse::SparseForward;
 use crate::numeric::tails::{OwnTail, UnitTail};
+use crate::numeric::tally::Tally;
 use crate::numeric::update::{Rule, Update};
 use crate::numeric::{Isa, Real};
 use crate::parallel::{Shared, Step};
@@ -52,7 +54,7 @@ pub(super) struct Task<'a, R> {
     /// `None`: the gradient is left in the sums, and θ as it is.
     pub rule: Option<Rule<R>>,
     pub network: &'a Network,
-    pub config: &'a DifferenceConfig,
+    pub probe: Probe,
     /// What all increments are multiplied by.
     pub factor: f64,
     /// The relative increment that was measured, if one was.
@@ -70,13 +72,6 @@ pub(super) struct Task<'a, R> {
 impl<R> Task<'_, R> {
     fn layers(&self) -> usize {
         self.network.layout.layers()
-    }
-
-    fn form(&self) -> Form {
-        Form {
-            cancellation_free: self.config.arithmetic == Arithmetic::CancellationFree,
-            central: self.config.scheme == Scheme::Central,
-        }
     }
 }
 
@@ -165,7 +160,14 @@ impl<R: Real> Seat<'_, R> {
                 self.choose_increments(task, &step);
                 self.change(task, rows, &step);
                 step = step.next();
-                self.sum(task, rows, b == 0, &step);
+                if b == 0 {
+                    self.clear_sums(&step);
+                }
+                if task.probe.is_of_units() {
+                    self.sum_products(task, rows, &step);
+                } else {
+                    self.sum(task, rows, &step);
+                }
                 if b + 1 == blocks {
                     self.finish(task, batch.len(), &step);
                     self.scratch.done += 1;
@@ -273,7 +275,7 @@ impl<R: Real> Seat<'_, R> {
             labels,
             losses: &mut self.losses.own(step)[..own.len()],
         });
-        if task.distinct.is_none() {
+        if task.distinct.is_none() && !task.probe.is_of_units() {
             let features = task.samples.features();
             let (values, slots) = (self.inputs.values.own(step), self.inputs.slots.own(step));
             let counts = self.inputs.counts.own(step);
@@ -295,10 +297,8 @@ impl<R: Real> Seat<'_, R> {
             let weights = held.weights.all(step);
             let panel = lines(sizes[layer]) * p;
             let increments = &mut self.scratch.increments[layer];
-            if !task.config.increment.follows_theta(task.config.arithmetic) {
-                let (scheme, arithmetic) = (task.config.scheme, task.config.arithmetic);
-                let rule = task.config.increment;
-                let h: R = rule.of_unit(scheme, arithmetic, 0.0, task.measured);
+            if !task.probe.follows_theta() {
+                let h: R = task.probe.of_unit(0.0, task.measured);
                 increments.fill(h * R::from_f64(task.factor));
                 continue;
             }
@@ -311,13 +311,7 @@ impl<R: Real> Seat<'_, R> {
                     out: &mut *h,
                 });
                 for h in h {
-                    let config = task.config;
-                    *h = config.increment.of_unit(
-                        config.scheme,
-                        config.arithmetic,
-                        h.to_f64(),
-                        task.measured,
-                    );
+                    *h = task.probe.of_unit(h.to_f64(), task.measured);
                     *h = *h * R::from_f64(task.factor);
                 }
             }
@@ -362,6 +356,9 @@ impl<R: Real> Seat<'_, R> {
 
     /// What each byte is worth, where the inputs are sparse bytes: the same in every row.
     fn list_bytes(&mut self, task: &Task<'_, R>, layer: usize) {
+        if task.probe.is_of_units() {
+            return;
+        }
         if let (0, Inputs::Sparse(records)) = (layer, task.samples.inputs()) {
             let values = &mut self.scratch.values;
             values.clear();
@@ -381,7 +378,6 @@ impl<R: Real> Seat<'_, R> {
         row: usize,
         step: &Step<'_>,
     ) {
-        let p = width::<R>();
         let Scratch {
             values,
             slots,
@@ -389,14 +385,17 @@ impl<R: Real> Seat<'_, R> {
             ..
         } = &mut *self.scratch;
         slots.clear();
+        if task.probe.is_of_units() {
+            values.clear();
+            values.push(R::ONE);
+            slots.push(0);
+            *largest_value = 1.0;
+            return;
+        }
         if layer > 0 {
             let fan_in = task.network.layout.sizes()[layer];
             let below = self.layers[layer - 1].y.all(step);
-            values.clear();
-            for panel in 0..count::<R>(fan_in) {
-                let real = p.min(fan_in - panel * p);
-                values.extend_from_slice(&below[(panel * task.block + row) * p..][..real]);
-            }
+            list_activations(below, task.block, row, fan_in, values);
             values.push(R::ONE);
             slots.extend(0..fan_in as u32);
             // σ is at most 1.
@@ -431,7 +430,7 @@ impl<R: Real> Seat<'_, R> {
     ) {
         let p = width::<R>();
         let last = task.layers() - 1;
-        let (form, head) = (task.form(), task.network.head());
+        let (form, head) = (task.probe.form(), task.network.head());
         let sizes = task.network.layout.sizes();
         let (below, above) = self.layers.split_at_mut(layer + 1);
         let held = &mut below[layer];
@@ -536,8 +535,14 @@ impl<R: Real> Seat<'_, R> {
         }
     }
 
+    fn clear_sums(&mut self, step: &Step<'_>) {
+        for held in &mut self.layers {
+            held.sums.own(step).fill(R::ZERO);
+        }
+    }
+
     /// Adds the block's changes to the sums of own lines.
-    fn sum(&mut self, task: &Task<'_, R>, rows: &[u32], first_block: bool, step: &Step<'_>) {
+    fn sum(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let bias = task.network.layout.has_bias();
@@ -547,9 +552,6 @@ impl<R: Real> Seat<'_, R> {
             let tables = held.tables.all(step);
             let pairs = held.own_lines.clone();
             let sums = held.sums.own(step);
-            if first_block {
-                sums.fill(R::ZERO);
-            }
             for (panel, own) in by_panel(&pairs, lines(fan_in), lines(fan_in)) {
                 let start = (panel * lines(fan_in) + own.start - pairs.start) * p;
                 let sums = &mut sums[start..start + own.len() * p];
@@ -589,13 +591,72 @@ impl<R: Real> Seat<'_, R> {
         }
     }
 
+    /// Adds to the sums of own lines what the block's units changed, times the inputs of each.
+    fn sum_products(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+        let p = width::<R>();
+        let sizes = task.network.layout.sizes();
+        let bias = task.network.layout.has_bias();
+        for (layer, &fan_in) in sizes[..task.layers()].iter().enumerate() {
+            let pairs = self.layers[layer].own_lines.clone();
+            for (k, &row) in rows.iter().enumerate() {
+                let (below, held) = self.layers.split_at_mut(layer);
+                let held = &mut held[0];
+                let values = &mut self.scratch.values;
+                let records = match (below.last(), task.samples.inputs()) {
+                    (Some(below), _) => {
+                        list_activations(below.y.all(step), task.block, k, fan_in, values);
+                        None
+                    }
+                    (None, Inputs::Sparse(records)) => Some(records),
+                    (None, _) => {
+                        let inputs = &mut self.scratch.inputs;
+                        // One row in panels of one row is one row after the other.
+                        task.samples.gather(&rows[k..=k], inputs, p);
+                        values.clear();
+                        values.extend_from_slice(&inputs[..fan_in]);
+                        None
+                    }
+                };
+                let tables = held.tables.all(step);
+                let sums = held.sums.own(step);
+                for (panel, own) in by_panel(&pairs, lines(fan_in), lines(fan_in)) {
+                    let start = (panel * lines(fan_in) + own.start - pairs.start) * p;
+                    let sums = &mut sums[start..start + own.len() * p];
+                    let inputs = own.start..own.end.min(fan_in);
+                    let (sums, bias_sums) = sums.split_at_mut(inputs.len() * p);
+                    let changes = &tables[(panel * task.block + k) * p..][..p];
+                    match records {
+                        Some(records) => task.isa.run(AddByteProducts {
+                            records,
+                            row,
+                            first: inputs.start,
+                            changes,
+                            sums,
+                        }),
+                        None => task.isa.run(AddProducts {
+                            values: &values[inputs],
+                            changes,
+                            sums,
+                        }),
+                    }
+                    if bias && !bias_sums.is_empty() {
+                        task.isa.run(AddAll {
+                            values: changes,
+                            sums: bias_sums,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
     /// Quotients of own lines from their sums over `rows` rows, and the update.
     fn finish(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let l2 = R::from_f64(task.network.l2);
-        let scheme = task.config.scheme;
-        let cancellation_free = task.config.arithmetic == Arithmetic::CancellationFree;
+        let scheme = task.probe.scheme();
+        let carried = task.probe.penalty();
         let share = R::from_f64(1.0 / rows as f64);
         for (layer, held) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
@@ -614,7 +675,7 @@ impl<R: Real> Seat<'_, R> {
                 if l2 != R::ZERO {
                     task.isa.run(super::quotient::Penalties {
                         scheme,
-                        cancellation_free,
+                        carried,
                         l2,
                         units: p.min(sizes[layer + 1] - panel * p),
                         increments,
@@ -648,8 +709,12 @@ impl<R: Real> Seat<'_, R> {
         for &loss in &self.losses.all(step)[..rows] {
             self.scratch.loss += loss.to_f64();
         }
-        let parameters = task.network.layout.len() as u64;
-        let evaluations = task.config.scheme.evaluations(parameters);
+        let Tally {
+            evaluations,
+            jacobian_vector_products,
+            ..
+        } = task.probe.evaluations(&task.network.layout);
+        let evaluations = evaluations + jacobian_vector_products;
         let up_to = |rows: usize| evaluations * rows as u64 / batch as u64;
         task.control.count(up_to(before + rows) - up_to(before));
     }
@@ -788,6 +853,22 @@ impl<'a, R: Real> Deep<'a, '_, R> {
             slots,
             changes,
         });
+    }
+}
+
+/// The activations of `units` units in row `row` of a block of `block` rows, one after the other.
+fn list_activations<R: Real>(
+    below: &[R],
+    block: usize,
+    row: usize,
+    units: usize,
+    values: &mut Vec<R>,
+) {
+    let p = width::<R>();
+    values.clear();
+    for panel in 0..count::<R>(units) {
+        let real = p.min(units - panel * p);
+        values.extend_from_slice(&below[(panel * block + row) * p..][..real]);
     }
 }
 

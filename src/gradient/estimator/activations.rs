@@ -210,7 +210,8 @@ impl<R: Real> Worker<R> {
             primal,
             ..
         } = shared;
-        self.tangent.run(rows, weights, primal, moves, derivatives);
+        self.tangent
+            .run(rows, weights, primal, 0, moves, derivatives);
         let share = R::ONE / R::from_f64(shared.directions.count as f64);
         for derivative in derivatives {
             *derivative = *derivative * share;

@@ -26,7 +26,7 @@ pub mod direction;
 pub mod operations;
 mod projection;
 mod spsa;
-mod tangent;
+pub(in crate::gradient) mod tangent;
 mod weights;
 
 pub use activations::PerturbedActivations;

@@ -8,6 +8,7 @@
 
 use super::{DirectionsConfig, SpsaConfig};
 use crate::data::{Inputs, Samples};
+use crate::gradient::difference::Reuse;
 use crate::gradient::difference::operations::pass;
 use crate::gradient::operations::{PAIR, SCALED, first_products, of_outputs, sizes};
 use crate::model::Network;
@@ -56,13 +57,42 @@ pub fn perturbed_weights<R: Real>(
     let shape = Shape::new(network, samples, rows);
     let directions = directions.count as u64;
     // m = V·a + c, the rows' derivatives, their sum, 1/K.
-    let mut product =
-        shape.products() + shape.rates() + Tally::additions(shape.rows) + Tally::multiplications(1);
+    let mut product = shape.products()
+        + shape.rates(1)
+        + Tally::additions(shape.rows)
+        + Tally::multiplications(1);
     if shape.l2 {
         // λ'·Σ w·v.
         product += Tally::fused(shape.weights) + Tally::fused(1);
     }
     shape.gathered() + shape.values() + product * directions + shape.combined(directions)
+}
+
+/// Forward mode by whole passes: the values of one, the rates of N along the axes.
+pub fn along_axes<R: Real>(
+    network: &Network,
+    reuse: Reuse,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, samples, rows);
+    let mut tally = shape.gathered() + shape.values();
+    for l in 1..shape.sizes.len() {
+        // The moves of the layer itself, or of all, 0 or not; the rows' sum.
+        let (first, moves) = match reuse {
+            Reuse::Full => (1, shape.products()),
+            Reuse::Prefix | Reuse::Incremental => (l, shape.product(l)),
+        };
+        let each = moves + shape.rates(first) + Tally::additions(shape.rows);
+        let layer = l - 1;
+        let (weights, biases) = (network.layout.weights(layer), network.layout.biases(layer));
+        tally += each * (weights.len() + biases.len()) as u64;
+        if shape.l2 {
+            // λ'·w.
+            tally += Tally::fused(weights.len() as u64);
+        }
+    }
+    tally
 }
 
 /// A forward gradient by activations.
@@ -77,7 +107,7 @@ pub fn perturbed_activations<R: Real>(
     let units: u64 = shape.sizes[1..].iter().sum();
     // The rates, each row's share of 1/K, δ̂; 1/K.
     let product =
-        shape.rates() + Tally::multiplications(shape.rows) + Tally::fused(shape.rows * units);
+        shape.rates(1) + Tally::multiplications(shape.rows) + Tally::fused(shape.rows * units);
     let mut tally = shape.gathered() + shape.values() + product * directions + Tally::divisions(1);
     // ∂W, ∂b; λ'W.
     tally += Tally::fused(shape.rows * shape.weights);
@@ -138,6 +168,14 @@ impl Shape {
         Tally::fused(self.first_products + self.rows * above)
     }
 
+    /// W·a + b of layer l.
+    fn product(&self, l: usize) -> Tally {
+        Tally::fused(match l {
+            1 => self.first_products,
+            _ => self.rows * self.sizes[l] * self.sizes[l - 1],
+        })
+    }
+
     fn hidden(&self) -> u64 {
         self.sizes[1..self.sizes.len() - 1].iter().sum()
     }
@@ -162,16 +200,18 @@ impl Shape {
         tally + Tally::divisions(1)
     }
 
-    /// `Tangent`, the layers' own moves left out: ż and ȧ, and each row's Σ δ·ż.
-    fn rates(&self) -> Tally {
-        let above = self.weights - self.sizes[0] * self.sizes[1];
-        let carried: u64 = self.sizes[2..].iter().sum();
+    /// `Tangent` from layer `first` on, the layers' own moves left out: ż and ȧ, and each row's Σ δ·ż.
+    fn rates(&self, first: usize) -> Tally {
+        let pairs = self.sizes[first..].windows(2);
+        let above: u64 = pairs.map(|pair| pair[0] * pair[1]).sum();
+        let carried: u64 = self.sizes[first + 1..].iter().sum();
+        let hidden: u64 = self.sizes[first..self.sizes.len() - 1].iter().sum();
         Tally {
             jacobian_vector_products: 1,
             ..Tally::NONE
         } + Tally::fused(self.rows * above)
             + Tally::additions(self.rows * carried)
-            + Tally::multiplications(self.rows * self.hidden())
+            + Tally::multiplications(self.rows * hidden)
             + Tally::fused(self.rows * self.outputs())
     }
 

@@ -11,6 +11,8 @@
 //! L̇ = Σ δ·ż_L
 //! ```
 
+use std::ops::Range;
+
 use crate::gradient::difference::panels::{UnitPanels, lines};
 use crate::gradient::difference::pass::Rows;
 use crate::model::Network;
@@ -22,7 +24,7 @@ use crate::numeric::tangent::Rates;
 use crate::numeric::update::Activate;
 
 /// Values of one forward pass; panels of `(capacity, P)`.
-pub(super) struct Primal<R> {
+pub(in crate::gradient) struct Primal<R> {
     stride: usize,
     /// a of the hidden layers.
     activations: Vec<Aligned<R>>,
@@ -33,7 +35,7 @@ pub(super) struct Primal<R> {
 }
 
 impl<R: Real> Primal<R> {
-    pub(super) fn new(network: &Network, capacity: usize) -> Self {
+    pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
         let sizes = network.layout.sizes();
         let room = |&units: &usize| Aligned::zeros(count::<R>(units) * capacity * width::<R>());
         let (hidden, outputs) = sizes[1..].split_at(sizes.len() - 2);
@@ -46,7 +48,7 @@ impl<R: Real> Primal<R> {
     }
 
     /// The pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
-    pub(super) fn run(&mut self, rows: &Rows<'_, R>, weights: &UnitPanels<R>) -> f64 {
+    pub(in crate::gradient) fn run(&mut self, rows: &Rows<'_, R>, weights: &UnitPanels<R>) -> f64 {
         let (p, stride) = (width::<R>(), self.stride);
         let sizes = rows.network.layout.sizes();
         let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
@@ -109,26 +111,28 @@ impl<R: Real> Tangent<R> {
     }
 
     /// The derivative of each row's share of the mean loss, l2 left out: one Jacobian-vector product.
-    /// `moves(layer, panel, out)` writes m of one panel of units, `(rows, P)`.
+    /// `moves(layer, panel, out)` writes m of one panel of units, `(rows, P)`; no layer below `first`
+    /// moves.
     pub(super) fn run(
         &mut self,
         rows: &Rows<'_, R>,
         weights: &UnitPanels<R>,
         primal: &Primal<R>,
+        first: usize,
         mut moves: impl FnMut(usize, usize, &mut [R]),
         derivatives: &mut [R],
     ) {
         let (p, stride) = (width::<R>(), self.stride);
         let sizes = rows.network.layout.sizes();
         let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
-        for (layer, &fan_in) in sizes[..layers].iter().enumerate() {
+        for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
             let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
                 let rates = &mut self.rates[range.clone()];
                 moves(layer, panel, rates);
                 let carried = &mut self.carried[..batch * p];
-                if layer > 0 {
+                if layer > first {
                     rows.isa.run(Product {
                         left: Left::rows_of(&self.below, stride),
                         rows: batch,
@@ -143,7 +147,7 @@ impl<R: Real> Tangent<R> {
                 }
                 rows.isa.run(Rates {
                     rates,
-                    carried: (layer > 0).then_some(&*carried),
+                    carried: (layer > first).then_some(&*carried),
                     slopes: primal.slopes.get(layer).map(|slopes| &slopes[range]),
                 });
             }
@@ -156,5 +160,66 @@ impl<R: Real> Tangent<R> {
             });
         }
         rows.control.count(1);
+    }
+}
+
+/// A direction of θ, and room to follow it.
+pub(in crate::gradient) struct Along<R> {
+    /// The direction.
+    pub direction: UnitPanels<R>,
+    tangent: Tangent<R>,
+    /// Of each row's loss.
+    derivatives: Vec<R>,
+}
+
+impl<R: Real> Along<R> {
+    pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
+        Self {
+            direction: UnitPanels::zeros(&network.layout),
+            tangent: Tangent::new(network, capacity),
+            derivatives: vec![R::ZERO; capacity],
+        }
+    }
+
+    /// The derivative of the mean loss along the direction, l2 left out, where only the layers in
+    /// `moving` are moved by it: the sum over the rows, in order.
+    pub(in crate::gradient) fn derivative(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        primal: &Primal<R>,
+        moving: Range<usize>,
+    ) -> R {
+        let sizes = rows.network.layout.sizes();
+        let direction = &self.direction;
+        let moves = |layer: usize, panel: usize, out: &mut [R]| {
+            if !moving.contains(&layer) {
+                out.fill(R::ZERO);
+                return;
+            }
+            let size = lines(sizes[layer]) * width::<R>();
+            let below = primal.below(layer);
+            let below = below.map(|(below, stride)| Left::rows_of(below, stride));
+            rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
+        };
+        let derivatives = &mut self.derivatives[..rows.labels.len()];
+        (self.tangent).run(rows, weights, primal, moving.start, moves, derivatives);
+        derivatives.iter().fold(R::ZERO, |sum, &row| sum + row)
+    }
+
+    /// The derivative along the axis of the parameter at `place` of `layer`. The direction is 0 before
+    /// and after.
+    pub(in crate::gradient) fn axis(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        primal: &Primal<R>,
+        (layer, place): (usize, usize),
+        moving: Range<usize>,
+    ) -> R {
+        self.direction.layers_mut()[layer][place] = R::ONE;
+        let derivative = self.derivative(rows, weights, primal, moving);
+        self.direction.layers_mut()[layer][place] = R::ZERO;
+        derivative
     }
 }

@@ -8,15 +8,13 @@ use std::sync::Arc;
 
 use super::direction::{Direction, Draw};
 use super::projection::{most_workers, project};
-use super::tangent::{Primal, Tangent};
+use super::tangent::{Along, Primal};
 use super::{DirectionsConfig, operations};
 use crate::data::{Batch, Samples};
-use crate::gradient::difference::panels::{UnitPanels, lines};
+use crate::gradient::difference::panels::UnitPanels;
 use crate::gradient::difference::pass::{Gathered, Rows};
 use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
 use crate::model::{Network, Parameters};
-use crate::numeric::panels::width;
-use crate::numeric::product::Left;
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Real};
 use crate::parallel::Team;
@@ -32,15 +30,7 @@ pub struct PerturbedWeights<R> {
     gathered: Gathered<R>,
     weights: UnitPanels<R>,
     primal: Primal<R>,
-    workers: Vec<Worker<R>>,
-    derivatives: Vec<R>,
-}
-
-/// One worker's memory.
-struct Worker<R> {
-    direction: UnitPanels<R>,
-    tangent: Tangent<R>,
-    /// Of each row's loss.
+    workers: Vec<Along<R>>,
     derivatives: Vec<R>,
 }
 
@@ -54,11 +44,7 @@ impl<R: Real> PerturbedWeights<R> {
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
-        let worker = |_| Worker {
-            direction: UnitPanels::zeros(layout),
-            tangent: Tangent::new(network, capacity),
-            derivatives: vec![R::ZERO; capacity],
-        };
+        let worker = |_| Along::new(network, capacity);
         Self {
             network: network.clone(),
             directions,
@@ -83,32 +69,22 @@ struct Shared<'a, R> {
     primal: &'a Primal<R>,
 }
 
-impl<R: Real> Worker<R> {
+impl<R: Real> Shared<'_, R> {
     /// g·v along `direction`, l2 included.
-    fn derivative(&mut self, shared: &Shared<'_, R>, direction: &Direction) -> R {
-        let (theta, rows, p) = (shared.theta, &shared.rows, width::<R>());
-        let l2 = rows.network.l2;
+    fn derivative(&self, worker: &mut Along<R>, direction: &Direction) -> R {
+        let theta = self.theta;
+        let l2 = self.rows.network.l2;
         let mut components = direction.components();
         let mut penalty = 0.0;
-        self.direction
-            .visit(theta.layout(), |place, index, is_weight| {
-                let component = f64::from(components.step());
-                if l2 != 0.0 && is_weight {
-                    penalty += theta.flat()[index].to_f64() * component;
-                }
-                *place = R::from_f64(component);
-            });
-        let sizes = theta.layout().sizes();
-        let direction = &self.direction;
-        let moves = |layer: usize, panel: usize, out: &mut [R]| {
-            let size = lines(sizes[layer]) * p;
-            let below = shared.primal.below(layer);
-            let below = below.map(|(below, stride)| Left::rows_of(below, stride));
-            rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
-        };
-        let derivatives = &mut self.derivatives[..rows.labels.len()];
-        (self.tangent).run(rows, shared.weights, shared.primal, moves, derivatives);
-        let sum = derivatives.iter().fold(R::ZERO, |sum, &row| sum + row);
+        (worker.direction).visit(theta.layout(), |place, index, is_weight| {
+            let component = f64::from(components.step());
+            if l2 != 0.0 && is_weight {
+                penalty += theta.flat()[index].to_f64() * component;
+            }
+            *place = R::from_f64(component);
+        });
+        let moving = 0..theta.layout().layers();
+        let sum = worker.derivative(&self.rows, self.weights, self.primal, moving);
         if l2 == 0.0 {
             sum
         } else {
@@ -142,7 +118,7 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
             &mut self.derivatives,
             gradient.flat_mut(),
             control,
-            |worker, direction| worker.derivative(&shared, direction),
+            |worker, direction| shared.derivative(worker, direction),
         )?;
         Ok(Evaluation {
             loss: loss / batch.rows.len() as f64,

@@ -27,17 +27,7 @@ impl Tolerance<'_> {
                 0.0,
             ];
         }
-        let depth = self.network.layout.layers() - layer;
-        let widths = &self.network.layout.sizes()[layer + 1..];
-        let chains: f64 = widths
-            .iter()
-            .map(|&n| (n as f64).min(CHAIN * (n as f64).sqrt()))
-            .sum();
-        let kappa = 8.0 * ELEMENTARY * depth as f64 + chains;
-        let paths = trace.paths[layer][unit];
-        let all: f64 = trace.paths[layer..].iter().flatten().sum();
-        // Subnormal changes: each product on its way may lose half the smallest number.
-        let mut fixed = format.tiny * (8.0 * depth as f64 + chains) * (1.0 + all);
+        let [mut fixed, relative] = self.carried(trace, layer, unit, format);
         let farthest = reach * self.gains[layer][unit];
         let highest = trace.z[layer..].iter().flatten();
         let highest = highest.fold(0.0, |most: f64, z| most.max(z.abs()));
@@ -49,12 +39,34 @@ impl Tolerance<'_> {
             // A change that is not small is a difference of losses after all.
             fixed += 2.0 * u * self.rounded_anew(trace, layer, Some(unit), true);
         }
-        [fixed, kappa * u * paths]
+        [fixed, relative]
+    }
+
+    /// The noise of a change, or of a rate of change, that is carried from a unit to the loss.
+    pub(super) fn carried(
+        &self,
+        trace: &Trace,
+        layer: usize,
+        unit: usize,
+        format: Format,
+    ) -> [f64; 2] {
+        let depth = self.network.layout.layers() - layer;
+        let widths = &self.network.layout.sizes()[layer + 1..];
+        let chains: f64 = widths
+            .iter()
+            .map(|&n| (n as f64).min(CHAIN * (n as f64).sqrt()))
+            .sum();
+        let kappa = 8.0 * ELEMENTARY * depth as f64 + chains;
+        let paths = trace.paths[layer][unit];
+        let all: f64 = trace.paths[layer..].iter().flatten().sum();
+        // Subnormal changes: each product on its way may lose half the smallest number.
+        let fixed = format.tiny * (8.0 * depth as f64 + chains) * (1.0 + all);
+        [fixed, kappa * format.roundoff * paths]
     }
 
     /// What a pass rounds anew if unit `unit` of `layer` is perturbed (`None`: every unit from
     /// `layer` on), in u.
-    fn rounded_anew(
+    pub(super) fn rounded_anew(
         &self,
         trace: &Trace,
         layer: usize,

@@ -2,14 +2,22 @@
 //! through a forward and a backward pass, and of every product on the way. Finite differences have
 //! them too, since their losses are made of the same z and a.
 
+use super::quotients::quotient_of_sigmoid;
 use super::{CHAIN, ELEMENTARY, Tolerance, smaller};
 use crate::gradient::check::format::Format;
 use crate::gradient::check::trace::Trace;
 use crate::numeric::head::Head;
 
 impl Tolerance<'_> {
-    /// Own errors of one sample's δ and a, at the end of a backward pass in `format`.
-    pub(super) fn add_own(&self, trace: &Trace, format: Format, bounds: &mut [f64]) {
+    /// Own errors of one sample's δ and a, at the end of a backward pass in `format`; `h`: with
+    /// difference quotients for σ′ and for the outputs' δ. Returns the errors of a, layer by layer.
+    pub(super) fn add_own(
+        &self,
+        trace: &Trace,
+        format: Format,
+        h: Option<f64>,
+        bounds: &mut [f64],
+    ) -> Vec<Vec<f64>> {
         let layout = &self.network.layout;
         let layers = layout.layers();
         let u = format.roundoff;
@@ -52,6 +60,11 @@ impl Tolerance<'_> {
         }
         // Errors of δ, downward.
         let mut errors = self.output_errors(trace, format, &ez[layers - 1]);
+        if let Some(h) = h {
+            for (unit, error) in errors.iter_mut().enumerate() {
+                *error += self.quotient_of_loss(trace, unit, format, h);
+            }
+        }
         for layer in (0..layers).rev() {
             self.add_products(trace, layer, format, &errors, &ea[layer], bounds);
             if layer == 0 {
@@ -73,7 +86,8 @@ impl Tolerance<'_> {
                 let slope = trace.slope(below, unit);
                 let pull = trace.pull[below][unit].abs();
                 let lost = clamped(trace.z[below][unit], format)
-                    + if format.foreign { 2.0 * u } else { 0.0 };
+                    + if format.foreign { 2.0 * u } else { 0.0 }
+                    + h.map_or(0.0, |h| quotient_of_sigmoid(trace, below, unit, format, h));
                 let relative = ez[below][unit].min(700.0).exp_m1() + ELEMENTARY * u;
                 next.push(
                     (slope * (1.0 + relative) + lost) * through + pull * (slope * relative + lost),
@@ -81,6 +95,7 @@ impl Tolerance<'_> {
             }
             errors = next;
         }
+        ea
     }
 
     /// Errors of δ in the last layer, from those of z.
@@ -145,7 +160,7 @@ impl Tolerance<'_> {
 }
 
 /// What σ(z), 1 − σ(z) and σ′(z) may be off where z lies beyond the clamp.
-fn clamped(z: f64, format: Format) -> f64 {
+pub(super) fn clamped(z: f64, format: Format) -> f64 {
     if z.abs() > format.clamp {
         2.0 * (-format.clamp).exp()
     } else {
