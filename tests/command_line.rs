@@ -684,3 +684,48 @@ fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
         "{errors}"
     );
 }
+
+/// scikit-learn's logistic regression by 10 folds, over ten ways to cut them: mean and deviation.
+fn accuracies_of_scikit_learn() -> (f64, f64) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/logistic.json");
+    let reference: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let all = reference["accuracies_by_10_shuffled_folds"]
+        .as_array()
+        .unwrap();
+    let all: Vec<f64> = all.iter().map(|x| x.as_f64().unwrap()).collect();
+    let count = all.len() as f64;
+    let mean = all.iter().sum::<f64>() / count;
+    let squares = all.iter().map(|x| (x - mean).powi(2));
+    (mean, (squares.sum::<f64>() / (count - 1.0)).sqrt())
+}
+
+#[test]
+fn logistic_regression_has_scikit_learn_s_accuracy_by_every_optimizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+    let (mean, deviation) = accuracies_of_scikit_learn();
+    let mut losses = Vec::new();
+    for name in ["logistic", "logistic-lbfgs", "logistic-adam"] {
+        let folded = json(
+            folder.path(),
+            &format!("train {configs}/{name}.toml -q --json"),
+        );
+        let accuracy = folded["test_accuracy"].as_f64().unwrap();
+        // Its folds are other ones: three deviations of scikit-learn's own.
+        assert!(
+            (accuracy - mean).abs() < 3.0 * deviation,
+            "{name}: {accuracy}"
+        );
+        losses.push(folded["test_loss"].as_f64().unwrap());
+        if name == "logistic-lbfgs" {
+            for fold in folded["folds"].as_array().unwrap() {
+                let ending = fold["ending"].as_str().unwrap();
+                assert!(ending.starts_with("converged"), "{ending}");
+            }
+        }
+    }
+    // One minimum, on the same folds: what mini-batches leave is small.
+    for loss in &losses {
+        assert!((loss / losses[1] - 1.0).abs() < 0.05, "{losses:?}");
+    }
+}

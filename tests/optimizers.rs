@@ -455,3 +455,78 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
     assert_eq!((state.epoch, state.parameters), (epochs, before));
     assert_eq!(tally, control.evaluations(), "and evaluates nothing");
 }
+
+/// scikit-learn's logistic regression (tests/reference/logistic.py).
+fn logistic() -> Value {
+    let text = std::fs::read_to_string("tests/reference/logistic.json").unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn logistic_regression_ends_in_scikit_learn_s_weights() {
+    let reference = logistic();
+    let number = |name: &str| reference[name].as_f64().unwrap();
+    let mut expected = numbers(&reference["weights"]);
+    expected.push(number("bias"));
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let l2 = number("l2");
+    let network = Network::new(&[30, 1], true, Output::Linear, Loss::Logistic, l2).unwrap();
+    let adam = OptimizerConfig::Adam(AdamConfig {
+        learning_rate: 0.05,
+        weight_decay: 0.0,
+        ..ADAM
+    });
+    let (tolerance, rows) = (1e-9, data.rows.len());
+    // L-BFGS by both kinds of gradient; Adam over all rows, so that its gradient has no noise.
+    for (optimizer, config, gradient) in [
+        (
+            lbfgs(tolerance),
+            epochs(500, TrainConfig::ALL_ROWS),
+            GradientConfig::Backprop,
+        ),
+        (
+            lbfgs(tolerance),
+            epochs(500, TrainConfig::ALL_ROWS),
+            difference(
+                Scheme::Central,
+                Arithmetic::CancellationFree,
+                Increment::Absolute(1e-7),
+            ),
+        ),
+        (adam, epochs(4000, rows), GradientConfig::Backprop),
+    ] {
+        let setting = Setting {
+            samples: &samples,
+            network: &network,
+            rows: &data.rows,
+            optimizer,
+            config,
+            gradient,
+        };
+        let kind = setting.optimizer.kind();
+        let mut state = State::new(Initialization::Scaled.draw(&network.layout, 3));
+        let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+        let size = match ending {
+            Ending::Converged => tolerance * 31f64.sqrt(),
+            _ => state.records.last().unwrap().gradient_norm,
+        };
+        assert!(size < 1e-5, "{kind}: {ending:?} at {size:e}");
+        // Where the smallest curvature is μ, a gradient of ‖g‖ is ‖g‖/μ from the minimum; twice that,
+        // for the curvature is not the same on the way there.
+        let allowed = 2.0 * size / number("smallest_curvature");
+        let found = state.parameters.flat();
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
+        let apart = apart.sum::<f64>().sqrt();
+        println!("{kind}: {} epochs, {apart:e} of {allowed:e}", state.epoch);
+        assert!(apart <= allowed, "{kind}: {apart:e} above {allowed:e}");
+        // And so ‖g‖²/μ above its objective at most.
+        let objective =
+            state.records.last().unwrap().train_loss + network.penalty(&state.parameters);
+        let above = objective - number("objective");
+        let most = size * size / number("smallest_curvature") + 1e-15;
+        if ending == Ending::Converged {
+            assert!(above.abs() <= most, "{kind}: {above:e} above {most:e}");
+        }
+    }
+}
