@@ -42,6 +42,8 @@ pub struct Plan {
     pub kernel: &'static str,
     /// What it is computed in.
     pub precision: &'static str,
+    /// Which update.
+    pub optimizer: &'static str,
     /// How the gradient is computed.
     pub method: &'static str,
     /// Losses evaluated in a step.
@@ -84,6 +86,7 @@ impl Plan {
             threads,
             kernel: isa.name(),
             precision: config.model.precision.name(),
+            optimizer: config.optimizer.kind(),
             method: config.gradient.method(),
             evaluations_per_step: session.evaluations_a_step(),
             seconds_per_step: prediction.seconds_per_step,
@@ -98,6 +101,7 @@ impl fmt::Display for Plan {
             self.epochs.map(|epochs| format!("{epochs} epochs")),
             self.max_steps.map(|steps| format!("{steps} steps")),
             self.max_seconds.map(duration),
+            (self.optimizer == "lbfgs").then(|| "once it has converged".to_owned()),
         ]
         .into_iter()
         .flatten()
@@ -116,6 +120,7 @@ impl fmt::Display for Plan {
             ),
             ("steps per epoch", self.steps_per_epoch.to_string()),
             ("ends after", limits.join(" or ")),
+            ("optimizer", self.optimizer.to_owned()),
             ("threads", self.threads.to_string()),
             ("kernel", self.kernel.to_owned()),
             ("gradient", self.method.to_owned()),
