@@ -632,7 +632,7 @@ epochs = 1
                 "explain flowers.toml --weight 0,1,bias",
                 &[
                     "layers.0.bias[1] = ",
-                    "its input  1\n",
+                    "its input  1.00000\n",
                     "p − y",
                     "∂L/∂θ = δ·input",
                 ],
@@ -697,6 +697,13 @@ epochs = 1
             ),
             ("explain flowers.toml --epsilon 0", &["epsilon is 0"]),
             ("explain --weight 0,0,0", &["CONFIG"]),
+            ("explain --sample 3 toy", &["CONFIG"]),
+            (
+                "explain flowers.toml toy",
+                &["before the subject", "explain network CONFIG"],
+            ),
+            ("explain --set seed=3 network", &["before the subject"]),
+            ("explain --seed 3", &["no CONFIG"]),
             (
                 "explain toys",
                 &["toys", "claims, toy, logistic, network, lbfgs"],

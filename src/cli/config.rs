@@ -51,7 +51,7 @@ pub enum ConfigCommand {
 }
 
 /// Changes of a config from the command line.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Changes {
     /// Set a key of the config, such as train.epochs=3 (may be repeated)
     #[arg(long, value_name = "KEY=VALUE")]

@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::arguments::Global;
+use super::config::Changes;
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
 use crate::error::{Error, Result};
@@ -52,7 +53,12 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    match (&arguments.command, &arguments.own.config) {
+    let own = &arguments.own;
+    let changed = own.changes != Changes::default();
+    match (&arguments.command, &own.config) {
+        (Some(_), config) if changed || config.is_some() => Err(refused(
+            "a CONFIG or its changes stand before the subject, which does not read them\n  help: put them behind it, such as `nplus1 explain network CONFIG --set KEY=VALUE`".to_owned(),
+        )),
         (Some(ExplainCommand::Toy(toy)), _) => toy::run(toy, global, out),
         (Some(ExplainCommand::Logistic(logistic)), _) => logistic::run(logistic, global, out),
         (Some(ExplainCommand::Network(network)), _) => network::run(network, global, out),
@@ -60,7 +66,10 @@ pub fn run(
         (None, Some(path)) if !path.exists() => Err(Error::refused(path, "no such config").help(
             "explain a CONFIG, or one of the subjects claims, toy, logistic, network, lbfgs",
         )),
-        (None, Some(path)) => weight::run(&arguments.own, path, global, messages, out),
+        (None, Some(path)) => weight::run(own, path, global, messages, out),
+        (None, None) if changed => Err(refused(
+            "changes of a config, but no CONFIG\n  help: name one, such as `nplus1 explain CONFIG --seed 3`".to_owned(),
+        )),
         (Some(ExplainCommand::Claims) | None, _) => claims::run(global, out),
     }
 }

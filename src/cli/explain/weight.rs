@@ -34,14 +34,15 @@ pub struct WeightArguments {
     #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
     pub weight: Option<Place>,
     /// The training row, from 0
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "config")]
     pub sample: usize,
     /// The increment: finite, not 0
     #[arg(
         long,
         value_name = "NUMBER",
         default_value_t = 1e-4,
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        requires = "config"
     )]
     pub epsilon: f64,
 }
