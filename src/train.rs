@@ -8,8 +8,6 @@ mod iterations;
 mod steps;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use ndarray_rand::rand::seq::SliceRandom;
@@ -254,28 +252,21 @@ impl<R: Real> Training<'_, R> {
             samples: self.samples,
             rows,
         };
-        let tally = engine.tally(self.samples, rows);
-        let evaluations = tally.evaluations + tally.jacobian_vector_products;
+        let evaluations = engine.tally(self.samples, rows).passes();
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
         let mut least = f64::INFINITY;
         let mut budget = budget;
         let begin = Instant::now();
         loop {
-            let stop = Arc::new(AtomicBool::new(false));
-            let control = Control::new(&stop);
             let start = Instant::now();
-            let outcome = std::thread::scope(|scope| {
-                let (done, waiting) = std::sync::mpsc::channel::<()>();
-                scope.spawn(move || {
-                    if waiting.recv_timeout(budget) == Err(RecvTimeoutError::Timeout) {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                });
-                let outcome = engine.gradient(parameters, batch, &mut gradient, &control);
-                drop(done);
-                outcome
+            let (outcome, made) = self.control.for_at_most(budget, |control| {
+                let outcome = engine.gradient(parameters, batch, &mut gradient, control);
+                (outcome, control.evaluations())
             });
             let taken = start.elapsed().as_secs_f64();
+            if self.control.is_stopped() {
+                return Err(refused(Stopped::Interrupted));
+            }
             match outcome {
                 Ok(_) if taken < budget.as_secs_f64() / 30.0 => match self.steps(engine) {
                     Ok(steps) => return self.seconds_of_steps(steps, parameters, budget),
@@ -286,8 +277,8 @@ impl<R: Real> Training<'_, R> {
                 },
                 Ok(_) => least = least.min(taken),
                 Err(Stopped::Interrupted) if least.is_finite() => {}
-                Err(Stopped::Interrupted) if control.evaluations() > 0 => {
-                    least = taken * evaluations as f64 / control.evaluations() as f64;
+                Err(Stopped::Interrupted) if made > 0 => {
+                    least = taken * evaluations as f64 / made as f64;
                 }
                 // Not one evaluation is done: more time.
                 Err(Stopped::Interrupted) => budget *= 2,
@@ -326,7 +317,32 @@ impl<R: Real> Training<'_, R> {
         Ok(least)
     }
 
-    fn engine(&self) -> Box<dyn Engine<R>> {
+    /// The operations of all steps up to `state`, as `engine`, one of this method, counts them.
+    pub fn tally(&self, state: &State<R>, engine: &dyn Engine<R>) -> Tally {
+        let mut tally = Tally::default();
+        for record in &state.records {
+            tally += record.tally;
+        }
+        if state.partial.rows > 0 {
+            let mut order = Vec::with_capacity(self.rows.len());
+            self.shuffle(state.epoch, &mut order);
+            let batch = self.config.batch_size.min(self.rows.len());
+            for rows in order[..state.partial.rows].chunks(batch) {
+                tally += engine.tally(self.samples, rows);
+            }
+        }
+        tally
+    }
+
+    /// The order of rows in the epoch after `done` others.
+    fn shuffle(&self, done: usize, order: &mut Vec<u32>) {
+        order.clear();
+        order.extend_from_slice(self.rows);
+        order.shuffle(&mut epoch_stream(self.seed, Purpose::Shuffle, done));
+    }
+
+    /// A new engine of this method, for mini-batches of the config's size.
+    pub fn engine(&self) -> Box<dyn Engine<R>> {
         let capacity = self.config.batch_size.min(self.rows.len());
         let (network, team, samples) = (self.network, self.team, self.samples);
         self.gradient
@@ -464,9 +480,7 @@ impl<R: Real> Training<'_, R> {
             None => 1.0,
         };
         let start = Instant::now();
-        order.clear();
-        order.extend_from_slice(self.rows);
-        order.shuffle(&mut epoch_stream(self.seed, Purpose::Shuffle, state.epoch));
+        self.shuffle(state.epoch, order);
         state.partial.seconds += start.elapsed().as_secs_f64();
 
         let mut end = self.rows.len();

@@ -74,6 +74,10 @@ pub enum Command {
     Check(CheckArguments),
     /// Work out claims about gradients in numbers
     Explain(super::explain::ExplainArguments),
+    /// Tell what a gradient costs by every method: losses, operations, memory, time, against N
+    Cost(CostArguments),
+    /// Train by one gradient method after the other, from the same start, against the clock
+    Race(RaceArguments),
     /// List, verify or describe the named datasets
     Data {
         /// Which of them.
@@ -156,6 +160,134 @@ pub struct CheckArguments {
     pub against: Option<PathBuf>,
 }
 
+/// `nplus1 cost`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CostArguments {
+    /// The config file; or `llsq`, a least-squares objective without a network
+    #[arg(value_name = "CONFIG|llsq", required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
+    /// Changes of the config; without --threads, one worker computes
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Units of each hidden layer, one network a number; without it the config's own
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub widths: Option<Vec<usize>>,
+    /// Hidden layers, one network a number and width; without it the config's own
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub depths: Option<Vec<usize>>,
+    /// Rows of the mini-batch, the first training rows; without it the config's own
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: Option<u32>,
+    /// Parameters of the least-squares objective, one row a number and way
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub sizes: Option<Vec<usize>>,
+    /// Only these methods: a name, or name/way; backprop is always one
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub methods: Option<Vec<String>>,
+    /// Measure times as well, not only predict them
+    #[arg(long)]
+    pub measure: bool,
+    /// Samples of a measured time
+    #[arg(long, value_name = "R", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// Break a measurement off after so many seconds, and tell the rest from the share that is done
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+    pub limit: f64,
+    /// The study's own directory; without it studies/NAME/NNN
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with the study in this directory; without CONFIG, as it was begun
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+}
+
+impl CostArguments {
+    /// Whether anything is asked beside CONFIG.
+    pub fn asks(&self) -> bool {
+        let changes = &self.changes;
+        self.widths.is_some()
+            || self.sizes.is_some()
+            || self.depths.is_some()
+            || self.batch.is_some()
+            || self.methods.is_some()
+            || self.measure
+            || !changes.set.is_empty()
+            || changes.seed.is_some()
+    }
+}
+
+/// `nplus1 race`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RaceArguments {
+    /// The config file
+    #[arg(required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
+    /// Changes of the config.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Who runs: methods by name, or name/way
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        default_value = "backprop,forward-difference"
+    )]
+    pub methods: Vec<String>,
+    /// Learning rates of methods that do not take the config's
+    #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
+    pub rates: Vec<MethodRate>,
+    /// Accuracies whose first reaching is told
+    #[arg(
+        long,
+        value_name = "A,…",
+        value_delimiter = ',',
+        default_value = "0.9,0.95"
+    )]
+    pub targets: Vec<f64>,
+    /// Seconds of training that each method has
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
+    pub limit: f64,
+    /// The study's own directory; without it studies/NAME/NNN
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with the race in this directory; without CONFIG, as it was begun
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+}
+
+/// `NAME=RATE`: a method's learning rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodRate {
+    /// The method.
+    pub method: String,
+    /// Above 0.
+    pub rate: f64,
+}
+
+impl std::str::FromStr for MethodRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = "allowed: NAME=RATE, with a rate above 0, such as spsa=1e-4";
+        let (method, rate) = text.split_once('=').ok_or(allowed)?;
+        match rate.parse::<f64>() {
+            Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Self {
+                method: method.to_owned(),
+                rate,
+            }),
+            _ => Err(allowed.to_owned()),
+        }
+    }
+}
+
+/// A time limit: above 0, at most a year.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3.2e7 => Ok(seconds),
+        _ => Err("allowed: a number of seconds above 0, a year at most".to_owned()),
+    }
+}
+
 /// `A..B`: both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeds {
@@ -233,6 +365,17 @@ mod tests {
             "nplus1 check a.toml --full --directions 3",
             "nplus1 check a.toml --directions 0",
             "nplus1 check a.toml --rows 0",
+            "nplus1 cost",
+            "nplus1 cost a.toml --batch 0",
+            "nplus1 cost a.toml --repeats 0",
+            "nplus1 cost a.toml --limit 0",
+            "nplus1 cost a.toml --limit nan",
+            "nplus1 cost a.toml --widths 1,x",
+            "nplus1 cost a.toml --out b --resume c",
+            "nplus1 race",
+            "nplus1 race a.toml --limit 0",
+            "nplus1 race a.toml --rates spsa",
+            "nplus1 race a.toml --rates spsa=0",
             "nplus1 dance",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -3,15 +3,18 @@
 pub mod arguments;
 pub mod check;
 pub mod config;
+pub mod cost;
 pub mod data;
 pub mod eval;
 pub mod explain;
 pub mod interrupt;
 pub mod listener;
+pub mod llsq;
 pub mod meter;
 pub mod outcome;
 pub mod output;
 pub mod progress;
+pub mod race;
 pub mod session;
 pub mod train;
 pub mod verdict;
@@ -64,6 +67,8 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
         Command::Explain(explain) => explain::run(explain, global, messages, &mut out),
         Command::Check(check) => check::run(check, global, messages, &mut out),
+        Command::Cost(cost) => cost::run(cost, global, messages, &mut out),
+        Command::Race(race) => race::run(race, global, messages, &mut out),
         Command::Data { command } => {
             let places = crate::data::Places::new(global.datasets.as_deref());
             data::run(command, &places, global.json, &mut out)

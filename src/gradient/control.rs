@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How often a limited control looks at the one that it is limited in.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A stop flag, and a counter of the losses evaluated. Engines look at the one and move the other
 /// every few milliseconds.
@@ -24,6 +29,31 @@ impl Control {
     #[must_use]
     pub fn uncounted(&self) -> Self {
         Self::new(&self.stop)
+    }
+
+    /// Runs `work` under a control of its own, stopped with this one or once `budget` is over.
+    pub fn for_at_most<T>(&self, budget: Duration, work: impl FnOnce(&Self) -> T) -> T {
+        let stop = Arc::new(AtomicBool::new(false));
+        let limited = Self::new(&stop);
+        std::thread::scope(|scope| {
+            let (done, waiting) = channel::<()>();
+            let start = Instant::now();
+            scope.spawn(move || {
+                loop {
+                    let left = budget.saturating_sub(start.elapsed());
+                    if left.is_zero() || self.is_stopped() {
+                        stop.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                    if waiting.recv_timeout(left.min(LOOK)) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                }
+            });
+            let outcome = work(&limited);
+            drop(done);
+            outcome
+        })
     }
 
     /// Whether the work is to end.

@@ -57,6 +57,11 @@ impl Tally {
         }
     }
 
+    /// What a control counts: losses, and derivatives along a direction.
+    pub const fn passes(&self) -> u64 {
+        self.evaluations + self.jacobian_vector_products
+    }
+
     /// Nothing.
     pub const NONE: Self = Self {
         evaluations: 0,

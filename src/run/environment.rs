@@ -54,19 +54,40 @@ impl Environment {
     }
 }
 
+/// Bytes of memory that the process may still take, as far as the operating system tells: what the
+/// machine has available, and what its control group leaves.
+pub fn available_memory() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let group = |file: &str| -> Option<u64> {
+        let text = fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let left = match (group("memory.max"), group("memory.current")) {
+        (Some(most), Some(used)) => Some(most.saturating_sub(used)),
+        _ => None,
+    };
+    let available = kibibytes(&meminfo, "MemAvailable");
+    available.into_iter().chain(left).min()
+}
+
 /// The first model name of `/proc/cpuinfo`.
 fn cpu_model(cpuinfo: &str) -> Option<String> {
     field(cpuinfo, "model name").map(str::to_owned)
 }
 
-/// `MemTotal` of `/proc/meminfo`, which counts in kibibytes.
+/// `MemTotal` of `/proc/meminfo`.
 fn memory_bytes(meminfo: &str) -> Option<u64> {
-    let kibibytes: u64 = field(meminfo, "MemTotal")?
+    kibibytes(meminfo, "MemTotal")
+}
+
+/// The bytes of a field that counts in kibibytes.
+fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
+    let count: u64 = field(meminfo, name)?
         .strip_suffix("kB")?
         .trim()
         .parse()
         .ok()?;
-    kibibytes.checked_mul(1024)
+    count.checked_mul(1024)
 }
 
 /// The value of the first line `name : value`.

@@ -153,6 +153,20 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
         Ok(())
     }
 
+    /// Forgets the rows that `keep` does not want, on disk as well: they will be made again.
+    ///
+    /// # Errors
+    /// Whatever the operating system refuses.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) -> Result<()> {
+        let all = self.rows.len();
+        self.rows.retain(keep);
+        if self.rows.len() < all {
+            let names = [ROWS_JSONL, ROWS_CSV];
+            self.log = Metrics::start_as(self.directory.path(), names, &self.rows)?;
+        }
+        Ok(())
+    }
+
     /// Writes what the study came to: `results.json` and `results.md`.
     ///
     /// # Errors

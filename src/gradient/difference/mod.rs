@@ -6,6 +6,7 @@
 //! The ways differ in the work they repeat, never in what they mean.
 
 pub mod directional;
+pub mod evaluation;
 pub mod failure;
 pub mod full;
 pub mod increment;
@@ -21,6 +22,7 @@ pub mod refined;
 pub mod richardson;
 mod walk;
 
+pub use evaluation::Evaluator;
 pub use failure::Failure;
 pub use full::{WholePasses, check_increments};
 pub use increment::Increment;

@@ -52,6 +52,17 @@ pub(in crate::gradient) fn pass<R: Real>(
     shape.layers_from(1) + shape.losses()
 }
 
+/// One evaluation on its own: the rows' losses, their sum and its share.
+pub fn evaluation<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
+    let b = rows.len() as u64;
+    let mut tally = pass(network, samples, rows) + Tally::additions(b) + Tally::divisions(1);
+    if matches!(samples.inputs(), Inputs::Bytes(..)) {
+        tally += SCALED * (b * samples.features() as u64);
+    }
+    tally.evaluations = 1;
+    tally
+}
+
 /// A gradient by whole passes: N + 1 or 2N of them.
 pub fn whole<R: Real>(
     network: &Network,

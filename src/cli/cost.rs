@@ -1,0 +1,280 @@
+//! `nplus1 cost`: what a gradient costs by every method, predicted, counted and measured.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::arguments::{CostArguments, Global};
+use super::interrupt::Interrupt;
+use super::llsq;
+use super::output::{Messages, print};
+use super::session::Session;
+use super::train::splits;
+use crate::config::{Config, Overrides};
+use crate::data::{self, Places, Split};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::model::Network;
+use crate::numeric::{Isa, Precision};
+use crate::parallel::Team;
+use crate::run::environment::available_memory;
+use crate::run::{Environment, json};
+use crate::study::cost::{BACKPROP, Ending, Plan, Row, Subject};
+use crate::study::findings::{Report, line};
+use crate::study::memory::Shape;
+use crate::study::method;
+use crate::study::record::{Question, Record, asked, config_of};
+
+/// What such studies are called.
+const KIND: &str = "cost";
+/// The most networks of a study, and the most hidden layers of one.
+const MOST: usize = 1000;
+
+/// Makes the rows and prints what they mean.
+///
+/// # Errors
+/// A config, widths, depths or methods that are refused; networks that need more memory than there
+/// is; an interruption, once the rows are kept.
+pub fn run(
+    arguments: &CostArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if llsq::is_meant(arguments)? {
+        return llsq::run(arguments, global, messages, out);
+    }
+    if arguments.sizes.is_some() {
+        return Err(Error::Usage(format!(
+            "--sizes is about `{}`, which has no layers\n  help: use --widths and --depths for networks",
+            llsq::KIND
+        )));
+    }
+    let overrides = Overrides::from(&arguments.changes);
+    let (path, kept) = source(arguments)?;
+    let config = Config::load(&path, &overrides)?;
+    let places = Places::new(global.datasets.as_deref());
+    let base = path.parent().unwrap_or(Path::new(""));
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let plan = match kept {
+        Some(plan) => plan,
+        None => plan(arguments, &config, &split)?,
+    };
+    // One worker, unless more are asked for: a ratio to a forward pass is of equals then.
+    let threads = config.run.threads.unwrap_or(1);
+    let sizes = sizes(&plan, &config, &split);
+    hold_memory(&plan, &config, &split, &sizes, threads)?;
+    let networks = networks(&plan, &config, &split)?;
+    let team = Arc::new(Team::new(Some(threads))?);
+    let isa = Isa::detect();
+    let interrupt = Interrupt::watch("keeping the rows")?;
+    let control = Control::new(interrupt.flag());
+    let subject = Subject {
+        split: &split,
+        networks: &networks,
+        initialization: config.model.initialization,
+        seed: config.seed,
+        precision: config.model.precision,
+        team: &team,
+        isa,
+        control: &control,
+    };
+    let question = Question::new(KIND, &plan);
+    let environment = Environment::detect(isa.name(), team.threads());
+    let text = config.to_toml();
+    let mut record: Record<Row> = match &arguments.resume {
+        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
+        None => Record::create(
+            arguments.out.as_deref(),
+            &config.name,
+            &question,
+            Some(&text),
+            &environment,
+        )?,
+    };
+    let ending = subject.run(&plan, &mut record, &mut |row| messages.note(line(row)))?;
+    if ending == Ending::Interrupted {
+        messages.note(format_args!(
+            "go on with: nplus1 cost --resume {}",
+            record.path().display()
+        ));
+        return Err(record.interrupted(interrupt.exit_code()));
+    }
+    let report = Report::new(
+        &config.name,
+        record.path().display().to_string(),
+        record.rows(),
+    );
+    let markdown = report.render("## ", |table| table.markdown());
+    record.conclude(
+        &report,
+        &format!("# Cost of a gradient: {}\n\n{markdown}", config.name),
+    )?;
+    let text = if global.json {
+        json::document(&report)
+    } else {
+        report.render("", |table| table.to_string())
+    };
+    print(out, &text)
+}
+
+/// The config file, and the plan of a study that is resumed without one.
+fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
+    if let Some(config) = &arguments.config {
+        return Ok((config.clone(), None));
+    }
+    let study = arguments.resume.as_deref().expect("clap asks for one");
+    if arguments.asks() {
+        return Err(Error::Usage(
+            "--resume without CONFIG goes on as the study was begun\n  help: leave the other options out, or give CONFIG with all of them".to_owned(),
+        ));
+    }
+    let question = asked(study)?;
+    let refused = |problem: String| {
+        Error::refused(study, format!("is no study of costs: {problem}"))
+            .help("go on with the command that began it")
+    };
+    if question.study != KIND {
+        return Err(refused(format!("it is one of `{}`", question.study)));
+    }
+    let plan: Plan =
+        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
+    plan.check().map_err(refused)?;
+    Ok((config_of(study), Some(plan)))
+}
+
+/// What is asked, with every default filled in.
+fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Plan> {
+    let batch = arguments
+        .batch
+        .map_or(config.train.batch_size, |rows| rows as usize);
+    let rows = split.train.len();
+    if arguments.batch.is_some() && batch > rows {
+        return Err(Error::Usage(format!(
+            "--batch {batch} is more than the {rows} training rows"
+        )));
+    }
+    let mut methods = match &arguments.methods {
+        Some(names) => method::select(names)?,
+        None => method::all(),
+    };
+    // What all others are compared with.
+    if !methods.iter().any(|method| method.label == BACKPROP) {
+        methods.insert(0, method::one(BACKPROP)?);
+    }
+    Ok(Plan {
+        hidden: hidden(arguments, &config.model.hidden)?,
+        batch: batch.min(rows),
+        methods: methods.into_iter().map(|method| method.label).collect(),
+        measure: arguments.measure,
+        repeats: arguments.repeats as usize,
+        limit: arguments.limit,
+    })
+}
+
+/// Hidden layers of each network: every width at every depth, or the config's own.
+fn hidden(arguments: &CostArguments, own: &[usize]) -> Result<Vec<Vec<usize>>> {
+    let sorted = |option, numbers: &Option<Vec<usize>>| {
+        let numbers = numbers.as_deref();
+        numbers
+            .map(|numbers| ascending(option, numbers))
+            .transpose()
+    };
+    let widths = sorted("--widths", &arguments.widths)?;
+    let depths = sorted("--depths", &arguments.depths)?;
+    let (widths, depths) = match (widths, depths) {
+        (None, None) => return Ok(vec![own.to_vec()]),
+        (widths, depths) => {
+            let width = own.first().copied();
+            let widths = widths.or(width.map(|width| vec![width])).ok_or_else(|| {
+                Error::Usage(
+                    "--depths needs a width, and the config has no hidden layer to take it from\n  help: give --widths as well".to_owned(),
+                )
+            })?;
+            (widths, depths.unwrap_or(vec![own.len().max(1)]))
+        }
+    };
+    if widths.len().saturating_mul(depths.len()) > MOST {
+        return Err(Error::Usage(format!(
+            "{} widths at {} depths are more than the {MOST} networks of a study",
+            widths.len(),
+            depths.len()
+        )));
+    }
+    if let Some(depth) = depths.iter().find(|&&depth| depth > MOST) {
+        return Err(Error::Usage(format!(
+            "--depths: {depth} hidden layers; allowed are 1 to {MOST}"
+        )));
+    }
+    let at = |depth: &usize| -> Vec<Vec<usize>> {
+        widths.iter().map(|&width| vec![width; *depth]).collect()
+    };
+    Ok(depths.iter().flat_map(at).collect())
+}
+
+/// The numbers of a list in order; refused: 0, and a number that stands twice.
+pub(super) fn ascending(option: &str, numbers: &[usize]) -> Result<Vec<usize>> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    if sorted.first() == Some(&0) {
+        return Err(Error::Usage(format!(
+            "{option}: 0 is not allowed; whole numbers from 1"
+        )));
+    }
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::Usage(format!(
+            "{option}: {} stands twice; each number once",
+            twice[0]
+        )));
+    }
+    Ok(sorted)
+}
+
+/// Layer sizes of each network.
+fn sizes(plan: &Plan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
+    let dataset = &split.train.dataset;
+    let outputs = Network::outputs(config.loss.kind, dataset.class_count());
+    let sizes =
+        |hidden: &Vec<usize>| [&[dataset.feature_count()], &hidden[..], &[outputs]].concat();
+    plan.hidden.iter().map(sizes).collect()
+}
+
+/// Refuses networks that need more memory than there is, before anything is allocated for them.
+fn hold_memory(
+    plan: &Plan,
+    config: &Config,
+    split: &Split,
+    sizes: &[Vec<usize>],
+    threads: usize,
+) -> Result<()> {
+    let methods = method::select(&plan.methods)?;
+    let available = available_memory();
+    for sizes in sizes {
+        let shape = Shape {
+            sizes,
+            rows: plan.batch,
+            threads,
+            sparse: split.train.dataset.image.is_some(),
+            number: match config.model.precision {
+                Precision::F32 => 4,
+                Precision::F64 => 8,
+            },
+        };
+        let most = methods
+            .iter()
+            .map(|method| shape.gradient(&method.gradient))
+            .fold(0.0, f64::max);
+        shape.hold(most, available)?;
+    }
+    Ok(())
+}
+
+fn networks(plan: &Plan, config: &Config, split: &Split) -> Result<Vec<Network>> {
+    let network = |hidden: &Vec<usize>| {
+        let mut config = config.clone();
+        config.model.hidden.clone_from(hidden);
+        Ok(Session::new(&config, split, None)?.network)
+    };
+    plan.hidden.iter().map(network).collect()
+}

@@ -1,0 +1,174 @@
+//! `nplus1 race`: the same run by one gradient method after the other, against the clock.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::arguments::{Global, RaceArguments};
+use super::interrupt::Interrupt;
+use super::output::{Messages, print};
+use super::session::Session;
+use super::train::splits;
+use crate::config::{Config, Overrides};
+use crate::data::{self, Places};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::numeric::Isa;
+use crate::parallel::Team;
+use crate::run::{Environment, json};
+use crate::study::method::{self, Method};
+use crate::study::race::{Plan, Row, Subject};
+use crate::study::record::{Question, Record, asked, config_of};
+use crate::study::standings::{Report, line};
+
+/// What such studies are called.
+const KIND: &str = "race";
+
+/// Lets the methods run and prints where each stood.
+///
+/// # Errors
+/// A config, methods, rates or targets that are refused; an interruption, once the rows are kept.
+pub fn run(
+    arguments: &RaceArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let (path, kept) = source(arguments)?;
+    let config = Config::load(&path, &Overrides::from(&arguments.changes))?;
+    let places = Places::new(global.datasets.as_deref());
+    let base = path.parent().unwrap_or(Path::new(""));
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let network = Session::new(&config, &split, None)?.network;
+    let plan = match kept {
+        Some(plan) => plan,
+        None => plan(arguments, &config)?,
+    };
+    let methods: Vec<Method> = (plan.methods.iter())
+        .map(|label| own(label, &config))
+        .collect::<Result<_>>()?;
+    let team = Arc::new(Team::new(config.run.threads)?);
+    let isa = Isa::detect();
+    let interrupt = Interrupt::watch("keeping the rows")?;
+    let control = Control::new(interrupt.flag());
+    let subject = Subject {
+        config: &config,
+        split: &split,
+        network: &network,
+        team: &team,
+        isa,
+        control: &control,
+    };
+    let (_, judged) = subject.judged()?;
+    let question = Question::new(KIND, &plan);
+    let environment = Environment::detect(isa.name(), team.threads());
+    let text = config.to_toml();
+    let mut record: Record<Row> = match &arguments.resume {
+        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
+        None => Record::create(
+            arguments.out.as_deref(),
+            &config.name,
+            &question,
+            Some(&text),
+            &environment,
+        )?,
+    };
+    let mut tell = |row: &Row| {
+        if row.ending.is_some() {
+            messages.note(line(row));
+        } else {
+            messages.detail(line(row));
+        }
+    };
+    if !subject.run(&plan, &methods, &mut record, &mut tell)? {
+        messages.note(format_args!(
+            "go on with: nplus1 race --resume {}",
+            record.path().display()
+        ));
+        return Err(record.interrupted(interrupt.exit_code()));
+    }
+    let study = record.path().display().to_string();
+    let report = Report::new(&config.name, study, judged, &plan, record.rows());
+    let markdown = report.render(|table| table.markdown());
+    record.conclude(&report, &format!("# Race: {}\n\n{markdown}", config.name))?;
+    let text = if global.json {
+        json::document(&report)
+    } else {
+        report.render(|table| table.to_string())
+    };
+    print(out, &text)
+}
+
+/// The config file, and the plan of a race that is resumed without one.
+fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
+    if let Some(config) = &arguments.config {
+        return Ok((config.clone(), None));
+    }
+    let study = arguments.resume.as_deref().expect("clap asks for one");
+    let question = asked(study)?;
+    let refused = |problem: String| {
+        Error::refused(study, format!("is no race: {problem}"))
+            .help("go on with the command that began it")
+    };
+    if question.study != KIND {
+        return Err(refused(format!(
+            "it is a study of kind `{}`",
+            question.study
+        )));
+    }
+    let plan: Plan =
+        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
+    Ok((config_of(study), Some(plan)))
+}
+
+/// What is asked, with every default filled in.
+fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
+    let mut methods = Vec::new();
+    for name in &arguments.methods {
+        let label = own(name, config)?.label;
+        if methods.contains(&label) {
+            return Err(Error::Usage(format!(
+                "--methods: {label} stands twice; each method once"
+            )));
+        }
+        methods.push(label);
+    }
+    let mut targets = arguments.targets.clone();
+    if let Some(target) = targets
+        .iter()
+        .find(|&&target| !(target > 0.0 && target <= 1.0))
+    {
+        return Err(Error::Usage(format!(
+            "--targets: {target} is no accuracy; fractions above 0, up to 1"
+        )));
+    }
+    targets.sort_by(f64::total_cmp);
+    targets.dedup();
+    let mut rates = Vec::new();
+    for rate in &arguments.rates {
+        let label = own(&rate.method, config)?.label;
+        if !methods.contains(&label) {
+            return Err(Error::Usage(format!(
+                "--rates: {label} does not run; add it to --methods"
+            )));
+        }
+        rates.push((label, rate.rate));
+    }
+    Ok(Plan {
+        methods,
+        rates,
+        targets,
+        limit: arguments.limit,
+    })
+}
+
+/// The method of this name; the config's own settings, where it is the config's method.
+fn own(name: &str, config: &Config) -> Result<Method> {
+    let mut method = method::one(name)?;
+    if name == config.gradient.method() {
+        method.gradient = config.gradient;
+        method.label = name.to_owned();
+    }
+    Ok(method)
+}

@@ -1,0 +1,494 @@
+//! Promise: `nplus1 cost` tells what gradients cost: counted one by one where it says so, kept row by
+//! row, refused before it is begun.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use nplus1::data::Batch;
+use nplus1::gradient::difference::{DifferenceConfig, Evaluator, Reuse, Scheme, operations};
+use nplus1::gradient::textbook::Sample;
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Network, Parameters};
+use nplus1::numeric::Isa;
+use nplus1::numeric::stats::Line;
+use nplus1::parallel::Team;
+use nplus1::study::formulas;
+use serde_json::Value;
+use support::kernels::Form;
+use support::rows::{HEADS, inputs, network, samples, theta};
+use tempfile::TempDir;
+
+/// Hidden layers of nets of 1 to 5 weight layers.
+const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[6, 18, 5], &[4, 3, 5, 2]];
+const FEATURES: usize = 11;
+
+fn full(scheme: Scheme) -> GradientConfig {
+    GradientConfig::Difference(DifferenceConfig {
+        scheme,
+        ..DifferenceConfig::TEXTBOOK
+    })
+}
+
+fn incremental() -> GradientConfig {
+    GradientConfig::Difference(DifferenceConfig {
+        reuse: Reuse::Incremental,
+        ..DifferenceConfig::TEXTBOOK
+    })
+}
+
+#[test]
+fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
+    let methods = [
+        GradientConfig::Backprop,
+        full(Scheme::Forward),
+        full(Scheme::Central),
+        incremental(),
+    ];
+    let (mut cases, mut absent) = (0, 0);
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for bias in [true, false] {
+                let network = network(FEATURES, hidden, bias, head, 0.0);
+                let theta = theta(&network);
+                let classes = if head == HEADS[4] { 2 } else { 3 };
+                for rows in 1..=3 {
+                    let (inputs, labels) = inputs(Form::Numbers, rows, FEATURES, classes);
+                    let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
+                    let case = format!("{hidden:?} {head:?} bias {bias}, {rows} rows");
+                    let rows = rows as u64;
+                    assert_eq!(
+                        formulas::evaluation(&network, rows),
+                        formulas::counted_evaluation(&network, &theta, &batch),
+                        "{case}"
+                    );
+                    for method in &methods {
+                        let predicted = formulas::gradient(&network, method, rows);
+                        let counted = formulas::counted(&network, method, &theta, &batch);
+                        assert_eq!(predicted, counted, "{method:?} {case}");
+                        absent += usize::from(predicted.is_none());
+                        cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    // Incremental differences have a formula with biases and quadratic losses of sigmoids.
+    assert_eq!(absent, 6 * (5 * 2 - 1) * 3);
+    assert_eq!(cases, 6 * 5 * 2 * 3 * 4);
+}
+
+#[test]
+fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    for hidden in HIDDEN {
+        for head in HEADS {
+            for form in [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers] {
+                let network = network(FEATURES, hidden, true, head, 0.0);
+                let classes = if head == HEADS[4] { 2 } else { 3 };
+                let (inputs, labels) = inputs(form, 3, FEATURES, classes);
+                let samples = samples::<f64>(form, &inputs, &labels);
+                let rows = [0, 1, 2];
+                let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
+                let batch = Batch {
+                    samples: &samples,
+                    rows: &rows,
+                };
+                let control = Control::default();
+                let mut evaluator = Evaluator::new(&network, &theta, Isa::detect(), 3);
+                let loss = evaluator.loss(batch, &control);
+                assert_eq!(control.evaluations(), 1);
+
+                let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+                let mut engine =
+                    full(Scheme::Forward).engine(&network, &team, Isa::detect(), &samples, 3);
+                let found = engine
+                    .gradient(&theta, batch, &mut gradient, &Control::default())
+                    .unwrap();
+                assert_eq!(loss.to_bits(), found.loss.to_bits());
+
+                // The passes of a whole gradient, but for what is one a gradient and what turns
+                // losses into quotients (θ + h, its distance, 3 row differences and their sum, the
+                // mean, the quotient); bytes are scaled once for all passes.
+                let n = network.layout.len() as u64;
+                let read = match form {
+                    Form::Bytes { .. } => 3 * FEATURES as u64,
+                    _ => continue,
+                };
+                let mut pass = operations::evaluation(&network, &samples, &rows);
+                assert_eq!(pass, evaluator.tally(&samples, &rows));
+                pass.additions -= 3 + read;
+                pass.divisions -= 1 + read;
+                let mut expected = pass * (n + 1);
+                expected.additions += n * (2 + 2 * 3 + 1) + read;
+                expected.multiplications += n;
+                expected.divisions += n + 1 + read;
+                assert_eq!(found.tally, expected, "{hidden:?} {head:?} {form:?}");
+            }
+        }
+    }
+}
+
+/// The exponents of N in the multiplications of 784-w-…-w-10 from width 1 to 256: backprop, full and
+/// incremental differences.
+fn exponents(depth: usize) -> [f64; 3] {
+    let networks: Vec<Network> = (0..=8)
+        .map(|power| {
+            let sizes = [&[784], &vec![1 << power; depth][..], &[10]].concat();
+            let (output, loss) = HEADS[0];
+            Network::new(&sizes, true, output, loss, 0.0).unwrap()
+        })
+        .collect();
+    [
+        GradientConfig::Backprop,
+        full(Scheme::Forward),
+        incremental(),
+    ]
+    .map(|method| {
+        let points: Vec<(f64, f64)> = networks
+            .iter()
+            .map(|network| {
+                let tally = formulas::gradient(network, &method, 10).unwrap();
+                (network.layout.len() as f64, tally.multiplications as f64)
+            })
+            .collect();
+        Line::through_logarithms(&points).unwrap().slope
+    })
+}
+
+#[test]
+fn work_grows_as_n_by_backprop_as_n_squared_by_differences_and_reuse_dies_with_depth() {
+    let [backprop, full, incremental] = exponents(1);
+    assert!((backprop - 1.0).abs() <= 0.02, "{backprop}");
+    assert!((full - 2.0).abs() <= 0.02, "{full}");
+    assert!((incremental - 1.0).abs() <= 0.05, "{incremental}");
+    let mut last = incremental;
+    for depth in [2, 3, 4] {
+        let [backprop, full, incremental] = exponents(depth);
+        assert!((backprop - 1.0).abs() <= 0.05, "{depth}: {backprop}");
+        assert!((full - 2.0).abs() <= 0.02, "{depth}: {full}");
+        assert!(incremental > last, "{depth}: {incremental} after {last}");
+        last = incremental;
+    }
+    assert!(last > 1.8, "{last}");
+}
+
+#[test]
+fn the_table_of_known_networks_is_reproduced() {
+    // Multiplications over backprop's at B = 1000: gradient ÷ forward, full, incremental.
+    let table: [(&[usize], [f64; 3]); 4] = [
+        (&[784, 30, 10], [2.02, 11_830.0, 10.3]),
+        (&[784, 100, 10], [2.02, 39_440.0, 10.3]),
+        (&[784, 30, 30, 10], [2.05, 12_070.0, 158.0]),
+        (&[784, 512, 512, 10], [2.40, 278_600.0, 1414.0]),
+    ];
+    for (sizes, expected) in table {
+        let (output, loss) = HEADS[0];
+        let network = Network::new(sizes, true, output, loss, 0.0).unwrap();
+        let of = |method: &GradientConfig| {
+            let tally = formulas::gradient(&network, method, 1000).unwrap();
+            tally.multiplications as f64
+        };
+        let backprop = of(&GradientConfig::Backprop);
+        let forward = formulas::evaluation(&network, 1000).multiplications as f64;
+        let found = [
+            backprop / forward,
+            of(&full(Scheme::Forward)) / backprop,
+            of(&incremental()) / backprop,
+        ];
+        for (found, expected) in found.into_iter().zip(expected) {
+            // Three or four digits are given.
+            assert!(
+                (found / expected - 1.0).abs() < 5e-3,
+                "{sizes:?}: {found} for {expected}"
+            );
+        }
+    }
+}
+
+// ---- The command -----------------------------------------------------------------------------------
+
+const CONFIG: &str = r#"
+name = "flowers"
+seed = 3
+[data]
+dataset = "iris"
+validation = 30
+test = 30
+normalize = "standard"
+[model]
+hidden = [5]
+output = "sigmoid"
+initialization = "scaled"
+[loss]
+kind = "quadratic"
+[optimizer]
+learning_rate = 0.2
+[train]
+epochs = 1
+batch_size = 10
+"#;
+
+/// 4-5-3.
+const N: u64 = 4 * 5 + 5 + 5 * 3 + 3;
+
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+    folder
+}
+
+fn command(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .stdin(Stdio::null());
+    command
+}
+
+fn nplus1(folder: &Path, line: &str) -> Output {
+    command(folder, line).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn report(folder: &Path, line: &str) -> Value {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+/// Standard error of a command that must be refused, with nothing printed and nothing written.
+fn refusal(folder: &Path, line: &str) -> String {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
+    assert_eq!(text(&output.stdout), "", "{line}");
+    assert!(!folder.join("studies").exists(), "{line}");
+    errors
+}
+
+fn study(document: &Value, folder: &Path) -> PathBuf {
+    folder.join(document["study"].as_str().unwrap())
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
+    let rows = document["rows"].as_array().unwrap();
+    rows.iter()
+        .find(|row| row["label"] == label)
+        .unwrap_or_else(|| panic!("a row of {label}"))
+}
+
+#[test]
+fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
+    let folder = workplace();
+    let document = report(
+        folder.path(),
+        "cost flowers.toml --measure --repeats 2 --json",
+    );
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 5 + 2 * 4);
+    for row in rows {
+        assert_eq!(row["parameters"], N);
+        assert_eq!(row["batch_rows"], 10);
+        assert_eq!(row["tally_measured"], row["tally_performed"], "{row}");
+        assert_eq!(row["tally_counted"], row["tally"], "{row}");
+        assert_eq!(row["samples"].as_array().unwrap().len(), 2);
+        assert!(row["predicted_seconds"].as_f64().unwrap() > 0.0);
+        assert!(row["memory"].as_f64().unwrap() > 0.0);
+        let evaluations = match row["label"].as_str().unwrap() {
+            "forward-pass" | "backprop" => 1,
+            label if label.starts_with("forward-difference") => N + 1,
+            label if label.starts_with("central-difference") => 2 * N,
+            "spsa" => 2,
+            _ => continue,
+        };
+        assert_eq!(row["tally_performed"]["evaluations"], evaluations, "{row}");
+    }
+    let ratio = row(&document, "backprop")["multiplications_to_forward"].as_f64();
+    // H and the output errors count in a net so small: 2.02 for 784-30-10.
+    assert!((2.0..3.0).contains(&ratio.unwrap()), "{ratio:?}");
+    let ratio = row(&document, "forward-difference/full")["multiplications_to_forward"].as_f64();
+    // N + 1 passes, and a multiplication a quotient.
+    assert!(
+        (ratio.unwrap() / (N + 1) as f64 - 1.0).abs() < 2e-3,
+        "{ratio:?}"
+    );
+    let findings = document["findings"].to_string();
+    assert!(findings.contains("N + 1 = 44 losses"), "{findings}");
+
+    let path = study(&document, folder.path());
+    assert_eq!(path, folder.path().join("studies/flowers/001"));
+    assert_eq!(lines(&path.join("rows.jsonl")).len(), rows.len());
+    assert_eq!(lines(&path.join("rows.csv")).len(), rows.len() + 1);
+    let markdown = fs::read_to_string(path.join("results.md")).unwrap();
+    assert!(
+        markdown.contains("| forward-difference/full | 44 |"),
+        "{markdown}"
+    );
+    let kept: Value =
+        serde_json::from_slice(&fs::read(path.join("results.json")).unwrap()).unwrap();
+    assert_eq!(kept, document);
+    for file in ["study.json", "config.toml", "environment.json"] {
+        assert!(path.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn widths_and_depths_have_exponents_with_intervals() {
+    let folder = workplace();
+    let line =
+        "cost flowers.toml --widths 8,1,4,2 --depths 2,1 --json --methods forward-difference/full";
+    let document = report(folder.path(), line);
+    let rows = document["rows"].as_array().unwrap();
+    // 8 networks: the pass, backprop, which is never left out, and the method.
+    assert_eq!(rows.len(), 8 * 3);
+    assert_eq!(rows[0]["layers"], serde_json::json!([4, 1, 3]));
+    assert!(rows.iter().all(|row| row["seconds"].is_null()));
+    let fits = document["fits"].as_array().unwrap();
+    let of = |method: &str, over: &str, at: u64| {
+        let own = |fit: &&Value| {
+            fit["method"] == method
+                && fit["over"] == over
+                && fit["at"] == at
+                && fit["quantity"] == "multiplications"
+        };
+        fits.iter().find(own).unwrap_or_else(|| panic!("{fits:?}"))
+    };
+    let fit = of("forward-difference/full", "widths", 1);
+    assert_eq!(fit["points"], 4);
+    assert_eq!(fit["range"], serde_json::json!([1, 8]));
+    let slope = fit["slope"].as_f64().unwrap();
+    let ends: Vec<f64> = (0..2)
+        .map(|at| fit["interval"][at].as_f64().unwrap())
+        .collect();
+    assert!(ends[0] < slope && slope < ends[1]);
+    assert!((1.7..2.1).contains(&slope), "{slope}");
+    // Two depths make a line, and no interval.
+    assert!(of("backprop", "depths", 8)["interval"].is_null());
+}
+
+#[test]
+fn an_interrupted_study_goes_on_with_the_rows_it_has() {
+    let folder = workplace();
+    let all = "cost flowers.toml --measure --repeats 2 --json";
+    let document = report(folder.path(), all);
+    let path = study(&document, folder.path());
+    let begun = lines(&path.join("rows.jsonl"));
+    fs::write(
+        path.join("rows.jsonl"),
+        begun[..4].join("\n") + "\n{\"label\":",
+    )
+    .unwrap();
+    fs::remove_file(path.join("results.json")).unwrap();
+
+    let other = nplus1(
+        folder.path(),
+        "cost flowers.toml --measure --repeats 3 --resume studies/flowers/001",
+    );
+    let errors = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("repeats: begun with 2, now 3"), "{errors}");
+    let other = nplus1(
+        folder.path(),
+        "cost flowers.toml --measure --repeats 2 --seed 4 --resume studies/flowers/001",
+    );
+    let errors = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{errors}");
+    assert!(
+        errors.contains("config: begun with seed = 3, now seed = 4"),
+        "{errors}"
+    );
+    let other = nplus1(
+        folder.path(),
+        "cost --resume studies/flowers/001 --widths 3",
+    );
+    assert_eq!(other.status.code(), Some(2));
+
+    for resume in [
+        "cost --resume studies/flowers/001 --json".to_owned(),
+        format!("{all} --resume studies/flowers/001"),
+    ] {
+        let resumed = report(folder.path(), &resume);
+        assert_eq!(resumed["rows"].as_array().unwrap().len(), begun.len());
+        let now = lines(&path.join("rows.jsonl"));
+        assert_eq!(
+            now[..4],
+            begun[..4],
+            "the rows that were there are not made again"
+        );
+        assert_eq!(now.len(), begun.len());
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_written() {
+    let folder = workplace();
+    for (options, told) in [
+        ("--widths 1,0", "--widths: 0 is not allowed"),
+        ("--widths 4,2,4", "--widths: 4 stands twice"),
+        ("--depths 0", "--depths: 0 is not allowed"),
+        ("--depths 2000", "allowed are 1 to 1000"),
+        ("--batch 100000", "more than the 90 training rows"),
+        (
+            "--methods backprop,magic",
+            "`magic` is no method; allowed: backprop, ",
+        ),
+        ("--threads 0", "threads"),
+        // Hidden layers of 10¹² units: 10¹³ numbers of 4 bytes a copy.
+        ("--widths 1000000000000", "PiB of memory, and"),
+        ("--widths 18446744073709551615 --depths 3", "of memory, and"),
+    ] {
+        let errors = refusal(folder.path(), &format!("cost flowers.toml {options}"));
+        assert!(errors.contains(told), "{options}: {errors}");
+    }
+    let errors = refusal(folder.path(), "cost --resume nowhere");
+    assert!(errors.contains("no study in this folder"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_study_keeps_its_rows_and_ends_with_130() {
+    use std::time::{Duration, Instant};
+    let folder = workplace();
+    let line = "cost flowers.toml --measure --repeats 1000 --limit 60";
+    let child = command(folder.path(), line)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let rows = folder.path().join("studies/flowers/001/rows.jsonl");
+    let start = Instant::now();
+    while !fs::read_to_string(&rows).is_ok_and(|text| text.ends_with('\n')) {
+        assert!(start.elapsed() < Duration::from_secs(120), "no row came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(
+        errors.contains("nplus1 cost --resume studies/flowers/001"),
+        "{errors}"
+    );
+    let kept = lines(&rows);
+    assert!(!kept.is_empty() && kept.len() < 10);
+    for line in kept {
+        serde_json::from_str::<Value>(&line).unwrap();
+    }
+}

@@ -1,0 +1,247 @@
+//! Promise: `nplus1 race` trains by every method from the same start, tells who reached what, and
+//! loses nothing when it is interrupted.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+name = "flowers"
+seed = 3
+[data]
+dataset = "iris"
+validation = 30
+test = 30
+normalize = "standard"
+[model]
+hidden = [5]
+output = "softmax"
+initialization = "scaled"
+[loss]
+kind = "cross-entropy"
+[optimizer]
+learning_rate = 0.5
+[train]
+epochs = 40
+batch_size = 10
+"#;
+
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+    folder
+}
+
+fn command(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .stdin(Stdio::null());
+    command
+}
+
+fn nplus1(folder: &Path, line: &str) -> Output {
+    command(folder, line).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn report(folder: &Path, line: &str) -> Value {
+    let output = nplus1(folder, line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+fn rows<'a>(document: &'a Value, method: &str) -> Vec<&'a Value> {
+    let rows = document["rows"].as_array().unwrap().iter();
+    rows.filter(|row| row["method"] == method).collect()
+}
+
+#[test]
+fn every_method_trains_from_the_same_start_and_its_targets_are_told() {
+    let folder = workplace();
+    let line = "race flowers.toml --methods backprop,forward-difference,central-difference/full --targets 0.9,0.8 --json";
+    let document = report(folder.path(), line);
+    assert_eq!(document["targets"], serde_json::json!([0.8, 0.9]));
+    assert_eq!(document["judged"], "validation");
+    let standings = document["standings"].as_array().unwrap();
+    let methods: Vec<&str> = (standings.iter())
+        .map(|standing| standing["method"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        methods,
+        [
+            "backprop",
+            "forward-difference/incremental",
+            "central-difference/full"
+        ]
+    );
+    for (standing, method) in standings.iter().zip(methods) {
+        assert!(
+            standing["best_accuracy"].as_f64().unwrap() > 0.9,
+            "{method}"
+        );
+        assert_eq!(
+            standing["ending"], "as long as [train] asks for",
+            "{method}"
+        );
+        let rows = rows(&document, method);
+        let last = rows.last().unwrap();
+        // 90 rows, 9 steps an epoch.
+        assert_eq!(last["steps"], 360, "{method}");
+        assert_eq!(last["epochs"], 40.0, "{method}");
+        // Increments of some 1e-4 in f32: weights that are equal to three digits judge alike.
+        let accuracy = rows.last().unwrap()["accuracy"].as_f64().unwrap();
+        let best = standings[0]["accuracy"].as_f64().unwrap();
+        assert!(
+            (accuracy - best).abs() <= 1.5 / 30.0,
+            "{method}: {accuracy}"
+        );
+        let seconds: Vec<f64> = rows
+            .iter()
+            .map(|row| row["seconds"].as_f64().unwrap())
+            .collect();
+        assert!(seconds.is_sorted(), "{method}: {seconds:?}");
+        for (place, target) in [0.8, 0.9].into_iter().enumerate() {
+            let first = rows
+                .iter()
+                .find(|row| row["accuracy"].as_f64().unwrap() >= target)
+                .unwrap();
+            let reached = &standing["reached"][place];
+            assert_eq!(reached["seconds"], first["seconds"], "{method}");
+            assert_eq!(
+                reached["multiplications"], first["tally"]["multiplications"],
+                "{method}"
+            );
+        }
+    }
+    // N + 1 losses a step.
+    let n = 4 * 5 + 5 + 5 * 3 + 3;
+    let last = *rows(&document, "forward-difference/incremental")
+        .last()
+        .unwrap();
+    assert_eq!(last["tally"]["evaluations"], 360 * (n + 1));
+    let last = *rows(&document, "backprop").last().unwrap();
+    assert_eq!(last["tally"]["evaluations"], 360);
+
+    let study = folder.path().join(document["study"].as_str().unwrap());
+    let kept: Value =
+        serde_json::from_slice(&fs::read(study.join("results.json")).unwrap()).unwrap();
+    assert_eq!(kept, document);
+    let markdown = fs::read_to_string(study.join("results.md")).unwrap();
+    assert!(markdown.contains("| backprop |"), "{markdown}");
+}
+
+#[test]
+fn backprop_in_a_race_has_the_weights_and_the_counts_of_a_run() {
+    let folder = workplace();
+    let document = report(folder.path(), "race flowers.toml --methods backprop --json");
+    let run = report(folder.path(), "train flowers.toml --json");
+    let raced = *rows(&document, "backprop").last().unwrap();
+    assert_eq!(raced["accuracy"], run["validation_accuracy"]);
+    assert_eq!(raced["loss"], run["validation_loss"]);
+    assert_eq!(raced["tally"], run["tally"]);
+}
+
+#[test]
+fn a_method_that_diverges_has_lost_and_the_race_goes_on() {
+    let folder = workplace();
+    let line =
+        "race flowers.toml --methods backprop,forward-difference --rates backprop=1e38 --json";
+    let document = report(folder.path(), line);
+    let standings = document["standings"].as_array().unwrap();
+    let ending = standings[0]["ending"].as_str().unwrap();
+    assert!(ending.starts_with("diverged in epoch"), "{ending}");
+    assert_eq!(standings[0]["learning_rate"], 1e38);
+    assert_eq!(standings[1]["ending"], "as long as [train] asks for");
+    let findings = document["findings"].to_string();
+    assert!(findings.contains("not reached by backprop"), "{findings}");
+}
+
+#[test]
+fn the_time_limit_is_each_method_s_own() {
+    let folder = workplace();
+    let line = "race flowers.toml --set train.epochs=1000000 --limit 0.3 --json";
+    let document = report(folder.path(), line);
+    for standing in document["standings"].as_array().unwrap() {
+        assert_eq!(standing["ending"], "the time limit");
+        let seconds = standing["seconds"].as_f64().unwrap();
+        assert!((0.3..2.0).contains(&seconds), "{seconds}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_written() {
+    let folder = workplace();
+    for (options, told) in [
+        (
+            "--methods backprop,magic",
+            "`magic` is no method; allowed: backprop, ",
+        ),
+        ("--methods backprop,backprop", "backprop stands twice"),
+        ("--targets 1.5", "1.5 is no accuracy"),
+        ("--targets 0", "0 is no accuracy"),
+        (
+            "--methods backprop --rates forward-difference=1",
+            "does not run",
+        ),
+    ] {
+        let output = nplus1(folder.path(), &format!("race flowers.toml {options}"));
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options}: {errors}");
+        assert!(errors.contains(told), "{options}: {errors}");
+        assert!(!folder.path().join("studies").exists(), "{options}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_race_ends_with_130_and_goes_on_with_the_same_bits() {
+    use std::time::{Duration, Instant};
+    let folder = workplace();
+    // So many steps that the signal comes in the middle, so few that the whole is soon over.
+    let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=1500 --limit 600";
+    let child = command(folder.path(), line)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let path = folder.path().join("studies/flowers/001/rows.jsonl");
+    let start = Instant::now();
+    let begun = |text: &str| text.ends_with('\n') && text.contains("forward-difference/full");
+    while !fs::read_to_string(&path).is_ok_and(|text| begun(&text)) {
+        assert!(start.elapsed() < Duration::from_secs(120), "no row came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(
+        errors.contains("nplus1 race --resume studies/flowers/001"),
+        "{errors}"
+    );
+    let kept = fs::read_to_string(&path).unwrap();
+
+    let resumed = report(folder.path(), "race --resume studies/flowers/001 --json");
+    let now = fs::read_to_string(&path).unwrap();
+    assert!(now.starts_with(&kept), "no row is made again");
+    let whole = report(folder.path(), &format!("{line} --json"));
+    for method in ["backprop", "forward-difference/full"] {
+        let [mut a, mut b] =
+            [&resumed, &whole].map(|race| (*rows(race, method).last().unwrap()).clone());
+        for row in [&mut a, &mut b] {
+            row["seconds"] = Value::Null;
+        }
+        assert_eq!(a, b);
+    }
+}
