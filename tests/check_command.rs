@@ -116,7 +116,7 @@ fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
     assert_eq!(document["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
     assert_eq!(document["batch_rows"], 10);
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 1 + 2 * (2 * 4 + 2 + 2 + 1));
+    assert_eq!(rows.len(), 1 + 2 * (2 * 4 + 2 + 2 + 1) + 2 * 2 * 2);
     let find = |asked: [&str; 4]| {
         let keys = ["method", "evaluation", "arithmetic", "precision"];
         rows.iter()
@@ -198,7 +198,7 @@ fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(
         table.lines().filter(|line| line.ends_with(" ok")).count(),
-        27,
+        35,
         "{table}"
     );
     assert!(
@@ -331,14 +331,12 @@ fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
         let asked = |row: &&Value| row["precision"] == precision && row["arithmetic"] == arithmetic;
         sweep.iter().filter(asked).count()
     };
-    assert_eq!(count("f64", "plain"), 2 * 2 * 14);
-    assert_eq!(
-        (
-            count("f64", "cancellation-free"),
-            count("f32", "cancellation-free")
-        ),
-        (28, 60)
-    );
+    // Forward and central; whole passes by both summations, and incremental: each decade, and six
+    // increments around the best.
+    assert_eq!(count("f64", "plain"), 2 * 3 * (14 + 6));
+    for precision in ["f32", "f64"] {
+        assert_eq!(count(precision, "cancellation-free"), 2 * 30);
+    }
     for row in sweep {
         let lost = row["lost"].as_str();
         assert_eq!(lost.is_some(), row["relative_error"].is_null(), "{row}");
@@ -369,6 +367,93 @@ fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
             error("cancellation-free", h) < 2e-6,
             "without cancellation it has one"
         );
+    }
+}
+
+#[test]
+fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
+    let folder = workplace();
+    let (document, _) = report(folder.path(), "check flowers.toml --json --sweep", 0);
+    let curves = document["curves"].as_array().unwrap();
+    assert_eq!(curves.len(), 2 * 2 * (2 + 1 + 1));
+    for curve in curves {
+        let figure = |of: &str, key: &str| curve[of][key].as_f64();
+        let free = curve["arithmetic"] == "cancellation-free";
+        let ratio = |key: &str| Some(figure("predicted", key)? / figure("measured", key)?);
+        match ratio("increment") {
+            None => assert!(free, "{curve}"),
+            Some(best) => assert!(!free && (0.3..3.0).contains(&best), "{best}: {curve}"),
+        }
+        let floor = ratio("floor").unwrap();
+        assert!((0.25..4.0).contains(&floor), "{floor}: {curve}");
+        let points = curve["points"].as_array().unwrap();
+        assert!(points.len() >= 20);
+        for points in points.windows(2) {
+            let h = |point: &Value| point["increment"].as_f64().unwrap();
+            assert!(h(&points[0]) > h(&points[1]));
+        }
+        for point in points {
+            assert_eq!(point["measured"].is_null(), point["predicted"].is_null());
+        }
+    }
+    let oracle = &document["oracle"];
+    assert_eq!(
+        (&oracle["method"], &oracle["evaluations"]),
+        (&"complex-step".into(), &document["parameters"])
+    );
+    assert!(oracle["relative_error"].as_f64().unwrap() < 1e-14);
+    let table = text(&nplus1(folder.path(), "check flowers.toml --sweep").stdout);
+    for words in [
+        "forward-difference in f32, h",
+        "central-difference in f64, h",
+        "full, losses",
+        "lowest of",
+        "no V",
+        "complex step, 43 passes: backprop in f64 is",
+    ] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+}
+
+#[test]
+fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
+    let folder = workplace();
+    let find = |document: &Value, asked: [&str; 4]| {
+        let keys = ["method", "precision", "increment", "extrapolation"];
+        let mut rows = document["rows"].as_array().unwrap().iter();
+        let found = rows.find(|row| {
+            keys.iter()
+                .zip(asked)
+                .all(|(key, value)| row[*key] == value)
+        });
+        found.unwrap_or_else(|| panic!("{asked:?}"))["relative_error"]
+            .as_f64()
+            .unwrap()
+    };
+    let (document, _) = report(folder.path(), "check flowers.toml --json", 0);
+    for precision in ["f32", "f64"] {
+        for method in ["forward-difference", "central-difference"] {
+            let plain = find(&document, [method, precision, "auto", "none"]);
+            let measured = find(&document, [method, precision, "noise", "none"]);
+            let extrapolated = find(&document, [method, precision, "auto", "richardson"]);
+            assert!(measured < 10.0 * plain, "{measured:e}, {plain:e}");
+            assert!(extrapolated < plain, "{extrapolated:e}, {plain:e}");
+        }
+    }
+    // A config that asks for more than one look has its own row, whatever it evaluates.
+    let asked = "--set gradient.method=\"central-difference\" --set gradient.evaluation=\"full\"";
+    let more = "--set gradient.increment=\"noise\" --set gradient.extrapolation=\"richardson\"";
+    let line = format!("check flowers.toml --json {asked} {more}");
+    let (document, _) = report(folder.path(), &line, 0);
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 36);
+    let own = rows.last().unwrap();
+    for (key, value) in [
+        ("evaluation", "full"),
+        ("increment", "noise"),
+        ("extrapolation", "richardson"),
+    ] {
+        assert_eq!(own[key], value);
     }
 }
 
@@ -447,7 +532,7 @@ fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
 fn increments_that_cannot_be_are_refused() {
     let folder = workplace();
     let differences = "check flowers.toml --set gradient.method=\"forward-difference\"";
-    for increment in ["0", "-1e-3", "nan", "\"small\"", "\"noise\""] {
+    for increment in ["0", "-1e-3", "nan", "\"small\""] {
         refusal(
             folder.path(),
             &format!("{differences} --set gradient.increment={increment}"),
@@ -526,13 +611,7 @@ fn no_config_of_the_crate_raises_an_alarm() {
         } else {
             ""
         };
-        let line =
-            format!("check configs/{name} --json {budget} --set gradient.increment=\"auto\"");
-        let line = if fs::read_to_string(&path).unwrap().contains("difference\"") {
-            line
-        } else {
-            format!("check configs/{name} --json {budget}")
-        };
+        let line = format!("check configs/{name} --json {budget}");
         let (document, errors) = report(root, &line, 0);
         assert_eq!(document["passed"], true, "{name}: {errors}");
         seen += 1;

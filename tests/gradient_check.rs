@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::gradient::Control;
-use nplus1::gradient::check::{Method, Outcome, methods};
+use nplus1::gradient::check::{Method, Outcome, methods, refined};
 use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
 use nplus1::model::Loss;
 use nplus1::numeric::Precision;
@@ -21,6 +21,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
         for method in methods(increment, Summation::Differences)
             .into_iter()
             .chain(methods(increment, Summation::Losses))
+            .chain(refined(increment))
         {
             let outcome = subject.run(&method, &Control::default()).unwrap();
             let Outcome::Compared(found) = outcome else {
@@ -76,8 +77,9 @@ fn describe(method: &Method) -> String {
     match method.gradient.difference() {
         None => format!("{:?} {precision}", method.gradient),
         Some(config) => format!(
-            "{} {} {} {} {precision} {:?}",
+            "{} {} {} {} {} {precision} {:?}",
             config.scheme.name(),
+            config.extrapolation(),
             config.reuse.name(),
             config.arithmetic.name(),
             config.summation.name(),
@@ -191,6 +193,73 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
     let reached = error(Scheme::Forward, true, Precision::F64, -16);
     println!("cancellation-free f64 at 1e-16: {reached:.1e}");
     assert!(reached <= 1e-14, "{reached:e}");
+}
+
+/// Both are the derivative of one loss, each with round-off of its own: κ·u relative to the sum of all
+/// paths' absolute values, and no truncation. κ is 36 for a layer and its two roundings a product;
+/// single rows at which paths cancel are worse than 1e-14 relative to what is left of them.
+#[test]
+fn backprop_and_the_complex_step_agree_to_round_off() {
+    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let mut problems = references();
+    for head in 0..HEADS.len() {
+        let classes = if head == 4 { 2 } else { 3 };
+        problems.push(random(6, &[5, 4, 3], head, classes, 7, (1.0, 1.0), 1e-2, 5));
+    }
+    problems.push(mnist_30(10));
+    for problem in problems {
+        let subject = problem.subject(&team);
+        let control = Control::default();
+        let found = subject.complex_step(&control).unwrap();
+        let whole = &found.whole;
+        println!(
+            "{:45} {:.1e}, allowed {:.1e}",
+            problem.name, whole.relative_error, whole.allowed
+        );
+        assert!(found.passed(), "{}: {whole:?}", problem.name);
+        assert!(whole.relative_error < 1e-14, "{}: {whole:?}", problem.name);
+        let parameters = problem.network.layout.len() as u64;
+        assert_eq!(control.evaluations(), parameters, "N passes");
+    }
+}
+
+/// The bounds of an extrapolation are of its own order: a quotient at h/2 that was not extrapolated is
+/// beyond them, but for a saturated softmax, whose truncation is as small as their round-off.
+#[test]
+fn an_extrapolation_that_was_left_out_is_found() {
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let (mut seen, mut beyond) = (0, 0);
+    for problem in references() {
+        let subject = problem.subject(&team);
+        let errors = |method: &Method| match subject.run(method, &Control::default()).unwrap() {
+            Outcome::Compared(found) => found.whole,
+            Outcome::Lost(lost) => panic!("an incremental increment is never lost: {lost}"),
+        };
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            let find = |methods: Vec<Method>, extrapolate| {
+                let asked = |method: &Method| {
+                    method.gradient.difference().is_some_and(|config| {
+                        config.scheme == scheme
+                            && config.reuse == Reuse::Incremental
+                            && config.arithmetic == Arithmetic::Plain
+                            && config.extrapolate == extrapolate
+                            && config.increment != Increment::Noise
+                            && method.precision == Precision::F64
+                    })
+                };
+                methods.into_iter().find(asked).unwrap()
+            };
+            let h = 1e-2;
+            let whole = find(refined(Increment::Absolute(h)), true);
+            let halved = Increment::Absolute(h / 2.0);
+            let half = find(methods(halved, Summation::Differences), false);
+            let (whole, half) = (errors(&whole), errors(&half));
+            assert!(whole.excess <= 1.0, "{}: {whole:?}", problem.name);
+            seen += 1;
+            beyond += usize::from(half.relative_error > 3.0 * whole.allowed);
+        }
+    }
+    assert_eq!((seen, beyond >= 18), (20, true), "{beyond}");
 }
 
 proptest! {

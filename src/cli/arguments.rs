@@ -149,7 +149,8 @@ pub struct CheckArguments {
     /// Check backprop along K random directions, and make no gradient by differences
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub directions: Option<u32>,
-    /// Tell the error at increments from 1e-1 to 1e-14 as well (without cancellation in f32: 1e-30)
+    /// Tell the error at increments from 1e-1 to 1e-14 as well (without cancellation: to 1e-30), beside
+    /// the error predicted there, and how far backprop is from the complex step
     #[arg(long)]
     pub sweep: bool,
     /// Write backprop's gradient, in double precision, to this safetensors file

@@ -1,4 +1,12 @@
 //! `nplus1 check`: is every gradient the derivative of the loss?
+//!
+//! ```text
+//! nplus1 check configs/iris.toml                  each method's error, and what it may come to
+//! nplus1 check configs/iris.toml --sweep          the same over increments, beside what was predicted
+//! nplus1 check configs/iris.toml --sweep --json   `curves`: points, best increments, floors
+//! ```
+
+mod sweep;
 
 use std::io::Write;
 use std::path::Path;
@@ -18,9 +26,9 @@ use crate::config::{Config, Overrides};
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, gradient, safetensors};
-use crate::gradient::check::{Method, Outcome, Subject, methods};
-use crate::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
-use crate::gradient::{Control, GradientConfig, Stopped};
+use crate::gradient::check::{Method, Outcome, Subject, methods, refined};
+use crate::gradient::difference::{Increment, Reuse, Scheme, Summation};
+use crate::gradient::{Control, Stopped};
 use crate::model::{Network, Parameters};
 use crate::numeric::{Isa, Precision};
 use crate::parallel::Team;
@@ -30,11 +38,6 @@ use crate::run::json;
 const DEAR: f64 = 5e10;
 /// Directions, unless the user says how many: an error of 1 % is missed once in 10³⁰ checks in f64.
 const DIRECTIONS: u32 = 20;
-
-/// Increments of a sweep: 1e-1 … 1e-14.
-const SHALLOW: u32 = 14;
-/// Without cancellation in f32: … 1e-30.
-const DEEP: u32 = 30;
 
 /// Checks as the arguments say, and prints what came of it.
 ///
@@ -49,7 +52,6 @@ pub fn run(
 ) -> Result<()> {
     let path = &arguments.config;
     let config = Config::load(path, &Overrides::from(&arguments.changes))?;
-    let (increment, summation) = difference_of(&config, path)?;
     let places = Places::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
@@ -89,8 +91,7 @@ pub fn run(
         messages,
         global,
     };
-    let all = methods(increment, summation);
-    let (chosen, dear) = choose(arguments, &subject, all);
+    let (chosen, dear) = choose(arguments, &subject, candidates(&config));
     if let Some(note) = explain(arguments, &subject, &dear) {
         messages.note(&note);
         report.note = Some(note);
@@ -107,7 +108,9 @@ pub fn run(
         report.directions = check.directions(count as usize, config.seed)?;
     }
     if arguments.sweep {
-        report.sweep = check.sweep(&chosen, arguments.full)?;
+        let swept = check.sweep(&chosen, arguments.full)?;
+        (report.sweep, report.curves) = (swept.rows, swept.curves);
+        report.oracle = check.oracle(arguments.full)?;
     }
     if let Some((path, (gradient, precision))) = foreign {
         let found = subject.against(&gradient, precision);
@@ -129,19 +132,28 @@ pub fn run(
     }
 }
 
-/// The increment and the summation that the config asks for.
-fn difference_of(config: &Config, path: &Path) -> Result<(Increment, Summation)> {
-    let Some(difference) = config.gradient.perturbation() else {
-        return Ok((Increment::Auto, Summation::Differences));
+/// Every method at the increment and by the summation that the config asks for, and the config's own.
+fn candidates(config: &Config) -> Vec<Method> {
+    let Some(asked) = config.gradient.perturbation() else {
+        let mut all = methods(Increment::Auto, Summation::Differences);
+        all.extend(refined(Increment::Auto));
+        return all;
     };
-    if difference.increment == Increment::Noise || difference.extrapolate {
-        return Err(Error::refused(
-            path,
-            "`check` has no bounds for increment = \"noise\" and extrapolation = \"richardson\" yet",
-        )
-        .help("add --set gradient.increment=\"auto\" --set gradient.extrapolation=\"none\""));
+    // Measured increments have rows of their own.
+    let increment = match asked.increment {
+        Increment::Noise => Increment::Auto,
+        increment => increment,
+    };
+    let mut all = methods(increment, asked.summation);
+    all.extend(refined(increment));
+    let own = Method {
+        gradient: config.gradient,
+        precision: config.model.precision,
+    };
+    if !all.contains(&own) {
+        all.push(own);
     }
-    Ok((difference.increment, difference.summation))
+    all
 }
 
 /// θ: of the model given, or drawn as training draws it.
@@ -287,35 +299,4 @@ impl Check<'_> {
         drop(meter);
         Ok(directed)
     }
-
-    /// The chosen methods at every increment, unless all of them together are too dear; not `prefix`,
-    /// whose bits are those of `full`.
-    fn sweep(&self, chosen: &[Method], full: bool) -> Result<Vec<Row>> {
-        let mut swept = Vec::new();
-        for method in chosen {
-            let GradientConfig::Difference(config) = method.gradient else {
-                continue;
-            };
-            let all = f64::from(SHALLOW) * self.subject.cost(method);
-            if config.reuse == Reuse::Prefix || !(full || all <= DEAR) {
-                continue;
-            }
-            let deep = config.arithmetic == Arithmetic::CancellationFree
-                && method.precision == Precision::F32;
-            for power in 1..=if deep { DEEP } else { SHALLOW } {
-                let mut config = config;
-                config.increment = Increment::Absolute(power_of_ten(power));
-                swept.push(Method {
-                    gradient: GradientConfig::Difference(config),
-                    precision: method.precision,
-                });
-            }
-        }
-        self.rows(&swept, |_, _| Ok(()))
-    }
-}
-
-/// 10^−power, the nearest number.
-fn power_of_ten(power: u32) -> f64 {
-    format!("1e-{power}").parse().expect("a number")
 }

@@ -1,6 +1,9 @@
 //! What `nplus1 check` found, as JSON; `text.rs` has it as people read it.
 
+mod curve;
 mod text;
+
+pub use self::curve::Curve;
 
 use std::path::Path;
 
@@ -9,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::gradient::check::directions::Directions;
 use crate::gradient::check::{Comparison, Group, Method, Outcome, Subject};
-use crate::gradient::difference::{Increment, Reuse};
+use crate::gradient::difference::{DifferenceConfig, Increment, Reuse};
 use crate::model::{Layout, Network};
 use crate::numeric::Precision;
 
@@ -38,6 +41,10 @@ pub struct Report {
     pub directions: Vec<Directed>,
     /// Rows at other increments.
     pub sweep: Vec<Row>,
+    /// The same, a curve a method, with what was predicted.
+    pub curves: Vec<Curve>,
+    /// Backprop in double precision held against the complex step.
+    pub oracle: Option<Oracle>,
     /// A gradient made elsewhere.
     pub against: Option<Foreign>,
 }
@@ -53,6 +60,8 @@ pub struct Row {
     pub arithmetic: Option<&'static str>,
     /// The same.
     pub summation: Option<&'static str>,
+    /// The same.
+    pub extrapolation: Option<&'static str>,
     /// `f32` or `f64`.
     pub precision: &'static str,
     /// A number, or the rule by which each unit has one.
@@ -158,6 +167,22 @@ pub struct Missed {
     pub probability: f64,
 }
 
+/// The derivative by the complex step, against backprop's in double precision.
+#[derive(Clone, Debug, Serialize)]
+pub struct Oracle {
+    /// `complex-step`.
+    pub method: &'static str,
+    /// Losses evaluated, in complex numbers: N.
+    pub evaluations: u64,
+    /// Over the whole vector.
+    #[serde(flatten)]
+    pub errors: Errors,
+    /// The same per layer.
+    pub layers: Vec<Errors>,
+    /// Whether every element is within its bound.
+    pub passed: bool,
+}
+
 /// A gradient made elsewhere.
 #[derive(Clone, Debug, Serialize)]
 pub struct Foreign {
@@ -190,6 +215,8 @@ impl Report {
             rows: Vec::new(),
             directions: Vec::new(),
             sweep: Vec::new(),
+            curves: Vec::new(),
+            oracle: None,
             against: None,
         }
     }
@@ -225,6 +252,12 @@ impl Report {
                 foreign.errors.wrong()
             ));
         }
+        if let Some(oracle) = self.oracle.as_ref().filter(|oracle| !oracle.passed) {
+            faults.push(format!(
+                "backprop in f64 and the complex step differ in {}",
+                oracle.errors.wrong()
+            ));
+        }
         let first = faults.first()?;
         Some(match faults.len() - 1 {
             0 => first.clone(),
@@ -249,6 +282,7 @@ impl Row {
             evaluation: method.reuse().map(Reuse::name),
             arithmetic: difference.map(|config| config.arithmetic.name()),
             summation: (method.gradient.difference()).map(|config| config.summation.name()),
+            extrapolation: (method.gradient.difference()).map(DifferenceConfig::extrapolation),
             precision: method.precision.name(),
             increment: match difference {
                 None => Value::Null,
@@ -272,6 +306,7 @@ impl Row {
             self.method.into(),
             self.evaluation,
             self.arithmetic,
+            self.extrapolation.filter(|&word| word != "none"),
             Some(self.precision),
         ];
         let mut label = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -283,6 +318,7 @@ impl Row {
 
     fn verdict(&self) -> &'static str {
         match (&self.lost, self.passed) {
+            (Some(_), _) if self.increment == "noise" => "no h",
             (Some(_), _) => "h is lost",
             (None, true) => "ok",
             (None, false) => "WRONG",
@@ -308,6 +344,20 @@ impl Directed {
                 })
                 .to_vec(),
             passed: directions.passed(),
+        }
+    }
+}
+
+impl Oracle {
+    /// What the two gradients' comparison told.
+    pub fn new(found: &Comparison, layout: &Layout) -> Self {
+        let (errors, layers) = Errors::whole_and_layers(found, layout);
+        Self {
+            method: "complex-step",
+            evaluations: layout.len() as u64,
+            errors,
+            layers,
+            passed: found.passed(),
         }
     }
 }

@@ -34,9 +34,14 @@ pub struct Problem {
 impl Problem {
     /// What is checked.
     pub fn subject<'a>(&'a self, team: &'a Arc<Team>) -> Subject<'a> {
+        self.subject_at(&self.theta, team)
+    }
+
+    /// The same at another θ.
+    pub fn subject_at<'a>(&'a self, theta: &Parameters<f64>, team: &'a Arc<Team>) -> Subject<'a> {
         Subject::new(
             &self.network,
-            &self.theta,
+            theta,
             &self.dataset,
             &self.scaling,
             &self.rows,

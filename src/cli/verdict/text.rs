@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Report, Row, short, step};
+use super::curve::Lowest;
+use super::{Report, short, step};
 use crate::cli::table::{Table, list, loss};
-use crate::gradient::difference::Scheme;
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,8 +26,21 @@ impl fmt::Display for Report {
                 writeln!(formatter, "{note}")?;
             }
         }
-        if !self.sweep.is_empty() {
-            write!(formatter, "\n{}", self.swept())?;
+        for table in self.swept() {
+            write!(formatter, "\n{table}")?;
+        }
+        if !self.curves.is_empty() {
+            write!(formatter, "\n{}", self.lowest())?;
+        }
+        if let Some(oracle) = &self.oracle {
+            writeln!(
+                formatter,
+                "\ncomplex step, {} passes: backprop in f64 is {} from it, {} allowed{}",
+                oracle.evaluations,
+                short(oracle.errors.relative_error),
+                short(oracle.errors.allowed),
+                if oracle.passed { "" } else { ": WRONG" }
+            )?;
         }
         match self.failure() {
             None => writeln!(
@@ -60,7 +73,10 @@ impl Report {
                 row.evaluation.unwrap_or("").to_owned(),
                 row.arithmetic.unwrap_or("").to_owned(),
                 row.precision.to_owned(),
-                step(&row.increment),
+                match row.extrapolation {
+                    Some("richardson") => format!("{}, richardson", step(&row.increment)),
+                    _ => step(&row.increment),
+                },
                 short(row.errors.relative_error),
                 short(row.errors.allowed),
                 short(row.errors.cosine.map(|cosine| 1.0 - cosine)),
@@ -149,46 +165,69 @@ impl Report {
         table
     }
 
-    /// A line an increment, a column a method.
-    fn swept(&self) -> Table {
-        let name = |row: &Row| {
-            let scheme = match row.method {
-                name if name == Scheme::Forward.name() => "forward",
-                _ => "central",
-            };
-            let way = match (row.evaluation, row.arithmetic) {
-                (Some("full"), _) => "full",
-                (_, Some("plain")) => "incremental",
-                _ => "cancellation-free",
-            };
-            format!("{scheme} {way} {}", row.precision)
-        };
-        let mut columns: Vec<String> = Vec::new();
-        let mut steps: Vec<f64> = Vec::new();
-        for row in &self.sweep {
-            if !columns.contains(&name(row)) {
-                columns.push(name(row));
+    /// A table for each scheme and precision: a line an increment, two columns a method.
+    fn swept(&self) -> Vec<Table> {
+        let mut tables = Vec::new();
+        for group in self
+            .curves
+            .chunk_by(|a, b| (a.method, a.precision) == (b.method, b.precision))
+        {
+            let mut increments: Vec<f64> = group
+                .iter()
+                .flat_map(|curve| curve.points.iter().map(|point| point.increment))
+                .collect();
+            increments.sort_by(|a, b| b.total_cmp(a));
+            increments.dedup();
+            let title = format!("{} in {}, h", group[0].method, group[0].precision);
+            let columns = group
+                .iter()
+                .flat_map(|curve| [curve.way(), "predicted".to_owned()]);
+            let mut table = Table::new(std::iter::once(title).chain(columns));
+            for h in increments {
+                let cells = group.iter().flat_map(|curve| {
+                    let point = curve.points.iter().find(|point| point.increment == h);
+                    point.map_or([String::new(), String::new()], |point| {
+                        let mark = if point.passed { "" } else { " WRONG" };
+                        let measured = match point.measured {
+                            None => "lost".to_owned(),
+                            error => format!("{}{mark}", short(error)),
+                        };
+                        [measured, short(point.predicted)]
+                    })
+                });
+                table.row(std::iter::once(short(Some(h))).chain(cells));
             }
-            let h = row.increment.as_f64().unwrap_or(f64::NAN);
-            if !steps.contains(&h) {
-                steps.push(h);
-            }
+            tables.push(table);
         }
-        steps.sort_by(|a, b| b.total_cmp(a));
-        let mut table = Table::new(std::iter::once("h".to_owned()).chain(columns.iter().cloned()));
-        for h in steps {
-            let cells = columns.iter().map(|column| {
-                let at = |row: &&Row| row.increment.as_f64() == Some(h) && name(row) == *column;
-                match self.sweep.iter().find(at) {
-                    None => String::new(),
-                    Some(row) if row.lost.is_some() => "lost".to_owned(),
-                    Some(row) => {
-                        let mark = if row.passed { "" } else { " WRONG" };
-                        format!("{}{mark}", short(row.errors.relative_error))
-                    }
-                }
-            });
-            table.row(std::iter::once(format!("{h:e}")).chain(cells));
+        tables
+    }
+
+    /// Where each curve is lowest, and where it should be.
+    fn lowest(&self) -> Table {
+        let mut table = Table::new([
+            "lowest of",
+            "in",
+            "best h",
+            "predicted",
+            "error there",
+            "predicted",
+        ]);
+        for curve in &self.curves {
+            let best = |of: Option<Lowest>| match of {
+                Some(Lowest {
+                    increment: None, ..
+                }) => "no V".to_owned(),
+                lowest => short(lowest.and_then(|lowest| lowest.increment)),
+            };
+            let floor = |of: Option<Lowest>| short(of.map(|lowest| lowest.floor));
+            table.row([
+                format!("{}, {}", curve.method, curve.way()),
+                curve.precision.to_owned(),
+                best(curve.measured),
+                best(curve.predicted),
+                floor(curve.measured),
+                floor(curve.predicted),
+            ]);
         }
         table
     }

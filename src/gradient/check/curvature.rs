@@ -12,11 +12,13 @@
 //! most as well, a softmax probability by e^2|t|. So μ₂ = max |L″| and μ₃ = max |L‴| over the whole
 //! step are bounded, not guessed from θ: Lagrange's remainders μ₂·h/2 and μ₃·h²/6 hold for any h.
 //!
-//! Cost: per unit the tail of layers above it, three times.
+//! A central quotient that is extrapolated leaves out μ₅ instead; |σ⁗| and |σ⁽⁵⁾| are not above σ′ either.
+//!
+//! Cost: per unit the tail of layers above it, three or five times.
 
 use ndarray::Array2;
 
-use super::jet::{Jet, compose, upward};
+use super::jet::{Jet, compose, product, upward};
 use super::trace::{Trace, is_hot};
 use crate::model::{Network, Parameters};
 use crate::numeric::head::Head;
@@ -35,10 +37,12 @@ impl Magnitudes {
     }
 }
 
-/// Bounds of |σ′|, |σ″| and |σ‴| within `reach` of a point where σ′ is `slope`.
-fn slopes(slope: f64, reach: f64) -> Jet {
+/// Bounds of |σ′|, |σ″|, … within `reach` of a point where σ′ is `slope`: none is above σ′ itself, nor
+/// above what it is at its largest anywhere.
+fn slopes<const K: usize>(slope: f64, reach: f64) -> Jet<K> {
+    const LARGEST: [f64; 5] = [0.25, 0.0963, 0.125, 0.1277, 0.25];
     let grown = slope.max(f64::MIN_POSITIVE) * growth(reach);
-    [grown.min(0.25), grown.min(0.0963), grown.min(0.125)]
+    std::array::from_fn(|order| grown.min(LARGEST[order]))
 }
 
 /// e^reach, below infinity.
@@ -54,90 +58,120 @@ pub(super) fn of_units(
     layer: usize,
     reach: &[f64],
 ) -> Vec<[f64; 2]> {
-    let (last, head) = (network.layout.layers() - 1, network.head());
-    let units = reach.len();
-    if layer == last {
-        let own = |unit: usize| {
-            let jets = (0..units).map(|other| {
-                if other == unit {
-                    [1.0, 0.0, 0.0]
-                } else {
-                    [0.0; 3]
-                }
-            });
-            of_loss(head, trace, jets, reach[unit])
-        };
-        return (0..units).map(own).collect();
-    }
-    // Column j: the derivatives of every unit's z by unit j's.
-    let own: Vec<Jet> = (0..units)
-        .map(|unit| {
-            compose(
-                slopes(trace.slope(layer, unit), reach[unit]),
-                [1.0, 0.0, 0.0],
-            )
-        })
-        .collect();
-    let orders = upward(
-        |above| magnitudes.0[above].view(),
-        last + 1,
-        layer,
-        &own,
-        |above, k, unit, jet| compose(slopes(trace.slope(above, k), jet[0] * reach[unit]), jet),
-    );
-    let outputs = trace.z[last].len();
-    (0..units)
-        .map(|unit| {
-            let jets = (0..outputs).map(|k| [0, 1, 2].map(|order| orders[order][[k, unit]]));
-            of_loss(head, trace, jets, reach[unit])
+    let softmax = network.head() == Head::SoftmaxCrossEntropy;
+    let outputs = outputs(network, magnitudes, trace, layer, reach);
+    let units = outputs.iter().zip(reach);
+    units
+        .map(|(jets, &reach)| {
+            if softmax {
+                return of_softmax(trace, jets, reach);
+            }
+            let [_, second, third] = of_loss(network.head(), trace, jets, reach);
+            [second, third]
         })
         .collect()
 }
 
-/// Bounds of |L″| and |L‴|, from those of the outputs' derivatives, for |t| ≤ `reach`.
-fn of_loss(
-    head: Head,
+/// Bounds of |L⁽⁵⁾|, which central quotients leave out when they are extrapolated.
+pub(super) fn fifths(
+    network: &Network,
+    magnitudes: &Magnitudes,
     trace: &Trace,
-    jets: impl Iterator<Item = Jet> + Clone,
-    reach: f64,
-) -> [f64; 2] {
-    let last = trace.z.len() - 1;
-    if head == Head::SoftmaxCrossEntropy {
-        return of_softmax(trace, jets, reach);
+    layer: usize,
+    reach: &[f64],
+) -> Vec<f64> {
+    let softmax = network.head() == Head::SoftmaxCrossEntropy;
+    let outputs = outputs::<5>(network, magnitudes, trace, layer, reach);
+    let units = outputs.iter().zip(reach);
+    units
+        .map(|(jets, &reach)| {
+            if softmax {
+                return fifth_of_softmax(trace, jets, reach);
+            }
+            of_loss(network.head(), trace, jets, reach)[4]
+        })
+        .collect()
+}
+
+/// Bounds of the derivatives of every output's z along each unit's, `(units, outputs)`.
+fn outputs<const K: usize>(
+    network: &Network,
+    magnitudes: &Magnitudes,
+    trace: &Trace,
+    layer: usize,
+    reach: &[f64],
+) -> Vec<Vec<Jet<K>>> {
+    let layers = network.layout.layers();
+    let units = 0..reach.len();
+    let straight: Jet<K> = std::array::from_fn(|order| f64::from(u8::from(order == 0)));
+    if layer + 1 == layers {
+        let along = |unit| {
+            let jet = |other| if other == unit { straight } else { [0.0; K] };
+            units.clone().map(jet).collect()
+        };
+        return units.clone().map(along).collect();
     }
-    let (mut second, mut third) = (0.0, 0.0);
-    for (unit, jet) in jets.enumerate() {
+    let own: Vec<Jet<K>> = units
+        .clone()
+        .map(|unit| compose(slopes(trace.slope(layer, unit), reach[unit]), straight))
+        .collect();
+    let orders = upward(
+        |above| magnitudes.0[above].view(),
+        layers,
+        layer,
+        &own,
+        |above, k, unit, jet| compose(slopes(trace.slope(above, k), jet[0] * reach[unit]), jet),
+    );
+    let outputs = trace.z[layers - 1].len();
+    let along = |unit| {
+        let jet = |k| std::array::from_fn(|order: usize| orders[order][[k, unit]]);
+        (0..outputs).map(jet).collect()
+    };
+    units.map(along).collect()
+}
+
+/// Bounds of |L′|, |L″|, …, from those of the outputs' derivatives, for |t| ≤ `reach`; not of softmax.
+fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f64) -> Jet<K> {
+    let last = trace.z.len() - 1;
+    let mut loss = [0.0; K];
+    for (unit, &jet) in jets.iter().enumerate() {
         let reach = jet[0] * reach;
         let hot = is_hot(head, trace.label, unit);
-        let [s1, s2, s3] = slopes(trace.slope(last, unit), reach);
+        let slopes: Jet<K> = slopes(trace.slope(last, unit), reach);
         let side = if hot { &trace.complement } else { &trace.y };
         let residual = (side[last][unit] * growth(reach)).min(1.0);
-        let own = match head {
-            Head::SigmoidQuadratic => [
-                residual * s1,
-                s1 * s1 + residual * s2,
-                3.0 * s1 * s2 + residual * s3,
-            ],
-            Head::LinearQuadratic => [trace.delta[last][unit].abs() + reach, 1.0, 0.0],
-            _ => [residual, s1, s2],
-        };
-        let [_, of_second, of_third] = compose(own, jet);
-        second += of_second;
-        third += of_third;
+        // The residual, and its derivatives.
+        let mut own = [0.0; K];
+        own[0] = residual;
+        own[1..].copy_from_slice(&slopes[..K - 1]);
+        match head {
+            Head::SigmoidQuadratic => {
+                // r·r′, and its derivatives.
+                own = std::array::from_fn(|n| product(n, &own, &slopes));
+            }
+            Head::LinearQuadratic => {
+                own = [0.0; K];
+                own[0] = trace.delta[last][unit].abs() + reach;
+                own[1] = 1.0;
+            }
+            _ => {}
+        }
+        for (sum, term) in loss.iter_mut().zip(compose(own, jet)) {
+            *sum += term;
+        }
     }
-    [second, third]
+    loss
 }
 
 /// ln Σ e^z − z_t: L″ is the variance of z′ under p and the mean of z″, L‴ the third central moment,
 /// three covariances of z′ and z″, and the mean of z‴ (means against the target's). With pairs of
 /// units, E|X − EX|ⁿ ≤ Σ p_k p_m |X_k − X_m|ⁿ ≤ 2ⁿ·Σ p_k (1 − p_k)·|X_k|ⁿ for n = 3, and half of
 /// that for n = 2; |Cov| ≤ √(Var X · Var Y). A saturated softmax so has small bounds, as it should.
-fn of_softmax(trace: &Trace, jets: impl Iterator<Item = Jet> + Clone, reach: f64) -> [f64; 2] {
+fn of_softmax(trace: &Trace, jets: &[Jet], reach: f64) -> [f64; 2] {
     let last = trace.z.len() - 1;
-    let largest = jets.clone().fold(0.0, |most: f64, jet| most.max(jet[0]));
-    let growth = growth(2.0 * largest * reach);
+    let growth = growth(2.0 * fastest(jets) * reach);
     let [mut squares, mut cubes, mut others, mut second, mut third] = [0.0; 5];
-    for (unit, [z1, z2, z3]) in jets.enumerate() {
+    for (unit, &[z1, z2, z3]) in jets.iter().enumerate() {
         let p = (trace.y[last][unit] * growth).min(1.0);
         let miss = (trace.complement[last][unit] * growth).min(1.0);
         squares += p * miss * z1 * z1;
@@ -151,4 +185,63 @@ fn of_softmax(trace: &Trace, jets: impl Iterator<Item = Jet> + Clone, reach: f64
         2.0 * squares + second,
         8.0 * cubes + 6.0 * (squares * others).sqrt() + third,
     ]
+}
+
+/// The largest |z′| of any output.
+fn fastest<const K: usize>(jets: &[Jet<K>]) -> f64 {
+    jets.iter().fold(0.0, |most: f64, jet| most.max(jet[0]))
+}
+
+/// Order by order, with m = Σ p_k·z′_k, p′_k = p_k·(z′_k − m) and L′ = Σ r_k·z′_k, where the residuals r
+/// are p but for the target's, the sum of all others' (and its sign): every term is relative to a
+/// residual, so that a saturated softmax has small bounds here as well.
+fn fifth_of_softmax(trace: &Trace, jets: &[Jet<5>], reach: f64) -> f64 {
+    let (last, target) = (trace.z.len() - 1, trace.label);
+    let growth = growth(2.0 * fastest(jets) * reach);
+    let grown = |p: f64| (p * growth).min(1.0);
+    // Bounds of the n-th derivatives of p_k, n = 0 … 4.
+    let mut p: Vec<[f64; 5]> = (trace.y[last].iter())
+        .map(|&p| [grown(p), 0.0, 0.0, 0.0, 0.0])
+        .collect();
+    let mut mean = [0.0; 5];
+    for n in 0..4 {
+        mean[n] = p.iter().zip(jets).map(|(p, jet)| product(n, p, jet)).sum();
+        for (p, jet) in p.iter_mut().zip(jets) {
+            let moved: [f64; 5] = std::array::from_fn(|n| jet[n] + mean[n]);
+            p[n + 1] = product(n, p, &moved);
+        }
+    }
+    let others = |n: usize| {
+        let others = p.iter().enumerate().filter(|(k, _)| *k != target);
+        others.map(|(_, p)| p[n]).sum::<f64>()
+    };
+    let mut of_target: [f64; 5] = std::array::from_fn(others);
+    of_target[0] = grown(trace.complement[last][target]);
+    p[target] = of_target;
+    p.iter().zip(jets).map(|(p, jet)| product(4, p, jet)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slopes;
+
+    /// σ⁽ⁿ⁺¹⁾ = σ′·q_n(x), x = 1 − 2σ, with q₀ = 1 and q_{n+1} = x·q_n − (1 − x²)/2·q_n′.
+    #[test]
+    fn no_derivative_of_sigma_is_above_its_bounds() {
+        for step in -1000..=1000 {
+            let x = f64::from(step) / 1000.0;
+            let slope = (1.0 - x * x) / 4.0;
+            let factors = [
+                1.0,
+                x,
+                (3.0 * x * x - 1.0) / 2.0,
+                3.0 * x.powi(3) - 2.0 * x,
+                7.5 * x.powi(4) - 7.5 * x * x + 1.0,
+            ];
+            let bounds: [f64; 5] = slopes(slope, 0.0);
+            for (bound, factor) in bounds.iter().zip(factors) {
+                assert!((slope * factor).abs() <= bound * (1.0 + 1e-12), "{x}");
+            }
+        }
+    }
 }

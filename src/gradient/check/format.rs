@@ -1,5 +1,6 @@
 //! A number format, as an error analysis sees it: what one rounding can lose.
 
+use crate::gradient::difference::increment::power_of_two_below;
 use crate::numeric::{Precision, Real};
 
 /// u, and what else a precision can lose.
@@ -42,5 +43,38 @@ impl Format {
             foreign: true,
             ..self
         }
+    }
+
+    /// The number of this format nearest to `x`.
+    pub(super) fn nearest(self, x: f64) -> f64 {
+        if self.roundoff == f64::UNIT_ROUNDOFF {
+            x
+        } else {
+            f64::from(x as f32)
+        }
+    }
+
+    /// The distance between the numbers of this format around `x`.
+    pub(super) fn spacing(self, x: f64) -> f64 {
+        2.0 * (self.roundoff * power_of_two_below(x.abs())).max(self.tiny)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spacing_is_the_distance_to_the_next_number() {
+        let single = Format::of(Precision::F32);
+        for x in [1.0f32, 1.5, 1.999_999, 2.0, 3e-5, 1e-30, 0.7] {
+            let next = f32::from_bits(x.to_bits() + 1);
+            let distance = f64::from(next) - f64::from(x);
+            assert_eq!(single.spacing(f64::from(x)), distance, "{x}");
+            assert_eq!(single.spacing(-f64::from(x)), distance, "{x}");
+        }
+        let double = Format::of(Precision::F64);
+        assert_eq!(double.spacing(1.0), f64::EPSILON);
+        assert!(double.spacing(0.0) > 0.0);
     }
 }

@@ -1,7 +1,7 @@
-//! Jets of order 3: the first three derivatives of a quantity along a line through θ (Taylor mode).
+//! Jets: the first K derivatives of a quantity along a line through θ (Taylor mode), 3 or 5 of them.
 //!
 //! A network is sums and functions of one number, so a jet needs two rules: sums are linear, and
-//! [`compose`] is the chain rule of third order (Faà di Bruno). Exact derivatives (`along.rs`,
+//! [`compose`] is the chain rule of order K (Faà di Bruno). Exact derivatives (`along.rs`,
 //! `taylor.rs`) and bounds of them (`curvature.rs`) are carried by the same rules.
 
 use ndarray::{Array2, ArrayView2};
@@ -9,16 +9,37 @@ use ndarray::{Array2, ArrayView2};
 use super::trace::{Trace, is_hot};
 use crate::numeric::head::Head;
 
-/// f′, f″, f‴.
-pub(super) type Jet = [f64; 3];
+/// f′, f″, f‴, …
+pub(super) type Jet<const K: usize = 3> = [f64; K];
 
-/// g(f)′, g(f)″, g(f)‴, of g′, g″, g‴ at f.
-pub(super) fn compose([g1, g2, g3]: Jet, [f1, f2, f3]: Jet) -> Jet {
-    [
-        g1 * f1,
-        g2 * f1 * f1 + g1 * f2,
-        g3 * f1.powi(3) + 3.0 * g2 * f1 * f2 + g1 * f3,
-    ]
+/// Pascal's triangle.
+const CHOOSE: [[f64; 5]; 5] = [
+    [1.0, 0.0, 0.0, 0.0, 0.0],
+    [1.0, 1.0, 0.0, 0.0, 0.0],
+    [1.0, 2.0, 1.0, 0.0, 0.0],
+    [1.0, 3.0, 3.0, 1.0, 0.0],
+    [1.0, 4.0, 6.0, 4.0, 1.0],
+];
+
+/// The n-th derivative of a product (Leibniz), from those of its factors, each from the 0-th on.
+pub(super) fn product(n: usize, a: &[f64], b: &[f64]) -> f64 {
+    (0..=n).map(|i| CHOOSE[n][i] * a[i] * b[n - i]).sum()
+}
+
+/// The derivatives of g(f), of those of g at f and those of f: from g⁽ᵐ⁾(f)′ = g⁽ᵐ⁺¹⁾(f)·f′, order by
+/// order.
+pub(super) fn compose<const K: usize>(g: Jet<K>, f: Jet<K>) -> Jet<K> {
+    // Row m: the derivatives of g⁽ᵐ⁺¹⁾(f), from the 0-th on.
+    let mut outer = [[0.0; K]; K];
+    for (row, g) in outer.iter_mut().zip(g) {
+        row[0] = g;
+    }
+    for n in 1..K {
+        for m in 0..K - n {
+            outer[m][n] = product(n - 1, &outer[m + 1], &f);
+        }
+    }
+    std::array::from_fn(|n| product(n, &outer[0], &f))
 }
 
 /// σ′, σ″, σ‴ of unit `unit` of layer `layer`.
@@ -78,17 +99,17 @@ pub(super) fn of_loss(head: Head, trace: &Trace, jets: &[Jet]) -> Jet {
 /// Carries one jet a unit of layer `layer` up to the outputs' z: `own` are the jets of the units'
 /// activations, each along its own line.
 ///
-/// Returns three orders, `(outputs, units)`. `weights` gives the weights of a layer, `activate` the
+/// Returns K orders, `(outputs, units)`. `weights` gives the weights of a layer, `activate` the
 /// jet of unit `k` of layer `above` from that of its z, along unit `unit`'s line.
-pub(super) fn upward<'w>(
+pub(super) fn upward<'w, const K: usize>(
     weights: impl Fn(usize) -> ArrayView2<'w, f64>,
     layers: usize,
     layer: usize,
-    own: &[Jet],
-    activate: impl Fn(usize, usize, usize, Jet) -> Jet,
-) -> [Array2<f64>; 3] {
+    own: &[Jet<K>],
+    activate: impl Fn(usize, usize, usize, Jet<K>) -> Jet<K>,
+) -> [Array2<f64>; K] {
     let first = weights(layer + 1);
-    let mut orders = [0, 1, 2].map(|order| {
+    let mut orders: [_; K] = std::array::from_fn(|order| {
         Array2::from_shape_fn(first.dim(), |(above, unit)| {
             first[[above, unit]] * own[unit][order]
         })
@@ -96,14 +117,33 @@ pub(super) fn upward<'w>(
     for above in layer + 1..layers - 1 {
         for k in 0..orders[0].nrows() {
             for unit in 0..own.len() {
-                let jet = [0, 1, 2].map(|order| orders[order][[k, unit]]);
+                let jet = std::array::from_fn(|order| orders[order][[k, unit]]);
                 let jet = activate(above, k, unit, jet);
-                for order in 0..3 {
-                    orders[order][[k, unit]] = jet[order];
+                for (order, of_order) in orders.iter_mut().enumerate() {
+                    of_order[[k, unit]] = jet[order];
                 }
             }
         }
         orders = orders.map(|order| weights(above + 1).dot(&order));
     }
     orders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_rule_is_faà_di_bruno_s() {
+        let (g, f) = ([2.0, 3.0, 5.0], [7.0, 11.0, 13.0]);
+        let [first, second, third] = compose(g, f);
+        assert_eq!(first, 2.0 * 7.0);
+        assert_eq!(second, 3.0 * 49.0 + 2.0 * 11.0);
+        assert_eq!(third, 5.0 * 343.0 + 3.0 * 3.0 * 77.0 + 2.0 * 13.0);
+        // e^(t²) at t = 1: its derivatives are 2, 6, 20, 76, 312 times e.
+        assert_eq!(
+            compose([1.0; 5], [2.0, 2.0, 0.0, 0.0, 0.0]),
+            [2.0, 6.0, 20.0, 76.0, 312.0]
+        );
+    }
 }

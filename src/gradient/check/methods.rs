@@ -8,6 +8,9 @@ use crate::gradient::difference::{
 use crate::gradient::{GradientConfig, NumericBackpropConfig, Stopped};
 use crate::numeric::{Precision, Real};
 
+/// Multiplications that an exponential with its division is worth.
+const SIGMOID: f64 = 12.0;
+
 /// A way to a gradient, in one precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Method {
@@ -96,6 +99,31 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
     methods
 }
 
+/// What needs more than one look at the loss, by incremental differences in plain arithmetic: the
+/// increment from measured noise, and extrapolation of quotients at h and h/2 (`increment` is the
+/// first h).
+pub fn refined(increment: Increment) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for precision in [Precision::F64, Precision::F32] {
+        for scheme in [Scheme::Forward, Scheme::Central] {
+            for (increment, extrapolate) in [(Increment::Noise, false), (increment, true)] {
+                methods.push(Method {
+                    gradient: GradientConfig::Difference(DifferenceConfig {
+                        scheme,
+                        reuse: Reuse::Incremental,
+                        arithmetic: Arithmetic::Plain,
+                        summation: Summation::Differences,
+                        increment,
+                        extrapolate,
+                    }),
+                    precision,
+                });
+            }
+        }
+    }
+    methods
+}
+
 impl Method {
     /// What it uses again from one parameter to the next; `None`: all of them are found at once.
     pub fn reuse(&self) -> Option<Reuse> {
@@ -116,50 +144,74 @@ impl Subject<'_> {
     /// What `method` costs, in multiplications: predicted from shapes and from how many inputs are
     /// not 0 and how many are different. An exponential with its division counts as 12.
     pub fn cost(&self, method: &Method) -> f64 {
-        const SIGMOID: f64 = 12.0;
         let sizes = self.network.layout.sizes();
-        let [filled, distinct] = self.inputs;
         let layers = sizes.len() - 1;
-        let inputs = |layer: usize| {
-            if layer == 0 {
-                filled
-            } else {
-                sizes[layer] as f64
-            }
-        };
-        let layer = |l: usize| sizes[l + 1] as f64 * (inputs(l) + SIGMOID);
-        let pass = |first: usize| (first..layers).map(layer).sum::<f64>();
         let rows = self.rows.len() as f64;
         let tail = |l: usize| {
             let above = sizes.get(l + 2).map_or(0.0, |&n| n as f64);
-            SIGMOID + above * (1.0 + SIGMOID) + pass((l + 2).min(layers))
+            SIGMOID + above * (1.0 + SIGMOID) + self.pass((l + 2).min(layers))
         };
         let Some(reuse) = method.reuse() else {
             let of_units = match method.gradient {
                 GradientConfig::NodePerturbation(_) => {
                     (0..layers).map(|l| sizes[l + 1] as f64 * tail(l)).sum()
                 }
-                _ => pass(0),
+                _ => self.pass(0),
             };
-            return rows * (2.0 * pass(0) + of_units);
+            return rows * (2.0 * self.pass(0) + of_units);
         };
         let each = |l: usize| {
             let units = sizes[l + 1] as f64;
             let parameters = units * (sizes[l] as f64 + 1.0);
             match reuse {
-                Reuse::Full => parameters * pass(0),
-                Reuse::Prefix => parameters * pass(l),
+                Reuse::Full => parameters * self.pass(0),
+                Reuse::Prefix => parameters * self.pass(l),
                 Reuse::Incremental => {
-                    let values = if l == 0 { distinct } else { sizes[l] as f64 };
+                    let values = if l == 0 {
+                        self.inputs[1]
+                    } else {
+                        sizes[l] as f64
+                    };
                     units * (values + 1.0) * tail(l)
                 }
             }
         };
-        let sides = match method.gradient.perturbation() {
-            Some(config) if config.scheme == Scheme::Central => 2.0,
-            _ => 1.0,
-        };
+        let sides = method.gradient.perturbation().map_or(1.0, |config| {
+            let sides = match config.scheme {
+                Scheme::Forward => 1.0,
+                Scheme::Central => 2.0,
+            };
+            sides * config.looks() as f64
+        });
         sides * rows * (0..layers).map(each).sum::<f64>()
+    }
+
+    /// What the complex step costs, as [`Subject::cost`] has it: one complex multiplication is 4.
+    pub fn complex_cost(&self) -> f64 {
+        let sizes = self.network.layout.sizes();
+        let each = |l: usize| {
+            let moved = sizes[l + 1] as f64 * (self.filled(l) + 1.0);
+            moved * (SIGMOID + self.pass(l + 1))
+        };
+        4.0 * self.rows.len() as f64 * (0..sizes.len() - 1).map(each).sum::<f64>()
+    }
+
+    /// A row's forward pass from layer `first` on.
+    fn pass(&self, first: usize) -> f64 {
+        let sizes = self.network.layout.sizes();
+        let layers = first..sizes.len() - 1;
+        layers
+            .map(|l| sizes[l + 1] as f64 * (self.filled(l) + SIGMOID))
+            .sum()
+    }
+
+    /// Inputs of layer `layer` that are not 0.
+    fn filled(&self, layer: usize) -> f64 {
+        if layer == 0 {
+            self.inputs[0]
+        } else {
+            self.network.layout.sizes()[layer] as f64
+        }
     }
 }
 

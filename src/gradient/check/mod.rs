@@ -10,25 +10,30 @@
 
 mod along;
 mod compare;
+mod complex;
 mod curvature;
+mod curve;
 pub mod directions;
 mod format;
 mod jet;
+mod look;
 mod methods;
 mod tolerance;
 pub mod trace;
 
 pub use compare::{Comparison, Group};
-pub use methods::{Method, Outcome, methods};
+pub use curve::{Derivatives, Minimum};
+pub use methods::{Method, Outcome, methods, refined};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::format::Format;
-use self::tolerance::{Perturbed, Stride, Taken, Tolerance};
-use super::difference::{DifferenceConfig, Reuse, Scheme};
+use self::look::looks;
+use self::tolerance::{Perturbed, Taken, Tolerance};
+use super::difference::{Gauge, Increment};
 use super::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
 use crate::data::{Batch, Dataset, Samples, Scaling};
-use crate::model::{Layout, Network, Parameters};
+use crate::model::{Network, Parameters};
 use crate::numeric::{Isa, Precision, Real};
 use crate::parallel::Team;
 
@@ -56,6 +61,8 @@ struct Point<'a> {
     tolerance: Tolerance<'a>,
     /// Bounds of the gradient's own errors.
     own: Vec<f64>,
+    /// What predictions need, once one is asked for.
+    ground: OnceLock<curve::Ground>,
 }
 
 impl<'a> Subject<'a> {
@@ -90,6 +97,7 @@ impl<'a> Subject<'a> {
                 gradient,
                 loss: found.loss,
                 tolerance,
+                ground: OnceLock::new(),
             }))
         };
         let exact = point(theta)?;
@@ -165,7 +173,12 @@ impl<'a> Subject<'a> {
             GradientConfig::ForwardMode(_) => point.tolerance.tangent(format),
             GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
                 let config = method.gradient.perturbation().expect("both take one");
-                let (increments, strides) = strides(&config, &theta);
+                let measured = match config.increment {
+                    // What the engine measured, once more.
+                    Increment::Noise => Gauge::new(self.network, &config, self.isa, rows.len())
+                        .measure(&theta, Batch { samples, rows }, &control.uncounted())?,
+                    _ => f64::NAN,
+                };
                 let perturbed = match method.gradient {
                     GradientConfig::NodePerturbation(_) => Perturbed::PreActivations,
                     _ => Perturbed::Parameters,
@@ -173,8 +186,7 @@ impl<'a> Subject<'a> {
                 let taken = Taken {
                     config: &config,
                     perturbed,
-                    increments: &increments,
-                    strides: &strides,
+                    looks: &looks(&config, &theta, measured),
                 };
                 point.tolerance.difference(&taken, format, self.team)
             }
@@ -185,6 +197,21 @@ impl<'a> Subject<'a> {
         };
         let found = converted::<R, f64>(&gradient);
         Ok(Outcome::Compared(self.compare(point, &found, bounds)))
+    }
+
+    /// Compares the gradient by the complex step, N passes in double precision, with backprop's.
+    ///
+    /// It has the bounds of forward mode: a complex number is a value and a rate of change, and no
+    /// operation on the two rounds more often.
+    ///
+    /// # Errors
+    /// [`Stopped::Interrupted`] if `control` asked for it.
+    pub fn complex_step(&self, control: &Control) -> Result<Comparison, Stopped> {
+        let point = &self.exact;
+        let (theta, traces) = (&point.theta, point.tolerance.traces());
+        let found = complex::gradient(self.network, theta, traces, self.team, control)?;
+        let bounds = point.tolerance.tangent(Format::of(Precision::F64));
+        Ok(self.compare(point, &found, bounds))
     }
 
     /// Compares with a gradient made elsewhere, by a program that computed in `precision`.
@@ -208,60 +235,6 @@ impl<'a> Subject<'a> {
         }
         Comparison::new(&point.gradient, found, &bounds)
     }
-}
-
-/// h of every unit, and the step of every parameter, as the engines take them.
-fn strides<R: Real>(
-    config: &DifferenceConfig,
-    theta: &Parameters<R>,
-) -> (Vec<Vec<f64>>, Vec<Stride>) {
-    let layout: &Layout = theta.layout();
-    let mut increments = Vec::new();
-    let mut strides = Vec::with_capacity(layout.len());
-    for layer in 0..layout.layers() {
-        let (weights, biases) = (theta.weights(layer), theta.biases(layer));
-        let units: Vec<R> = weights
-            .outer_iter()
-            .enumerate()
-            .map(|(unit, row)| {
-                let largest = row
-                    .iter()
-                    .chain(biases.get(unit))
-                    .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
-                config
-                    .increment
-                    .of_unit(config.scheme, config.arithmetic, largest, f64::NAN)
-            })
-            .collect();
-        let stride = |theta: R, h: R| {
-            if config.reuse == Reuse::Incremental {
-                return Stride {
-                    distance: config.scheme.distance(h).to_f64(),
-                    skew: 0.0,
-                };
-            }
-            let (above, at) = ((theta + h).to_f64(), theta.to_f64());
-            match config.scheme {
-                Scheme::Forward => Stride {
-                    distance: above - at,
-                    skew: 0.0,
-                },
-                Scheme::Central => {
-                    let below = (theta - h).to_f64();
-                    Stride {
-                        distance: above - below,
-                        skew: (above - at) - (at - below),
-                    }
-                }
-            }
-        };
-        for (row, &h) in weights.outer_iter().zip(&units) {
-            strides.extend(row.iter().map(|&weight| stride(weight, h)));
-        }
-        strides.extend(biases.iter().zip(&units).map(|(&bias, &h)| stride(bias, h)));
-        increments.push(units.iter().map(|h| h.to_f64()).collect());
-    }
-    (increments, strides)
 }
 
 /// The same numbers in another precision, each rounded once.

@@ -8,7 +8,8 @@
 //! ```text
 //! |ĝ − g| ≤ truncation + noise + own
 //!
-//! truncation   forward μ₂·h/2, central μ₃·h²/6, with μ bounded over the whole step (curvature.rs)
+//! truncation   forward μ₂·h/2, central μ₃·h²/6, with μ bounded over the whole step (curvature.rs);
+//!              of an extrapolation what its quotients leave out together (look.rs)
 //! noise        plain: 2·ε/d. ε = what the perturbed pass rounds anew (anew.rs):
 //!              u·|δ_j|·ρ_j of the perturbed unit, u·|δ_k|·ρ_k and 4u·|a_k·∂L/∂a_k| of all above it,
 //!              and the loss's own terms. What lies beside or below the unit has the same bits in
@@ -33,8 +34,9 @@ mod quotients;
 
 use self::anew::gains;
 use super::along::{self, Along};
-use super::curvature::{Magnitudes, of_units};
+use super::curvature::{Magnitudes, fifths, of_units};
 use super::format::Format;
+use super::look::{Look, Steepness, left_out};
 use super::trace::Trace;
 use crate::data::Samples;
 use crate::gradient::difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
@@ -46,15 +48,6 @@ use crate::parallel::Team;
 const CHAIN: f64 = 4.0;
 /// Roundings of one sigmoid, exponential or loss term, in u.
 const ELEMENTARY: f64 = 4.0;
-
-/// The step of one parameter as it is taken: θ + h and θ − h are rounded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Stride {
-    /// The distance of the two points.
-    pub distance: f64,
-    /// By how much the upper point is farther away than the lower one.
-    pub skew: f64,
-}
 
 /// What a difference perturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +63,8 @@ pub(super) enum Perturbed {
 pub(super) struct Taken<'a> {
     pub config: &'a DifferenceConfig,
     pub perturbed: Perturbed,
-    /// h of every unit.
-    pub increments: &'a [Vec<f64>],
-    /// The step of every parameter.
-    pub strides: &'a [Stride],
+    /// The widest first.
+    pub looks: &'a [Look],
 }
 
 /// The bounds at one θ, for one mini-batch.
@@ -111,6 +102,11 @@ impl<'a> Tolerance<'a> {
             traces,
             loss,
         }
+    }
+
+    /// The rows' passes.
+    pub(super) fn traces(&self) -> &[Trace] {
+        &self.traces
     }
 
     /// Bounds of a backprop's errors, its own number format's.
@@ -157,13 +153,16 @@ impl<'a> Tolerance<'a> {
         bounds
     }
 
-    /// Bounds of a finite difference's errors.
+    /// Bounds of the errors of a finite difference, or of several, extrapolated: own errors are then
+    /// those of each, weighted.
     pub(super) fn difference(&self, taken: &Taken<'_>, format: Format, team: &Team) -> Vec<f64> {
         let layout = &self.network.layout;
+        let weight: f64 = taken.looks.iter().map(|look| look.weight.abs()).sum();
         let parts = team.map(self.traces.len(), |at| {
             let trace = &self.traces[at];
             let mut bounds = vec![0.0; layout.len()];
             let errors = self.add_own(trace, format, None, &mut bounds);
+            bounds.iter_mut().for_each(|bound| *bound *= weight);
             for (layer, errors) in errors[..layout.layers()].iter().enumerate() {
                 self.add_difference(trace, layer, taken, format, errors, &mut bounds);
             }
@@ -196,14 +195,12 @@ impl<'a> Tolerance<'a> {
 
     /// What concerns the sum over the rows, and the l2 term's own difference.
     fn add_sums(&self, taken: &Taken<'_>, format: Format, bounds: &mut [f64]) {
-        let Taken {
-            config, strides, ..
-        } = *taken;
+        let Taken { config, looks, .. } = *taken;
         let (u, l2) = (format.roundoff, self.network.l2);
         let layout = &self.network.layout;
         let plain = config.arithmetic == Arithmetic::Plain;
         let weights = (0..layout.layers()).flat_map(|layer| layout.weights(layer));
-        let penalty: f64 = weights
+        let of_weights: f64 = weights
             .map(|index| 0.5 * l2 * self.theta.flat()[index].powi(2))
             .sum();
         let whole = match config.summation {
@@ -211,31 +208,38 @@ impl<'a> Tolerance<'a> {
             // Two sums of B losses and of N squares, each rounded on its way.
             Summation::Losses => {
                 let of = |items: usize, sum: f64| CHAIN * (items as f64).sqrt() * sum;
-                2.0 * u * (of(self.traces.len(), self.loss) + of(layout.len(), penalty))
-                    + ELEMENTARY * u * (self.loss + penalty)
+                2.0 * u * (of(self.traces.len(), self.loss) + of(layout.len(), of_weights))
+                    + ELEMENTARY * u * (self.loss + of_weights)
             }
+        };
+        let penalty = Steepness {
+            second: l2,
+            ..Steepness::default()
         };
         for layer in 0..layout.layers() {
             for index in layout.weights(layer).chain(layout.biases(layer)) {
-                let Stride { distance, skew } = strides[index];
-                // The mean of subnormal changes is rounded once more.
-                bounds[index] += (whole + 2.0 * format.tiny) / distance;
+                for look in looks {
+                    let distance = look.strides[index].distance;
+                    // The mean of subnormal changes is rounded once more.
+                    bounds[index] += look.weight.abs() * (whole + 2.0 * format.tiny) / distance;
+                }
                 let penalized = l2 != 0.0 && layout.weights(layer).contains(&index);
                 // No pre-activation feels l2: its derivative is added as it is.
                 if !penalized || taken.perturbed == Perturbed::PreActivations {
                     continue;
                 }
-                let weight = self.theta.flat()[index].abs() + distance;
-                let truncated = match config.scheme {
-                    Scheme::Forward => 0.5 * l2 * distance,
-                    Scheme::Central => 0.5 * l2 * skew.abs(),
-                };
-                let noise = if plain && config.summation == Summation::Differences {
-                    ELEMENTARY * u * l2 * weight * weight / distance
-                } else {
-                    ELEMENTARY * u * l2 * weight
-                };
-                bounds[index] += truncated * (1.0 + 16.0 * u) + noise;
+                let truncated = left_out(looks, config.scheme, index, penalty);
+                bounds[index] += truncated * (1.0 + 16.0 * u);
+                for look in looks {
+                    let distance = look.strides[index].distance;
+                    let weight = self.theta.flat()[index].abs() + distance;
+                    let noise = if plain && config.summation == Summation::Differences {
+                        ELEMENTARY * u * l2 * weight * weight / distance
+                    } else {
+                        ELEMENTARY * u * l2 * weight
+                    };
+                    bounds[index] += look.weight.abs() * noise;
+                }
             }
         }
     }
@@ -252,52 +256,66 @@ impl<'a> Tolerance<'a> {
         bounds: &mut [f64],
     ) {
         let layout = &self.network.layout;
-        let Taken {
-            config, strides, ..
-        } = *taken;
-        let increments = &taken.increments[layer];
+        let Taken { config, looks, .. } = *taken;
         let by_unit = taken.perturbed == Perturbed::PreActivations;
         let largest = if by_unit {
             1.0
         } else {
             trace.largest_input(layer)
         };
-        let reach: Vec<f64> = increments.iter().map(|h| 2.0 * h * largest).collect();
-        let curvatures = of_units(self.network, &self.magnitudes, trace, layer, &reach);
-        let noise: Vec<[f64; 2]> = (0..reach.len())
-            .map(|unit| self.noise(trace, layer, unit, config, format, reach[unit]))
+        let reach = |look: &Look| -> Vec<f64> {
+            let increments = look.increments[layer].iter();
+            increments.map(|h| 2.0 * h * largest).collect()
+        };
+        let noises: Vec<Vec<[f64; 2]>> = looks
+            .iter()
+            .map(|look| {
+                let reach = reach(look);
+                let of_unit = |unit| self.noise(trace, layer, unit, config, format, reach[unit]);
+                (0..reach.len()).map(of_unit).collect()
+            })
             .collect();
+        let widest = reach(&looks[0]);
+        let (network, magnitudes) = (self.network, &self.magnitudes);
+        let curvatures = of_units(network, magnitudes, trace, layer, &widest);
+        let fifths = if config.extrapolate && config.scheme == Scheme::Central {
+            fifths(network, magnitudes, trace, layer, &widest)
+        } else {
+            vec![0.0; widest.len()]
+        };
         let fan_in = layout.sizes()[layer];
         let weights = layout.weights(layer);
         let roundings = 1.0 + format.roundoff * (64.0 + self.traces.len() as f64);
-        for (unit, &[second, third]) in curvatures.iter().enumerate() {
-            let [fixed, relative] = noise[unit];
-            let error = |input: f64, Stride { distance, skew }: Stride| {
+        for (unit, (&[second, third], fifth)) in curvatures.iter().zip(fifths).enumerate() {
+            let error = |input: f64, index: usize| {
                 let a = input.abs();
-                let truncated = match config.scheme {
-                    Scheme::Forward => second * a * a * distance / 2.0,
-                    Scheme::Central => {
-                        third * a.powi(3) * distance * distance / 24.0
-                            + second * a * a * skew.abs() / 2.0
-                    }
+                let of = Steepness {
+                    second: second * a * a,
+                    third: third * a.powi(3),
+                    fifth: fifth * a.powi(5),
                 };
+                let truncated = left_out(looks, config.scheme, index, of);
+                let noise = looks.iter().zip(&noises).map(|(look, noises)| {
+                    let [fixed, relative] = noises[unit];
+                    look.weight.abs() * (fixed / look.strides[index].distance + relative * a)
+                });
                 // Where truncation is all there is, its own rounding is seen as well.
-                truncated * roundings + fixed / distance + relative * a
+                truncated * roundings + noise.sum::<f64>()
             };
             for (input, (a, e)) in trace.a[layer].iter().zip(errors).enumerate() {
                 let index = weights.start + unit * fan_in + input;
                 // An input of 0 is left out. An activation of 0 is none: σ is clamped, not 0.
                 if layer > 0 || *a != 0.0 {
                     bounds[index] += if by_unit {
-                        (a.abs() + e) * error(1.0, strides[index])
+                        (a.abs() + e) * error(1.0, index)
                     } else {
-                        error(*a, strides[index])
+                        error(*a, index)
                     };
                 }
             }
             if layout.has_bias() {
                 let index = weights.end + unit;
-                bounds[index] += error(1.0, strides[index]);
+                bounds[index] += error(1.0, index);
             }
         }
     }

@@ -85,13 +85,18 @@ pub fn of_direction<R: Real>(widest: usize) -> R {
 /// The power of two nearest to the normal `number` > 0, by ratio (of two as near, the larger); by its bits, hence the same on
 /// every machine.
 pub fn power_of_two(number: f64) -> f64 {
-    const MANTISSA: u64 = (1 << 52) - 1;
-    let power = f64::from_bits(number.to_bits() & !MANTISSA);
+    let power = power_of_two_below(number);
     if number >= power * std::f64::consts::SQRT_2 {
         2.0 * power
     } else {
         power
     }
+}
+
+/// The largest power of two that is not above the normal `number` > 0; 0 for 0.
+pub fn power_of_two_below(number: f64) -> f64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    f64::from_bits(number.to_bits() & !MANTISSA)
 }
 
 #[cfg(test)]

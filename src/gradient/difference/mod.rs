@@ -9,6 +9,7 @@ pub mod directional;
 pub mod evaluation;
 pub mod failure;
 pub mod full;
+pub mod gauge;
 pub mod increment;
 pub mod incremental;
 pub mod noise;
@@ -25,6 +26,7 @@ mod walk;
 pub use evaluation::Evaluator;
 pub use failure::Failure;
 pub use full::{WholePasses, check_increments};
+pub use gauge::Gauge;
 pub use increment::Increment;
 pub use incremental::Incremental;
 pub use objective::{Differences, Estimate};
@@ -134,6 +136,24 @@ impl DifferenceConfig {
             summation: Summation::Differences,
             increment: increment.map_or(Increment::Auto, Increment::Absolute),
             extrapolate: false,
+        }
+    }
+
+    /// `none` or `richardson`, as configs spell it.
+    pub fn extrapolation(&self) -> &'static str {
+        if self.extrapolate {
+            "richardson"
+        } else {
+            "none"
+        }
+    }
+
+    /// Gradients that one is made of: 2 with extrapolation.
+    pub fn looks(&self) -> usize {
+        if self.extrapolate {
+            richardson::LEVELS
+        } else {
+            1
         }
     }
 }

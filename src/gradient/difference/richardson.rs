@@ -16,8 +16,12 @@
 //! An increment serves L levels best when it is larger: with the first L terms gone the error is
 //! of order p = L (forward) or 2L (central), least against noise of u/h at h ≈ u^(1/(p + 1)).
 
-use super::Scheme;
+use super::increment::{self, power_of_two};
+use super::{Arithmetic, DifferenceConfig, Increment, Scheme};
 use crate::numeric::Real;
+
+/// Levels of [`extrapolate`].
+pub const LEVELS: usize = 2;
 
 /// The most levels of a table: beyond, noise is all that is left to extrapolate.
 pub const MOST_LEVELS: usize = 10;
@@ -30,6 +34,22 @@ pub fn relative<R: Real>(scheme: Scheme, levels: usize) -> f64 {
         Scheme::Central => 2 * levels,
     };
     R::UNIT_ROUNDOFF.powf(1.0 / (order + 1) as f64)
+}
+
+/// What the increments of two levels are multiplied by first, a power of two: `auto` at the first level
+/// is larger than without extrapolation. Without cancellation nothing forbids the smallest.
+pub fn widening<R: Real>(config: &DifferenceConfig) -> f64 {
+    if config.increment != Increment::Auto || config.arithmetic == Arithmetic::CancellationFree {
+        return 1.0;
+    }
+    let plain = increment::relative::<R>(config.scheme, config.arithmetic);
+    power_of_two(relative::<R>(config.scheme, LEVELS) / plain)
+}
+
+/// What [`extrapolate`] multiplies the quotients at h and at h/2 by.
+pub fn weights(scheme: Scheme) -> [f64; 2] {
+    let correction = 1.0 / divisor(scheme, 1);
+    [-correction, 1.0 + correction]
 }
 
 /// How much faster than h itself the error term that step `step` (1, 2, …) cancels falls when h

@@ -1,0 +1,182 @@
+//! `nplus1 check --sweep`: the error over increments, measured where it was predicted, and backprop
+//! held against the complex step.
+//!
+//! Every decade first, then six increments more around the best, so that the best one is known to a
+//! quarter of a decade.
+
+use super::{Check, DEAR, stopped};
+use crate::cli::meter::Meter;
+use crate::cli::verdict::{Curve, Oracle, Row};
+use crate::error::Result;
+use crate::gradient::GradientConfig;
+use crate::gradient::check::{Method, Minimum};
+use crate::gradient::difference::{Arithmetic, DifferenceConfig, Increment, Reuse, Summation};
+use crate::numeric::Precision;
+
+/// Increments of a sweep: 1e-1 … 1e-14.
+const SHALLOW: u32 = 14;
+/// Without cancellation: … 1e-30.
+const DEEP: u32 = 30;
+/// Around the best of these, times and by: 10^¼, 10^½, 10^¾.
+const QUARTERS: [f64; 3] = [
+    1.778_279_410_038_922_8,
+    3.162_277_660_168_379_5,
+    5.623_413_251_903_491,
+];
+/// Between these the best increment is predicted.
+const RANGE: [f64; 2] = [1e-14, 1.0];
+
+/// What a sweep found.
+pub(super) struct Swept {
+    /// A row a method and increment.
+    pub rows: Vec<Row>,
+    /// A curve a method.
+    pub curves: Vec<Curve>,
+}
+
+impl Check<'_> {
+    /// The chosen methods at every increment, unless all increments together are too dear.
+    pub(super) fn sweep(&self, chosen: &[Method], full: bool) -> Result<Swept> {
+        let bases: Vec<Base> = chosen
+            .iter()
+            .filter(|method| {
+                let looks = f64::from(SHALLOW) + 2.0 * QUARTERS.len() as f64;
+                full || looks * self.subject.cost(method) <= DEAR
+            })
+            .flat_map(Base::of)
+            .collect();
+        let mut increments: Vec<Vec<f64>> = bases.iter().map(Base::decades).collect();
+        let mut rows = self.at(&bases, &increments)?;
+        let around: Vec<Vec<f64>> = (bases.iter().zip(&rows).zip(&increments))
+            .map(|((base, rows), increments)| base.around(rows, increments))
+            .collect();
+        for (method, more) in self.at(&bases, &around)?.into_iter().enumerate() {
+            rows[method].extend(more);
+            increments[method].extend(&around[method]);
+        }
+        let mut curves = Vec::new();
+        for ((base, rows), increments) in bases.iter().zip(&rows).zip(&increments) {
+            let method = base.method(Increment::Auto);
+            let asked: Vec<Increment> =
+                increments.iter().map(|&h| Increment::Absolute(h)).collect();
+            let predicted = self.subject.predict(&method, &asked);
+            let points = || increments.iter().zip(&predicted);
+            let lowest = match base.config.arithmetic {
+                Arithmetic::Plain => self.subject.predict_minimum(&method, RANGE[0], RANGE[1]),
+                arithmetic => {
+                    let found = points().filter_map(|(&h, error)| Some((h, (*error)?)));
+                    Minimum::of(&found.collect::<Vec<_>>(), arithmetic)
+                }
+            };
+            let points: Vec<_> = points()
+                .zip(rows)
+                .map(|((&h, &error), row)| (h, row, error))
+                .collect();
+            curves.extend(Curve::new(&method, &points, lowest));
+        }
+        Ok(Swept {
+            rows: rows.into_iter().flatten().collect(),
+            curves,
+        })
+    }
+
+    /// The rows of each method at its increments.
+    fn at(&self, bases: &[Base], increments: &[Vec<f64>]) -> Result<Vec<Vec<Row>>> {
+        let methods: Vec<Method> = (bases.iter().zip(increments))
+            .flat_map(|(base, increments)| {
+                let at = |&h: &f64| base.method(Increment::Absolute(h));
+                increments.iter().map(at)
+            })
+            .collect();
+        let mut rows = self.rows(&methods, |_, _| Ok(()))?.into_iter();
+        let counts = increments.iter().map(Vec::len);
+        Ok(counts
+            .map(|count| rows.by_ref().take(count).collect())
+            .collect())
+    }
+
+    /// Backprop in double precision against the complex step, unless that is too dear.
+    pub(super) fn oracle(&self, full: bool) -> Result<Option<Oracle>> {
+        if !full && self.subject.complex_cost() > DEAR {
+            return Ok(None);
+        }
+        let control = self.control.uncounted();
+        let layout = &self.network.layout;
+        let meter = Meter::start(self.global, &control, layout.len() as u64);
+        let found = self
+            .subject
+            .complex_step(&control)
+            .map_err(|reason| stopped(reason, self.interrupt))?;
+        drop(meter);
+        Ok(Some(Oracle::new(&found, layout)))
+    }
+}
+
+/// A method whose increment is to be chosen.
+struct Base {
+    config: DifferenceConfig,
+    precision: Precision,
+}
+
+impl Base {
+    /// Of plain quotients; whole passes by both summations, and not `prefix`, whose bits are those of
+    /// `full`.
+    fn of(method: &Method) -> Vec<Self> {
+        let Some(config) = method.gradient.difference() else {
+            return Vec::new();
+        };
+        if config.reuse == Reuse::Prefix
+            || config.extrapolate
+            || config.increment == Increment::Noise
+        {
+            return Vec::new();
+        }
+        let summations = match config.reuse {
+            Reuse::Full => vec![Summation::Differences, Summation::Losses],
+            _ => vec![config.summation],
+        };
+        let base = |summation| Self {
+            config: DifferenceConfig {
+                summation,
+                ..*config
+            },
+            precision: method.precision,
+        };
+        summations.into_iter().map(base).collect()
+    }
+
+    fn method(&self, increment: Increment) -> Method {
+        Method {
+            gradient: GradientConfig::Difference(DifferenceConfig {
+                increment,
+                ..self.config
+            }),
+            precision: self.precision,
+        }
+    }
+
+    /// From the largest to the smallest.
+    fn decades(&self) -> Vec<f64> {
+        let most = match self.config.arithmetic {
+            Arithmetic::Plain => SHALLOW,
+            Arithmetic::CancellationFree => DEEP,
+        };
+        (1..=most).map(power_of_ten).collect()
+    }
+
+    /// Increments around the best of `rows`; none of a curve without a V.
+    fn around(&self, rows: &[Row], increments: &[f64]) -> Vec<f64> {
+        let points: Vec<(f64, f64)> = (increments.iter().zip(rows))
+            .filter_map(|(&h, row)| Some((h, row.errors.relative_error?)))
+            .collect();
+        let best = Minimum::of(&points, self.config.arithmetic).and_then(|best| best.increment);
+        let Some(best) = best else { return Vec::new() };
+        let both = |quarter: f64| [best * quarter, best / quarter];
+        QUARTERS.into_iter().flat_map(both).collect()
+    }
+}
+
+/// 10^−power, the nearest number.
+fn power_of_ten(power: u32) -> f64 {
+    format!("1e-{power}").parse().expect("a number")
+}
