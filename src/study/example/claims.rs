@@ -131,7 +131,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
             evidence: Some(format!(
                 "{net}, {ROWS} rows: loss and gradient take {ratio:.2} times the multiplications of the loss, N = {parameters}"
             )),
-            command: "nplus1 explain network configs/mnist-30.toml",
+            command: "nplus1 cost configs/mnist-30.toml",
         },
         Claim {
             claim: "finite differences are N + 1 evaluations, so there is no difference",
@@ -142,7 +142,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
                 parameters + 1,
                 full as f64 / forward as f64
             )),
-            command: "nplus1 explain network configs/mnist-30.toml",
+            command: "nplus1 cost configs/mnist-30.toml",
         },
         Claim {
             claim: "backprop is 2·O(v + e), finite differences are N·O(v + e), two-sided ones twice that",
@@ -153,7 +153,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
                 parameters + 1,
                 2 * parameters
             )),
-            command: "nplus1 explain network configs/mnist-30.toml",
+            command: "nplus1 cost configs/mnist-30.toml",
         },
         Claim {
             claim: "the analytical gradient is more accurate; ε can be too large or too small",
