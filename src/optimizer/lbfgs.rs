@@ -198,7 +198,8 @@ impl LbfgsConfig {
         };
         let (s, y) = (changes(trial, theta), changes(gradient, &held.gradient));
         if product(&s, &y) > f64::EPSILON * product(&y, &y) {
-            if held.pairs.len() == self.memory {
+            // More than one too many, where a resumed run is to remember fewer.
+            while held.pairs.len() >= self.memory {
                 held.pairs.pop_front();
             }
             held.pairs.push_back((s, y));
@@ -358,6 +359,29 @@ mod tests {
             })
             .unwrap_err();
         assert_eq!((theta, history, left), (before.0, before.1, 0));
+    }
+
+    #[test]
+    fn a_history_of_more_pairs_than_are_asked_for_keeps_the_last() {
+        let layout = Arc::new(Layout::new(&[4, 1], false));
+        let mut theta = Parameters::from_flat(layout, vec![-1.2, 1.0, 0.5, -2.0]);
+        let mut history = None;
+        let mut iterate = |memory, history: &mut Option<History<f64>>| {
+            let config = LbfgsConfig { memory, ..LBFGS };
+            let right = |theta: &Parameters<f64>, gradient: &mut Parameters<f64>| {
+                Ok::<_, Infallible>(rosenbrock(theta.flat(), gradient.flat_mut()))
+            };
+            config.iterate(&mut theta, history, right).unwrap();
+            history.as_ref().unwrap().pairs.clone()
+        };
+        let mut before = VecDeque::new();
+        for _ in 0..8 {
+            before = iterate(10, &mut history);
+        }
+        assert!(before.len() > 4, "{} pairs", before.len());
+        let after = iterate(3, &mut history);
+        assert_eq!(after.len(), 3);
+        assert_eq!(after[1], before[before.len() - 1]);
     }
 
     #[test]

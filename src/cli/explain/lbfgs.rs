@@ -53,8 +53,8 @@ pub struct LbfgsArguments {
     /// Changes of the config.
     #[command(flatten)]
     pub changes: Changes,
-    /// Form quotients with these increments, such as 1e-1,1e-8; without it with those from 1e-1 to
-    /// 1e-14 (in f32 to 1e-6) that tell most
+    /// Form every kind of quotient with these increments, such as 1e-1,1e-8; without it with those
+    /// from 1e-1 to 1e-14 (in f32 to 1e-6) that tell most
     #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
     pub increments: Option<Vec<f64>>,
 }
