@@ -57,7 +57,10 @@ fn gradients_that_are_not_exact_converge_as_exact_ones_do() {
     let iterations = rows[0].iterations;
     // Of backprop, one loss a gradient: one an iteration, one at the start, few for refused steps.
     let gradients = rows[0].evaluations as usize;
-    assert!(gradients > iterations && gradients < 2 * iterations, "{gradients}");
+    assert!(
+        gradients > iterations && gradients < 2 * iterations,
+        "{gradients}"
+    );
     for row in rows {
         assert_eq!(row.ending, Ending::Tolerance, "{row:?}");
         assert_eq!(row.verdict, Verdict::Converges);

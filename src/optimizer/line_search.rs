@@ -209,6 +209,36 @@ mod tests {
     }
 
     #[test]
+    fn a_step_beyond_the_minimum_turns_the_search_back() {
+        // It falls enough there, and rises too steeply: 1.95 is between 1.9 and 2.
+        let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), 1.95);
+        assert!(
+            matches!(found, Found::Wolfe(point) if (point.step - 1.0).abs() < 1e-14),
+            "{found:?}"
+        );
+        assert_eq!(evaluations, 2);
+    }
+
+    #[test]
+    fn a_step_that_is_higher_than_the_one_before_ends_the_lengthening() {
+        // Down to −1 at 1, up to −.5 at 2, and down again as steeply ever after.
+        let waves = |x: f64| match x {
+            x if x <= 1.0 => (-x, -1.0),
+            x if x >= 2.0 => (1.5 - x, -1.0),
+            x => {
+                let t = x - 1.0;
+                let value = -1.0 - t + 4.5 * t * t - 3.0 * t.powi(3);
+                (value, -1.0 + 9.0 * t - 9.0 * t * t)
+            }
+        };
+        let (found, _) = search(waves, 1.0);
+        assert!(
+            matches!(found, Found::Wolfe(point) if point.step > 1.0 && point.step < 2.0),
+            "{found:?}"
+        );
+    }
+
+    #[test]
     fn a_kink_gives_the_lowest_step_that_was_found() {
         let (found, evaluations) = search(|x| ((x - 1.0).abs(), (x - 1.0).signum()), 0.7);
         assert_eq!(evaluations, MOST);
