@@ -978,3 +978,16 @@ fn lbfgs_takes_all_rows_and_refuses_a_batch_size() {
         ],
     );
 }
+
+#[test]
+fn lbfgs_refuses_gradients_that_are_drawn_anew() {
+    for method in ["spsa", "forward-gradient"] {
+        let text = RIGHT.replace("learning_rate = 3.0", "kind = \"lbfgs\"")
+            + &format!("[gradient]\nmethod = \"{method}\"\n");
+        let expected = format!("{method} does not go with lbfgs");
+        assert_alone(
+            &errors_of(&text, &[]),
+            &[&expected, "a function of the parameters"],
+        );
+    }
+}

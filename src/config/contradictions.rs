@@ -3,8 +3,9 @@
 use super::reader::Reader;
 use super::{Config, schema};
 use crate::data::Source;
+use crate::gradient::GradientConfig;
 use crate::model::{Loss, Output};
-use crate::optimizer::Schedule;
+use crate::optimizer::{OptimizerConfig, Schedule};
 
 /// Seeks what each key allows alone, but not together.
 pub(super) fn seek(reader: &Reader, config: &Config) {
@@ -31,6 +32,21 @@ pub(super) fn seek(reader: &Reader, config: &Config) {
             loss.name()
         );
         reader.contradiction(("loss", "kind"), ("model", "output"), &message, help);
+    }
+    let drawn = matches!(
+        config.gradient,
+        GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_)
+    );
+    if drawn && matches!(config.optimizer, OptimizerConfig::Lbfgs(_)) {
+        let method = config.gradient.method();
+        reader.contradiction(
+            ("optimizer", "kind"),
+            ("gradient", "method"),
+            &format!(
+                "{method} does not go with lbfgs: its directions are drawn anew for each step, and lbfgs learns from what changed between the gradients of two"
+            ),
+            "set kind = \"sgd\" or \"adam\", or a method whose gradient is a function of the parameters",
+        );
     }
     let train = &config.train;
     if train.epochs.is_some() && train.max_steps.is_some() {

@@ -241,8 +241,7 @@ impl Subject<'_> {
         let numbers = self.start.flat().iter().map(|&x| R::from_f64(x));
         let start = Parameters::from_flat(Arc::clone(&self.network.layout), numbers.collect());
         let mut state = State::new(start);
-        let control = self.control.uncounted();
-        let Some(ending) = self.minimize(case, &samples, &mut state, &control)? else {
+        let Some(ending) = self.minimize(case, &samples, &mut state)? else {
             return Ok(None);
         };
         let (objective, truth) = self.truth(&state.parameters.widened());
@@ -258,7 +257,7 @@ impl Subject<'_> {
                     rows: self.rows,
                 };
                 let mut engine = self.engine(&half, &samples);
-                match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
+                match engine.gradient(&state.parameters, batch, &mut gradient, self.control) {
                     Ok(_) => Some(largest(&differences(&gradient, &truth))),
                     Err(Stopped::Interrupted) => return Ok(None),
                     // Half of it may be lost in θ.
@@ -301,7 +300,6 @@ impl Subject<'_> {
         case: &Case,
         samples: &Samples<R>,
         state: &mut State<R>,
-        control: &Control,
     ) -> Result<Option<Ending>> {
         if let GradientConfig::Difference(config) = &case.gradient
             && check_increments(config, &state.parameters).is_err()
@@ -328,7 +326,7 @@ impl Subject<'_> {
             team: self.team,
             isa: self.isa,
             workers: None,
-            control,
+            control: self.control,
         };
         Ok(match training.run(state, &mut Nobody) {
             Ok(train::Ending::Converged) => Some(Ending::Tolerance),
