@@ -99,12 +99,8 @@ fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradie
         assert!(row.evaluations.is_multiple_of(258));
         assert!(row.evaluations / 258 > row.iterations as u64 + 20);
     }
-    // Truncation falls with the increment, and where it ends falls with it; round-off grows.
-    let ends: Vec<f64> = rows.iter().map(|row| row.largest_gradient).collect();
-    assert!(
-        ends[1] < 0.5 * ends[0] && ends[2] < 0.5 * ends[3],
-        "{ends:?}"
-    );
+    // Round-off grows as the increment falls, and so does the gradient where it ends.
+    assert!(rows[1].largest_gradient < 0.5 * rows[2].largest_gradient);
 }
 
 #[test]
