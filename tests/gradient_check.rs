@@ -262,6 +262,19 @@ fn an_extrapolation_that_was_left_out_is_found() {
     assert_eq!((seen, beyond >= 18), (20, true), "{beyond}");
 }
 
+/// Derivatives of 1e-192, whose squares are no numbers: their noise is bounded all the same.
+#[test]
+fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
+    let scales = (4.475_251_775_518_926_5, 97.469_884_082_755_09);
+    let problem = random(21, &[], 0, 3, 1, scales, 0.0, 685_640_074_692);
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let subject = problem.subject(&team);
+    let gradient = subject.gradient().flat();
+    let largest = gradient.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
+    assert!(0.0 < largest && largest < 1e-180, "{largest:e}");
+    is_silent(&problem, &[Increment::Auto]).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]

@@ -327,7 +327,12 @@ impl<'a> Tolerance<'a> {
     }
 }
 
-/// Σ, or Λ·√Σ² where the terms are many.
+/// Σ, or Λ·√Σ² where the terms are many; squares of errors below 1e-145 are no numbers that a root
+/// could be drawn from.
 fn smaller(sum: f64, squares: f64) -> f64 {
+    const LEAST: f64 = 1e-290;
+    if squares < LEAST {
+        return sum;
+    }
     sum.min(CHAIN * squares.sqrt())
 }
