@@ -548,6 +548,9 @@ epochs = 1
     fn folder() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+        let images = CONFIG.replace("iris", "mnist").replace("test = 30\n", "");
+        let images = images.replace("[5]", "[30]").replace("standard", "unit");
+        fs::write(folder.path().join("mnist.toml"), images).unwrap();
         folder
     }
 
@@ -635,6 +638,15 @@ epochs = 1
                     "its input  1.00000\n",
                     "p − y",
                     "∂L/∂θ = δ·input",
+                ],
+            ),
+            // A corner of an image is 0 in every one.
+            (
+                "explain mnist.toml --weight 0,1,0",
+                &[
+                    "no unit changes",
+                    "all 40 units are reused",
+                    "exactly 0",
                 ],
             ),
             (

@@ -150,11 +150,14 @@ fn text(found: &Explanation, network: &Network, split: &Split, sample: usize) ->
         text += &layer(pass, above == 0, network);
     }
     let total = found.total;
-    let _ = writeln!(
-        text,
-        "of {} units {} are reused, {} move by one product each, {} are recomputed",
-        total.units, total.reused, total.moved, total.recomputed
-    );
+    let _ = match found.forward.iter().any(|pass| pass.changed > 0) {
+        true => writeln!(
+            text,
+            "of {} units {} are reused, {} move by one product each, {} are recomputed",
+            total.units, total.reused, total.moved, total.recomputed
+        ),
+        false => writeln!(text, "all {} units are reused", total.units),
+    };
     text += "\n";
     text += &list(&[
         ("loss", format!("{:.16}", found.loss)),
