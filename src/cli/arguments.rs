@@ -188,12 +188,13 @@ pub struct CostArguments {
     /// Measure times as well, not only predict them
     #[arg(long)]
     pub measure: bool,
-    /// Samples of a measured time
-    #[arg(long, value_name = "R", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub repeats: u32,
-    /// Break a measurement off after so many seconds, and tell the rest from the share that is done
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
-    pub limit: f64,
+    /// Samples of a measured time; without it 7
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: Option<u32>,
+    /// Break a measurement off after so many seconds, and tell the rest from the share that is done;
+    /// without it 5
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub limit: Option<f64>,
     /// The study's own directory; without it studies/NAME/NNN
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -205,15 +206,15 @@ pub struct CostArguments {
 impl CostArguments {
     /// Whether anything is asked beside CONFIG.
     pub fn asks(&self) -> bool {
-        let changes = &self.changes;
-        self.widths.is_some()
+        self.changes.asks()
+            || self.widths.is_some()
             || self.sizes.is_some()
             || self.depths.is_some()
             || self.batch.is_some()
             || self.methods.is_some()
             || self.measure
-            || !changes.set.is_empty()
-            || changes.seed.is_some()
+            || self.repeats.is_some()
+            || self.limit.is_some()
     }
 }
 
@@ -226,34 +227,35 @@ pub struct RaceArguments {
     /// Changes of the config.
     #[command(flatten)]
     pub changes: Changes,
-    /// Who runs: methods by name, or name/way
-    #[arg(
-        long,
-        value_name = "NAME,…",
-        value_delimiter = ',',
-        default_value = "backprop,forward-difference"
-    )]
-    pub methods: Vec<String>,
+    /// Who runs: methods by name, or name/way; without it backprop and forward-difference
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub methods: Option<Vec<String>>,
     /// Learning rates of methods that do not take the config's
     #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
     pub rates: Vec<MethodRate>,
-    /// Accuracies whose first reaching is told
-    #[arg(
-        long,
-        value_name = "A,…",
-        value_delimiter = ',',
-        default_value = "0.9,0.95"
-    )]
-    pub targets: Vec<f64>,
-    /// Seconds of training that each method has
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
-    pub limit: f64,
+    /// Accuracies whose first reaching is told; without it 0.9 and 0.95
+    #[arg(long, value_name = "A,…", value_delimiter = ',')]
+    pub targets: Option<Vec<f64>>,
+    /// Seconds of training that each method has; without it 30
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub limit: Option<f64>,
     /// The study's own directory; without it studies/NAME/NNN
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
     /// Go on with the race in this directory; without CONFIG, as it was begun
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+}
+
+impl RaceArguments {
+    /// Whether anything is asked beside CONFIG.
+    pub fn asks(&self) -> bool {
+        self.changes.asks()
+            || self.methods.is_some()
+            || !self.rates.is_empty()
+            || self.targets.is_some()
+            || self.limit.is_some()
+    }
 }
 
 /// `NAME=RATE`: a method's learning rate.

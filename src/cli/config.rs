@@ -64,6 +64,13 @@ pub struct Changes {
     pub threads: Option<usize>,
 }
 
+impl Changes {
+    /// Whether there are any.
+    pub fn asks(&self) -> bool {
+        !self.set.is_empty() || self.seed.is_some() || self.threads.is_some()
+    }
+}
+
 impl From<&Changes> for Overrides {
     fn from(changes: &Changes) -> Self {
         Self {

@@ -25,6 +25,10 @@ use crate::study::memory::Shape;
 use crate::study::method;
 use crate::study::record::{Question, Record, asked, config_of};
 
+/// Samples of a measured time, unless the user says how many.
+pub(super) const REPEATS: u32 = 7;
+/// Seconds after which a measurement is broken off, unless the user says when.
+const LIMIT: f64 = 5.0;
 /// What such studies are called.
 const KIND: &str = "cost";
 /// The most networks of a study, and the most hidden layers of one.
@@ -126,9 +130,7 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
     if arguments.asks() {
-        return Err(Error::Usage(
-            "--resume without CONFIG goes on as the study was begun\n  help: leave the other options out, or give CONFIG with all of them".to_owned(),
-        ));
+        return Err(asks_too_much());
     }
     let question = asked(study)?;
     let refused = |problem: String| {
@@ -142,6 +144,13 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
         json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
     plan.check().map_err(refused)?;
     Ok((config_of(study), Some(plan)))
+}
+
+/// A study that goes on as it was begun cannot be asked anything else.
+pub(super) fn asks_too_much() -> Error {
+    Error::Usage(
+        "--resume without CONFIG goes on as the study was begun\n  help: leave the other options out, or give CONFIG with all of them".to_owned(),
+    )
 }
 
 /// What is asked, with every default filled in.
@@ -168,8 +177,8 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Pla
         batch: batch.min(rows),
         methods: methods.into_iter().map(|method| method.label).collect(),
         measure: arguments.measure,
-        repeats: arguments.repeats as usize,
-        limit: arguments.limit,
+        repeats: arguments.repeats.unwrap_or(REPEATS) as usize,
+        limit: arguments.limit.unwrap_or(LIMIT),
     })
 }
 

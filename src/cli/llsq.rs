@@ -90,6 +90,7 @@ fn plan(arguments: &CostArguments) -> Result<Plan> {
         ("--depths", arguments.depths.is_some()),
         ("--batch", arguments.batch.is_some()),
         ("--methods", arguments.methods.is_some()),
+        ("--limit", arguments.limit.is_some()),
         ("--set", !changes.set.is_empty()),
         ("--seed", changes.seed.is_some()),
     ];
@@ -99,6 +100,9 @@ fn plan(arguments: &CostArguments) -> Result<Plan> {
         )));
     }
     if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
+        if arguments.asks() {
+            return Err(super::cost::asks_too_much());
+        }
         return json::from_value(asked(study)?.arguments)
             .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));
     }
@@ -114,6 +118,6 @@ fn plan(arguments: &CostArguments) -> Result<Plan> {
     Ok(Plan {
         sizes,
         points: POINTS,
-        repeats: arguments.repeats as usize,
+        repeats: arguments.repeats.unwrap_or(super::cost::REPEATS) as usize,
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{Global, RaceArguments};
+use super::cost::asks_too_much;
 use super::interrupt::Interrupt;
 use super::output::{Messages, print};
 use super::session::Session;
@@ -21,6 +22,12 @@ use crate::study::race::{Plan, Row, Subject};
 use crate::study::record::{Question, Record, asked, config_of};
 use crate::study::standings::{Report, line};
 
+/// Who runs, unless the user says.
+const METHODS: [&str; 2] = ["backprop", "forward-difference"];
+/// Whose first reaching is told.
+const TARGETS: [f64; 2] = [0.9, 0.95];
+/// Seconds that each method has.
+const LIMIT: f64 = 30.0;
 /// What such studies are called.
 const KIND: &str = "race";
 
@@ -106,6 +113,9 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
         return Ok((config.clone(), None));
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
+    if arguments.asks() {
+        return Err(asks_too_much());
+    }
     let question = asked(study)?;
     let refused = |problem: String| {
         Error::refused(study, format!("is no race: {problem}"))
@@ -125,7 +135,8 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
 /// What is asked, with every default filled in.
 fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
     let mut methods = Vec::new();
-    for name in &arguments.methods {
+    let names = arguments.methods.clone();
+    for name in &names.unwrap_or(METHODS.map(str::to_owned).to_vec()) {
         let label = own(name, config)?.label;
         if methods.contains(&label) {
             return Err(Error::Usage(format!(
@@ -134,7 +145,7 @@ fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
         }
         methods.push(label);
     }
-    let mut targets = arguments.targets.clone();
+    let mut targets = arguments.targets.clone().unwrap_or(TARGETS.to_vec());
     if let Some(target) = targets
         .iter()
         .find(|&&target| !(target > 0.0 && target <= 1.0))
@@ -159,7 +170,7 @@ fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
         methods,
         rates,
         targets,
-        limit: arguments.limit,
+        limit: arguments.limit.unwrap_or(LIMIT),
     })
 }
 

@@ -156,9 +156,24 @@ fn rows_table(rows: &[&Row]) -> Table {
     table
 }
 
+/// Of each method the multiplications and the time: plain and measured, where there are such.
 fn fits_table(fits: &[Fit]) -> Table {
     let mut table = Table::new(["method", "over", "quantity", "exponent", "95 % interval"]);
+    let better = [
+        ("multiplications_performed", "multiplications"),
+        ("predicted_seconds", "seconds"),
+    ];
     for fit in fits {
+        let has = |quantity: &str| {
+            fits.iter().any(|other| {
+                other.quantity == quantity
+                    && (&other.method, &other.over, other.at) == (&fit.method, &fit.over, fit.at)
+            })
+        };
+        let passed_over = |(worse, better): &(&str, &str)| fit.quantity == *worse && has(better);
+        if better.iter().any(passed_over) {
+            continue;
+        }
         let [first, last] = fit.range;
         let over = match fit.over.as_str() {
             "widths" => format!("widths {first}…{last}, {} hidden", layers(fit.at)),
@@ -183,8 +198,11 @@ fn layers(count: usize) -> String {
     format!("{count} layer{}", if count == 1 { "" } else { "s" })
 }
 
-/// What is fitted, from a row: by name.
-const QUANTITIES: [(&str, fn(&Row) -> Option<f64>); 4] = [
+/// A quantity's name, and what a row has of it.
+type Quantity = (&'static str, fn(&Row) -> Option<f64>);
+
+/// What is fitted.
+const QUANTITIES: [Quantity; 4] = [
     ("multiplications", |row| {
         Some(row.tally?.multiplications as f64)
     }),
