@@ -16,7 +16,7 @@ use nplus1::model::{Network, Parameters};
 use nplus1::numeric::Isa;
 use nplus1::numeric::stats::Line;
 use nplus1::parallel::Team;
-use nplus1::study::formulas;
+use nplus1::study::{formulas, method};
 use serde_json::Value;
 use support::kernels::Form;
 use support::rows::{HEADS, inputs, network, samples, theta};
@@ -299,7 +299,8 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
         "cost flowers.toml --measure --repeats 2 --json",
     );
     let rows = document["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 5 + 2 * 4);
+    // The forward pass, and every method.
+    assert_eq!(rows.len(), 1 + method::all().len());
     for row in rows {
         assert_eq!(row["parameters"], N);
         assert_eq!(row["batch_rows"], 10);
@@ -311,6 +312,10 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
         let evaluations = match row["label"].as_str().unwrap() {
             "forward-pass" | "backprop" => 1,
             label if label.starts_with("forward-difference") => N + 1,
+            "forward-mode/full" | "forward-mode/incremental" => {
+                assert_eq!(row["tally_performed"]["jacobian_vector_products"], N);
+                continue;
+            }
             label if label.starts_with("central-difference") => 2 * N,
             "spsa" => 2,
             _ => continue,
@@ -321,9 +326,9 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
     // H and the output errors count in a net so small: 2.02 for 784-30-10.
     assert!((2.0..3.0).contains(&ratio.unwrap()), "{ratio:?}");
     let ratio = row(&document, "forward-difference/full")["multiplications_to_forward"].as_f64();
-    // N + 1 passes, and a multiplication a quotient.
+    // N + 1 passes of 391 multiplications, and one a quotient.
     assert!(
-        (ratio.unwrap() / (N + 1) as f64 - 1.0).abs() < 2e-3,
+        (ratio.unwrap() / (N + 1) as f64 - 1.0).abs() < 3e-3,
         "{ratio:?}"
     );
     let findings = document["findings"].to_string();
@@ -487,7 +492,7 @@ fn an_interrupted_study_keeps_its_rows_and_ends_with_130() {
         "{errors}"
     );
     let kept = lines(&rows);
-    assert!(!kept.is_empty() && kept.len() < 10);
+    assert!(!kept.is_empty() && kept.len() < 1 + method::all().len());
     for line in kept {
         serde_json::from_str::<Value>(&line).unwrap();
     }

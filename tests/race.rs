@@ -207,7 +207,7 @@ fn an_interrupted_race_ends_with_130_and_goes_on_with_the_same_bits() {
     use std::time::{Duration, Instant};
     let folder = workplace();
     // So many steps that the signal comes in the middle, so few that the whole is soon over.
-    let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=1500 --limit 600";
+    let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=600 --limit 600";
     let child = command(folder.path(), line)
         .stderr(Stdio::piped())
         .spawn()

@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::gradient::difference::Reuse;
+use crate::gradient::estimator::Perturbed;
 use crate::study::table::bytes;
 
 /// The tables of incremental differences hold as many rows as this has room for, but one.
@@ -47,11 +48,25 @@ impl Shape<'_> {
     /// the engine with all its buffers.
     pub fn gradient(&self, method: &GradientConfig) -> f64 {
         let engine = match method {
-            GradientConfig::Backprop => self.backprop(),
+            GradientConfig::Backprop | GradientConfig::NumericBackprop(_) => self.backprop(),
+            GradientConfig::NodePerturbation(_) => self.incremental(true),
+            GradientConfig::ForwardMode(Reuse::Incremental) => self.incremental(false),
             GradientConfig::Difference(config) if config.reuse == Reuse::Incremental => {
-                self.incremental()
+                self.incremental(false)
             }
-            _ => self.passes(),
+            GradientConfig::ForwardGradient(config) => match config.perturbed {
+                // θ once for all, a direction for each worker.
+                Perturbed::Weights => self.passes() + self.panels(),
+                // θ and the gradient once for all.
+                Perturbed::Activations => {
+                    self.passes() + (2.0 - self.threads as f64) * self.panels()
+                }
+            },
+            // θ once for all.
+            GradientConfig::ForwardMode(_) => {
+                self.passes() + (1.0 - self.threads as f64) * self.panels()
+            }
+            GradientConfig::Difference(_) | GradientConfig::Spsa(_) => self.passes(),
         };
         self.parameters() + engine * self.number as f64
     }
@@ -158,9 +173,11 @@ impl Shape<'_> {
         all + sums + last + 3.0 * hidden * rows + shares + worker * self.threads as f64
     }
 
-    /// θ and its sums in panels; z, y, ȳ and the tables of a block of rows; what each worker holds.
-    fn incremental(&self) -> f64 {
+    /// θ and its sums in panels; z, y, ȳ and the tables of a block of rows, by value of the inputs or
+    /// by unit; what each worker holds.
+    fn incremental(&self, of_units: bool) -> f64 {
         let lines = |layer: usize| match layer {
+            _ if of_units => 1.0,
             0 if self.sparse => BYTE_LINES,
             _ => self.sizes[layer] as f64 + 1.0,
         };

@@ -5,7 +5,10 @@
 
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
-use crate::gradient::difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
+use crate::gradient::backprop::NumericBackpropConfig;
+use crate::gradient::difference::{
+    Arithmetic, DifferenceConfig, NodePerturbationConfig, Reuse, Scheme,
+};
 use crate::gradient::estimator::{
     DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
@@ -60,8 +63,15 @@ pub fn all() -> Vec<Method> {
         directions,
         increment: None,
     };
+    let numeric = NumericBackpropConfig { increment: None };
+    let units = NodePerturbationConfig {
+        arithmetic: Arithmetic::Plain,
+        increment: None,
+    };
     let mut methods = vec![
         Method::new("", GradientConfig::Backprop),
+        Method::new("", GradientConfig::NumericBackprop(numeric)),
+        Method::new("", GradientConfig::NodePerturbation(units)),
         Method::new("", GradientConfig::Spsa(spsa)),
     ];
     for perturbed in [Perturbed::Weights, Perturbed::Activations] {
@@ -71,6 +81,10 @@ pub fn all() -> Vec<Method> {
         };
         let gradient = GradientConfig::ForwardGradient(config);
         methods.push(Method::new(perturbed.name(), gradient));
+    }
+    for reuse in [Reuse::Incremental, Reuse::Full] {
+        let gradient = GradientConfig::ForwardMode(reuse);
+        methods.push(Method::new(reuse.name(), gradient));
     }
     for (way, reuse, arithmetic) in [
         ("incremental", Reuse::Incremental, Arithmetic::Plain),
