@@ -166,6 +166,21 @@ fn a_method_that_diverges_has_lost_and_the_race_goes_on() {
 }
 
 #[test]
+fn an_estimate_steps_as_far_as_the_gradient_unless_it_is_told_how_far() {
+    let folder = workplace();
+    let methods = "--methods spsa,forward-gradient/weights,forward-gradient/activations";
+    let line = format!("race flowers.toml {methods} --rates spsa=0.01 --json");
+    let document = report(folder.path(), &line);
+    let rate = |place: usize| document["standings"][place]["learning_rate"].as_f64();
+    assert_eq!(rate(0), Some(0.01));
+    // 0.5 over √N of 4-5-3, and over √U.
+    assert!((rate(1).unwrap() - 0.5 / 43f64.sqrt()).abs() < 1e-15);
+    assert!((rate(2).unwrap() - 0.5 / 8f64.sqrt()).abs() < 1e-15);
+    let last = *rows(&document, "spsa").last().unwrap();
+    assert_eq!(last["tally"]["evaluations"], 2 * 360);
+}
+
+#[test]
 fn the_time_limit_is_each_method_s_own() {
     let folder = workplace();
     let line = "race flowers.toml --set train.epochs=1000000 --limit 0.3 --json";

@@ -230,7 +230,8 @@ pub struct RaceArguments {
     /// Who runs: methods by name, or name/way; without it backprop and forward-difference
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
-    /// Learning rates of methods that do not take the config's
+    /// Learning rates of methods that do not take the config's; with sgd, estimates along random
+    /// directions take it over √N unless told, which makes their steps as long as the gradient's
     #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
     pub rates: Vec<MethodRate>,
     /// Accuracies whose first reaching is told; without it 0.9 and 0.95

@@ -14,11 +14,13 @@ use crate::config::{Config, Overrides};
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
+use crate::model::Network;
 use crate::numeric::Isa;
+use crate::optimizer::OptimizerConfig;
 use crate::parallel::Team;
 use crate::run::{Environment, json};
 use crate::study::method::{self, Method};
-use crate::study::race::{Plan, Row, Subject};
+use crate::study::race::{Plan, Row, Subject, rate_of_estimate};
 use crate::study::record::{Question, Record, asked, config_of};
 use crate::study::standings::{Report, line};
 
@@ -50,7 +52,7 @@ pub fn run(
     let network = Session::new(&config, &split, None)?.network;
     let plan = match kept {
         Some(plan) => plan,
-        None => plan(arguments, &config)?,
+        None => plan(arguments, &config, &network)?,
     };
     let methods: Vec<Method> = (plan.methods.iter())
         .map(|label| own(label, &config))
@@ -133,7 +135,7 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
 }
 
 /// What is asked, with every default filled in.
-fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
+fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result<Plan> {
     let mut methods = Vec::new();
     let names = arguments.methods.clone();
     for name in &names.unwrap_or(METHODS.map(str::to_owned).to_vec()) {
@@ -165,6 +167,14 @@ fn plan(arguments: &RaceArguments, config: &Config) -> Result<Plan> {
             )));
         }
         rates.push((label, rate.rate));
+    }
+    if let OptimizerConfig::Sgd(sgd) = &config.optimizer {
+        for label in &methods {
+            let suits = rate_of_estimate(&own(label, config)?, network, sgd.learning_rate);
+            if let Some(rate) = suits.filter(|_| rates.iter().all(|(other, _)| other != label)) {
+                rates.push((label.clone(), rate));
+            }
+        }
     }
     Ok(Plan {
         methods,

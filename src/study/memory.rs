@@ -55,17 +55,14 @@ impl Shape<'_> {
                 self.incremental(false)
             }
             GradientConfig::ForwardGradient(config) => match config.perturbed {
-                // θ once for all, a direction for each worker.
                 Perturbed::Weights => self.passes() + self.panels(),
                 // θ and the gradient once for all.
                 Perturbed::Activations => {
                     self.passes() + (2.0 - self.threads as f64) * self.panels()
                 }
             },
-            // θ once for all.
-            GradientConfig::ForwardMode(_) => {
-                self.passes() + (1.0 - self.threads as f64) * self.panels()
-            }
+            // θ once for all, a direction for each worker.
+            GradientConfig::ForwardMode(_) => self.passes() + self.panels(),
             GradientConfig::Difference(_) | GradientConfig::Spsa(_) => self.passes(),
         };
         self.parameters() + engine * self.number as f64

@@ -42,14 +42,6 @@ impl Method {
     pub fn difference(&self) -> Option<&DifferenceConfig> {
         self.gradient.difference()
     }
-
-    /// Whether gradients are estimates along random directions, right on average only.
-    pub fn is_estimate(&self) -> bool {
-        matches!(
-            self.gradient,
-            GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_)
-        )
-    }
 }
 
 /// Every method in every way, in the order in which studies take them: cheap ones first, so that an

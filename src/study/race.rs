@@ -16,7 +16,8 @@ use super::record::Record;
 use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
-use crate::gradient::{Control, Engine};
+use crate::gradient::estimator::Perturbed;
+use crate::gradient::{Control, Engine, GradientConfig};
 use crate::model::{Assessment, Forward, Network};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Precision, Real};
@@ -44,6 +45,22 @@ pub struct Plan {
     pub targets: Vec<f64>,
     /// Seconds of steps that each method has.
     pub limit: f64,
+}
+
+/// The learning rate that suits an estimate where `rate` suits the gradient: an estimate along random
+/// directions of d components is √d times as long (E‖ĝ‖² = d‖g‖²), so its steps are as long as the
+/// gradient's at rate/√d. d is N, or the number of units where pre-activations are moved. Absent for
+/// methods that make the gradient itself.
+pub fn rate_of_estimate(method: &Method, network: &Network, rate: f64) -> Option<f64> {
+    let sizes = network.layout.sizes();
+    let moved = match &method.gradient {
+        GradientConfig::ForwardGradient(config) if config.perturbed == Perturbed::Activations => {
+            sizes[1..].iter().sum()
+        }
+        GradientConfig::ForwardGradient(_) | GradientConfig::Spsa(_) => network.layout.len(),
+        _ => return None,
+    };
+    Some(rate / (moved as f64).sqrt())
 }
 
 /// Where a method stands.
