@@ -190,12 +190,14 @@ impl Shape<'_> {
             .map(|&units| self.padded(units))
             .sum();
         let stage = CHUNK * (self.padded(self.widest()) + 1.0) * self.width();
-        let inputs = if self.sparse {
-            0.0
-        } else {
-            2.0 * self.padded(self.sizes[0])
+        // Each worker's inputs; and once their different values, and which of them each input has.
+        let copies = match (self.sparse, of_units) {
+            (true, _) => 0.0,
+            (false, true) => self.threads as f64,
+            (false, false) => self.threads as f64 + 2.0,
         };
-        let worker = 2.0 * stage + units + block * inputs;
-        2.0 * self.panels() + block * (3.0 * units + table) + worker * self.threads as f64
+        let inputs = copies * block * self.padded(self.sizes[0]);
+        let worker = 2.0 * stage + units;
+        2.0 * self.panels() + block * (3.0 * units + table) + inputs + worker * self.threads as f64
     }
 }
