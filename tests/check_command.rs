@@ -485,6 +485,46 @@ fn directions_check_backprop_without_a_gradient_by_differences() {
 }
 
 #[test]
+fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
+    let folder = workplace();
+    for (method, more, allowed) in [
+        ("spsa", "", 1e-1),
+        ("spsa", "--set model.precision=\"f64\"", 1e-5),
+        ("forward-gradient", "", 1e-3),
+        (
+            "forward-gradient",
+            "--set gradient.perturbed=\"activations\" --set gradient.distribution=\"gaussian\"",
+            1e-3,
+        ),
+    ] {
+        let line = format!(
+            "check flowers.toml --json --directions 6 --set gradient.method=\"{method}\" --set gradient.directions=3 {more}"
+        );
+        let (document, _) = report(folder.path(), &line, 0);
+        let row = &document["estimate"];
+        assert_eq!(
+            (&row["method"], &row["directions"], &row["passed"]),
+            (&method.into(), &6.into(), &true.into()),
+            "{document}"
+        );
+        assert_eq!(row["increment"].is_null(), method == "forward-gradient");
+        let figure = |key: &str| row[key].as_f64().unwrap();
+        assert!(figure("relative_error") <= figure("allowed"), "{row}");
+        assert!(figure("allowed") <= allowed, "{row}");
+        assert!(row["missed"].as_array().unwrap().is_empty());
+    }
+    let (document, _) = report(folder.path(), "check flowers.toml --json --directions 6", 0);
+    assert!(document["estimate"].is_null());
+    // An increment that no weight feels is refused, as training refuses it.
+    let errors = refusal(
+        folder.path(),
+        "check flowers.toml --set gradient.method=\"spsa\" --set gradient.increment=1e-20",
+    );
+    assert!(errors.contains("is lost in"), "{errors}");
+    assert!(!errors.contains("incremental"), "{errors}");
+}
+
+#[test]
 fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
     let folder = workplace();
     let line = "check flowers.toml --json --rows 2 --set data.dataset=\"mnist\" --set data.test=0 --set model.hidden=[400]";

@@ -4,9 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
-use nplus1::gradient::Control;
 use nplus1::gradient::check::{Method, Outcome, methods, refined};
 use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
+use nplus1::gradient::estimator::{
+    DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
+};
+use nplus1::gradient::{Control, GradientConfig, Stopped};
 use nplus1::model::Loss;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;
@@ -58,7 +61,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
                 println!(
                     "{:40} directions {scheme:?} {precision:?} h {:.1e} error {:.1e} allowed {:.1e} missed 1 %: {:.1e}",
                     problem.name,
-                    found.increment,
+                    found.increment.unwrap(),
                     found.relative_error(),
                     found.allowed(),
                     found.missed(0.01)
@@ -69,7 +72,56 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
             }
         }
     }
+    for config in estimators(increments) {
+        for precision in [Precision::F64, Precision::F32] {
+            let found = subject.estimate(&config, precision, 4, 5, &Control::default());
+            let found = match found {
+                Ok(found) => found.unwrap(),
+                Err(Stopped::Vanished { .. }) => continue,
+                Err(other) => return Err(other.to_string()),
+            };
+            if std::env::var_os("SHOW").is_some() {
+                println!(
+                    "{:40} {config:?} {precision:?} error {:.1e} allowed {:.1e}",
+                    problem.name,
+                    found.relative_error(),
+                    found.allowed(),
+                );
+            }
+            if !found.passed() {
+                return Err(format!("{}, {config:?}, {found:?}", problem.name));
+            }
+        }
+    }
     Ok(())
+}
+
+/// Every estimator, SPSA with each of the increments.
+fn estimators(increments: &[Increment]) -> Vec<GradientConfig> {
+    let mut all = Vec::new();
+    for distribution in [Distribution::Rademacher, Distribution::Gaussian] {
+        let directions = DirectionsConfig {
+            count: 3,
+            distribution,
+        };
+        for perturbed in [Perturbed::Weights, Perturbed::Activations] {
+            all.push(GradientConfig::ForwardGradient(ForwardGradientConfig {
+                directions,
+                perturbed,
+            }));
+        }
+        for increment in increments {
+            let increment = match increment {
+                Increment::Absolute(h) => Some(*h),
+                _ => None,
+            };
+            all.push(GradientConfig::Spsa(SpsaConfig {
+                directions,
+                increment,
+            }));
+        }
+    }
+    all
 }
 
 fn describe(method: &Method) -> String {

@@ -107,6 +107,8 @@ pub fn run(
         let count = arguments.directions.unwrap_or(DIRECTIONS);
         report.directions = check.directions(count as usize, config.seed)?;
     }
+    let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
+    report.estimate = check.estimate(&config, path, count)?;
     if arguments.sweep {
         let swept = check.sweep(&chosen, arguments.full)?;
         (report.sweep, report.curves) = (swept.rows, swept.curves);
@@ -298,5 +300,21 @@ impl Check<'_> {
         }
         drop(meter);
         Ok(directed)
+    }
+
+    /// The config's own estimator along `count` of its directions, if it is one.
+    fn estimate(&self, config: &Config, path: &Path, count: usize) -> Result<Option<Directed>> {
+        let control = self.control.uncounted();
+        let meter = Meter::start(self.global, &control, 2 * count as u64);
+        let (precision, seed) = (config.model.precision, config.seed);
+        let found = self
+            .subject
+            .estimate(&config.gradient, precision, count, seed, &control);
+        drop(meter);
+        match found {
+            Ok(found) => Ok(found.as_ref().map(Directed::estimate)),
+            Err(Stopped::Interrupted) => Err(stopped(Stopped::Interrupted, self.interrupt)),
+            Err(lost) => Err(Error::refused(path, lost.to_string())),
+        }
     }
 }

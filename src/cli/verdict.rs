@@ -39,6 +39,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Backprop's gradient along random directions.
     pub directions: Vec<Directed>,
+    /// The config's estimator along its own directions, if it is one.
+    pub estimate: Option<Directed>,
     /// Rows at other increments.
     pub sweep: Vec<Row>,
     /// The same, a curve a method, with what was predicted.
@@ -137,15 +139,15 @@ impl Errors {
     }
 }
 
-/// Backprop's gradient along random directions.
+/// Derivatives along random directions, by backprop's gradient and by another way.
 #[derive(Clone, Debug, Serialize)]
 pub struct Directed {
     /// As configs spell it.
     pub method: &'static str,
     /// `f32` or `f64`.
     pub precision: &'static str,
-    /// h.
-    pub increment: f64,
+    /// h; none of exact derivatives.
+    pub increment: Option<f64>,
     /// K.
     pub directions: usize,
     /// √(Σ (v·ĝ − v·g)²/K)/‖g‖.
@@ -214,6 +216,7 @@ impl Report {
             note: None,
             rows: Vec::new(),
             directions: Vec::new(),
+            estimate: None,
             sweep: Vec::new(),
             curves: Vec::new(),
             oracle: None,
@@ -243,6 +246,15 @@ impl Report {
                 directed.precision,
                 short(Some(directed.relative_error)),
                 short(Some(directed.allowed))
+            ));
+        }
+        if let Some(estimate) = self.estimate.as_ref().filter(|estimate| !estimate.passed) {
+            faults.push(format!(
+                "{} in {} is no estimate of the gradient: its derivatives along its directions are {} off, {} allowed",
+                estimate.method,
+                estimate.precision,
+                short(Some(estimate.relative_error)),
+                short(Some(estimate.allowed))
             ));
         }
         if let Some(foreign) = self.against.as_ref().filter(|foreign| !foreign.passed) {
@@ -331,7 +343,7 @@ impl Directed {
     pub fn new(directions: &Directions) -> Self {
         let missed = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
         Self {
-            method: directions.scheme.name(),
+            method: directions.by,
             precision: directions.precision.name(),
             increment: directions.increment,
             directions: directions.probes.len(),
@@ -344,6 +356,15 @@ impl Directed {
                 })
                 .to_vec(),
             passed: directions.passed(),
+        }
+    }
+
+    /// What an estimator's own directions told: of any distribution, so nothing is said of what they
+    /// miss.
+    pub fn estimate(directions: &Directions) -> Self {
+        Self {
+            missed: Vec::new(),
+            ..Self::new(directions)
         }
     }
 }

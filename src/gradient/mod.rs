@@ -54,6 +54,21 @@ pub enum GradientConfig {
 }
 
 impl GradientConfig {
+    /// The estimator with another number of random directions; `None` of a method that has none.
+    pub fn with_directions(self, count: usize) -> Option<Self> {
+        match self {
+            Self::Spsa(mut config) => {
+                config.directions.count = count;
+                Some(Self::Spsa(config))
+            }
+            Self::ForwardGradient(mut config) => {
+                config.directions.count = count;
+                Some(Self::ForwardGradient(config))
+            }
+            _ => None,
+        }
+    }
+
     /// As configs spell it.
     pub fn method(&self) -> &'static str {
         match self {

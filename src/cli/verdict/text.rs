@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::curve::Lowest;
-use super::{Report, short, step};
+use super::{Directed, Report, short, step};
 use crate::cli::table::{Table, list, loss};
 
 impl fmt::Display for Report {
@@ -25,6 +25,13 @@ impl fmt::Display for Report {
             if let Some(note) = &self.note {
                 writeln!(formatter, "{note}")?;
             }
+        }
+        if let Some(estimate) = &self.estimate {
+            writeln!(formatter, "\n{}", estimated(estimate))?;
+            writeln!(
+                formatter,
+                "an estimate is right on average only; what is checked is each derivative that it is made of"
+            )?;
         }
         for table in self.swept() {
             write!(formatter, "\n{table}")?;
@@ -151,7 +158,7 @@ impl Report {
             let figures = [
                 row.method.to_owned(),
                 row.precision.to_owned(),
-                short(Some(row.increment)),
+                short(row.increment),
                 short(Some(row.relative_error)),
                 short(Some(row.allowed)),
             ];
@@ -231,4 +238,20 @@ impl Report {
         }
         table
     }
+}
+
+/// An estimator along its own directions.
+fn estimated(row: &Directed) -> Table {
+    let label = format!("derivatives along {} of its directions, by", row.directions);
+    let heading = [label.as_str(), "in", "h", "relative error", "allowed", ""];
+    let mut table = Table::new(heading);
+    table.row([
+        row.method.to_owned(),
+        row.precision.to_owned(),
+        short(row.increment),
+        short(Some(row.relative_error)),
+        short(Some(row.allowed)),
+        if row.passed { "ok" } else { "WRONG" }.to_owned(),
+    ]);
+    table
 }

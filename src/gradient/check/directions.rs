@@ -30,12 +30,12 @@ use crate::numeric::{Precision, Real};
 /// What K directions told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Directions {
-    /// One-sided or two-sided.
-    pub scheme: Scheme,
-    /// What the losses were computed in.
+    /// What found the derivatives, as configs spell it.
+    pub by: &'static str,
+    /// What it computed in.
     pub precision: Precision,
-    /// h.
-    pub increment: f64,
+    /// h, where losses were compared.
+    pub increment: Option<f64>,
     /// ‖g‖₂.
     pub norm: f64,
     /// One probe a direction.
@@ -47,7 +47,7 @@ pub struct Directions {
 pub struct Probe {
     /// v·g, by backprop.
     pub exact: f64,
-    /// The derivative along v, by differences.
+    /// The derivative along v, as it was found.
     pub found: f64,
     /// τ.
     pub allowed: f64,
@@ -70,7 +70,8 @@ impl Directions {
         self.relative(|probe| probe.allowed)
     }
 
-    /// The probability that a gradient with an error of `relative_error`·‖g‖ passes: an upper bound.
+    /// The probability that a gradient with an error of `relative_error`·‖g‖ passes, along Gaussian
+    /// directions: an upper bound.
     pub fn missed(&self, relative_error: f64) -> f64 {
         let size = relative_error * self.norm;
         let each = |probe: &Probe| {
@@ -200,9 +201,9 @@ impl Subject<'_> {
             })
         });
         Ok(Directions {
-            scheme,
+            by: scheme.name(),
             precision: R::PRECISION,
-            increment: h,
+            increment: Some(h),
             norm: gradient.flat().iter().map(|g| g * g).sum::<f64>().sqrt(),
             probes: probes.into_iter().collect::<Result<_, Stopped>>()?,
         })

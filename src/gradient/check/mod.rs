@@ -3,7 +3,8 @@
 //! A method passes if each of its N partial derivatives is within the bound that truncation and
 //! round-off have for it (`tolerance.rs` derives them): so one wrong element is found among
 //! thousands, and round-off raises no alarm. Where N passes are too many, K random directions tell
-//! whether the losses change as backprop says ([`directions`]).
+//! whether the losses change as backprop says ([`directions`]). An estimator is held to the derivatives
+//! that it is made of (`estimate.rs`).
 //!
 //! What differences can check is that the gradient is the derivative of *this* loss; that the loss is
 //! the one meant, nothing here can tell.
@@ -14,6 +15,7 @@ mod complex;
 mod curvature;
 mod curve;
 pub mod directions;
+mod estimate;
 mod format;
 mod jet;
 mod look;
@@ -65,6 +67,31 @@ struct Point<'a> {
     ground: OnceLock<curve::Ground>,
 }
 
+impl<'a> Point<'a> {
+    fn new(
+        network: &'a Network,
+        theta: &Parameters<f64>,
+        samples: &Samples<f64>,
+        rows: &[u32],
+        team: &Arc<Team>,
+        isa: Isa,
+        control: &Control,
+    ) -> Result<Self, Stopped> {
+        let mut engine = Backprop::<f64>::new(network, team, isa, rows.len());
+        let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+        let found = engine.gradient(theta, Batch { samples, rows }, &mut gradient, control)?;
+        let tolerance = Tolerance::new(network, theta, samples, rows, team);
+        Ok(Self {
+            theta: theta.clone(),
+            own: tolerance.backprop(Format::of(Precision::F64)),
+            gradient,
+            loss: found.loss,
+            tolerance,
+            ground: OnceLock::new(),
+        })
+    }
+}
+
 impl<'a> Subject<'a> {
     /// The network at `theta`, and the given rows of `dataset`, scaled. Two gradients by backprop.
     ///
@@ -82,23 +109,9 @@ impl<'a> Subject<'a> {
         control: &Control,
     ) -> Result<Self, Stopped> {
         let double = Samples::<f64>::new(dataset, scaling);
-        let point = |theta: &Parameters<f64>| {
-            let mut engine = Backprop::<f64>::new(network, team, isa, rows.len());
-            let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
-            let batch = Batch {
-                samples: &double,
-                rows,
-            };
-            let found = engine.gradient(theta, batch, &mut gradient, control)?;
-            let tolerance = Tolerance::new(network, theta, &double, rows, team);
-            Ok::<_, Stopped>(Arc::new(Point {
-                theta: theta.clone(),
-                own: tolerance.backprop(Format::of(Precision::F64)),
-                gradient,
-                loss: found.loss,
-                tolerance,
-                ground: OnceLock::new(),
-            }))
+        let point = |theta| {
+            let point = Point::new(network, theta, &double, rows, team, isa, control)?;
+            Ok::<_, Stopped>(Arc::new(point))
         };
         let exact = point(theta)?;
         let nearest = converted::<f64, f32>(theta);

@@ -88,15 +88,22 @@ impl<R: Real> Spsa<R> {
     }
 }
 
+impl SpsaConfig {
+    /// h in a network of `layout`.
+    pub fn increment_of<R: Real>(&self, layout: &Layout) -> R {
+        let widest = layout.sizes()[..layout.layers()].iter().copied().max();
+        match self.increment {
+            Some(number) => R::from_f64(number),
+            None => increment::of_direction(widest.unwrap_or(0)),
+        }
+    }
+}
+
 /// h of every unit.
 fn increments<R: Real>(config: &SpsaConfig, layout: &Layout) -> Vec<Vec<R>> {
-    let sizes = layout.sizes();
-    let widest = sizes[..layout.layers()].iter().copied().max().unwrap_or(0);
-    let h = match config.increment {
-        Some(number) => R::from_f64(number),
-        None => increment::of_direction(widest),
-    };
-    sizes[1..].iter().map(|&units| vec![h; units]).collect()
+    let h = config.increment_of(layout);
+    let units = layout.sizes()[1..].iter();
+    units.map(|&units| vec![h; units]).collect()
 }
 
 /// Whether every θᵢ ± h differs from θᵢ, before the first loss is evaluated.
