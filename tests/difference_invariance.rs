@@ -25,6 +25,8 @@ struct Counting;
 thread_local! {
     /// Of this thread alone: the test's runner allocates on others.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes of them, whether freed again or not.
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
 }
 
 // SAFETY: everything is passed on to the system's allocator.
@@ -32,6 +34,7 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        ALLOCATED.with(|bytes| bytes.set(bytes.get() + memory.size()));
         // SAFETY: as the caller vouches.
         unsafe { System.alloc(memory) }
     }
@@ -381,6 +384,28 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
                 });
             }
         }
+    }
+}
+
+/// Bytes allocated for an engine and one gradient of 10 rows by it.
+fn allocated(config: &GradientConfig) -> usize {
+    let samples = samples::<f32>(false);
+    let network = network(&[18], Output::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
+    let rows: Vec<u32> = (0..10).collect();
+    let before = ALLOCATED.get();
+    let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
+    gradient_of(&mut *engine, &samples, &theta, &rows);
+    ALLOCATED.get() - before
+}
+
+#[test]
+fn memory_does_not_grow_by_a_direction_for_each_direction() {
+    for (one, many) in estimators(1).zip(estimators(1001)) {
+        let grown = allocated(&many) - allocated(&one);
+        // A derivative each, or one for each of 10 rows; a direction has 473 weights or 230 moves.
+        assert!(grown <= 1000 * 10 * 4, "{many:?}: {grown} bytes");
     }
 }
 

@@ -12,10 +12,15 @@ use nplus1::data::{Batch, Samples};
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
+use nplus1::gradient::estimator::{
+    DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
+};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::{Isa, Real};
-use nplus1::optimizer::{AdamConfig, LbfgsConfig, Memory, Moments, OptimizerConfig, Schedule};
+use nplus1::optimizer::{
+    AdamConfig, LbfgsConfig, Memory, Moments, OptimizerConfig, Schedule, SgdConfig,
+};
 use nplus1::parallel::Team;
 use nplus1::run::Checkpoint;
 use nplus1::train::{Ending, EpochRecord, Nobody, Observer, State, TrainConfig, Training};
@@ -289,7 +294,7 @@ const ADAM: AdamConfig = AdamConfig {
     schedule: Schedule::Cosine,
 };
 
-fn goes_on<R: Real>(optimizer: &OptimizerConfig, batch_size: usize) {
+fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch_size: usize) {
     let data = BreastCancer::standardized();
     let samples = data.samples::<R>();
     let network = data.network(1e-3);
@@ -299,7 +304,7 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, batch_size: usize) {
         rows: &data.rows,
         optimizer: optimizer.clone(),
         config: epochs(12, batch_size),
-        gradient: GradientConfig::Backprop,
+        gradient,
     };
     let start = || State::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
     let timeless = |mut state: State<R>| {
@@ -342,10 +347,41 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, batch_size: usize) {
 
 #[test]
 fn an_interrupted_run_goes_on_with_the_same_bits() {
-    goes_on::<f64>(&OptimizerConfig::Adam(ADAM), 10);
-    goes_on::<f32>(&OptimizerConfig::Adam(ADAM), 100);
-    goes_on::<f64>(&lbfgs(0.0), TrainConfig::ALL_ROWS);
-    goes_on::<f32>(&lbfgs(0.0), TrainConfig::ALL_ROWS);
+    let adam = OptimizerConfig::Adam(ADAM);
+    goes_on::<f64>(&adam, GradientConfig::Backprop, 10);
+    goes_on::<f32>(&adam, GradientConfig::Backprop, 100);
+    goes_on::<f64>(&lbfgs(0.0), GradientConfig::Backprop, TrainConfig::ALL_ROWS);
+    goes_on::<f32>(&lbfgs(0.0), GradientConfig::Backprop, TrainConfig::ALL_ROWS);
+}
+
+/// Every step has directions of its own, and finds them again in the middle of an epoch.
+#[test]
+fn an_interrupted_run_with_random_directions_draws_on() {
+    let directions = DirectionsConfig {
+        count: 2,
+        distribution: Distribution::Gaussian,
+    };
+    let spsa = GradientConfig::Spsa(SpsaConfig {
+        directions,
+        increment: None,
+    });
+    let forward = |perturbed| {
+        GradientConfig::ForwardGradient(ForwardGradientConfig {
+            directions,
+            perturbed,
+        })
+    };
+    let sgd = OptimizerConfig::Sgd(SgdConfig {
+        learning_rate: 1e-3,
+        momentum: 0.5,
+        weight_decay: 0.0,
+        schedule: Schedule::Cosine,
+    });
+    let adam = OptimizerConfig::Adam(ADAM);
+    goes_on::<f64>(&sgd, spsa, 100);
+    goes_on::<f32>(&adam, spsa, 100);
+    goes_on::<f32>(&sgd, forward(Perturbed::Weights), 100);
+    goes_on::<f64>(&adam, forward(Perturbed::Activations), 100);
 }
 
 /// Raises the stop flag at once: a gradient in progress is given up.
