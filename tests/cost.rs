@@ -9,7 +9,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use nplus1::data::Batch;
-use nplus1::gradient::difference::{DifferenceConfig, Evaluator, Reuse, Scheme, operations};
+use nplus1::gradient::difference::{
+    Arithmetic, DifferenceConfig, Evaluator, NodePerturbationConfig, Reuse, Scheme, operations,
+};
 use nplus1::gradient::textbook::Sample;
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::{Network, Parameters};
@@ -40,6 +42,13 @@ fn incremental() -> GradientConfig {
     })
 }
 
+fn node_perturbation() -> GradientConfig {
+    GradientConfig::NodePerturbation(NodePerturbationConfig {
+        arithmetic: Arithmetic::Plain,
+        increment: None,
+    })
+}
+
 #[test]
 fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
     let methods = [
@@ -47,6 +56,7 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
         full(Scheme::Forward),
         full(Scheme::Central),
         incremental(),
+        node_perturbation(),
     ];
     let (mut cases, mut absent) = (0, 0);
     for hidden in HIDDEN {
@@ -76,9 +86,9 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
             }
         }
     }
-    // Incremental differences have a formula with biases and quadratic losses of sigmoids.
-    assert_eq!(absent, 6 * (5 * 2 - 1) * 3);
-    assert_eq!(cases, 6 * 5 * 2 * 3 * 4);
+    // Changes that are followed have a formula with biases and quadratic losses of sigmoids.
+    assert_eq!(absent, 2 * 6 * (5 * 2 - 1) * 3);
+    assert_eq!(cases, 6 * 5 * 2 * 3 * 5);
 }
 
 #[test]
@@ -178,12 +188,12 @@ fn work_grows_as_n_by_backprop_as_n_squared_by_differences_and_reuse_dies_with_d
 
 #[test]
 fn the_table_of_known_networks_is_reproduced() {
-    // Multiplications over backprop's at B = 1000: gradient ÷ forward, full, incremental.
-    let table: [(&[usize], [f64; 3]); 4] = [
-        (&[784, 30, 10], [2.02, 11_830.0, 10.3]),
-        (&[784, 100, 10], [2.02, 39_440.0, 10.3]),
-        (&[784, 30, 30, 10], [2.05, 12_070.0, 158.0]),
-        (&[784, 512, 512, 10], [2.40, 278_600.0, 1414.0]),
+    // Multiplications over backprop's at B = 1000: gradient ÷ forward, full, incremental, by node.
+    let table: [(&[usize], [f64; 4]); 4] = [
+        (&[784, 30, 10], [2.02, 11_830.0, 10.3, 1.005]),
+        (&[784, 100, 10], [2.02, 39_440.0, 10.3, 1.005]),
+        (&[784, 30, 30, 10], [2.05, 12_070.0, 158.0, 1.19]),
+        (&[784, 512, 512, 10], [2.40, 278_600.0, 1414.0, 2.64]),
     ];
     for (sizes, expected) in table {
         let (output, loss) = HEADS[0];
@@ -198,6 +208,7 @@ fn the_table_of_known_networks_is_reproduced() {
             backprop / forward,
             of(&full(Scheme::Forward)) / backprop,
             of(&incremental()) / backprop,
+            of(&node_perturbation()) / backprop,
         ];
         for (found, expected) in found.into_iter().zip(expected) {
             // Three or four digits are given.

@@ -513,6 +513,7 @@ fn plain_differences_of_all_kinds_are_the_gradient() {
             net.forward_differences(&theta, &batch, H),
             net.central_differences(&theta, &batch, H),
             net.incremental_differences(&theta, &batch, H),
+            net.node_perturbation(&theta, &batch, H),
         ] {
             let error = support::rows::relative_error(&found, &exact);
             assert!(error <= 2e-5, "{:?}: {error:e}", net.sizes);

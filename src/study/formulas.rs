@@ -28,6 +28,11 @@ pub fn gradient(network: &Network, method: &GradientConfig, rows: u64) -> Option
     match method {
         GradientConfig::Backprop => Some(sizes.backprop(rows)),
         GradientConfig::Difference(config) => sizes.difference(config, rows),
+        GradientConfig::NodePerturbation(config)
+            if config.arithmetic == Arithmetic::Plain && sizes.has_tails() =>
+        {
+            Some(sizes.node_perturbation(rows))
+        }
         _ => None,
     }
 }
@@ -53,6 +58,7 @@ pub fn counted(
             (_, Scheme::Forward) => net.forward_differences(&theta, batch, h),
             (_, Scheme::Central) => net.central_differences(&theta, batch, h),
         },
+        GradientConfig::NodePerturbation(_) => net.node_perturbation(&theta, batch, h),
         _ => net.gradient(&theta, batch).1,
     });
     Some(Tally {
@@ -206,42 +212,67 @@ impl Sizes {
             (Reuse::Full, Scheme::Central, _) => {
                 Some(self.evaluation(rows) * (2 * n) + Tally::fused(n) + Tally::additions(2 * n))
             }
-            (Reuse::Incremental, Scheme::Forward, Arithmetic::Plain)
-                if self.bias && self.head == Head::SigmoidQuadratic =>
-            {
+            (Reuse::Incremental, Scheme::Forward, Arithmetic::Plain) if self.has_tails() => {
                 Some(self.incremental(rows))
             }
             _ => None,
         }
     }
 
-    /// Each perturbation followed from its unit on: a rank-1 update, then whole layers. Squared
-    /// errors are compared; ½, 1/B and 1/h come last, as one constant.
-    fn incremental(&self, rows: u64) -> Tally {
-        let (layers, top) = (self.layers(), self.outputs());
-        let moves: u64 = self.n[..layers].iter().sum();
-        let mut row = Tally {
-            multiplications: self.weights + top + moves,
-            additions: self.weights + self.units + 2 * top - 1,
+    /// Whether a textbook follows a perturbation of a unit to the loss here: quadratic losses of
+    /// sigmoids, with biases.
+    fn has_tails(&self) -> bool {
+        self.bias && self.head == Head::SigmoidQuadratic
+    }
+
+    /// One row's pass, with Σ r², that perturbations start from.
+    fn base(&self) -> Tally {
+        Tally {
+            multiplications: self.weights + self.outputs(),
+            additions: self.weights + self.units + 2 * self.outputs() - 1,
             exponentials: self.units,
             divisions: self.units,
             ..Tally::NONE
-        };
+        }
+    }
+
+    /// One perturbation of a unit in layer l, followed to the change of Σ r²: a rank-1 update, then
+    /// whole layers.
+    fn tail(&self, l: usize) -> Tally {
+        if l == self.layers() {
+            return SIGMOID + Tally::fused(1) + Tally::additions(2);
+        }
+        let top = self.outputs();
+        let passes = self.products_from(l + 2);
+        let sigmoids = 1 + self.units_from(l + 1);
+        Tally {
+            multiplications: self.n[l + 1] + passes + top,
+            additions: self.units_from(l + 1) + self.n[l + 1] + passes + 2 * top + 3,
+            exponentials: sigmoids,
+            divisions: sigmoids,
+            ..Tally::NONE
+        }
+    }
+
+    /// Each unit perturbed once a row: its quotient, by ½, 1/B and 1/h as one constant, times its
+    /// inputs.
+    fn node_perturbation(&self, rows: u64) -> Tally {
+        let mut row = self.base() + Tally::multiplications(self.units + self.weights);
+        for l in 1..=self.layers() {
+            row += self.tail(l) * self.n[l];
+        }
+        let mut tally = row * rows + Tally::additions((rows - 1) * self.parameters);
+        tally.evaluations = self.units + 1;
+        tally
+    }
+
+    /// Each perturbation followed from its unit on. Squared errors are compared; ½, 1/B and 1/h come
+    /// last, as one constant.
+    fn incremental(&self, rows: u64) -> Tally {
+        let layers = self.layers();
+        let mut row = self.base() + Tally::multiplications(self.n[..layers].iter().sum());
         for l in 1..=layers {
-            let tail = if l == layers {
-                SIGMOID + Tally::fused(1) + Tally::additions(2)
-            } else {
-                let passes = self.products_from(l + 2);
-                let sigmoids = 1 + self.units_from(l + 1);
-                Tally {
-                    multiplications: self.n[l + 1] + passes + top,
-                    additions: self.units_from(l + 1) + self.n[l + 1] + passes + 2 * top + 3,
-                    exponentials: sigmoids,
-                    divisions: sigmoids,
-                    ..Tally::NONE
-                }
-            };
-            row += tail * (self.n[l] * (self.n[l - 1] + 1));
+            row += self.tail(l) * (self.n[l] * (self.n[l - 1] + 1));
         }
         let n = self.parameters;
         let mut tally = row * rows + Tally::multiplications(n) + Tally::additions((rows - 1) * n);
