@@ -643,11 +643,7 @@ epochs = 1
             // A corner of an image is 0 in every one.
             (
                 "explain mnist.toml --weight 0,1,0",
-                &[
-                    "no unit changes",
-                    "all 40 units are reused",
-                    "exactly 0",
-                ],
+                &["no unit changes", "all 40 units are reused", "exactly 0"],
             ),
             (
                 "explain claims",
