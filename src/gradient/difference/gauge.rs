@@ -7,7 +7,7 @@
 
 use ndarray_rand::rand::RngCore;
 
-use super::noise;
+use super::noise::{self, Unmeasured};
 use super::panels::UnitPanels;
 use super::pass::{Gathered, Pass};
 use super::{DifferenceConfig, Summation};
@@ -83,19 +83,33 @@ impl<R: Real> Gauge<R> {
         let found = noise::measure(first, samples, |distances, losses| {
             line.evaluate(distances, losses, &direction)
         })?;
-        let mut squares = 0.0;
         let probes = probes(theta.layout());
-        for &index in &probes {
+        let mut derivatives = Vec::with_capacity(probes.len());
+        for index in probes {
             let mut direction = vec![0.0; theta.flat().len()];
             direction[index] = theta.flat()[index].to_f64().abs().max(1.0);
             let derivative = found.derivative::<Stopped>(scheme, |distances, losses| {
                 line.evaluate(distances, losses, &direction)
             })?;
-            squares += derivative.magnitude * derivative.magnitude;
+            derivatives.push(derivative.magnitude);
         }
-        let derivative = (squares / probes.len() as f64).sqrt();
-        Ok(found.increment(scheme, derivative))
+        let h = found.increment(scheme, root_mean_square(&derivatives));
+        if !h.is_normal() {
+            // The loss has derivatives that no number is small enough for.
+            return Err(Unmeasured::Constant { distance: 1.0 }.into());
+        }
+        Ok(h)
     }
+}
+
+/// √(Σ x²/n), also where the squares alone are too small for numbers.
+fn root_mean_square(numbers: &[f64]) -> f64 {
+    let largest = numbers.iter().copied().fold(0.0, f64::max);
+    if largest == 0.0 {
+        return 0.0;
+    }
+    let squares = numbers.iter().map(|number| (number / largest).powi(2));
+    largest * (squares.sum::<f64>() / numbers.len() as f64).sqrt()
 }
 
 /// Biases (without any, weights) spread over the layers.
