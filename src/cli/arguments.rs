@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::{Changes, ConfigArguments};
+use super::thread_list::ThreadList;
 
 /// Trains small multilayer sigmoid networks from TOML files, and measures what a gradient costs
 #[derive(Clone, Debug, clap::Parser)]
@@ -86,6 +87,12 @@ pub enum Command {
     },
     /// Check, show or start configs
     Config(ConfigArguments),
+    /// Measure how each method uses threads: speedup, efficiency, the laws that fit
+    Scale(ScaleArguments),
+    /// Compare two results of a study, of two machines or versions
+    Compare(CompareArguments),
+    /// Describe this program and this machine, and what it can do at best
+    Env(EnvArguments),
 }
 
 /// `nplus1 train`.
@@ -159,6 +166,77 @@ pub struct CheckArguments {
     /// Compare with the gradient in this safetensors file, made by another program
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+}
+
+/// `nplus1 scale`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ScaleArguments {
+    /// The config file
+    #[arg(required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
+    /// Set a key of the config, such as model.hidden=[100] (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
+    pub set: Vec<String>,
+    /// Numbers of threads; without it 1, 2, 4, … and all cores
+    #[arg(long, value_name = "1,2,…", conflicts_with = "resume")]
+    pub threads: Option<ThreadList>,
+    /// Rows of the mini-batches; without it the config's own, and 128
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
+    pub batches: Option<Vec<usize>>,
+    /// Methods by name, or name/way; without it backprop and forward differences
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        conflicts_with = "resume"
+    )]
+    pub methods: Option<Vec<String>>,
+    /// Samples of each method, mini-batch and number of threads
+    #[arg(long, value_name = "N", default_value_t = 7, conflicts_with = "resume",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Weak scaling, too: mini-batches of as many rows for each thread
+    #[arg(long, conflicts_with = "resume")]
+    pub weak: bool,
+    /// Keep each thread on a processor, one of each core first
+    #[arg(long, conflicts_with = "resume")]
+    pub pin: bool,
+    /// Break a gradient off after so many seconds, and tell the rest from the share that is done
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, conflicts_with = "resume", value_parser = seconds)]
+    pub limit: f64,
+    /// The study's own directory; without it studies/NAME/NNN
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with the study in this directory, as it was begun
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub resume: Option<PathBuf>,
+}
+
+/// `nplus1 compare`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArguments {
+    /// The first: a study's directory, or its results.json
+    #[arg(value_name = "A")]
+    pub one: PathBuf,
+    /// The second, which is told to be faster or slower
+    #[arg(value_name = "B")]
+    pub other: PathBuf,
+}
+
+/// `nplus1 env`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EnvArguments {
+    /// Measure multiply-adds and reads from memory a second
+    #[arg(long)]
+    pub peaks: bool,
+    /// At these numbers of threads; without it 1, 2, 4, … and all cores
+    #[arg(long, value_name = "1,2,…", requires = "peaks")]
+    pub threads: Option<ThreadList>,
 }
 
 /// `nplus1 cost`.

@@ -2,9 +2,11 @@
 
 pub mod arguments;
 pub mod check;
+pub mod compare;
 pub mod config;
 pub mod cost;
 pub mod data;
+pub mod env;
 pub mod eval;
 pub mod explain;
 pub mod interrupt;
@@ -15,7 +17,9 @@ pub mod outcome;
 pub mod output;
 pub mod progress;
 pub mod race;
+pub mod scale;
 pub mod session;
+pub mod thread_list;
 pub mod train;
 pub mod verdict;
 
@@ -73,6 +77,9 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
             let places = crate::data::Places::new(global.datasets.as_deref());
             data::run(command, &places, global.json, &mut out)
         }
+        Command::Scale(scale) => scale::run(scale, global, messages, &mut out),
+        Command::Compare(compare) => compare::run(compare, global.json, &mut out),
+        Command::Env(env) => env::run(env, global.json, &mut out),
         Command::Config(config) => config::run(&config.command, &mut out, global.json),
     }
 }

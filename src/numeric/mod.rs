@@ -17,6 +17,7 @@ pub mod lines;
 pub mod losses;
 pub mod pages;
 pub mod panels;
+pub mod peak;
 pub mod product;
 pub mod random;
 pub mod real;

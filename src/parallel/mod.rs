@@ -10,6 +10,7 @@
 pub mod circle;
 pub mod cut;
 pub mod pace;
+pub mod processors;
 pub mod team;
 
 pub use circle::{Circle, Shared, Step};

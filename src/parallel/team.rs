@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::circle::{Circle, Step};
+use super::processors;
 use crate::error::{Error, Result};
 
 /// The most threads that may be asked for.
@@ -26,14 +27,29 @@ impl Team {
     /// # Errors
     /// [`Error::Usage`] outside 1…1024; [`Error::Resources`] where the system refuses threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
+        Self::on(threads, &[])
+    }
+
+    /// The same, thread k kept on logical processor `processors[k]`; threads beyond those, and all
+    /// where the system does not pin, stay free.
+    ///
+    /// # Errors
+    /// Those of [`Team::new`].
+    pub fn on(threads: Option<usize>, processors: &[usize]) -> Result<Self> {
         let threads = threads.unwrap_or_else(Self::available);
         if !(1..=MOST_THREADS).contains(&threads) {
             return Err(Error::Usage(format!(
                 "{threads} threads: allowed are 1 to {MOST_THREADS}, or \"auto\""
             )));
         }
+        let processors = processors.to_vec();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
+            .start_handler(move |index| {
+                if let Some(&processor) = processors.get(index) {
+                    processors::pin(processor);
+                }
+            })
             .thread_name(|index| format!("nplus1-{index}"))
             .build()
             .map_err(|error| {

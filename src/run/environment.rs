@@ -6,6 +6,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use super::caches::{self, Cache};
+
 /// Program and machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -19,6 +21,9 @@ pub struct Environment {
     pub physical_cores: usize,
     /// Logical cores that the process may use.
     pub logical_cores: usize,
+    /// Caches of the first processor; empty in files of older versions.
+    #[serde(default)]
+    pub caches: Vec<Cache>,
     /// Bytes of memory of the machine.
     pub memory: Option<u64>,
     /// The operating system.
@@ -44,6 +49,7 @@ impl Environment {
             cpu: cpu_model(&cpuinfo),
             physical_cores: num_cpus::get_physical(),
             logical_cores: num_cpus::get(),
+            caches: caches::detect(),
             memory: memory_bytes(&meminfo),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),

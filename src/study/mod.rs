@@ -4,16 +4,20 @@
 //! measured on the engines that train, never on code written for the study. Worked examples
 //! ([`example`]) measure nothing: they compute and count.
 
+pub mod comparison;
 pub mod cost;
 pub mod example;
 pub mod findings;
+pub mod fits;
 pub mod formulas;
 pub mod llsq;
 pub mod memory;
 pub mod method;
+pub mod peaks;
 pub mod precision;
 pub mod race;
 pub mod record;
+pub mod scaling;
 pub mod standings;
 pub mod table;
 pub mod timing;

@@ -18,6 +18,7 @@ use crate::numeric::update::Rule;
 use crate::numeric::{Isa, Real};
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
 use crate::parallel::Team;
+use crate::parallel::processors::busy_seconds;
 use crate::train::{TrainConfig, Training};
 
 /// A sample lasts so long at least: thousands of times what it takes to read the clock.
@@ -63,6 +64,78 @@ pub struct Timing {
     /// Losses, and derivatives along a direction, that one gradient told of; 0 if its passes do not
     /// count themselves.
     pub counted: u64,
+}
+
+/// One sample, told for one whole gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lap {
+    /// Seconds on the wall's clock.
+    pub seconds: f64,
+    /// Seconds that all threads of the process together were on a processor.
+    pub cpu_seconds: Option<f64>,
+    /// The share of the gradient that was made: 1, or less where it was broken off.
+    pub share: f64,
+}
+
+impl Lap {
+    /// Of a gradient of which only `share` was made.
+    fn of_share(self, share: f64) -> Self {
+        Self {
+            seconds: self.seconds / share,
+            cpu_seconds: self.cpu_seconds.map(|seconds| seconds / share),
+            share,
+        }
+    }
+}
+
+/// Both clocks when a sample begins.
+struct Start {
+    wall: Instant,
+    cpu: Option<f64>,
+}
+
+impl Start {
+    fn now() -> Self {
+        Self {
+            cpu: busy_seconds(),
+            wall: Instant::now(),
+        }
+    }
+
+    /// What has passed, for each of so many gradients.
+    fn lap(&self, gradients: f64) -> Lap {
+        let seconds = self.wall.elapsed().as_secs_f64() / gradients;
+        let busy = self.cpu.zip(busy_seconds());
+        Lap {
+            seconds,
+            cpu_seconds: busy.map(|(from, to)| (to - from) / gradients),
+            share: 1.0,
+        }
+    }
+}
+
+/// A warm engine, and how it is timed.
+pub struct Ready<R> {
+    engine: Box<dyn Engine<R>>,
+    /// Gradients a sample.
+    pub gradients: usize,
+    /// The rows of a sample's mini-batches, one after the other.
+    order: Vec<u32>,
+    /// The first gradient, cold.
+    first: Lap,
+    /// Passes that the last limited gradient told of.
+    counted: u64,
+    /// Passes of a whole gradient.
+    planned: u64,
+    /// Whether a gradient is all that the limit has room for, if at all.
+    slow: bool,
+}
+
+impl<R> Ready<R> {
+    /// The first gradient, cold: whole, or the share of it that the limit allowed.
+    pub fn first(&self) -> Lap {
+        self.first
+    }
 }
 
 /// Why there is no timing.
@@ -156,61 +229,157 @@ impl<R: Real> Bench<'_, R> {
         method: &GradientConfig,
     ) -> std::result::Result<std::result::Result<Timing, Missing>, Stopped> {
         let mut clock = self.clock();
-        let mut engine = self.engine(method);
-        engine.load(self.theta);
-        let planned = engine.tally(self.samples, self.rows).passes();
         let begin = Instant::now();
-        let (done, counted) = self.control.for_at_most(self.limit, |control| {
-            (
-                self.steps(&mut *engine, self.rows, control),
-                control.evaluations(),
-            )
-        });
-        let taken = begin.elapsed();
-        if self.control.is_stopped() {
-            return Ok(Err(Missing::Interrupted));
-        }
+        let mut ready = match self.warm(method)? {
+            Ok(ready) => ready,
+            Err(missing) => return Ok(Err(missing)),
+        };
         let mut timing = Timing {
             samples: Vec::new(),
             evaluations: Vec::new(),
-            gradients: 1,
-            share: 1.0,
-            counted,
+            gradients: ready.gradients,
+            share: ready.first.share,
+            counted: ready.counted,
         };
-        if done? < self.rows.len() {
-            if counted == 0 {
-                return Ok(Err(Missing::TooSlow));
-            }
-            timing.share = counted as f64 / planned as f64;
-        }
-        if timing.share < 1.0 || 2 * taken > self.limit {
-            timing.samples.push(taken.as_secs_f64() / timing.share);
+        if ready.slow {
+            timing.samples.push(ready.first.seconds);
             timing.evaluations.push(clock.sample());
             return Ok(Ok(timing));
         }
-        // Warm now: how many fill a sample.
-        let start = Instant::now();
-        self.steps(&mut *engine, self.rows, &self.control.uncounted())?;
-        let once = start.elapsed().as_secs_f64().max(1e-9);
-        timing.gradients = (SAMPLE.as_secs_f64() / once)
-            .ceil()
-            .clamp(1.0, MOST_GRADIENTS as f64) as usize;
-        let order = self.rows.repeat(timing.gradients);
         while timing.samples.len() < self.repeats {
             let evaluation = clock.sample();
-            let start = Instant::now();
-            let done = self.steps(&mut *engine, &order, &self.control.uncounted())?;
-            let taken = start.elapsed().as_secs_f64();
-            if self.control.is_stopped() || done < order.len() {
-                return Ok(Err(Missing::Interrupted));
+            match self.lap(&mut ready)? {
+                Ok(lap) => timing.samples.push(lap.seconds),
+                Err(missing) => return Ok(Err(missing)),
             }
             timing.evaluations.push(evaluation);
-            timing.samples.push(taken / timing.gradients as f64);
             if begin.elapsed() > self.limit {
                 break;
             }
         }
         Ok(Ok(timing))
+    }
+
+    /// An engine by `method` that has made a gradient, or as much of one as the limit allows.
+    ///
+    /// # Errors
+    /// A gradient that cannot be: an increment is lost in θ.
+    pub fn ready(&self, method: &GradientConfig) -> Result<std::result::Result<Ready<R>, Missing>> {
+        self.team
+            .install(|| self.warm(method))
+            .map_err(|lost| Error::Usage(lost.to_string()))
+    }
+
+    fn warm(
+        &self,
+        method: &GradientConfig,
+    ) -> std::result::Result<std::result::Result<Ready<R>, Missing>, Stopped> {
+        let mut engine = self.engine(method);
+        engine.load(self.theta);
+        let mut ready = Ready {
+            planned: engine.tally(self.samples, self.rows).passes(),
+            engine,
+            gradients: 1,
+            order: self.rows.to_vec(),
+            first: Lap::default(),
+            counted: 0,
+            slow: true,
+        };
+        ready.first = match self.limited(&mut ready)? {
+            Ok(lap) => lap,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        ready.slow =
+            ready.first.share < 1.0 || 2.0 * ready.first.seconds > self.limit.as_secs_f64();
+        if !ready.slow {
+            // Warm now: how many fill a sample.
+            let once = match self.lap(&mut ready)? {
+                Ok(lap) => lap.seconds.max(1e-9),
+                Err(missing) => return Ok(Err(missing)),
+            };
+            ready.gradients = (SAMPLE.as_secs_f64() / once)
+                .ceil()
+                .clamp(1.0, MOST_GRADIENTS as f64) as usize;
+            ready.order = self.rows.repeat(ready.gradients);
+        }
+        Ok(Ok(ready))
+    }
+
+    /// One more sample.
+    ///
+    /// # Errors
+    /// A gradient that cannot be: an increment is lost in θ.
+    pub fn sample(&self, ready: &mut Ready<R>) -> Result<std::result::Result<Lap, Missing>> {
+        self.team
+            .install(|| {
+                if ready.slow {
+                    self.limited(ready)
+                } else {
+                    self.lap(ready)
+                }
+            })
+            .map_err(|lost| Error::Usage(lost.to_string()))
+    }
+
+    /// θ after one step of descent at `rate` from where the bench stands, as `weights_sha256`; the
+    /// engine then stands there again.
+    ///
+    /// # Errors
+    /// A gradient that cannot be: an increment is lost in θ.
+    pub fn weights_after_a_step(&self, ready: &mut Ready<R>, rate: f64) -> Result<String> {
+        let rule = Rule {
+            rate: R::from_f64(rate),
+            ..Rule::gradient_only(R::from_f64(self.network.l2))
+        };
+        let mut theta = self.theta.clone();
+        self.team
+            .install(|| {
+                let control = self.control.uncounted();
+                self.descend(&mut *ready.engine, self.rows, rule, &control)
+            })
+            .map_err(|lost| Error::Usage(lost.to_string()))?;
+        ready.engine.store(&mut theta);
+        ready.engine.load(self.theta);
+        Ok(theta.sha256())
+    }
+
+    /// One gradient, broken off at the limit.
+    fn limited(
+        &self,
+        ready: &mut Ready<R>,
+    ) -> std::result::Result<std::result::Result<Lap, Missing>, Stopped> {
+        let start = Start::now();
+        let (done, counted) = self.control.for_at_most(self.limit, |control| {
+            let done = self.steps(&mut *ready.engine, self.rows, control);
+            (done, control.evaluations())
+        });
+        let lap = start.lap(1.0);
+        if self.control.is_stopped() {
+            return Ok(Err(Missing::Interrupted));
+        }
+        ready.counted = counted;
+        if done? == self.rows.len() {
+            return Ok(Ok(lap));
+        }
+        if counted == 0 {
+            return Ok(Err(Missing::TooSlow));
+        }
+        let share = counted as f64 / ready.planned as f64;
+        Ok(Ok(lap.of_share(share)))
+    }
+
+    /// As many gradients as fill a sample.
+    fn lap(
+        &self,
+        ready: &mut Ready<R>,
+    ) -> std::result::Result<std::result::Result<Lap, Missing>, Stopped> {
+        let start = Start::now();
+        let done = self.steps(&mut *ready.engine, &ready.order, &self.control.uncounted())?;
+        let lap = start.lap(ready.gradients as f64);
+        if self.control.is_stopped() || done < ready.order.len() {
+            return Ok(Err(Missing::Interrupted));
+        }
+        Ok(Ok(lap))
     }
 
     /// Gradients over `order`, a mini-batch after the other; returns how many rows are done.
@@ -220,8 +389,18 @@ impl<R: Real> Bench<'_, R> {
         order: &[u32],
         control: &Control,
     ) -> std::result::Result<usize, Stopped> {
-        let workers = engine.most_workers().clamp(1, self.team.threads());
         let rule = Rule::gradient_only(R::from_f64(self.network.l2));
+        self.descend(engine, order, rule, control)
+    }
+
+    fn descend(
+        &self,
+        engine: &mut dyn Engine<R>,
+        order: &[u32],
+        rule: Rule<R>,
+        control: &Control,
+    ) -> std::result::Result<usize, Stopped> {
+        let workers = engine.most_workers().clamp(1, self.team.threads());
         engine.descend(
             self.samples,
             order,

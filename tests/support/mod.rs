@@ -12,5 +12,6 @@ pub mod exact;
 pub mod kernels;
 pub mod number;
 pub mod problems;
+pub mod program;
 pub mod rows;
 pub mod tolerance;

@@ -1,0 +1,170 @@
+//! `nplus1 env`: this program, this machine, and what it can do at best.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::arguments::EnvArguments;
+use super::output::print;
+use super::thread_list::ThreadList;
+use crate::error::Result;
+use crate::numeric::{Isa, stats};
+use crate::parallel::Team;
+use crate::run::environment::Environment;
+use crate::study::peaks::{self, Peaks, Rates};
+use crate::study::table::Table;
+
+/// Samples of each rate, in turns over the numbers of threads.
+const ROUNDS: usize = 7;
+
+/// The medians at a number of threads.
+#[derive(Serialize)]
+struct Row {
+    threads: usize,
+    operations_per_second: f64,
+    bytes_per_second: f64,
+    samples: Vec<Rates>,
+}
+
+/// Prints the environment, and with `--peaks` the rates at each number of threads.
+///
+/// # Errors
+/// Threads that the system refuses; a failed write.
+pub fn run(arguments: &EnvArguments, json: bool, out: &mut dyn Write) -> Result<()> {
+    let isa = Isa::detect();
+    let environment = Environment::detect(isa.name(), Team::available());
+    let rows = if arguments.peaks {
+        let list = arguments.threads.clone();
+        measure(&list.unwrap_or_else(ThreadList::up_to_all).0, isa)?
+    } else {
+        Vec::new()
+    };
+    if json {
+        let mut document = serde_json::to_value(&environment).expect("plain fields");
+        if arguments.peaks {
+            document["peaks"] = json!(rows);
+        }
+        return print(out, &format!("{document:#}\n"));
+    }
+    print(out, &description(&environment))?;
+    if arguments.peaks {
+        print(out, &format!("\n{}", table(&rows)))?;
+    }
+    Ok(())
+}
+
+fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
+    let teams: Vec<Team> =
+        (counts.iter().map(|&count| Team::new(Some(count)))).collect::<Result<_>>()?;
+    let bytes = peaks::bytes_to_read();
+    let prepared: Vec<Peaks> = (teams.iter().map(|team| Peaks::new(team, isa, bytes))).collect();
+    let mut rows: Vec<Vec<Rates>> = vec![Vec::new(); counts.len()];
+    for round in 0..=ROUNDS {
+        for (samples, peaks) in rows.iter_mut().zip(&prepared) {
+            let rates = peaks.sample();
+            // The first one wakes the threads and raises the clock.
+            if round > 0 {
+                samples.push(rates);
+            }
+        }
+    }
+    let median = |samples: &[Rates], rate: fn(&Rates) -> f64| {
+        let rates: Vec<f64> = samples.iter().map(rate).collect();
+        stats::median(&rates).expect("there are rounds")
+    };
+    let row = |(&threads, samples): (&usize, Vec<Rates>)| Row {
+        threads,
+        operations_per_second: median(&samples, |rates| rates.operations),
+        bytes_per_second: median(&samples, |rates| rates.bytes),
+        samples,
+    };
+    Ok(counts.iter().zip(rows).map(row).collect())
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new([
+        "threads",
+        "f32 GFLOP/s",
+        "× 1 thread",
+        "read GB/s",
+        "× 1 thread",
+    ]);
+    let one = rows.iter().find(|row| row.threads == 1);
+    for row in rows {
+        let times = |rate: fn(&Row) -> f64| {
+            one.map_or_else(
+                || "–".to_owned(),
+                |one| format!("{:.2}", rate(row) / rate(one)),
+            )
+        };
+        table.row([
+            row.threads.to_string(),
+            format!("{:.1}", row.operations_per_second / 1e9),
+            times(|row| row.operations_per_second),
+            format!("{:.1}", row.bytes_per_second / 1e9),
+            times(|row| row.bytes_per_second),
+        ]);
+    }
+    table
+}
+
+fn description(environment: &Environment) -> String {
+    let caches: Vec<String> = (environment.caches.iter())
+        .map(|cache| {
+            let kind = match cache.kind.as_str() {
+                "Unified" => String::new(),
+                kind => format!(" {}", kind.to_lowercase()),
+            };
+            format!("L{}{kind} {}", cache.level, binary(cache.bytes))
+        })
+        .collect();
+    let unknown = || "unknown".to_owned();
+    let caches = if caches.is_empty() {
+        unknown()
+    } else {
+        caches.join(", ")
+    };
+    let lines = [
+        ("nplus1", environment.version.clone()),
+        ("commit", environment.commit.clone().unwrap_or_else(unknown)),
+        ("processor", environment.cpu.clone().unwrap_or_else(unknown)),
+        (
+            "cores",
+            format!(
+                "{} physical, {} logical to use; threads = \"auto\" takes {}",
+                environment.physical_cores, environment.logical_cores, environment.threads
+            ),
+        ),
+        ("caches", caches),
+        ("memory", environment.memory.map_or_else(unknown, binary)),
+        (
+            "kernel",
+            format!(
+                "{} ({})",
+                environment.kernel,
+                environment.features.join(" ")
+            ),
+        ),
+        ("system", format!("{} {}", environment.os, environment.arch)),
+    ];
+    let line = |(name, value)| format!("{name:<10} {value}\n");
+    lines.into_iter().map(line).collect()
+}
+
+/// Bytes in the largest unit of which there is one.
+fn binary(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|&(power, _)| bytes >> power > 0);
+    match unit {
+        None => format!("{bytes} B"),
+        Some((power, name)) => {
+            let count = bytes as f64 / f64::from(1u32 << power);
+            if count < 10.0 && count.fract() > 0.0 {
+                format!("{count:.1} {name}")
+            } else {
+                format!("{count:.0} {name}")
+            }
+        }
+    }
+}

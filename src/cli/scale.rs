@@ -1,0 +1,216 @@
+//! `nplus1 scale`: how each method uses threads, and where more of them stop paying.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::arguments::{Global, ScaleArguments};
+use super::config::Changes;
+use super::interrupt::Interrupt;
+use super::output::{Messages, print};
+use super::session::Session;
+use super::thread_list::ThreadList;
+use super::train::splits;
+use crate::config::{Config, Overrides};
+use crate::data::{self, Places};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::numeric::Isa;
+use crate::parallel::{Team, processors};
+use crate::run::{Environment, json};
+use crate::study::method;
+use crate::study::record::{Question, Record, asked, config_of};
+use crate::study::scaling::lineup::Lineup;
+use crate::study::scaling::report::{Report, line};
+use crate::study::scaling::{Plan, Sample};
+
+/// What such studies are called.
+const KIND: &str = "scale";
+/// The methods that are measured without `--methods`.
+const METHODS: [&str; 4] = [
+    "backprop",
+    "forward-difference/incremental",
+    "forward-difference/cancellation-free",
+    "forward-difference/full",
+];
+/// The mini-batch that is measured beside the config's own.
+const LARGE_BATCH: usize = 128;
+
+/// Takes the samples and prints what they say.
+///
+/// # Errors
+/// A config, methods, mini-batches or threads that are refused; an interruption, once the rows are
+/// kept.
+pub fn run(
+    arguments: &ScaleArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let (path, kept) = source(arguments)?;
+    let changes = Changes {
+        set: arguments.set.clone(),
+        ..Changes::default()
+    };
+    let config = Config::load(&path, &Overrides::from(&changes))?;
+    let places = Places::new(global.datasets.as_deref());
+    let base = path.parent().unwrap_or(Path::new(""));
+    let loaded = data::load(&config.data, &places, base)?;
+    let split = splits(&loaded, &config)?.swap_remove(0);
+    let network = Session::new(&config, &split, None)?.network;
+    let plan = match kept {
+        Some(plan) => plan,
+        None => plan(arguments, &config, split.train.rows.len())?,
+    };
+    let order = match plan.pinned {
+        true => processors::in_order().ok_or_else(|| {
+            Error::Usage(
+                "--pin: this system does not keep threads on a processor\n  help: leave it out"
+                    .to_owned(),
+            )
+        })?,
+        false => Vec::new(),
+    };
+    let teams: Vec<Arc<Team>> = (plan.threads.iter())
+        .map(|&threads| Ok(Arc::new(Team::on(Some(threads), &order)?)))
+        .collect::<Result<_>>()?;
+    let isa = Isa::detect();
+    let interrupt = Interrupt::watch("keeping the samples")?;
+    let control = Control::new(interrupt.flag());
+    let lineup = Lineup {
+        split: &split,
+        network: &network,
+        initialization: config.model.initialization,
+        seed: config.seed,
+        learning_rate: config.optimizer.learning_rate().unwrap_or(1.0),
+        precision: config.model.precision,
+        teams: &teams,
+        isa,
+        control: &control,
+    };
+    let question = Question::new(KIND, &plan);
+    let most = plan.threads.iter().max().copied().unwrap_or(1);
+    let environment = Environment::detect(isa.name(), most);
+    let text = config.to_toml();
+    let mut record: Record<Sample> = match &arguments.resume {
+        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
+        None => Record::create(
+            arguments.out.as_deref(),
+            &config.name,
+            &question,
+            Some(&text),
+            &environment,
+        )?,
+    };
+    let before = (Instant::now(), others());
+    let finished = lineup.run(&plan, &mut record, &mut |sample| {
+        messages.note(line(sample))
+    })?;
+    if !finished {
+        messages.note(format_args!(
+            "go on with: nplus1 scale --resume {}",
+            record.path().display()
+        ));
+        return Err(record.interrupted(interrupt.exit_code()));
+    }
+    let taken = before.0.elapsed().as_secs_f64();
+    let load = before
+        .1
+        .zip(others())
+        .map(|(from, to)| (to - from).max(0.0) / taken);
+    let study = record.path().display().to_string();
+    let report = Report::new(
+        &config.name,
+        study,
+        &environment,
+        &plan,
+        record.rows(),
+        load,
+    );
+    let markdown = report.render(|table| table.markdown());
+    record.conclude(
+        &report,
+        &format!("# Scaling: {}\n\n{markdown}", config.name),
+    )?;
+    let text = if global.json {
+        json::document(&report)
+    } else {
+        report.render(|table| table.to_string())
+    };
+    print(out, &text)
+}
+
+/// Seconds of processors that other processes have had since the machine started.
+fn others() -> Option<f64> {
+    Some(processors::machine_busy_seconds()? - processors::busy_seconds()?)
+}
+
+/// The config file, and the plan of a study that is resumed without one.
+fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<Plan>)> {
+    if let Some(config) = &arguments.config {
+        return Ok((config.clone(), None));
+    }
+    let study = arguments.resume.as_deref().expect("clap asks for one");
+    let question = asked(study)?;
+    let refused = |problem: String| {
+        Error::refused(study, format!("is no study of scaling: {problem}"))
+            .help("go on with the command that began it")
+    };
+    if question.study != KIND {
+        return Err(refused(format!("it is one of `{}`", question.study)));
+    }
+    let plan: Plan =
+        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
+    Ok((config_of(study), Some(plan)))
+}
+
+/// What is asked, with every default filled in.
+fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Plan> {
+    let names = match &arguments.methods {
+        Some(names) => names.clone(),
+        None => METHODS.map(str::to_owned).to_vec(),
+    };
+    let threads = arguments.threads.clone();
+    let threads = threads.unwrap_or_else(ThreadList::up_to_all).0;
+    let own = config.train.batch_size.min(rows);
+    let mut batches = match &arguments.batches {
+        Some(batches) => batches.clone(),
+        None if own == LARGE_BATCH || rows < LARGE_BATCH => vec![own],
+        None => vec![own, LARGE_BATCH],
+    };
+    batches.sort_unstable();
+    let factor = if arguments.weak {
+        threads.iter().max().copied().unwrap_or(1)
+    } else {
+        1
+    };
+    for (index, &batch) in batches.iter().enumerate() {
+        if batch == 0 || batch.saturating_mul(factor) > rows {
+            return Err(Error::Usage(format!(
+                "--batches: {batch} rows; allowed are 1 to {} (of {rows} training rows{})",
+                rows / factor,
+                if arguments.weak {
+                    ", as many for each thread"
+                } else {
+                    ""
+                }
+            )));
+        }
+        if index > 0 && batches[index - 1] == batch {
+            return Err(Error::Usage(format!(
+                "--batches: {batch} stands twice; each number once"
+            )));
+        }
+    }
+    let methods = method::select(&names)?;
+    Ok(Plan {
+        methods: methods.into_iter().map(|method| method.label).collect(),
+        batches,
+        threads,
+        rounds: arguments.runs as usize,
+        weak: arguments.weak,
+        pinned: arguments.pin,
+        limit_seconds: arguments.limit,
+    })
+}

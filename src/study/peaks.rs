@@ -1,0 +1,127 @@
+//! What the machine itself can do on so many threads: multiply-adds and reads a second.
+//!
+//! The ceiling that a gradient is held against: a method that falls behind its ideal speedup may
+//! only show that the clock slows down, or that the memory is as fast as it gets.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::numeric::Isa;
+use crate::numeric::peak::{MultiplyAdds, Reads};
+use crate::parallel::{Circle, Step, Team};
+use crate::run::caches;
+
+/// Rounds of multiply-adds between two looks at the clock: some ten microseconds.
+const ROUNDS: usize = 1 << 12;
+/// Looks a sample, so that a sample takes a few milliseconds.
+const CALLS: usize = 400;
+
+/// Rates at their best: one sample of each.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// f32 operations a second, a fused multiply-add being two.
+    pub operations: f64,
+    /// Bytes read from memory a second.
+    pub bytes: f64,
+}
+
+/// Bytes enough that caches hold only a small part of them, as far as the system tells its caches.
+pub fn bytes_to_read() -> usize {
+    const LEAST: u64 = 64 << 20;
+    const MOST: u64 = 1 << 30;
+    let largest = caches::detect().into_iter().map(|cache| cache.bytes).max();
+    (4 * largest.unwrap_or(0)).clamp(LEAST, MOST) as usize
+}
+
+/// Everything that a measurement on one team needs, prepared.
+pub struct Peaks<'t> {
+    team: &'t Team,
+    isa: Isa,
+    /// A worker's numbers, touched by it first, so that they lie in the memory next to it.
+    shares: Vec<Mutex<Vec<f32>>>,
+}
+
+impl<'t> Peaks<'t> {
+    /// Prepares to read `bytes` in all, which should be several times the caches.
+    pub fn new(team: &'t Team, isa: Isa, bytes: usize) -> Self {
+        let count = bytes / size_of::<f32>() / team.threads();
+        let shares: Vec<_> = (0..team.threads()).map(|_| Mutex::default()).collect();
+        on_all(team, |step| {
+            *shares[step.worker()].lock().expect("nobody panics here") = vec![1.0; count];
+        });
+        Self { team, isa, shares }
+    }
+
+    /// One sample of each rate; takes some milliseconds.
+    pub fn sample(&self) -> Rates {
+        let (isa, shares) = (self.isa, &self.shares);
+        let operations = timed(self.team, |_| {
+            let factor = std::hint::black_box(0.5f32);
+            let rounds = ROUNDS;
+            (0..CALLS)
+                .map(|_| isa.run(MultiplyAdds { rounds, factor }))
+                .sum()
+        });
+        let bytes = timed(self.team, |worker| {
+            let share = shares[worker].lock().expect("nobody panics here");
+            isa.run(Reads { values: &share });
+            size_of_val(&share[..]) as u64
+        });
+        Rates { operations, bytes }
+    }
+}
+
+/// How much `work` all workers do a second, together: from when all begin to when all have ended.
+fn timed(team: &Team, work: impl Fn(usize) -> u64 + Sync) -> f64 {
+    let results: Vec<_> = (0..team.threads()).map(|_| Mutex::new((0, 0.0))).collect();
+    on_all(team, |step| {
+        let worker = step.worker();
+        let step = step.next();
+        let begin = Instant::now();
+        let done = work(worker);
+        let _ended = step.next();
+        let taken = begin.elapsed().as_secs_f64();
+        *results[worker].lock().expect("nobody panics here") = (done, taken);
+    });
+    let results = results
+        .iter()
+        .map(|result| *result.lock().expect("as above"));
+    let (done, taken) = results.fold((0, 0.0f64), |(sum, longest), (done, taken)| {
+        (sum + done, longest.max(taken))
+    });
+    done as f64 / taken
+}
+
+fn on_all(team: &Team, work: impl Fn(Step<'_>) + Sync) {
+    let circle = Circle::new(team.threads());
+    team.run(circle, vec![(); team.threads()], |(), step| work(step));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_add_up_all_workers() {
+        for threads in [1, 2, 3] {
+            let team = Team::new(Some(threads)).unwrap();
+            let peaks = Peaks::new(&team, Isa::detect(), 1 << 20);
+            let rates = peaks.sample();
+            assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn work_is_summed_and_divided_by_the_longest_time() {
+        let team = Team::new(Some(2)).unwrap();
+        let rate = timed(&team, |worker| {
+            if worker == 1 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            5
+        });
+        assert!(rate <= 10.0 / 0.02, "{rate}");
+    }
+}

@@ -1,0 +1,212 @@
+//! Promise: `nplus1 scale` takes every sample in turns and keeps it, tells the same weights at every
+//! number of threads, and refuses what cannot be measured before it begins; `nplus1 compare` tells two
+//! of its results apart, and `nplus1 env` what the machine can do.
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::program::{Workplace, lines, text};
+
+const CONFIG: &str = r#"
+name = "flowers"
+seed = 3
+[data]
+dataset = "iris"
+validation = 30
+test = 30
+normalize = "standard"
+[model]
+hidden = [5]
+output = "sigmoid"
+initialization = "scaled"
+[loss]
+kind = "quadratic"
+[optimizer]
+learning_rate = 0.2
+[train]
+epochs = 1
+batch_size = 10
+"#;
+
+fn rows(document: &Value) -> &Vec<Value> {
+    document["rows"].as_array().unwrap()
+}
+
+#[test]
+fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
+    let place = Workplace::new(CONFIG);
+    let document =
+        place.report("scale flowers.toml --threads 1,2,3 --batches 10,32 --runs 2 --json");
+    // Four methods, two mini-batches, three numbers of threads.
+    assert_eq!(rows(&document).len(), 4 * 2 * 3);
+    for row in rows(&document) {
+        assert_eq!(row["samples"].as_array().unwrap().len(), 2, "{row}");
+        assert!(row["seconds"].as_f64().unwrap() > 0.0);
+        assert!(row["of_peak"].as_f64().unwrap() > 0.0);
+        let same = |other: &&Value| {
+            (&other["method"], &other["batch_rows"]) == (&row["method"], &row["batch_rows"])
+        };
+        for other in rows(&document).iter().filter(same) {
+            assert_eq!(other["weights_sha256"], row["weights_sha256"]);
+        }
+        assert_eq!(row["weights_sha256"].as_str().unwrap().len(), 64);
+        if row["threads"] == 1 {
+            assert_eq!(row["speedup"], 1.0);
+        }
+    }
+    let hashes: std::collections::HashSet<&str> = (rows(&document).iter())
+        .map(|row| row["weights_sha256"].as_str().unwrap())
+        .collect();
+    // Methods and mini-batches differ, in the last bits at least.
+    assert_eq!(hashes.len(), 4 * 2);
+    assert_eq!(document["fits"].as_array().unwrap().len(), 4 * 2);
+    assert!(document["fits"][0]["universal"]["contention"]["interval"].is_array());
+    assert_eq!(document["machine"]["threads"], 3);
+    let study = place.study(&document);
+    // In turns: the second round begins once every cell has had its first.
+    let rounds: Vec<u64> = (lines(&study.join("rows.jsonl")).iter())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["round"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(rounds, [[1; 24], [2; 24]].concat());
+    assert!(study.join("results.md").exists() && study.join("rows.csv").exists());
+}
+
+#[test]
+fn a_study_goes_on_with_the_samples_it_has() {
+    let place = Workplace::new(CONFIG);
+    let line = "scale flowers.toml --threads 1,2 --batches 10 --methods backprop --runs 3 --json";
+    let study = place.study(&place.report(line));
+    let begun = lines(&study.join("rows.jsonl"));
+    assert_eq!(begun.len(), 6);
+    fs::write(study.join("rows.jsonl"), begun[..3].join("\n") + "\n").unwrap();
+    let resumed = place.report("scale --resume studies/flowers/001 --json");
+    assert_eq!(rows(&resumed)[0]["samples"].as_array().unwrap().len(), 3);
+    let now = lines(&study.join("rows.jsonl"));
+    assert_eq!((now.len(), &now[..3]), (6, &begun[..3]));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_study_keeps_its_samples_and_says_how_to_go_on() {
+    let place = Workplace::new(CONFIG);
+    let samples = place.path().join("studies/flowers/001/rows.jsonl");
+    let errors = place.interrupted("scale flowers.toml --runs 1000", &samples);
+    assert!(
+        errors.contains("nplus1 scale --resume studies/flowers/001"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn more_rows_for_more_threads_are_weak_scaling() {
+    let place = Workplace::new(CONFIG);
+    let line =
+        "scale flowers.toml --threads 1,2 --batches 10 --methods backprop --weak --runs 1 --json";
+    let document = place.report(line);
+    let found: Vec<(u64, u64, bool)> = (rows(&document).iter())
+        .map(|row| {
+            let number = |name: &str| row[name].as_u64().unwrap();
+            let weak = row["weak_efficiency"].is_number();
+            (number("batch_rows"), number("threads"), weak)
+        })
+        .collect();
+    assert_eq!(found, [(10, 1, true), (10, 2, false), (20, 2, true)]);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_is_written() {
+    let place = Workplace::new(CONFIG);
+    for (options, told) in [
+        (
+            "--threads 0",
+            "`0` is no number of threads; allowed: numbers from 1 to 1024",
+        ),
+        ("--threads 1,2,2", "2 stands there twice"),
+        ("--threads 1,1025", "`1025` is no number of threads"),
+        ("--batches 0", "0 rows; allowed are 1 to 90"),
+        ("--batches 10,10", "10 stands twice"),
+        ("--batches 91", "91 rows; allowed are 1 to 90"),
+        ("--weak --threads 1,4 --batches 40", "allowed are 1 to 22"),
+        (
+            "--methods magic",
+            "`magic` is no method; allowed: backprop, ",
+        ),
+        ("--runs 0", "--runs"),
+        ("--limit 0", "--limit"),
+        ("--set train.epohcs=1", "did you mean `epochs`?"),
+    ] {
+        let errors = place.refusal(&format!("scale flowers.toml {options}"));
+        assert!(errors.contains(told), "{options}: {errors}");
+    }
+    let errors = place.refusal("scale --resume nowhere");
+    assert!(errors.contains("no study in this folder"), "{errors}");
+}
+
+#[test]
+fn two_results_are_compared_row_by_row() {
+    let place = Workplace::new(CONFIG);
+    let line = "scale flowers.toml --threads 1 --batches 10 --methods backprop --runs 6 --json";
+    let study = place.study(&place.report(line));
+    let compared =
+        place.report("compare studies/flowers/001 studies/flowers/001/results.json --json");
+    assert_eq!(compared["rows"][0]["verdict"], "same");
+    assert_eq!(compared["rows"][0]["ratio"], 1.0);
+    // A machine that takes twice as long for every sample.
+    let mut slower: Value =
+        serde_json::from_slice(&fs::read(study.join("results.json")).unwrap()).unwrap();
+    for sample in slower["rows"][0]["samples"].as_array_mut().unwrap() {
+        *sample = (sample.as_f64().unwrap() * 1000.0).into();
+    }
+    fs::write(place.path().join("slower.json"), slower.to_string()).unwrap();
+    let output = place.nplus1("compare studies/flowers/001 slower.json");
+    let table = text(&output.stdout);
+    assert!(
+        table.contains("slower") && table.contains("0 faster, 1 slower"),
+        "{table}"
+    );
+    fs::write(place.path().join("none.json"), "{\"rows\": []}").unwrap();
+    for (line, told) in [
+        (
+            "compare studies/flowers/001 none.json",
+            "no `rows` with `samples`",
+        ),
+        (
+            "compare studies/flowers/001 studies",
+            "no results.json in this folder",
+        ),
+        ("compare nothing.json slower.json", "nothing.json"),
+    ] {
+        let output = place.nplus1(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(
+            text(&output.stderr).contains(told),
+            "{line}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_environment_tells_the_machine_and_its_peaks() {
+    let place = Workplace::new(CONFIG);
+    let plain = text(&place.nplus1("env").stdout);
+    assert!(
+        plain.starts_with("nplus1     ") && plain.contains("\nkernel     "),
+        "{plain}"
+    );
+    let document = place.report("env --peaks --threads 1,2 --json");
+    let peaks = document["peaks"].as_array().unwrap();
+    assert_eq!(peaks.len(), 2);
+    for peak in peaks {
+        assert!(peak["operations_per_second"].as_f64().unwrap() > 1e6);
+        assert!(peak["bytes_per_second"].as_f64().unwrap() > 1e6);
+    }
+    let errors = place.refusal("env --peaks --threads 2,0");
+    assert!(errors.contains("`0` is no number of threads"), "{errors}");
+}
