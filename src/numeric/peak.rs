@@ -76,7 +76,11 @@ mod tests {
                 rounds: 10,
                 factor: 0.5f32,
             });
-            let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
+            let lanes = match isa {
+                Isa::Avx512 => 16,
+                Isa::Avx2 => 8,
+                Isa::Portable => 4,
+            };
             assert_eq!(told, 2 * 10 * 12 * lanes, "{}", isa.name());
             isa.run(Reads {
                 values: &[1.0f64; 1000],

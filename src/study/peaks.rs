@@ -16,7 +16,7 @@ use crate::run::caches;
 /// Rounds of multiply-adds between two looks at the clock: some ten microseconds.
 const ROUNDS: usize = 1 << 12;
 /// Looks a sample, so that a sample takes a few milliseconds.
-const CALLS: usize = 400;
+const CALLS: usize = 200;
 
 /// Rates at their best: one sample of each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,25 +73,36 @@ impl<'t> Peaks<'t> {
     }
 }
 
-/// How much `work` all workers do a second, together: from when all begin to when all have ended.
+/// How much `work` all workers do a second, together, from when all begin to when all have ended: the
+/// best of a few times, because workers that have just woken may share a core for a moment.
 fn timed(team: &Team, work: impl Fn(usize) -> u64 + Sync) -> f64 {
-    let results: Vec<_> = (0..team.threads()).map(|_| Mutex::new((0, 0.0))).collect();
-    on_all(team, |step| {
+    const TIMES: usize = 4;
+    let workers = team.threads();
+    let results: Vec<_> = (0..workers)
+        .map(|_| Mutex::new([(0, 0.0); TIMES]))
+        .collect();
+    on_all(team, |mut step| {
         let worker = step.worker();
-        let step = step.next();
-        let begin = Instant::now();
-        let done = work(worker);
-        let _ended = step.next();
-        let taken = begin.elapsed().as_secs_f64();
-        *results[worker].lock().expect("nobody panics here") = (done, taken);
+        let mut own = [(0, 0.0); TIMES];
+        for (done, seconds) in &mut own {
+            step = step.next();
+            let begin = Instant::now();
+            *done = work(worker);
+            step = step.next();
+            *seconds = begin.elapsed().as_secs_f64();
+        }
+        *results[worker].lock().expect("nobody panics here") = own;
     });
-    let results = results
-        .iter()
-        .map(|result| *result.lock().expect("as above"));
-    let (done, taken) = results.fold((0, 0.0f64), |(sum, longest), (done, taken)| {
-        (sum + done, longest.max(taken))
-    });
-    done as f64 / taken
+    let rate = |time: usize| {
+        let own = results
+            .iter()
+            .map(|own| own.lock().expect("as above")[time]);
+        let (done, seconds) = own.fold((0, 0.0f64), |(sum, longest), (done, seconds)| {
+            (sum + done, longest.max(seconds))
+        });
+        done as f64 / seconds
+    };
+    (0..TIMES).map(rate).fold(0.0, f64::max)
 }
 
 fn on_all(team: &Team, work: impl Fn(Step<'_>) + Sync) {
