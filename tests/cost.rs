@@ -4,8 +4,6 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use nplus1::data::Batch;
@@ -21,8 +19,8 @@ use nplus1::parallel::Team;
 use nplus1::study::{formulas, method};
 use serde_json::Value;
 use support::kernels::Form;
+use support::program::{Workplace, lines, text};
 use support::rows::{HEADS, inputs, network, samples, theta};
-use tempfile::TempDir;
 
 /// Hidden layers of nets of 1 to 5 weight layers.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[6, 18, 5], &[4, 3, 5, 2]];
@@ -246,55 +244,6 @@ batch_size = 10
 /// 4-5-3.
 const N: u64 = 4 * 5 + 5 + 5 * 3 + 3;
 
-fn workplace() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
-    folder
-}
-
-fn command(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .stdin(Stdio::null());
-    command
-}
-
-fn nplus1(folder: &Path, line: &str) -> Output {
-    command(folder, line).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn report(folder: &Path, line: &str) -> Value {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
-    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
-}
-
-/// Standard error of a command that must be refused, with nothing printed and nothing written.
-fn refusal(folder: &Path, line: &str) -> String {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
-    assert_eq!(text(&output.stdout), "", "{line}");
-    assert!(!folder.join("studies").exists(), "{line}");
-    errors
-}
-
-fn study(document: &Value, folder: &Path) -> PathBuf {
-    folder.join(document["study"].as_str().unwrap())
-}
-
-fn lines(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap();
-    text.lines().map(str::to_owned).collect()
-}
-
 fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
     let rows = document["rows"].as_array().unwrap();
     rows.iter()
@@ -304,11 +253,8 @@ fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
 
 #[test]
 fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
-    let folder = workplace();
-    let document = report(
-        folder.path(),
-        "cost flowers.toml --measure --repeats 2 --json",
-    );
+    let folder = Workplace::new(CONFIG);
+    let document = folder.report("cost flowers.toml --measure --repeats 2 --json");
     let rows = document["rows"].as_array().unwrap();
     // The forward pass, and every method.
     assert_eq!(rows.len(), 1 + method::all().len());
@@ -345,7 +291,7 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
     let findings = document["findings"].to_string();
     assert!(findings.contains("N + 1 = 44 losses"), "{findings}");
 
-    let path = study(&document, folder.path());
+    let path = folder.study(&document);
     assert_eq!(path, folder.path().join("studies/flowers/001"));
     assert_eq!(lines(&path.join("rows.jsonl")).len(), rows.len());
     assert_eq!(lines(&path.join("rows.csv")).len(), rows.len() + 1);
@@ -364,10 +310,10 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
 
 #[test]
 fn widths_and_depths_have_exponents_with_intervals() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line =
         "cost flowers.toml --widths 8,1,4,2 --depths 2,1 --json --methods forward-difference/full";
-    let document = report(folder.path(), line);
+    let document = folder.report(line);
     let rows = document["rows"].as_array().unwrap();
     // 8 networks: the pass, backprop, which is never left out, and the method.
     assert_eq!(rows.len(), 8 * 3);
@@ -398,10 +344,10 @@ fn widths_and_depths_have_exponents_with_intervals() {
 
 #[test]
 fn an_interrupted_study_goes_on_with_the_rows_it_has() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let all = "cost flowers.toml --measure --repeats 2 --json";
-    let document = report(folder.path(), all);
-    let path = study(&document, folder.path());
+    let document = folder.report(all);
+    let path = folder.study(&document);
     let begun = lines(&path.join("rows.jsonl"));
     fs::write(
         path.join("rows.jsonl"),
@@ -410,34 +356,27 @@ fn an_interrupted_study_goes_on_with_the_rows_it_has() {
     .unwrap();
     fs::remove_file(path.join("results.json")).unwrap();
 
-    let other = nplus1(
-        folder.path(),
-        "cost flowers.toml --measure --repeats 3 --resume studies/flowers/001",
-    );
+    let other =
+        folder.nplus1("cost flowers.toml --measure --repeats 3 --resume studies/flowers/001");
     let errors = text(&other.stderr);
     assert_eq!(other.status.code(), Some(2), "{errors}");
     assert!(errors.contains("repeats: begun with 2, now 3"), "{errors}");
-    let other = nplus1(
-        folder.path(),
-        "cost flowers.toml --measure --repeats 2 --seed 4 --resume studies/flowers/001",
-    );
+    let other = folder
+        .nplus1("cost flowers.toml --measure --repeats 2 --seed 4 --resume studies/flowers/001");
     let errors = text(&other.stderr);
     assert_eq!(other.status.code(), Some(2), "{errors}");
     assert!(
         errors.contains("config: begun with seed = 3, now seed = 4"),
         "{errors}"
     );
-    let other = nplus1(
-        folder.path(),
-        "cost --resume studies/flowers/001 --widths 3",
-    );
+    let other = folder.nplus1("cost --resume studies/flowers/001 --widths 3");
     assert_eq!(other.status.code(), Some(2));
 
     for resume in [
         "cost --resume studies/flowers/001 --json".to_owned(),
         format!("{all} --resume studies/flowers/001"),
     ] {
-        let resumed = report(folder.path(), &resume);
+        let resumed = folder.report(&resume);
         assert_eq!(resumed["rows"].as_array().unwrap().len(), begun.len());
         let now = lines(&path.join("rows.jsonl"));
         assert_eq!(
@@ -451,7 +390,7 @@ fn an_interrupted_study_goes_on_with_the_rows_it_has() {
 
 #[test]
 fn what_cannot_be_is_refused_before_anything_is_written() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     for (options, told) in [
         ("--widths 1,0", "--widths: 0 is not allowed"),
         ("--widths 4,2,4", "--widths: 4 stands twice"),
@@ -467,37 +406,20 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         ("--widths 1000000000000", "PiB of memory, and"),
         ("--widths 18446744073709551615 --depths 3", "of memory, and"),
     ] {
-        let errors = refusal(folder.path(), &format!("cost flowers.toml {options}"));
+        let errors = folder.refusal(&format!("cost flowers.toml {options}"));
         assert!(errors.contains(told), "{options}: {errors}");
     }
-    let errors = refusal(folder.path(), "cost --resume nowhere");
+    let errors = folder.refusal("cost --resume nowhere");
     assert!(errors.contains("no study in this folder"), "{errors}");
 }
 
 #[cfg(unix)]
 #[test]
 fn an_interrupted_study_keeps_its_rows_and_ends_with_130() {
-    use std::time::{Duration, Instant};
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = "cost flowers.toml --measure --repeats 1000 --limit 60";
-    let child = command(folder.path(), line)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
     let rows = folder.path().join("studies/flowers/001/rows.jsonl");
-    let start = Instant::now();
-    while !fs::read_to_string(&rows).is_ok_and(|text| text.ends_with('\n')) {
-        assert!(start.elapsed() < Duration::from_secs(120), "no row came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{errors}");
+    let errors = folder.interrupted(line, &rows, |_| true);
     assert!(
         errors.contains("nplus1 cost --resume studies/flowers/001"),
         "{errors}"

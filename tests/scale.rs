@@ -96,7 +96,7 @@ fn a_study_goes_on_with_the_samples_it_has() {
 fn an_interrupted_study_keeps_its_samples_and_says_how_to_go_on() {
     let place = Workplace::new(CONFIG);
     let samples = place.path().join("studies/flowers/001/rows.jsonl");
-    let errors = place.interrupted("scale flowers.toml --runs 1000", &samples);
+    let errors = place.interrupted("scale flowers.toml --runs 1000", &samples, |_| true);
     assert!(
         errors.contains("nplus1 scale --resume studies/flowers/001"),
         "{errors}"

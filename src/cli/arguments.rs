@@ -174,7 +174,7 @@ pub struct ScaleArguments {
     /// The config file
     #[arg(required_unless_present = "resume")]
     pub config: Option<PathBuf>,
-    /// Set a key of the config, such as model.hidden=[100] (may be repeated)
+    /// Set a key of the config, such as train.batch_size=32 (may be repeated)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub set: Vec<String>,
     /// Numbers of threads; without it 1, 2, 4, … and all cores

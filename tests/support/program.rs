@@ -62,9 +62,9 @@ impl Workplace {
         self.path().join(document["study"].as_str().unwrap())
     }
 
-    /// Standard error of a study that is interrupted once `rows` has a line.
+    /// Standard error of a study that is interrupted once the text of `rows` is `begun`.
     #[cfg(unix)]
-    pub fn interrupted(&self, line: &str, rows: &Path) -> String {
+    pub fn interrupted(&self, line: &str, rows: &Path, begun: impl Fn(&str) -> bool) -> String {
         let child = self
             .command(line)
             .stderr(Stdio::piped())
@@ -72,9 +72,9 @@ impl Workplace {
             .spawn()
             .unwrap();
         let start = Instant::now();
-        while !fs::read_to_string(rows).is_ok_and(|text| text.ends_with('\n')) {
+        while !fs::read_to_string(rows).is_ok_and(|text| text.ends_with('\n') && begun(&text)) {
             assert!(start.elapsed() < Duration::from_secs(120), "no row came");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(5));
         }
         let kill = Command::new("kill")
             .args(["-INT", &child.id().to_string()])
