@@ -89,6 +89,13 @@ fn a_study_goes_on_with_the_samples_it_has() {
     assert_eq!(rows(&resumed)[0]["samples"].as_array().unwrap().len(), 3);
     let now = lines(&study.join("rows.jsonl"));
     assert_eq!((now.len(), &now[..3]), (6, &begun[..3]));
+    for kind in ["cost", "race"] {
+        let other = place.nplus1(&format!("{kind} --resume studies/flowers/001"));
+        let errors = text(&other.stderr);
+        assert_eq!(other.status.code(), Some(2), "{errors}");
+        let told = format!("is no study of kind `{kind}`: it is one of `scale`");
+        assert!(errors.contains(&told), "{errors}");
+    }
 }
 
 #[cfg(unix)]

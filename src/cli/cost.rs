@@ -23,7 +23,7 @@ use crate::study::cost::{BACKPROP, Ending, Plan, Row, Subject};
 use crate::study::findings::{Report, line};
 use crate::study::memory::Shape;
 use crate::study::method;
-use crate::study::record::{Question, Record, asked, config_of};
+use crate::study::record::{Question, Record, begun};
 
 /// Samples of a measured time, unless the user says how many.
 pub(super) const REPEATS: u32 = 7;
@@ -132,18 +132,11 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let question = asked(study)?;
-    let refused = |problem: String| {
-        Error::refused(study, format!("is no study of costs: {problem}"))
-            .help("go on with the command that began it")
-    };
-    if question.study != KIND {
-        return Err(refused(format!("it is one of `{}`", question.study)));
-    }
-    let plan: Plan =
-        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
-    plan.check().map_err(refused)?;
-    Ok((config_of(study), Some(plan)))
+    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    plan.check().map_err(|problem| {
+        Error::refused(study, problem).help("go on with the command that began it")
+    })?;
+    Ok((config, Some(plan)))
 }
 
 /// A study that goes on as it was begun cannot be asked anything else.

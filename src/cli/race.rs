@@ -21,7 +21,7 @@ use crate::parallel::Team;
 use crate::run::{Environment, json};
 use crate::study::method::{self, Method};
 use crate::study::race::{Plan, Row, Subject, rate_of_estimate};
-use crate::study::record::{Question, Record, asked, config_of};
+use crate::study::record::{Question, Record, begun};
 use crate::study::standings::{Report, line};
 
 /// Who runs, unless the user says.
@@ -118,20 +118,8 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let question = asked(study)?;
-    let refused = |problem: String| {
-        Error::refused(study, format!("is no race: {problem}"))
-            .help("go on with the command that began it")
-    };
-    if question.study != KIND {
-        return Err(refused(format!(
-            "it is a study of kind `{}`",
-            question.study
-        )));
-    }
-    let plan: Plan =
-        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
-    Ok((config_of(study), Some(plan)))
+    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    Ok((config, Some(plan)))
 }
 
 /// What is asked, with every default filled in.

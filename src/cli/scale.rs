@@ -20,7 +20,7 @@ use crate::numeric::Isa;
 use crate::parallel::{Team, processors};
 use crate::run::{Environment, json};
 use crate::study::method;
-use crate::study::record::{Question, Record, asked, config_of};
+use crate::study::record::{Question, Record, begun};
 use crate::study::scaling::lineup::Lineup;
 use crate::study::scaling::report::{Report, line};
 use crate::study::scaling::{Plan, Sample};
@@ -152,17 +152,8 @@ fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<Plan>)> {
         return Ok((config.clone(), None));
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
-    let question = asked(study)?;
-    let refused = |problem: String| {
-        Error::refused(study, format!("is no study of scaling: {problem}"))
-            .help("go on with the command that began it")
-    };
-    if question.study != KIND {
-        return Err(refused(format!("it is one of `{}`", question.study)));
-    }
-    let plan: Plan =
-        json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
-    Ok((config_of(study), Some(plan)))
+    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    Ok((config, Some(plan)))
 }
 
 /// What is asked, with every default filled in.

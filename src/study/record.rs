@@ -199,6 +199,23 @@ pub fn asked(path: &Path) -> Result<Question> {
     read_json(&file)
 }
 
+/// The config's file and the plan that the study in `path`, one of `kind`, was begun with.
+///
+/// # Errors
+/// A folder without a study, or with one of another kind or another version's plan.
+pub fn begun<P: DeserializeOwned>(path: &Path, kind: &str) -> Result<(PathBuf, P)> {
+    let question = asked(path)?;
+    let refused = |problem: String| {
+        Error::refused(path, format!("is no study of kind `{kind}`: {problem}"))
+            .help("go on with the command that began it")
+    };
+    if question.study != kind {
+        return Err(refused(format!("it is one of `{}`", question.study)));
+    }
+    let plan = json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
+    Ok((config_of(path), plan))
+}
+
 /// The config that the study in `path` was begun with.
 pub fn config_of(path: &Path) -> PathBuf {
     path.join(CONFIG)
