@@ -385,12 +385,16 @@ impl<'a> Session<'a> {
         let forward = Forward::new(&self.network, &state.parameters, host.isa);
         let assess = |part: &Part| {
             let classes = part.dataset.class_count();
-            if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
-                forward.assess(samples, &part.rows, classes, &host.team)
+            let own;
+            let samples = if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
+                samples
             } else {
-                let samples = Samples::new(&part.dataset, &split.scaling);
-                forward.assess(&samples, &part.rows, classes, &host.team)
-            }
+                own = Samples::new(&part.dataset, &split.scaling);
+                &own
+            };
+            let start = Instant::now();
+            let assessment = forward.assess(samples, &part.rows, classes, &host.team);
+            (assessment, start.elapsed())
         };
         let test = split.test.as_ref().map(|part| ("test", part, assess(part)));
         let shown = match (&test, &split.validation) {
@@ -398,8 +402,11 @@ impl<'a> Session<'a> {
             (None, Some(part)) => Some(("validation", part, assess(part))),
             (None, None) => None,
         };
-        if let Some((name, part, assessment)) = shown {
-            let evaluation = evaluation(name, &assessment, part, &model.class_names);
+        if let Some((name, part, (assessment, elapsed))) = shown {
+            let evaluation = Evaluation {
+                seconds: Some(elapsed.as_secs_f64()),
+                ..evaluation(name, &assessment, part, &model.class_names)
+            };
             directory.write(
                 directory::EVALUATION,
                 json::document(&evaluation).as_bytes(),
@@ -421,8 +428,10 @@ impl<'a> Session<'a> {
             train_loss: kept.map(|record| record.train_loss),
             validation_loss: kept.and_then(|record| record.validation_loss),
             validation_accuracy: kept.and_then(|record| record.validation_accuracy),
-            test_loss: test.as_ref().map(|(_, _, assessment)| assessment.loss),
-            test_accuracy: test.as_ref().map(|(_, _, assessment)| assessment.accuracy),
+            test_loss: test.as_ref().map(|(_, _, (assessment, _))| assessment.loss),
+            test_accuracy: test
+                .as_ref()
+                .map(|(_, _, (assessment, _))| assessment.accuracy),
             kept_epoch,
             weights_sha256: model.parameters.sha256(),
             tally: state.tally(),
@@ -458,13 +467,16 @@ pub fn evaluation(
                 .collect(),
         }
     });
-    Evaluation::new(
-        name,
-        assessment.loss,
-        &assessment.confusion,
-        class_names,
-        described.collect(),
-    )
+    Evaluation {
+        image: dataset.image.map(|(height, width)| [height, width]),
+        ..Evaluation::new(
+            name,
+            assessment.loss,
+            &assessment.confusion,
+            class_names,
+            described.collect(),
+        )
+    }
 }
 
 /// Hands events to the listener, and decides when a checkpoint is due.

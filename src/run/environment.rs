@@ -2,7 +2,9 @@
 //!
 //! What the operating system does not tell is left out (`null`), never guessed.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,9 @@ pub struct Environment {
     pub version: String,
     /// The commit it was built from, if the build said so in `NPLUS1_COMMIT`.
     pub commit: Option<String>,
+    /// The command line that was given; absent in files of older versions.
+    #[serde(default)]
+    pub command: Option<String>,
     /// The CPU's model name.
     pub cpu: Option<String>,
     /// Physical cores of the machine.
@@ -46,6 +51,7 @@ impl Environment {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("NPLUS1_COMMIT").map(str::to_owned),
+            command: command_line(std::env::args_os()),
             cpu: cpu_model(&cpuinfo),
             physical_cores: num_cpus::get_physical(),
             logical_cores: num_cpus::get(),
@@ -58,6 +64,28 @@ impl Environment {
             threads,
         }
     }
+}
+
+/// Arguments as a shell reads them: the program by its name alone, others in quotes where they need
+/// them.
+fn command_line(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let quoted = |argument: OsString| {
+        let argument = argument.to_string_lossy().into_owned();
+        let plain = |letter: char| letter.is_alphanumeric() || "-_./=,:+@%".contains(letter);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', "'\\''"))
+        }
+    };
+    let mut arguments = arguments;
+    let program = arguments.next()?;
+    let program = Path::new(&program).file_name()?.to_owned();
+    let words: Vec<String> = std::iter::once(program)
+        .chain(arguments)
+        .map(quoted)
+        .collect();
+    Some(words.join(" "))
 }
 
 /// Bytes of memory that the process may still take, as far as the operating system tells: what the
@@ -150,6 +178,17 @@ mod tests {
             Some(2 << 20)
         );
         assert_eq!(memory_bytes("MemTotal: much\n"), None);
+    }
+
+    #[test]
+    fn a_command_line_can_be_given_to_a_shell_again() {
+        let line = |words: &[&str]| command_line(words.iter().map(OsString::from));
+        let train = ["/a/b/nplus1", "train", "c.toml", "--set", "name=it's"];
+        assert_eq!(
+            line(&train).unwrap(),
+            "nplus1 train c.toml --set 'name=it'\\''s'"
+        );
+        assert_eq!(line(&[]), None);
     }
 
     #[test]

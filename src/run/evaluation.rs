@@ -14,6 +14,10 @@ pub struct Evaluation {
     pub loss: f64,
     /// Fraction of rows whose class was predicted.
     pub accuracy: f64,
+    /// Seconds that the predictions took; absent in files of older versions.
+    pub seconds: Option<f64>,
+    /// Height and width, where a row is an image.
+    pub image: Option<[usize; 2]>,
     /// One entry a class.
     pub classes: Vec<ClassFigures>,
     /// Rows by true class (outer) and predicted class (inner).
@@ -79,6 +83,8 @@ impl Evaluation {
             rows,
             loss,
             accuracy: fraction(confusion.diag().sum(), rows).unwrap_or(f64::NAN),
+            seconds: None,
+            image: None,
             classes: class_figures(confusion, class_names),
             confusion: confusion
                 .rows()
