@@ -20,6 +20,7 @@
 //! | [mod@format] | files that other programs read |
 //! | [`run`] | the run's directory |
 //! | [`study`] | questions about gradients, answered by measuring |
+//! | [`report`] | runs and studies → one HTML page each, from their files |
 //! | [`cli`] | one file a command |
 
 // `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.
@@ -35,6 +36,7 @@ pub mod model;
 pub mod numeric;
 pub mod optimizer;
 pub mod parallel;
+pub mod report;
 pub mod run;
 pub mod study;
 pub mod train;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::{Changes, ConfigArguments};
+use super::report::{PageArguments, ReportArguments};
 use super::thread_list::ThreadList;
 
 /// Trains small multilayer sigmoid networks from TOML files, and measures what a gradient costs
@@ -89,6 +90,8 @@ pub enum Command {
     Config(ConfigArguments),
     /// Measure how each method uses threads: speedup, efficiency, the laws that fit
     Scale(ScaleArguments),
+    /// Make a page of what runs and studies found
+    Report(ReportArguments),
     /// Compare two results of a study, of two machines or versions
     Compare(CompareArguments),
     /// Describe this program and this machine, and what it can do at best
@@ -119,6 +122,9 @@ pub struct TrainArguments {
     /// Say what would be trained, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }
 
 /// `nplus1 eval`.
@@ -166,6 +172,12 @@ pub struct CheckArguments {
     /// Compare with the gradient in this safetensors file, made by another program
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// With --sweep: the study's own directory; without it studies/NAME/NNN
+    #[arg(long, value_name = "DIR", requires = "sweep")]
+    pub out: Option<PathBuf>,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }
 
 /// `nplus1 scale`.
@@ -215,6 +227,9 @@ pub struct ScaleArguments {
     /// Go on with the study in this directory, as it was begun
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub resume: Option<PathBuf>,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }
 
 /// `nplus1 compare`.
@@ -279,6 +294,9 @@ pub struct CostArguments {
     /// Go on with the study in this directory; without CONFIG, as it was begun
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }
 
 impl CostArguments {
@@ -324,6 +342,9 @@ pub struct RaceArguments {
     /// Go on with the race in this directory; without CONFIG, as it was begun
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }
 
 impl RaceArguments {

@@ -18,10 +18,11 @@ use super::eval::model_file;
 use super::interrupt::Interrupt;
 use super::meter::Meter;
 use super::output::{Messages, print};
+use super::report::conclude;
 use super::session::Session;
-use super::table::duration;
+use super::table::{Table, duration};
 use super::train::splits;
-use super::verdict::{Directed, Foreign, Report, Row};
+use super::verdict::{Curve, Directed, Foreign, Report, Row};
 use crate::config::{Config, Overrides};
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
@@ -32,7 +33,9 @@ use crate::gradient::{Control, Stopped};
 use crate::model::{Network, Parameters};
 use crate::numeric::{Isa, Precision};
 use crate::parallel::Team;
-use crate::run::json;
+use crate::run::{Environment, json};
+use crate::study::accuracy;
+use crate::study::record::{Question, Record};
 
 /// Multiplications beyond which a method is left to random directions: some ten seconds of one core.
 const DEAR: f64 = 5e10;
@@ -109,11 +112,15 @@ pub fn run(
     }
     let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
     report.estimate = check.estimate(&config, path, count)?;
-    if arguments.sweep {
+    let record = if arguments.sweep {
+        let record = record(arguments, &config, &network, rows.len(), team.threads())?;
         let swept = check.sweep(&chosen, arguments.full)?;
         (report.sweep, report.curves) = (swept.rows, swept.curves);
         report.oracle = check.oracle(arguments.full)?;
-    }
+        Some(record)
+    } else {
+        None
+    };
     if let Some((path, (gradient, precision))) = foreign {
         let found = subject.against(&gradient, precision);
         report.against = Some(Foreign::new(path, precision, &found, &network.layout));
@@ -122,16 +129,58 @@ pub fn run(
         gradient::save(subject.gradient(), path)?;
     }
     report.conclude();
-    let text = if global.json {
-        json::document(&report)
+    if let Some(mut record) = record {
+        report.study = Some(record.path().display().to_string());
+        for row in report.curves.iter().flat_map(Curve::rows) {
+            record.push(row)?;
+        }
+        let heading = format!("Accuracy of differences: {}", config.name);
+        let render = |heading: &str, _: &dyn Fn(&Table) -> String| match heading {
+            "" => format!("{report}Study: {}\n", record.path().display()),
+            _ => format!("```text\n{report}```\n"),
+        };
+        conclude(
+            &record,
+            &report,
+            &heading,
+            &render,
+            arguments.page,
+            global,
+            out,
+        )?;
+    } else if global.json {
+        print(out, &json::document(&report))?;
     } else {
-        report.to_string()
-    };
-    print(out, &text)?;
+        print(out, &report.to_string())?;
+    }
     match report.failure() {
         Some(failure) => Err(Error::CheckFailed(failure)),
         None => Ok(()),
     }
+}
+
+/// The study that a sweep leaves behind.
+fn record(
+    arguments: &CheckArguments,
+    config: &Config,
+    network: &Network,
+    batch_rows: usize,
+    threads: usize,
+) -> Result<Record<accuracy::Row>> {
+    let weights = arguments.weights.as_ref();
+    let plan = accuracy::Plan {
+        layers: network.layout.sizes().to_vec(),
+        weights: weights.map(|path| path.display().to_string()),
+        batch_rows,
+        full: arguments.full,
+    };
+    Record::create(
+        arguments.out.as_deref(),
+        &config.name,
+        &Question::new("check", &plan),
+        Some(&config.to_toml()),
+        &Environment::detect(Isa::detect().name(), threads),
+    )
 }
 
 /// Every method at the increment and by the summation that the config asks for, and the config's own.

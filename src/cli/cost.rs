@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::arguments::{CostArguments, Global};
 use super::interrupt::Interrupt;
 use super::llsq;
-use super::output::{Messages, print};
+use super::output::Messages;
+use super::report::conclude;
 use super::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
@@ -17,8 +18,8 @@ use crate::gradient::Control;
 use crate::model::Network;
 use crate::numeric::{Isa, Precision};
 use crate::parallel::Team;
+use crate::run::Environment;
 use crate::run::environment::available_memory;
-use crate::run::{Environment, json};
 use crate::study::cost::{BACKPROP, Ending, Plan, Row, Subject};
 use crate::study::findings::{Report, line};
 use crate::study::memory::Shape;
@@ -110,17 +111,15 @@ pub fn run(
         record.path().display().to_string(),
         record.rows(),
     );
-    let markdown = report.render("## ", |table| table.markdown());
-    record.conclude(
+    conclude(
+        &record,
         &report,
-        &format!("# Cost of a gradient: {}\n\n{markdown}", config.name),
-    )?;
-    let text = if global.json {
-        json::document(&report)
-    } else {
-        report.render("", |table| table.to_string())
-    };
-    print(out, &text)
+        &format!("Cost of a gradient: {}", config.name),
+        &|heading, table| report.render(heading, table),
+        arguments.page,
+        global,
+        out,
+    )
 }
 
 /// The config file, and the plan of a study that is resumed without one.

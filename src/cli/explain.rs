@@ -8,13 +8,15 @@ pub mod toy;
 pub mod weight;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::arguments::Global;
 use super::config::Changes;
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
 use crate::error::{Error, Result};
+use crate::format::file::write_atomically;
+use crate::report::{date, lesson};
 use crate::run::json;
 
 /// `nplus1 explain`.
@@ -26,6 +28,9 @@ pub struct ExplainArguments {
     /// A network of one's own.
     #[command(flatten)]
     pub own: weight::WeightArguments,
+    /// Write a page to this file instead: the toy with sliders, and every claim
+    #[arg(long, value_name = "FILE", global = true)]
+    pub html: Option<PathBuf>,
 }
 
 /// What is explained.
@@ -53,6 +58,9 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
+    if let Some(path) = &arguments.html {
+        return lesson(arguments, path, global, out);
+    }
     let own = &arguments.own;
     let changed = own.changes != Changes::default();
     match (&arguments.command, &own.config) {
@@ -72,6 +80,35 @@ pub fn run(
         )),
         (Some(ExplainCommand::Claims) | None, _) => claims::run(global, out),
     }
+}
+
+/// Writes the page for a classroom.
+fn lesson(
+    arguments: &ExplainArguments,
+    path: &Path,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let toy = match &arguments.command {
+        Some(ExplainCommand::Toy(toy)) => *toy,
+        Some(ExplainCommand::Claims) | None if arguments.own.config.is_none() => {
+            toy::ToyArguments::default()
+        }
+        _ => {
+            return Err(refused(
+                "--html makes a page of the toy and the claims alone\n  help: leave the subject out, or explain toy --html FILE".to_owned(),
+            ));
+        }
+    };
+    let found = toy.explain()?;
+    let page = lesson::render(&found, &claims::all(), &date::today());
+    write_atomically(path, page.as_bytes())?;
+    let text = if global.json {
+        json::document(&serde_json::json!({ "report": path, "bytes": page.len() }))
+    } else {
+        format!("{} ({} bytes)\n", path.display(), page.len())
+    };
+    print(out, &text)
 }
 
 /// The config at `path`, or `default` (its text, and its name in messages); and where its paths

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::arguments::{CostArguments, Global};
 use super::interrupt::Interrupt;
-use super::output::{Messages, print};
+use super::output::Messages;
+use super::report::conclude;
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::numeric::Isa;
@@ -58,17 +59,15 @@ pub fn run(
         return Err(record.interrupted(interrupt.exit_code()));
     }
     let report = Report::new(record.path().display().to_string(), record.rows());
-    let markdown = report.render(|table| table.markdown());
-    record.conclude(
+    conclude(
+        &record,
         &report,
-        &format!("# Cost of a derivative: linear least squares\n\n{markdown}"),
-    )?;
-    let text = if global.json {
-        json::document(&report)
-    } else {
-        report.render(|table| table.to_string())
-    };
-    print(out, &text)
+        "Cost of a derivative: linear least squares",
+        &|_, table| report.render(table),
+        arguments.page,
+        global,
+        out,
+    )
 }
 
 /// Whether the arguments mean this study.

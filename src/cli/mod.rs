@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod output;
 pub mod progress;
 pub mod race;
+pub mod report;
 pub mod scale;
 pub mod session;
 pub mod thread_list;
@@ -77,6 +78,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
             let places = crate::data::Places::new(global.datasets.as_deref());
             data::run(command, &places, global.json, &mut out)
         }
+        Command::Report(report) => report::run(report, global, &mut out),
         Command::Scale(scale) => scale::run(scale, global, messages, &mut out),
         Command::Compare(compare) => compare::run(compare, global.json, &mut out),
         Command::Env(env) => env::run(env, global.json, &mut out),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::arguments::{Global, RaceArguments};
 use super::cost::asks_too_much;
 use super::interrupt::Interrupt;
-use super::output::{Messages, print};
+use super::output::Messages;
+use super::report::conclude;
 use super::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
@@ -18,7 +19,7 @@ use crate::model::Network;
 use crate::numeric::Isa;
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Team;
-use crate::run::{Environment, json};
+use crate::run::Environment;
 use crate::study::method::{self, Method};
 use crate::study::race::{Plan, Row, Subject, rate_of_estimate};
 use crate::study::record::{Question, Record, begun};
@@ -99,14 +100,15 @@ pub fn run(
     }
     let study = record.path().display().to_string();
     let report = Report::new(&config.name, study, judged, &plan, record.rows());
-    let markdown = report.render(|table| table.markdown());
-    record.conclude(&report, &format!("# Race: {}\n\n{markdown}", config.name))?;
-    let text = if global.json {
-        json::document(&report)
-    } else {
-        report.render(|table| table.to_string())
-    };
-    print(out, &text)
+    conclude(
+        &record,
+        &report,
+        &format!("Race: {}", config.name),
+        &|_, table| report.render(table),
+        arguments.page,
+        global,
+        out,
+    )
 }
 
 /// The config file, and the plan of a race that is resumed without one.

@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::arguments::{Global, ScaleArguments};
 use super::config::Changes;
 use super::interrupt::Interrupt;
-use super::output::{Messages, print};
+use super::output::Messages;
+use super::report::conclude;
 use super::session::Session;
 use super::thread_list::ThreadList;
 use super::train::splits;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::numeric::Isa;
 use crate::parallel::{Team, processors};
-use crate::run::{Environment, json};
+use crate::run::Environment;
 use crate::study::method;
 use crate::study::record::{Question, Record, begun};
 use crate::study::scaling::lineup::Lineup;
@@ -128,17 +129,15 @@ pub fn run(
         record.rows(),
         load,
     );
-    let markdown = report.render(|table| table.markdown());
-    record.conclude(
+    conclude(
+        &record,
         &report,
-        &format!("# Scaling: {}\n\n{markdown}", config.name),
-    )?;
-    let text = if global.json {
-        json::document(&report)
-    } else {
-        report.render(|table| table.to_string())
-    };
-    print(out, &text)
+        &format!("Scaling: {}", config.name),
+        &|_, table| report.render(table),
+        arguments.page,
+        global,
+        out,
+    )
 }
 
 /// Seconds of processors that other processes have had since the machine started.

@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::outcome;
 use super::output::{Messages, print};
 use super::session::{Host, Resumed, Session, claim};
-use super::table::duration;
+use super::table::{duration, list};
 use crate::config::{Config, Overrides};
 use crate::data::{self, Loaded, Places, Split};
 use crate::error::{Error, Result};
@@ -20,7 +20,8 @@ use crate::gradient::GradientConfig;
 use crate::gradient::difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::numeric::Isa;
 use crate::parallel::Team;
-use crate::run::{RunDirectory, Summary, checkpoint, directory, json};
+use crate::report;
+use crate::run::{RunDirectory, Summary, checkpoint, directory, json, metrics};
 
 /// The runs of a cross-validation, and their means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,7 @@ pub fn run(
     let overrides = Overrides::from(&arguments.changes);
     if let Some(path) = &arguments.resume {
         let outcome = resume(path, &overrides, &places, global, messages)?;
+        arguments.page.write(path)?;
         return show(&[outcome], false, global, out);
     }
     let path = arguments.config.as_deref().expect("clap asks for it");
@@ -147,6 +149,7 @@ pub fn run(
             summary.map(|summary| Outcome::Run(Box::new(summary)))
         };
         let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
+        arguments.page.write(directory.path())?;
         if seeds.len() > 1 {
             messages.note(outcome::line(&format!("seed {seed}"), &outcome));
         }
@@ -362,12 +365,28 @@ fn explain(error: Error, directory: &RunDirectory, messages: Messages) -> Error 
     }
 }
 
+/// The curves of a run, and where its page is.
+fn shape(outcome: &Outcome) -> Result<String> {
+    let (curves, run) = match outcome {
+        Outcome::Run(summary) => {
+            let epochs = metrics::read(&summary.run)?.records;
+            (report::text::curves(&epochs), &summary.run)
+        }
+        Outcome::Folds(folded) => (String::new(), &folded.run),
+    };
+    let page = run.join(directory::REPORT);
+    let page = page
+        .exists()
+        .then(|| list(&[("report", page.display().to_string())]));
+    Ok(curves + &page.unwrap_or_default())
+}
+
 fn show(outcomes: &[Outcome], seeds: bool, global: &Global, out: &mut dyn Write) -> Result<()> {
     let text = match (global.json, seeds) {
         (true, true) => json::document(&outcome::Seeds::new(outcomes)),
         (true, false) => json::document(&outcomes[0]),
         (false, true) => outcome::seeds_table(outcomes),
-        (false, false) => outcome::table(&outcomes[0]),
+        (false, false) => outcome::table(&outcomes[0]) + &shape(&outcomes[0])?,
     };
     print(out, &text)
 }

@@ -49,6 +49,8 @@ pub struct Report {
     pub oracle: Option<Oracle>,
     /// A gradient made elsewhere.
     pub against: Option<Foreign>,
+    /// The directory of the study that a sweep leaves behind.
+    pub study: Option<String>,
 }
 
 /// One method.
@@ -221,6 +223,7 @@ impl Report {
             curves: Vec::new(),
             oracle: None,
             against: None,
+            study: None,
         }
     }
 

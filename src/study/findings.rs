@@ -55,24 +55,32 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// A table a network, and one of the exponents, each with its heading.
+    pub fn tables(&self) -> Vec<(String, Table)> {
+        let networks = networks(self.rows);
+        let mut tables: Vec<(String, Table)> = (networks.iter())
+            .map(|network| {
+                let first = network[0];
+                let heading = format!(
+                    "{}, N = {}, {} rows",
+                    topology(&first.layers),
+                    whole(first.parameters as u64),
+                    first.batch_rows
+                );
+                (heading, rows_table(network))
+            })
+            .collect();
+        if !self.fits.is_empty() {
+            tables.push(("Exponents of N".to_owned(), fits_table(&self.fits)));
+        }
+        tables
+    }
+
     /// The report as text: `table` renders each table.
     pub fn render(&self, heading: &str, table: impl Fn(&Table) -> String) -> String {
         let mut text = String::new();
-        for network in networks(self.rows) {
-            let first = network[0];
-            text.push_str(&format!(
-                "{heading}{}, N = {}, {} rows\n\n{}\n",
-                topology(&first.layers),
-                whole(first.parameters as u64),
-                first.batch_rows,
-                table(&rows_table(&network)),
-            ));
-        }
-        if !self.fits.is_empty() {
-            text.push_str(&format!(
-                "{heading}Exponents of N\n\n{}\n",
-                table(&fits_table(&self.fits))
-            ));
+        for (title, of) in self.tables() {
+            text.push_str(&format!("{heading}{title}\n\n{}\n", table(&of)));
         }
         for finding in &self.findings {
             text.push_str(finding);

@@ -60,6 +60,13 @@ impl Amdahl {
     }
 }
 
+impl Amdahl {
+    /// The speedup on so many workers.
+    pub fn speedup(&self, workers: f64) -> f64 {
+        workers / (1.0 + self.serial.value * (workers - 1.0))
+    }
+}
+
 /// The universal scalability law.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Universal {

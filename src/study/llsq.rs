@@ -291,8 +291,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The report as text: `table` renders the table.
-    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
+    /// A row a way and size.
+    pub fn table(&self) -> Table {
         let mut own = Table::new([
             "derivative",
             "N",
@@ -313,10 +313,19 @@ impl<'a> Report<'a> {
                 times(row.seconds_to_primal),
             ]);
         }
+        own
+    }
+
+    /// The report as text: `table` renders the table.
+    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
         let findings: String = (self.findings.iter())
             .map(|finding| format!("{finding}\n\n"))
             .collect();
-        format!("{}\n{findings}Study: {}\n", table(&own), self.study)
+        format!(
+            "{}\n{findings}Study: {}\n",
+            table(&self.table()),
+            self.study
+        )
     }
 }
 

@@ -4,6 +4,7 @@
 //! measured on the engines that train, never on code written for the study. Worked examples
 //! ([`example`]) measure nothing: they compute and count.
 
+pub mod accuracy;
 pub mod comparison;
 pub mod cost;
 pub mod example;

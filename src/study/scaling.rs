@@ -105,7 +105,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn is_of(&self, cell: &Cell) -> bool {
+    /// Whether it was taken of `cell`.
+    pub fn is_of(&self, cell: &Cell) -> bool {
         (self.method.as_str(), self.batch_rows, self.threads)
             == (cell.method.as_str(), cell.batch_rows, cell.threads)
     }

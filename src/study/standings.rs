@@ -57,7 +57,7 @@ pub struct Report<'a> {
     /// The study's directory.
     pub study: String,
     /// What accuracies are of: `validation` or `test` rows.
-    pub judged: &'static str,
+    pub judged: &'a str,
     /// The targets, ascending.
     pub targets: &'a [f64],
     /// One a method.
@@ -73,7 +73,7 @@ impl<'a> Report<'a> {
     pub fn new(
         name: &'a str,
         study: String,
-        judged: &'static str,
+        judged: &'a str,
         plan: &'a Plan,
         rows: &'a [Row],
     ) -> Self {
@@ -103,7 +103,8 @@ impl<'a> Report<'a> {
         text
     }
 
-    fn table(&self) -> Table {
+    /// A row a method.
+    pub fn table(&self) -> Table {
         let mut header = vec!["method".to_owned(), "learning rate".to_owned()];
         for target in self.targets {
             let target = percent(Some(*target));

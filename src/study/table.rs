@@ -23,6 +23,16 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
+    /// The header's cells; none if it has no header.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// The rows' cells.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     /// The table in Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| {

@@ -5,12 +5,14 @@
 #![allow(dead_code)]
 
 pub mod breast_cancer;
+pub mod browser;
 pub mod cases;
 pub mod differences;
 pub mod estimators;
 pub mod exact;
 pub mod kernels;
 pub mod number;
+pub mod pages;
 pub mod problems;
 pub mod program;
 pub mod rows;

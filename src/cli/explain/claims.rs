@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::show;
 use crate::cli::arguments::Global;
 use crate::error::Result;
-use crate::study::example::claims::{Claim, claims};
+use crate::study::example::claims::Claim;
+pub use crate::study::example::claims::claims as all;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -22,7 +23,7 @@ struct Report {
 /// # Errors
 /// Only those of printing.
 pub fn run(global: &Global, out: &mut dyn Write) -> Result<()> {
-    show(&Report { claims: claims() }, text, global, out)
+    show(&Report { claims: all() }, text, global, out)
 }
 
 fn text(report: &Report) -> String {

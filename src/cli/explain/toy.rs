@@ -8,21 +8,27 @@ use crate::cli::table::{Table, figure, list, rough};
 use crate::error::Result;
 use crate::study::example::toy::{Explanation, Step, Toy};
 
+/// The numbers, unless the reader has others.
+const A: f64 = 0.7;
+const B: f64 = 1.3;
+const X: f64 = -0.9;
+const EPSILON: f64 = 1e-4;
+
 /// `nplus1 explain toy`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct ToyArguments {
     /// The inner weight
-    #[arg(long, value_name = "NUMBER", default_value_t = 0.7)]
+    #[arg(long, value_name = "NUMBER", default_value_t = A)]
     pub a: f64,
     /// The outer weight
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.3)]
+    #[arg(long, value_name = "NUMBER", default_value_t = B)]
     pub b: f64,
     /// The input
-    #[arg(long, value_name = "NUMBER", default_value_t = -0.9)]
+    #[arg(long, value_name = "NUMBER", default_value_t = X)]
     pub x: f64,
     /// The increment of differences: finite, not 0
-    #[arg(long, value_name = "NUMBER", default_value_t = 1e-4)]
+    #[arg(long, value_name = "NUMBER", default_value_t = EPSILON)]
     pub epsilon: f64,
 }
 
@@ -31,9 +37,29 @@ pub struct ToyArguments {
 /// # Errors
 /// Numbers that are not finite or lead beyond the finite ones.
 pub fn run(arguments: &ToyArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
-    let &ToyArguments { a, b, x, epsilon } = arguments;
-    let toy = Toy::new(a, b, x, epsilon).map_err(refused)?;
-    show(&toy.explain(), text, global, out)
+    show(&arguments.explain()?, text, global, out)
+}
+
+impl Default for ToyArguments {
+    fn default() -> Self {
+        Self {
+            a: A,
+            b: B,
+            x: X,
+            epsilon: EPSILON,
+        }
+    }
+}
+
+impl ToyArguments {
+    /// The example with these numbers, worked out.
+    ///
+    /// # Errors
+    /// Numbers that are not finite or lead beyond the finite ones.
+    pub fn explain(&self) -> Result<Explanation> {
+        let toy = Toy::new(self.a, self.b, self.x, self.epsilon).map_err(refused)?;
+        Ok(toy.explain())
+    }
 }
 
 fn text(found: &Explanation) -> String {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Row;
 use crate::gradient::check::{Method, Minimum};
+use crate::study::accuracy;
 
 /// A curve.
 #[derive(Clone, Debug, Serialize)]
@@ -80,6 +81,21 @@ impl Curve {
             predicted: predicted.map(Lowest::from),
             measured: Minimum::of(&measured, config.arithmetic).map(Lowest::from),
             points,
+        })
+    }
+
+    /// The same, as a study keeps it: a row an increment.
+    pub fn rows(&self) -> impl Iterator<Item = accuracy::Row> {
+        self.points.iter().map(|point| accuracy::Row {
+            method: self.method.to_owned(),
+            evaluation: self.evaluation.to_owned(),
+            arithmetic: self.arithmetic.to_owned(),
+            summation: self.summation.to_owned(),
+            precision: self.precision.to_owned(),
+            increment: point.increment,
+            measured: point.measured,
+            predicted: point.predicted,
+            passed: point.passed,
         })
     }
 

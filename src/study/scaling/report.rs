@@ -53,14 +53,23 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The table of times, and with more than one number of threads that of the laws, each with its
+    /// heading.
+    pub fn tables(&self) -> Vec<(&'static str, Table)> {
+        let mut tables = vec![("Times", rows_table(&self.rows))];
+        if self.plan.threads.len() > 1 {
+            tables.push(("Laws of scaling", fits_table(&self.fits)));
+        }
+        tables
+    }
+
     /// The report as text: `table` renders each table.
     pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
-        let mut text = table(&rows_table(&self.rows));
-        if self.plan.threads.len() > 1 {
+        let mut text = String::new();
+        for (_, of) in self.tables() {
+            text.push_str(&table(&of));
             text.push('\n');
-            text.push_str(&table(&fits_table(&self.fits)));
         }
-        text.push('\n');
         for finding in &self.findings {
             text.push_str(finding);
             text.push_str("\n\n");

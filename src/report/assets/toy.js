@@ -1,0 +1,133 @@
+"use strict";
+// The sliders of z = b·σ(a·x): the values of each method, and two plots, as the numbers stand.
+(() => {
+  const start = nplus1.data.toy;
+  const sigma = (p) => (p >= 0 ? 1 / (1 + Math.exp(-p)) : Math.exp(p) / (1 + Math.exp(p)));
+  const value = (a, b, x) => b * sigma(a * x);
+  const sliders = ["a", "b", "x", "epsilon"].map((name) => document.getElementById("toy-" + name));
+  const outputs = sliders.map((slider) => document.getElementById(slider.id + "-value"));
+  const rows = [...document.querySelectorAll("#toy-values tbody tr")];
+
+  // A slider has steps; until it is moved, the number is the one that was given.
+  const now = { a: start.a, b: start.b, x: start.x, epsilon: start.epsilon };
+
+  const exact = ({ a, b, x }) => {
+    const y = sigma(a * x);
+    return [b * y * sigma(-a * x) * x, y];
+  };
+  // In the order of the table.
+  const methods = [
+    exact,
+    ({ a, b, x, epsilon: h }) => {
+      const z = value(a, b, x);
+      return [(value(a + h, b, x) - z) / h, (value(a, b + h, x) - z) / h];
+    },
+    ({ a, b, x, epsilon: h }) => [
+      (value(a + h, b, x) - value(a - h, b, x)) / (2 * h),
+      (value(a, b + h, x) - value(a, b - h, x)) / (2 * h),
+    ],
+    ({ a, b, x, epsilon: h }) => {
+      const u = Math.exp(-a * x);
+      const y = 1 / (1 + u);
+      return [(b / (1 + u * Math.exp(-h * x)) - b * y) / h, y];
+    },
+    ({ a, b, x, epsilon: h }) => {
+      const u = Math.exp(-a * x);
+      const y = 1 / (1 + u);
+      return [(b / (1 + u * Math.exp(-h * x)) - b * y) / h, y];
+    },
+  ];
+  const precise = (number) => (Number.isFinite(number) ? String(parseFloat(number.toPrecision(6))) : "–");
+  const rough = (number) => (number === 0 ? "0" : number.toExponential(0));
+
+  const increments = [];
+  for (let power = 0; power >= -15; power -= 0.125) increments.unshift(10 ** power);
+
+  const options = (host, axes, series, scales) => {
+    const axis = (label, index) => ({
+      label, labelSize: 22, size: 48, stroke: nplus1.css("--ink"),
+      font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif",
+      grid: { stroke: nplus1.css("--faint"), width: 1 }, ticks: { stroke: nplus1.css("--faint"), width: 1 },
+      values: (_, marks) => marks.map((mark) => nplus1.short(mark)),
+      ...((index === 0 ? scales.x : scales.y).distr === 3 ? { splits: nplus1.decades, filter: (_, marks) => marks } : {}),
+    });
+    return {
+      width: Math.max(host.clientWidth, 220), height: 250, legend: { show: true, live: false },
+      cursor: { drag: { x: false, y: false } }, scales,
+      axes: axes.map(axis),
+      series: [{}].concat(series.map(([label, index, dots, dashed]) => ({
+        label, stroke: nplus1.color(index), width: 2, dash: dashed ? [6, 5] : undefined, spanGaps: true,
+        paths: dots ? () => null : undefined,
+        points: { show: Boolean(dots), size: 9, fill: nplus1.color(index) },
+      }))),
+    };
+  };
+
+  let curve, error;
+  const curves = () => {
+    const { a, b, x, epsilon: h } = now;
+    const slope = exact(now)[0];
+    const secant = methods[1](now)[0];
+    const as = Array.from({ length: 121 }, (_, place) => a - 6 + place / 10);
+    const z = value(a, b, x);
+    return [as, as.map((at) => value(at, b, x)), as.map((at) => z + slope * (at - a)),
+      as.map((at) => z + secant * (at - a)), as.map((at) => (Math.abs(at - a) < 1e-9 ? z : null))];
+  };
+  const errors = () => {
+    const slope = exact(now)[0];
+    const off = (method, h) => {
+      const error = Math.abs(methods[method]({ ...now, epsilon: h })[0] - slope);
+      return error > 0 && Number.isFinite(error) ? error : null;
+    };
+    const own = Math.abs(now.epsilon);
+    const at = increments.reduce((best, h) => (Math.abs(Math.log(h / own)) < Math.abs(Math.log(best / own)) ? h : best), 1);
+    return [increments, increments.map((h) => off(1, h)), increments.map((h) => off(2, h)),
+      increments.map((h) => (h === at ? off(1, h) : null))];
+  };
+  const draw = () => {
+    const [left, right] = [document.getElementById("toy-curve"), document.getElementById("toy-error")];
+    if (curve) curve.destroy();
+    if (error) error.destroy();
+    curve = new uPlot(options(left, ["a", "z"], [["z", 0], ["tangent", 2, false, true], ["secant", 1, false, true], ["here", 3, true]],
+      { x: { time: false }, y: { range: (_, low, high) => {
+        const reach = Math.max(Math.abs(now.b), 0.1);
+        return [Math.min(-0.2 * reach, 1.2 * Math.min(now.b, 0)), Math.max(0.2 * reach, 1.2 * Math.max(now.b, 0))];
+      } } }), curves(), left);
+    error = new uPlot(options(right, ["ε", "error"], [["forward", 1], ["central", 6], ["ε now", 3, true]],
+      { x: { time: false, distr: 3, range: nplus1.wide }, y: { distr: 3, range: nplus1.wide } }), errors(), right);
+  };
+  const tell = () => {
+    const [slope, y] = exact(now);
+    methods.forEach((method, row) => {
+      const cells = rows[row].querySelectorAll("td");
+      const [da, db] = method(now);
+      [precise(da), rough(Math.abs(da - slope)), precise(db), rough(Math.abs(db - y))].forEach((text, column) => {
+        cells[column].textContent = text;
+      });
+    });
+    outputs[0].textContent = precise(now.a);
+    outputs[1].textContent = precise(now.b);
+    outputs[2].textContent = precise(now.x);
+    outputs[3].textContent = "ε = " + nplus1.short(now.epsilon);
+    curve.setData(curves());
+    error.setData(errors());
+  };
+  sliders.forEach((slider, index) => {
+    slider.addEventListener("input", () => {
+      const number = Number(slider.value);
+      now[["a", "b", "x", "epsilon"][index]] = index === 3 ? 10 ** number : number;
+      tell();
+    });
+  });
+  draw();
+  tell();
+  const both = () => { draw(); tell(); };
+  nplus1.dark.addEventListener("change", both);
+  let width = document.getElementById("toy-curve").clientWidth;
+  new ResizeObserver(([entry]) => {
+    if (Math.abs(entry.contentRect.width - width) < 2) return;
+    width = entry.contentRect.width;
+    both();
+  }).observe(document.getElementById("toy-curve"));
+  nplus1.toy = { now, tell, get curve() { return curve; }, get error() { return error; } };
+})();

@@ -1,0 +1,449 @@
+//! A figure: series of points over two axes, drawn twice from the same numbers, as a static picture
+//! (`svg.rs`) and, where a script may run, as a plot to zoom and to read values from.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+/// Points of a series that a page holds at most; of more, the lowest and the highest of each stretch.
+pub const MOST_POINTS: usize = 4_000;
+
+/// What an axis counts, and so how its numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A plain number.
+    Number,
+    /// A whole number: no marks between.
+    Whole,
+    /// A fraction, written in percent.
+    Fraction,
+    /// Seconds, written with a prefix.
+    Seconds,
+}
+
+/// An axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// What it shows.
+    pub label: String,
+    /// How its numbers are written.
+    pub unit: Unit,
+    /// Whether it is logarithmic; points that are not above 0 are left out then, and counted.
+    pub logarithmic: bool,
+}
+
+impl Axis {
+    /// A linear axis of plain numbers.
+    pub fn new(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            unit: Unit::Number,
+            logarithmic: false,
+        }
+    }
+
+    /// Its numbers written as `unit`.
+    #[must_use]
+    pub fn of(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// The same, logarithmic.
+    #[must_use]
+    pub fn logarithmic(mut self) -> Self {
+        self.logarithmic = true;
+        self
+    }
+
+    fn value(&self) -> Value {
+        let unit = match self.unit {
+            Unit::Number => "number",
+            Unit::Whole => "whole",
+            Unit::Fraction => "fraction",
+            Unit::Seconds => "seconds",
+        };
+        json!({"label": self.label, "unit": unit, "log": self.logarithmic})
+    }
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Points joined by lines: what was measured, in order.
+    LineAndDots,
+    /// Points alone.
+    Dots,
+    /// A dashed line: a prediction, an ideal, a law.
+    Dashed,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// What it is.
+    pub label: String,
+    /// What it is shown and hidden with, and called in the legend.
+    pub group: String,
+    /// Its points, as the file has them.
+    pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub mark: Mark,
+    /// Which of the colors: series that belong together share one.
+    pub color: usize,
+    /// Whether it is drawn before the reader asks for it.
+    pub shown: bool,
+}
+
+impl Series {
+    /// A series that is shown.
+    pub fn new(
+        label: impl Into<String>,
+        mark: Mark,
+        color: usize,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        let label = label.into();
+        Self {
+            group: label.clone(),
+            label,
+            points: points.into_iter().collect(),
+            mark,
+            color,
+            shown: true,
+        }
+    }
+
+    /// One of several series that are one thing to a reader: measured and predicted, for instance.
+    #[must_use]
+    pub fn of(mut self, group: &str) -> Self {
+        group.clone_into(&mut self.group);
+        self
+    }
+
+    /// Shown only `when`.
+    #[must_use]
+    pub fn shown(mut self, when: bool) -> Self {
+        self.shown = when;
+        self
+    }
+}
+
+/// A figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Its heading.
+    pub title: String,
+    /// What a reader should see in it.
+    pub caption: String,
+    /// Across.
+    pub x: Axis,
+    /// Up.
+    pub y: Axis,
+    /// What is drawn.
+    pub series: Vec<Series>,
+    /// What could not be drawn, or only in part.
+    pub notes: Vec<String>,
+}
+
+impl Figure {
+    /// A figure of `series`. Points that an axis has no place for are taken out, long series thinned;
+    /// both are told.
+    pub fn new(
+        title: impl Into<String>,
+        caption: impl Into<String>,
+        [x, y]: [Axis; 2],
+        series: Vec<Series>,
+    ) -> Self {
+        let mut figure = Self {
+            title: title.into(),
+            caption: caption.into(),
+            x,
+            y,
+            series,
+            notes: Vec::new(),
+        };
+        figure.take_out();
+        figure.thin();
+        figure.series.retain(|series| !series.points.is_empty());
+        if !figure.series.iter().any(|series| series.shown) {
+            for series in &mut figure.series {
+                series.shown = true;
+            }
+        }
+        figure
+    }
+
+    /// Whether there is nothing to draw.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    fn take_out(&mut self) {
+        let placed =
+            |axis: &Axis, value: f64| value.is_finite() && !(axis.logarithmic && value <= 0.0);
+        let (x, y) = (self.x.clone(), self.y.clone());
+        let mut missing = 0;
+        for series in &mut self.series {
+            let before = series.points.len();
+            series
+                .points
+                .retain(|point| placed(&x, point.0) && placed(&y, point.1));
+            missing += before - series.points.len();
+        }
+        if missing > 0 {
+            let reason = if x.logarithmic || y.logarithmic {
+                "no finite number above 0, which a logarithmic axis needs"
+            } else {
+                "no finite number"
+            };
+            let (count, verb) = match missing {
+                1 => ("1 point is".to_owned(), "it is"),
+                more => (format!("{more} points are"), "they are"),
+            };
+            self.notes
+                .push(format!("{count} not drawn: {verb} {reason}."));
+        }
+    }
+
+    fn thin(&mut self) {
+        let (mut whole, mut kept) = (0, 0);
+        for series in &mut self.series {
+            if series.points.len() > MOST_POINTS {
+                whole += series.points.len();
+                series.points = thinned(&series.points, MOST_POINTS);
+                kept += series.points.len();
+            }
+        }
+        if whole > 0 {
+            self.notes.push(format!(
+                "Drawn: {kept} of {whole} points, the lowest and the highest of each stretch; the files have all."
+            ));
+        }
+    }
+
+    /// The groups, each with its series, in the order of their first.
+    pub fn groups(&self) -> Vec<(&str, Vec<&Series>)> {
+        let mut groups: Vec<(&str, Vec<&Series>)> = Vec::new();
+        for series in &self.series {
+            match groups.iter_mut().find(|(group, _)| *group == series.group) {
+                Some((_, own)) => own.push(series),
+                None => groups.push((&series.group, vec![series])),
+            }
+        }
+        groups
+    }
+
+    /// All x of all series, ascending, each once.
+    pub fn abscissas(&self) -> Vec<f64> {
+        // Finite numbers: the order of their bits with the sign folded in is their own.
+        let ordered = |x: f64| {
+            let bits = (x + 0.0).to_bits();
+            if bits >> 63 == 1 {
+                !bits
+            } else {
+                bits | 1 << 63
+            }
+        };
+        let points = self.series.iter().flat_map(|series| &series.points);
+        let keys: BTreeSet<u64> = points.map(|point| ordered(point.0)).collect();
+        let number = |key: u64| {
+            f64::from_bits(if key >> 63 == 1 {
+                key & !(1 << 63)
+            } else {
+                !key
+            })
+        };
+        keys.into_iter().map(number).collect()
+    }
+
+    /// The numbers, as the script reads them: `x`, and of each series a value or `null` for each x.
+    pub fn value(&self) -> Value {
+        let xs = self.abscissas();
+        let series: Vec<Value> = (self.series.iter())
+            .map(|series| {
+                let mut ys = vec![Value::Null; xs.len()];
+                for &(x, y) in &series.points {
+                    let at = xs.partition_point(|&other| other < x);
+                    ys[at] = json!(y);
+                }
+                json!({
+                    "label": series.label,
+                    "group": series.group,
+                    "mark": match series.mark {
+                        Mark::LineAndDots => "line",
+                        Mark::Dots => "dots",
+                        Mark::Dashed => "dashed",
+                    },
+                    "color": series.color,
+                    "shown": series.shown,
+                    "y": ys,
+                })
+            })
+            .collect();
+        json!({
+            "title": self.title,
+            "x": self.x.value(),
+            "y": self.y.value(),
+            "xs": xs,
+            "series": series,
+        })
+    }
+
+    /// What the figure shows, in a sentence, for those who do not see it.
+    pub fn alternative(&self) -> String {
+        let range = |axis: &Axis, of: &dyn Fn(&(f64, f64)) -> f64| {
+            let values = || self.series.iter().flat_map(|series| &series.points).map(of);
+            let (low, high) = (
+                values().fold(f64::INFINITY, f64::min),
+                values().fold(f64::NEG_INFINITY, f64::max),
+            );
+            format!(
+                "{} from {} to {}",
+                axis.label,
+                written(low, axis.unit),
+                written(high, axis.unit)
+            )
+        };
+        format!(
+            "{}: {} against {}; {} series: {}.",
+            self.title,
+            range(&self.y, &|point| point.1),
+            range(&self.x, &|point| point.0),
+            self.series.len(),
+            self.series
+                .iter()
+                .map(|series| series.label.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    }
+}
+
+/// At most `most` of `points`, in their order: the first, the last, and of every stretch between the
+/// lowest and the highest, so that no peak is lost.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let stretches = (most - 2) / 2;
+    let inner = &points[1..points.len() - 1];
+    let mut kept = vec![points[0]];
+    for stretch in 0..stretches {
+        let part =
+            &inner[stretch * inner.len() / stretches..(stretch + 1) * inner.len() / stretches];
+        let order = |a: &usize, b: &usize| part[*a].1.total_cmp(&part[*b].1);
+        let (Some(low), Some(high)) =
+            ((0..part.len()).min_by(order), (0..part.len()).max_by(order))
+        else {
+            continue;
+        };
+        kept.push(part[low.min(high)]);
+        if low != high {
+            kept.push(part[low.max(high)]);
+        }
+    }
+    kept.push(points[points.len() - 1]);
+    kept
+}
+
+/// A number as axes write it: few digits.
+pub fn written(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Fraction => format!("{} %", short(100.0 * value)),
+        Unit::Number | Unit::Whole => short(value),
+        Unit::Seconds => {
+            let prefixes = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+            let fits = |(size, _): &&(f64, &str)| value.abs() >= 0.999_999 * size;
+            let (size, prefix) = prefixes.iter().find(fits).unwrap_or(&(1.0, "s"));
+            format!("{} {prefix}", short(value / size))
+        }
+    }
+}
+
+/// Six significant digits at most, without zeros at the end; powers of ten from a million on.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let size = value.abs();
+    if !(1e-3..1e6).contains(&size) {
+        let text = format!("{value:.2e}");
+        let (digits, power) = text.split_once('e').expect("{:e} writes one");
+        let digits = digits.trim_end_matches('0').trim_end_matches('.');
+        return format!("{digits}e{power}");
+    }
+    let before = size.log10().floor() as i32;
+    let decimals = usize::try_from(5 - before).unwrap_or(0);
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axes() -> [Axis; 2] {
+        [Axis::new("x"), Axis::new("y")]
+    }
+
+    #[test]
+    fn points_without_a_place_are_taken_out_and_counted() {
+        let points = [(1.0, 0.0), (2.0, f64::NAN), (3.0, 5.0)];
+        let series = || vec![Series::new("a", Mark::Dots, 0, points)];
+        let [x, y] = axes();
+        let linear = Figure::new("t", "", [x.clone(), y.clone()], series());
+        assert_eq!(linear.series[0].points.len(), 2);
+        assert_eq!(
+            linear.notes,
+            ["1 point is not drawn: it is no finite number."]
+        );
+        let logarithmic = Figure::new("t", "", [x, y.logarithmic()], series());
+        assert_eq!(logarithmic.series[0].points, [(3.0, 5.0)]);
+        assert!(logarithmic.notes[0].starts_with("2 points are not drawn"));
+    }
+
+    #[test]
+    fn a_long_series_keeps_its_ends_and_its_peaks_and_says_so() {
+        let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
+        points[54_321].1 = 9.0;
+        points[54_322].1 = -9.0;
+        let series = vec![Series::new("a", Mark::LineAndDots, 0, points)];
+        let figure = Figure::new("t", "", axes(), series);
+        let kept = &figure.series[0].points;
+        assert!(kept.len() <= MOST_POINTS);
+        assert_eq!((kept[0].0, kept[kept.len() - 1].0), (0.0, 99_999.0));
+        assert!(kept.contains(&(54_321.0, 9.0)) && kept.contains(&(54_322.0, -9.0)));
+        assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(figure.notes[0].contains("of 100000 points"));
+    }
+
+    #[test]
+    fn series_over_different_x_are_joined() {
+        let series = vec![
+            Series::new("a", Mark::Dots, 0, [(-1.0, 1.0), (2.0, 3.0)]),
+            Series::new("b", Mark::Dots, 1, [(0.0, 4.0), (2.0, 5.0)]),
+        ];
+        let value = Figure::new("t", "", axes(), series).value();
+        assert_eq!(value["xs"], json!([-1.0, 0.0, 2.0]));
+        assert_eq!(value["series"][0]["y"], json!([1.0, null, 3.0]));
+        assert_eq!(value["series"][1]["y"], json!([null, 4.0, 5.0]));
+    }
+
+    #[test]
+    fn numbers_are_written_short() {
+        for (value, unit, text) in [
+            (0.95, Unit::Fraction, "95 %"),
+            (0.000_12, Unit::Seconds, "120 µs"),
+            (1e-3, Unit::Seconds, "1 ms"),
+            (2.5, Unit::Seconds, "2.5 s"),
+            (0.0, Unit::Seconds, "0 s"),
+            (23_860.0, Unit::Number, "23860"),
+            (1e9, Unit::Number, "1e9"),
+            (2.5e-7, Unit::Number, "2.5e-7"),
+        ] {
+            assert_eq!(written(value, unit), text);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Small pictures as PNG in `data:` addresses, so that a page is one file.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use png::{BitDepth, ColorType, Compression, Encoder};
+
+/// Shades on either side of 0 in a picture of weights: few enough to compress well.
+const SHADES: f64 = 24.0;
+
+/// A picture of one byte a pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// The address that shows it.
+    pub address: String,
+}
+
+/// `values`, `(height, width)`, from paper (`low`) to ink (`high`).
+///
+/// # Panics
+/// If there are not `width` times `height` values.
+pub fn gray(values: &[f64], [height, width]: [usize; 2], [low, high]: [f64; 2]) -> Picture {
+    let shade = |value: &f64| {
+        let share = (value - low) / (high - low);
+        (255.0 * (1.0 - share.clamp(0.0, 1.0))).round() as u8
+    };
+    let pixels: Vec<u8> = values.iter().map(shade).collect();
+    picture(&pixels, [height, width], None)
+}
+
+/// Tiles of `(height, width)` values each, `columns` in a row, a pixel apart: blue below 0, white at
+/// 0, red above, as strong as `most` at most.
+///
+/// # Panics
+/// If a tile has another number of values.
+pub fn tiles(
+    tiles: &[Vec<f64>],
+    [height, width]: [usize; 2],
+    columns: usize,
+    most: f64,
+) -> Picture {
+    let columns = columns.min(tiles.len()).max(1);
+    let rows = tiles.len().div_ceil(columns);
+    let (across, down) = (columns * (width + 1) + 1, rows * (height + 1) + 1);
+    // The last color is the frame's.
+    let frame = (2.0 * SHADES) as u8 + 1;
+    let mut pixels = vec![frame; across * down];
+    for (place, tile) in tiles.iter().enumerate() {
+        assert_eq!(tile.len(), width * height, "a tile has a value a pixel");
+        let (top, left) = (
+            place / columns * (height + 1) + 1,
+            place % columns * (width + 1) + 1,
+        );
+        for (row, values) in tile.chunks(width).enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                let share = (value / most).clamp(-1.0, 1.0);
+                let share = if share.is_nan() { 0.0 } else { share };
+                pixels[(top + row) * across + left + column] =
+                    (SHADES + (SHADES * share).round()) as u8;
+            }
+        }
+    }
+    picture(&pixels, [down, across], Some(&palette()))
+}
+
+/// From blue over white to red, and the frame's gray.
+fn palette() -> Vec<u8> {
+    let (blue, white, red) = ([0, 68, 136], [255, 255, 255], [170, 34, 17]);
+    let mut colors = Vec::new();
+    for step in 0..=(2.0 * SHADES) as i32 {
+        let share = f64::from(step) / SHADES - 1.0;
+        let end: [i32; 3] = if share < 0.0 { blue } else { red };
+        for (&end, white) in end.iter().zip(white) {
+            let mixed = f64::from(white) + share.abs() * f64::from(end - white);
+            colors.push(mixed.round() as u8);
+        }
+    }
+    colors.extend([128, 128, 128]);
+    colors
+}
+
+fn picture(pixels: &[u8], [height, width]: [usize; 2], palette: Option<&[u8]>) -> Picture {
+    assert_eq!(pixels.len(), width * height, "a picture has a byte a pixel");
+    let side = |side: usize| u32::try_from(side).expect("pictures are small");
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, side(width), side(height));
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(Compression::High);
+    match palette {
+        Some(palette) => {
+            encoder.set_color(ColorType::Indexed);
+            encoder.set_palette(palette);
+        }
+        None => encoder.set_color(ColorType::Grayscale),
+    }
+    let mut writer = encoder.write_header().expect("memory takes every byte");
+    writer
+        .write_image_data(pixels)
+        .expect("memory takes every byte");
+    writer.finish().expect("memory takes every byte");
+    Picture {
+        width,
+        height,
+        address: format!("data:image/png;base64,{}", STANDARD.encode(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(picture: &Picture) -> (Vec<u8>, ColorType) {
+        let text = picture.address.split_once(',').unwrap().1;
+        let bytes = STANDARD.decode(text).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let frame = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(
+            (frame.width as usize, frame.height as usize),
+            (picture.width, picture.height)
+        );
+        pixels.truncate(frame.buffer_size());
+        (pixels, frame.color_type)
+    }
+
+    #[test]
+    fn a_digit_is_ink_on_paper() {
+        let picture = gray(&[0.0, 255.0, 51.0, 300.0, 0.0, 0.0], [2, 3], [0.0, 255.0]);
+        let (pixels, color) = decoded(&picture);
+        assert_eq!(color, ColorType::Grayscale);
+        assert_eq!(pixels, [255, 0, 204, 0, 255, 255]);
+    }
+
+    #[test]
+    fn tiles_stand_apart_and_zero_is_white() {
+        let tiles = tiles(&[vec![-1.0, 0.0], vec![1.0, f64::NAN]], [1, 2], 8, 1.0);
+        assert_eq!((tiles.width, tiles.height), (7, 3));
+        let (pixels, color) = decoded(&tiles);
+        assert_eq!(color, ColorType::Indexed);
+        let frame = 49;
+        assert_eq!(pixels[7..14], [frame, 0, 24, frame, 48, 24, frame]);
+        assert_eq!(palette()[3 * 24..3 * 25], [255, 255, 255]);
+    }
+}

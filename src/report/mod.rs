@@ -1,0 +1,105 @@
+//! Pages that show what runs and studies found: one HTML file each, complete in itself, made from
+//! their files alone.
+//!
+//! A page is a [`page::Page`] that sections write to: [`run`], [`cost`], [`scaling`], [`race`],
+//! [`accuracy`], [`lesson`]. A [`figure::Figure`] is drawn by [`svg`] for paper and for readers without
+//! scripts, and by `assets/report.js` with uPlot for everybody else, from the same numbers. The same
+//! files give the same page, but for its date.
+
+pub mod accuracy;
+pub mod cost;
+pub mod date;
+pub mod figure;
+pub mod image;
+pub mod lesson;
+pub mod page;
+pub mod race;
+pub mod run;
+pub mod scaling;
+pub mod settings;
+pub mod source;
+pub mod svg;
+pub mod text;
+pub mod ticks;
+
+use crate::error::Result;
+use page::Page;
+use run::Run;
+use source::{Content, Source};
+
+/// A page, and its pictures by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The page.
+    pub page: String,
+    /// Each figure's name and its picture, as SVG.
+    pub pictures: Vec<(String, String)>,
+}
+
+/// The page of `sources`, made on `date`: runs side by side, then each study.
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn render(sources: Vec<Source>, date: &str) -> Result<String> {
+    Ok(build(sources)?.render(date))
+}
+
+/// As [`render`], with the pictures beside it.
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn make(sources: Vec<Source>, date: &str) -> Result<Made> {
+    let page = build(sources)?;
+    Ok(Made {
+        pictures: page.pictures().to_vec(),
+        page: page.render(date),
+    })
+}
+
+fn build(sources: Vec<Source>) -> Result<Page> {
+    let title = match &sources[..] {
+        [only] => format!("{} · {}", settings::name(&only.held), only.kind()),
+        more => format!("{} results side by side", more.len()),
+    };
+    let mut page = Page::new(title);
+    let mut runs = Vec::new();
+    let mut studies = Vec::new();
+    for source in sources {
+        match source.content {
+            Content::Run => runs.push(source),
+            Content::Folds(folds) => {
+                studies.push(Source {
+                    content: Content::Folds(Vec::new()),
+                    ..source
+                });
+                runs.extend(folds);
+            }
+            _ => studies.push(source),
+        }
+    }
+    let runs: Vec<Run<'_>> = runs.iter_mut().map(Run::read).collect::<Result<_>>()?;
+    if !runs.is_empty() {
+        run::write(&mut page, &runs);
+    }
+    for study in &studies {
+        write_study(&mut page, study);
+    }
+    Ok(page)
+}
+
+fn write_study(page: &mut Page, study: &Source) {
+    let held = &study.held;
+    page.section(&format!("{}: {}", study.kind(), held.label));
+    for note in &held.notes {
+        page.note(note);
+    }
+    match &study.content {
+        Content::Cost(rows) => cost::write(page, held, rows),
+        Content::LeastSquares(rows) => cost::write_least_squares(page, held, rows),
+        Content::Race(plan, rows) => race::write(page, held, plan, rows),
+        Content::Scale(plan, samples) => scaling::write(page, held, plan, samples),
+        Content::Accuracy(rows) => accuracy::write(page, held, rows),
+        Content::Folds(_) | Content::Run => {}
+    }
+    settings::write(page, held);
+}

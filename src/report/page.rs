@@ -1,0 +1,340 @@
+//! The frame of a page: one file that asks nothing of any network.
+//!
+//! Its content-security policy names the scripts and the style sheet by their hashes and allows
+//! nothing else: a text that got in as markup could not run. All text passes through [`plain`].
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::figure::Figure;
+use super::svg;
+use crate::study::table::Table;
+
+const STYLE: &str = concat!(
+    include_str!("assets/uPlot.css"),
+    "\n",
+    include_str!("assets/report.css")
+);
+/// uPlot 1.6.32 by Leon Sorokin, MIT: `assets/LICENSE-uPlot`.
+const UPLOT: &str = include_str!("assets/uPlot.min.js");
+const SCRIPT: &str = include_str!("assets/report.js");
+/// Rows of a figure's table; longer ones are in the files.
+const MOST_ROWS: usize = 200;
+
+/// A page that is being written.
+#[derive(Debug, Default)]
+pub struct Page {
+    title: String,
+    parts: Vec<Markup>,
+    contents: Vec<(String, String)>,
+    figures: Vec<Value>,
+    pictures: Vec<(String, String)>,
+    data: serde_json::Map<String, Value>,
+    scripts: Vec<&'static str>,
+}
+
+/// Where the numbers of a figure come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The command that made them, if it is known.
+    pub command: Option<String>,
+    /// The machine that it ran on.
+    pub machine: String,
+}
+
+impl Page {
+    /// A page without anything in it.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Begins a section, which the page's contents name.
+    pub fn section(&mut self, heading: &str) {
+        let id = format!("section-{}", self.contents.len() + 1);
+        self.parts.push(html! { h2 id=(id) { (plain(heading)) } });
+        self.contents.push((id, heading.to_owned()));
+    }
+
+    /// Adds markup.
+    pub fn add(&mut self, markup: Markup) {
+        self.parts.push(markup);
+    }
+
+    /// Adds something that a reader should be warned of.
+    pub fn note(&mut self, note: &str) {
+        self.parts
+            .push(html! { p.note role="note" { (plain(note)) } });
+    }
+
+    /// Adds sentences.
+    pub fn findings(&mut self, findings: &[String]) {
+        if !findings.is_empty() {
+            self.parts.push(html! {
+                ul.findings { @for finding in findings { li { (plain(finding)) } } }
+            });
+        }
+    }
+
+    /// Adds a table under a caption.
+    pub fn table(&mut self, caption: &str, of: &Table) {
+        self.parts.push(table(caption, of));
+    }
+
+    /// Gives the scripts `value` under `name`.
+    pub fn data(&mut self, name: &str, value: Value) {
+        self.data.insert(name.to_owned(), value);
+    }
+
+    /// Adds a script of the crate's own.
+    pub fn script(&mut self, script: &'static str) {
+        self.scripts.push(script);
+    }
+
+    /// Adds a figure; one without points is told in words, never drawn blank.
+    pub fn figure(&mut self, figure: &Figure, origin: &Origin) {
+        let id = format!("figure-{}", self.figures.len() + 1);
+        if figure.is_empty() {
+            self.note(&format!(
+                "{}: no points to draw. {}",
+                figure.title,
+                figure.notes.join(" ")
+            ));
+            return;
+        }
+        let mut value = figure.value();
+        value["id"] = json!(id);
+        self.figures.push(value);
+        let picture = svg::draw(figure);
+        self.pictures
+            .push((name(&figure.title), picture.clone().into_string()));
+        self.parts.push(html! {
+            figure.plot id=(id) {
+                figcaption {
+                    h3 { (plain(&figure.title)) }
+                    @if !figure.caption.is_empty() { p { (plain(&figure.caption)) } }
+                }
+                div.static { (picture) }
+                @for note in &figure.notes { p.note role="note" { (plain(note)) } }
+                (rows(figure))
+                (source(origin))
+            }
+        });
+    }
+
+    /// Each figure's name, as files have it, and its picture.
+    pub fn pictures(&self) -> &[(String, String)] {
+        &self.pictures
+    }
+
+    /// The page as a file, made on `date`.
+    pub fn render(mut self, date: &str) -> String {
+        self.data
+            .insert("figures".to_owned(), Value::Array(self.figures));
+        let data = Value::Object(self.data).to_string();
+        let data = without_markup(&data);
+        let mut scripts = vec![UPLOT, SCRIPT];
+        scripts.extend(self.scripts);
+        let hashes: Vec<String> = scripts.iter().map(|script| hash(script)).collect();
+        let policy = format!(
+            "default-src 'none'; script-src {}; style-src {}; img-src data: blob:; base-uri 'none'; form-action 'none'",
+            hashes.join(" "),
+            hash(STYLE)
+        );
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta http-equiv="Content-Security-Policy" content=(policy);
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="generator" content=(concat!("nplus1 ", env!("CARGO_PKG_VERSION")));
+                    title { (plain(&self.title)) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    header {
+                        h1 { bdi { (plain(&self.title)) } }
+                        @if self.contents.len() > 1 {
+                            nav aria-label="Contents" {
+                                ul {
+                                    @for (id, heading) in &self.contents {
+                                        li { a href=(format!("#{id}")) { bdi { (plain(heading)) } } }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    main { @for part in &self.parts { (part) } }
+                    footer {
+                        p {
+                            "Made by nplus1 " (env!("CARGO_PKG_VERSION")) " on " time datetime=(date) { (date) }
+                            ", from files alone. Plots: uPlot 1.6.32, © 2022 Leon Sorokin, MIT licence."
+                        }
+                    }
+                    script type="application/json" id="data" { (PreEscaped(data)) }
+                    @for script in &scripts { script { (PreEscaped(*script)) } }
+                }
+            }
+        };
+        page.into_string()
+    }
+}
+
+/// `accuracy-against-time` of `Accuracy against time`.
+fn name(title: &str) -> String {
+    let letters = title.to_lowercase();
+    let words = letters.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-")
+}
+
+/// Text as a page can show it: control characters as their pictures, so that they cannot act.
+///
+/// Escaping is the markup's own; what this adds is that no letter is lost or does anything.
+pub fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' | '\t' => letter,
+        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + letter as u32).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => '\u{fffd}',
+        _ => letter,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// JSON without a letter that could end a script or act in a page: only strings can have such, and a
+/// string may spell them by their numbers.
+fn without_markup(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            '<' | '>' | '&' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", letter as u32));
+            }
+            _ => text.push(letter),
+        }
+    }
+    text
+}
+
+/// A table; the first column heads its rows.
+pub fn table(caption: &str, of: &Table) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(plain(caption)) {
+            table {
+                caption { (plain(caption)) }
+                @if !of.header().is_empty() {
+                    thead { tr { @for cell in of.header() { th scope="col" { (plain(cell)) } } } }
+                }
+                tbody {
+                    @for row in of.rows() {
+                        tr {
+                            @for (column, cell) in row.iter().enumerate() {
+                                @if column == 0 { th scope="row" { bdi { (plain(cell)) } } }
+                                @else { td { bdi { (plain(cell)) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of a figure, to read.
+fn rows(figure: &Figure) -> Markup {
+    let xs = figure.abscissas();
+    let header = std::iter::once(figure.x.label.clone())
+        .chain(figure.series.iter().map(|series| series.label.clone()));
+    let mut of = Table::new(header);
+    for &x in xs.iter().take(MOST_ROWS) {
+        let value = |series: &super::figure::Series| {
+            let own = series.points.iter().find(|point| point.0 == x);
+            own.map_or(String::new(), |point| point.1.to_string())
+        };
+        let cells = figure.series.iter().map(value);
+        of.row(std::iter::once(x.to_string()).chain(cells));
+    }
+    html! {
+        details {
+            summary { "The numbers" }
+            (table(&figure.title, &of))
+            @if xs.len() > MOST_ROWS {
+                p.note { "The first " (MOST_ROWS) " of " (xs.len()) " rows; the files have all." }
+            }
+        }
+    }
+}
+
+fn source(origin: &Origin) -> Markup {
+    html! {
+        p.source {
+            @if let Some(command) = &origin.command { code { (plain(command)) } " · " }
+            (plain(&origin.machine))
+        }
+    }
+}
+
+/// A source that a policy allows: `'sha256-…'`.
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figure::{Axis, Mark, Series};
+
+    const HOSTILE: &str = "</script><script>alert(1)</script>\"'&\u{0}\u{1b}[31m\u{202e}";
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let mut page = Page::new(HOSTILE);
+        page.section(HOSTILE);
+        page.note(HOSTILE);
+        page.findings(&[HOSTILE.to_owned()]);
+        let mut of = Table::new([HOSTILE]);
+        of.row([HOSTILE]);
+        page.table(HOSTILE, &of);
+        let origin = Origin {
+            command: Some(HOSTILE.to_owned()),
+            machine: HOSTILE.to_owned(),
+        };
+        let series = vec![Series::new(HOSTILE, Mark::Dots, 0, [(1.0, 2.0)])];
+        let axes = [Axis::new(HOSTILE), Axis::new(HOSTILE)];
+        page.figure(&Figure::new(HOSTILE, HOSTILE, axes, series), &origin);
+        let page = page.render("2026-01-01");
+        assert_eq!(page.matches("<script").count(), 3, "data and two scripts");
+        assert_eq!(page.matches("</script").count(), 3);
+        assert!(!page.contains('\u{0}') && !page.contains('\u{1b}'));
+        assert!(page.contains("alert(1)"), "no letter is lost");
+        let data = page.split("id=\"data\">").nth(1).unwrap();
+        let data: Value = serde_json::from_str(data.split("</script").next().unwrap()).unwrap();
+        assert_eq!(data["figures"][0]["series"][0]["label"], HOSTILE);
+    }
+
+    #[test]
+    fn nothing_of_the_page_is_elsewhere() {
+        let page = Page::new("t").render("2026-01-01");
+        for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(page.contains("default-src 'none'") && !page.contains("unsafe-inline"));
+    }
+
+    #[test]
+    fn a_figure_without_points_is_told_in_words() {
+        let mut page = Page::new("t");
+        let figure = Figure::new("Loss", "", [Axis::new("x"), Axis::new("y")], Vec::new());
+        page.figure(&figure, &Origin::default());
+        let page = page.render("2026-01-01");
+        assert!(page.contains("Loss: no points to draw") && !page.contains("<svg"));
+    }
+}

@@ -1,0 +1,272 @@
+//! What a page is made from: the files of a run or of a study, and nothing else.
+//!
+//! A file that is missing, damaged or of a newer version costs what it would have told, never the
+//! page: what is wrong is noted, and the page shows the notes. Only a folder that holds neither a run
+//! nor a study is refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::page::Origin;
+use crate::error::{Error, Result};
+use crate::format::file::read_capped;
+use crate::run::directory::{
+    CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
+};
+use crate::run::{Environment, checkpoint, json, metrics};
+use crate::study::record;
+use crate::study::{accuracy, cost, llsq, race, scaling};
+
+/// Largest file that is read, but for logs, which have a limit of their own.
+const CAP: u64 = 64 << 20;
+
+/// A directory, and what is in it.
+#[derive(Debug)]
+pub struct Source {
+    /// What every directory holds.
+    pub held: Held,
+    /// The rest.
+    pub content: Content,
+}
+
+/// What every directory holds.
+#[derive(Debug)]
+pub struct Held {
+    /// The directory.
+    pub path: PathBuf,
+    /// What its figures are called: the path that it was made in, or that it was given by.
+    pub label: String,
+    /// The resolved config.
+    pub config: Option<String>,
+    /// Program and machine.
+    pub environment: Option<Environment>,
+    /// What is wrong with the files.
+    pub notes: Vec<String>,
+}
+
+/// A run, or a study with its plan and rows.
+#[derive(Debug)]
+pub enum Content {
+    /// A run.
+    Run,
+    /// A cross-validation, a run in each of these.
+    Folds(Vec<Source>),
+    /// `nplus1 cost`.
+    Cost(Vec<cost::Row>),
+    /// `nplus1 cost llsq`.
+    LeastSquares(Vec<llsq::Row>),
+    /// `nplus1 race`.
+    Race(race::Plan, Vec<race::Row>),
+    /// `nplus1 scale`.
+    Scale(scaling::Plan, Vec<scaling::Sample>),
+    /// `nplus1 check --sweep`.
+    Accuracy(Vec<accuracy::Row>),
+}
+
+impl Source {
+    /// Reads what `path` holds.
+    ///
+    /// # Errors
+    /// A folder that is missing, or holds neither a run nor a study; a study whose plan cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            let problem = if path.exists() {
+                "is a file, not the directory of a run or a study"
+            } else {
+                "no such folder"
+            };
+            return Err(nothing(path, problem));
+        }
+        let mut held = Held::read(path);
+        let content = if path.join(STUDY).exists() {
+            study(&mut held)?
+        } else if path.join("fold-01").is_dir() {
+            Content::Folds(folds(path)?)
+        } else if [SUMMARY, METRICS_JSONL, CONFIG]
+            .iter()
+            .any(|name| path.join(name).exists())
+            || checkpoint::newest(path).is_ok()
+        {
+            Content::Run
+        } else {
+            return Err(nothing(path, "neither a run nor a study in this folder"));
+        };
+        Ok(Self { held, content })
+    }
+}
+
+impl Source {
+    /// What it is, in a word or two.
+    pub fn kind(&self) -> &'static str {
+        match self.content {
+            Content::Run => "Training run",
+            Content::Folds(_) => "Cross-validation",
+            Content::Cost(_) => "Cost of a gradient",
+            Content::LeastSquares(_) => "Cost of a derivative",
+            Content::Race(..) => "Race",
+            Content::Scale(..) => "Thread scaling",
+            Content::Accuracy(_) => "Accuracy of differences",
+        }
+    }
+}
+
+impl Held {
+    fn read(path: &Path) -> Self {
+        let mut held = Self {
+            path: path.to_path_buf(),
+            label: path.display().to_string(),
+            config: None,
+            environment: None,
+            notes: Vec::new(),
+        };
+        held.environment = held.document(ENVIRONMENT);
+        // Where it was made, so that the page does not depend on where it is read from.
+        for (file, key) in [(SUMMARY, "run"), (RESULTS, "study")] {
+            let text = read_capped(&path.join(file), CAP).unwrap_or_default();
+            let document: Option<Value> = serde_json::from_slice(&text).ok();
+            if let Some(label) = document
+                .as_ref()
+                .and_then(|document| document[key].as_str())
+            {
+                label.clone_into(&mut held.label);
+            }
+        }
+        held.config = match read_capped(&path.join(CONFIG), CAP) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => None,
+        };
+        if let Some(version) = held.newer() {
+            held.notes.push(format!(
+                "Made by nplus1 {version}, which is newer than this {}: what this version does not know is left out.",
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        held
+    }
+
+    /// The version that made it, if that is newer than this one.
+    fn newer(&self) -> Option<String> {
+        let numbers = |version: &str| -> Vec<u64> {
+            let parts = version.split(['.', '-', '+']);
+            parts.map_while(|part| part.parse().ok()).collect()
+        };
+        let made = &self.environment.as_ref()?.version;
+        (numbers(made) > numbers(env!("CARGO_PKG_VERSION"))).then(|| made.clone())
+    }
+
+    /// The JSON document `name`, if it is there; why it cannot be read becomes a note.
+    pub fn document<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let path = self.path.join(name);
+        if !path.exists() {
+            return None;
+        }
+        let read = read_capped(&path, CAP).map_err(|error| error.to_string());
+        let parsed = read.and_then(|bytes| {
+            let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
+            json::parse(&text).map_err(|error| error.to_string())
+        });
+        match parsed {
+            Ok(document) => Some(document),
+            Err(problem) => {
+                self.notes.push(format!(
+                    "{name} cannot be read, and what it tells is left out: {problem}."
+                ));
+                None
+            }
+        }
+    }
+
+    /// The records of the log `name`; damaged lines are skipped, counted and noted.
+    ///
+    /// # Errors
+    /// Whatever the operating system refuses.
+    pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Result<Vec<T>> {
+        let recorded = metrics::read_log(&self.path.join(name))?;
+        match recorded.damaged {
+            0 => {}
+            1 => self
+                .notes
+                .push(format!("1 line of {name} cannot be read, and was skipped.")),
+            more => self.notes.push(format!(
+                "{more} lines of {name} cannot be read, and were skipped."
+            )),
+        }
+        Ok(recorded.records)
+    }
+
+    /// Which command made the numbers, on which machine.
+    pub fn origin(&self) -> Origin {
+        let Some(environment) = &self.environment else {
+            return Origin {
+                command: None,
+                machine: format!("{}, on a machine that its files do not tell", self.label),
+            };
+        };
+        let cpu = environment.cpu.as_deref().unwrap_or(&environment.arch);
+        Origin {
+            command: environment.command.clone(),
+            machine: format!(
+                "{cpu}, {} cores, {}, {} kernel, {} threads; nplus1 {}",
+                environment.physical_cores,
+                environment.os,
+                environment.kernel,
+                environment.threads,
+                environment.version
+            ),
+        }
+    }
+}
+
+fn nothing(path: &Path, problem: &str) -> Error {
+    Error::refused(path, problem).help(
+        "give the directory of a run or a study, such as runs/mnist/001 or studies/mnist-30/001",
+    )
+}
+
+fn folds(path: &Path) -> Result<Vec<Source>> {
+    let fold = |number: usize| path.join(format!("fold-{number:02}"));
+    (1..)
+        .map(fold)
+        .take_while(|path| path.is_dir())
+        .map(|path| Source::read(&path))
+        .collect()
+}
+
+fn study(held: &mut Held) -> Result<Content> {
+    let question = record::asked(&held.path)?;
+    fn plan<P: DeserializeOwned>(held: &Held, question: &record::Question) -> Result<P> {
+        json::from_value(question.arguments.clone()).map_err(|error| {
+            let newer = held.newer().map_or(String::new(), |version| {
+                format!(
+                    " (it was made by nplus1 {version}, this is {})",
+                    env!("CARGO_PKG_VERSION")
+                )
+            });
+            Error::refused(
+                held.path.join(STUDY),
+                format!(
+                    "the plan of a {} study cannot be read: {error}{newer}",
+                    question.study
+                ),
+            )
+            .help("make the report with the version that made the study")
+        })
+    }
+    let content = match question.study.as_str() {
+        "cost" => Content::Cost(held.log(ROWS_JSONL)?),
+        "llsq" => Content::LeastSquares(held.log(ROWS_JSONL)?),
+        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL)?),
+        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL)?),
+        "check" => Content::Accuracy(held.log(ROWS_JSONL)?),
+        other => {
+            return Err(Error::refused(
+                held.path.join(STUDY),
+                format!("holds a study of kind `{other}`, which this version does not know"),
+            )
+            .help("known are cost, llsq, race, scale and check; make the report with the version that made the study"));
+        }
+    };
+    Ok(content)
+}

@@ -1,0 +1,209 @@
+//! A figure as a static picture, complete in itself: title, axes, series and their legend.
+//!
+//! Colors stand in attributes, which a page's style sheet overrides by the classes `c0` … `c7`,
+//! `ink`, `faint` and `paper`; so the same picture is right on paper, in a file of its own, and in a
+//! dark page.
+
+use maud::{Markup, html};
+
+use super::figure::{Axis, Figure, Mark, Series, Unit, written};
+use super::ticks::Ticks;
+
+/// The colors, told apart by most people with a color deficiency (Okabe and Ito, 2008, the yellow
+/// darkened for paper).
+pub const COLORS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#b0497f", "#8a6d00", "#3a9bd9", "#6b5bb5", "#5c5c5c",
+];
+const INK: &str = "#1d2430";
+const FAINT: &str = "#d5dae1";
+const PAPER: &str = "#ffffff";
+
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 340.0;
+/// Left, top, right, bottom of the frame.
+const MARGINS: [f64; 4] = [72.0, 40.0, 20.0, 52.0];
+/// One line of the legend.
+const LINE: f64 = 18.0;
+/// Letters of a label that are shown.
+const LABEL: usize = 44;
+
+/// The picture.
+pub fn draw(figure: &Figure) -> Markup {
+    let shown: Vec<&Series> = figure.series.iter().filter(|series| series.shown).collect();
+    let points = || shown.iter().flat_map(|series| series.points.iter());
+    let across = Scale::new(
+        points().map(|point| point.0),
+        &figure.x,
+        [MARGINS[0], WIDTH - MARGINS[2]],
+    );
+    let up = Scale::new(
+        points().map(|point| point.1),
+        &figure.y,
+        [HEIGHT - MARGINS[3], MARGINS[1]],
+    );
+    let shown_of = |group: &Vec<&Series>| group.iter().any(|series| series.shown);
+    let mut groups = figure.groups();
+    groups.retain(|(_, group)| shown_of(group));
+    let columns = 2;
+    let legend = LINE * groups.len().div_ceil(columns) as f64;
+    let height = HEIGHT + legend + 8.0;
+    html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}"))
+            role="img" font-family="system-ui, sans-serif" font-size="12" {
+            title { (super::page::plain(&figure.alternative())) }
+            rect class="paper" width=(WIDTH) height=(height) fill=(PAPER) {}
+            text class="ink" x=(MARGINS[0]) y="22" font-size="15" font-weight="600" fill=(INK) {
+                (super::page::plain(&figure.title))
+            }
+            @for &mark in &across.ticks.marks {
+                @let x = number(across.place(mark));
+                line class="faint" x1=(x) x2=(x) y1=(MARGINS[1]) y2=(HEIGHT - MARGINS[3]) stroke=(FAINT) {}
+                text class="ink" x=(x) y=(HEIGHT - MARGINS[3] + 17.0) text-anchor="middle" fill=(INK) {
+                    (written(mark, figure.x.unit))
+                }
+            }
+            @for &mark in &up.ticks.marks {
+                @let y = number(up.place(mark));
+                line class="faint" x1=(MARGINS[0]) x2=(WIDTH - MARGINS[2]) y1=(y) y2=(y) stroke=(FAINT) {}
+                text class="ink" x=(MARGINS[0] - 7.0) y=(y) dy="4" text-anchor="end" fill=(INK) {
+                    (written(mark, figure.y.unit))
+                }
+            }
+            text class="ink" x=(f64::midpoint(MARGINS[0], WIDTH - MARGINS[2])) y=(HEIGHT - 14.0)
+                text-anchor="middle" fill=(INK) { (super::page::plain(&figure.x.label)) }
+            text class="ink" transform=(format!("translate(15 {}) rotate(-90)", f64::midpoint(MARGINS[1], HEIGHT - MARGINS[3])))
+                text-anchor="middle" fill=(INK) { (super::page::plain(&figure.y.label)) }
+            @for series in &shown { (path(series, &across, &up)) }
+            @for (place, (name, group)) in groups.iter().enumerate() {
+                @let x = MARGINS[0] + (WIDTH - MARGINS[0]) / columns as f64 * (place % columns) as f64;
+                @let y = HEIGHT + 6.0 + LINE * (place / columns) as f64;
+                @for series in group { (sample(series, x, y)) }
+                text class="ink" x=(x + 32.0) y=(y + 4.0) fill=(INK) { (super::page::plain(&cut(name))) }
+            }
+        }
+    }
+}
+
+/// A series in the frame.
+fn path(series: &Series, across: &Scale, up: &Scale) -> Markup {
+    let places: Vec<(String, String)> = (series.points.iter())
+        .map(|&(x, y)| (number(across.place(x)), number(up.place(y))))
+        .collect();
+    let line: Vec<String> = places.iter().map(|(x, y)| format!("{x},{y}")).collect();
+    let color = series.color % COLORS.len();
+    // A dot for each of some hundred points is a thick line.
+    let dots =
+        series.mark == Mark::Dots || (series.mark == Mark::LineAndDots && places.len() <= 120);
+    html! {
+        @if series.mark != Mark::Dots {
+            polyline class=(format!("c{color}")) points=(line.join(" ")) fill="none" stroke=(COLORS[color])
+                stroke-width="1.8" stroke-dasharray=[dash(series.mark)] {}
+        }
+        @if dots {
+            @for (x, y) in &places {
+                circle class=(format!("c{color}")) cx=(x) cy=(y) r="2.8" fill=(COLORS[color]) stroke="none" {}
+            }
+        }
+    }
+}
+
+/// How a series looks, in the legend.
+fn sample(series: &Series, x: f64, y: f64) -> Markup {
+    let color = series.color % COLORS.len();
+    html! {
+        @if series.mark != Mark::Dots {
+            line class=(format!("c{color}")) x1=(x) x2=(x + 26.0) y1=(y) y2=(y) stroke=(COLORS[color])
+                stroke-width="1.8" stroke-dasharray=[dash(series.mark)] {}
+        }
+        @if series.mark != Mark::Dashed {
+            circle class=(format!("c{color}")) cx=(x + 13.0) cy=(y) r="2.8" fill=(COLORS[color]) stroke="none" {}
+        }
+    }
+}
+
+fn dash(mark: Mark) -> Option<&'static str> {
+    (mark == Mark::Dashed).then_some("6 4")
+}
+
+/// A label with its middle left out, if it is long.
+fn cut(label: &str) -> String {
+    let letters: Vec<char> = label.chars().collect();
+    if letters.len() <= LABEL {
+        return label.to_owned();
+    }
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    let half = (LABEL - 1) / 2;
+    format!(
+        "{}…{}",
+        part(&letters[..half]),
+        part(&letters[letters.len() - half..])
+    )
+}
+
+/// A place, to a tenth of a point.
+fn number(place: f64) -> String {
+    let text = format!("{place:.1}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// From values to places.
+struct Scale {
+    ticks: Ticks,
+    logarithmic: bool,
+    places: [f64; 2],
+}
+
+impl Scale {
+    fn new(values: impl Iterator<Item = f64>, axis: &Axis, places: [f64; 2]) -> Self {
+        Self {
+            ticks: Ticks::over(
+                values,
+                axis.logarithmic,
+                if axis.unit == Unit::Whole { 1.0 } else { 0.0 },
+            ),
+            logarithmic: axis.logarithmic,
+            places,
+        }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let measure = |value: f64| if self.logarithmic { value.ln() } else { value };
+        let [low, high] = self.ticks.range.map(measure);
+        let share = (measure(value) - low) / (high - low);
+        self.places[0] + share * (self.places[1] - self.places[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_is_within_the_frame_and_text_is_escaped() {
+        let series = vec![
+            Series::new(
+                "</text><script>",
+                Mark::LineAndDots,
+                0,
+                [(1.0, 0.5), (9.0, 700.0)],
+            ),
+            Series::new("b", Mark::Dashed, 9, [(1.0, 1.0), (2.0, 2.0)]),
+        ];
+        let axes = [Axis::new("x"), Axis::new("y").logarithmic()];
+        let svg = draw(&Figure::new("<t>", "", axes, series)).into_string();
+        assert!(!svg.contains("<script>") && svg.contains("&lt;/text&gt;&lt;script&gt;"));
+        assert_eq!(svg.matches("<circle").count(), 2 + 1);
+        for part in svg.split("cx=\"").skip(1) {
+            let x: f64 = part.split('"').next().unwrap().parse().unwrap();
+            assert!((MARGINS[0]..=WIDTH - MARGINS[2]).contains(&x), "{x}");
+        }
+    }
+
+    #[test]
+    fn long_labels_lose_their_middle() {
+        assert_eq!(cut("short"), "short");
+        let label = cut(&"n".repeat(10_000));
+        assert_eq!(label.chars().count(), LABEL - 1);
+        assert!(label.contains('…'));
+    }
+}

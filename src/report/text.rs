@@ -1,0 +1,138 @@
+//! What a page shows, for a terminal: a run's curves as a line of blocks each and its figures, a
+//! study's tables.
+
+use super::run::{Epoch, Run};
+use super::source::{Content, Source};
+use super::{accuracy, settings};
+use crate::error::Result;
+use crate::study::table::{Table, loss, percent};
+use crate::study::{findings, llsq, scaling, standings};
+
+/// Blocks of a curve at most.
+const WIDTH: usize = 60;
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The sources as text.
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn render(sources: Vec<Source>) -> Result<String> {
+    let mut parts = Vec::new();
+    for mut source in sources {
+        parts.push(one(&mut source)?);
+    }
+    Ok(parts.join("\n"))
+}
+
+fn one(source: &mut Source) -> Result<String> {
+    let mut text = format!("{} · {}\n", settings::name(&source.held), source.held.label);
+    let body = match &mut source.content {
+        Content::Run => {
+            let run = Run::read(source)?;
+            format!(
+                "{}{}",
+                super::run::summaries(std::slice::from_ref(&run)),
+                curves(&run.epochs)
+            )
+        }
+        Content::Folds(folds) => {
+            let runs: Vec<Run<'_>> = folds.iter_mut().map(Run::read).collect::<Result<_>>()?;
+            let spread = super::run::spread(&runs);
+            format!(
+                "{}{}\n",
+                super::run::summaries(&runs),
+                spread.unwrap_or_default()
+            )
+        }
+        _ => study(source)?,
+    };
+    for note in &source.held.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    Ok(text + &body)
+}
+
+fn study(source: &Source) -> Result<String> {
+    let held = &source.held;
+    let name = settings::name(held);
+    let label = held.label.clone();
+    let table = |table: &Table| table.to_string();
+    Ok(match &source.content {
+        Content::Cost(rows) => findings::Report::new(&name, label, rows).render("", table),
+        Content::LeastSquares(rows) => llsq::Report::new(label, rows).render(table),
+        Content::Race(plan, rows) => {
+            standings::Report::new(&name, label, "judged", plan, rows).render(table)
+        }
+        Content::Scale(plan, samples) => {
+            let machine = super::scaling::machine(held, plan);
+            scaling::report::Report::new(&name, label, &machine, plan, samples, None).render(table)
+        }
+        Content::Accuracy(rows) => accuracy::lowest(rows).to_string(),
+        Content::Run | Content::Folds(_) => String::new(),
+    })
+}
+
+/// The curves of a run, a line each: loss, and accuracy where there are validation rows.
+pub fn curves(epochs: &[Epoch]) -> String {
+    let of = |quantity: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
+        epochs
+            .iter()
+            .filter_map(quantity)
+            .filter(|value| value.is_finite())
+            .collect()
+    };
+    let line = |label: &str, values: &[f64], shown: &dyn Fn(Option<f64>) -> String| {
+        if values.len() < 2 {
+            return String::new();
+        }
+        format!(
+            "{label:<20} {}  {} → {}\n",
+            sparkline(values),
+            shown(values.first().copied()),
+            shown(values.last().copied())
+        )
+    };
+    line("train loss", &of(|epoch| epoch.train_loss), &loss)
+        + &line("validation loss", &of(|epoch| epoch.validation_loss), &loss)
+        + &line(
+            "validation accuracy",
+            &of(|epoch| epoch.validation_accuracy),
+            &percent,
+        )
+}
+
+/// `values` as blocks from the lowest to the highest; of more than [`WIDTH`], means of stretches.
+fn sparkline(values: &[f64]) -> String {
+    let count = values.len().min(WIDTH);
+    let means: Vec<f64> = (0..count)
+        .map(|place| {
+            let part = &values[place * values.len() / count..(place + 1) * values.len() / count];
+            part.iter().sum::<f64>() / part.len() as f64
+        })
+        .collect();
+    let low = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let block = |value: &f64| {
+        let share = if high > low {
+            (value - low) / (high - low)
+        } else {
+            0.0
+        };
+        BLOCKS[(share * (BLOCKS.len() - 1) as f64).round() as usize]
+    };
+    means.iter().map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_is_as_long_as_its_values_and_as_wide_as_a_terminal() {
+        assert_eq!(sparkline(&[0.0, 7.0, 3.0]), "▁█▄");
+        assert_eq!(sparkline(&[5.0, 5.0]), "▁▁");
+        let long: Vec<f64> = (0..1000).map(f64::from).collect();
+        let line: Vec<char> = sparkline(&long).chars().collect();
+        assert_eq!((line.len(), line[0], line[WIDTH - 1]), (WIDTH, '▁', '█'));
+    }
+}

@@ -1,0 +1,113 @@
+//! Where an axis has its marks.
+
+/// Marks that an axis aims at.
+const AIM: f64 = 6.0;
+
+/// What an axis covers, and its marks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ticks {
+    /// The first and the last value.
+    pub range: [f64; 2],
+    /// Ascending, within the range.
+    pub marks: Vec<f64>,
+}
+
+impl Ticks {
+    /// Over `values`, widened to whole marks: 1, 2 or 5 times a power of ten apart; on a logarithmic
+    /// axis at powers of ten, or at 1, 2 and 5 times them where there are few. On a linear axis they are
+    /// `least` apart at least.
+    ///
+    /// # Panics
+    /// If there is no value, one that is not finite, or on a logarithmic axis one that is not above 0.
+    pub fn over(values: impl Iterator<Item = f64>, logarithmic: bool, least: f64) -> Self {
+        let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
+            [low.min(value), high.max(value)]
+        });
+        assert!(low.is_finite() && high.is_finite(), "an axis has values");
+        if logarithmic {
+            assert!(low > 0.0, "a logarithmic axis has values above 0");
+            Self::logarithmic(low, high)
+        } else {
+            Self::linear(low, high, least)
+        }
+    }
+
+    fn linear(mut low: f64, mut high: f64, least: f64) -> Self {
+        if low == high {
+            let half = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };
+            (low, high) = (low - half, high + half);
+        }
+        let raw = (high - low) / AIM;
+        let power = 10_f64.powf(raw.log10().floor());
+        let step = power
+            * match raw / power {
+                r if r < 1.5 => 1.0,
+                r if r < 3.5 => 2.0,
+                r if r < 7.5 => 5.0,
+                _ => 10.0,
+            };
+        let step = step.max(least);
+        let (first, last) = ((low / step).floor(), (high / step).ceil());
+        let count = (last - first) as usize;
+        let marks = (0..=count).map(|mark| (first + mark as f64) * step);
+        Self {
+            range: [first * step, last * step],
+            marks: marks.collect(),
+        }
+    }
+
+    fn logarithmic(low: f64, high: f64) -> Self {
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let last = last.max(first + 1);
+        let decades = last - first;
+        let steps: &[f64] = if decades <= 2 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
+        let every = (decades + AIM as i32 - 1) / AIM as i32;
+        let marks = (first..=last)
+            .filter(|power| (power - first) % every == 0)
+            .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
+            .filter(|&mark| mark <= 10_f64.powi(last) * 1.000_001);
+        Self {
+            range: [10_f64.powi(first), 10_f64.powi(last)],
+            marks: marks.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_round_and_cover_the_values() {
+        let ticks = Ticks::over([0.912, 0.951].into_iter(), false, 0.0);
+        assert_eq!(ticks.range, [0.91, 0.96]);
+        assert_eq!(ticks.marks.len(), 6);
+        let ticks = Ticks::over([3.0, 3.0].into_iter(), false, 0.0);
+        assert!(ticks.range[0] < 3.0 && 3.0 < ticks.range[1]);
+        assert_eq!(
+            Ticks::over([0.0].into_iter(), false, 0.0).range,
+            [-1.0, 1.0]
+        );
+        assert_eq!(
+            Ticks::over([1.0, 2.0].into_iter(), false, 1.0).marks,
+            [1.0, 2.0]
+        );
+    }
+
+    #[test]
+    fn a_logarithmic_axis_has_decades() {
+        let ticks = Ticks::over([3e-14, 0.2].into_iter(), true, 0.0);
+        assert_eq!(ticks.range, [1e-14, 1.0]);
+        assert!(ticks.marks.len() <= 8);
+        let ticks = Ticks::over([2.0, 70.0].into_iter(), true, 0.0);
+        assert_eq!(ticks.marks, [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        assert_eq!(
+            Ticks::over([10.0].into_iter(), true, 0.0).range,
+            [10.0, 100.0]
+        );
+    }
+}

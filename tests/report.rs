@@ -1,0 +1,366 @@
+//! Promise: every command that ends with results leaves a page of them, made from its files alone and
+//! the same each time; whatever is wrong with the files is told, and no text in them is ever anything
+//! but text.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use support::pages::{CONFIG, make, make_all, workplace};
+use support::program::{Workplace, text};
+
+/// A text of everything that a page must not act on.
+fn hostile() -> String {
+    let long = "n".repeat(10_000);
+    format!("</script><script>alert(1)</script>\"'&<b>\u{1}\u{7f}\u{202e}\u{200f}{long}")
+}
+
+/// What `report` makes of `folder`, on a day of its own.
+fn page(place: &Workplace, line: &str) -> String {
+    let mut command = place.command(&format!("report {line} -o page.html"));
+    let output = command.env("SOURCE_DATE_EPOCH", "0").output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
+    let page = fs::read_to_string(place.path().join("page.html")).unwrap();
+    assert!(page.contains("1970-01-01"));
+    page
+}
+
+fn refused(place: &Workplace, line: &str) -> String {
+    let output = place.nplus1(line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
+    assert_eq!(text(&output.stdout), "", "{line}");
+    errors
+}
+
+/// The page's data, as its scripts read them.
+fn data(page: &str) -> Value {
+    let text = page.split("id=\"data\">").nth(1).unwrap();
+    serde_json::from_str(text.split("</script>").next().unwrap()).unwrap()
+}
+
+fn figure<'a>(data: &'a Value, title: &str) -> &'a Value {
+    let figures = data["figures"].as_array().unwrap();
+    let found = figures.iter().find(|figure| figure["title"] == title);
+    found.unwrap_or_else(|| panic!("no figure `{title}`"))
+}
+
+#[test]
+fn every_command_leaves_its_page_unless_told_not_to() {
+    let place = workplace();
+    for (kind, path) in make_all(&place) {
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>"), "{kind}");
+        if kind != "lesson" {
+            assert!(page.matches("<svg").count() > 0, "{kind}");
+            assert!(
+                page.matches("<code>nplus1 ").count() > 0,
+                "{kind} names its command"
+            );
+        }
+    }
+    make(&place, "train flowers.toml --no-report --out bare");
+    assert!(!place.path().join("bare/report.html").exists());
+}
+
+#[test]
+fn the_same_files_give_the_same_page_wherever_they_are() {
+    let place = workplace();
+    make(&place, "train flowers.toml");
+    make(
+        &place,
+        "scale flowers.toml --threads 1 --methods backprop --batches 10 --runs 2",
+    );
+    for folder in ["runs/digits/001", "studies/digits/001"] {
+        let first = page(&place, folder);
+        let elsewhere = Workplace::new(CONFIG);
+        let copy = elsewhere.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(place.path().join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "report.html" {
+                fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        assert!(first == page(&elsewhere, "copy"), "{folder}");
+        let own = fs::read_to_string(place.path().join(folder).join("report.html")).unwrap();
+        let day = own.split("<time datetime=\"").nth(1).unwrap();
+        let day = day.split('"').next().unwrap();
+        assert!(first == own.replace(day, "1970-01-01"), "{folder}");
+    }
+}
+
+#[test]
+fn figures_have_the_numbers_of_the_files() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let data = data(&page(&place, "run"));
+    let loss = figure(&data, "Loss");
+    let lines = fs::read_to_string(place.path().join("run/metrics.jsonl")).unwrap();
+    let records: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), 5);
+    for (place, record) in records.iter().enumerate() {
+        assert_eq!(loss["xs"][place], record["epoch"].as_f64().unwrap());
+        assert_eq!(loss["series"][0]["y"][place], record["train_loss"]);
+        assert_eq!(loss["series"][1]["y"][place], record["validation_loss"]);
+    }
+}
+
+#[test]
+fn a_page_of_thirty_epochs_is_small() {
+    let place = workplace();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/mnist-100.toml");
+    make(
+        &place,
+        &format!("train {config} --set data.limit=1000 --set data.validation=200 --out run"),
+    );
+    let lines = fs::read_to_string(place.path().join("run/metrics.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 30);
+    let page = page(&place, "run");
+    assert!(page.len() <= 400_000, "{} bytes", page.len());
+    assert_eq!(
+        page.matches("data:image/png").count(),
+        25 + 1,
+        "wrong digits, and the weights"
+    );
+}
+
+#[test]
+fn runs_stand_side_by_side_and_several_need_a_place() {
+    let place = workplace();
+    make(&place, "train flowers.toml --seeds 1..2");
+    let both = "runs/digits/001 runs/digits/002";
+    let page = page(&place, both);
+    let data = data(&page);
+    let accuracy = figure(&data, "Accuracy");
+    assert_eq!(accuracy["series"].as_array().unwrap().len(), 2);
+    assert_eq!(accuracy["series"][1]["label"], "runs/digits/002");
+    assert!(page.contains("Test accuracy of 2 runs: "));
+    let errors = refused(&place, &format!("report {both}"));
+    assert!(errors.contains("-o compared.html"), "{errors}");
+}
+
+#[test]
+fn a_long_study_is_thinned_and_says_so() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let metrics = place.path().join("run/metrics.jsonl");
+    let line = fs::read_to_string(&metrics).unwrap();
+    let record: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    let mut lines = String::new();
+    for epoch in 1..=100_000 {
+        let mut record = record.clone();
+        record["epoch"] = epoch.into();
+        lines += &format!("{record}\n");
+    }
+    fs::write(&metrics, lines).unwrap();
+    let page = page(&place, "run");
+    assert!(
+        page.contains("of 200000 points"),
+        "loss, training and validation"
+    );
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn what_is_wrong_with_a_run_is_told_on_its_page() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let run = place.path().join("run");
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let keep = |name: &str, text: &str| fs::write(run.join(name), text).unwrap();
+
+    // A damaged line, and the last epoch gone.
+    let lines: Vec<&str> = metrics.lines().collect();
+    keep(
+        "metrics.jsonl",
+        &format!("{}\n{{\"epoch\":\n{}\n", lines[0], lines[2]),
+    );
+    let told = page(&place, "run");
+    assert!(told.contains("1 line of metrics.jsonl cannot be read, and was skipped."));
+    assert!(told.contains("The metrics of the last epochs are missing: 2 of 5 are there."));
+    assert_eq!(
+        figure(&data(&told), "Loss")["xs"],
+        serde_json::json!([1.0, 3.0])
+    );
+    keep("metrics.jsonl", &metrics);
+
+    // Not ended.
+    let summary = fs::read_to_string(run.join("summary.json")).unwrap();
+    fs::remove_file(run.join("summary.json")).unwrap();
+    let told = page(&place, "run");
+    assert!(told.contains("its metrics go up to epoch 5"));
+    keep("summary.json", "{\"run\": 3}");
+    assert!(page(&place, "run").contains("summary.json cannot be read"));
+    keep("summary.json", &summary);
+
+    // No epoch at all: words, no blank plot.
+    fs::remove_file(run.join("summary.json")).unwrap();
+    keep("metrics.jsonl", "");
+    let told = page(&place, "run");
+    assert!(told.contains("This run has no epoch yet.") && !told.contains("<svg"));
+    keep("metrics.jsonl", &metrics);
+    keep("summary.json", &summary);
+
+    // A newer version's, with a field more and one of another shape.
+    let environment = fs::read_to_string(run.join("environment.json")).unwrap();
+    let newer = environment.replace("\"version\": \"", "\"better\": [1], \"version\": \"9");
+    keep("environment.json", &newer);
+    assert!(page(&place, "run").contains("which is newer than this"));
+    keep("environment.json", "not JSON");
+    let told = page(&place, "run");
+    assert!(told.contains("environment.json cannot be read"));
+    keep("environment.json", &environment);
+
+    // A model that is none.
+    keep("model.safetensors", "not a model");
+    assert!(page(&place, "run").contains("its weights are not shown"));
+}
+
+#[test]
+fn folders_that_hold_nothing_are_refused() {
+    let place = workplace();
+    fs::create_dir(place.path().join("empty")).unwrap();
+    fs::create_dir_all(place.path().join("odd")).unwrap();
+    fs::write(
+        place.path().join("odd/study.json"),
+        r#"{"study":"astrology","arguments":{}}"#,
+    )
+    .unwrap();
+    fs::create_dir_all(place.path().join("newer")).unwrap();
+    fs::write(
+        place.path().join("newer/study.json"),
+        r#"{"study":"race","arguments":{"laps":3}}"#,
+    )
+    .unwrap();
+    for (line, words) in [
+        ("report missing", "no such folder"),
+        ("report empty", "neither a run nor a study in this folder"),
+        ("report flowers.toml", "is a file, not the directory"),
+        (
+            "report odd",
+            "study of kind `astrology`, which this version does not know",
+        ),
+        ("report newer", "the plan of a race study cannot be read"),
+        ("report empty --text", "neither a run nor a study"),
+        ("report empty --text -o x.html", "cannot be used with"),
+        ("report", "RUN|STUDY"),
+        (
+            "explain logistic --html x.html",
+            "the toy and the claims alone",
+        ),
+        ("explain toy --epsilon 0 --html x.html", "epsilon"),
+    ] {
+        let errors = refused(&place, line);
+        assert!(errors.contains(words), "{line}: {errors}");
+    }
+    assert!(
+        !place.path().join("x.html").exists() && !place.path().join("empty/report.html").exists()
+    );
+}
+
+/// Every text of a document becomes `text`.
+fn poison(value: &mut Value, text: &str) {
+    match value {
+        Value::String(own) => text.clone_into(own),
+        Value::Array(items) => items.iter_mut().for_each(|item| poison(item, text)),
+        Value::Object(fields) => fields.values_mut().for_each(|item| poison(item, text)),
+        _ => {}
+    }
+}
+
+fn poison_file(path: &Path, text: &str) {
+    let own = fs::read_to_string(path).unwrap();
+    let lines = path
+        .extension()
+        .is_some_and(|extension| extension == "jsonl");
+    let poisoned = |part: &str| {
+        let mut value: Value = serde_json::from_str(part).unwrap();
+        poison(&mut value, text);
+        value.to_string() + "\n"
+    };
+    let all = if lines {
+        own.lines().map(poisoned).collect()
+    } else {
+        poisoned(&own)
+    };
+    fs::write(path, all).unwrap();
+}
+
+#[test]
+fn hostile_text_in_every_field_changes_nothing_but_text() {
+    let place = workplace();
+    make_all(&place);
+    let (hostile, harmless) = (hostile(), "harmless");
+    for (folder, files) in [
+        (
+            "run",
+            ["summary.json", "evaluation.json", "environment.json"].as_slice(),
+        ),
+        ("cost", &["rows.jsonl", "environment.json"]),
+        ("llsq", &["rows.jsonl"]),
+        ("sweep", &["rows.jsonl"]),
+    ] {
+        let structure = |text: &str| {
+            let at = |file: &&str| place.path().join(folder).join(file);
+            files.iter().for_each(|file| poison_file(&at(file), text));
+            if place.path().join(folder).join("config.toml").exists() {
+                let mut config = toml_edit::DocumentMut::new();
+                config["name"] = toml_edit::value(text);
+                fs::write(
+                    place.path().join(folder).join("config.toml"),
+                    config.to_string(),
+                )
+                .unwrap();
+            }
+            let page = page(&place, folder);
+            for control in ['\u{1}', '\u{7f}'] {
+                assert!(!page.contains(control), "{folder}: a control character");
+            }
+            let tags = page.split('<').skip(1).map(|part| {
+                let end = part.find([' ', '>', '\n']).unwrap_or(part.len());
+                part[..end].to_owned()
+            });
+            tags.collect::<Vec<String>>()
+        };
+        let (clean, poisoned) = (structure(harmless), structure(&hostile));
+        assert!(clean == poisoned, "{folder}: other tags");
+    }
+}
+
+#[test]
+fn a_terminal_is_told_the_same() {
+    let place = workplace();
+    let trained = make(&place, "train flowers.toml --out run");
+    let told = make(&place, "report run --text");
+    let curve = |text: &str| {
+        let mut lines = text.lines();
+        let line =
+            lines.find(|line| line.starts_with("validation accuracy ") && line.contains('█'));
+        line.map(str::to_owned)
+    };
+    let line = curve(&told).expect("a curve of blocks");
+    assert!(trained.contains(&line), "{line}\n{trained}");
+    assert!(trained.contains("run/report.html"));
+    make(&place, "cost flowers.toml --methods backprop --out cost");
+    let table = make(&place, "report cost --text");
+    assert!(table.contains("forward-pass") && table.contains("÷ backprop"));
+}
+
+#[test]
+fn pictures_can_be_had_by_themselves() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    make(&place, "report run --figures pictures");
+    let svg = fs::read_to_string(place.path().join("pictures/accuracy.svg")).unwrap();
+    assert!(
+        svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && svg.ends_with("</svg>")
+    );
+    assert!(svg.contains("validation accuracy"));
+}

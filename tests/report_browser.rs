@@ -1,0 +1,260 @@
+//! Promise: a page works in a browser, from a file, without a network: every plot is drawn from as many
+//! points as the files have, tells their values under the pointer and by keys, follows dark mode and a
+//! narrow window, and nothing complains.
+//!
+//! Skipped, with a word on standard error, where no Chromium is installed. With `NPLUS1_SCREENSHOTS` a
+//! folder, each page is photographed into it.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::pages::{make_all, workplace};
+
+/// What a plot holds: of each series, its numbers.
+const POINTS: &str = "Object.values(nplus1.plots).map(plot => plot.data.slice(1).map(ys => ys.filter(y => y != null).length))";
+/// What a page's own data say.
+const OWN: &str = "nplus1.data.figures.map(figure => figure.series.map(series => series.y.filter(y => y != null).length))";
+/// Whether every plot has ink on it.
+const INK: &str = r#"Object.values(nplus1.plots).every(plot => {
+    const canvas = plot.ctx.canvas;
+    const pixels = plot.ctx.getImageData(0, 0, canvas.width, canvas.height).data;
+    const seen = new Set();
+    for (let at = 0; at < pixels.length; at += 4) if (pixels[at + 3] > 200) seen.add(pixels[at] + "," + pixels[at + 1] + "," + pixels[at + 2]);
+    return canvas.width > 200 && seen.size > 3;
+})"#;
+
+fn hold(browser: &mut Browser, kind: &str) {
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{kind}: {complaints:?}");
+    let requests = browser.requests();
+    assert!(requests.is_empty(), "{kind}: {requests:?}");
+}
+
+#[test]
+fn every_kind_of_page_works() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    for (kind, page) in make_all(&place) {
+        browser.emulate(1100, 900, false);
+        browser.open(&page);
+        browser.emulate(1100, 900, false);
+        assert_eq!(
+            browser.evaluate("document.querySelectorAll('h1').length"),
+            1,
+            "{kind}"
+        );
+        assert_eq!(browser.evaluate(POINTS), browser.evaluate(OWN), "{kind}");
+        assert_eq!(browser.evaluate(INK), true, "{kind}: an empty plot");
+        let plots = browser.evaluate("document.querySelectorAll('figure.plot .u-wrap').length");
+        assert!(plots.as_u64().unwrap() > 0, "{kind}");
+        browser.photograph(&format!("{kind}-light"));
+        hold(&mut browser, kind);
+
+        // Dark: other paper, other ink, and the plots drawn anew.
+        let paper = "getComputedStyle(document.body).backgroundColor";
+        let light = browser.evaluate(paper);
+        browser.emulate(1100, 900, true);
+        assert_ne!(browser.evaluate(paper), light, "{kind}");
+        assert_eq!(
+            browser.evaluate(INK),
+            true,
+            "{kind}: an empty plot in the dark"
+        );
+        browser.photograph(&format!("{kind}-dark"));
+
+        // Narrow: nothing sticks out.
+        browser.emulate(400, 800, false);
+        browser.evaluate("new Promise(done => setTimeout(done, 100))");
+        let wide = browser.evaluate("document.documentElement.scrollWidth");
+        assert!(
+            wide.as_f64().unwrap() <= 400.0,
+            "{kind}: {wide} pixels wide"
+        );
+        assert_eq!(
+            browser.evaluate(INK),
+            true,
+            "{kind}: an empty plot in a narrow window"
+        );
+        browser.photograph(&format!("{kind}-narrow"));
+        hold(&mut browser, kind);
+    }
+}
+
+#[test]
+fn values_are_those_of_the_file() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    support::pages::make(&place, support::pages::COMMANDS[0].1);
+    let log = fs::read_to_string(place.path().join("run/metrics.jsonl")).unwrap();
+    let records: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    browser.emulate(1100, 900, false);
+    browser.open(&place.path().join("run/report.html"));
+
+    // The pointer over the third epoch of the first plot.
+    let at = browser.evaluate(
+        "(() => { const plot = nplus1.plots['figure-1']; plot.root.scrollIntoView({ behavior: 'instant', block: 'center' }); const box = plot.over.getBoundingClientRect(); return [box.left + plot.valToPos(3, 'x'), box.top + 40]; })()",
+    );
+    let place_of = |side: usize| at[side].as_f64().unwrap();
+    // uPlot learns in a later frame that the page has moved.
+    browser.evaluate("new Promise(done => setTimeout(done, 300))");
+    browser.point(place_of(0) - 8.0, place_of(1));
+    browser.point(place_of(0), place_of(1));
+    let told = "[...document.querySelectorAll('#figure-1 .legend output')].map(output => output.textContent)";
+    let told = browser.evaluate(told);
+    assert_eq!(
+        told,
+        json!([
+            records[2]["train_loss"].to_string(),
+            records[2]["validation_loss"].to_string()
+        ])
+    );
+
+    // The same by keys, said aloud.
+    browser.evaluate("document.querySelector('#figure-2 .canvas').focus()");
+    browser.press("ArrowRight");
+    browser.press("ArrowRight");
+    let said = browser.evaluate("document.querySelector('#figure-2 output.where').textContent");
+    let accuracy = records[1]["validation_accuracy"].to_string();
+    assert!(
+        said.as_str().unwrap().contains(&accuracy),
+        "{said}, not {accuracy}"
+    );
+
+    // A series off and on, a logarithmic axis, zoom and back.
+    let shown = "nplus1.plots['figure-1'].series.slice(1).map(series => series.show)";
+    browser.evaluate("document.querySelector('#figure-1 .legend button').click()");
+    assert_eq!(browser.evaluate(shown), json!([false, true]));
+    browser.evaluate("document.querySelector('#figure-1 .legend button').click()");
+    assert_eq!(browser.evaluate(shown), json!([true, true]));
+    browser.evaluate("[...document.querySelectorAll('#figure-1 .tools button')].find(button => button.textContent === 'log y').click()");
+    assert_eq!(
+        browser.evaluate("nplus1.plots['figure-1'].scales.y.distr"),
+        3
+    );
+    assert_eq!(browser.evaluate(INK), true);
+    let width = "nplus1.plots['figure-1'].scales.x.max - nplus1.plots['figure-1'].scales.x.min";
+    let whole = browser.evaluate(width).as_f64().unwrap();
+    browser.evaluate("document.querySelector('#figure-1 .canvas').focus()");
+    browser.press("+");
+    assert!(browser.evaluate(width).as_f64().unwrap() < 0.6 * whole);
+    browser.press("0");
+    assert_eq!(browser.evaluate(width).as_f64().unwrap(), whole);
+    hold(&mut browser, "run");
+}
+
+#[test]
+fn the_sliders_move_the_numbers() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    support::pages::make(&place, "explain toy --html lesson.html");
+    browser.open(&place.path().join("lesson.html"));
+    let cells = "[...document.querySelectorAll('#toy-values tbody tr:first-child td')].slice(0, 4).map(cell => cell.textContent)";
+    // b·σ(ax)·(1 − σ(ax))·x and σ(ax) at a = .7, b = 1.3, x = −.9.
+    assert_eq!(
+        browser.evaluate(cells),
+        json!(["-0.265294", "0", "0.347511", "0"])
+    );
+    browser.evaluate("(() => { const slider = document.getElementById('toy-x'); slider.value = 0; slider.dispatchEvent(new Event('input')); })()");
+    assert_eq!(browser.evaluate(cells), json!(["0", "0", "0.5", "0"]));
+    browser.evaluate("(() => { const slider = document.getElementById('toy-x'); slider.value = 1; slider.dispatchEvent(new Event('input')); const e = document.getElementById('toy-epsilon'); e.value = -1; e.dispatchEvent(new Event('input')); })()");
+    // The quotient at ε = .1, worked out here.
+    let sigma = |p: f64| 1.0 / (1.0 + (-p).exp());
+    let quotient = (1.3 * sigma(0.8) - 1.3 * sigma(0.7)) / 0.1;
+    let told = browser
+        .evaluate("document.querySelector('#toy-values tbody tr:nth-child(2) td').textContent");
+    let told: f64 = told.as_str().unwrap().parse().unwrap();
+    assert!((told - quotient).abs() < 1e-6, "{told} {quotient}");
+    hold(&mut browser, "lesson");
+}
+
+#[test]
+fn a_study_of_a_hundred_thousand_points_opens_and_pans() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    support::pages::make(&place, support::pages::COMMANDS[0].1);
+    lengthen(&place.path().join("run/metrics.jsonl"), 100_000);
+    support::pages::make(&place, "report run");
+    browser.open(&place.path().join("run/report.html"));
+    browser.emulate(1100, 900, false);
+    assert_eq!(browser.evaluate(POINTS), browser.evaluate(OWN));
+    // The longest of forty frames of panning: a browser that is not smooth takes seconds.
+    let longest = browser.evaluate(
+        r#"new Promise(done => {
+            const plot = nplus1.plots["figure-1"];
+            let [left, last, longest] = [40, performance.now(), 0];
+            const frame = () => {
+                const now = performance.now();
+                longest = Math.max(longest, now - last);
+                last = now;
+                if (--left === 0) return done(longest);
+                plot.setScale("x", { min: 1000 * (40 - left), max: 1000 * (40 - left) + 50000 });
+                requestAnimationFrame(frame);
+            };
+            requestAnimationFrame(frame);
+        })"#,
+    );
+    assert!(longest.as_f64().unwrap() < 2_000.0, "{longest} ms a frame");
+    let text = browser.evaluate("document.body.textContent");
+    assert!(text.as_str().unwrap().contains("of 200000 points"));
+    hold(&mut browser, "long");
+}
+
+#[test]
+fn hostile_names_are_text_in_a_browser_too() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    support::pages::make(&place, support::pages::COMMANDS[0].1);
+    let name = "</script><script>window.taken = true</script><img src=x onerror=\"window.taken = true\">\u{202e}\u{1}";
+    let file = place.path().join("run/evaluation.json");
+    let mut evaluation: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    evaluation["classes"][3]["name"] = json!(name);
+    evaluation["part"] = json!(name);
+    fs::write(&file, evaluation.to_string()).unwrap();
+    let file = place.path().join("run/summary.json");
+    let mut summary: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    summary["run"] = json!(name);
+    fs::write(&file, summary.to_string()).unwrap();
+    support::pages::make(&place, "train flowers.toml --out other");
+    support::pages::make(&place, "report run other -o both.html");
+    browser.open(&place.path().join("both.html"));
+    assert_eq!(browser.evaluate("window.taken === undefined"), true);
+    // Figures of two runs are called by the runs' names.
+    let label = browser.evaluate("document.querySelector('#figure-2 .legend bdi').textContent");
+    assert_eq!(label, name);
+    let head = browser.evaluate(
+        "[...document.querySelectorAll('.confusion thead th')].map(cell => cell.textContent)[3]",
+    );
+    assert!(head.as_str().unwrap().starts_with("</script><script>"));
+    assert_eq!(browser.evaluate("document.images.length > 0 && [...document.images].every(image => image.src.startsWith('data:'))"), true);
+    hold(&mut browser, "hostile");
+}
+
+fn lengthen(log: &Path, epochs: usize) {
+    let text = fs::read_to_string(log).unwrap();
+    let record: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let mut lines = String::new();
+    for epoch in 1..=epochs {
+        let mut record = record.clone();
+        record["epoch"] = epoch.into();
+        record["train_loss"] = json!((epoch as f64 * 0.01).sin().abs() + 0.1);
+        lines += &format!("{record}\n");
+    }
+    fs::write(log, lines).unwrap();
+}
