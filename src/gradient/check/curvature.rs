@@ -16,7 +16,7 @@
 //!
 //! Cost: per unit the tail of layers above it, three or five times.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::jet::{Jet, compose, product, upward};
 use super::trace::{Trace, is_hot};
@@ -35,19 +35,25 @@ impl Magnitudes {
                 .collect(),
         )
     }
+
+    /// |W| of layer `layer`, `(units, fan_in)`.
+    pub(super) fn of(&self, layer: usize) -> ArrayView2<'_, f64> {
+        self.0[layer].view()
+    }
 }
 
 /// Bounds of |σ′|, |σ″|, … within `reach` of a point where σ′ is `slope`: none is above σ′ itself, nor
 /// above what it is at its largest anywhere.
-fn slopes<const K: usize>(slope: f64, reach: f64) -> Jet<K> {
+pub(super) fn slopes<const K: usize>(slope: f64, reach: f64) -> Jet<K> {
     const LARGEST: [f64; 5] = [0.25, 0.0963, 0.125, 0.1277, 0.25];
-    let grown = slope.max(f64::MIN_POSITIVE) * growth(reach);
+    let grown = grown(slope, reach);
     std::array::from_fn(|order| grown.min(LARGEST[order]))
 }
 
-/// e^reach, below infinity.
-fn growth(reach: f64) -> f64 {
-    reach.min(700.0).exp()
+/// A tail of e^−|z| within `reach` of its z: e^reach times as large, or infinite. What has underflowed
+/// to 0 may be any number below the smallest, of which e^reach can make 1 again.
+pub(super) fn grown(tail: f64, reach: f64) -> f64 {
+    tail.max(f64::MIN_POSITIVE) * reach.exp()
 }
 
 /// Bounds of |L″| and |L‴| of every unit of layer `layer`, unit j within `reach[j]` of its z.
@@ -116,7 +122,7 @@ fn outputs<const K: usize>(
         .map(|unit| compose(slopes(trace.slope(layer, unit), reach[unit]), straight))
         .collect();
     let orders = upward(
-        |above| magnitudes.0[above].view(),
+        |above| magnitudes.of(above),
         layers,
         layer,
         &own,
@@ -139,7 +145,7 @@ fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f6
         let hot = is_hot(head, trace.label, unit);
         let slopes: Jet<K> = slopes(trace.slope(last, unit), reach);
         let side = if hot { &trace.complement } else { &trace.y };
-        let residual = (side[last][unit] * growth(reach)).min(1.0);
+        let residual = grown(side[last][unit], reach).min(1.0);
         // The residual, and its derivatives.
         let mut own = [0.0; K];
         own[0] = residual;
@@ -169,11 +175,11 @@ fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f6
 /// that for n = 2; |Cov| ≤ √(Var X · Var Y). A saturated softmax so has small bounds, as it should.
 fn of_softmax(trace: &Trace, jets: &[Jet], reach: f64) -> [f64; 2] {
     let last = trace.z.len() - 1;
-    let growth = growth(2.0 * fastest(jets) * reach);
+    let reach = 2.0 * fastest(jets) * reach;
     let [mut squares, mut cubes, mut others, mut second, mut third] = [0.0; 5];
     for (unit, &[z1, z2, z3]) in jets.iter().enumerate() {
-        let p = (trace.y[last][unit] * growth).min(1.0);
-        let miss = (trace.complement[last][unit] * growth).min(1.0);
+        let p = grown(trace.y[last][unit], reach).min(1.0);
+        let miss = grown(trace.complement[last][unit], reach).min(1.0);
         squares += p * miss * z1 * z1;
         cubes += p * miss * z1.powi(3);
         others += p * miss * z2 * z2;
@@ -197,8 +203,8 @@ fn fastest<const K: usize>(jets: &[Jet<K>]) -> f64 {
 /// residual, so that a saturated softmax has small bounds here as well.
 fn fifth_of_softmax(trace: &Trace, jets: &[Jet<5>], reach: f64) -> f64 {
     let (last, target) = (trace.z.len() - 1, trace.label);
-    let growth = growth(2.0 * fastest(jets) * reach);
-    let grown = |p: f64| (p * growth).min(1.0);
+    let reach = 2.0 * fastest(jets) * reach;
+    let grown = |p: f64| grown(p, reach).min(1.0);
     // Bounds of the n-th derivatives of p_k, n = 0 … 4.
     let mut p: Vec<[f64; 5]> = (trace.y[last].iter())
         .map(|&p| [grown(p), 0.0, 0.0, 0.0, 0.0])

@@ -10,7 +10,8 @@
 //!
 //! τ of exact derivatives: the bounds bᵢ of backprop's elements, 4·Σ bᵢ·|vᵢ|, as no sum of theirs in
 //! another order is worse. SPSA adds the truncation and the noise of a central difference along v,
-//! L‴ grown to the ends of the step, and θ ± h·v, each rounded by u·(|θ| + 2h|v|).
+//! L‴ grown to the ends of the step, and θ ± h·v, each rounded by u·(|θ| + 2h|v|); noise and slopes are
+//! those of passes at θ ± h·v.
 
 use std::sync::Arc;
 
@@ -112,16 +113,48 @@ impl Subject<'_> {
                 let mut allowed = 4.0 * along(&bounds, &v);
                 if let Some(config) = spsa {
                     let h = config.increment_of::<R>(layout).to_f64();
-                    let noise = R::UNIT_ROUNDOFF * point.tolerance.noise_of_a_pass();
-                    let moved = (exact.iter().zip(point.theta.flat()).zip(&v))
-                        .map(|((g, theta), v)| g.abs() * (theta.abs() + 2.0 * h * v.abs()));
-                    let stepped = 2.0 * R::UNIT_ROUNDOFF * moved.sum::<f64>() / h;
                     let v = Parameters::from_flat(Arc::clone(layout), v.clone());
-                    allowed += truncation(h, &point.tolerance.along(&v)) + noise / h + stepped;
+                    allowed += truncation(h, &point.tolerance.along(&v));
+                    for h in [h, -h] {
+                        allowed += R::UNIT_ROUNDOFF * self.rounded_at(point, h, &v, probing)?;
+                    }
                 }
                 Ok((norm(exact), probe(&estimate, exact, &v, allowed)))
             })
             .collect()
+    }
+
+    /// What a loss at θ + h·v and the step to it round, in u, divided by |h|: a loss there may be larger
+    /// and steeper than at θ.
+    fn rounded_at(
+        &self,
+        point: &Point<'_>,
+        h: f64,
+        v: &Parameters<f64>,
+        probing: &Probing<'_>,
+    ) -> Result<f64, Stopped> {
+        let (network, team, isa) = (self.network, self.team, self.isa);
+        let mut theta = point.theta.clone();
+        for (theta, v) in theta.flat_mut().iter_mut().zip(v.flat()) {
+            *theta += h * v;
+        }
+        let control = probing.control.uncounted();
+        let side = Point::new(
+            network,
+            &theta,
+            &self.double,
+            self.rows,
+            team,
+            isa,
+            &control,
+        )?;
+        let steepest = (side.gradient.flat().iter().zip(point.gradient.flat()))
+            .map(|(there, here)| there.abs().max(here.abs()));
+        let stepped = (steepest.zip(point.theta.flat()).zip(v.flat()))
+            .map(|((g, theta), v)| g * (theta.abs() + 2.0 * (h * v).abs()));
+        let noise = side.tolerance.noise_of_a_pass();
+        let noise = noise.max(point.tolerance.noise_of_a_pass());
+        Ok((noise + stepped.sum::<f64>()) / h.abs())
     }
 
     /// Probes along directions of the pre-activations of one row each, with the norm of its δ.

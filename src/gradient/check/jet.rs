@@ -53,22 +53,22 @@ pub(super) fn sigmoid(trace: &Trace, layer: usize, unit: usize) -> Jet {
 pub(super) fn of_loss(head: Head, trace: &Trace, jets: &[Jet]) -> Jet {
     let last = trace.z.len() - 1;
     if head == Head::SoftmaxCrossEntropy {
-        // Cumulants of z′ under p, against the target.
-        let mean = |of: &dyn Fn(usize) -> f64| {
-            let terms = trace.y[last].iter().enumerate();
-            terms.map(|(unit, p)| p * of(unit)).sum::<f64>()
-        };
-        let m1 = mean(&|k| jets[k][0]);
-        let m2 = mean(&|k| jets[k][1]);
-        let center = |k: usize| jets[k][0] - m1;
+        // Cumulants under p of what the others' z move against the target's: a saturated p leaves
+        // terms as small as it is, and no difference of large ones.
         let target = jets[trace.label];
+        let mean = |of: &dyn Fn(Jet) -> f64| {
+            let terms = trace.y[last].iter().zip(jets);
+            let moved = terms.map(|(p, jet)| (p, std::array::from_fn(|n| jet[n] - target[n])));
+            moved.map(|(p, jet)| p * of(jet)).sum::<f64>()
+        };
+        let m1 = mean(&|[z1, ..]| z1);
+        let m2 = mean(&|[_, z2, _]| z2);
         return [
-            m1 - target[0],
-            mean(&|k| center(k).powi(2)) + m2 - target[1],
-            mean(&|k| center(k).powi(3))
-                + 3.0 * mean(&|k| center(k) * (jets[k][1] - m2))
-                + mean(&|k| jets[k][2])
-                - target[2],
+            m1,
+            mean(&|[z1, ..]| (z1 - m1).powi(2)) + m2,
+            mean(&|[z1, ..]| (z1 - m1).powi(3))
+                + 3.0 * mean(&|[z1, z2, _]| (z1 - m1) * (z2 - m2))
+                + mean(&|[.., z3]| z3),
         ];
     }
     let mut loss = [0.0; 3];

@@ -12,7 +12,7 @@
 //!              of an extrapolation what its quotients leave out together (look.rs)
 //! noise        plain: 2·ε/d. ε = what the perturbed pass rounds anew (anew.rs):
 //!              u·|δ_j|·ρ_j of the perturbed unit, u·|δ_k|·ρ_k and 4u·|a_k·∂L/∂a_k| of all above it,
-//!              and the loss's own terms. What lies beside or below the unit has the same bits in
+//!              and the loss's own terms, each where it is largest on the step (moved.rs). What lies beside or below the unit has the same bits in
 //!              both passes, and cancels exactly.
 //!              cancellation-free: κ·u·D·|a|, relative to the sum D of all paths' absolute values,
 //!              and 2⁻¹⁴⁹/d (f32) where a change is subnormal; node perturbation the noise and the
@@ -29,10 +29,12 @@
 //! all rows at once. What is wrong by more than these bounds is not round-off.
 
 mod anew;
+mod moved;
 mod own;
 mod quotients;
 
 use self::anew::gains;
+use self::moved::Moved;
 use super::along::{self, Along};
 use super::curvature::{Magnitudes, fifths, of_units};
 use super::format::Format;
@@ -233,10 +235,16 @@ impl<'a> Tolerance<'a> {
                 for look in looks {
                     let distance = look.strides[index].distance;
                     let weight = self.theta.flat()[index].abs() + distance;
-                    let noise = if plain && config.summation == Summation::Differences {
-                        ELEMENTARY * u * l2 * weight * weight / distance
-                    } else {
-                        ELEMENTARY * u * l2 * weight
+                    let noise = match config.summation {
+                        Summation::Differences if plain => {
+                            ELEMENTARY * u * l2 * weight * weight / distance
+                        }
+                        Summation::Differences => ELEMENTARY * u * l2 * weight,
+                        // By how much the sum of squares has grown, rounded on its way.
+                        Summation::Losses => {
+                            let terms = 2.0 * CHAIN * (layout.len() as f64).sqrt();
+                            (terms + ELEMENTARY) * u * l2 * weight
+                        }
                     };
                     bounds[index] += look.weight.abs() * noise;
                 }
@@ -267,16 +275,18 @@ impl<'a> Tolerance<'a> {
             let increments = look.increments[layer].iter();
             increments.map(|h| 2.0 * h * largest).collect()
         };
+        let (network, magnitudes) = (self.network, &self.magnitudes);
         let noises: Vec<Vec<[f64; 2]>> = looks
             .iter()
             .map(|look| {
-                let reach = reach(look);
-                let of_unit = |unit| self.noise(trace, layer, unit, config, format, reach[unit]);
-                (0..reach.len()).map(of_unit).collect()
+                let moved = Moved::new(network, magnitudes, trace, layer, &reach(look));
+                let units = 0..look.increments[layer].len();
+                let of_unit =
+                    |unit| self.noise(trace, layer, unit, config, format, moved.along(unit));
+                units.map(of_unit).collect()
             })
             .collect();
         let widest = reach(&looks[0]);
-        let (network, magnitudes) = (self.network, &self.magnitudes);
         let curvatures = of_units(network, magnitudes, trace, layer, &widest);
         let fifths = if config.extrapolate && config.scheme == Scheme::Central {
             fifths(network, magnitudes, trace, layer, &widest)
@@ -285,7 +295,7 @@ impl<'a> Tolerance<'a> {
         };
         let fan_in = layout.sizes()[layer];
         let weights = layout.weights(layer);
-        let roundings = 1.0 + format.roundoff * (64.0 + self.traces.len() as f64);
+        let roundings = format.roundoff * (64.0 + self.traces.len() as f64);
         for (unit, (&[second, third], fifth)) in curvatures.iter().zip(fifths).enumerate() {
             let error = |input: f64, index: usize| {
                 let a = input.abs();
@@ -297,10 +307,12 @@ impl<'a> Tolerance<'a> {
                 let truncated = left_out(looks, config.scheme, index, of);
                 let noise = looks.iter().zip(&noises).map(|(look, noises)| {
                     let [fixed, relative] = noises[unit];
-                    look.weight.abs() * (fixed / look.strides[index].distance + relative * a)
+                    let distance = look.strides[index].distance;
+                    // What each side leaves out is rounded, also where two sides cancel it.
+                    let bent = roundings * of.second * distance / 2.0;
+                    look.weight.abs() * (fixed / distance + relative * a + bent)
                 });
-                // Where truncation is all there is, its own rounding is seen as well.
-                truncated * roundings + noise.sum::<f64>()
+                truncated * (1.0 + roundings) + noise.sum::<f64>()
             };
             for (input, (a, e)) in trace.a[layer].iter().zip(errors).enumerate() {
                 let index = weights.start + unit * fan_in + input;

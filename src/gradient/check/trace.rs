@@ -27,6 +27,8 @@ pub struct Trace {
     pub pull: Vec<Vec<f64>>,
     /// D_m ≥ |δ_m|: the sum over all paths of their absolute values.
     pub paths: Vec<Vec<f64>>,
+    /// The same of the hidden activations, at m − 1: not below |∂L/∂a_m|.
+    pub pull_paths: Vec<Vec<f64>>,
     /// The sample's loss, l2 left out.
     pub loss: f64,
 }
@@ -68,6 +70,7 @@ impl Trace {
             delta: vec![Vec::new(); layers],
             pull: vec![Vec::new(); layers - 1],
             paths: vec![Vec::new(); layers],
+            pull_paths: vec![Vec::new(); layers - 1],
             loss: 0.0,
         };
         for layer in 0..layers {
@@ -111,6 +114,7 @@ impl Trace {
             trace.delta[layer] = (0..units).map(|unit| slope(unit) * pull[unit]).collect();
             trace.paths[layer] = (0..units).map(|unit| slope(unit) * paths[unit]).collect();
             trace.pull[layer] = pull;
+            trace.pull_paths[layer] = paths;
         }
         trace
     }

@@ -48,10 +48,8 @@ impl Tolerance<'_> {
                     u * (trace.z[layer][unit].abs() + CHAIN * walk) + CHAIN * of_inputs.sqrt(),
                 );
             }
-            let values = errors.iter().enumerate().map(|(unit, error)| {
-                let growth = error.min(1.0).exp();
-                let slope = trace.slope(layer, unit) * growth;
-                (slope * error).min(1.0)
+            let values = errors.iter().enumerate().map(|(unit, &error)| {
+                off(trace.slope(layer, unit), error, 0.0).min(1.0)
                     + ELEMENTARY * u * trace.y[layer][unit]
                     + clamped(trace.z[layer][unit], format)
             });
@@ -88,10 +86,9 @@ impl Tolerance<'_> {
                 let lost = clamped(trace.z[below][unit], format)
                     + if format.foreign { 2.0 * u } else { 0.0 }
                     + h.map_or(0.0, |h| quotient_of_sigmoid(trace, below, unit, format, h));
-                let relative = ez[below][unit].min(700.0).exp_m1() + ELEMENTARY * u;
-                next.push(
-                    (slope * (1.0 + relative) + lost) * through + pull * (slope * relative + lost),
-                );
+                // σ′ is never above 1/4.
+                let error = off(slope, ez[below][unit], ELEMENTARY * u).min(0.25) + lost;
+                next.push((slope + error) * through + pull * error);
             }
             errors = next;
         }
@@ -106,26 +103,27 @@ impl Tolerance<'_> {
         let z = || trace.z[last].iter().copied();
         let highest = z().fold(0.0, |most: f64, z| most.max(z.abs()));
         // Softmax clamps the distance from the largest.
-        let spread = z().fold(f64::NEG_INFINITY, f64::max) - z().fold(f64::INFINITY, f64::min);
+        let spread = spread(&trace.z[last]);
         (0..ez.len())
             .map(|unit| {
                 let (y, complement) = (trace.y[last][unit], trace.complement[last][unit]);
                 let delta = trace.delta[last][unit].abs();
-                let relative = ez[unit].min(700.0).exp_m1() + ELEMENTARY * u;
                 let absolute = clamped(trace.z[last][unit], format)
                     + if format.foreign { 2.0 * u } else { 0.0 };
                 match self.network.head() {
                     // Two slopes and a residual, each relative to itself.
-                    Head::SigmoidQuadratic => delta * 3.0 * relative + 2.0 * absolute,
+                    Head::SigmoidQuadratic => {
+                        off(delta, 3.0 * ez[unit], 3.0 * ELEMENTARY * u).min(1.0) + 2.0 * absolute
+                    }
                     Head::LinearQuadratic => ez[unit] + ELEMENTARY * u * (delta + 1.0),
                     Head::SoftmaxCrossEntropy => {
                         let n = ez.len() as f64;
-                        let relative = (2.0 * largest).min(700.0).exp_m1()
-                            + u * (2.0 * ELEMENTARY + n + highest * 2.0);
+                        let rounded = u * (2.0 * ELEMENTARY + n + highest * 2.0);
                         let lost = n * clamped(spread, format);
-                        y.min(complement).max(delta.min(1.0)) * relative + absolute + lost
+                        let tail = y.min(complement).max(delta.min(1.0));
+                        off(tail, 2.0 * largest, rounded).min(1.0) + absolute + lost
                     }
-                    _ => delta * relative + absolute,
+                    _ => off(delta, ez[unit], ELEMENTARY * u).min(1.0) + absolute,
                 }
             })
             .collect()
@@ -157,6 +155,18 @@ impl Tolerance<'_> {
             *bound += errors[unit] + sums * trace.delta[layer][unit].abs();
         }
     }
+}
+
+/// What a tail of e^−|z| is off where its z is off by `error`, and it is `rounded` itself: in all
+/// e^error − 1 times as much, or infinitely, also of what has underflowed to 0 here.
+fn off(tail: f64, error: f64, rounded: f64) -> f64 {
+    tail.max(f64::MIN_POSITIVE) * (error.exp_m1() + rounded)
+}
+
+/// How far the largest z is from the smallest.
+pub(super) fn spread(z: &[f64]) -> f64 {
+    let z = || z.iter().copied();
+    z().fold(f64::NEG_INFINITY, f64::max) - z().fold(f64::INFINITY, f64::min)
 }
 
 /// What σ(z), 1 − σ(z) and σ′(z) may be off where z lies beyond the clamp.

@@ -34,7 +34,8 @@ impl Tolerance<'_> {
             Head::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (1.0 + delta) * h,
             _ => ELEMENTARY * (delta + curvature * h) * h,
         };
-        let noise = u * (2.0 * self.rounded_anew(trace, last, Some(unit), true) + moved + grown);
+        let noise =
+            u * (2.0 * self.rounded_anew(trace, last, Some(unit), true, None) + moved + grown);
         let lost = 2.0 * clamped(trace.z[last][unit].abs() + h, format) + 2.0 * format.tiny;
         curvature * h / 2.0 + (noise + lost) / h
     }
