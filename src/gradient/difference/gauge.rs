@@ -1,7 +1,10 @@
 //! The gauge: what the noise of a network's loss and its curvature say h should be.
 //!
 //! The noise is measured along a random direction through θ, the derivative that makes the
-//! truncation error along a few biases ([`super::noise`]). The noise is that of what is subtracted:
+//! truncation error along a few parameters ([`super::noise`]): those that move their units farthest,
+//! which are biases unless an input is larger than 1. A step that was measured along a bias would lead
+//! the weight of an input of 100 a hundred times as far from θ as anything was looked at. Nor is h
+//! larger than the farthest look. The noise is that of what is subtracted:
 //! each sample's losses, or their mean. That takes some 20 forward passes, few next to N; they are
 //! counted by the [`Control`] and are no part of a gradient's tally. The same θ and rows give the same h.
 
@@ -14,6 +17,7 @@ use super::{DifferenceConfig, Summation};
 use crate::data::Batch;
 use crate::gradient::{Control, Stopped};
 use crate::model::{Layout, Network, Parameters};
+use crate::numeric::panels::{count, width};
 use crate::numeric::random::{Purpose, stream};
 use crate::numeric::{Isa, Real};
 
@@ -83,7 +87,7 @@ impl<R: Real> Gauge<R> {
         let found = noise::measure(first, samples, |distances, losses| {
             line.evaluate(distances, losses, &direction)
         })?;
-        let probes = probes(theta.layout());
+        let probes = probes(theta.layout(), largest_input(batch));
         let mut derivatives = Vec::with_capacity(probes.len());
         for index in probes {
             let mut direction = vec![0.0; theta.flat().len()];
@@ -93,7 +97,9 @@ impl<R: Real> Gauge<R> {
             })?;
             derivatives.push(derivative.magnitude);
         }
-        let h = found.increment(scheme, root_mean_square(&derivatives));
+        let h = found
+            .increment(scheme, root_mean_square(&derivatives))
+            .min(1.0);
         if !h.is_normal() {
             // The loss has derivatives that no number is small enough for.
             return Err(Unmeasured::Constant { distance: 1.0 }.into());
@@ -112,19 +118,41 @@ fn root_mean_square(numbers: &[f64]) -> f64 {
     largest * (squares.sum::<f64>() / numbers.len() as f64).sqrt()
 }
 
-/// Biases (without any, weights) spread over the layers.
-fn probes(layout: &Layout) -> Vec<usize> {
+/// Parameters spread over the layers, by unit: its bias (without any, a weight), but in the first layer
+/// the weight of input `largest.0` if that, `largest.1`, is larger than a bias's 1.
+fn probes(layout: &Layout, largest: (usize, f64)) -> Vec<usize> {
     let layers = layout.layers();
     let probe = |probe: usize| {
         let layer = probe % layers;
-        let range = if layout.has_bias() {
-            layout.biases(layer)
-        } else {
-            layout.weights(layer)
-        };
-        range.start + probe / layers * range.len() / PROBES.div_ceil(layers)
+        let spread = |count: usize| probe / layers * count / PROBES.div_ceil(layers);
+        let (weights, biases) = (layout.weights(layer), layout.biases(layer));
+        let fan_in = layout.sizes()[layer];
+        if layer == 0 && (largest.1 > 1.0 || !layout.has_bias()) {
+            return weights.start + spread(weights.len() / fan_in) * fan_in + largest.0;
+        }
+        let range = if layout.has_bias() { biases } else { weights };
+        range.start + spread(range.len())
     };
     (0..PROBES).map(probe).collect()
+}
+
+/// Which input of `batch` is the largest in magnitude, and how large it is.
+fn largest_input<R: Real>(batch: Batch<'_, R>) -> (usize, f64) {
+    let features = batch.samples.features();
+    let mut inputs = vec![R::ZERO; count::<R>(features) * width::<R>()];
+    let mut largest = (0, 0.0);
+    for row in batch.rows {
+        // One row in panels of one row is one row after the other.
+        batch
+            .samples
+            .gather(std::slice::from_ref(row), &mut inputs, width::<R>());
+        for (feature, input) in inputs[..features].iter().enumerate() {
+            if input.to_f64().abs() > largest.1 {
+                largest = (feature, input.to_f64().abs());
+            }
+        }
+    }
+    largest
 }
 
 /// The loss along lines through θ.
