@@ -11,7 +11,8 @@ use nplus1::gradient::{Control, GradientConfig};
 use nplus1::model::Parameters;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;
-use support::problems::{HEADS, Problem, mnist_30, random, references};
+use support::problems::{Problem, mnist_30, random, references};
+use support::rows::HEADS;
 
 /// Between these the best increment is looked for, in quarters of a decade.
 const RANGE: [f64; 2] = [1e-14, 1.0];

@@ -1,13 +1,15 @@
 //! Promise: `nplus1 check` as a user runs it: what it prints, what it finds, how it ends.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::Value;
-use tempfile::TempDir;
+use support::program::{Workplace, names, text};
 
 const CONFIG: &str = r#"
 name = "flowers"
@@ -30,43 +32,6 @@ learning_rate = 0.2
 epochs = 1
 batch_size = 10
 "#;
-
-fn workplace() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
-    folder
-}
-
-fn nplus1(folder: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nplus1"))
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The document of a command that must end with `code`, and its standard error.
-fn report(folder: &Path, line: &str, code: i32) -> (Value, String) {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
-    let document = serde_json::from_slice(&output.stdout).expect("exactly one JSON document");
-    (document, errors)
-}
-
-/// Standard error of a command that must be refused, with nothing printed.
-fn refusal(folder: &Path, line: &str) -> String {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
-    assert_eq!(text(&output.stdout), "", "{line}");
-    errors
-}
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
 type Spoil<'a> = &'a dyn Fn(&mut Tensors);
@@ -110,8 +75,8 @@ fn write(path: &Path, tensors: &Tensors, dtype: Dtype) {
 
 #[test]
 fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
-    let folder = workplace();
-    let (document, _) = report(folder.path(), "check flowers.toml --json", 0);
+    let folder = Workplace::new(CONFIG);
+    let document = folder.report("check flowers.toml --json");
     assert_eq!(document["passed"], true);
     assert_eq!(document["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
     assert_eq!(document["batch_rows"], 10);
@@ -192,8 +157,8 @@ fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
 
 #[test]
 fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
-    let folder = workplace();
-    let output = nplus1(folder.path(), "check flowers.toml");
+    let folder = Workplace::new(CONFIG);
+    let output = folder.nplus1("check flowers.toml");
     let table = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(
@@ -216,13 +181,9 @@ fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
 
 #[test]
 fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorch_s_names() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let at = |name: &str| folder.path().join(name);
-    report(
-        folder.path(),
-        "check flowers.toml --json --save g.safetensors",
-        0,
-    );
+    folder.report("check flowers.toml --json --save g.safetensors");
     let tensors = read(&at("g.safetensors"));
     let names: Vec<&str> = tensors.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(
@@ -243,7 +204,7 @@ fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorc
     write(&at("sequential.safetensors"), &renamed, Dtype::F64);
     for (file, precision) in [("g", "f64"), ("single", "f32"), ("sequential", "f64")] {
         let line = format!("check flowers.toml --json --against {file}.safetensors");
-        let against = &report(folder.path(), &line, 0).0["against"];
+        let against = &folder.report(&line)["against"];
         assert_eq!(
             (&against["passed"], &against["precision"]),
             (&true.into(), &precision.into())
@@ -254,12 +215,8 @@ fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorc
 
 #[test]
 fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
-    let folder = workplace();
-    report(
-        folder.path(),
-        "check flowers.toml --json --save g.safetensors",
-        0,
-    );
+    let folder = Workplace::new(CONFIG);
+    folder.report("check flowers.toml --json --save g.safetensors");
     let path: PathBuf = folder.path().join("g.safetensors");
     let right = read(&path);
     for (tensor, element, factor, dtype, name) in [
@@ -272,7 +229,7 @@ fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
         wrong[tensor].2[element] *= factor;
         write(&path, &wrong, dtype);
         let line = "check flowers.toml --json --against g.safetensors";
-        let (document, errors) = report(folder.path(), line, 3);
+        let (document, errors) = folder.verdict(line, 3);
         assert_eq!(document["passed"], false);
         assert_eq!(document["against"]["excess_at"], name);
         assert!(
@@ -286,12 +243,8 @@ fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
 
 #[test]
 fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
-    let folder = workplace();
-    report(
-        folder.path(),
-        "check flowers.toml --json --save g.safetensors",
-        0,
-    );
+    let folder = Workplace::new(CONFIG);
+    folder.report("check flowers.toml --json --save g.safetensors");
     let path = folder.path().join("g.safetensors");
     let right = read(&path);
     let cases: [(Spoil, &str); 4] = [
@@ -316,7 +269,7 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
         let mut spoiled = right.clone();
         spoil(&mut spoiled);
         write(&path, &spoiled, Dtype::F64);
-        let errors = refusal(folder.path(), "check flowers.toml --against g.safetensors");
+        let errors = folder.refusal("check flowers.toml --against g.safetensors");
         assert!(errors.contains(message), "{errors}");
         assert!(errors.contains("layers.0.weight [5, 4]"), "{errors}");
     }
@@ -324,8 +277,8 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
 
 #[test]
 fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
-    let folder = workplace();
-    let (document, _) = report(folder.path(), "check flowers.toml --json --sweep", 0);
+    let folder = Workplace::new(CONFIG);
+    let document = folder.report("check flowers.toml --json --sweep");
     let sweep = document["sweep"].as_array().unwrap();
     let count = |precision: &str, arithmetic: &str| {
         let asked = |row: &&Value| row["precision"] == precision && row["arithmetic"] == arithmetic;
@@ -372,8 +325,8 @@ fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
 
 #[test]
 fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
-    let folder = workplace();
-    let (document, _) = report(folder.path(), "check flowers.toml --json --sweep", 0);
+    let folder = Workplace::new(CONFIG);
+    let document = folder.report("check flowers.toml --json --sweep");
     let curves = document["curves"].as_array().unwrap();
     assert_eq!(curves.len(), 2 * 2 * (2 + 1 + 1));
     for curve in curves {
@@ -402,7 +355,7 @@ fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
         (&"complex-step".into(), &document["parameters"])
     );
     assert!(oracle["relative_error"].as_f64().unwrap() < 1e-14);
-    let table = text(&nplus1(folder.path(), "check flowers.toml --sweep").stdout);
+    let table = text(&folder.nplus1("check flowers.toml --sweep").stdout);
     for words in [
         "forward-difference in f32, h",
         "central-difference in f64, h",
@@ -417,7 +370,7 @@ fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
 
 #[test]
 fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let find = |document: &Value, asked: [&str; 4]| {
         let keys = ["method", "precision", "increment", "extrapolation"];
         let mut rows = document["rows"].as_array().unwrap().iter();
@@ -430,7 +383,7 @@ fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
             .as_f64()
             .unwrap()
     };
-    let (document, _) = report(folder.path(), "check flowers.toml --json", 0);
+    let document = folder.report("check flowers.toml --json");
     for precision in ["f32", "f64"] {
         for method in ["forward-difference", "central-difference"] {
             let plain = find(&document, [method, precision, "auto", "none"]);
@@ -444,7 +397,7 @@ fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
     let asked = "--set gradient.method=\"central-difference\" --set gradient.evaluation=\"full\"";
     let more = "--set gradient.increment=\"noise\" --set gradient.extrapolation=\"richardson\"";
     let line = format!("check flowers.toml --json {asked} {more}");
-    let (document, _) = report(folder.path(), &line, 0);
+    let document = folder.report(&line);
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 36);
     let own = rows.last().unwrap();
@@ -459,8 +412,8 @@ fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
 
 #[test]
 fn directions_check_backprop_without_a_gradient_by_differences() {
-    let folder = workplace();
-    let (document, _) = report(folder.path(), "check flowers.toml --json --directions 6", 0);
+    let folder = Workplace::new(CONFIG);
+    let document = folder.report("check flowers.toml --json --directions 6");
     let rows = document["rows"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["evaluation"].is_null()));
     assert_eq!(rows.len(), 1 + 2 * (1 + 2), "what costs no N passes");
@@ -486,7 +439,7 @@ fn directions_check_backprop_without_a_gradient_by_differences() {
 
 #[test]
 fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     for (method, more, allowed) in [
         ("spsa", "", 1e-1),
         ("spsa", "--set model.precision=\"f64\"", 1e-5),
@@ -500,7 +453,7 @@ fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
         let line = format!(
             "check flowers.toml --json --directions 6 --set gradient.method=\"{method}\" --set gradient.directions=3 {more}"
         );
-        let (document, _) = report(folder.path(), &line, 0);
+        let document = folder.report(&line);
         let row = &document["estimate"];
         assert_eq!(
             (&row["method"], &row["directions"], &row["passed"]),
@@ -513,11 +466,10 @@ fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
         assert!(figure("allowed") <= allowed, "{row}");
         assert!(row["missed"].as_array().unwrap().is_empty());
     }
-    let (document, _) = report(folder.path(), "check flowers.toml --json --directions 6", 0);
+    let document = folder.report("check flowers.toml --json --directions 6");
     assert!(document["estimate"].is_null());
     // An increment that no weight feels is refused, as training refuses it.
-    let errors = refusal(
-        folder.path(),
+    let errors = folder.refusal(
         "check flowers.toml --set gradient.method=\"spsa\" --set gradient.increment=1e-20",
     );
     assert!(errors.contains("is lost in"), "{errors}");
@@ -526,14 +478,14 @@ fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
 
 #[test]
 fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = "check flowers.toml --json --rows 2 --set data.dataset=\"mnist\" --set data.test=0 --set model.hidden=[400]";
     let config = CONFIG
         .replace("\"iris\"", "\"mnist\"")
         .replace("test = 30\n", "");
-    fs::write(folder.path().join("flowers.toml"), config).unwrap();
+    folder.write("flowers.toml", &config);
     let line = line.replace(" --set data.dataset=\"mnist\" --set data.test=0", "");
-    let (document, errors) = report(folder.path(), &line, 0);
+    let (document, errors) = folder.verdict(&line, 0);
     assert!(document["directions"].as_array().unwrap().len() == 4);
     let note = document["note"].as_str().unwrap();
     assert!(
@@ -552,16 +504,16 @@ fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
 
 #[test]
 fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
-    let folder = workplace();
-    let trained = nplus1(folder.path(), "train flowers.toml --quiet --out run");
+    let folder = Workplace::new(CONFIG);
+    let trained = folder.nplus1("train flowers.toml --quiet --out run");
     assert!(trained.status.success());
-    let start = report(folder.path(), "check flowers.toml --json", 0).0;
-    let run = report(folder.path(), "check flowers.toml --json --weights run", 0).0;
+    let start = folder.report("check flowers.toml --json");
+    let run = folder.report("check flowers.toml --json --weights run");
     let file = "check flowers.toml --json --weights run/model.safetensors";
-    assert_eq!(report(folder.path(), file, 0).0, run);
+    assert_eq!(folder.report(file), run);
     assert_ne!(run["loss"], start["loss"]);
     let line = "check flowers.toml --weights run --set model.hidden=[6]";
-    let errors = refusal(folder.path(), line);
+    let errors = folder.refusal(line);
     assert!(
         errors.contains("[4, 5, 3]") && errors.contains("[4, 6, 3]"),
         "{errors}"
@@ -570,17 +522,16 @@ fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
 
 #[test]
 fn increments_that_cannot_be_are_refused() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let differences = "check flowers.toml --set gradient.method=\"forward-difference\"";
     for increment in ["0", "-1e-3", "nan", "\"small\""] {
-        refusal(
-            folder.path(),
-            &format!("{differences} --set gradient.increment={increment}"),
-        );
+        folder.refusal(&format!(
+            "{differences} --set gradient.increment={increment}"
+        ));
     }
     let lost =
         format!("{differences} --set gradient.evaluation=\"full\" --set gradient.increment=1e-30");
-    let errors = refusal(folder.path(), &lost);
+    let errors = folder.refusal(&lost);
     for word in ["is lost in layers.", "1e-30", "auto", "incremental"] {
         assert!(errors.contains(word), "{errors}");
     }
@@ -588,7 +539,7 @@ fn increments_that_cannot_be_are_refused() {
     let fine = format!(
         "{differences} --json --set gradient.arithmetic=\"cancellation-free\" --set gradient.increment=1e-30"
     );
-    let (document, _) = report(folder.path(), &fine, 0);
+    let document = folder.report(&fine);
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.iter().filter(|row| row["lost"].is_string()).count(), 8);
 }
@@ -597,35 +548,19 @@ fn increments_that_cannot_be_are_refused() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_a_long_check() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("\"iris\"", "\"mnist\"")
         .replace("test = 30\n", "");
-    fs::write(folder.path().join("flowers.toml"), config).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_nplus1"))
-        .current_dir(folder.path())
-        .args([
-            "check",
-            "flowers.toml",
-            "--full",
-            "--set",
-            "model.hidden=[300]",
-            "--json",
-        ])
-        .stdin(Stdio::null())
+    folder.write("flowers.toml", &config);
+    let child = folder
+        .command("check flowers.toml --full --set model.hidden=[300] --json")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     std::thread::sleep(std::time::Duration::from_secs(6));
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    support::program::send("-INT", &child);
     let output = child.wait_with_output().unwrap();
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{errors}");
@@ -641,18 +576,18 @@ fn an_interrupt_ends_a_long_check() {
 /// Every config of the crate: no alarm, at a few rows so that whole passes stay cheap.
 #[test]
 fn no_config_of_the_crate_raises_an_alarm() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Workplace::new(CONFIG);
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut seen = 0;
-    for entry in fs::read_dir(root.join("configs")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
+    for name in names(&configs) {
         let budget = if name.starts_with("mnist") {
             "--rows 4 --directions 8"
         } else {
             ""
         };
-        let line = format!("check configs/{name} --json {budget}");
-        let (document, errors) = report(root, &line, 0);
+        let config = configs.join(&name);
+        let line = format!("check {} --json {budget}", config.display());
+        let (document, errors) = folder.verdict(&line, 0);
         assert_eq!(document["passed"], true, "{name}: {errors}");
         seen += 1;
     }

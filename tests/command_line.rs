@@ -1,11 +1,12 @@
 //! Promise: the commands of a new user's first hour, their exit codes, and what they leave behind.
 
+mod support;
+
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
-use tempfile::TempDir;
+use support::program::{Workplace, names, text};
 
 const CONFIG: &str = r#"
 name = "flowers"
@@ -29,60 +30,10 @@ epochs = 4
 batch_size = 10
 "#;
 
-/// A folder of its own with the config above.
-fn workplace() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
-    folder
-}
-
-fn command(folder: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
-    command
-        .current_dir(folder)
-        .args(line.split_whitespace())
-        .stdin(Stdio::null());
-    command
-}
-
-fn nplus1(folder: &Path, line: &str) -> Output {
-    command(folder, line).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The one JSON document of a command that must succeed.
-fn json(folder: &Path, line: &str) -> Value {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert!(output.status.success(), "{line}: {errors}");
-    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
-}
-
-/// Standard error of a command that must end with `code` and print no result.
-fn failure(folder: &Path, line: &str, code: i32) -> String {
-    let output = nplus1(folder, line);
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
-    assert_eq!(text(&output.stdout), "", "{line}");
-    errors
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 #[test]
 fn a_run_leaves_every_file_of_its_directory_and_prints_its_summary() {
-    let folder = workplace();
-    let summary = json(folder.path(), "train flowers.toml --json");
+    let folder = Workplace::new(CONFIG);
+    let summary = folder.report("train flowers.toml --json");
     assert_eq!(summary["run"], "runs/flowers/001");
     assert_eq!(summary["parameters"], 4 * 5 + 5 + 5 * 3 + 3);
     assert_eq!(summary["epochs"], 4);
@@ -122,16 +73,16 @@ fn a_run_leaves_every_file_of_its_directory_and_prints_its_summary() {
 
 #[test]
 fn the_resolved_config_of_a_run_trains_the_same_weights() {
-    let folder = workplace();
-    let first = json(folder.path(), "train flowers.toml --json --out a");
-    let again = json(folder.path(), "train a/config.toml --json --out b");
+    let folder = Workplace::new(CONFIG);
+    let first = folder.report("train flowers.toml --json --out a");
+    let again = folder.report("train a/config.toml --json --out b");
     assert_eq!(first["weights_sha256"], again["weights_sha256"]);
 }
 
 #[test]
 fn plain_progress_is_one_line_an_epoch_on_standard_error() {
-    let folder = workplace();
-    let output = nplus1(folder.path(), "train flowers.toml");
+    let folder = Workplace::new(CONFIG);
+    let output = folder.nplus1("train flowers.toml");
     let errors = text(&output.stderr);
     assert_eq!(errors.lines().count(), 4, "{errors}");
     assert!(errors.starts_with("epoch 1/4  train loss "), "{errors}");
@@ -144,7 +95,7 @@ fn plain_progress_is_one_line_an_epoch_on_standard_error() {
     ] {
         assert!(result.contains(word), "{result}");
     }
-    let silent = nplus1(folder.path(), "train flowers.toml -q");
+    let silent = folder.nplus1("train flowers.toml -q");
     assert_eq!(text(&silent.stderr), "");
 }
 
@@ -154,9 +105,9 @@ const WHOLE_PASSES: &str =
 
 #[test]
 fn a_run_longer_than_its_limit_is_refused_with_what_is_cheaper() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = format!("train flowers.toml {WHOLE_PASSES} --set run.limit_seconds=1e-6");
-    let errors = failure(folder.path(), &line, 2);
+    let errors = folder.failure(&line, 2);
     for part in [
         "predicted to take",
         "run.limit_seconds = 0.000001",
@@ -167,19 +118,14 @@ fn a_run_longer_than_its_limit_is_refused_with_what_is_cheaper() {
     }
     assert_eq!(names(folder.path()), ["flowers.toml"]);
     let line = format!("train flowers.toml {WHOLE_PASSES} --set run.limit_seconds=1e6 --json");
-    assert!(
-        json(folder.path(), &line)["test_accuracy"]
-            .as_f64()
-            .unwrap()
-            > 0.5
-    );
+    assert!(folder.report(&line)["test_accuracy"].as_f64().unwrap() > 0.5);
 }
 
 #[test]
 fn an_increment_that_is_lost_in_theta_is_refused_with_the_parameter() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = format!("train flowers.toml {WHOLE_PASSES} --set gradient.increment=1e-30");
-    let errors = failure(folder.path(), &line, 2);
+    let errors = folder.failure(&line, 2);
     for part in ["1e-30", "layers.0.weight[0, 0]", "incremental"] {
         assert!(errors.contains(part), "{part}: {errors}");
     }
@@ -188,10 +134,10 @@ fn an_increment_that_is_lost_in_theta_is_refused_with_the_parameter() {
 
 #[test]
 fn differences_train_like_backprop() {
-    let folder = workplace();
-    let backprop = json(folder.path(), "train flowers.toml --json");
+    let folder = Workplace::new(CONFIG);
+    let backprop = folder.report("train flowers.toml --json");
     let line = format!("train flowers.toml {WHOLE_PASSES} --set model.precision=f64 --json");
-    let differences = json(folder.path(), &line);
+    let differences = folder.report(&line);
     let accuracy = |summary: &Value| summary["test_accuracy"].as_f64().unwrap();
     assert!((accuracy(&backprop) - accuracy(&differences)).abs() <= 0.034);
     // 3 steps an epoch fewer than 10 rows each; N + 1 losses a step.
@@ -205,8 +151,8 @@ fn differences_train_like_backprop() {
 
 #[test]
 fn a_dry_run_tells_the_network_and_writes_nothing() {
-    let folder = workplace();
-    let plan = json(folder.path(), "train flowers.toml --json --dry-run");
+    let folder = Workplace::new(CONFIG);
+    let plan = folder.report("train flowers.toml --json --dry-run");
     assert_eq!(plan["sizes"], serde_json::json!([4, 5, 3]));
     assert_eq!(
         (&plan["train_rows"], &plan["test_rows"]),
@@ -217,8 +163,8 @@ fn a_dry_run_tells_the_network_and_writes_nothing() {
 
 #[test]
 fn what_is_refused_is_refused_before_anything_is_written() {
-    let folder = workplace();
-    fs::write(folder.path().join("model.bin"), "rubbish").unwrap();
+    let folder = Workplace::new(CONFIG);
+    folder.write("model.bin", "rubbish");
     for line in [
         "train",
         "train missing.toml",
@@ -235,7 +181,7 @@ fn what_is_refused_is_refused_before_anything_is_written() {
         "eval missing",
         "eval model.bin",
     ] {
-        let message = failure(folder.path(), line, 2);
+        let message = folder.failure(line, 2);
         assert!(message.starts_with("error: "), "{line}: {message}");
         assert_eq!(
             names(folder.path()),
@@ -247,10 +193,10 @@ fn what_is_refused_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_directory_with_a_run_in_it_is_in_use() {
-    let folder = workplace();
-    json(folder.path(), "train flowers.toml --json --out here");
+    let folder = Workplace::new(CONFIG);
+    folder.report("train flowers.toml --json --out here");
     let before = fs::read(folder.path().join("here/summary.json")).unwrap();
-    let message = failure(folder.path(), "train flowers.toml --out here", 6);
+    let message = folder.failure("train flowers.toml --out here", 6);
     assert!(message.contains("--resume"), "{message}");
     assert_eq!(
         fs::read(folder.path().join("here/summary.json")).unwrap(),
@@ -260,16 +206,10 @@ fn a_directory_with_a_run_in_it_is_in_use() {
 
 #[test]
 fn a_longer_run_in_two_parts_has_the_weights_and_the_metrics_of_one() {
-    let folder = workplace();
-    let whole = json(
-        folder.path(),
-        "train flowers.toml --json --out whole --set train.epochs=7",
-    );
-    json(folder.path(), "train flowers.toml --json --out parts");
-    let parts = json(
-        folder.path(),
-        "train --resume parts --json --set train.epochs=7",
-    );
+    let folder = Workplace::new(CONFIG);
+    let whole = folder.report("train flowers.toml --json --out whole --set train.epochs=7");
+    folder.report("train flowers.toml --json --out parts");
+    let parts = folder.report("train --resume parts --json --set train.epochs=7");
     assert_eq!(parts["epochs"], 7);
     assert_eq!(parts["weights_sha256"], whole["weights_sha256"]);
     let metrics = |run: &str| -> Vec<Value> {
@@ -287,23 +227,18 @@ fn a_longer_run_in_two_parts_has_the_weights_and_the_metrics_of_one() {
 
 #[test]
 fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let early = "--set train.early_stopping=50 --set optimizer.learning_rate=6.0";
-    let whole = json(
-        folder.path(),
-        &format!("train flowers.toml --json --out whole {early} --set train.epochs=9"),
-    );
-    let first = json(
-        folder.path(),
-        &format!("train flowers.toml --json --out parts {early} --set train.epochs=5"),
-    );
+    let whole = folder.report(&format!(
+        "train flowers.toml --json --out whole {early} --set train.epochs=9"
+    ));
+    let first = folder.report(&format!(
+        "train flowers.toml --json --out parts {early} --set train.epochs=5"
+    ));
     // Both parts end behind their best epoch: else best and last weights are the same.
     assert!(first["kept_epoch"].as_u64().unwrap() < 5);
     assert!((6..9).contains(&whole["kept_epoch"].as_u64().unwrap()));
-    let parts = json(
-        folder.path(),
-        "train --resume parts --json --set train.epochs=9",
-    );
+    let parts = folder.report("train --resume parts --json --set train.epochs=9");
     for key in [
         "kept_epoch",
         "weights_sha256",
@@ -327,13 +262,13 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
 
 #[test]
 fn a_run_that_stopped_early_stays_stopped_when_it_is_resumed() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = "train flowers.toml --json --out here --set train.epochs=500 \
                 --set train.early_stopping=1 --set optimizer.learning_rate=2.0";
-    let mut stopped = json(folder.path(), line);
+    let mut stopped = folder.report(line);
     let epochs = stopped["epochs"].as_u64().unwrap();
     assert_eq!(stopped["kept_epoch"].as_u64().unwrap() + 1, epochs);
-    let mut resumed = json(folder.path(), "train --resume here --json");
+    let mut resumed = folder.report("train --resume here --json");
     for summary in [&mut stopped, &mut resumed] {
         summary["seconds"] = Value::Null;
     }
@@ -342,44 +277,38 @@ fn a_run_that_stopped_early_stays_stopped_when_it_is_resumed() {
 
 #[test]
 fn resume_without_a_valid_checkpoint_ends_with_7() {
-    let folder = workplace();
-    json(folder.path(), "train flowers.toml --json --out here");
-    fs::write(folder.path().join("here/checkpoint-000001.bin"), "rubbish").unwrap();
-    failure(folder.path(), "train --resume here", 7);
+    let folder = Workplace::new(CONFIG);
+    folder.report("train flowers.toml --json --out here");
+    folder.write("here/checkpoint-000001.bin", "rubbish");
+    folder.failure("train --resume here", 7);
 }
 
 #[test]
 fn a_resumed_run_keeps_its_network() {
-    let folder = workplace();
-    json(folder.path(), "train flowers.toml --json --out here");
-    let message = failure(
-        folder.path(),
-        "train --resume here --set model.hidden=[6]",
-        2,
-    );
+    let folder = Workplace::new(CONFIG);
+    folder.report("train flowers.toml --json --out here");
+    let message = folder.failure("train --resume here --set model.hidden=[6]", 2);
     assert!(message.contains("43 parameters"), "{message}");
 }
 
 #[test]
 fn a_diverged_run_ends_with_4_and_says_what_to_lower() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let line = "train flowers.toml -q --set optimizer.learning_rate=1e38 --set loss.l2=1e3";
-    let message = failure(folder.path(), line, 4);
+    let message = folder.failure(line, 4);
     assert!(message.contains("learning_rate"), "{message}");
     assert!(message.contains("runs/flowers/001"), "{message}");
 }
 
 #[test]
 fn init_from_starts_with_the_parameters_of_a_model() {
-    let folder = workplace();
-    let first = json(folder.path(), "train flowers.toml --json --out a");
-    let still = json(
-        folder.path(),
-        "train flowers.toml --json --out b --init-from a/model.safetensors --set optimizer.learning_rate=1e-30",
-    );
+    let folder = Workplace::new(CONFIG);
+    let first = folder.report("train flowers.toml --json --out a");
+    let line = "train flowers.toml --json --out b --init-from a/model.safetensors \
+                --set optimizer.learning_rate=1e-30";
+    let still = folder.report(line);
     assert_eq!(first["weights_sha256"], still["weights_sha256"]);
-    let message = failure(
-        folder.path(),
+    let message = folder.failure(
         "train flowers.toml --out c --init-from a/model.safetensors --set model.hidden=[6]",
         2,
     );
@@ -388,11 +317,11 @@ fn init_from_starts_with_the_parameters_of_a_model() {
 
 #[test]
 fn each_seed_has_a_run_of_its_own() {
-    let folder = workplace();
-    let seeds = json(folder.path(), "train flowers.toml --json --seeds 3..5");
+    let folder = Workplace::new(CONFIG);
+    let seeds = folder.report("train flowers.toml --json --seeds 3..5");
     let runs = seeds["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 3);
-    let alone = json(folder.path(), "train flowers.toml --json --seed 4");
+    let alone = folder.report("train flowers.toml --json --seed 4");
     assert_eq!(runs[1]["weights_sha256"], alone["weights_sha256"]);
     assert_ne!(runs[0]["weights_sha256"], runs[1]["weights_sha256"]);
     let best = runs
@@ -408,19 +337,19 @@ fn each_seed_has_a_run_of_its_own() {
 
 const FOLDS: &str = "train folds.toml --json --out here";
 
-fn folded_workplace() -> TempDir {
-    let folder = workplace();
+fn folded_workplace() -> Workplace {
+    let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("test = 30", "folds = 3")
         .replace("validation = 30", "");
-    fs::write(folder.path().join("folds.toml"), config).unwrap();
+    folder.write("folds.toml", &config);
     folder
 }
 
 #[test]
 fn folds_test_on_every_row_once_and_are_averaged() {
     let folder = folded_workplace();
-    let folded = json(folder.path(), FOLDS);
+    let folded = folder.report(FOLDS);
     let folds = folded["folds"].as_array().unwrap();
     assert_eq!(folds.len(), 3);
     let mean = folds
@@ -430,7 +359,7 @@ fn folds_test_on_every_row_once_and_are_averaged() {
         / 3.0;
     assert!((folded["test_accuracy"].as_f64().unwrap() - mean).abs() < 1e-15);
     let rows = (1..=3).map(|fold| {
-        let own = json(folder.path(), &format!("eval here/fold-0{fold} --json"));
+        let own = folder.report(&format!("eval here/fold-0{fold} --json"));
         assert_eq!(own["accuracy"], folds[fold - 1]["test_accuracy"]);
         own["rows"].as_u64().unwrap()
     });
@@ -440,10 +369,10 @@ fn folds_test_on_every_row_once_and_are_averaged() {
 #[test]
 fn a_cross_validation_goes_on_with_the_folds_that_are_missing() {
     let folder = folded_workplace();
-    let whole = json(folder.path(), FOLDS);
+    let whole = folder.report(FOLDS);
     fs::remove_dir_all(folder.path().join("here/fold-03")).unwrap();
     fs::remove_file(folder.path().join("here/summary.json")).unwrap();
-    let resumed = json(folder.path(), "train --resume here --json");
+    let resumed = folder.report("train --resume here --json");
     for fold in 0..3 {
         assert_eq!(
             whole["folds"][fold]["weights_sha256"],
@@ -454,23 +383,24 @@ fn a_cross_validation_goes_on_with_the_folds_that_are_missing() {
 
 #[test]
 fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
-    let folder = workplace();
-    let summary = json(folder.path(), "train flowers.toml --json --out run");
-    let own = json(folder.path(), "eval run --json");
+    let folder = Workplace::new(CONFIG);
+    let summary = folder.report("train flowers.toml --json --out run");
+    let own = folder.report("eval run --json");
     assert_eq!(own["accuracy"], summary["test_accuracy"]);
     assert_eq!(own["loss"], summary["test_loss"]);
     assert_eq!(own["rows"], 30);
-    let all = json(
-        folder.path(),
-        "eval run/model.safetensors --data iris --json",
-    );
+    let all = folder.report("eval run/model.safetensors --data iris --json");
     assert_eq!(all["rows"], 150);
     let copy = folder.path().join("alone.safetensors");
     fs::copy(folder.path().join("run/model.safetensors"), copy).unwrap();
-    assert!(failure(folder.path(), "eval alone.safetensors", 2).contains("--data"));
-    let misfit = failure(folder.path(), "eval alone.safetensors --data wine", 2);
+    assert!(
+        folder
+            .failure("eval alone.safetensors", 2)
+            .contains("--data")
+    );
+    let misfit = folder.failure("eval alone.safetensors --data wine", 2);
     assert!(misfit.contains("13"), "{misfit}");
-    let shown = text(&nplus1(folder.path(), "eval run --confusion").stdout);
+    let shown = text(&folder.nplus1("eval run --confusion").stdout);
     for word in ["precision", "setosa", "true \\ predicted"] {
         assert!(shown.contains(word), "{shown}");
     }
@@ -478,7 +408,7 @@ fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     for line in [
         "train flowers.toml -q",
         "config show flowers.toml",
@@ -486,7 +416,8 @@ fn a_closed_pipe_ends_quietly() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = command(folder.path(), line)
+        let output = folder
+            .command(line)
             .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
@@ -501,12 +432,13 @@ fn a_closed_pipe_ends_quietly() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_of_the_operating_system() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let full = fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
         .unwrap();
-    let output = command(folder.path(), "config show flowers.toml")
+    let output = folder
+        .command("config show flowers.toml")
         .stdout(full)
         .output()
         .unwrap();
@@ -515,38 +447,29 @@ fn a_full_disk_is_an_error_of_the_operating_system() {
 
 #[cfg(unix)]
 mod signals {
+    use super::support::program::send;
     use super::*;
     use std::io::{BufRead, BufReader, Read};
     use std::process::Child;
 
     /// A run that would take hours, after its first epochs.
-    fn long_run(folder: &Path) -> Child {
-        let mut child = command(
-            folder,
-            "train flowers.toml --out here --set train.epochs=100000000",
-        )
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    fn long_run(folder: &Workplace) -> Child {
+        let mut child = folder
+            .command("train flowers.toml --out here --set train.epochs=100000000")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
         lines.next().unwrap().unwrap();
         child
     }
 
-    fn send(signal: &str, child: &Child) {
-        let status = Command::new("kill")
-            .args([signal, &child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-
     #[test]
     fn an_interrupted_run_is_saved_and_goes_on_with_the_same_bits() {
         for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
-            let folder = workplace();
-            let mut child = long_run(folder.path());
+            let folder = Workplace::new(CONFIG);
+            let mut child = long_run(&folder);
             send(signal, &child);
             let mut rest = Vec::new();
             child.stderr.take().unwrap().read_to_end(&mut rest).unwrap();
@@ -557,9 +480,9 @@ mod signals {
             let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
             let epochs = log.lines().count() + 2;
             let line = format!("train --resume here --json --set train.epochs={epochs}");
-            let resumed = json(folder.path(), &line);
+            let resumed = folder.report(&line);
             let line = format!("train flowers.toml --json --out whole --set train.epochs={epochs}");
-            let whole = json(folder.path(), &line);
+            let whole = folder.report(&line);
             assert_eq!(
                 resumed["weights_sha256"], whole["weights_sha256"],
                 "{signal}"
@@ -571,14 +494,15 @@ mod signals {
     /// start, lies in its middle. Killed without a warning, the run goes on from there.
     #[test]
     fn a_run_killed_in_the_middle_of_an_epoch_goes_on_from_there_with_the_same_bits() {
-        let folder = workplace();
+        let folder = Workplace::new(CONFIG);
         let rows = "5.1,3.5,1.4,0.2,a\n6.2,2.9,4.3,1.3,b\n7.1,3.0,5.9,2.1,c\n".repeat(80_000);
-        fs::write(folder.path().join("long.csv"), rows).unwrap();
+        folder.write("long.csv", &rows);
         let config = "[data]\ntrain = 'long.csv'\n[model]\nhidden = [400]\n[optimizer]\n\
             learning_rate = 0.1\nmomentum = 0.5\n[train]\nepochs = 1\nbatch_size = 1\n\
             [run]\ncheckpoint_seconds = 1\n";
-        fs::write(folder.path().join("long.toml"), config).unwrap();
-        let mut child = command(folder.path(), "train long.toml --out here -q")
+        folder.write("long.toml", config);
+        let mut child = folder
+            .command("train long.toml --out here -q")
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -592,8 +516,8 @@ mod signals {
         let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
         assert_eq!(log.lines().count(), 0, "it was killed in its first epoch");
 
-        let mut resumed = json(folder.path(), "train --resume here --json");
-        let mut whole = json(folder.path(), "train long.toml --out whole --json");
+        let mut resumed = folder.report("train --resume here --json");
+        let mut whole = folder.report("train long.toml --out whole --json");
         for summary in [&mut resumed, &mut whole] {
             for field in ["run", "seconds", "seconds_per_epoch"] {
                 summary[field].take();
@@ -604,10 +528,10 @@ mod signals {
 
     #[test]
     fn a_running_directory_cannot_be_resumed_or_trained_in() {
-        let folder = workplace();
-        let mut child = long_run(folder.path());
+        let folder = Workplace::new(CONFIG);
+        let mut child = long_run(&folder);
         let outcomes = ["train --resume here", "train flowers.toml --out here"]
-            .map(|line| nplus1(folder.path(), line).status.code());
+            .map(|line| folder.nplus1(line).status.code());
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(outcomes, [Some(6), Some(6)]);
@@ -616,7 +540,7 @@ mod signals {
 
 #[test]
 fn lbfgs_ends_in_words_and_the_model_is_saved() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("learning_rate = 0.2\nmomentum = 0.5", "kind = \"lbfgs\"")
         .replace("batch_size = 10\n", "")
@@ -625,11 +549,8 @@ fn lbfgs_ends_in_words_and_the_model_is_saved() {
             "kind = \"cross-entropy\"",
             "kind = \"cross-entropy\"\nl2 = 1e-2",
         );
-    fs::write(folder.path().join("flowers.toml"), config).unwrap();
-    let summary = json(
-        folder.path(),
-        "train flowers.toml --json --out a --set model.precision=\"f64\"",
-    );
+    folder.write("flowers.toml", &config);
+    let summary = folder.report("train flowers.toml --json --out a --set model.precision=\"f64\"");
     let ending = summary["ending"].as_str().unwrap();
     assert!(
         ending.starts_with("converged: no partial derivative is above"),
@@ -638,17 +559,14 @@ fn lbfgs_ends_in_words_and_the_model_is_saved() {
     let epochs = summary["epochs"].as_u64().unwrap();
     assert!(epochs < 500);
     // The same objective: it has converged already. Another: it goes on from there.
-    let again = json(folder.path(), "train --resume a --json");
+    let again = folder.report("train --resume a --json");
     assert_eq!(again["epochs"], epochs);
     assert_eq!(again["weights_sha256"], summary["weights_sha256"]);
-    let other = json(folder.path(), "train --resume a --json --set loss.l2=0.1");
+    let other = folder.report("train --resume a --json --set loss.l2=0.1");
     assert!(other["epochs"].as_u64().unwrap() > epochs, "{other}");
     assert!(other["ending"].as_str().unwrap().starts_with("converged"));
     let rough = "--set gradient.method=\"forward-difference\" --set gradient.increment=0.5";
-    let summary = json(
-        folder.path(),
-        &format!("train flowers.toml --json --out b {rough}"),
-    );
+    let summary = folder.report(&format!("train flowers.toml --json --out b {rough}"));
     let ending = summary["ending"].as_str().unwrap();
     assert!(
         ending.starts_with("the line search found no lower loss"),
@@ -659,12 +577,9 @@ fn lbfgs_ends_in_words_and_the_model_is_saved() {
 
 #[test]
 fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
-    let folder = workplace();
+    let folder = Workplace::new(CONFIG);
     let small = "explain lbfgs flowers.toml -q --set data.limit=20 --set model.hidden=[2]";
-    let document = json(
-        folder.path(),
-        &format!("{small} --json --increments 1e-2,1e-6"),
-    );
+    let document = folder.report(&format!("{small} --json --increments 1e-2,1e-6"));
     let rows = document["rows"].as_array().unwrap();
     let cases = nplus1::study::precision::cases(Some(&[1e-2, 1e-6]));
     assert_eq!(rows.len(), cases.len());
@@ -675,10 +590,10 @@ fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
         );
         assert!(!row["explanation"].as_str().unwrap().is_empty());
     }
-    let errors = failure(folder.path(), &format!("{small} --increments 0"), 2);
+    let errors = folder.failure(&format!("{small} --increments 0"), 2);
     assert!(errors.contains("numbers above 0"), "{errors}");
     let large = "explain lbfgs flowers.toml --set model.hidden=[2000]";
-    let errors = failure(folder.path(), large, 2);
+    let errors = folder.failure(large, 2);
     assert!(
         errors.contains("N = 16003") && errors.contains("data.limit"),
         "{errors}"
@@ -701,15 +616,12 @@ fn accuracies_of_scikit_learn() -> (f64, f64) {
 
 #[test]
 fn logistic_regression_has_scikit_learn_s_accuracy_by_every_optimizer() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Workplace::new(CONFIG);
     let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
     let (mean, deviation) = accuracies_of_scikit_learn();
     let mut losses = Vec::new();
     for name in ["logistic", "logistic-lbfgs", "logistic-adam"] {
-        let folded = json(
-            folder.path(),
-            &format!("train {configs}/{name}.toml -q --json"),
-        );
+        let folded = folder.report(&format!("train {configs}/{name}.toml -q --json"));
         let accuracy = folded["test_accuracy"].as_f64().unwrap();
         // Its folds are other ones: three deviations of scikit-learn's own.
         assert!(

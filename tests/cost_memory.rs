@@ -1,43 +1,20 @@
 //! Promise: the memory that a study predicts for a method is what its engine takes.
 
-#![allow(unsafe_code)]
-
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nplus1::model::Network;
 use nplus1::numeric::Isa;
 use nplus1::parallel::Team;
 use nplus1::study::memory::Shape;
 use nplus1::study::method;
+use support::allocations::{InUse, in_use};
 use support::kernels::Form;
 use support::rows::{HEADS, inputs, samples};
 
-/// Counts the bytes in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came; the counts touch no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about both is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: InUse = InUse;
 
 #[test]
 fn predicted_memory_is_what_engines_allocate() {
@@ -59,10 +36,10 @@ fn predicted_memory_is_what_engines_allocate() {
                     number: 4,
                 };
                 for method in method::all() {
-                    let before = IN_USE.load(Ordering::Relaxed);
+                    let before = in_use();
                     let gradient = &method.gradient;
                     let engine = gradient.engine(&network, &team, Isa::detect(), &samples, rows);
-                    let held = (IN_USE.load(Ordering::Relaxed) - before) as f64;
+                    let held = (in_use() - before) as f64;
                     drop(engine);
                     // θ itself is held beside the engine. A few kilobytes are a matter of bookkeeping.
                     let predicted = shape.gradient(gradient) - shape.parameters();

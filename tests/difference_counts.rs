@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use nplus1::data::{Batch, Places, Samples, Scaling, catalog};
+use nplus1::data::{Batch, Places, Samples, catalog};
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
@@ -21,7 +21,7 @@ use support::differences::{self, Reach};
 use support::estimators;
 use support::exact::Exact;
 use support::kernels::{self, Form};
-use support::rows::{HEADS, network, over, samples, theta};
+use support::rows::{HEADS, divided, network, over, samples, theta};
 
 /// Hidden layers of nets of 1 to 5 weight layers; some wider than a panel.
 const HIDDEN: [&[usize]; 7] = [
@@ -539,11 +539,7 @@ fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64
 #[test]
 fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
     let (dataset, _) = catalog::load("mnist", &Places::new(None)).unwrap();
-    let scaling = Scaling {
-        offset: vec![0.0; 784],
-        divisor: vec![255.0; 784],
-    };
-    let samples = Samples::<f32>::new(&dataset, &scaling);
+    let samples = Samples::<f32>::new(&dataset, &divided(784, 255.0));
     // The first mini-batch of 10, in the file's order.
     assert_eq!(10 * Scheme::Forward.evaluations(23_860), 238_610);
     let [first_layer, all] = changes_on_mnist(&samples, 0..10);

@@ -2,12 +2,11 @@
 //! directions, and training by them: the same bits on any number of workers, with any kernel, fused or
 //! apart, in fresh memory or used; and a steady step of all but the last allocates nothing.
 
-use std::alloc::{GlobalAlloc, Layout as Memory, System};
-use std::cell::Cell;
+mod support;
+
 use std::sync::Arc;
 
-use ndarray::Array2;
-use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
+use nplus1::data::{Batch, Samples};
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
@@ -19,64 +18,22 @@ use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::update::Rule;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
-
-struct Counting;
-
-thread_local! {
-    /// Of this thread alone: the test's runner allocates on others.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    /// Bytes of them, whether freed again or not.
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        ALLOCATED.with(|bytes| bytes.set(bytes.get() + memory.size()));
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(memory) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(pointer, memory) }
-    }
-}
+use support::allocations::{self, OfThread};
+use support::rows::{divided, images};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: OfThread = OfThread;
 
 const ROWS: usize = 148;
 const FEATURES: usize = 20;
 const CLASSES: u16 = 5;
 
-/// Images of 20 pixels: mostly 0, or all filled.
+/// Images of 20 pixels: mostly 0, or all filled; many are equal.
 fn samples<R: Real>(sparse: bool) -> Samples<R> {
-    let pixel = |row: usize, at: usize| {
-        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
-        if sparse && !hash.is_multiple_of(4) {
-            0
-        } else {
-            // Many are equal.
-            (hash % 6 * 50) as u8 + 1
-        }
-    };
-    let dataset = Dataset {
-        name: "images".to_owned(),
-        features: Features::Bytes(Array2::from_shape_fn((ROWS, FEATURES), |(row, at)| {
-            pixel(row, at)
-        })),
-        labels: (0..ROWS).map(|row| (row * 7) as u16 % CLASSES).collect(),
-        class_names: (0..CLASSES).map(|class| class.to_string()).collect(),
-        image: None,
-        unit_divisor: Some(255.0),
-    };
-    let scaling = Scaling {
-        offset: vec![0.0; FEATURES],
-        divisor: vec![255.0; FEATURES],
-    };
-    Samples::new(&Arc::new(dataset), &scaling)
+    let data = images((ROWS, FEATURES), CLASSES, sparse, |hash| {
+        (hash % 6 * 50) as u8 + 1
+    });
+    Samples::new(&Arc::new(data), &divided(FEATURES, 255.0))
 }
 
 fn network(hidden: &[usize], output: Output, loss: Loss, l2: f64) -> Network {
@@ -394,10 +351,10 @@ fn allocated(config: &GradientConfig) -> usize {
     let team = Arc::new(Team::new(Some(1)).unwrap());
     let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let rows: Vec<u32> = (0..10).collect();
-    let before = ALLOCATED.get();
+    let before = allocations::allocated();
     let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
     gradient_of(&mut *engine, &samples, &theta, &rows);
-    ALLOCATED.get() - before
+    allocations::allocated() - before
 }
 
 #[test]
@@ -595,12 +552,12 @@ fn a_steady_step_allocates_nothing() {
                 let rule = Rule::gradient_only(0.0);
                 let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
                 let mut allocations = |rows: usize| {
-                    let before = ALLOCATIONS.get();
+                    let before = allocations::allocations();
                     let control = Control::default();
                     engine
                         .descend(&samples, &order[..rows], 10, rule, 1, &mut 0.0, &control)
                         .unwrap();
-                    ALLOCATIONS.get() - before
+                    allocations::allocations() - before
                 };
                 allocations(10);
                 let (few, many) = (allocations(64), allocations(64 * 20));

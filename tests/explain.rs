@@ -1,6 +1,8 @@
 //! Promise: what `nplus1 explain` says is computed: the worked example with its slips, the counts of
 //! logistic regression, which units a perturbation changes, one weight of a network of one's own.
 
+mod support;
+
 use std::sync::Arc;
 
 use ndarray::Array2;
@@ -519,14 +521,11 @@ mod claim {
 }
 
 mod command {
-    use std::fs;
-    use std::process::{Command, Output};
-
     use clap::Parser;
     use nplus1::cli::arguments::{Arguments, Command as Cli};
     use serde_json::Value;
-    use tempfile::TempDir;
 
+    use super::support::program::{Workplace, text};
     use super::*;
 
     const CONFIG: &str = r#"
@@ -545,37 +544,21 @@ learning_rate = 0.1
 epochs = 1
 "#;
 
-    fn folder() -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("flowers.toml"), CONFIG).unwrap();
+    fn workplace() -> Workplace {
+        let folder = Workplace::new(CONFIG);
         let images = CONFIG.replace("iris", "mnist").replace("test = 30\n", "");
         let images = images.replace("[5]", "[30]").replace("standard", "unit");
-        fs::write(folder.path().join("mnist.toml"), images).unwrap();
+        folder.write("mnist.toml", &images);
         folder
     }
 
-    fn nplus1(folder: &TempDir, line: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_nplus1"))
-            .current_dir(folder.path())
-            .args(line.split_whitespace())
-            .output()
-            .unwrap()
-    }
-
-    fn text(folder: &TempDir, line: &str) -> String {
-        let output = nplus1(folder, line);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{line}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(folder: &TempDir, line: &str) -> Value {
-        serde_json::from_str(&text(folder, &format!("{line} --json"))).unwrap()
+    fn json(folder: &Workplace, line: &str) -> Value {
+        folder.report(&format!("{line} --json"))
     }
 
     #[test]
     fn each_subject_is_one_document_or_text() {
-        let folder = folder();
+        let folder = workplace();
         let toy = json(
             &folder,
             "explain toy --a 0.7 --b 1.3 --x -0.9 --epsilon 1e-4",
@@ -602,7 +585,7 @@ epochs = 1
 
     #[test]
     fn what_people_read_has_the_numbers_in_it() {
-        let folder = folder();
+        let folder = workplace();
         for (line, parts) in [
             (
                 "explain toy",
@@ -650,7 +633,9 @@ epochs = 1
                 &["nplus1 explain lbfgs", "the slip -0.30768"],
             ),
         ] {
-            let text = text(&folder, line);
+            let output = folder.nplus1(line);
+            assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+            let text = text(&output.stdout);
             for part in parts {
                 assert!(text.contains(part), "{line}: no {part:?} in\n{text}");
             }
@@ -659,7 +644,7 @@ epochs = 1
 
     #[test]
     fn what_cannot_be_explained_is_refused_with_what_is_allowed_and_the_way_out() {
-        let folder = folder();
+        let folder = workplace();
         for (line, parts) in [
             (
                 "explain toy --epsilon 0",
@@ -717,10 +702,7 @@ epochs = 1
                 &["toys", "claims, toy, logistic, network, lbfgs"],
             ),
         ] {
-            let output = nplus1(&folder, line);
-            let errors = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
-            assert!(output.stdout.is_empty(), "{line}");
+            let errors = folder.refusal(line);
             for part in parts {
                 assert!(errors.contains(part), "{line}: no {part:?} in\n{errors}");
             }

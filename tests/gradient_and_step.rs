@@ -1,63 +1,24 @@
 //! A fused step has the bits of the gradient followed by the update, and allocates nothing.
 
-use std::alloc::{GlobalAlloc, Layout as Memory, System};
-use std::cell::Cell;
+mod support;
+
 use std::sync::Arc;
 
-use ndarray::Array2;
-use nplus1::data::{Batch, Dataset, Features, Samples, Scaling};
+use nplus1::data::{Batch, Samples};
 use nplus1::gradient::{Backprop, Control, Descent, GradientEngine};
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
 use nplus1::numeric::update::Rule;
 use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
-
-struct Counting;
-
-thread_local! {
-    /// Of this thread alone: the test's runner allocates on others.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(memory) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(pointer, memory) }
-    }
-}
+use support::allocations::{self, OfThread};
+use support::rows::{divided, images};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: OfThread = OfThread;
 
 fn samples<R: Real>(sparse: bool) -> Samples<R> {
-    let features = Array2::from_shape_fn((64, 50), |(row, at)| {
-        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
-        if sparse && !hash.is_multiple_of(4) {
-            0
-        } else {
-            (hash % 255) as u8 + 1
-        }
-    });
-    let dataset = Dataset {
-        name: "images".to_owned(),
-        features: Features::Bytes(features),
-        labels: (0..64).map(|row| (row * 7 % 10) as u16).collect(),
-        class_names: (0..10).map(|class| class.to_string()).collect(),
-        image: None,
-        unit_divisor: Some(255.0),
-    };
-    let scaling = Scaling {
-        offset: vec![0.0; 50],
-        divisor: vec![255.0; 50],
-    };
-    Samples::new(&Arc::new(dataset), &scaling)
+    let data = images((64, 50), 10, sparse, |hash| (hash % 255) as u8 + 1);
+    Samples::new(&Arc::new(data), &divided(50, 255.0))
 }
 
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2: f64) {
@@ -151,7 +112,7 @@ fn a_steady_step_allocates_nothing() {
                 };
                 let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
                 let mut allocations = |rows: usize| {
-                    let before = ALLOCATIONS.get();
+                    let before = allocations::allocations();
                     engine
                         .descend(
                             &samples,
@@ -163,7 +124,7 @@ fn a_steady_step_allocates_nothing() {
                             &Control::default(),
                         )
                         .unwrap();
-                    ALLOCATIONS.get() - before
+                    allocations::allocations() - before
                 };
                 allocations(batch);
                 let (few, many) = (allocations(64), allocations(64 * 20));

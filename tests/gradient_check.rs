@@ -14,7 +14,8 @@ use nplus1::model::Loss;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;
 use proptest::prelude::*;
-use support::problems::{HEADS, Problem, mnist_30, random, references};
+use support::problems::{Problem, mnist_30, random, references};
+use support::rows::HEADS;
 
 /// No method fails, whatever the increment; says how close it was.
 fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {

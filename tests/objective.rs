@@ -1,6 +1,8 @@
 //! Any function of θ is differentiated by exactly N + 1 or 2N evaluations, with the same bits on
 //! any number of threads, or refused with the parameter's name.
 
+mod support;
+
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +15,7 @@ use nplus1::gradient::difference::failure::{Failure, Place};
 use nplus1::gradient::difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
 use nplus1::parallel::Team;
+use support::rows::relative_error;
 
 const U: f64 = f64::EPSILON / 2.0;
 
@@ -41,11 +44,6 @@ fn point(parameters: usize) -> Vec<f64> {
     (0..parameters)
         .map(|i| 1.5 * (1.7 * i as f64 + 0.3).sin())
         .collect()
-}
-
-fn relative_error(estimate: &[f64], exact: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    norm(&mut estimate.iter().zip(exact).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied())
 }
 
 #[test]

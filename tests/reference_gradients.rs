@@ -2,55 +2,27 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use nplus1::data::Batch;
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::textbook::Net;
 use nplus1::gradient::{Control, GradientConfig};
-use nplus1::model::Parameters;
-use nplus1::numeric::{Isa, Real};
-use nplus1::parallel::Team;
+use nplus1::numeric::Real;
 use support::cases::{Case, cases};
 use support::differences::increments;
 use support::tolerance::{norm, of_parameters, round_off, truncation};
 
 /// ‖ĝ − g‖₂/‖g‖₂ by `method`, and the loss's relative error.
 fn relative_error<R: Real>(case: &Case, method: &GradientConfig) -> (f64, f64) {
-    let samples = case.samples::<R>();
+    let (gradient, loss) = case.gradient_by::<R>(method, &Control::default());
     let layout = &case.network.layout;
-    let theta = case.parameters.iter().map(|&x| R::from_f64(x)).collect();
-    let theta = Parameters::from_flat(Arc::clone(layout), theta);
-    let mut gradient = Parameters::from_flat(
-        Arc::clone(layout),
-        vec![R::from_f64(f64::NAN); layout.len()],
-    );
-    let rows: Vec<u32> = (0..case.rows as u32).collect();
-    let team = Arc::new(Team::new(Some(2)).unwrap());
-    let mut engine = method.engine(&case.network, &team, Isa::detect(), &samples, case.rows);
-    let batch = Batch {
-        samples: &samples,
-        rows: &rows,
-    };
-    let evaluation = engine
-        .gradient(&theta, batch, &mut gradient, &Control::default())
-        .unwrap();
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (g, exact) in gradient.flat().iter().zip(&case.gradient) {
-        difference += (g.to_f64() - exact).powi(2);
-        norm += exact.powi(2);
-    }
-    assert!(norm > 0.0, "{}: the gradient is not all zero", case.name);
     let l2: f64 = (0..layout.layers())
         .flat_map(|layer| layout.weights(layer))
         .map(|index| case.parameters[index].powi(2) * case.network.l2 / 2.0)
         .sum();
-    let loss = evaluation.loss + l2;
     (
-        (difference / norm).sqrt(),
-        (loss - case.loss).abs() / case.loss,
+        support::rows::relative_error(&gradient, &case.gradient),
+        (loss + l2 - case.loss).abs() / case.loss,
     )
 }
 

@@ -2,16 +2,11 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use nplus1::data::Batch;
 use nplus1::gradient::difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::{Control, GradientConfig};
-use nplus1::model::Parameters;
-use nplus1::numeric::{Isa, Real};
-use nplus1::parallel::Team;
+use nplus1::numeric::Real;
 use support::cases::{Case, cases};
 
 const PLAIN: DifferenceConfig = DifferenceConfig {
@@ -25,27 +20,10 @@ const PLAIN: DifferenceConfig = DifferenceConfig {
 
 /// ‖ĝ − g‖₂/‖g‖₂, and the evaluations that were counted.
 fn relative_error<R: Real>(case: &Case, config: DifferenceConfig) -> (f64, u64) {
-    let samples = case.samples::<R>();
-    let layout = &case.network.layout;
-    let theta = case.parameters.iter().map(|&x| R::from_f64(x)).collect();
-    let theta = Parameters::from_flat(Arc::clone(layout), theta);
-    let mut gradient = Parameters::zeros(Arc::clone(layout));
-    let rows: Vec<u32> = (0..case.rows as u32).collect();
-    let team = Arc::new(Team::new(Some(2)).unwrap());
-    let method = GradientConfig::Difference(config);
-    let mut engine = method.engine(&case.network, &team, Isa::detect(), &samples, rows.len());
-    let batch = Batch {
-        samples: &samples,
-        rows: &rows,
-    };
     let control = Control::default();
-    engine
-        .gradient(&theta, batch, &mut gradient, &control)
-        .unwrap();
-    let pairs = gradient.flat().iter().zip(&case.gradient);
-    let difference: f64 = pairs.map(|(g, exact)| (g.to_f64() - exact).powi(2)).sum();
-    let norm: f64 = case.gradient.iter().map(|g| g.powi(2)).sum();
-    ((difference / norm).sqrt(), control.evaluations())
+    let (gradient, _) = case.gradient_by::<R>(&GradientConfig::Difference(config), &control);
+    let error = support::rows::relative_error(&gradient, &case.gradient);
+    (error, control.evaluations())
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Promise: a run's directory belongs to one run, and survives crashes and damage.
 
+mod support;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -11,6 +13,7 @@ use nplus1::run::checkpoint::{self, Checkpoint};
 use nplus1::run::{Lock, Metrics};
 use nplus1::run::{RunDirectory, metrics};
 use nplus1::train::Partial;
+use support::program::names;
 
 fn checkpoint(epoch: usize) -> Checkpoint {
     Checkpoint {
@@ -25,15 +28,6 @@ fn checkpoint(epoch: usize) -> Checkpoint {
         partial: Partial::default(),
         records: Vec::new(),
     }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]

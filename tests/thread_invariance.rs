@@ -1,35 +1,25 @@
 //! The same bits on any number of threads, with any kernel, in any run.
 
+mod support;
+
 use std::sync::Arc;
 
 use ndarray::Array2;
-use nplus1::data::{Dataset, Features, Samples, Scaling};
+use nplus1::data::{Dataset, Features, Samples};
 use nplus1::gradient::{Backprop, Control, Descent, GradientConfig};
 use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::{Isa, Real};
 use nplus1::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 use nplus1::parallel::Team;
 use nplus1::train::{Nobody, State, TrainConfig, Training};
+use support::rows;
 
 /// 230 images of 100 pixels, 10 classes: sparse bytes, or all bytes filled.
 fn images(sparse: bool) -> Arc<Dataset> {
-    let pixel = |row: usize, at: usize| {
-        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
-        if sparse && !hash.is_multiple_of(4) {
-            0
-        } else {
-            (hash % 255) as u8 + 1
-        }
-    };
+    let images = rows::images((230, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
     Arc::new(Dataset {
-        name: "images".to_owned(),
-        features: Features::Bytes(Array2::from_shape_fn((230, 100), |(row, at)| {
-            pixel(row, at)
-        })),
-        labels: (0..230).map(|row| (row * 7 % 10) as u16).collect(),
-        class_names: (0..10).map(|class| class.to_string()).collect(),
         image: Some((10, 10)),
-        unit_divisor: Some(255.0),
+        ..images
     })
 }
 
@@ -75,10 +65,7 @@ fn train_on<R: Real>(
     workers: usize,
     isa: Isa,
 ) -> (String, String) {
-    let scaling = Scaling {
-        offset: vec![0.0; 100],
-        divisor: vec![255.0; 100],
-    };
+    let scaling = rows::divided(100, 255.0);
     let samples = Samples::<R>::new(data, &scaling);
     let mut sizes = vec![100];
     sizes.extend(case.hidden);
@@ -269,11 +256,7 @@ fn sparse_inputs_give_the_bits_of_dense_ones() {
 /// run does when it finds out by measuring how many workers pay.
 fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (String, f64) {
     let data = images(true);
-    let scaling = Scaling {
-        offset: vec![0.0; 100],
-        divisor: vec![255.0; 100],
-    };
-    let samples = Samples::<f32>::new(&data, &scaling);
+    let samples = Samples::<f32>::new(&data, &rows::divided(100, 255.0));
     let sizes = [&[100], hidden, &[10]].concat();
     let network = Network::new(&sizes, true, Output::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
     let team = Arc::new(Team::new(Some(5)).unwrap());

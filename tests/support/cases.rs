@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use ndarray::Array2;
-use nplus1::data::{Dataset, Features, Samples, Scaling};
-use nplus1::model::{Loss, Network, Output};
-use nplus1::numeric::Real;
+use nplus1::data::{Batch, Dataset, Features, Samples};
+use nplus1::gradient::textbook::Sample;
+use nplus1::gradient::{Control, GradientConfig};
+use nplus1::model::{Loss, Network, Output, Parameters};
+use nplus1::numeric::{Isa, Real};
+use nplus1::parallel::Team;
 use serde_json::Value;
 
-use nplus1::gradient::textbook::Sample;
+use super::rows::divided;
 
 /// One network, mini-batch and gradient.
 pub struct Case {
@@ -119,11 +122,32 @@ impl Case {
 
     /// The inputs as they are.
     pub fn samples<R: Real>(&self) -> Samples<R> {
-        let features = self.dataset.feature_count();
-        let scaling = Scaling {
-            offset: vec![0.0; features],
-            divisor: vec![1.0; features],
+        Samples::new(&self.dataset, &divided(self.dataset.feature_count(), 1.0))
+    }
+
+    /// The gradient by `method` in R, on two threads, and the mean loss without its l2 term.
+    pub fn gradient_by<R: Real>(
+        &self,
+        method: &GradientConfig,
+        control: &Control,
+    ) -> (Vec<f64>, f64) {
+        let samples = self.samples::<R>();
+        let layout = &self.network.layout;
+        let theta = self.parameters.iter().map(|&x| R::from_f64(x)).collect();
+        let theta = Parameters::from_flat(Arc::clone(layout), theta);
+        let poison = vec![R::from_f64(f64::NAN); layout.len()];
+        let mut gradient = Parameters::from_flat(Arc::clone(layout), poison);
+        let rows: Vec<u32> = (0..self.rows as u32).collect();
+        let batch = Batch {
+            samples: &samples,
+            rows: &rows,
         };
-        Samples::new(&self.dataset, &scaling)
+        let team = Arc::new(Team::new(Some(2)).unwrap());
+        let found = method
+            .engine(&self.network, &team, Isa::detect(), &samples, self.rows)
+            .gradient(&theta, batch, &mut gradient, control)
+            .unwrap();
+        let gradient = gradient.flat().iter().map(|g| g.to_f64());
+        (gradient.collect(), found.loss)
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(dead_code)]
 
+pub mod allocations;
 pub mod breast_cancer;
 pub mod browser;
 pub mod cases;

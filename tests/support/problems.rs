@@ -6,20 +6,12 @@ use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Scaling};
 use nplus1::gradient::Control;
 use nplus1::gradient::check::Subject;
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::model::{Initialization, Network, Parameters};
 use nplus1::numeric::Isa;
 use nplus1::parallel::Team;
 
 use super::cases::cases;
-
-/// Output units and the loss that goes with them.
-pub const HEADS: [(Output, Loss); 5] = [
-    (Output::Sigmoid, Loss::Quadratic),
-    (Output::Linear, Loss::Quadratic),
-    (Output::Sigmoid, Loss::CrossEntropy),
-    (Output::Softmax, Loss::CrossEntropy),
-    (Output::Linear, Loss::Logistic),
-];
+use super::rows::{HEADS, divided};
 
 /// A network, its θ and its mini-batch.
 pub struct Problem {
@@ -53,20 +45,13 @@ impl Problem {
     }
 }
 
-fn identity(features: usize) -> Scaling {
-    Scaling {
-        offset: vec![0.0; features],
-        divisor: vec![1.0; features],
-    }
-}
-
 /// The cases of `tests/reference/gradients.json`.
 pub fn references() -> Vec<Problem> {
     cases()
         .into_iter()
         .map(|case| Problem {
             theta: Parameters::from_flat(Arc::clone(&case.network.layout), case.parameters.clone()),
-            scaling: identity(case.dataset.feature_count()),
+            scaling: divided(case.dataset.feature_count(), 1.0),
             rows: (0..case.rows as u32).collect(),
             name: case.name,
             network: case.network,
@@ -104,7 +89,7 @@ pub fn random(
     features.mapv_inplace(|x| x * scale);
     Problem {
         name: format!("{sizes:?} {} {}", output.name(), loss.name()),
-        scaling: identity(inputs),
+        scaling: divided(inputs, 1.0),
         rows: (0..rows as u32).collect(),
         dataset: Arc::new(Dataset {
             name: "random".to_owned(),

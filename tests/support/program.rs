@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,9 +14,14 @@ pub struct Workplace(TempDir);
 impl Workplace {
     /// With `config` in `flowers.toml`.
     pub fn new(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("flowers.toml"), config).unwrap();
-        Self(folder)
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("flowers.toml", config);
+        place
+    }
+
+    /// Writes the file `name`, or writes it anew.
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path().join(name), content).unwrap();
     }
 
     /// The folder.
@@ -41,19 +46,32 @@ impl Workplace {
 
     /// The JSON document of a command that must succeed.
     pub fn report(&self, line: &str) -> Value {
+        self.verdict(line, 0).0
+    }
+
+    /// The JSON document of a command that must end with `code`, and its standard error.
+    pub fn verdict(&self, line: &str, code: i32) -> (Value, String) {
         let output = self.nplus1(line);
         let errors = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
-        serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+        assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+        let document = serde_json::from_slice(&output.stdout);
+        (document.expect("exactly one JSON document"), errors)
+    }
+
+    /// Standard error of a command that must end with `code` and print no result.
+    pub fn failure(&self, line: &str, code: i32) -> String {
+        let output = self.nplus1(line);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+        assert_eq!(text(&output.stdout), "", "{line}");
+        errors
     }
 
     /// Standard error of a command that must be refused, with nothing printed and nothing written.
     pub fn refusal(&self, line: &str) -> String {
-        let output = self.nplus1(line);
-        let errors = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
-        assert_eq!(text(&output.stdout), "", "{line}");
-        assert!(!self.path().join("studies").exists(), "{line}");
+        let before = names(self.path());
+        let errors = self.failure(line, 2);
+        assert_eq!(names(self.path()), before, "{line}");
         errors
     }
 
@@ -76,15 +94,30 @@ impl Workplace {
             assert!(start.elapsed() < Duration::from_secs(120), "no row came");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let kill = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        send("-INT", &child);
         let output = child.wait_with_output().unwrap();
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{errors}");
         errors
     }
+}
+
+/// Sends `signal`, as `kill` spells it.
+#[cfg(unix)]
+pub fn send(signal: &str, child: &Child) {
+    let id = child.id().to_string();
+    let kill = Command::new("kill").args([signal, &id]).status();
+    assert!(kill.unwrap().success());
+}
+
+/// The names in `folder`, sorted.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 /// The text in `bytes`.

@@ -73,11 +73,7 @@ pub fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samp
         image: None,
         unit_divisor: None,
     };
-    let scaling = Scaling {
-        offset: vec![0.0; columns],
-        divisor: vec![divisor; columns],
-    };
-    let samples = Samples::new(&Arc::new(dataset), &scaling);
+    let samples = Samples::new(&Arc::new(dataset), &divided(columns, divisor));
     let as_meant = match form {
         Form::Sparse => matches!(samples.inputs(), Inputs::Sparse(_)),
         Form::Bytes { .. } => matches!(samples.inputs(), Inputs::Bytes(..)),
@@ -85,6 +81,40 @@ pub fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samp
     };
     assert!(as_meant, "the inputs are held as {form:?}");
     samples
+}
+
+/// Inputs divided by `divisor`.
+pub fn divided(features: usize, divisor: f64) -> Scaling {
+    Scaling {
+        offset: vec![0.0; features],
+        divisor: vec![divisor; features],
+    }
+}
+
+/// Images, `(rows, pixels)`: three quarters of the pixels 0, or none; the others by `shade`, of numbers
+/// up to 1008.
+pub fn images(
+    shape: (usize, usize),
+    classes: u16,
+    sparse: bool,
+    shade: impl Fn(usize) -> u8,
+) -> Dataset {
+    let pixel = |(row, at): (usize, usize)| {
+        let hash = (row * 7919 + at * 104_729 + row * at * 31) % 1009;
+        if sparse && !hash.is_multiple_of(4) {
+            0
+        } else {
+            shade(hash)
+        }
+    };
+    Dataset {
+        name: "images".to_owned(),
+        features: Features::Bytes(Array2::from_shape_fn(shape, pixel)),
+        labels: (0..shape.0).map(|row| (row * 7) as u16 % classes).collect(),
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+        image: None,
+        unit_divisor: Some(255.0),
+    }
 }
 
 pub fn theta(network: &Network) -> Vec<f64> {
