@@ -2,16 +2,22 @@
 //!
 //! An epoch's order of rows depends on the seed and the epoch's number alone, so a run can stop
 //! after any step and go on from there with the same bits. Which update a step makes is parted off:
-//! `steps.rs` over mini-batches, `iterations.rs` over the whole training set.
+//! `steps.rs` over mini-batches, `iterations.rs` over the whole training set. So is what the loop leaves
+//! (`state.rs`), whom it tells (`observer.rs`), and how long it will take (`prediction.rs`).
 
 mod iterations;
+mod observer;
+mod prediction;
+mod state;
 mod steps;
 
+pub use observer::{Nobody, Observer};
+pub use state::{EpochRecord, Partial, State};
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ndarray_rand::rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
@@ -21,7 +27,7 @@ use crate::model::{Forward, Network, Parameters};
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Isa, Real};
-use crate::optimizer::{Memory, OptimizerConfig};
+use crate::optimizer::OptimizerConfig;
 use crate::parallel::{Pace, Team};
 use iterations::norm;
 use steps::{Adam, Segment, Sgd, Steps};
@@ -46,91 +52,6 @@ impl TrainConfig {
     pub const ALL_ROWS: usize = usize::MAX;
 }
 
-/// One epoch, as a line of the metrics tells it; with L-BFGS one iteration, `train_loss` and
-/// `gradient_norm` those of the whole training set after it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 1.
-    pub epoch: usize,
-    /// Steps since the start of the run.
-    pub steps: u64,
-    /// The learning rate of the epoch; with L-BFGS the step's length, as the line search found it.
-    pub learning_rate: f64,
-    /// Mean of the samples' losses, each before its step; l2 left out.
-    pub train_loss: f64,
-    /// Mean loss of the validation rows after the epoch.
-    pub validation_loss: Option<f64>,
-    /// Fraction of validation rows whose class was predicted.
-    pub validation_accuracy: Option<f64>,
-    /// ‖∂L/∂θ‖₂ of the epoch's last mini-batch.
-    pub gradient_norm: f64,
-    /// Shuffle and steps only: the only time field.
-    pub seconds: f64,
-    /// Operations performed in the epoch.
-    pub tally: Tally,
-}
-
-/// Where the loop stands, between two steps.
-#[derive(Clone, Debug, PartialEq)]
-pub struct State<R> {
-    /// θ.
-    pub parameters: Parameters<R>,
-    /// What the optimizer remembers.
-    pub memory: Memory<R>,
-    /// Epochs done.
-    pub epoch: usize,
-    /// Steps done since the start of the run.
-    pub steps: u64,
-    /// The epoch in progress.
-    pub partial: Partial,
-    /// The best validation loss, its epoch and its θ.
-    pub best: Option<(f64, usize, Parameters<R>)>,
-    /// One record an epoch done.
-    pub records: Vec<EpochRecord>,
-}
-
-/// Sums over the epoch in progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
-    /// Rows done.
-    pub rows: usize,
-    /// Sum of their losses.
-    pub loss: f64,
-    /// Seconds of shuffle and steps.
-    pub seconds: f64,
-    /// L-BFGS: operations of a last line search, which found no step. Those of rows are known once
-    /// their epoch is done.
-    #[serde(default)]
-    pub tally: Tally,
-}
-
-impl<R: Real> State<R> {
-    /// The start.
-    pub fn new(parameters: Parameters<R>) -> Self {
-        Self {
-            parameters,
-            memory: Memory::Nothing,
-            epoch: 0,
-            steps: 0,
-            partial: Partial::default(),
-            best: None,
-            records: Vec::new(),
-        }
-    }
-
-    /// Seconds of shuffle and steps so far.
-    pub fn seconds(&self) -> f64 {
-        let done: f64 = self.records.iter().map(|record| record.seconds).sum();
-        done + self.partial.seconds
-    }
-
-    /// Operations performed so far, those of an epoch in progress left out.
-    pub fn tally(&self) -> Tally {
-        let records = self.records.iter();
-        records.fold(self.partial.tally, |sum, record| sum + record.tally)
-    }
-}
-
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -153,43 +74,6 @@ struct Epoch {
     gradient_norm: f64,
     seconds: f64,
     tally: Tally,
-}
-
-/// What watches a run.
-pub trait Observer<R> {
-    /// A few milliseconds of steps are done: epoch in progress (from 1), its rows done, all its
-    /// rows.
-    fn progress(&mut self, epoch: usize, rows: usize, of: usize);
-    /// Whether [`Observer::state`] is to be called now, in the middle of an epoch: asked every few
-    /// milliseconds of steps, so it has to be cheap.
-    fn wants_state(&self) -> bool;
-    /// Where the run stands, between two steps in the middle of an epoch: it can go on from there
-    /// with the same bits.
-    ///
-    /// # Errors
-    /// Whatever ends the run.
-    fn state(&mut self, state: &State<R>) -> Result<()>;
-    /// An epoch is done.
-    ///
-    /// # Errors
-    /// Whatever ends the run.
-    fn epoch(&mut self, record: &EpochRecord, state: &State<R>) -> Result<()>;
-}
-
-/// An observer that looks away.
-pub struct Nobody;
-
-impl<R> Observer<R> for Nobody {
-    fn progress(&mut self, _: usize, _: usize, _: usize) {}
-    fn wants_state(&self) -> bool {
-        false
-    }
-    fn state(&mut self, _: &State<R>) -> Result<()> {
-        Ok(())
-    }
-    fn epoch(&mut self, _: &EpochRecord, _: &State<R>) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Everything a run needs.
@@ -226,95 +110,6 @@ impl<R: Real> Training<'_, R> {
     /// Steps of one epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         self.rows.len().div_ceil(self.config.batch_size) as u64
-    }
-
-    /// Epochs of the whole run, a fraction where steps bound it.
-    pub fn epochs(&self) -> f64 {
-        let steps = self
-            .config
-            .max_steps
-            .map(|steps| steps as f64 / self.steps_per_epoch() as f64);
-        let epochs = self.config.epochs.map(|epochs| epochs as f64);
-        steps.or(epochs).unwrap_or(f64::INFINITY)
-    }
-
-    /// Seconds that a step will take from θ = `parameters` on, measured for about `budget`: the
-    /// gradient of the first mini-batch, broken off where it takes longer, and the rest of its
-    /// evaluations taken to be as fast; steps at a rate of 0 where many fit in. An iteration of
-    /// L-BFGS is taken for one gradient, which is what most of them need.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if there is no such gradient: an increment is lost in θ.
-    pub fn seconds_a_step(&self, parameters: &Parameters<R>, budget: Duration) -> Result<f64> {
-        let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
-        let mut engine = self.engine();
-        let batch = Batch {
-            samples: self.samples,
-            rows,
-        };
-        let evaluations = engine.tally(self.samples, rows).passes();
-        let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
-        let mut least = f64::INFINITY;
-        let mut budget = budget;
-        let begin = Instant::now();
-        loop {
-            let start = Instant::now();
-            let (outcome, made) = self.control.for_at_most(budget, |control| {
-                let outcome = engine.gradient(parameters, batch, &mut gradient, control);
-                (outcome, control.evaluations())
-            });
-            let taken = start.elapsed().as_secs_f64();
-            if self.control.is_stopped() {
-                return Err(refused(Stopped::Interrupted));
-            }
-            match outcome {
-                Ok(_) if taken < budget.as_secs_f64() / 30.0 => match self.steps(engine) {
-                    Ok(steps) => return self.seconds_of_steps(steps, parameters, budget),
-                    Err(whole) => {
-                        engine = whole;
-                        least = least.min(taken);
-                    }
-                },
-                Ok(_) => least = least.min(taken),
-                Err(Stopped::Interrupted) if least.is_finite() => {}
-                Err(Stopped::Interrupted) if made > 0 => {
-                    least = taken * evaluations as f64 / made as f64;
-                }
-                // Not one evaluation is done: more time.
-                Err(Stopped::Interrupted) => budget *= 2,
-                Err(lost) => return Err(refused(lost)),
-            }
-            if least.is_finite() && begin.elapsed() >= budget {
-                return Ok(least);
-            }
-        }
-    }
-
-    /// Seconds of a step in a run of steps that leave θ = `parameters` where it is.
-    fn seconds_of_steps(
-        &self,
-        mut stepper: Box<dyn Steps<R>>,
-        parameters: &Parameters<R>,
-        budget: Duration,
-    ) -> Result<f64> {
-        let batch = self.config.batch_size.min(self.rows.len());
-        let control = Control::default();
-        let workers = stepper.engine().most_workers();
-        stepper.load(parameters, &Memory::Nothing);
-        let (mut steps, mut least) = (1, f64::INFINITY);
-        let begin = Instant::now();
-        while begin.elapsed() < budget {
-            let order = &self.rows[..(steps * batch).min(self.rows.len())];
-            let start = Instant::now();
-            let segment = self.segment(order, 0.0, workers, Draw::default(), &control);
-            stepper.advance(segment, &mut 0.0).map_err(refused)?;
-            let taken = start.elapsed().as_secs_f64();
-            least = least.min(taken / order.len().div_ceil(batch) as f64);
-            if taken < budget.as_secs_f64() / 10.0 && order.len() < self.rows.len() {
-                steps *= 2;
-            }
-        }
-        Ok(least)
     }
 
     /// The operations of all steps up to `state`, as `engine`, one of this method, counts them.
