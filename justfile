@@ -9,7 +9,7 @@ check:
 bench:
     cargo bench --bench epoch
 
-# The same work against JAX, PyTorch and NumPy, in one run.
+# The same work against JAX, PyTorch, NumPy, scipy and scikit-learn, in one run.
 peers:
     benches/peers/run
 

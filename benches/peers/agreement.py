@@ -2,6 +2,8 @@
 their networks give the same outputs up to round-off. Run it with the peers' interpreter:
 
     .venv/bin/python benches/peers/agreement.py
+
+scikit-learn has another loss and draws its own orders: it is not held to them.
 """
 
 import sys
@@ -13,6 +15,7 @@ import numpy as np
 import mnist
 import peer_jax
 import peer_numpy
+import peer_scipy
 import peer_torch_hand
 import peer_torch_nn
 import worker
@@ -22,6 +25,7 @@ PEERS = {
     "jax": peer_jax,
     "torch-nn": peer_torch_nn,
     "torch-hand": peer_torch_hand,
+    "scipy": peer_scipy,
 }
 # A ragged last mini-batch in (a) to (d), two whole ones and a rest in (e).
 ROWS = {"a": 503, "b": 503, "c": 503, "d": 503, "e": 2_500}

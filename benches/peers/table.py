@@ -5,6 +5,11 @@ from statistics import median
 from cases import CASES
 
 OWN = "nplus1"
+# What a peer does otherwise, said below the table wherever it ran.
+OTHERWISE = {
+    "scikit-learn": "scikit-learn's outputs are a softmax with the log-loss, at a tenth of the rate, where all "
+    "others have sigmoids with the quadratic loss: the same products, another δ of the outputs.",
+}
 FIRST_EPOCH = "The first epoch of a process is not counted. "
 
 
@@ -75,6 +80,7 @@ def markdown(record):
         cells = [CASES[letter].title, ", ".join(map(str, sorted(trained)))]
         cells += [accuracy(samples, peer, letter) for peer in peers]
         lines += row_of(cells)
+    lines += [line for peer in peers if peer in OTHERWISE for line in ("", OTHERWISE[peer])]
     return "\n".join([*lines, "", facts(record, FIRST_EPOCH), *failures(record)]) + "\n"
 
 

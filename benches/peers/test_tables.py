@@ -52,6 +52,11 @@ class Epochs(unittest.TestCase):
         self.assertEqual((two["best_peer"], two["best_peer_threads"]), ("jax", 1))
         self.assertAlmostEqual(two["ratio"], 4.5)
 
+    def test_the_page_says_whose_loss_is_another_where_it_ran(self):
+        other = {"peer": "scikit-learn", "case": "a", "threads": 1, "seconds": [2.0], "test_accuracy": 0.9}
+        self.assertIn("softmax with the log-loss", table.markdown(record_of([*self.SAMPLES, other])))
+        self.assertNotIn("log-loss", table.markdown(record_of(self.SAMPLES)))
+
     def test_the_page_names_what_failed(self):
         failure = {"round": 1, "peer": "numpy", "case": "a", "threads": 2, "error": "no\nmore"}
         page = table.markdown(record_of(self.SAMPLES, [failure]))
