@@ -197,7 +197,7 @@ impl<R: Real> Training<'_, R> {
         let engine = self.engine();
         let mut pace = match self.workers {
             Some(workers) => Pace::exactly(workers),
-            None => Pace::up_to(engine.most_workers()),
+            None => Pace::up_to(engine.most_workers().min(self.team.carriers())),
         };
         match (self.optimizer, self.steps(engine)) {
             (_, Ok(mut steps)) => {

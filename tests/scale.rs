@@ -156,6 +156,19 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn more_threads_than_processors_share_them_and_the_report_says_so() {
+    let place = Workplace::new(CONFIG);
+    let most = 2 * std::thread::available_parallelism().unwrap().get() + 2;
+    let line = format!("scale flowers.toml --threads 1,{most} --batches 10 --runs 1 --json");
+    let warnings = place.report(&line)["warnings"].to_string();
+    assert!(
+        warnings.contains("logical processor")
+            && warnings.contains(&format!(" to use: {most}; the work is cut")),
+        "{warnings}"
+    );
+}
+
+#[test]
 fn two_results_are_compared_row_by_row() {
     let place = Workplace::new(CONFIG);
     let line = "scale flowers.toml --threads 1 --batches 10 --methods backprop --runs 6 --json";

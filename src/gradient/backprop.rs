@@ -178,7 +178,9 @@ impl<R: Real> Backprop<R> {
         };
         let team = Arc::clone(&self.team);
         let seats = self.seats(&circle, velocity);
-        team.run(circle, seats, |seat, step| seat.train(&task, step));
+        team.run(circle, seats, async |seat: Seat<'_, R>, step| {
+            seat.train(&task, step).await;
+        });
         let loss = self.scratch[0].loss;
         for scratch in &mut self.scratch {
             scratch.loss = 0.0;

@@ -106,7 +106,7 @@ impl<R: Real> GradientEngine<R> for WholeTangents<R> {
         self.team.run(
             Circle::new(self.seats),
             seats,
-            |(share, worker, gradient), _| {
+            async |(share, worker, gradient), _| {
                 let mut partials = gradient.iter_mut();
                 for (layer, own) in share.iter().enumerate() {
                     let start = layout.weights(layer).start;

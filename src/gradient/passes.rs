@@ -102,23 +102,23 @@ pub(super) struct Seat<'b, R> {
 
 impl<R: Real> Seat<'_, R> {
     /// All mini-batches of the task.
-    pub(super) fn train(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
+    pub(super) async fn train(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
         let hidden = task.sizes.len() - 2;
         let mut batches = task.order.chunks(task.batch_size);
         while let Some(rows) = batches.next() {
             self.forward_first(task, rows, &step);
             for h in 1..hidden {
-                step = step.next();
+                step = step.next().await;
                 self.forward(h, task, rows.len(), &step);
             }
             self.share_outputs(task, rows.len(), &step);
-            step = step.next();
+            step = step.next().await;
             self.output_errors(task, rows, &step);
             if hidden > 0 {
                 self.backward_last(task, rows.len(), &step);
             }
             for h in (0..hidden.saturating_sub(1)).rev() {
-                step = step.next();
+                step = step.next().await;
                 self.backward(h, task, rows.len(), &step);
                 self.weight_sums(h + 1, task, rows.len(), &step);
                 if h + 2 < hidden {
@@ -133,7 +133,7 @@ impl<R: Real> Seat<'_, R> {
             }
             self.update_first(task, rows, &step);
             if hidden >= 2 {
-                step = step.next();
+                step = step.next().await;
                 self.apply(1, task, &step);
             }
         }

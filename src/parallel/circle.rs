@@ -2,36 +2,29 @@
 //!
 //! A [`Circle`] of workers passes a barrier together: [`Step::next`]. Supersteps run through a
 //! cycle of phases, two (even and odd) unless more are asked for. A [`Shared`] buffer is written in
-//! the steps of one phase, each worker its own part, and read whole in the others. That is all the locking there is: a borrow lasts no longer than the step
-//! it was made in, and a step ends only when every worker has ended it.
+//! the steps of one phase, each worker its own part, and read whole in the others. That is all the
+//! locking there is: a borrow lasts no longer than the step it was made in, and a step ends only
+//! when every worker has ended it.
+//!
+//! A worker is a future that waits for nothing but its next step, so that one thread can carry
+//! several ([`super::barrier`]).
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
-use crossbeam_utils::CachePadded;
-
-/// Spins before a waiting worker offers its core to others: the fewest and the most.
-///
-/// With a core each, workers meet within the most, about 50 µs. Two on one core never do: the one
-/// that spins keeps the other from coming. So a wait that ends in vain halves a worker's spins,
-/// and one that is worth its while doubles them.
-const SPINS: [u32; 2] = [32, 4000];
-/// Time of yielding after which a waiting worker sleeps between looks: something holds its
-/// partner up for long.
-const PATIENCE: Duration = Duration::from_millis(2);
+use super::barrier::Barrier;
 
 static CIRCLES: AtomicU64 = AtomicU64::new(1);
 
-/// Workers that advance together, and the barrier between their steps.
+/// Workers that advance together.
 pub struct Circle {
     id: u64,
     workers: usize,
     phases: usize,
-    arrived: CachePadded<AtomicUsize>,
-    generation: CachePadded<AtomicUsize>,
-    broken: AtomicBool,
 }
 
 impl Circle {
@@ -50,9 +43,6 @@ impl Circle {
             id: CIRCLES.fetch_add(1, Ordering::Relaxed),
             workers,
             phases,
-            arrived: CachePadded::new(AtomicUsize::new(0)),
-            generation: CachePadded::new(AtomicUsize::new(0)),
-            broken: AtomicBool::new(false),
         }
     }
 
@@ -95,58 +85,30 @@ impl Circle {
         parts
     }
 
-    pub(super) fn enter(&self, worker: usize) -> Step<'_> {
+    pub(super) fn enter<'c>(
+        &'c self,
+        barrier: &'c Barrier,
+        worker: usize,
+        ended: &'c Cell<usize>,
+    ) -> Step<'c> {
         Step {
             circle: self,
+            barrier,
             worker,
             number: 0,
-            spins: SPINS[1],
+            ended,
         }
-    }
-
-    /// Passes the barrier; `most` is how often this worker spins before it yields.
-    fn wait(&self, most: &mut u32) {
-        if self.workers == 1 {
-            return;
-        }
-        let generation = self.generation.load(Ordering::Relaxed);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.workers {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.generation
-                .store(generation.wrapping_add(1), Ordering::Release);
-            return;
-        }
-        let mut spins = 0;
-        let mut since = None;
-        while self.generation.load(Ordering::Acquire) == generation {
-            assert!(
-                !self.broken.load(Ordering::Relaxed),
-                "another worker panicked"
-            );
-            if spins < *most {
-                spins += 1;
-                std::hint::spin_loop();
-            } else if since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(Duration::from_micros(50));
-            }
-        }
-        let [least, all] = SPINS;
-        *most = if since.is_some() {
-            (*most / 2).max(least)
-        } else {
-            (*most * 2).min(all)
-        };
     }
 }
 
 /// A worker's place in the current superstep.
 pub struct Step<'c> {
     circle: &'c Circle,
+    barrier: &'c Barrier,
     worker: usize,
     number: usize,
-    spins: u32,
+    /// Steps that this worker has ended: what its thread goes by.
+    ended: &'c Cell<usize>,
 }
 
 impl Step<'_> {
@@ -167,18 +129,18 @@ impl Step<'_> {
 
     /// Ends this step, and begins the next when every worker has ended it.
     #[must_use]
-    pub fn next(mut self) -> Self {
-        self.circle.wait(&mut self.spins);
+    pub async fn next(mut self) -> Self {
         self.number += 1;
+        poll_fn(|_| {
+            self.ended.set(self.number);
+            if self.barrier.passed() < self.number {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
         self
-    }
-}
-
-impl Drop for Step<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.circle.broken.store(true, Ordering::Relaxed);
-        }
     }
 }
 
@@ -251,7 +213,7 @@ mod tests {
                 .into_iter()
                 .zip(circle.share(&mut sums, 1, (0..workers).map(|w| w..w + 1)))
                 .collect();
-            team.run(circle, seats, |(mut values, mut sums), mut step| {
+            team.run(circle, seats, async |(mut values, mut sums), mut step| {
                 for _ in 0..200 {
                     let sum: u64 = if step.worker() == 0 && values.mine(&step)[0] == 0 {
                         0
@@ -259,9 +221,9 @@ mod tests {
                         sums.all(&step).iter().sum()
                     };
                     values.own(&step)[0] = sum + step.worker() as u64 + 1;
-                    step = step.next();
+                    step = step.next().await;
                     sums.own(&step)[0] = values.all(&step).iter().sum::<u64>() % 1000;
-                    step = step.next();
+                    step = step.next().await;
                 }
             });
             assert!(
@@ -275,9 +237,9 @@ mod tests {
     #[should_panic(expected = "panicked")]
     fn a_panic_of_one_worker_ends_all() {
         let team = Team::new(Some(2)).unwrap();
-        team.run(Circle::new(2), vec![(), ()], |(), step| {
+        team.run(Circle::new(2), vec![(), ()], async |(), step| {
             assert!(step.worker() == 0, "worker 1 panicked");
-            let _ = step.next();
+            let _ = step.next().await;
         });
     }
 
@@ -288,7 +250,7 @@ mod tests {
         let circle = Circle::new(1);
         let mut values = [0];
         let seats = circle.share(&mut values, 1, std::iter::once(0..1));
-        team.run(circle, seats, |mut values, step| {
+        team.run(circle, seats, async |mut values, step| {
             values.own(&step)[0] = 1;
         });
     }

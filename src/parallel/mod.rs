@@ -1,12 +1,14 @@
 //! The team of workers: the only place that names rayon.
 //!
-//! A [`Team`] is rayon's pool, installed once a run. [`Team::run`] puts one closure on some of its
-//! threads, which then advance together in supersteps ([`circle`]): the barrier between them spins
-//! briefly, then yields; between runs rayon parks the threads. Who computes a thing may depend on
-//! the number of workers; what is computed never does.
+//! A [`Team`] is rayon's pool, installed once a run. [`Team::run`] starts one worker a seat, which
+//! then advance together in supersteps ([`circle`]). As many threads carry them as there are
+//! processors; the [`barrier`] between these spins briefly, then yields; between runs rayon parks
+//! the threads. Who computes a thing may depend on the number of workers; what is computed never
+//! does.
 
 #![allow(unsafe_code)]
 
+mod barrier;
 pub mod circle;
 pub mod cut;
 pub mod pace;

@@ -48,7 +48,7 @@ impl<'t> Peaks<'t> {
     pub fn new(team: &'t Team, isa: Isa, bytes: usize) -> Self {
         let count = bytes / size_of::<f32>() / team.threads();
         let shares: Vec<_> = (0..team.threads()).map(|_| Mutex::default()).collect();
-        on_all(team, |step| {
+        on_all(team, async |step| {
             *shares[step.worker()].lock().expect("nobody panics here") = vec![1.0; count];
         });
         Self { team, isa, shares }
@@ -73,41 +73,44 @@ impl<'t> Peaks<'t> {
     }
 }
 
-/// How much `work` all workers do a second, together, from when all begin to when all have ended: the
-/// best of a few times, because workers that have just woken may share a core for a moment.
+/// How much `work` all workers do a second, together, from when the first begins to when all have
+/// ended: the best of a few times, because threads that have just woken may share a core for a moment.
 fn timed(team: &Team, work: impl Fn(usize) -> u64 + Sync) -> f64 {
     const TIMES: usize = 4;
-    let workers = team.threads();
-    let results: Vec<_> = (0..workers)
-        .map(|_| Mutex::new([(0, 0.0); TIMES]))
+    let now = Instant::now();
+    let results: Vec<_> = (0..team.threads())
+        .map(|_| Mutex::new([(0, now, now); TIMES]))
         .collect();
-    on_all(team, |mut step| {
+    on_all(team, async |mut step| {
         let worker = step.worker();
-        let mut own = [(0, 0.0); TIMES];
-        for (done, seconds) in &mut own {
-            step = step.next();
-            let begin = Instant::now();
+        let mut own = [(0, now, now); TIMES];
+        for (done, begin, end) in &mut own {
+            step = step.next().await;
+            *begin = Instant::now();
             *done = work(worker);
-            step = step.next();
-            *seconds = begin.elapsed().as_secs_f64();
+            step = step.next().await;
+            *end = Instant::now();
         }
         *results[worker].lock().expect("nobody panics here") = own;
     });
+    let own: Vec<_> = (results.iter())
+        .map(|own| *own.lock().expect("as above"))
+        .collect();
     let rate = |time: usize| {
-        let own = results
-            .iter()
-            .map(|own| own.lock().expect("as above")[time]);
-        let (done, seconds) = own.fold((0, 0.0f64), |(sum, longest), (done, seconds)| {
-            (sum + done, longest.max(seconds))
-        });
-        done as f64 / seconds
+        let done: u64 = own.iter().map(|own| own[time].0).sum();
+        let begin = own.iter().map(|own| own[time].1).min();
+        let end = own.iter().map(|own| own[time].2).max();
+        let seconds = begin.zip(end).map(|(begin, end)| end - begin);
+        done as f64 / seconds.expect("a team has a worker").as_secs_f64()
     };
     (0..TIMES).map(rate).fold(0.0, f64::max)
 }
 
-fn on_all(team: &Team, work: impl Fn(Step<'_>) + Sync) {
+fn on_all(team: &Team, work: impl AsyncFn(Step<'_>) + Sync) {
     let circle = Circle::new(team.threads());
-    team.run(circle, vec![(); team.threads()], |(), step| work(step));
+    team.run(circle, vec![(); team.threads()], async |(), step| {
+        work(step).await;
+    });
 }
 
 #[cfg(test)]

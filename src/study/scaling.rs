@@ -17,6 +17,7 @@ use super::fits::{Amdahl, Point, Universal};
 use super::peaks::Rates;
 use crate::error::Result;
 use crate::numeric::stats;
+use report::counted;
 
 /// What is asked of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -350,8 +351,13 @@ fn fit(method: &str, batch_rows: usize, samples: &[Sample], rows: &[Row]) -> Opt
 /// What makes the figures doubtful, in words.
 ///
 /// `others` is how many processors' time other processes took meanwhile, where the system tells;
-/// `cores` is how many physical cores the process may use.
-pub fn warnings(plan: &Plan, samples: &[Sample], others: Option<f64>, cores: usize) -> Vec<String> {
+/// `[cores, processors]` is how many physical cores and logical processors the process may use.
+pub fn warnings(
+    plan: &Plan,
+    samples: &[Sample],
+    others: Option<f64>,
+    [cores, processors]: [usize; 2],
+) -> Vec<String> {
     /// A processor's share below which other processes do not matter.
     const QUIET: f64 = 0.05;
     /// Relative change of the clock that no figure here notices.
@@ -362,13 +368,24 @@ pub fn warnings(plan: &Plan, samples: &[Sample], others: Option<f64>, cores: usi
             "other processes took the time of {others:.2} processors meanwhile: expect noise, and speedups that are too low"
         ));
     }
-    let above: Vec<String> = (plan.threads.iter())
-        .filter(|&&threads| threads > cores)
-        .map(usize::to_string)
-        .collect();
+    let between = |most: usize, above: usize| -> Vec<String> {
+        let counts = plan.threads.iter().copied();
+        let within = counts.filter(|&threads| threads > above && threads <= most);
+        within.map(|threads| threads.to_string()).collect()
+    };
+    let sharing = between(processors, cores);
+    if !sharing.is_empty() {
+        warnings.push(format!(
+            "more threads than {} to use: {}; they share cores",
+            counted(cores, "physical core"),
+            sharing.join(", ")
+        ));
+    }
+    let above = between(usize::MAX, processors);
     if !above.is_empty() {
         warnings.push(format!(
-            "more threads than the {cores} physical cores to use: {}; they share cores",
+            "more threads than {} to use: {}; the work is cut for so many, and done by one thread a processor, several shares in turn",
+            counted(processors, "logical processor"),
             above.join(", ")
         ));
     }
@@ -570,15 +587,16 @@ mod tests {
     fn load_shared_cores_and_a_changing_clock_are_warned_of() {
         let plan = plan();
         let samples = taken(&plan, 0.0);
-        let all = warnings(&plan, &samples, Some(0.8), 2);
-        assert_eq!(all.len(), 3, "{all:?}");
+        let all = warnings(&plan, &samples, Some(0.8), [1, 2]);
+        assert_eq!(all.len(), 4, "{all:?}");
         assert!(all[0].contains("0.80 processors"));
-        assert!(all[1].contains("the 2 physical cores to use: 4;"));
-        assert!(all[2].contains("clock changed"));
+        assert!(all[1].contains("than 1 physical core to use: 2;"));
+        assert!(all[2].contains("than 2 logical processors to use: 4;"));
+        assert!(all[3].contains("clock changed"));
         let steady: Vec<Sample> = samples
             .into_iter()
             .filter(|sample| sample.round == 1)
             .collect();
-        assert!(warnings(&plan, &steady, Some(0.01), 4).is_empty());
+        assert!(warnings(&plan, &steady, Some(0.01), [4, 8]).is_empty());
     }
 }

@@ -135,7 +135,7 @@ impl<R: Real> WholePasses<R> {
         self.team.run(
             Circle::new(workers),
             seats,
-            |(share, worker, gradient), step| {
+            async |(share, worker, gradient), step| {
                 let outcome = worker.differentiate(&shared, share, gradient);
                 outcomes[step.worker()].get_or_init(|| outcome);
             },

@@ -185,7 +185,9 @@ impl<R: Real> Incremental<R> {
             (scratch.loss, scratch.done) = (*loss, 0);
         }
         let seats = self.seats(&circle, &task);
-        team.run(circle, seats, |seat, step| seat.walk(&task, step));
+        team.run(circle, seats, async |seat: Seat<'_, R>, step| {
+            seat.walk(&task, step).await;
+        });
         self.slots = slots;
         *loss = self.scratch[0].loss;
         (self.scratch[0].done * batch_size).min(order.len())

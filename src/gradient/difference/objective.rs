@@ -20,7 +20,7 @@ use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::random::{Purpose, stream};
-use crate::parallel::{Circle, Team};
+use crate::parallel::Team;
 
 /// Parameters along which derivatives are estimated for [`Increment::Noise`].
 const PROBES: usize = 4;
@@ -345,7 +345,7 @@ impl Evaluator<'_> {
         let failed = AtomicBool::new(false);
         let workers = self.team.threads().min(count).max(1);
         let seats = vec![self.theta.to_vec(); workers];
-        self.team.run(Circle::new(workers), seats, |mut theta, _| {
+        self.team.each(seats, |mut theta| {
             let _panics = Raised(&failed);
             while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);

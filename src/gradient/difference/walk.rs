@@ -139,7 +139,7 @@ pub(super) struct Seat<'b, R> {
 
 impl<R: Real> Seat<'_, R> {
     /// All mini-batches of the task, unless it is stopped.
-    pub(super) fn walk(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
+    pub(super) async fn walk(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
         for batch in task.order.chunks(task.batch_size) {
             let loss = self.scratch.loss;
             let blocks = batch.len().div_ceil(task.block);
@@ -150,16 +150,16 @@ impl<R: Real> Seat<'_, R> {
                 }
                 for layer in 0..task.layers() - 1 {
                     self.activate(task, layer, rows, &step);
-                    step = step.next();
+                    step = step.next().await;
                 }
                 self.output(task, rows, &step);
-                step = step.next();
+                step = step.next().await;
                 if step.worker() == 0 && task.control.is_stopped() {
                     task.stopping.store(true, Ordering::Relaxed);
                 }
                 self.choose_increments(task, &step);
                 self.change(task, rows, &step);
-                step = step.next();
+                step = step.next().await;
                 if b == 0 {
                     self.clear_sums(&step);
                 }
@@ -175,7 +175,7 @@ impl<R: Real> Seat<'_, R> {
                 if step.worker() == 0 {
                     self.count(task, b * task.block, rows.len(), batch.len(), &step);
                 }
-                step = step.next();
+                step = step.next().await;
             }
         }
     }
@@ -289,7 +289,7 @@ impl<R: Real> Seat<'_, R> {
         }
     }
 
-    /// h of every unit.
+    /// h of every unit in the panels of which this worker has a part.
     fn choose_increments(&mut self, task: &Task<'_, R>, step: &Step<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
@@ -302,10 +302,13 @@ impl<R: Real> Seat<'_, R> {
                 increments.fill(h * R::from_f64(task.factor));
                 continue;
             }
-            for (values, h) in weights
-                .chunks_exact(panel)
-                .zip(increments.chunks_exact_mut(p))
-            {
+            let changed = panels_of(&held.own_tables, task.block);
+            let summed = panels_of(&held.own_lines, lines(sizes[layer]));
+            let panels = weights.chunks_exact(panel);
+            for (panel, (values, h)) in panels.zip(increments.chunks_exact_mut(p)).enumerate() {
+                if !changed.contains(&panel) && !summed.contains(&panel) {
+                    continue;
+                }
                 task.isa.run(LargestOf {
                     values,
                     out: &mut *h,
@@ -884,6 +887,15 @@ fn largest<R: Real>(values: &[R]) -> f64 {
     values.iter().fold(R::ZERO, most).to_f64()
 }
 
+/// The panels that `pairs` are of, `size` pairs a panel.
+fn panels_of(pairs: &Range<usize>, size: usize) -> Range<usize> {
+    if pairs.is_empty() {
+        0..0
+    } else {
+        pairs.start / size..(pairs.end - 1) / size + 1
+    }
+}
+
 /// Cuts a range of (panel, item) pairs, `size` items a panel, by panels; of each panel only the
 /// first `used` items.
 fn by_panel(
@@ -892,12 +904,7 @@ fn by_panel(
     used: usize,
 ) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
     let pairs = pairs.clone();
-    let panels = if pairs.is_empty() {
-        0..0
-    } else {
-        pairs.start / size..(pairs.end - 1) / size + 1
-    };
-    panels.filter_map(move |panel| {
+    panels_of(&pairs, size).filter_map(move |panel| {
         let start = pairs.start.max(panel * size) - panel * size;
         let end = (pairs.end - panel * size).min(used);
         (start < end).then_some((panel, start..end))

@@ -131,7 +131,7 @@ impl<R: Real> PerturbedActivations<R> {
         self.team.run(
             circle,
             seats,
-            |(((mut derivatives, mut gradients), (numbers, own)), worker), mut step| {
+            async |(((mut derivatives, mut gradients), (numbers, own)), worker), mut step| {
                 let own_rows = derivatives.own(&step).chunks_exact_mut(count_rows);
                 for (derivatives, number) in own_rows.zip(numbers) {
                     if control.is_stopped() {
@@ -140,7 +140,7 @@ impl<R: Real> PerturbedActivations<R> {
                     }
                     worker.derivatives(&shared, number, derivatives);
                 }
-                step = step.next();
+                step = step.next().await;
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }

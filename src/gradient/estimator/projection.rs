@@ -50,7 +50,7 @@ pub(super) fn project<R: Real, W: Send>(
     team.run(
         circle,
         seats,
-        |(((mut derivatives, mut gradient), (numbers, own)), worker), mut step| {
+        async |(((mut derivatives, mut gradient), (numbers, own)), worker), mut step| {
             for (slot, number) in derivatives.own(&step).iter_mut().zip(numbers) {
                 if control.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
@@ -58,7 +58,7 @@ pub(super) fn project<R: Real, W: Send>(
                 }
                 *slot = derivative(worker, &directions.of(draw, number)) * share;
             }
-            step = step.next();
+            step = step.next().await;
             if stopped.load(Ordering::Relaxed) {
                 return;
             }

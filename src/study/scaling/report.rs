@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
             machine,
             plan,
             findings,
-            warnings: warnings(plan, samples, others, cores),
+            warnings: warnings(plan, samples, others, [cores, machine.logical_cores]),
         }
     }
 
@@ -255,7 +255,8 @@ fn none() -> String {
     "–".to_owned()
 }
 
-fn counted(count: usize, noun: &str) -> String {
+/// `2 rows`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
