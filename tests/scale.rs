@@ -155,6 +155,45 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
     assert!(errors.contains("no study in this folder"), "{errors}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn refused_threads_end_a_study_whose_samples_are_kept_and_taken_up_again() {
+    let place = Workplace::new(CONFIG);
+    // Address space for some threads with a stack of 64 MiB, not for 256: what a limit on their
+    // number does, for the superuser as well.
+    let limited = |line: &str| {
+        let program = env!("CARGO_BIN_EXE_nplus1");
+        let shell = format!("ulimit -v 8388608; exec {program} {line}");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &shell]).current_dir(place.path());
+        command
+            .env("RUST_MIN_STACK", (64 << 20).to_string())
+            .output()
+            .unwrap()
+    };
+    let line = "scale flowers.toml --threads 1,2,256 --batches 10 --methods backprop --runs 2";
+    let output = limited(line);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{errors}");
+    for told in [
+        "cannot start 256 threads",
+        "ask for fewer with --threads",
+        "kept: 2 samples",
+        "nplus1 scale --resume studies/flowers/001",
+    ] {
+        assert!(errors.contains(told), "{told}: {errors}");
+    }
+    let samples = place.path().join("studies/flowers/001/rows.jsonl");
+    let kept = lines(&samples);
+    assert_eq!(kept.len(), 2);
+    let again = limited("scale --resume studies/flowers/001");
+    assert_eq!(again.status.code(), Some(5), "{}", text(&again.stderr));
+    assert_eq!(lines(&samples), kept);
+    let resumed = place.report("scale --resume studies/flowers/001 --json");
+    assert_eq!(rows(&resumed).len(), 3);
+    assert_eq!(lines(&samples)[..2], kept);
+}
+
 #[test]
 fn more_threads_than_processors_share_them_and_the_report_says_so() {
     let place = Workplace::new(CONFIG);

@@ -1,6 +1,7 @@
 //! `nplus1 env`: this program, this machine, and what it can do at best.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
@@ -55,10 +56,10 @@ pub fn run(arguments: &EnvArguments, json: bool, out: &mut dyn Write) -> Result<
 }
 
 fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
-    let teams: Vec<Team> =
-        (counts.iter().map(|&count| Team::new(Some(count)))).collect::<Result<_>>()?;
     let bytes = peaks::bytes_to_read();
-    let prepared: Vec<Peaks> = (teams.iter().map(|team| Peaks::new(team, isa, bytes))).collect();
+    let prepared: Vec<Peaks> = (counts.iter())
+        .map(|&count| Ok(Peaks::new(Arc::new(Team::new(Some(count))?), isa, bytes)))
+        .collect::<Result<_>>()?;
     let mut rows: Vec<Vec<Rates>> = vec![Vec::new(); counts.len()];
     for round in 0..=ROUNDS {
         for (samples, peaks) in rows.iter_mut().zip(&prepared) {

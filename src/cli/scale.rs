@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::arguments::{Global, ScaleArguments};
@@ -18,7 +17,7 @@ use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::numeric::Isa;
-use crate::parallel::{Team, processors};
+use crate::parallel::processors;
 use crate::run::Environment;
 use crate::study::method;
 use crate::study::record::{Question, Record, begun};
@@ -73,9 +72,6 @@ pub fn run(
         })?,
         false => Vec::new(),
     };
-    let teams: Vec<Arc<Team>> = (plan.threads.iter())
-        .map(|&threads| Ok(Arc::new(Team::on(Some(threads), &order)?)))
-        .collect::<Result<_>>()?;
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the samples")?;
     let control = Control::new(interrupt.flag());
@@ -86,7 +82,7 @@ pub fn run(
         seed: config.seed,
         learning_rate: config.optimizer.learning_rate().unwrap_or(1.0),
         precision: config.model.precision,
-        teams: &teams,
+        processors: &order,
         isa,
         control: &control,
     };
@@ -105,14 +101,19 @@ pub fn run(
         )?,
     };
     let before = (Instant::now(), others());
-    let finished = lineup.run(&plan, &mut record, &mut |sample| {
+    let taken = lineup.run(&plan, &mut record, &mut |sample| {
         messages.note(line(sample))
+    });
+    let resume = format!("nplus1 scale --resume {}", record.path().display());
+    let finished = taken.map_err(|error| match error {
+        Error::Resources(refused) => Error::Resources(format!(
+            "{refused}\n  kept: {} samples; where such threads are allowed, go on with: {resume}",
+            record.rows().len()
+        )),
+        other => other,
     })?;
     if !finished {
-        messages.note(format_args!(
-            "go on with: nplus1 scale --resume {}",
-            record.path().display()
-        ));
+        messages.note(format_args!("go on with: {resume}"));
         return Err(record.interrupted(interrupt.exit_code()));
     }
     let taken = before.0.elapsed().as_secs_f64();

@@ -3,7 +3,7 @@
 //! The ceiling that a gradient is held against: a method that falls behind its ideal speedup may
 //! only show that the clock slows down, or that the memory is as fast as it gets.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -36,35 +36,40 @@ pub fn bytes_to_read() -> usize {
 }
 
 /// Everything that a measurement on one team needs, prepared.
-pub struct Peaks<'t> {
-    team: &'t Team,
+pub struct Peaks {
+    team: Arc<Team>,
     isa: Isa,
     /// A worker's numbers, touched by it first, so that they lie in the memory next to it.
     shares: Vec<Mutex<Vec<f32>>>,
 }
 
-impl<'t> Peaks<'t> {
+impl Peaks {
     /// Prepares to read `bytes` in all, which should be several times the caches.
-    pub fn new(team: &'t Team, isa: Isa, bytes: usize) -> Self {
+    pub fn new(team: Arc<Team>, isa: Isa, bytes: usize) -> Self {
         let count = bytes / size_of::<f32>() / team.threads();
         let shares: Vec<_> = (0..team.threads()).map(|_| Mutex::default()).collect();
-        on_all(team, async |step| {
+        on_all(&team, async |step| {
             *shares[step.worker()].lock().expect("nobody panics here") = vec![1.0; count];
         });
         Self { team, isa, shares }
     }
 
+    /// The team.
+    pub fn team(&self) -> &Arc<Team> {
+        &self.team
+    }
+
     /// One sample of each rate; takes some milliseconds.
     pub fn sample(&self) -> Rates {
         let (isa, shares) = (self.isa, &self.shares);
-        let operations = timed(self.team, |_| {
+        let operations = timed(&self.team, |_| {
             let factor = std::hint::black_box(0.5f32);
             let rounds = ROUNDS;
             (0..CALLS)
                 .map(|_| isa.run(MultiplyAdds { rounds, factor }))
                 .sum()
         });
-        let bytes = timed(self.team, |worker| {
+        let bytes = timed(&self.team, |worker| {
             let share = shares[worker].lock().expect("nobody panics here");
             isa.run(Reads { values: &share });
             size_of_val(&share[..]) as u64
@@ -120,8 +125,8 @@ mod tests {
     #[test]
     fn rates_add_up_all_workers() {
         for threads in [1, 2, 3] {
-            let team = Team::new(Some(threads)).unwrap();
-            let peaks = Peaks::new(&team, Isa::detect(), 1 << 20);
+            let team = Arc::new(Team::new(Some(threads)).unwrap());
+            let peaks = Peaks::new(team, Isa::detect(), 1 << 20);
             let rates = peaks.sample();
             assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
         }

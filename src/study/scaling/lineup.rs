@@ -1,5 +1,9 @@
-//! The engines of all cells, ready side by side, and the samples they give.
+//! The engines of all cells, side by side, and the samples they give.
+//!
+//! A team and an engine are made when a sample first needs them, and stay: where the system refuses
+//! a number of threads, the samples before it are kept.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +14,7 @@ use crate::gradient::Control;
 use crate::model::{Initialization, Network};
 use crate::numeric::{Isa, Precision, Real};
 use crate::parallel::Team;
-use crate::study::method::{self, Method};
+use crate::study::method;
 use crate::study::peaks::{Peaks, bytes_to_read};
 use crate::study::record::Record;
 use crate::study::timing::{Bench, Lap, Missing, Ready};
@@ -29,20 +33,19 @@ pub struct Lineup<'a> {
     pub learning_rate: f64,
     /// What is computed in.
     pub precision: Precision,
-    /// A team for each of the plan's numbers of threads.
-    pub teams: &'a [Arc<Team>],
+    /// On which threads are kept, in order; empty: they stay free.
+    pub processors: &'a [usize],
     /// The kernels.
     pub isa: Isa,
     /// Ends the study, in the middle of a sample if need be.
     pub control: &'a Control,
 }
 
-/// A cell's engine, where it is ready.
+/// A cell's engine.
 struct Seat<'a, R> {
     bench: Bench<'a, R>,
-    method: Method,
-    peaks: &'a Peaks<'a>,
-    ready: Option<Ready<R>>,
+    peaks: &'a Peaks,
+    ready: Ready<R>,
     weights_sha256: Option<String>,
     operations: u64,
     least_bytes: u64,
@@ -53,8 +56,8 @@ impl Lineup<'_> {
     /// all are there: the control was not raised.
     ///
     /// # Errors
-    /// A gradient that cannot be, or of which the limit allows nothing; whatever the operating
-    /// system refuses.
+    /// A gradient that cannot be, or of which the limit allows nothing; [`Error::Resources`] where
+    /// the system refuses threads; whatever else it refuses. The samples taken are in `record`.
     pub fn run(
         &self,
         plan: &Plan,
@@ -78,70 +81,91 @@ impl Lineup<'_> {
         let theta = self
             .initialization
             .draw::<R>(&self.network.layout, self.seed);
-        let bytes = bytes_to_read();
-        let peaks: Vec<Peaks> = (self.teams.iter())
-            .map(|team| Peaks::new(team, self.isa, bytes))
-            .collect();
         let cells = plan.cells();
-        let mut seats: Vec<Seat<R>> = Vec::with_capacity(cells.len());
-        for cell in &cells {
-            let place = plan.threads.iter().position(|&count| count == cell.threads);
-            let place = place.expect("cells have the plan's numbers of threads");
-            let bench = Bench {
-                network: self.network,
-                theta: &theta,
-                samples: &samples,
-                rows: &train.rows[..cell.batch_rows],
-                team: &self.teams[place],
-                isa: self.isa,
-                control: self.control,
-                repeats: 1,
-                limit: Duration::try_from_secs_f64(plan.limit_seconds).unwrap_or(Duration::MAX),
-            };
-            let method = method::one(&cell.method)?;
-            let tally = bench.tally(&method.gradient);
-            seats.push(Seat {
-                operations: tally.multiplications + tally.additions,
-                least_bytes: least_bytes(self.network, &samples, cell.batch_rows),
-                bench,
-                method,
-                peaks: &peaks[place],
-                ready: None,
-                weights_sha256: None,
-            });
-        }
+        let places: Vec<OnceCell<Peaks>> = plan.threads.iter().map(|_| OnceCell::new()).collect();
+        let mut seats: Vec<Option<Seat<R>>> = cells.iter().map(|_| None).collect();
         let there = record.rows().to_vec();
         let take = |cell: &Cell, round| {
-            let place = cells.iter().position(|other| other == cell);
-            seats[place.expect("a cell of the plan")].take(cell, round, self.learning_rate)
+            let number = cells.iter().position(|other| other == cell);
+            let seat = &mut seats[number.expect("a cell of the plan")];
+            if seat.is_none() {
+                let place = plan.threads.iter().position(|&count| count == cell.threads);
+                let place = &places[place.expect("cells have the plan's numbers of threads")];
+                let bench = Bench {
+                    network: self.network,
+                    theta: &theta,
+                    samples: &samples,
+                    rows: &train.rows[..cell.batch_rows],
+                    team: self.peaks(place, cell.threads)?.team(),
+                    isa: self.isa,
+                    control: self.control,
+                    repeats: 1,
+                    limit: Duration::try_from_secs_f64(plan.limit_seconds).unwrap_or(Duration::MAX),
+                };
+                match Seat::new(
+                    bench,
+                    self.peaks(place, cell.threads)?,
+                    cell,
+                    self.learning_rate,
+                )? {
+                    Ok(ready) => *seat = Some(ready),
+                    Err(missing) => return none(missing, cell),
+                }
+            }
+            seat.as_mut().expect("made above").take(cell, round)
         };
         take_in_turns(plan, &there, take, |sample| {
             tell(&sample);
             record.push(sample)
         })
     }
+
+    /// The team of so many threads and what it can do, made when it is first asked for.
+    fn peaks<'p>(&self, place: &'p OnceCell<Peaks>, threads: usize) -> Result<&'p Peaks> {
+        if let Some(made) = place.get() {
+            return Ok(made);
+        }
+        let team = Arc::new(Team::on(Some(threads), self.processors)?);
+        Ok(place.get_or_init(|| Peaks::new(team, self.isa, bytes_to_read())))
+    }
 }
 
-impl<R: Real> Seat<'_, R> {
+impl<'a, R: Real> Seat<'a, R> {
+    /// The engine of `cell`, and the hash of θ after a step of it.
+    fn new(
+        bench: Bench<'a, R>,
+        peaks: &'a Peaks,
+        cell: &Cell,
+        rate: f64,
+    ) -> Result<std::result::Result<Self, Missing>> {
+        let method = method::one(&cell.method)?;
+        let mut ready = match bench.ready(&method.gradient)? {
+            Ok(ready) => ready,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        let weights_sha256 = match ready.first().share == 1.0 {
+            true => Some(bench.weights_after_a_step(&mut ready, rate)?),
+            false => None,
+        };
+        let tally = bench.tally(&method.gradient);
+        Ok(Ok(Self {
+            operations: tally.multiplications + tally.additions,
+            least_bytes: least_bytes(bench.network, bench.samples, cell.batch_rows),
+            bench,
+            peaks,
+            ready,
+            weights_sha256,
+        }))
+    }
+
     /// One sample; `None` if the control was raised.
-    fn take(&mut self, cell: &Cell, round: usize, rate: f64) -> Result<Option<Sample>> {
-        if self.ready.is_none() {
-            let mut ready = match self.bench.ready(&self.method.gradient)? {
-                Ok(ready) => ready,
-                Err(missing) => return none(missing, cell),
-            };
-            if ready.first().share == 1.0 {
-                self.weights_sha256 = Some(self.bench.weights_after_a_step(&mut ready, rate)?);
-            }
-            self.ready = Some(ready);
-        }
-        let ready = self.ready.as_mut().expect("made above");
+    fn take(&mut self, cell: &Cell, round: usize) -> Result<Option<Sample>> {
         let rates = self.peaks.sample();
         let Lap {
             seconds,
             cpu_seconds,
             share,
-        } = match self.bench.sample(ready)? {
+        } = match self.bench.sample(&mut self.ready)? {
             Ok(lap) => lap,
             Err(missing) => return none(missing, cell),
         };
@@ -155,7 +179,7 @@ impl<R: Real> Seat<'_, R> {
             threads: cell.threads,
             seconds,
             cpu_seconds,
-            gradients: ready.gradients,
+            gradients: self.ready.gradients,
             share,
             operations: self.operations,
             least_bytes: self.least_bytes,
