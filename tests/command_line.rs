@@ -61,6 +61,7 @@ fn a_run_leaves_every_file_of_its_directory_and_prints_its_summary() {
             "metrics.csv",
             "metrics.jsonl",
             "model.safetensors",
+            "report.html",
             "summary.json",
         ]
     );

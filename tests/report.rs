@@ -224,6 +224,44 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
 }
 
 #[test]
+fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
+    let place = workplace();
+    make(
+        &place,
+        "scale flowers.toml --threads 1,2 --methods backprop --batches 10 --runs 2 --out scale",
+    );
+    let study = place.path().join("scale");
+    let results = fs::read_to_string(study.join("results.json")).unwrap();
+    let mut told: Value = serde_json::from_str(&results).unwrap();
+    told["warnings"] = serde_json::json!(["a neighbour was at work"]);
+    fs::write(study.join("results.json"), told.to_string()).unwrap();
+    assert!(page(&place, "scale").contains("Doubtful: a neighbour was at work."));
+
+    // Not ended, and a row lost.
+    fs::remove_file(study.join("results.json")).unwrap();
+    let rows = fs::read_to_string(study.join("rows.jsonl")).unwrap();
+    let kept: Vec<&str> = rows.lines().take(3).collect();
+    fs::write(
+        study.join("rows.jsonl"),
+        format!("{}\n{{\"round\":", kept.join("\n")),
+    )
+    .unwrap();
+    let told = page(&place, "scale");
+    assert!(told.contains("1 line of rows.jsonl cannot be read"));
+    let samples = figure(&data(&told), "Samples, round by round")["series"].clone();
+    let drawn: usize = (samples.as_array().unwrap().iter())
+        .flat_map(|series| series["y"].as_array().unwrap())
+        .filter(|sample| !sample.is_null())
+        .count();
+    assert_eq!(drawn, 3);
+
+    // No row at all: words, no blank plot.
+    fs::write(study.join("rows.jsonl"), "").unwrap();
+    let told = page(&place, "scale");
+    assert!(told.contains("Speedup: no points to draw") && !told.contains("<svg"));
+}
+
+#[test]
 fn folders_that_hold_nothing_are_refused() {
     let place = workplace();
     fs::create_dir(place.path().join("empty")).unwrap();

@@ -154,6 +154,39 @@ fn values_are_those_of_the_file() {
 }
 
 #[test]
+fn pictures_and_numbers_can_be_saved_and_paper_has_the_static_picture() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let place = workplace();
+    support::pages::make(&place, support::pages::COMMANDS[0].1);
+    browser.open(&place.path().join("run/report.html"));
+    browser.emulate(1100, 900, false);
+    // What is handed to the reader's disk, without bothering it.
+    browser.evaluate(
+        "window.saved = []; window.made = URL.createObjectURL; \
+         URL.createObjectURL = blob => { saved.push([blob.type, blob.size > 500]); return made(blob); }; \
+         HTMLAnchorElement.prototype.click = () => {}; 0",
+    );
+    for (label, saved) in [
+        ("SVG", json!([["image/svg+xml", true]])),
+        ("PNG", json!([["image/svg+xml", true], ["image/png", true]])),
+        ("CSV", json!([["text/csv", false]])),
+    ] {
+        browser.evaluate(&format!(
+            "saved.length = 0; [...document.querySelectorAll('#figure-1 .tools button')].find(button => button.textContent === '{label}').click(); \
+             new Promise(done => setTimeout(done, 500))"
+        ));
+        assert_eq!(browser.evaluate("saved"), saved, "{label}");
+    }
+    let shown = "['static', 'live'].map(name => getComputedStyle(document.querySelector('#figure-1 .' + name)).display !== 'none')";
+    assert_eq!(browser.evaluate(shown), json!([false, true]));
+    browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    assert_eq!(browser.evaluate(shown), json!([true, false]));
+    hold(&mut browser, "saved");
+}
+
+#[test]
 fn the_sliders_move_the_numbers() {
     let Some(mut browser) = Browser::start() else {
         return;

@@ -88,16 +88,14 @@ pub fn run(
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(isa.name(), team.threads());
     let text = config.to_toml();
-    let mut record: Record<Row> = match &arguments.resume {
-        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
-        None => Record::create(
-            arguments.out.as_deref(),
-            &config.name,
-            &question,
-            Some(&text),
-            &environment,
-        )?,
-    };
+    let mut record: Record<Row> = Record::begin(
+        arguments.resume.as_deref(),
+        arguments.out.as_deref(),
+        &config.name,
+        &question,
+        Some(&text),
+        &environment,
+    )?;
     let ending = subject.run(&plan, &mut record, &mut |row| messages.note(line(row)))?;
     if ending == Ending::Interrupted {
         messages.note(format_args!(

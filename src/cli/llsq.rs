@@ -40,16 +40,14 @@ pub fn run(
     let control = Control::new(interrupt.flag());
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(Isa::detect().name(), team.threads());
-    let mut record: Record<Row> = match &arguments.resume {
-        Some(path) => Record::resume(path, &question, None, &environment)?,
-        None => Record::create(
-            arguments.out.as_deref(),
-            KIND,
-            &question,
-            None,
-            &environment,
-        )?,
-    };
+    let mut record: Record<Row> = Record::begin(
+        arguments.resume.as_deref(),
+        arguments.out.as_deref(),
+        KIND,
+        &question,
+        None,
+        &environment,
+    )?;
     let mut tell = |row: &Row| messages.note(line(row));
     if !llsq::run(&plan, &team, &control, &mut record, &mut tell)? {
         messages.note(format_args!(

@@ -74,16 +74,14 @@ pub fn run(
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(isa.name(), team.threads());
     let text = config.to_toml();
-    let mut record: Record<Row> = match &arguments.resume {
-        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
-        None => Record::create(
-            arguments.out.as_deref(),
-            &config.name,
-            &question,
-            Some(&text),
-            &environment,
-        )?,
-    };
+    let mut record: Record<Row> = Record::begin(
+        arguments.resume.as_deref(),
+        arguments.out.as_deref(),
+        &config.name,
+        &question,
+        Some(&text),
+        &environment,
+    )?;
     let mut tell = |row: &Row| {
         if row.ending.is_some() {
             messages.note(line(row));

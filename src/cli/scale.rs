@@ -90,16 +90,14 @@ pub fn run(
     let most = plan.threads.iter().max().copied().unwrap_or(1);
     let environment = Environment::detect(isa.name(), most);
     let text = config.to_toml();
-    let mut record: Record<Sample> = match &arguments.resume {
-        Some(path) => Record::resume(path, &question, Some(&text), &environment)?,
-        None => Record::create(
-            arguments.out.as_deref(),
-            &config.name,
-            &question,
-            Some(&text),
-            &environment,
-        )?,
-    };
+    let mut record: Record<Sample> = Record::begin(
+        arguments.resume.as_deref(),
+        arguments.out.as_deref(),
+        &config.name,
+        &question,
+        Some(&text),
+        &environment,
+    )?;
     let before = (Instant::now(), others());
     let taken = lineup.run(&plan, &mut record, &mut |sample| {
         messages.note(line(sample))

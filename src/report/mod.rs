@@ -96,8 +96,10 @@ fn write_study(page: &mut Page, study: &Source) {
     match &study.content {
         Content::Cost(rows) => cost::write(page, held, rows),
         Content::LeastSquares(rows) => cost::write_least_squares(page, held, rows),
-        Content::Race(plan, rows) => race::write(page, held, plan, rows),
-        Content::Scale(plan, samples) => scaling::write(page, held, plan, samples),
+        Content::Race(plan, rows, concluded) => race::write(page, held, plan, rows, concluded),
+        Content::Scale(plan, samples, concluded) => {
+            scaling::write(page, held, plan, samples, concluded);
+        }
         Content::Accuracy(rows) => accuracy::write(page, held, rows),
         Content::Folds(_) | Content::Run => {}
     }

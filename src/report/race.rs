@@ -2,14 +2,15 @@
 
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::page::Page;
-use super::source::Held;
+use super::source::{Concluded, Held};
 use crate::study::race::{Plan, Row};
 use crate::study::standings::Report;
 
 /// Writes a race.
-pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row]) {
+pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row], concluded: &Concluded) {
     let name = super::settings::name(held);
-    let report = Report::new(&name, held.label.clone(), "judged", plan, rows);
+    let judged = concluded.judged.as_deref().unwrap_or("held-out");
+    let report = Report::new(&name, held.label.clone(), judged, plan, rows);
     page.findings(&report.findings);
     page.table("Standings", &report.table());
     type Quantity = fn(&Row) -> f64;
@@ -49,8 +50,9 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row]) {
                 )
             })
             .collect();
-        let caption =
-            "Rows that nobody trained on; the same start and the same order of rows for all.";
+        let caption = format!(
+            "Of the {judged} rows, which nobody trained on; the same start and the same order of rows for all."
+        );
         page.figure(&Figure::new(title, caption, axes, series), &held.origin());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::page::Page;
-use super::source::Held;
+use super::source::{Concluded, Held};
 use crate::run::Environment;
 use crate::study::scaling::report::Report;
 use crate::study::scaling::{Fit, Plan, Row, Sample};
@@ -11,25 +11,27 @@ use crate::study::scaling::{Fit, Plan, Row, Sample};
 const BETWEEN: usize = 4;
 
 /// Writes a study.
-pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample]) {
+pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], concluded: &Concluded) {
     let name = super::settings::name(held);
     let machine = machine(held, plan);
     let report = Report::new(&name, held.label.clone(), &machine, plan, samples, None);
     page.findings(&report.findings);
-    for warning in &report.warnings {
+    // Those of the study itself know of other load, too.
+    for warning in concluded.warnings.as_ref().unwrap_or(&report.warnings) {
         page.note(&format!("Doubtful: {warning}."));
     }
     let most = plan.threads.iter().copied().max().unwrap_or(1);
     let threads = || Axis::new("threads").of(Unit::Whole);
     let groups = groups(&report.rows);
 
-    let mut speedups = vec![Series::new(
-        "ideal",
-        Mark::Dashed,
-        7,
-        ideal(most, |threads| threads),
-    )];
-    let mut efficiencies = vec![Series::new("ideal", Mark::Dashed, 7, ideal(most, |_| 1.0))];
+    // What is ideal says nothing without what is real.
+    let ideals = |of: &dyn Fn(f64) -> f64| -> Vec<Series> {
+        let some = (!groups.is_empty()).then(|| ideal(most, of));
+        let series = |points| Series::new("ideal", Mark::Dashed, 7, points);
+        some.map(series).into_iter().collect()
+    };
+    let mut speedups = ideals(&|threads| threads);
+    let mut efficiencies = ideals(&|_| 1.0);
     let mut times = Vec::new();
     for (color, (label, rows)) in groups.iter().enumerate() {
         let points = |of: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {

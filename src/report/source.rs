@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -58,11 +59,21 @@ pub enum Content {
     /// `nplus1 cost llsq`.
     LeastSquares(Vec<llsq::Row>),
     /// `nplus1 race`.
-    Race(race::Plan, Vec<race::Row>),
+    Race(race::Plan, Vec<race::Row>, Concluded),
     /// `nplus1 scale`.
-    Scale(scaling::Plan, Vec<scaling::Sample>),
+    Scale(scaling::Plan, Vec<scaling::Sample>, Concluded),
     /// `nplus1 check --sweep`.
     Accuracy(Vec<accuracy::Row>),
+}
+
+/// What only the end of a study tells; nothing, if it has not ended.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Concluded {
+    /// Which rows a race's accuracies are of.
+    pub judged: Option<String>,
+    /// What makes the figures of a study of scaling doubtful.
+    pub warnings: Option<Vec<String>>,
 }
 
 impl Source {
@@ -254,11 +265,12 @@ fn study(held: &mut Held) -> Result<Content> {
             .help("make the report with the version that made the study")
         })
     }
+    let concluded = held.document(RESULTS).unwrap_or_default();
     let content = match question.study.as_str() {
         "cost" => Content::Cost(held.log(ROWS_JSONL)?),
         "llsq" => Content::LeastSquares(held.log(ROWS_JSONL)?),
-        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL)?),
-        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL)?),
+        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL)?, concluded),
+        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL)?, concluded),
         "check" => Content::Accuracy(held.log(ROWS_JSONL)?),
         other => {
             return Err(Error::refused(

@@ -60,10 +60,10 @@ fn study(source: &Source) -> Result<String> {
     Ok(match &source.content {
         Content::Cost(rows) => findings::Report::new(&name, label, rows).render("", table),
         Content::LeastSquares(rows) => llsq::Report::new(label, rows).render(table),
-        Content::Race(plan, rows) => {
+        Content::Race(plan, rows, _) => {
             standings::Report::new(&name, label, "judged", plan, rows).render(table)
         }
-        Content::Scale(plan, samples) => {
+        Content::Scale(plan, samples, _) => {
             let machine = super::scaling::machine(held, plan);
             scaling::report::Report::new(&name, label, &machine, plan, samples, None).render(table)
         }

@@ -84,8 +84,17 @@ mod tests {
     #[test]
     fn marks_are_round_and_cover_the_values() {
         let ticks = Ticks::over([0.912, 0.951].into_iter(), false, 0.0);
-        assert_eq!(ticks.range, [0.91, 0.96]);
-        assert_eq!(ticks.marks.len(), 6);
+        assert!(ticks.range[0] <= 0.912 && 0.951 <= ticks.range[1]);
+        let written: Vec<String> = ticks
+            .marks
+            .iter()
+            .map(|mark| format!("{mark:.4}"))
+            .collect();
+        assert_eq!(
+            (written[0].as_str(), written[1].as_str()),
+            ("0.9100", "0.9150")
+        );
+        assert_eq!(written.len(), 10);
         let ticks = Ticks::over([3.0, 3.0].into_iter(), false, 0.0);
         assert!(ticks.range[0] < 3.0 && 3.0 < ticks.range[1]);
         assert_eq!(

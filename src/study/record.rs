@@ -56,6 +56,24 @@ pub struct Record<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Record<T> {
+    /// Goes on with the study in `resume`, or starts one as [`Record::create`] does.
+    ///
+    /// # Errors
+    /// As [`Record::resume`] and [`Record::create`].
+    pub fn begin(
+        resume: Option<&Path>,
+        out: Option<&Path>,
+        name: &str,
+        question: &Question,
+        config: Option<&str>,
+        environment: &Environment,
+    ) -> Result<Self> {
+        match resume {
+            Some(path) => Self::resume(path, question, config, environment),
+            None => Self::create(out, name, question, config, environment),
+        }
+    }
+
     /// Starts a study in `out`, or in the next of `studies/NAME`.
     ///
     /// # Errors
