@@ -189,7 +189,8 @@ pub struct ScaleArguments {
     /// Set a key of the config, such as train.batch_size=32 (may be repeated)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub set: Vec<String>,
-    /// Numbers of threads; without it 1, 2, 4, … and all cores
+    /// Numbers of threads; without it 1, 2, 4, … and all cores (where there are more than
+    /// processors, one thread a processor does the work of all in turn)
     #[arg(long, value_name = "1,2,…", conflicts_with = "resume")]
     pub threads: Option<ThreadList>,
     /// Rows of the mini-batches; without it the config's own, and 128

@@ -7,7 +7,7 @@
 //! when every worker has ended it.
 //!
 //! A worker is a future that waits for nothing but its next step, so that one thread can carry
-//! several ([`super::barrier`]).
+//! several (`barrier.rs`).
 
 use std::cell::Cell;
 use std::future::poll_fn;

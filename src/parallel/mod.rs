@@ -2,7 +2,7 @@
 //!
 //! A [`Team`] is rayon's pool, installed once a run. [`Team::run`] starts one worker a seat, which
 //! then advance together in supersteps ([`circle`]). As many threads carry them as there are
-//! processors; the [`barrier`] between these spins briefly, then yields; between runs rayon parks
+//! processors; the barrier between these spins briefly, then yields; between runs rayon parks
 //! the threads. Who computes a thing may depend on the number of workers; what is computed never
 //! does.
 

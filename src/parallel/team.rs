@@ -27,7 +27,13 @@ pub struct Team {
 impl Team {
     /// `auto`: the physical cores that this process may use (affinity and cgroup limits respected).
     pub fn available() -> usize {
-        num_cpus::get_physical().clamp(1, num_cpus::get())
+        num_cpus::get_physical().clamp(1, Self::processors())
+    }
+
+    /// The logical processors that this process may use, by the same limits: no team has more
+    /// threads that compute.
+    pub fn processors() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// A team of `threads` threads; `None`: [`Team::available`].
@@ -50,7 +56,7 @@ impl Team {
                 "{threads} threads: allowed are 1 to {MOST_THREADS}, or \"auto\""
             )));
         }
-        Self::with_carriers(threads, num_cpus::get().min(threads), processors)
+        Self::with_carriers(threads, Self::processors().min(threads), processors)
     }
 
     fn with_carriers(threads: usize, carriers: usize, processors: &[usize]) -> Result<Self> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::caches::{self, Cache};
+use crate::parallel::Team;
 
 /// Program and machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl Environment {
             command: command_line(std::env::args_os()),
             cpu: cpu_model(&cpuinfo),
             physical_cores: num_cpus::get_physical(),
-            logical_cores: num_cpus::get(),
+            logical_cores: Team::processors(),
             caches: caches::detect(),
             memory: memory_bytes(&meminfo),
             os: std::env::consts::OS.to_owned(),
