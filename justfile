@@ -9,6 +9,18 @@ check:
 bench:
     cargo bench --bench epoch
 
+# σ with every kernel, and the products of the networks that are trained.
+bench-kernels:
+    cargo bench --bench kernels
+
+# One gradient by every method.
+bench-gradient:
+    cargo bench --bench gradient
+
+# What a superstep and a run cost, beside rayon's own ways to share work.
+bench-forkjoin:
+    cargo bench --bench forkjoin
+
 # The same work against JAX, PyTorch, NumPy, scipy and scikit-learn, in one run.
 peers:
     benches/peers/run

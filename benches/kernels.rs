@@ -1,0 +1,106 @@
+//! Kernels by themselves, on one thread: σ with its derivative in either precision and with every
+//! kernel that the processor has, and the matrix products of the networks that are trained.
+//! `cargo bench --bench kernels [-- sigmoid]`; a minute or two.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use nplus1::numeric::panels::{Aligned, count, width};
+use nplus1::numeric::product::{Left, Product};
+use nplus1::numeric::update::Activate;
+use nplus1::numeric::{Isa, Real};
+
+/// Units that are activated at once: they stay in the first-level cache.
+const UNITS: usize = 4096;
+/// Products as training makes them: rows of the mini-batch, inputs, units.
+const FORWARD: [[usize; 3]; 6] = [
+    [10, 784, 30],
+    [128, 784, 30],
+    [10, 784, 100],
+    [128, 784, 512],
+    [128, 512, 512],
+    [1024, 1024, 1024],
+];
+
+fn numbers<R: Real>(len: usize) -> Aligned<R> {
+    let mut numbers = Aligned::zeros(len);
+    for (k, number) in numbers.iter_mut().enumerate() {
+        *number = R::from_f64((k * 7919 % 1009) as f64 / 504.5 - 1.0);
+    }
+    numbers
+}
+
+fn kernels() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+fn sigmoid(criterion: &mut Criterion) {
+    fn in_precision<R: Real>(criterion: &mut Criterion, name: &str) {
+        let mut group = criterion.benchmark_group(format!("sigmoid/{name}"));
+        group.throughput(Throughput::Elements(UNITS as u64));
+        for isa in kernels() {
+            let mut activations = numbers::<R>(UNITS);
+            let mut slopes = numbers::<R>(UNITS);
+            group.bench_function(isa.name(), |bencher| {
+                bencher.iter(|| {
+                    isa.run(Activate {
+                        activations: black_box(&mut activations),
+                        slopes: &mut slopes,
+                    });
+                });
+            });
+        }
+    }
+    in_precision::<f32>(criterion, "f32");
+    in_precision::<f64>(criterion, "f64");
+}
+
+/// z = x·Wᵀ, each operand in panels; operations are multiply-adds, two of them a pair.
+fn product(criterion: &mut Criterion) {
+    fn in_precision<R: Real>(criterion: &mut Criterion, name: &str) {
+        let mut group = criterion.benchmark_group(format!("product/{name}"));
+        for [rows, depth, units] in FORWARD {
+            let (p, panels) = (width::<R>(), count::<R>(units));
+            let left = numbers::<R>(count::<R>(depth) * rows * p);
+            let right = numbers::<R>(panels * depth * p);
+            let mut out = numbers::<R>(panels * rows * p);
+            group.throughput(Throughput::Elements(2 * (rows * depth * units) as u64));
+            // The portable kernel would take seconds for the largest.
+            for isa in kernels().filter(|&isa| isa != Isa::Portable || rows < 1024) {
+                let shape = format!("{rows}x{depth}x{units}");
+                group.bench_function(BenchmarkId::new(isa.name(), shape), |bencher| {
+                    bencher.iter(|| {
+                        isa.run(Product {
+                            left: Left::rows_of(black_box(&left), rows * p),
+                            rows,
+                            depth,
+                            right: &right,
+                            right_stride: depth * p,
+                            start: None,
+                            out: &mut out,
+                            out_stride: rows * p,
+                            panels,
+                        });
+                    });
+                });
+            }
+        }
+    }
+    in_precision::<f32>(criterion, "f32");
+    in_precision::<f64>(criterion, "f64");
+}
+
+fn settings() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
+}
+
+criterion_group! {
+    name = benches;
+    config = settings();
+    targets = sigmoid, product
+}
+criterion_main!(benches);
