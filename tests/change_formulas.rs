@@ -3,6 +3,7 @@
 
 use nplus1::numeric::change::{Carried, Form, Outputs, Units};
 use nplus1::numeric::head::Head;
+use nplus1::numeric::losses::RowLosses;
 use nplus1::numeric::panels::width;
 use nplus1::numeric::tails::{OwnTail, UnitTail};
 use nplus1::numeric::{Isa, Real};
@@ -277,4 +278,72 @@ fn a_softmax_keeps_its_relative_precision_at_every_margin() {
     }
     // As for one output, and a product, a difference and a sum more.
     assert!(worst <= 40.0, "{worst} u");
+}
+
+/// ΔL of `tops.len()` outputs above one unit at `z` by `dz`, in plain arithmetic.
+fn plain_above<R: Real>(isa: Isa, head: Head, z: f64, tops: &[f64], dz: f64) -> f64 {
+    let p = width::<R>();
+    let mut line = vec![R::ZERO; p];
+    for (lane, &top) in line.iter_mut().zip(tops) {
+        *lane = R::from_f64(top);
+    }
+    let units = Units {
+        z: &line,
+        y: &line,
+        complement: &line,
+        count: tops.len(),
+        row_stride: p,
+        panel_stride: p,
+    };
+    let mut losses = [R::ZERO];
+    isa.run(RowLosses {
+        head,
+        units,
+        labels: &[1],
+        losses: &mut losses,
+    });
+    let unit = vec![R::from_f64(z); p];
+    let mut changes = vec![R::from_f64(f64::NAN); p];
+    isa.run(UnitTail {
+        form: Form {
+            carried: Carried::Values,
+            central: false,
+        },
+        unit: [&unit, &unit, &unit],
+        increments: &vec![R::from_f64(dz); p],
+        values: &[R::ONE],
+        slots: &[0],
+        weights: &vec![R::from_f64(0.75); tops.len() * p],
+        bounds: [dz, dz],
+        outputs: Outputs {
+            head,
+            units,
+            row: 0,
+            label: 1,
+            loss: losses[0],
+        },
+        changes: &mut changes,
+    });
+    changes[0].to_f64()
+}
+
+#[test]
+fn what_moves_nothing_changes_a_plain_loss_by_exactly_nothing() {
+    let tops = [-7.0, 0.3, 2.5, -0.75, 1.1];
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for head in [
+            Head::SigmoidQuadratic,
+            Head::LinearQuadratic,
+            Head::SigmoidCrossEntropy,
+            Head::SoftmaxCrossEntropy,
+        ] {
+            // Below 40 it is not σ(−z) that stands still, but what it moves.
+            for z in [-58.0, -45.0, -38.0, 38.0, 45.0, 58.0] {
+                assert_eq!(plain_above::<f32>(isa, head, z, &tops, 1e-3), 0.0);
+                assert_eq!(plain_above::<f64>(isa, head, z, &tops, 1e-3), 0.0);
+            }
+            assert_ne!(plain_above::<f32>(isa, head, 1.0, &tops, 1e-2), 0.0);
+            assert_ne!(plain_above::<f64>(isa, head, 1.0, &tops, 1e-2), 0.0);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! How a sample's loss changes when pre-activations do: the formulas of finite differences.
 //!
 //! In plain arithmetic a stage carries the perturbed values, and two losses are subtracted at the
-//! end. Without cancellation it carries the changes themselves (y = σ(z), ȳ = 1 − y):
+//! end; a quadratic loss is ½ Σ r², r = σ(z) or, of a target 1, 1 − σ(z) = σ(−z). Without cancellation it carries the changes themselves (y = σ(z), ȳ = 1 − y):
 //!
 //! ```text
 //! Δσ = sign(Δz)·y·ȳ·M / (1 + q·M),  M = e^|Δz| − 1,  q = y if Δz > 0, else ȳ
@@ -18,16 +18,14 @@
 //! softmax cross-entropy L̇ = Σ_{k≠t} p_k·(ż_k − ż_t)
 //! ```
 //!
-//! Small arguments of changes take short series: up to
-//! take short series: up to
-//! [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
+//! Small arguments of changes take short series: up to [`NEAR`] for e^x − 1, and up to √u/2 for Δσ as a whole, whose third term is below u there. Which
 //! form a panel takes is decided by bounds over the panel, never by the vector's width, so the bits
 //! are the same with every instruction set.
 //!
 //! The kernels that walk by these formulas are in [`super::tails`] and [`super::deep_tails`]; where
 //! they start from, in [`super::losses`].
 
-use super::elementary::{NEAR, exp, expm1, expm1_near, ln_1p, sigmoid_pair, softplus};
+use super::elementary::{NEAR, exp, expm1, expm1_near, ln_1p, sigmoid, sigmoid_pair, softplus};
 use super::head::Head;
 use super::panels::width;
 use super::{Real, Vector};
@@ -215,10 +213,50 @@ pub(super) struct Output<V> {
     pub complement: V,
 }
 
-/// `sum`, plus one output's share of the loss at z' = `point` (plain), or the change of its share
-/// when z changes by `point` (or its rate, at the rate `point`).
+/// `sums`, plus one output's share of the loss at z' = `points` (plain; of a quadratic loss twice its
+/// share, see [`shares`]), or the change of its share when z changes by `points` (or its rate, at the
+/// rates `points`).
 #[inline(always)]
-pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
+pub(super) fn add_terms<V: Vector, const HEAD: u8, const MODE: u8, const W: usize>(
+    mut sums: [V; W],
+    output: Output<V>,
+    hot: bool,
+    mut points: [V; W],
+) -> [V; W] {
+    if HEAD == QUADRATIC && MODE == PLAIN {
+        if hot {
+            for w in 0..W {
+                points[w] = V::splat(V::Element::ZERO).sub(points[w]);
+            }
+        }
+        let residuals = sigmoid(points);
+        for w in 0..W {
+            sums[w] = residuals[w].fma(residuals[w], sums[w]);
+        }
+        return sums;
+    }
+    for w in 0..W {
+        sums[w] = add_term::<V, HEAD, MODE>(sums[w], output, hot, points[w]);
+    }
+    sums
+}
+
+/// The loss, or a share of it, from what [`add_terms`] has summed: half of it where that are squares.
+#[inline(always)]
+pub(super) fn shares<V: Vector, const HEAD: u8, const MODE: u8, const W: usize>(
+    mut sums: [V; W],
+) -> [V; W] {
+    if HEAD == QUADRATIC && MODE == PLAIN {
+        let half = V::splat(V::Element::from_f64(0.5));
+        for w in 0..W {
+            sums[w] = half.mul(sums[w]);
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
     sum: V,
     output: Output<V>,
     hot: bool,
@@ -228,11 +266,6 @@ pub(super) fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
     let half = V::splat(V::Element::from_f64(0.5));
     let Output { z, y, complement } = output;
     match (HEAD, MODE) {
-        (QUADRATIC, PLAIN) => {
-            let (y, complement) = sigmoid_pair(point);
-            let residual = if hot { complement } else { y };
-            half.mul(residual).fma(residual, sum)
-        }
         (QUADRATIC, _) => {
             let change = sigmoid_change::<V, MODE>(y, complement, point);
             let residual = if hot { zero.sub(complement) } else { y };
@@ -306,12 +339,9 @@ impl<R: Real> Outputs<'_, R> {
                 y: self.y(unit),
                 complement: self.complement(unit),
             };
-            let points = points.of(unit);
-            for w in 0..W {
-                sums[w] = add_term::<V, HEAD, MODE>(sums[w], output, hot, points[w]);
-            }
+            sums = add_terms::<V, HEAD, MODE, W>(sums, output, hot, points.of(unit));
         }
-        sums
+        shares::<V, HEAD, MODE, W>(sums)
     }
 
     #[inline(always)]

@@ -37,6 +37,10 @@ pub trait Number:
     fn ln(self) -> Self;
     /// ln(1 + x): one logarithm.
     fn ln_1p(self) -> Self;
+    /// 1/(1 + e^−x).
+    fn sigmoid(self) -> Self {
+        Self::of(1.0) / (Self::of(1.0) + (-self).exp())
+    }
 
     /// `self · factor + addend`: one multiplication and one addition.
     fn fma(self, factor: Self, addend: Self) -> Self {

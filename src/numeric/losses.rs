@@ -3,7 +3,7 @@
 use super::change::{
     ENTROPY, LINEAR, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, Units, is_hot, kind,
 };
-use super::elementary::{exp, sigmoid_pair, softplus};
+use super::elementary::{exp, sigmoid, sigmoid_pair, softplus};
 use super::head::Head;
 use super::panels::width;
 use super::{Real, Task, Vector};
@@ -143,24 +143,26 @@ impl<R: Real> RowLosses<'_, R> {
                 let z = V::load(z.as_ptr());
                 let hot = V::load(lanes.as_ptr());
                 let mask = zero.sub(hot);
+                let toward = mask.select_negative(zero.sub(z), z);
                 match HEAD {
                     QUADRATIC => {
-                        let (y, complement) = sigmoid_pair(z);
-                        mask.select_negative(complement, y)
+                        let [residual] = sigmoid([toward]);
+                        residual
                     }
                     LINEAR => z.sub(hot),
-                    _ => softplus(mask.select_negative(zero.sub(z), z)),
+                    _ => softplus(toward),
                 }
                 .store(lanes.as_mut_ptr());
             }
             for &lane in &lanes[..real] {
                 sum = match HEAD {
-                    QUADRATIC | LINEAR => (half * lane).mul_add(lane, sum),
+                    QUADRATIC => lane.mul_add(lane, sum),
+                    LINEAR => (half * lane).mul_add(lane, sum),
                     _ => sum + lane,
                 };
             }
         }
-        sum
+        if HEAD == QUADRATIC { half * sum } else { sum }
     }
 
     #[inline(always)]

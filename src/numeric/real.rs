@@ -63,10 +63,14 @@ pub trait Real:
     const SIGMOID_CLAMP: f64;
     /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest first.
     const EXP: &'static [f64];
-    /// How many of these serve e^x − 1 for |x| ≤ 1/64.
+    /// Coefficients of the same series that serve [`super::elementary::sigmoid`], highest first.
+    const EXP_SHORT: &'static [f64];
+    /// How many of [`Real::EXP`] serve e^x − 1 for |x| ≤ 1/64.
     const NEAR_TERMS: usize;
     /// ln 2 in two parts, the first with enough zeros at its end that n · first is exact.
     const LN_2: [f64; 2];
+    /// ln 2 in as many parts as n · ln 2 takes by fused multiply-adds: n ≤ 87 (f32), n ≤ 866 (f64).
+    const LN_2_FUSED: &'static [f64];
     /// Number of terms of 2 atanh(s)/s in s² that give full precision for s ≤ 1/3.
     const ATANH_TERMS: usize;
 
@@ -89,7 +93,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $precision:ident, $roundoff:expr, $clamp:expr, $exp:expr, $near:expr, $ln_2:expr, $terms:expr) => {
+    ($type:ident, $precision:ident, $roundoff:expr, $clamp:expr, $exp:expr, $short:expr, $near:expr, $ln_2:expr, $fused:expr, $terms:expr) => {
         impl Real for $type {
             const PRECISION: Precision = Precision::$precision;
             const BYTES: usize = size_of::<$type>();
@@ -98,8 +102,10 @@ macro_rules! real {
             const UNIT_ROUNDOFF: f64 = $roundoff;
             const SIGMOID_CLAMP: f64 = $clamp;
             const EXP: &'static [f64] = $exp;
+            const EXP_SHORT: &'static [f64] = $short;
             const NEAR_TERMS: usize = $near;
             const LN_2: [f64; 2] = $ln_2;
+            const LN_2_FUSED: &'static [f64] = $fused;
             const ATANH_TERMS: usize = $terms;
 
             #[inline(always)]
@@ -147,6 +153,14 @@ const EXP_F32: &[f64] = &[
     1.0 / 6.0,
     0.5,
 ];
+/// The best five on |r| ≤ ½ ln 2 (Remez), rounded to `f32`: e^r to 4e-9, its slope to 4e-7.
+const EXP_SHORT_F32: &[f64] = &[
+    0.001_381_461_275_741_458,
+    0.008_368_710_055_947_304,
+    0.041_668_388_992_547_99,
+    0.166_665_211_319_923_4,
+    0.499_999_940_395_355_2,
+];
 const EXP_F64: &[f64] = &[
     1.0 / 6_227_020_800.0,
     1.0 / 479_001_600.0,
@@ -168,8 +182,11 @@ real!(
     f32::EPSILON as f64 / 2.0,
     60.0,
     EXP_F32,
+    EXP_SHORT_F32,
     3,
     [0.693_359_375, -2.121_944_400_546_905_8e-4],
+    // In `f32` ln 2 is right to 2e-9: 87 times that is 3 u.
+    &[std::f64::consts::LN_2],
     8
 );
 real!(
@@ -178,7 +195,9 @@ real!(
     f64::EPSILON / 2.0,
     600.0,
     EXP_F64,
+    EXP_F64,
     6,
     [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10],
+    &[0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10],
     17
 );

@@ -125,6 +125,9 @@ pub trait Vector: Copy {
     /// 2ⁿ of an integer-valued n whose power is a normal number.
     #[must_use]
     fn power_of_two(self) -> Self;
+    /// self·2ⁿ of an integer-valued n, where self and the product are normal numbers.
+    #[must_use]
+    fn scale(self, n: Self) -> Self;
     /// Lane by lane: `yes` where `self` < 0, else `no`.
     #[must_use]
     fn select_negative(self, yes: Self, no: Self) -> Self;
@@ -212,6 +215,10 @@ macro_rules! portable {
                 Self(std::array::from_fn(|k| {
                     $real::from_bits(((self.0[k] as i64 + $bias) as $bits) << $mantissa)
                 }))
+            }
+            #[inline(always)]
+            fn scale(self, n: Self) -> Self {
+                self.mul(n.power_of_two())
             }
             #[inline(always)]
             fn select_negative(self, yes: Self, no: Self) -> Self {

@@ -7,7 +7,7 @@ use super::Vector;
 macro_rules! vector {
     ($name:ident, $real:ident, $raw:ident, $lanes:expr, $rows:expr,
      $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
-     $fma:ident, $min:ident, $max:ident, $round:ident, $power:ident, $select:ident) => {
+     $fma:ident, $min:ident, $max:ident, $round:ident, $power:ident, $scale:ident, $select:ident) => {
         /// One register of numbers.
         #[derive(Clone, Copy)]
         pub struct $name($raw);
@@ -77,6 +77,11 @@ macro_rules! vector {
                 Self(unsafe { $power(self.0) })
             }
             #[inline(always)]
+            fn scale(self, n: Self) -> Self {
+                // SAFETY: as in `splat`.
+                Self(unsafe { $scale(self.0, n.0) })
+            }
+            #[inline(always)]
             fn select_negative(self, yes: Self, no: Self) -> Self {
                 // SAFETY: as in `splat`.
                 Self(unsafe { $select(self.0, yes.0, no.0) })
@@ -112,6 +117,16 @@ primitive!(power_256_f64, "avx2", (n: __m256d) __m256d => {
     let biased = _mm256_add_epi64(exponent, _mm256_set1_epi64x(1023));
     _mm256_castsi256_pd(_mm256_slli_epi64::<52>(biased))
 });
+primitive!(scale_512_f32, "avx512f", (x: __m512, n: __m512) __m512 => _mm512_scalef_ps(x, n));
+primitive!(scale_512_f64, "avx512f", (x: __m512d, n: __m512d) __m512d => _mm512_scalef_pd(x, n));
+primitive!(scale_256_f32, "avx2", (x: __m256, n: __m256) __m256 => {
+    let exponent = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n));
+    _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
+});
+primitive!(scale_256_f64, "avx2", (x: __m256d, n: __m256d) __m256d => {
+    let exponent = _mm256_slli_epi64::<52>(_mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(n)));
+    _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(x), exponent))
+});
 primitive!(select_512_f32, "avx512f", (x: __m512, yes: __m512, no: __m512) __m512 => {
     let negative = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, _mm512_setzero_ps());
     _mm512_mask_blend_ps(negative, no, yes)
@@ -130,16 +145,20 @@ primitive!(select_256_f64, "avx", (x: __m256d, yes: __m256d, no: __m256d) __m256
 #[rustfmt::skip]
 vector!(F32x16, f32, __m512, 16, 14,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
-    _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, round_512_f32, power_512_f32, select_512_f32);
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_min_ps, _mm512_max_ps, round_512_f32, power_512_f32,
+    scale_512_f32, select_512_f32);
 #[rustfmt::skip]
 vector!(F64x8, f64, __m512d, 8, 14,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
-    _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, round_512_f64, power_512_f64, select_512_f64);
+    _mm512_div_pd, _mm512_fmadd_pd, _mm512_min_pd, _mm512_max_pd, round_512_f64, power_512_f64,
+    scale_512_f64, select_512_f64);
 #[rustfmt::skip]
 vector!(F32x8, f32, __m256, 8, 6,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
-    _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, round_256_f32, power_256_f32, select_256_f32);
+    _mm256_div_ps, _mm256_fmadd_ps, _mm256_min_ps, _mm256_max_ps, round_256_f32, power_256_f32,
+    scale_256_f32, select_256_f32);
 #[rustfmt::skip]
 vector!(F64x4, f64, __m256d, 4, 6,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
-    _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, round_256_f64, power_256_f64, select_256_f64);
+    _mm256_div_pd, _mm256_fmadd_pd, _mm256_min_pd, _mm256_max_pd, round_256_f64, power_256_f64,
+    scale_256_f64, select_256_f64);

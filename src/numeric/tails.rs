@@ -7,8 +7,9 @@
 
 use super::change::{
     CLOSE, ENTROPY, FAR, Form, LINEAR, Output, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
-    TINY, activated, add_term, kind, mode, specialized,
+    TINY, activated, add_terms, kind, mode, shares, specialized,
 };
+use super::elementary::sigmoid;
 use super::head::Head;
 use super::panels::width;
 use super::{Real, Task, Vector};
@@ -48,24 +49,51 @@ impl<R: Real> Task<R> for UnitTail<'_, R> {
         self.outputs.units.check(self.outputs.row);
         // A softmax subtracts two outputs' Δz.
         let mode = mode::<R>(self.form, self.bounds[0].max(2.0 * self.bounds[1]));
-        for first in (0..self.slots.len()).step_by(ABREAST) {
-            specialized!(kind(self.outputs.head), mode, self.block::<V>(first));
+        // What a' is compared with in plain arithmetic, from the function that gives a': where a
+        // perturbation moves nothing, Δa is exactly 0.
+        let mut still = [R::ZERO; 16];
+        if mode == PLAIN {
+            for lane in (0..width).step_by(V::LANES) {
+                // SAFETY: both hold a panel's width.
+                unsafe {
+                    let [y] = sigmoid([V::load(self.unit[0].as_ptr().add(lane))]);
+                    y.store(still.as_mut_ptr().add(lane));
+                }
+            }
         }
+        specialized!(kind(self.outputs.head), mode, self.blocks::<V>(&still));
     }
 }
 
 impl<R: Real> UnitTail<'_, R> {
+    #[inline(always)]
+    fn blocks<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, still: &[R; 16]) {
+        if HEAD == QUADRATIC && MODE == PLAIN {
+            for first in (0..self.slots.len()).step_by(SQUARES_ABREAST) {
+                self.block::<V, HEAD, MODE, SQUARES_ABREAST>(first, still);
+            }
+        } else {
+            for first in (0..self.slots.len()).step_by(ABREAST) {
+                self.block::<V, HEAD, MODE, ABREAST>(first, still);
+            }
+        }
+    }
+
     /// The slots from `first` on, as many as go abreast.
     #[inline(always)]
-    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, first: usize) {
+    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+        &mut self,
+        first: usize,
+        still: &[R; 16],
+    ) {
         let width = width::<R>();
         for lane in (0..width).step_by(V::LANES) {
-            let mut changes = [V::splat(R::ZERO); ABREAST];
+            let mut changes = [V::splat(R::ZERO); W];
             // One side, or two: the same code, not twice the code.
             for side in 0..=usize::from(self.form.central) {
                 let sign = if side == 0 { R::ONE } else { -R::ONE };
-                let totals = self.side::<V, HEAD, MODE>(first, lane, V::splat(sign));
-                for w in 0..ABREAST {
+                let totals = self.side::<V, HEAD, MODE, W>(first, lane, still, V::splat(sign));
+                for w in 0..W {
                     changes[w] = if side == 0 {
                         totals[w]
                     } else {
@@ -74,11 +102,11 @@ impl<R: Real> UnitTail<'_, R> {
                 }
             }
             if MODE == PLAIN && !self.form.central {
-                for w in 0..ABREAST {
+                for w in 0..W {
                     changes[w] = changes[w].sub(V::splat(self.outputs.loss));
                 }
             }
-            for w in 0..ABREAST {
+            for w in 0..W {
                 let line = abreast(self.slots, first, w) * width;
                 let to = &mut self.changes[line..line + width];
                 // SAFETY: `to` holds a panel's width.
@@ -89,12 +117,13 @@ impl<R: Real> UnitTail<'_, R> {
 
     /// The loss (or its change) after perturbations by `sign`·h.
     #[inline(always)]
-    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
+    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
         &self,
         first: usize,
         lane: usize,
+        still: &[R; 16],
         sign: V,
-    ) -> [V; ABREAST] {
+    ) -> [V; W] {
         // SAFETY: `run` checked that each holds a panel's width.
         let (z, y, complement, h) = unsafe {
             (
@@ -105,17 +134,25 @@ impl<R: Real> UnitTail<'_, R> {
             )
         };
         let h = h.mul(sign);
-        let mut changes = [z; ABREAST];
-        for w in 0..ABREAST {
+        let mut changes = [z; W];
+        for w in 0..W {
             let dz = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
             changes[w] = if MODE == PLAIN {
-                activated::<V, MODE>(y, complement, z.add(dz)).sub(y)
+                z.add(dz)
             } else {
                 activated::<V, MODE>(y, complement, dz)
             };
         }
+        if MODE == PLAIN {
+            // SAFETY: `still` holds 16 numbers, a panel at least.
+            let still = unsafe { V::load(still.as_ptr().add(lane)) };
+            changes = sigmoid(changes);
+            for w in 0..W {
+                changes[w] = changes[w].sub(still);
+            }
+        }
         self.outputs
-            .total::<V, HEAD, MODE, ABREAST>(&Above::<V, MODE, ABREAST> {
+            .total::<V, HEAD, MODE, W>(&Above::<V, MODE, W> {
                 outputs: &self.outputs,
                 weights: self.weights,
                 lane,
@@ -126,6 +163,8 @@ impl<R: Real> UnitTail<'_, R> {
 
 /// Slots followed side by side: enough independent chains to hide an operation's latency.
 const ABREAST: usize = 4;
+/// The same of the squares of plain arithmetic, whose chains are longer: [`sigmoid`].
+const SQUARES_ABREAST: usize = 8;
 
 /// The `w`-th slot from the `first` on; beyond the end the last one again, which is computed once
 /// more and gives the same.
@@ -261,13 +300,12 @@ impl<R: Real> OwnTail<'_, R> {
                 _ if self.form.central => -R::ONE,
                 _ => R::ZERO,
             };
+            let totals = self.side::<V, HEAD, MODE>(own, first, lane, V::splat(sign));
             for w in 0..ABREAST {
-                let slot = abreast(self.slots, first, w);
-                let total = self.side::<V, HEAD, MODE>(own, slot, lane, V::splat(sign));
                 changes[w] = if side == 0 {
-                    total
+                    totals[w]
                 } else {
-                    changes[w].sub(total)
+                    changes[w].sub(totals[w])
                 };
             }
         }
@@ -284,29 +322,47 @@ impl<R: Real> OwnTail<'_, R> {
     fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &self,
         own: &OwnLanes<V>,
-        slot: usize,
+        first: usize,
         lane: usize,
         sign: V,
-    ) -> V {
+    ) -> [V; ABREAST] {
         let outputs = &self.outputs;
         // SAFETY: `run` checked that increments hold a panel's width.
         let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
-        let dz = h.mul(V::splat(self.values[slot]));
+        let mut points = [h; ABREAST];
+        for w in 0..ABREAST {
+            points[w] = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
+        }
         if HEAD == SOFTMAX {
             let first = own.first;
-            let points = Own::<V, MODE> { outputs, first, dz };
-            let [total] = outputs.total::<V, HEAD, MODE, 1>(&points);
-            return total;
+            for w in 0..ABREAST {
+                let dz = points[w];
+                let own = Own::<V, MODE> { outputs, first, dz };
+                [points[w]] = outputs.total::<V, HEAD, MODE, 1>(&own);
+            }
+            return points;
         }
-        let point = if MODE == PLAIN {
-            own.output.z.add(dz)
-        } else {
-            dz
-        };
         let zero = V::splat(R::ZERO);
-        let cold = add_term::<V, HEAD, MODE>(zero, own.output, false, point);
-        let hot = add_term::<V, HEAD, MODE>(zero, own.output, true, point);
-        own.hot.select_negative(hot, cold)
+        if MODE == PLAIN {
+            for w in 0..ABREAST {
+                points[w] = own.output.z.add(points[w]);
+            }
+        }
+        let nothing = [zero; ABREAST];
+        if HEAD == QUADRATIC && MODE == PLAIN {
+            // Where the target is, −z is to 1 − y what z is to y.
+            for w in 0..ABREAST {
+                points[w] = own.hot.select_negative(zero.sub(points[w]), points[w]);
+            }
+            let sums = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, false, points);
+            return shares::<V, HEAD, MODE, ABREAST>(sums);
+        }
+        let mut totals = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, false, points);
+        let hot = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, true, points);
+        for w in 0..ABREAST {
+            totals[w] = own.hot.select_negative(hot[w], totals[w]);
+        }
+        totals
     }
 }
 

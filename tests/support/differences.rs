@@ -122,7 +122,7 @@ pub fn output_differences<N: Number>(head: Head, z: &[N], label: u16, h: f64) ->
                 Head::SoftmaxCrossEntropy => {
                     outputs.total(|j| z[j] + if j == k { dz } else { N::of(0.0) })
                 }
-                _ => outputs.add_term(N::of(0.0), k, z[k] + dz),
+                _ => outputs.share(outputs.add_term(N::of(0.0), k, z[k] + dz)),
             }
         };
         side(N::of(h)) - side(N::of(0.0))
@@ -389,10 +389,17 @@ impl<'a, N: Number> Twin<'a, N> {
                 Scheme::Central => zero,
             };
             layers[0].y = inputs;
+            // What a′ of the units below the outputs is compared with.
+            let still: Vec<N> = match self.is_plain() && net.layers() > 1 {
+                true => (layers[net.layers() - 1].z.iter())
+                    .map(|z| z.sigmoid())
+                    .collect(),
+                false => Vec::new(),
+            };
             for l in 1..=net.layers() {
                 if self.of_units {
                     for j in 0..net.sizes[l] {
-                        let change = self.change(s, l, j, N::of(1.0), &layers, loss);
+                        let change = self.change(s, l, j, N::of(1.0), &layers, &still, loss);
                         let row = net.weights(l).start + j * net.sizes[l - 1];
                         let sparse = l == 1 && self.batch.form == Form::Sparse;
                         for (i, input) in layers[l - 1].y.iter().enumerate() {
@@ -409,7 +416,7 @@ impl<'a, N: Number> Twin<'a, N> {
                 }
                 let Values { slots, values } = self.values(l, &layers[l - 1].y);
                 for j in 0..net.sizes[l] {
-                    let change = |value: N| self.change(s, l, j, value, &layers, loss);
+                    let change = |value: N| self.change(s, l, j, value, &layers, &still, loss);
                     let changes: Vec<N> = values.iter().map(|&value| change(value)).collect();
                     for (i, slot) in slots.iter().enumerate() {
                         if let Some(slot) = *slot {
@@ -524,7 +531,17 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// The change of row `s`'s loss when unit j of layer l has one input worth `value` moved.
-    fn change(&self, s: usize, l: usize, j: usize, value: N, layers: &[Units<N>], loss: N) -> N {
+    #[allow(clippy::too_many_arguments)]
+    fn change(
+        &self,
+        s: usize,
+        l: usize,
+        j: usize,
+        value: N,
+        layers: &[Units<N>],
+        still: &[N],
+        loss: N,
+    ) -> N {
         let outputs = Outputs {
             head: self.net.head,
             reach: self.reach,
@@ -536,14 +553,18 @@ impl<'a, N: Number> Twin<'a, N> {
             let dz = h * value;
             match self.net.layers() - l {
                 0 if self.net.head != Head::SoftmaxCrossEntropy => {
-                    outputs.add_term(zero, j, self.moved(outputs.units.z[j], dz))
+                    let point = self.moved(outputs.units.z[j], dz);
+                    outputs.share(outputs.add_term(zero, j, point))
                 }
                 0 => outputs.total(|k| {
                     let dz = if k == j { dz } else { zero };
                     self.moved(outputs.units.z[k], dz)
                 }),
                 1 => {
-                    let change = self.unit(&layers[l], j, dz);
+                    let change = match self.is_plain() {
+                        true => (layers[l].z[j] + dz).sigmoid() - still[j],
+                        false => self.unit(&layers[l], j, dz),
+                    };
                     outputs.total(|k| self.rank_one(l + 1, k, j, change, outputs.units.z[k]))
                 }
                 _ => {
@@ -668,8 +689,8 @@ struct Outputs<'a, N> {
 }
 
 impl<N: Number> Outputs<'_, N> {
-    /// `sum`, plus output k's share of the loss at z′ = `point`, or the change of its share when z
-    /// changes by `point`.
+    /// `sum`, plus output k's share of the loss at z′ = `point` (of a quadratic loss twice its share), or
+    /// the change of its share when z changes by `point`.
     fn add_term(&self, sum: N, k: usize, point: N) -> N {
         let plain = self.reach == Reach::Plain;
         let hot = match self.head {
@@ -680,9 +701,8 @@ impl<N: Number> Outputs<'_, N> {
         let (y, complement) = (self.units.y[k], self.units.complement[k]);
         match (self.head, plain) {
             (Head::SigmoidQuadratic, true) => {
-                let (y, complement) = sigmoid_pair(point);
-                let residual = if hot { complement } else { y };
-                (half * residual).fma(residual, sum)
+                let residual = if hot { -point } else { point }.sigmoid();
+                residual.fma(residual, sum)
             }
             (Head::SigmoidQuadratic, false) => {
                 let change = sigmoid_change(self.reach, y, complement, point);
@@ -716,12 +736,21 @@ impl<N: Number> Outputs<'_, N> {
         }
     }
 
+    /// The loss, or a share of it, from sums of terms.
+    fn share(&self, sum: N) -> N {
+        match (self.head, self.reach) {
+            (Head::SigmoidQuadratic, Reach::Plain) => N::of(0.5) * sum,
+            _ => sum,
+        }
+    }
+
     /// The row's loss at z′ = `point(k)`, or its change when z changes by `point(k)`.
     fn total(&self, point: impl Fn(usize) -> N) -> N {
         let zero = N::of(0.0);
         let count = self.units.z.len();
         if self.head != Head::SoftmaxCrossEntropy {
-            return (0..count).fold(zero, |sum, k| self.add_term(sum, k, point(k)));
+            let sum = (0..count).fold(zero, |sum, k| self.add_term(sum, k, point(k)));
+            return self.share(sum);
         }
         let target = usize::from(self.label);
         let at_target = point(target);

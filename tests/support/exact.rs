@@ -49,6 +49,7 @@ impl<R: Real> Neg for Exact<R> {
 #[derive(Clone, Copy)]
 enum Function {
     Exp,
+    Sigmoid,
     ExpM1,
     ExpM1Near,
     Ln1p,
@@ -66,6 +67,10 @@ impl<R: Real> Task<R> for Lane<R> {
         let y = match self.0 {
             // As all kernels call it.
             Function::Exp => elementary::exp(V::splat(R::from_f64(-R::SIGMOID_CLAMP)).max(x)),
+            Function::Sigmoid => {
+                let [y] = elementary::sigmoid([x]);
+                y
+            }
             Function::ExpM1 => elementary::expm1(x),
             Function::ExpM1Near => elementary::expm1_near(x),
             Function::Ln1p => elementary::ln_1p(x),
@@ -96,6 +101,9 @@ impl<R: Real> Number for Exact<R> {
     }
     fn exp(self) -> Self {
         apply(Function::Exp, self)
+    }
+    fn sigmoid(self) -> Self {
+        apply(Function::Sigmoid, self)
     }
     fn exp_m1(self) -> Self {
         apply(Function::ExpM1, self)

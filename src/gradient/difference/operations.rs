@@ -137,6 +137,10 @@ pub fn incremental<R: Real>(
             _ => [shape.rows * shape.sizes[l - 1]; 2].into(),
         };
         let biases = shape.rows * bias;
+        if l + 1 == shape.layers() && shape.is_plain() {
+            // What a′ is compared with.
+            tally += SIGMOID * (shape.sizes[l] * shape.rows);
+        }
         if probe.is_of_units() {
             // Each unit once a row, and the change times each input.
             tally += shape.tail(l) * (shape.sizes[l] * shape.rows);
@@ -361,7 +365,12 @@ impl Shape {
     /// `UnitTail`: a unit below the outputs is perturbed.
     fn unit_tail(&self) -> Tally {
         let classes = self.classes();
-        self.unit() + self.rank_one() * classes + total(self.reach, self.head, classes)
+        let unit = if self.is_plain() {
+            self.point() + SIGMOID + Tally::additions(1)
+        } else {
+            self.unit()
+        };
+        unit + self.rank_one() * classes + total(self.reach, self.head, classes)
     }
 
     /// `Spread` into layer l + 1, products and `Activate` from layer l + 2 on, `LossTail`.
@@ -454,9 +463,17 @@ fn own_tail(reach: Reach, head: Head, outputs: u64) -> Tally {
             let points = if reach == Reach::Plain { outputs } else { 0 };
             Tally::multiplications(1) + Tally::additions(points) + total(reach, head, outputs)
         }
-        head => point(reach) + term(reach, head),
+        head => point(reach) + term(reach, head) + share(reach, head),
     }
 }
+
+/// σ alone: e^−z, 1 + e^−z, its inverse.
+const SIGMOID: Tally = Tally {
+    exponentials: 1,
+    additions: 1,
+    divisions: 1,
+    ..Tally::NONE
+};
 
 /// σ at z′, or its change.
 fn activation(reach: Reach) -> Tally {
@@ -480,8 +497,8 @@ fn activation(reach: Reach) -> Tally {
 /// One output's share of the loss at z′, or the change of its share; added to a sum.
 fn term(reach: Reach, head: Head) -> Tally {
     match (head, reach) {
-        // sum + ½r·r, r = σ(z′) − y.
-        (Head::SigmoidQuadratic, Reach::Plain) => PAIR + HALF_SQUARE,
+        // sum + r·r, r = |σ(z′) − y|.
+        (Head::SigmoidQuadratic, Reach::Plain) => SIGMOID + Tally::fused(1),
         (Head::SigmoidQuadratic, Reach::Rate) => activation(reach) + Tally::fused(1),
         (Head::SigmoidQuadratic, _) => activation(reach) + Tally::fused(2),
         // r = z′ − y.
@@ -493,6 +510,12 @@ fn term(reach: Reach, head: Head) -> Tally {
         }
         (Head::SoftmaxCrossEntropy, _) => unreachable!("a softmax has no terms"),
     }
+}
+
+/// The loss, or a share of it, from the sum of the terms: half a sum of squares.
+fn share(reach: Reach, head: Head) -> Tally {
+    let squares = reach == Reach::Plain && head == Head::SigmoidQuadratic;
+    Tally::multiplications(u64::from(squares))
 }
 
 /// sum + ½r·r; a change's Δa·(½Δa + r) is two fused multiply-adds.
@@ -529,7 +552,7 @@ fn entropy_change(reach: Reach) -> Tally {
 /// The loss of a row at z′, or its change: the outputs' terms and their sum.
 fn total(reach: Reach, head: Head, outputs: u64) -> Tally {
     if head != Head::SoftmaxCrossEntropy {
-        return term(reach, head) * outputs;
+        return term(reach, head) * outputs + share(reach, head);
     }
     let others = outputs - 1;
     match reach {

@@ -183,9 +183,14 @@ impl Pass<'_> {
             });
             return noise;
         }
-        sigmoid(self.format, z, z >= 0.0, |q, weight, speed| {
+        let own = |q: f64, weight: f64, speed: f64| {
             noise.add(q, trace.pull[layer][unit] * weight, speed, false);
-        });
+        };
+        if self.incremental && layer + 1 == last {
+            sigmoid(self.format, z, own);
+        } else {
+            pair(self.format, z, z >= 0.0, own);
+        }
         // dz of the layer above by dz of the unit.
         let slope = trace.slope(layer, unit);
         let mut speeds: Vec<f64> = (self.theta.weights(layer + 1).column(unit).iter())
@@ -207,7 +212,7 @@ impl Pass<'_> {
                     noise.add_sums(slope, level, delta, speed, fixed);
                 }
                 if above < last {
-                    sigmoid(self.format, z, z >= 0.0, |q, weight, rate| {
+                    pair(self.format, z, z >= 0.0, |q, weight, rate| {
                         noise.add(q, trace.pull[above][k] * weight, rate * speed, fixed);
                     });
                 }
@@ -246,7 +251,8 @@ impl Pass<'_> {
                 Head::SigmoidQuadratic => {
                     let residual = if hot { complement } else { y };
                     if own != 0.0 {
-                        sigmoid(format, z, (z >= 0.0) != hot, |q, weight, rate| {
+                        let toward = if hot { -z } else { z };
+                        sigmoid(format, toward, |q, weight, rate| {
                             each(q, residual * weight, rate * own);
                         });
                     }
@@ -339,9 +345,18 @@ impl Noise {
     }
 }
 
-/// The roundings of σ(z) (`upper`: of the larger one of σ(z) and 1 − σ(z), r = 1/(1 + t) with
+/// The roundings of σ(z) = r = 1/(1 + e), e = e^−z: spacing, ∂r/∂x, |dx/dz|.
+fn sigmoid(format: Format, z: f64, mut each: impl FnMut(f64, f64, f64)) {
+    let e = (-z).exp();
+    let r = 1.0 / (1.0 + e);
+    each(format.spacing(e) * EXPONENTIAL.sqrt(), r * r, e);
+    each(format.spacing(1.0 + e), r * r, e);
+    each(format.spacing(r), 1.0, r * e * r);
+}
+
+/// The roundings of the pair σ(z), 1 − σ(z) (`upper`: of the larger of the two, r = 1/(1 + t) with
 /// t = e^−|z|; else of t·r): spacing, ∂σ/∂x, |dx/dz|.
-fn sigmoid(format: Format, z: f64, upper: bool, mut each: impl FnMut(f64, f64, f64)) {
+fn pair(format: Format, z: f64, upper: bool, mut each: impl FnMut(f64, f64, f64)) {
     let t = (-z.abs()).exp();
     let r = 1.0 / (1.0 + t);
     let slope = r * t * r;
