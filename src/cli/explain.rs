@@ -102,6 +102,7 @@ fn lesson(
     };
     let found = toy.explain()?;
     let page = lesson::render(&found, &claims::all(), &date::today());
+    let path = &super::report::target(path.to_path_buf())?;
     write_atomically(path, page.as_bytes())?;
     let text = if global.json {
         json::document(&serde_json::json!({ "report": path, "bytes": page.len() }))

@@ -6,7 +6,8 @@
 //! nplus1 report studies/mnist-30/001 --text             to read here
 //! ```
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -21,6 +22,9 @@ use crate::report::source::Source;
 use crate::report::{self, date};
 use crate::run::{directory, json};
 use crate::study::record::Record;
+
+/// How a page begins.
+const PAGE: &[u8] = b"<!DOCTYPE html>";
 
 /// `nplus1 report`.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,7 +61,7 @@ impl PageArguments {
             return Ok(None);
         }
         let page = directory.join(directory::REPORT);
-        let text = report::render(vec![Source::read(directory)?], &date::today())?;
+        let text = report::render(vec![Source::read(directory)?], &date::today());
         write_atomically(&page, text.as_bytes())?;
         Ok(Some(page))
     }
@@ -81,16 +85,55 @@ pub(super) fn conclude<T: Serialize + DeserializeOwned>(
 ) -> Result<()> {
     let markdown = render("## ", &|table| table.markdown());
     record.conclude(results, &format!("# {heading}\n\n{markdown}"))?;
-    let written = page.write(record.path())?;
+    let written = page.write(record.path());
     let text = if global.json {
         json::document(results)
     } else {
-        let page = written.map_or(String::new(), |page| {
+        let page = written.as_ref().ok().and_then(Option::as_ref);
+        let page = page.map_or(String::new(), |page| {
             format!("Report: {}\n", page.display())
         });
         render("", &|table| table.to_string()) + &page
     };
-    print(out, &text)
+    // What was found comes first: a page that cannot be written takes nothing away.
+    print(out, &text)?;
+    written.map(|_| ())
+}
+
+/// Where a page may be written: to a file that is not there, or that is a page already.
+pub(super) fn target(page: PathBuf) -> Result<PathBuf> {
+    let refused = |page: &Path, problem: &str| {
+        Err(Error::refused(page, problem).help("name another file with -o, such as -o report.html"))
+    };
+    let folder = page
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder
+        && !folder.is_dir()
+    {
+        return refused(&page, "its folder does not exist");
+    }
+    if !page.exists() {
+        return Ok(page);
+    }
+    // Through a link, to what it names.
+    let page = page
+        .canonicalize()
+        .map_err(|source| Error::io("read", &page, source))?;
+    if page.is_dir() {
+        return refused(&page, "is a folder; the page is one file");
+    }
+    if !page.is_file() {
+        return refused(&page, "is no ordinary file, and would be replaced by one");
+    }
+    let mut beginning = Vec::new();
+    File::open(&page)
+        .and_then(|file| file.take(PAGE.len() as u64).read_to_end(&mut beginning))
+        .map_err(|source| Error::io("read", &page, source))?;
+    if !beginning.is_empty() && beginning != PAGE {
+        return refused(&page, "is there already and is no page: it would be lost");
+    }
+    Ok(page)
 }
 
 /// What was made.
@@ -113,6 +156,11 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
         .map(|path| Source::read(path))
         .collect::<Result<_>>()?;
     if arguments.text {
+        if global.json {
+            return Err(Error::Usage(
+                "--text is for people, --json for programs\n  help: leave one of them out; a study's results.json has its figures".to_owned(),
+            ));
+        }
         return print(out, &report::text::render(sources)?);
     }
     let page = match (&arguments.output, &arguments.sources[..]) {
@@ -124,11 +172,8 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
             ));
         }
     };
-    if page.is_dir() {
-        return Err(Error::refused(page, "is a folder; the page is one file")
-            .help("name a file with -o, such as -o report.html"));
-    }
-    let made = report::make(sources, &date::today())?;
+    let page = target(page)?;
+    let made = report::make(sources, &date::today());
     let mut figures = Vec::new();
     if let Some(folder) = &arguments.figures {
         std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;

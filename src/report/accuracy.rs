@@ -65,7 +65,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
             Axis::new("increment ε").logarithmic(),
             Axis::new("relative error").logarithmic(),
         ];
-        page.figure(&Figure::new(title, caption, axes, series), &held.origin());
+        page.figure(&Figure::new(title, caption, axes, series), &[held.origin()]);
     }
     page.table("Where each curve is lowest", &lowest(rows));
 }

@@ -61,7 +61,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
             }
             page.figure(
                 &Figure::new(title, caption, [n(), y], series),
-                &held.origin(),
+                &[held.origin()],
             );
         };
     add(
@@ -113,7 +113,7 @@ pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[llsq::Row]) {
             [n(), Axis::new("time ÷ value's time").logarithmic()],
             series(|row| row.seconds_to_primal),
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     page.figure(
         &Figure::new(
@@ -122,7 +122,7 @@ pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[llsq::Row]) {
             [n(), Axis::new("time").of(Unit::Seconds).logarithmic()],
             series(|row| row.seconds),
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     let table: Table = report.table();
     page.table("Linear least squares", &table);

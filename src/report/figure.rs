@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// Points of a series that a page holds at most; of more, the lowest and the highest of each stretch.
 pub const MOST_POINTS: usize = 4_000;
 
+/// Sizes of numbers that an axis has a place for: beyond them even its marks are no numbers.
+const DRAWABLE: std::ops::Range<f64> = 1e-300..1e300;
+
 /// What an axis counts, and so how its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -180,8 +183,10 @@ impl Figure {
     }
 
     fn take_out(&mut self) {
-        let placed =
-            |axis: &Axis, value: f64| value.is_finite() && !(axis.logarithmic && value <= 0.0);
+        let placed = |axis: &Axis, value: f64| {
+            let drawable = value == 0.0 || DRAWABLE.contains(&value.abs());
+            drawable && !(axis.logarithmic && value <= 0.0)
+        };
         let (x, y) = (self.x.clone(), self.y.clone());
         let mut missing = 0;
         for series in &mut self.series {
@@ -193,9 +198,9 @@ impl Figure {
         }
         if missing > 0 {
             let reason = if x.logarithmic || y.logarithmic {
-                "no finite number above 0, which a logarithmic axis needs"
+                "no number above 0 that a logarithmic axis has a place for"
             } else {
-                "no finite number"
+                "no number that an axis has a place for"
             };
             let (count, verb) = match missing {
                 1 => ("1 point is".to_owned(), "it is"),
@@ -366,7 +371,9 @@ fn short(value: f64) -> String {
     let size = value.abs();
     if !(1e-3..1e6).contains(&size) {
         let text = format!("{value:.2e}");
-        let (digits, power) = text.split_once('e').expect("{:e} writes one");
+        let Some((digits, power)) = text.split_once('e') else {
+            return text;
+        };
         let digits = digits.trim_end_matches('0').trim_end_matches('.');
         return format!("{digits}e{power}");
     }
@@ -397,7 +404,7 @@ mod tests {
         assert_eq!(linear.series[0].points.len(), 2);
         assert_eq!(
             linear.notes,
-            ["1 point is not drawn: it is no finite number."]
+            ["1 point is not drawn: it is no number that an axis has a place for."]
         );
         let logarithmic = Figure::new("t", "", [x, y.logarithmic()], series());
         assert_eq!(logarithmic.series[0].points, [(3.0, 5.0)]);

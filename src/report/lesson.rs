@@ -67,20 +67,21 @@ fn playground(found: &Explanation) -> Markup {
         noscript { p.note { "The sliders need JavaScript; the same numbers, worked out, stand below." } }
         form.toy id="toy" {
             @for Slider(id, label, [low, high], step, value) in &sliders {
+                @let (low, high) = (low.min(value.floor()), high.max(value.ceil()));
                 label for=(format!("toy-{id}")) { (label) }
                 input type="range" id=(format!("toy-{id}")) min=(low) max=(high) step=(step) value=(value);
                 output id=(format!("toy-{id}-value")) for=(format!("toy-{id}")) {}
             }
         }
-        div id="toy-values" aria-live="polite" { (table("Each method, its operations counted, z included", &methods(found))) }
+        div id="toy-values" { (table("Each method, its operations counted, z included", &methods(found))) }
         div.pair {
             figure.plot {
                 figcaption { h3 { "z over a" } p { "The tangent has the slope of the gradient; the secant that of the forward difference." } }
-                div id="toy-curve" {}
+                div id="toy-curve" role="img" aria-label="z over a, with its tangent and its secant" {}
             }
             figure.plot {
                 figcaption { h3 { "Error of ∂z/∂a over ε" } p { "Large ε leave curvature out, small ones lose digits: the V." } }
-                div id="toy-error" {}
+                div id="toy-error" role="img" aria-label="Error of ∂z/∂a over ε, by forward and central differences" {}
             }
         }
     }

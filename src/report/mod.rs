@@ -22,7 +22,6 @@ pub mod svg;
 pub mod text;
 pub mod ticks;
 
-use crate::error::Result;
 use page::Page;
 use run::Run;
 use source::{Content, Source};
@@ -37,26 +36,20 @@ pub struct Made {
 }
 
 /// The page of `sources`, made on `date`: runs side by side, then each study.
-///
-/// # Errors
-/// Whatever the operating system refuses.
-pub fn render(sources: Vec<Source>, date: &str) -> Result<String> {
-    Ok(build(sources)?.render(date))
+pub fn render(sources: Vec<Source>, date: &str) -> String {
+    build(sources).render(date)
 }
 
 /// As [`render`], with the pictures beside it.
-///
-/// # Errors
-/// Whatever the operating system refuses.
-pub fn make(sources: Vec<Source>, date: &str) -> Result<Made> {
-    let page = build(sources)?;
-    Ok(Made {
+pub fn make(sources: Vec<Source>, date: &str) -> Made {
+    let page = build(sources);
+    Made {
         pictures: page.pictures().to_vec(),
         page: page.render(date),
-    })
+    }
 }
 
-fn build(sources: Vec<Source>) -> Result<Page> {
+fn build(sources: Vec<Source>) -> Page {
     let title = match &sources[..] {
         [only] => format!("{} · {}", settings::name(&only.held), only.kind()),
         more => format!("{} results side by side", more.len()),
@@ -77,14 +70,43 @@ fn build(sources: Vec<Source>) -> Result<Page> {
             _ => studies.push(source),
         }
     }
-    let runs: Vec<Run<'_>> = runs.iter_mut().map(Run::read).collect::<Result<_>>()?;
+    tell_apart(&mut runs);
+    let runs: Vec<Run<'_>> = runs.iter_mut().map(Run::read).collect();
     if !runs.is_empty() {
         run::write(&mut page, &runs);
     }
     for study in &studies {
         write_study(&mut page, study);
     }
-    Ok(page)
+    page
+}
+
+/// Runs that were made under one name are called by the paths that they were given by; the same path
+/// twice is numbered.
+fn tell_apart(runs: &mut [Source]) {
+    let labels = |runs: &[Source]| -> Vec<String> {
+        runs.iter().map(|run| run.held.label.clone()).collect()
+    };
+    let taken = labels(runs);
+    for (number, run) in runs.iter_mut().enumerate() {
+        if taken
+            .iter()
+            .enumerate()
+            .any(|(other, label)| other != number && *label == taken[number])
+        {
+            run.held.label = run.held.path.display().to_string();
+        }
+    }
+    let taken = labels(runs);
+    for (number, run) in runs.iter_mut().enumerate() {
+        let before = taken[..number]
+            .iter()
+            .filter(|label| **label == taken[number])
+            .count();
+        if before > 0 {
+            run.held.label = format!("{} ({})", run.held.label, before + 1);
+        }
+    }
 }
 
 fn write_study(page: &mut Page, study: &Source) {

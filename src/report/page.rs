@@ -97,7 +97,7 @@ impl Page {
     }
 
     /// Adds a figure; one without points is told in words, never drawn blank.
-    pub fn figure(&mut self, figure: &Figure, origin: &Origin) {
+    pub fn figure(&mut self, figure: &Figure, origins: &[Origin]) {
         let id = format!("figure-{}", self.figures.len() + 1);
         if figure.is_empty() {
             self.note(&format!(
@@ -111,8 +111,11 @@ impl Page {
         value["id"] = json!(id);
         self.figures.push(value);
         let picture = svg::draw(figure);
-        self.pictures
-            .push((name(&figure.title), picture.clone().into_string()));
+        let mut name = name(&figure.title);
+        if self.pictures.iter().any(|(other, _)| *other == name) {
+            name = format!("{name}-{}", self.pictures.len() + 1);
+        }
+        self.pictures.push((name, picture.clone().into_string()));
         self.parts.push(html! {
             figure.plot id=(id) {
                 figcaption {
@@ -122,7 +125,7 @@ impl Page {
                 div.static { (picture) }
                 @for note in &figure.notes { p.note role="note" { (plain(note)) } }
                 (rows(figure))
-                (source(origin))
+                (source(origins))
             }
         });
     }
@@ -204,6 +207,8 @@ pub fn plain(text: &str) -> String {
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + letter as u32).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}' => '\u{fffd}',
+        // They would turn around whatever follows.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         _ => letter,
     };
     text.chars().map(shown).collect()
@@ -273,11 +278,20 @@ fn rows(figure: &Figure) -> Markup {
     }
 }
 
-fn source(origin: &Origin) -> Markup {
+/// Every origin once.
+fn source(origins: &[Origin]) -> Markup {
+    let mut distinct: Vec<&Origin> = Vec::new();
+    for origin in origins {
+        if !distinct.contains(&origin) {
+            distinct.push(origin);
+        }
+    }
     html! {
-        p.source {
-            @if let Some(command) = &origin.command { code { (plain(command)) } " · " }
-            (plain(&origin.machine))
+        @for origin in distinct {
+            p.source {
+                @if let Some(command) = &origin.command { code { (plain(command)) } " · " }
+                (plain(&origin.machine))
+            }
         }
     }
 }
@@ -309,7 +323,7 @@ mod tests {
         };
         let series = vec![Series::new(HOSTILE, Mark::Dots, 0, [(1.0, 2.0)])];
         let axes = [Axis::new(HOSTILE), Axis::new(HOSTILE)];
-        page.figure(&Figure::new(HOSTILE, HOSTILE, axes, series), &origin);
+        page.figure(&Figure::new(HOSTILE, HOSTILE, axes, series), &[origin]);
         let page = page.render("2026-01-01");
         assert_eq!(page.matches("<script").count(), 3, "data and two scripts");
         assert_eq!(page.matches("</script").count(), 3);
@@ -333,7 +347,7 @@ mod tests {
     fn a_figure_without_points_is_told_in_words() {
         let mut page = Page::new("t");
         let figure = Figure::new("Loss", "", [Axis::new("x"), Axis::new("y")], Vec::new());
-        page.figure(&figure, &Origin::default());
+        page.figure(&figure, &[]);
         let page = page.render("2026-01-01");
         assert!(page.contains("Loss: no points to draw") && !page.contains("<svg"));
     }

@@ -9,7 +9,7 @@ use crate::study::standings::Report;
 /// Writes a race.
 pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row], concluded: &Concluded) {
     let name = super::settings::name(held);
-    let judged = concluded.judged.as_deref().unwrap_or("held-out");
+    let judged = concluded.judged();
     let report = Report::new(&name, held.label.clone(), judged, plan, rows);
     page.findings(&report.findings);
     page.table("Standings", &report.table());
@@ -53,6 +53,6 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row], concluded:
         let caption = format!(
             "Of the {judged} rows, which nobody trained on; the same start and the same order of rows for all."
         );
-        page.figure(&Figure::new(title, caption, axes, series), &held.origin());
+        page.figure(&Figure::new(title, caption, axes, series), &[held.origin()]);
     }
 }

@@ -6,10 +6,9 @@ use serde::Deserialize;
 
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::image::{gray, tiles};
-use super::page::{Page, plain};
+use super::page::{Origin, Page, plain};
 use super::settings;
 use super::source::Source;
-use crate::error::Result;
 use crate::format::{AnyParameters, safetensors};
 use crate::run::Summary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
@@ -59,20 +58,23 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Reads what the run left; what is wrong with it is noted in the source.
-    ///
-    /// # Errors
-    /// Whatever the operating system refuses.
-    pub fn read(source: &'a mut Source) -> Result<Self> {
+    pub fn read(source: &'a mut Source) -> Self {
         let held = &mut source.held;
-        let epochs: Vec<Epoch> = held.log(METRICS_JSONL)?;
+        let epochs: Vec<Epoch> = held.log(METRICS_JSONL);
         let summary: Option<Summary> = held.document(SUMMARY);
         let evaluation = held.document(EVALUATION);
         match &summary {
-            None if epochs.is_empty() => held.notes.push("This run has no epoch yet.".to_owned()),
-            None => held.notes.push(format!(
-                "This run has not ended, or its end is lost: its metrics go up to epoch {}.",
-                epochs.last().map_or(0, |epoch| epoch.epoch)
-            )),
+            None if epochs.is_empty() => held
+                .notes
+                .push("No epoch of this run was completed.".to_owned()),
+            None => {
+                let asked = settings::value(held, "train", "epochs");
+                held.notes.push(format!(
+                    "This run has not ended, or its end is lost: its metrics go up to epoch {}{}.",
+                    epochs.last().map_or(0, |epoch| epoch.epoch),
+                    asked.map_or(String::new(), |asked| format!(" of {asked}"))
+                ));
+            }
             Some(summary) if epochs.last().map_or(0, |epoch| epoch.epoch) < summary.epochs => {
                 held.notes.push(format!(
                     "The metrics of the last epochs are missing: {} of {} are there.",
@@ -83,13 +85,13 @@ impl<'a> Run<'a> {
             Some(_) => {}
         }
         let source = &*source;
-        Ok(Self {
+        Self {
             label: &source.held.label,
             source,
             epochs,
             summary,
             evaluation,
-        })
+        }
     }
 }
 
@@ -199,7 +201,8 @@ pub fn summaries(runs: &[Run<'_>]) -> Table {
         }),
         ("predictions a second", |run| {
             let evaluation = run.evaluation.as_ref()?;
-            Some(whole((evaluation.rows as f64 / evaluation.seconds?) as u64))
+            let seconds = evaluation.seconds.filter(|seconds| *seconds > 0.0)?;
+            Some(whole((evaluation.rows as f64 / seconds) as u64))
         }),
     ];
     for (label, cell) in figures {
@@ -212,8 +215,22 @@ pub fn summaries(runs: &[Run<'_>]) -> Table {
     table
 }
 
-/// Mean and standard deviation of the test accuracies, where there are several.
+/// Mean and standard deviation of the test accuracies, where there are several of one config, but for
+/// its seed.
 pub fn spread(runs: &[Run<'_>]) -> Option<String> {
+    let asked = |run: &Run<'_>| -> Option<Vec<String>> {
+        let lines = run.source.held.config.as_ref()?.lines();
+        Some(
+            lines
+                .filter(|line| !line.starts_with("seed"))
+                .map(str::to_owned)
+                .collect(),
+        )
+    };
+    let first = asked(runs.first()?)?;
+    if runs.iter().any(|run| asked(run).as_ref() != Some(&first)) {
+        return None;
+    }
     let accuracies: Vec<f64> = (runs.iter())
         .filter_map(|run| run.summary.as_ref()?.test_accuracy)
         .collect();
@@ -241,6 +258,7 @@ fn topology(sizes: &[usize]) -> String {
 type Quantity = fn(&Epoch) -> Option<f64>;
 
 fn curves(page: &mut Page, runs: &[Run<'_>]) {
+    let origins: Vec<Origin> = runs.iter().map(|run| run.source.held.origin()).collect();
     let epoch = || Axis::new("epoch").of(Unit::Whole);
     let mut add = |title: &str, caption: &str, y: Axis, of: &[(&str, Mark, Quantity)]| {
         let mut series = Vec::new();
@@ -260,12 +278,12 @@ fn curves(page: &mut Page, runs: &[Run<'_>]) {
         let figure = Figure::new(title, caption, [epoch(), y], series);
         // A quantity that these runs do not have needs no words.
         if has_points {
-            page.figure(&figure, &runs[0].source.held.origin());
+            page.figure(&figure, &origins);
         }
     };
     add(
         "Loss",
-        "The mean loss of an epoch's training rows, each before its step, and of the validation rows after the epoch.",
+        "The mean loss of the training rows over each epoch (by L-BFGS: after each iteration), and of the validation rows after it.",
         Axis::new("loss"),
         &[
             ("training", Mark::LineAndDots, |epoch| epoch.train_loss),
@@ -282,7 +300,7 @@ fn curves(page: &mut Page, runs: &[Run<'_>]) {
     );
     add(
         "Gradient",
-        "The length of the gradient of each epoch's last mini-batch.",
+        "The length of the gradient of each epoch's last mini-batch (by L-BFGS: of all training rows).",
         Axis::new("‖gradient‖").logarithmic(),
         &[("gradient norm", Mark::LineAndDots, |epoch| {
             epoch.gradient_norm
@@ -373,9 +391,12 @@ fn wrong(evaluation: &Evaluation) -> Markup {
     let most = (evaluation.wrong.iter().flat_map(|sample| &sample.inputs))
         .fold(0.0_f64, |most, &input| most.max(input));
     let image = evaluation.image.filter(|&[height, width]| {
-        let fits =
-            |sample: &crate::run::evaluation::WrongSample| sample.inputs.len() == height * width;
-        most > 0.0 && height * width > 0 && evaluation.wrong.iter().all(fits)
+        let fits = |sample: &crate::run::evaluation::WrongSample| {
+            sample.inputs.len() == height.saturating_mul(width)
+        };
+        most > 0.0
+            && (1..=MOST_INPUTS).contains(&(height.saturating_mul(width)))
+            && evaluation.wrong.iter().all(fits)
     });
     let told = |sample: &crate::run::evaluation::WrongSample| {
         plain(&format!(
@@ -437,7 +458,7 @@ fn weights(page: &mut Page, run: &Run<'_>) {
         .evaluation
         .as_ref()
         .and_then(|evaluation| evaluation.image);
-    let shape = shape.filter(|[height, width]| height * width == inputs);
+    let shape = shape.filter(|[height, width]| height.saturating_mul(*width) == inputs);
     let rows = || first.outer_iter().take(shown).map(|row| row.to_vec());
     let (picture, what) = match shape {
         Some(shape) => (

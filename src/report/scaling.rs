@@ -75,7 +75,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
             [threads(), Axis::new("speedup")],
             speedups,
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     page.figure(
         &Figure::new(
@@ -84,7 +84,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
             [threads(), Axis::new("efficiency").of(Unit::Fraction)],
             efficiencies,
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     page.figure(
         &Figure::new(
@@ -93,7 +93,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
             [threads(), Axis::new("time").of(Unit::Seconds).logarithmic()],
             times,
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     page.figure(
         &Figure::new(
@@ -105,7 +105,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
             ],
             raw(plan, samples),
         ),
-        &held.origin(),
+        &[held.origin()],
     );
     for (heading, table) in report.tables() {
         page.table(heading, &table);

@@ -76,6 +76,13 @@ pub struct Concluded {
     pub warnings: Option<Vec<String>>,
 }
 
+impl Concluded {
+    /// Which rows accuracies are of, in a word.
+    pub fn judged(&self) -> &str {
+        self.judged.as_deref().unwrap_or("held-out")
+    }
+}
+
 impl Source {
     /// Reads what `path` holds.
     ///
@@ -93,8 +100,14 @@ impl Source {
         let mut held = Held::read(path);
         let content = if path.join(STUDY).exists() {
             study(&mut held)?
-        } else if path.join("fold-01").is_dir() {
-            Content::Folds(folds(path)?)
+        } else if path.join(ROWS_JSONL).exists() {
+            return Err(Error::refused(
+                path,
+                format!("the rows of a study, but no {STUDY} that says of which"),
+            )
+            .help("give a study's whole directory"));
+        } else if let Some(folds) = folds(&mut held)? {
+            Content::Folds(folds)
         } else if [SUMMARY, METRICS_JSONL, CONFIG]
             .iter()
             .any(|name| path.join(name).exists())
@@ -170,7 +183,8 @@ impl Held {
     /// The JSON document `name`, if it is there; why it cannot be read becomes a note.
     pub fn document<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let path = self.path.join(name);
-        if !path.exists() {
+        // Not of a pipe, which may never end.
+        if !path.is_file() {
             return None;
         }
         let read = read_capped(&path, CAP).map_err(|error| error.to_string());
@@ -190,11 +204,22 @@ impl Held {
     }
 
     /// The records of the log `name`; damaged lines are skipped, counted and noted.
-    ///
-    /// # Errors
-    /// Whatever the operating system refuses.
-    pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Result<Vec<T>> {
-        let recorded = metrics::read_log(&self.path.join(name))?;
+    pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
+        let path = self.path.join(name);
+        if path.exists() && !path.is_file() {
+            self.notes
+                .push(format!("{name} is no file, and what it tells is left out."));
+            return Vec::new();
+        }
+        let recorded = match metrics::read_log(&path) {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                self.notes.push(format!(
+                    "{name} cannot be read, and what it tells is left out: {error}."
+                ));
+                return Vec::new();
+            }
+        };
         match recorded.damaged {
             0 => {}
             1 => self
@@ -204,7 +229,7 @@ impl Held {
                 "{more} lines of {name} cannot be read, and were skipped."
             )),
         }
-        Ok(recorded.records)
+        recorded.records
     }
 
     /// Which command made the numbers, on which machine.
@@ -236,13 +261,33 @@ fn nothing(path: &Path, problem: &str) -> Error {
     )
 }
 
-fn folds(path: &Path) -> Result<Vec<Source>> {
-    let fold = |number: usize| path.join(format!("fold-{number:02}"));
-    (1..)
-        .map(fold)
-        .take_while(|path| path.is_dir())
-        .map(|path| Source::read(&path))
-        .collect()
+/// The folds of a cross-validation, if there are any; those that are missing or cannot be read are noted.
+fn folds(held: &mut Held) -> Result<Option<Vec<Source>>> {
+    let entries =
+        std::fs::read_dir(&held.path).map_err(|source| Error::io("read", &held.path, source))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| {
+            name.strip_prefix("fold-")
+                .is_some_and(|number| number.parse::<u32>().is_ok())
+        })
+        .filter(|name| held.path.join(name).is_dir())
+        .collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    names.sort();
+    if let Some(asked) = super::settings::value(held, "data", "folds")
+        && asked != names.len().to_string()
+    {
+        held.notes
+            .push(format!("{} of {asked} folds are there.", names.len()));
+    }
+    let fold = |name: String| Source {
+        held: Held::read(&held.path.join(name)),
+        content: Content::Run,
+    };
+    Ok(Some(names.into_iter().map(fold).collect()))
 }
 
 fn study(held: &mut Held) -> Result<Content> {
@@ -265,13 +310,19 @@ fn study(held: &mut Held) -> Result<Content> {
             .help("make the report with the version that made the study")
         })
     }
+    if !held.path.join(RESULTS).exists() {
+        held.notes.push(
+            "This study has not ended, or its end is lost: what follows is of the rows so far."
+                .to_owned(),
+        );
+    }
     let concluded = held.document(RESULTS).unwrap_or_default();
     let content = match question.study.as_str() {
-        "cost" => Content::Cost(held.log(ROWS_JSONL)?),
-        "llsq" => Content::LeastSquares(held.log(ROWS_JSONL)?),
-        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL)?, concluded),
-        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL)?, concluded),
-        "check" => Content::Accuracy(held.log(ROWS_JSONL)?),
+        "cost" => Content::Cost(held.log(ROWS_JSONL)),
+        "llsq" => Content::LeastSquares(held.log(ROWS_JSONL)),
+        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL), concluded),
+        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL), concluded),
+        "check" => Content::Accuracy(held.log(ROWS_JSONL)),
         other => {
             return Err(Error::refused(
                 held.path.join(STUDY),
@@ -280,5 +331,16 @@ fn study(held: &mut Held) -> Result<Content> {
             .help("known are cost, llsq, race, scale and check; make the report with the version that made the study"));
         }
     };
+    let empty = match &content {
+        Content::Cost(rows) => rows.is_empty(),
+        Content::LeastSquares(rows) => rows.is_empty(),
+        Content::Race(_, rows, _) => rows.is_empty(),
+        Content::Scale(_, samples, _) => samples.is_empty(),
+        Content::Accuracy(rows) => rows.is_empty(),
+        Content::Run | Content::Folds(_) => false,
+    };
+    if empty {
+        held.notes.push(format!("{ROWS_JSONL} holds no row."));
+    }
     Ok(content)
 }

@@ -9,10 +9,10 @@ use maud::{Markup, html};
 use super::figure::{Axis, Figure, Mark, Series, Unit, written};
 use super::ticks::Ticks;
 
-/// The colors, told apart by most people with a color deficiency (Okabe and Ito, 2008, the yellow
-/// darkened for paper).
+/// The colors, told apart by most people with a color deficiency (after Okabe and Ito, 2008, darkened
+/// for paper); those of the page in light.
 pub const COLORS: [&str; 8] = [
-    "#0072b2", "#d55e00", "#009e73", "#b0497f", "#8a6d00", "#3a9bd9", "#6b5bb5", "#5c5c5c",
+    "#0072b2", "#c24e00", "#00805c", "#b0497f", "#8a6d00", "#2b84c4", "#6b5bb5", "#5c5c5c",
 ];
 const INK: &str = "#1d2430";
 const FAINT: &str = "#d5dae1";
@@ -49,6 +49,7 @@ pub fn draw(figure: &Figure) -> Markup {
     let height = HEIGHT + legend + 8.0;
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}"))
+            width=(WIDTH) height=(height)
             role="img" font-family="system-ui, sans-serif" font-size="12" {
             title { (super::page::plain(&figure.alternative())) }
             rect class="paper" width=(WIDTH) height=(height) fill=(PAPER) {}
@@ -92,12 +93,16 @@ fn path(series: &Series, across: &Scale, up: &Scale) -> Markup {
     let line: Vec<String> = places.iter().map(|(x, y)| format!("{x},{y}")).collect();
     let color = series.color % COLORS.len();
     // A dot for each of some hundred points is a thick line.
-    let dots =
-        series.mark == Mark::Dots || (series.mark == Mark::LineAndDots && places.len() <= 120);
+    let dots = match series.mark {
+        Mark::Dots => true,
+        Mark::LineAndDots => places.len() <= 120,
+        // A line of one point is none.
+        Mark::Dashed => places.len() == 1,
+    };
     html! {
         @if series.mark != Mark::Dots {
             polyline class=(format!("c{color}")) points=(line.join(" ")) fill="none" stroke=(COLORS[color])
-                stroke-width="1.8" stroke-dasharray=[dash(series.mark)] {}
+                stroke-width="1.8" stroke-dasharray=[dash(series)] {}
         }
         @if dots {
             @for (x, y) in &places {
@@ -113,7 +118,7 @@ fn sample(series: &Series, x: f64, y: f64) -> Markup {
     html! {
         @if series.mark != Mark::Dots {
             line class=(format!("c{color}")) x1=(x) x2=(x + 26.0) y1=(y) y2=(y) stroke=(COLORS[color])
-                stroke-width="1.8" stroke-dasharray=[dash(series.mark)] {}
+                stroke-width="1.8" stroke-dasharray=[dash(series)] {}
         }
         @if series.mark != Mark::Dashed {
             circle class=(format!("c{color}")) cx=(x + 13.0) cy=(y) r="2.8" fill=(COLORS[color]) stroke="none" {}
@@ -121,8 +126,13 @@ fn sample(series: &Series, x: f64, y: f64) -> Markup {
     }
 }
 
-fn dash(mark: Mark) -> Option<&'static str> {
-    (mark == Mark::Dashed).then_some("6 4")
+/// Dashes of a prediction; where the colors begin anew, dots of a measurement.
+fn dash(series: &Series) -> Option<&'static str> {
+    match series.mark {
+        Mark::Dashed => Some("6 4"),
+        _ if series.color >= COLORS.len() => Some("2 3"),
+        _ => None,
+    }
 }
 
 /// A label with its middle left out, if it is long.
@@ -155,12 +165,15 @@ struct Scale {
 
 impl Scale {
     fn new(values: impl Iterator<Item = f64>, axis: &Axis, places: [f64; 2]) -> Self {
+        let least = if axis.unit == Unit::Whole { 1.0 } else { 0.0 };
+        let mut most = 0.0_f64;
+        let values = values.inspect(|value| most = most.max(*value));
+        let mut ticks = Ticks::over(values, axis.logarithmic, least);
+        if axis.unit == Unit::Fraction && most <= 1.0 {
+            ticks.end_at(1.0);
+        }
         Self {
-            ticks: Ticks::over(
-                values,
-                axis.logarithmic,
-                if axis.unit == Unit::Whole { 1.0 } else { 0.0 },
-            ),
+            ticks,
             logarithmic: axis.logarithmic,
             places,
         }

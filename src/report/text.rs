@@ -1,6 +1,7 @@
 //! What a page shows, for a terminal: a run's curves as a line of blocks each and its figures, a
 //! study's tables.
 
+use super::page::plain;
 use super::run::{Epoch, Run};
 use super::source::{Content, Source};
 use super::{accuracy, settings};
@@ -21,14 +22,15 @@ pub fn render(sources: Vec<Source>) -> Result<String> {
     for mut source in sources {
         parts.push(one(&mut source)?);
     }
-    Ok(parts.join("\n"))
+    // A terminal acts on control characters.
+    Ok(plain(&parts.join("\n")))
 }
 
 fn one(source: &mut Source) -> Result<String> {
     let mut text = format!("{} · {}\n", settings::name(&source.held), source.held.label);
     let body = match &mut source.content {
         Content::Run => {
-            let run = Run::read(source)?;
+            let run = Run::read(source);
             format!(
                 "{}{}",
                 super::run::summaries(std::slice::from_ref(&run)),
@@ -36,7 +38,7 @@ fn one(source: &mut Source) -> Result<String> {
             )
         }
         Content::Folds(folds) => {
-            let runs: Vec<Run<'_>> = folds.iter_mut().map(Run::read).collect::<Result<_>>()?;
+            let runs: Vec<Run<'_>> = folds.iter_mut().map(Run::read).collect();
             let spread = super::run::spread(&runs);
             format!(
                 "{}{}\n",
@@ -60,9 +62,10 @@ fn study(source: &Source) -> Result<String> {
     Ok(match &source.content {
         Content::Cost(rows) => findings::Report::new(&name, label, rows).render("", table),
         Content::LeastSquares(rows) => llsq::Report::new(label, rows).render(table),
-        Content::Race(plan, rows, _) => {
-            standings::Report::new(&name, label, "judged", plan, rows).render(table)
+        Content::Race(plan, rows, concluded) => {
+            standings::Report::new(&name, label, concluded.judged(), plan, rows).render(table)
         }
+
         Content::Scale(plan, samples, _) => {
             let machine = super::scaling::machine(held, plan);
             scaling::report::Report::new(&name, label, &machine, plan, samples, None).render(table)

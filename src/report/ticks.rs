@@ -32,6 +32,12 @@ impl Ticks {
         }
     }
 
+    /// Nothing beyond `most`, which no value exceeds.
+    pub fn end_at(&mut self, most: f64) {
+        self.range[1] = self.range[1].min(most);
+        self.marks.retain(|&mark| mark <= most);
+    }
+
     fn linear(mut low: f64, mut high: f64, least: f64) -> Self {
         if low == high {
             let half = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };

@@ -46,7 +46,8 @@ var nplus1 = (() => {
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  const dash = (mark) => (mark === "dashed" ? [7, 5] : undefined);
+  // Dashes of a prediction; where the colors begin anew, dots of a measurement.
+  const dash = (series) => (series.mark === "dashed" ? [7, 5] : series.color >= 8 ? [2, 3] : undefined);
   const sample = (canvas, group) => {
     const ratio = devicePixelRatio || 1;
     canvas.width = 26 * ratio;
@@ -57,7 +58,7 @@ var nplus1 = (() => {
     for (const series of group) {
       pen.strokeStyle = pen.fillStyle = color(series.color);
       if (series.mark !== "dots") {
-        pen.setLineDash(dash(series.mark) || []);
+        pen.setLineDash(dash(series) || []);
         pen.beginPath();
         pen.moveTo(0, 5);
         pen.lineTo(26, 5);
@@ -87,6 +88,12 @@ var nplus1 = (() => {
     const pad = Math.log(high / low) * 0.03 || 0.7;
     return [low * Math.exp(-pad), high * Math.exp(pad)];
   };
+  // Fractions end at 0 and 1 if their values do.
+  const share = (_, low, high) => {
+    if (low == null) return [0, 1];
+    const [from, to] = uPlot.rangeNum(low, high, 0.1, true);
+    return [low >= 0 ? Math.max(from, 0) : from, high <= 1 ? Math.min(to, 1) : to];
+  };
   // Its marks: powers of ten, not too many; where there are few, 1, 2 and 5 times them.
   const decades = (plot, axis, low, high) => {
     const room = axis === 0 ? plot.bbox.width / 64 : plot.bbox.height / 26;
@@ -97,7 +104,17 @@ var nplus1 = (() => {
       if (power % every !== 0) continue;
       for (const step of last - first <= 3 ? [1, 2, 5] : [1]) marks.push(Number(step + "e" + power));
     }
-    return marks.filter((mark) => mark >= low && mark <= high);
+    const within = marks.filter((mark) => mark >= low && mark <= high);
+    return within.length > 1 ? within : even(low, high);
+  };
+  // Less than a decade: marks as far apart as on a linear axis.
+  const even = (low, high) => {
+    const raw = (high - low) / 4;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].find((step) => step * power >= raw) * power;
+    const first = Math.ceil(low / step);
+    return Array.from({ length: 6 }, (_, place) => Number(((first + place) * step).toPrecision(12)))
+      .filter((mark) => mark >= low && mark <= high);
   };
   const steps = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500].concat(
     Array.from({ length: 12 }, (_, power) => 10 ** (power + 3)));
@@ -117,7 +134,10 @@ var nplus1 = (() => {
       ...(of.log ? { splits: decades, filter: (_, marks) => marks } : {}),
       ...(of.unit === "whole" && !of.log ? { incrs: steps } : {}),
     });
-    const scale = (of) => (of.log ? { time: false, distr: 3, log: 10, range: wide } : { time: false });
+    const scale = (of) => {
+      if (of.log) return { time: false, distr: 3, log: 10, range: wide };
+      return of.unit === "fraction" ? { time: false, range: share } : { time: false };
+    };
     const points = figure.xs.length;
     const options = {
       width: Math.max(host.clientWidth, 240),
@@ -138,10 +158,14 @@ var nplus1 = (() => {
           show: series.shown,
           stroke: color(series.color),
           width: 2,
-          dash: dash(series.mark),
+          dash: dash(series),
           spanGaps: true,
           paths: series.mark === "dots" ? () => null : undefined,
-          points: { show: series.mark !== "dashed" && points <= 400, size: 6, fill: color(series.color) },
+          // A line of one point is none.
+          points: {
+            show: series.mark === "dashed" ? series.y.filter((y) => y != null).length === 1 : points <= 400,
+            size: 6, fill: color(series.color),
+          },
         })),
       ),
       hooks: { setCursor: [(plot) => shell.read(plot)] },
@@ -173,7 +197,7 @@ var nplus1 = (() => {
     figure.series.forEach((series, index) => groups.set(series.group, [...(groups.get(series.group) || []), index]));
     const entries = [...groups].map(([group, members]) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const output = element("output");
+      const output = element("span", { class: "value" });
       const own = members.map((index) => figure.series[index]);
       const name = element("bdi", { title: own.map((series) => series.label).join(" · ") }, group);
       const button = element("button", { type: "button", "aria-pressed": String(own[0].shown) }, canvas, name, output);
@@ -222,11 +246,24 @@ var nplus1 = (() => {
       plot.setScale("x", { min: way[1](middle - half), max: way[1](middle + half) });
     };
     const whole = () => plot.setData(plot.data, true);
+    let stepped = null;
     const step = (by) => {
-      const at = plot.cursor.idx == null ? (by > 0 ? 0 : figure.xs.length - 1) : plot.cursor.idx + by;
+      const from = plot.cursor.idx ?? stepped;
+      const at = from == null ? (by > 0 ? 0 : figure.xs.length - 1) : from + by;
       if (at < 0 || at >= figure.xs.length) return;
-      plot.setCursor({ left: plot.valToPos(figure.xs[at], "x"), top: 1 });
-      const told = values(plot).map((found, index) => found && figure.series[index].label + " " + exact(found[1], figure.y.unit));
+      stepped = at;
+      // A point beyond the view is brought into it.
+      const [low, high] = limits();
+      const x = figure.xs[at];
+      if (x < low || x > high) whole();
+      plot.setCursor({ left: plot.valToPos(x, "x"), top: 1 });
+      const told = figure.series.map((series) => {
+        if (!series.shown) return null;
+        const near = nearest(series.y, at);
+        if (series.y[near] == null) return null;
+        const other = near === at ? "" : " at " + written(figure.xs[near], figure.x.unit);
+        return series.label + " " + exact(series.y[near], figure.y.unit) + other;
+      });
       said.textContent = figure.x.label + " " + exact(figure.xs[at], figure.x.unit) + ": " + told.filter(Boolean).join(", ");
     };
     const keys = {

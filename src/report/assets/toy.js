@@ -96,6 +96,12 @@
     error = new uPlot(options(right, ["ε", "error"], [["forward", 1], ["central", 6], ["ε now", 3, true]],
       { x: { time: false, distr: 3, range: nplus1.wide }, y: { distr: 3, range: nplus1.wide } }), errors(), right);
   };
+  const name = () => {
+    outputs[0].textContent = precise(now.a);
+    outputs[1].textContent = precise(now.b);
+    outputs[2].textContent = precise(now.x);
+    outputs[3].textContent = "ε = " + nplus1.short(now.epsilon);
+  };
   const tell = () => {
     const [slope, y] = exact(now);
     methods.forEach((method, row) => {
@@ -105,10 +111,7 @@
         cells[column].textContent = text;
       });
     });
-    outputs[0].textContent = precise(now.a);
-    outputs[1].textContent = precise(now.b);
-    outputs[2].textContent = precise(now.x);
-    outputs[3].textContent = "ε = " + nplus1.short(now.epsilon);
+    name();
     curve.setData(curves());
     error.setData(errors());
   };
@@ -120,8 +123,9 @@
     });
   });
   draw();
-  tell();
-  const both = () => { draw(); tell(); };
+  // The table begins with the numbers that were worked out.
+  name();
+  const both = () => { draw(); name(); };
   nplus1.dark.addEventListener("change", both);
   let width = document.getElementById("toy-curve").clientWidth;
   new ResizeObserver(([entry]) => {
