@@ -120,7 +120,7 @@ impl<R: Real> Incremental<R> {
             team: Arc::clone(team),
             isa,
             probe,
-            seats: most_workers::<R>(sizes, block, team),
+            seats: most_workers::<R>(sizes, block, probe, team),
             factor: 1.0,
             measured: f64::NAN,
             capacity,
@@ -421,7 +421,12 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
     }
 
     fn most_workers(&self) -> usize {
-        most_workers::<R>(self.network.layout.sizes(), self.block, &self.team)
+        most_workers::<R>(
+            self.network.layout.sizes(),
+            self.block,
+            self.probe,
+            &self.team,
+        )
     }
 
     fn limit_workers(&mut self, workers: usize) {
@@ -436,8 +441,11 @@ impl<R: Real> Perturbing<R> for Incremental<R> {
     }
 }
 
-/// A (panel, row) pair each.
-fn most_workers<R: Real>(sizes: &[usize], block: usize, team: &Team) -> usize {
+/// A (panel, row) pair each; of units, where a pair is a single value, four: a worker's own transposed
+/// weights cost as much as that.
+fn most_workers<R: Real>(sizes: &[usize], block: usize, probe: Probe, team: &Team) -> usize {
     let panels = sizes[1..].iter().map(|&units| count::<R>(units));
-    (panels.sum::<usize>() * block).min(team.threads())
+    let pairs = panels.sum::<usize>() * block;
+    let own = if probe.is_of_units() { 4 } else { 1 };
+    pairs.div_ceil(own).min(team.threads())
 }
