@@ -200,6 +200,11 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     assert!(page(&place, "run").contains("summary.json cannot be read"));
     keep("summary.json", &summary);
 
+    // Losses that are no numbers: words again.
+    let without = metrics.replace("_loss\":", "_loss\":null,\"other\":");
+    keep("metrics.jsonl", &without);
+    assert!(page(&place, "run").contains("Loss: no points to draw."));
+
     // No epoch at all: words, no blank plot.
     fs::remove_file(run.join("summary.json")).unwrap();
     keep("metrics.jsonl", "");
@@ -301,6 +306,17 @@ fn a_cross_validation_tells_which_folds_are_missing() {
     // Runs of other configs are no sample of one thing.
     make(&place, "train flowers.toml --out run");
     assert!(!page(&place, "folds run").contains("Test accuracy of 3 runs"));
+}
+
+#[test]
+fn the_lesson_has_pictures_without_scripts_where_there_is_something_to_draw() {
+    let place = workplace();
+    make(&place, "explain toy --html lesson.html");
+    let lesson = fs::read_to_string(place.path().join("lesson.html")).unwrap();
+    assert_eq!(lesson.matches("<svg").count(), 2);
+    make(&place, "explain toy --x 0 --html lesson.html");
+    let lesson = fs::read_to_string(place.path().join("lesson.html")).unwrap();
+    assert!(lesson.contains("Every error is 0 here.") && lesson.matches("<svg").count() == 1);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use maud::{Markup, html};
 use serde_json::json;
 
+use super::figure::{Axis, Figure, Mark, Series};
 use super::page::{Page, plain, table};
+use super::svg;
 use crate::study::example::claims::Claim;
-use crate::study::example::toy::Explanation;
+use crate::study::example::toy::{Explanation, Toy};
 use crate::study::table::{Table, figure, rough};
 
 const SCRIPT: &str = include_str!("assets/toy.js");
@@ -77,14 +79,71 @@ fn playground(found: &Explanation) -> Markup {
         div.pair {
             figure.plot {
                 figcaption { h3 { "z over a" } p { "The tangent has the slope of the gradient; the secant that of the forward difference." } }
-                div id="toy-curve" role="img" aria-label="z over a, with its tangent and its secant" {}
+                div id="toy-curve" role="img" aria-label="z over a, with its tangent and its secant" {
+                    (picture(&curve(found)))
+                }
             }
             figure.plot {
                 figcaption { h3 { "Error of ∂z/∂a over ε" } p { "Large ε leave curvature out, small ones lose digits: the V." } }
-                div id="toy-error" role="img" aria-label="Error of ∂z/∂a over ε, by forward and central differences" {}
+                div id="toy-error" role="img" aria-label="Error of ∂z/∂a over ε, by forward and central differences" {
+                    (picture(&errors(found)))
+                }
             }
         }
     }
+}
+
+/// A figure as it is without scripts.
+fn picture(figure: &Figure) -> Markup {
+    html! {
+        @if figure.is_empty() { p { "Every error is 0 here." } }
+        @else { div.static { (svg::draw(figure)) } }
+    }
+}
+
+/// z over a and its tangent, for readers without scripts.
+fn curve(found: &Explanation) -> Figure {
+    let Toy { a, b, x, epsilon } = found.toy;
+    let z = |a: f64| {
+        Some(
+            Toy::new(a, b, x, epsilon)
+                .ok()?
+                .explain()
+                .forward
+                .last()?
+                .value,
+        )
+    };
+    let around = (-30..=30).map(|step| a + f64::from(step) / 5.0);
+    let here = z(a).unwrap_or_default();
+    let slope = found.methods.first().map_or(0.0, |exact| exact.a);
+    let tangent = [a - 2.0, a + 2.0].map(|at| (at, here + slope * (at - a)));
+    let series = vec![
+        Series::new(
+            "z",
+            Mark::LineAndDots,
+            0,
+            around.filter_map(|at| Some((at, z(at)?))),
+        ),
+        Series::new("tangent", Mark::Dashed, 2, tangent),
+    ];
+    Figure::new("z over a", "", [Axis::new("a"), Axis::new("z")], series)
+}
+
+/// The error of forward differences over ε, for readers without scripts.
+fn errors(found: &Explanation) -> Figure {
+    let points = (found.quotients.iter()).map(|row| (row.epsilon.abs(), row.error_a));
+    let axes = [
+        Axis::new("ε").logarithmic(),
+        Axis::new("error of ∂z/∂a").logarithmic(),
+    ];
+    let series = vec![Series::new(
+        "forward differences",
+        Mark::LineAndDots,
+        1,
+        points,
+    )];
+    Figure::new("Error of ∂z/∂a over ε", "", axes, series)
 }
 
 /// In this order `assets/toy.js` fills in its values.

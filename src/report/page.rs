@@ -91,6 +91,11 @@ impl Page {
         self.data.insert(name.to_owned(), value);
     }
 
+    /// Says where what stands above comes from.
+    pub fn source(&mut self, origins: &[Origin]) {
+        self.parts.push(source(origins));
+    }
+
     /// Adds a script of the crate's own.
     pub fn script(&mut self, script: &'static str) {
         self.scripts.push(script);

@@ -126,6 +126,7 @@ pub fn write(page: &mut Page, runs: &[Run<'_>]) {
             judged(page, evaluation);
         }
         weights(page, run);
+        page.source(&[run.source.held.origin()]);
         settings::write(page, &run.source.held);
     }
 }
@@ -276,8 +277,8 @@ fn curves(page: &mut Page, runs: &[Run<'_>]) {
         }
         let has_points = series.iter().any(|series| !series.points.is_empty());
         let figure = Figure::new(title, caption, [epoch(), y], series);
-        // A quantity that these runs do not have needs no words.
-        if has_points {
+        // A quantity that these runs do not have needs no words; but losses they have.
+        if has_points || title == "Loss" {
             page.figure(&figure, &origins);
         }
     };

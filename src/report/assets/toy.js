@@ -88,6 +88,9 @@
     const [left, right] = [document.getElementById("toy-curve"), document.getElementById("toy-error")];
     if (curve) curve.destroy();
     if (error) error.destroy();
+    // At first the static pictures.
+    left.replaceChildren();
+    right.replaceChildren();
     curve = new uPlot(options(left, ["a", "z"], [["z", 0], ["tangent", 2, false, true], ["secant", 1, false, true], ["here", 3, true]],
       { x: { time: false }, y: { range: (_, low, high) => {
         const reach = Math.max(Math.abs(now.b), 0.1);
