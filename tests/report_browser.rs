@@ -194,7 +194,7 @@ fn the_sliders_move_the_numbers() {
     let place = workplace();
     support::pages::make(&place, "explain toy --html lesson.html");
     browser.open(&place.path().join("lesson.html"));
-    let cells = "[...document.querySelectorAll('#toy-values tbody tr:first-child td')].slice(0, 4).map(cell => cell.textContent)";
+    let cells = "[...document.querySelectorAll('#toy-values tbody tr:first-child td')].slice(4, 8).map(cell => cell.textContent)";
     // b·σ(ax)·(1 − σ(ax))·x and σ(ax) at a = .7, b = 1.3, x = −.9.
     assert_eq!(
         browser.evaluate(cells),
@@ -206,8 +206,9 @@ fn the_sliders_move_the_numbers() {
     // The quotient at ε = .1, worked out here.
     let sigma = |p: f64| 1.0 / (1.0 + (-p).exp());
     let quotient = (1.3 * sigma(0.8) - 1.3 * sigma(0.7)) / 0.1;
-    let told = browser
-        .evaluate("document.querySelector('#toy-values tbody tr:nth-child(2) td').textContent");
+    let told = browser.evaluate(
+        "document.querySelector('#toy-values tbody tr:nth-child(2) td:nth-of-type(5)').textContent",
+    );
     let told: f64 = told.as_str().unwrap().parse().unwrap();
     assert!((told - quotient).abs() < 1e-6, "{told} {quotient}");
     hold(&mut browser, "lesson");

@@ -8,7 +8,7 @@ use super::page::{Page, plain, table};
 use super::svg;
 use crate::study::example::claims::Claim;
 use crate::study::example::toy::{Explanation, Toy};
-use crate::study::table::{Table, figure, rough};
+use crate::study::table::{Table, figure};
 
 const SCRIPT: &str = include_str!("assets/toy.js");
 
@@ -75,7 +75,7 @@ fn playground(found: &Explanation) -> Markup {
                 output id=(format!("toy-{id}-value")) for=(format!("toy-{id}")) {}
             }
         }
-        div id="toy-values" { (table("Each method, its operations counted, z included", &methods(found))) }
+        div id="toy-values" { (table("Each method, its operations counted, z included", &found.methods_table())) }
         div.pair {
             figure.plot {
                 figcaption { h3 { "z over a" } p { "The tangent has the slope of the gradient; the secant that of the forward difference." } }
@@ -146,36 +146,6 @@ fn errors(found: &Explanation) -> Figure {
     Figure::new("Error of ∂z/∂a over ε", "", axes, series)
 }
 
-/// In this order `assets/toy.js` fills in its values.
-fn methods(found: &Explanation) -> Table {
-    let mut of = Table::new([
-        "method",
-        "∂z/∂a",
-        "its error",
-        "∂z/∂b",
-        "its error",
-        "multiplications",
-        "additions",
-        "exp",
-        "divisions",
-    ]);
-    for method in &found.methods {
-        let count = method.operations;
-        of.row([
-            method.name.to_owned(),
-            figure(method.a),
-            rough(method.error_a),
-            figure(method.b),
-            rough(method.error_b),
-            count.multiplications.to_string(),
-            count.additions.to_string(),
-            count.exponentials.to_string(),
-            count.divisions.to_string(),
-        ]);
-    }
-    of
-}
-
 fn worked(found: &Explanation) -> Markup {
     let toy = found.toy;
     let mut steps = Table::new(["", "from", "value"]);
@@ -186,30 +156,10 @@ fn worked(found: &Explanation) -> Markup {
             figure(step.value),
         ]);
     }
-    let mut quotients = Table::new([
-        "ε",
-        "in a",
-        "its error",
-        "if σ were additive",
-        "b/(2ε)",
-        "in b",
-        "its error",
-    ]);
-    for row in &found.quotients {
-        quotients.row([
-            format!("{:e}", row.epsilon),
-            figure(row.a),
-            rough(row.error_a),
-            figure(row.additive),
-            figure(row.divergence),
-            figure(row.b),
-            rough(row.error_b),
-        ]);
-    }
     html! {
         p { "At a = " (toy.a) ", b = " (toy.b) ", x = " (toy.x) ":" }
         (table("Forward, then backward", &steps))
-        (table("Difference quotients", &quotients))
+        (table("Difference quotients", &found.quotients_table()))
         p { "σ is not additive: b·σ(ax) + b·σ(εx) is not z(a + ε), and its “quotient” grows like b/(2ε)." }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{refused, show};
 use crate::cli::arguments::Global;
-use crate::cli::table::{Table, figure, list, rough};
+use crate::cli::table::{figure, list};
 use crate::error::Result;
 use crate::study::example::toy::{Explanation, Step, Toy};
 
@@ -73,7 +73,7 @@ fn text(found: &Explanation) -> String {
     text += "\nBackward\n";
     text += &steps(&found.backward);
     text += "\nOperations of each method, z included\n";
-    text += &methods(found);
+    text += &found.methods_table().to_string();
     if found.lost {
         text += &format!(
             "ε = {:e} is lost: a + ε or b + ε rounds to the number itself, and the quotient to 0.\n",
@@ -81,7 +81,7 @@ fn text(found: &Explanation) -> String {
         );
     }
     text += "\nThe same difference quotients at other increments\n";
-    text += &quotients(found);
+    text += &found.quotients_table().to_string();
     text += "σ is not additive: b·σ(ax) + b·σ(εx) is not z(a + ε), and its \"quotient\" grows like b/(2ε).\nz is linear in b: (z(b + ε) − z)/ε is ∂z/∂b for any ε, up to rounding.\n";
     text += "\nThe slip\n";
     text += &list(&[
@@ -124,59 +124,4 @@ fn steps(steps: &[Step]) -> String {
         .map(|(label, value)| (label.as_str(), value.clone()))
         .collect();
     list(&lines)
-}
-
-fn methods(found: &Explanation) -> String {
-    let mut table = Table::new([
-        "method",
-        "multiplications",
-        "additions",
-        "exp",
-        "divisions",
-        "∂z/∂a",
-        "its error",
-        "∂z/∂b",
-        "its error",
-    ]);
-    for method in &found.methods {
-        let count = method.operations;
-        table.row([
-            method.name.to_owned(),
-            count.multiplications.to_string(),
-            count.additions.to_string(),
-            count.exponentials.to_string(),
-            count.divisions.to_string(),
-            figure(method.a),
-            rough(method.error_a),
-            figure(method.b),
-            rough(method.error_b),
-        ]);
-    }
-    table.to_string()
-}
-
-fn quotients(found: &Explanation) -> String {
-    let mut table = Table::new([
-        "ε",
-        "in a",
-        "its error",
-        "if σ were additive",
-        "b/(2ε)",
-        "in b",
-        "its error",
-        "rounding allows",
-    ]);
-    for row in &found.quotients {
-        table.row([
-            format!("{:e}", row.epsilon),
-            figure(row.a),
-            rough(row.error_a),
-            figure(row.additive),
-            figure(row.divergence),
-            figure(row.b),
-            rough(row.error_b),
-            rough(row.roundoff_b),
-        ]);
-    }
-    table.to_string()
 }

@@ -15,6 +15,8 @@
     const y = sigma(a * x);
     return [b * y * sigma(-a * x) * x, y];
   };
+  // The columns of the table before the values: operations.
+  const FIRST = 4;
   // In the order of the table.
   const methods = [
     exact,
@@ -111,7 +113,7 @@
       const cells = rows[row].querySelectorAll("td");
       const [da, db] = method(now);
       [precise(da), rough(Math.abs(da - slope)), precise(db), rough(Math.abs(db - y))].forEach((text, column) => {
-        cells[column].textContent = text;
+        cells[FIRST + column].textContent = text;
       });
     });
     name();

@@ -10,6 +10,7 @@ use super::{Operations, check_increment};
 use crate::gradient::textbook::sigmoid;
 use crate::numeric::Real;
 use crate::numeric::counting::{Counted, Number, count};
+use crate::study::table::{Table, figure, rough};
 
 /// e^±700 is a normal number.
 const LARGEST_EXPONENT: f64 = 700.0;
@@ -122,6 +123,65 @@ pub struct Explanation {
     pub perturbed: Perturbed,
     /// Whether a + ε or b + ε is a or b itself in double precision, so that a quotient is 0.
     pub lost: bool,
+}
+
+impl Explanation {
+    /// Every method at ε: its operations, then what it found.
+    pub fn methods_table(&self) -> Table {
+        let mut table = Table::new([
+            "method",
+            "multiplications",
+            "additions",
+            "exp",
+            "divisions",
+            "∂z/∂a",
+            "its error",
+            "∂z/∂b",
+            "its error",
+        ]);
+        for method in &self.methods {
+            let count = method.operations;
+            table.row([
+                method.name.to_owned(),
+                count.multiplications.to_string(),
+                count.additions.to_string(),
+                count.exponentials.to_string(),
+                count.divisions.to_string(),
+                figure(method.a),
+                rough(method.error_a),
+                figure(method.b),
+                rough(method.error_b),
+            ]);
+        }
+        table
+    }
+
+    /// The quotients at every increment.
+    pub fn quotients_table(&self) -> Table {
+        let mut table = Table::new([
+            "ε",
+            "in a",
+            "its error",
+            "if σ were additive",
+            "b/(2ε)",
+            "in b",
+            "its error",
+            "rounding allows",
+        ]);
+        for row in &self.quotients {
+            table.row([
+                format!("{:e}", row.epsilon),
+                figure(row.a),
+                rough(row.error_a),
+                figure(row.additive),
+                figure(row.divergence),
+                figure(row.b),
+                rough(row.error_b),
+                rough(row.roundoff_b),
+            ]);
+        }
+        table
+    }
 }
 
 impl Toy {
