@@ -5,6 +5,11 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     cargo test --locked
 
+# The properties on twenty times as many cases as `check`, of another draw each time.
+fuzz factor="20":
+    NPLUS1_FUZZ={{factor}} cargo test --locked --test bad_data --test config_errors \
+        --test difference_agreement --test gradient_check --test safetensors
+
 # Seconds an epoch of the five reference networks.
 bench:
     cargo bench --bench epoch

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use flate2::write::GzEncoder;
 use nplus1::data::{DataConfig, Loaded, Normalize, Places, Source, load};
 use nplus1::error::{Error, Result};
 use proptest::prelude::*;
+use support::drawn::cases;
 use tempfile::TempDir;
 
 /// A folder with some files, and the config that reads them.
@@ -465,6 +468,8 @@ fn good_csv_files_load_in_every_form() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn any_text_as_csv_loads_or_is_refused(text in "[0-9a,.\"\r\n;-]{0,80}", label in "[0-3a]?") {
         let folder = Folder::new(&[("a.csv", text.as_bytes())]);

@@ -1,10 +1,13 @@
 //! The promise: whatever is wrong with a config is refused, all of it at once, each fault with its
 //! file, line, column and caret, what was found, what is allowed and the way out.
 
+mod support;
+
 use std::path::Path;
 
 use nplus1::config::{Config, Overrides};
 use nplus1::error::Error;
+use support::drawn::cases;
 
 /// A right config, to break one thing at a time.
 const RIGHT: &str = r#"seed = 1
@@ -878,6 +881,8 @@ fn files_that_are_no_configs_are_refused() {
 }
 
 proptest::proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn no_damage_to_a_config_makes_reading_panic(
         at in 0..RIGHT.len(),

@@ -16,6 +16,7 @@ use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
 use proptest::prelude::*;
 use support::differences::increments;
+use support::drawn::cases;
 use support::kernels::Form;
 use support::rows::{HEADS, network, samples, theta};
 use support::tolerance::{distance, norm, of_parameters, round_off, truncation};
@@ -141,7 +142,7 @@ impl Drawn {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn full_prefix_and_incremental_agree_within_the_derived_tolerance(drawn in drawn(1.0)) {

@@ -14,6 +14,7 @@ use nplus1::model::Loss;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;
 use proptest::prelude::*;
+use support::drawn::cases;
 use support::problems::{Problem, mnist_30, random, references};
 use support::rows::HEADS;
 
@@ -494,7 +495,8 @@ fn networks_that_once_raised_an_alarm_raise_none() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
+
     #[test]
     fn no_random_network_raises_an_alarm(
         hidden in proptest::collection::vec(1_usize..9, 0..5),

@@ -1,5 +1,7 @@
 //! Promise: a model survives its file bit by bit, and no file makes loading panic or guess.
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use nplus1::format::{AnyParameters, Model, safetensors};
 use nplus1::model::{Layout, Loss, Network, Output, Parameters};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use support::drawn::cases;
 
 /// 3 → 2 → 2, every number different and none of them short in decimal.
 fn model() -> Model {
@@ -270,6 +273,8 @@ fn hostile_headers_are_refused_without_a_panic_and_without_their_memory() {
 }
 
 proptest::proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn no_changed_byte_makes_loading_panic(at in 0_usize..900, value: u8) {
         let mut bytes = safetensors::to_bytes(&model());

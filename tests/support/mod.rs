@@ -9,6 +9,7 @@ pub mod breast_cancer;
 pub mod browser;
 pub mod cases;
 pub mod differences;
+pub mod drawn;
 pub mod estimators;
 pub mod exact;
 pub mod kernels;

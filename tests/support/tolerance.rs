@@ -20,10 +20,16 @@
 //! theirs relative to the sum of magnitudes: √c·u times the gradient that backprop gives with all
 //! signs positive, c the number of operations in a row on the longest way, about Σ (n_l + 12), and
 //! rows. Activations, σ′ and errors feel err(z) of each layer relatively once.
+//!
+//! Two absolute errors limit what relative precision can do, of whichever sign, and add up. The
+//! engine's sigmoids and softmax shares are never below e^−C ([`Real::SIGMOID_CLAMP`]), and so off by
+//! up to that: the gradient of positive signs changes by what it changes when e^−C is added to each of
+//! them. And a change that is subnormal is off by up to half the smallest number η, which its unit
+//! hands on to the loss, and which is divided by h.
 
 use nplus1::gradient::difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
-use nplus1::numeric::Real;
 use nplus1::numeric::head::Head;
+use nplus1::numeric::{Precision, Real};
 
 use nplus1::gradient::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};
 
@@ -88,30 +94,67 @@ fn row_noise(net: &Net, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowN
     unreachable!("a network has a layer")
 }
 
-/// |∂L/∂z| of the outputs, without a subtraction that saturated units would lose.
-fn error_magnitudes(head: Head, z: &[f64], label: u16) -> Vec<f64> {
-    let target = usize::from(label);
-    let residual = |k: usize| sigmoid(if k == target { -z[k] } else { z[k] });
-    let of = |k: usize| match head {
-        Head::SigmoidQuadratic => residual(k) * sigmoid(z[k]) * sigmoid(-z[k]),
-        Head::SigmoidCrossEntropy => residual(k),
-        // z − y is off by a rounding of z.
-        Head::LinearQuadratic => z[k].abs() + 1.0,
-        Head::SoftmaxCrossEntropy => {
-            // p_k, of the target the sum of the others.
-            let share = |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>();
-            match k == target {
-                true => (0..z.len()).filter(|&k| k != target).map(share).sum(),
-                false => share(k),
-            }
+/// What becomes of the signs in backprop.
+#[derive(Clone, Copy)]
+enum Signs {
+    Kept,
+    /// Magnitudes of inputs, weights and errors: no sum cancels.
+    Dropped,
+}
+
+impl Signs {
+    fn of(self, x: f64) -> f64 {
+        match self {
+            Signs::Kept => x,
+            Signs::Dropped => x.abs(),
         }
-        Head::Logistic => sigmoid(if label == 1 { -z[0] } else { z[0] }),
+    }
+}
+
+/// ∂L/∂z of the outputs, without a subtraction that saturated units would lose; `floor` is added to
+/// every sigmoid and share.
+fn output_errors(head: Head, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
+    let target = usize::from(label);
+    let sigmoid = |z: f64| sigmoid(z) + floor;
+    // σ(z) − 1 = −σ(−z)
+    let residual = |z: f64, hot: bool| if hot { -sigmoid(-z) } else { sigmoid(z) };
+    let share = |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>() + floor;
+    let of = |k: usize| match head {
+        Head::SigmoidQuadratic => residual(z[k], k == target) * sigmoid(z[k]) * sigmoid(-z[k]),
+        Head::SigmoidCrossEntropy => residual(z[k], k == target),
+        Head::LinearQuadratic => z[k] - f64::from(k == target),
+        Head::SoftmaxCrossEntropy => match k == target {
+            // p_t − 1 is less the shares of the others.
+            true => -(0..z.len())
+                .filter(|&k| k != target)
+                .map(share)
+                .sum::<f64>(),
+            false => share(k),
+        },
+        Head::Logistic => residual(z[0], label == 1),
     };
     (0..z.len()).map(of).collect()
 }
 
-/// Backprop of one row with every sign positive.
-fn magnitudes(net: &Net, theta: &[f64], (inputs, label): &Sample) -> Vec<f64> {
+/// What [`backprop`] finds of one row.
+struct Backprop {
+    /// l2 left out.
+    gradient: Vec<f64>,
+    /// Σ over all units of |∂L/∂z| and of |∂L/∂a|, and 1 for the loss itself: what an error of every
+    /// one of them comes to.
+    gain: f64,
+}
+
+/// Backprop of one row that keeps its relative precision however saturated units are, which the
+/// textbook's 1 − a does not; `floor` is added to every sigmoid and share.
+fn backprop(
+    net: &Net,
+    theta: &[f64],
+    (inputs, label): &Sample,
+    signs: Signs,
+    floor: f64,
+) -> Backprop {
+    let sigmoid = |z: f64| sigmoid(z) + floor;
     let mut a = vec![inputs.clone()];
     let mut slopes = vec![Vec::new()];
     let mut z = Vec::new();
@@ -120,13 +163,22 @@ fn magnitudes(net: &Net, theta: &[f64], (inputs, label): &Sample) -> Vec<f64> {
         a.push(z.iter().map(|&z| sigmoid(z)).collect());
         slopes.push(z.iter().map(|&z| sigmoid(z) * sigmoid(-z)).collect());
     }
-    let mut errors = error_magnitudes(net.head, &z, *label);
+    let mut errors = output_errors(net.head, &z, *label, floor);
+    if let (Signs::Dropped, Head::LinearQuadratic) = (signs, net.head) {
+        // z − y is a sum as well.
+        errors = z.iter().map(|z| z.abs() + 1.0).collect();
+    }
     let mut gradient = vec![0.0; net.parameters()];
+    let mut gain = 1.0;
     for l in (1..=net.layers()).rev() {
         let fan_in = net.sizes[l - 1];
+        errors
+            .iter_mut()
+            .for_each(|error| *error = signs.of(*error));
+        gain += errors.iter().map(|error| error.abs()).sum::<f64>();
         for (j, &error) in errors.iter().enumerate() {
             for i in 0..fan_in {
-                gradient[net.weights(l).start + j * fan_in + i] = error * a[l - 1][i].abs();
+                gradient[net.weights(l).start + j * fan_in + i] = error * signs.of(a[l - 1][i]);
             }
             if net.bias {
                 gradient[net.biases(l).start + j] = error;
@@ -134,15 +186,19 @@ fn magnitudes(net: &Net, theta: &[f64], (inputs, label): &Sample) -> Vec<f64> {
         }
         if l > 1 {
             let into = |i: usize| -> f64 {
-                let weight = |j: usize| theta[net.weights(l).start + j * fan_in + i].abs();
+                let weight = |j: usize| signs.of(theta[net.weights(l).start + j * fan_in + i]);
                 (errors.iter().enumerate())
                     .map(|(j, e)| weight(j) * e)
                     .sum()
             };
-            errors = (0..fan_in).map(|i| into(i) * slopes[l - 1][i]).collect();
+            let of_activations: Vec<f64> = (0..fan_in).map(into).collect();
+            gain += of_activations.iter().map(|error| error.abs()).sum::<f64>();
+            errors = (of_activations.iter().zip(&slopes[l - 1]))
+                .map(|(error, slope)| error * slope)
+                .collect();
         }
     }
-    gradient
+    Backprop { gradient, gain }
 }
 
 fn mean(rows: usize, of: impl Fn(usize) -> f64) -> f64 {
@@ -165,12 +221,24 @@ pub fn round_off<R: Real>(
     let is_weight = |index: usize| (1..=net.layers()).any(|l| net.weights(l).contains(&index));
     if config.arithmetic == Arithmetic::CancellationFree {
         let operations: f64 = net.sizes.iter().map(|&n| n as f64 + 12.0).sum();
-        let magnitudes: Vec<Vec<f64>> = (batch.iter())
-            .map(|sample| magnitudes(net, theta, sample))
-            .collect();
+        let of_rows = |floor: f64| -> Vec<Backprop> {
+            (batch.iter())
+                .map(|sample| backprop(net, theta, sample, Signs::Dropped, floor))
+                .collect()
+        };
+        let magnitudes = of_rows(0.0);
+        let clamped = of_rows((-R::SIGMOID_CLAMP).exp());
+        let smallest = match R::PRECISION {
+            Precision::F32 => f64::from(f32::from_bits(1)),
+            Precision::F64 => f64::from_bits(1),
+        };
+        // Every operation of a row may round a subnormal number, and so may the mean of the rows.
+        let subnormal = smallest / 2.0 * (operations + rows as f64);
+        let gain = mean(rows, |s| clamped[s].gain);
         return (0..theta.len())
             .map(|index| {
-                let size = mean(rows, |s| magnitudes[s][index]);
+                let size = mean(rows, |s| magnitudes[s].gradient[index]);
+                let floor = mean(rows, |s| clamped[s].gradient[index]) - size;
                 let z = noise.iter().map(|row| row.z).fold(0.0, f64::max);
                 let penalty = if is_weight(index) {
                     net.l2 * theta[index]
@@ -179,6 +247,8 @@ pub fn round_off<R: Real>(
                 };
                 let relative = (operations + rows as f64) * rounded(1.0) + z;
                 DEVIATIONS * (relative * size * size + 4.0 * rounded(penalty)).sqrt()
+                    + floor
+                    + subnormal * gain / h[index]
             })
             .collect();
     }
@@ -236,7 +306,16 @@ pub fn truncation(
 ) -> Vec<f64> {
     // Second differences of the gradient are good to u/D² = 1e-8 of it.
     const D: f64 = 1e-4;
-    let partial = |theta: &[f64], index: usize| net.gradient::<f64>(theta, batch).1[index];
+    let partial = |theta: &[f64], index: usize| {
+        let of_row = |s: usize| backprop(net, theta, &batch[s], Signs::Kept, 0.0).gradient[index];
+        let is_weight = (1..=net.layers()).any(|l| net.weights(l).contains(&index));
+        let penalty = if is_weight {
+            net.l2 * theta[index]
+        } else {
+            0.0
+        };
+        mean(batch.len(), of_row) + penalty
+    };
     let mut point = theta.to_vec();
     (0..theta.len())
         .map(|index| {
