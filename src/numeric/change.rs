@@ -344,6 +344,24 @@ impl<R: Real> Outputs<'_, R> {
         shares::<V, HEAD, MODE, W>(sums)
     }
 
+    /// z_k − ln Σ_{j≠k} e^z_j of outputs side by side, from unit `first` on; `z` are theirs.
+    #[inline(always)]
+    pub(super) fn margins<V: Vector<Element = R>>(&self, z: V, first: usize) -> V {
+        // −1 in the unit's own lane.
+        let own = |unit: usize| V::splat(R::ZERO).sub(lane_of(unit, first));
+        // The others of the first output begin with the second.
+        let mut others = own(0).select_negative(self.z(1), self.z(0));
+        for unit in 1..self.units.count {
+            let left_out = if unit == 1 {
+                own(0).add(own(1))
+            } else {
+                own(unit)
+            };
+            others = left_out.select_negative(others, log_sum(others, self.z(unit)));
+        }
+        z.sub(others)
+    }
+
     #[inline(always)]
     fn softmax<V: Vector<Element = R>, const MODE: u8, const W: usize>(
         &self,
@@ -409,6 +427,19 @@ impl<R: Real> Outputs<'_, R> {
         }
         sums
     }
+}
+
+/// 1 in the lane of `unit`, where lanes begin with unit `first`; 0 in the others.
+#[inline(always)]
+pub(super) fn lane_of<V: Vector>(unit: usize, first: usize) -> V {
+    let mut lanes = [V::Element::ZERO; 16];
+    if let Some(own) = unit.checked_sub(first)
+        && own < V::LANES
+    {
+        lanes[own] = V::Element::ONE;
+    }
+    // SAFETY: no vector has more than 16 lanes.
+    unsafe { V::load(lanes.as_ptr()) }
 }
 
 /// ln(e^a + e^b).

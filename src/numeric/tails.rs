@@ -7,7 +7,7 @@
 
 use super::change::{
     CLOSE, ENTROPY, FAR, Form, LINEAR, Output, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
-    TINY, activated, add_terms, kind, mode, shares, specialized,
+    TINY, activated, add_terms, kind, lane_of, mode, shares, specialized,
 };
 use super::elementary::sigmoid;
 use super::head::Head;
@@ -202,7 +202,8 @@ impl<V: Vector, const MODE: u8, const W: usize> Points<V, W> for Above<'_, V, MO
     }
 }
 
-/// Perturbs the outputs of one panel themselves: one term of the loss changes (with softmax all).
+/// Perturbs the outputs of one panel themselves: one term of the loss changes. A softmax, as one of its
+/// outputs sees it, is a sigmoid of the output's margin over the others: p_k = σ(z_k − ln Σ_{j≠k} e^z_j).
 pub struct OwnTail<'a, R> {
     /// Which losses are compared.
     pub form: Form,
@@ -231,7 +232,11 @@ impl<R: Real> Task<R> for OwnTail<'_, R> {
         assert!(self.increments.len() == width);
         self.outputs.units.check(self.outputs.row);
         let mode = mode::<R>(self.form, 2.0 * self.bound);
-        specialized!(kind(self.outputs.head), mode, self.all::<V>());
+        let term = match kind(self.outputs.head) {
+            SOFTMAX => ENTROPY,
+            kind => kind,
+        };
+        specialized!(term, mode, self.all::<V>());
         let real = width.min(self.outputs.units.count - self.panel * width);
         if real < width {
             for &slot in self.slots {
@@ -258,13 +263,16 @@ impl<R: Real> OwnTail<'_, R> {
                 &units.complement[at..end],
             ];
             // SAFETY: slices of LANES numbers.
-            let output = unsafe {
+            let mut output = unsafe {
                 Output {
                     z: V::load(operands[0].as_ptr()),
                     y: V::load(operands[1].as_ptr()),
                     complement: V::load(operands[2].as_ptr()),
                 }
             };
+            if outputs.head == Head::SoftmaxCrossEntropy && (MODE == PLAIN || MODE == FAR) {
+                output.z = outputs.margins(output.z, first);
+            }
             // The target's lane takes the hot term, the others the cold one.
             let target = match outputs.head {
                 Head::Logistic if outputs.label == 1 => 0,
@@ -272,7 +280,6 @@ impl<R: Real> OwnTail<'_, R> {
                 _ => usize::from(outputs.label),
             };
             let own = OwnLanes {
-                first,
                 output,
                 hot: V::splat(R::ZERO).sub(lane_of(target, first)),
             };
@@ -326,21 +333,11 @@ impl<R: Real> OwnTail<'_, R> {
         lane: usize,
         sign: V,
     ) -> [V; ABREAST] {
-        let outputs = &self.outputs;
         // SAFETY: `run` checked that increments hold a panel's width.
         let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
         let mut points = [h; ABREAST];
         for w in 0..ABREAST {
             points[w] = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
-        }
-        if HEAD == SOFTMAX {
-            let first = own.first;
-            for w in 0..ABREAST {
-                let dz = points[w];
-                let own = Own::<V, MODE> { outputs, first, dz };
-                [points[w]] = outputs.total::<V, HEAD, MODE, 1>(&own);
-            }
-            return points;
         }
         let zero = V::splat(R::ZERO);
         if MODE == PLAIN {
@@ -366,42 +363,9 @@ impl<R: Real> OwnTail<'_, R> {
     }
 }
 
-/// Outputs side by side, from unit `first` on.
+/// Outputs side by side.
 struct OwnLanes<V> {
-    first: usize,
     output: Output<V>,
     /// −1 in the target's lane.
     hot: V,
-}
-
-/// 1 in the lane of `unit`, where lanes begin with unit `first`; 0 in the others.
-#[inline(always)]
-fn lane_of<V: Vector>(unit: usize, first: usize) -> V {
-    let mut lanes = [V::Element::ZERO; 16];
-    if let Some(own) = unit.checked_sub(first)
-        && own < V::LANES
-    {
-        lanes[own] = V::Element::ONE;
-    }
-    // SAFETY: no vector has more than 16 lanes.
-    unsafe { V::load(lanes.as_ptr()) }
-}
-
-/// Outputs that are perturbed themselves, each in its own lane.
-struct Own<'a, V: Vector, const MODE: u8> {
-    outputs: &'a Outputs<'a, V::Element>,
-    first: usize,
-    dz: V,
-}
-
-impl<V: Vector, const MODE: u8> Points<V, 1> for Own<'_, V, MODE> {
-    #[inline(always)]
-    fn of(&self, unit: usize) -> [V; 1] {
-        let dz = lane_of::<V>(unit, self.first).mul(self.dz);
-        [if MODE == PLAIN {
-            self.outputs.z::<V>(unit).add(dz)
-        } else {
-            dz
-        }]
-    }
 }

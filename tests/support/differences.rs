@@ -115,15 +115,11 @@ pub fn output_differences<N: Number>(head: Head, z: &[N], label: u16, h: f64) ->
         units: &units,
         label,
     };
+    let base = outputs.base();
     let change = |k: usize| {
         let side = |h: N| {
             let dz = h * N::of(1.0);
-            match head {
-                Head::SoftmaxCrossEntropy => {
-                    outputs.total(|j| z[j] + if j == k { dz } else { N::of(0.0) })
-                }
-                _ => outputs.share(outputs.add_term(N::of(0.0), k, z[k] + dz)),
-            }
+            outputs.share(outputs.add_term(N::of(0.0), k, base[k] + dz))
         };
         side(N::of(h)) - side(N::of(0.0))
     };
@@ -152,6 +148,17 @@ pub(super) struct Units<N> {
     pub z: Vec<N>,
     pub y: Vec<N>,
     complement: Vec<N>,
+}
+
+/// What the changes of a row start from.
+struct Start<N> {
+    layers: Vec<Units<N>>,
+    /// The loss at θ, in a forward difference.
+    loss: N,
+    /// What a′ of the units below the outputs is compared with, in plain arithmetic.
+    still: Vec<N>,
+    /// Where perturbed outputs move from, in plain arithmetic.
+    base: Vec<N>,
 }
 
 /// What a unit's inputs are worth.
@@ -389,17 +396,27 @@ impl<'a, N: Number> Twin<'a, N> {
                 Scheme::Central => zero,
             };
             layers[0].y = inputs;
-            // What a′ of the units below the outputs is compared with.
             let still: Vec<N> = match self.is_plain() && net.layers() > 1 {
                 true => (layers[net.layers() - 1].z.iter())
                     .map(|z| z.sigmoid())
                     .collect(),
                 false => Vec::new(),
             };
+            let base = match self.is_plain() {
+                true => self.outputs(s, &layers).base(),
+                false => Vec::new(),
+            };
+            let start = Start {
+                layers,
+                loss,
+                still,
+                base,
+            };
+            let layers = &start.layers;
             for l in 1..=net.layers() {
                 if self.of_units {
                     for j in 0..net.sizes[l] {
-                        let change = self.change(s, l, j, N::of(1.0), &layers, &still, loss);
+                        let change = self.change(s, l, j, N::of(1.0), &start);
                         let row = net.weights(l).start + j * net.sizes[l - 1];
                         let sparse = l == 1 && self.batch.form == Form::Sparse;
                         for (i, input) in layers[l - 1].y.iter().enumerate() {
@@ -416,7 +433,7 @@ impl<'a, N: Number> Twin<'a, N> {
                 }
                 let Values { slots, values } = self.values(l, &layers[l - 1].y);
                 for j in 0..net.sizes[l] {
-                    let change = |value: N| self.change(s, l, j, value, &layers, &still, loss);
+                    let change = |value: N| self.change(s, l, j, value, &start);
                     let changes: Vec<N> = values.iter().map(|&value| change(value)).collect();
                     for (i, slot) in slots.iter().enumerate() {
                         if let Some(slot) = *slot {
@@ -531,38 +548,23 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 
     /// The change of row `s`'s loss when unit j of layer l has one input worth `value` moved.
-    #[allow(clippy::too_many_arguments)]
-    fn change(
-        &self,
-        s: usize,
-        l: usize,
-        j: usize,
-        value: N,
-        layers: &[Units<N>],
-        still: &[N],
-        loss: N,
-    ) -> N {
-        let outputs = Outputs {
-            head: self.net.head,
-            reach: self.reach,
-            units: &layers[self.net.layers()],
-            label: self.batch.labels[s],
-        };
+    fn change(&self, s: usize, l: usize, j: usize, value: N, start: &Start<N>) -> N {
+        let layers = &start.layers;
+        let outputs = self.outputs(s, layers);
         let zero = N::of(0.0);
         let side = |h: N| {
             let dz = h * value;
             match self.net.layers() - l {
-                0 if self.net.head != Head::SoftmaxCrossEntropy => {
-                    let point = self.moved(outputs.units.z[j], dz);
+                0 => {
+                    let point = match self.is_plain() {
+                        true => start.base[j] + dz,
+                        false => dz,
+                    };
                     outputs.share(outputs.add_term(zero, j, point))
                 }
-                0 => outputs.total(|k| {
-                    let dz = if k == j { dz } else { zero };
-                    self.moved(outputs.units.z[k], dz)
-                }),
                 1 => {
                     let change = match self.is_plain() {
-                        true => (layers[l].z[j] + dz).sigmoid() - still[j],
+                        true => (layers[l].z[j] + dz).sigmoid() - start.still[j],
                         false => self.unit(&layers[l], j, dz),
                     };
                     outputs.total(|k| self.rank_one(l + 1, k, j, change, outputs.units.z[k]))
@@ -580,7 +582,16 @@ impl<'a, N: Number> Twin<'a, N> {
             Scheme::Forward if !self.is_plain() => side(h),
             // The share that changes has no base among the rows' losses.
             Scheme::Forward if l == self.net.layers() => side(h) - side(zero),
-            Scheme::Forward => side(h) - loss,
+            Scheme::Forward => side(h) - start.loss,
+        }
+    }
+
+    fn outputs<'u>(&self, s: usize, layers: &'u [Units<N>]) -> Outputs<'u, N> {
+        Outputs {
+            head: self.net.head,
+            reach: self.reach,
+            units: &layers[self.net.layers()],
+            label: self.batch.labels[s],
         }
     }
 
@@ -723,17 +734,25 @@ impl<N: Number> Outputs<'_, N> {
                 }
                 point.fma(half.fma(point, residual), sum)
             }
-            (Head::SigmoidCrossEntropy | Head::Logistic, true) => {
-                sum + softplus(if hot { -point } else { point })
-            }
-            (Head::SigmoidCrossEntropy | Head::Logistic, false) if hot => {
-                sum + entropy_change(self.reach, complement, y, -point)
-            }
-            (Head::SigmoidCrossEntropy | Head::Logistic, false) => {
-                sum + entropy_change(self.reach, y, complement, point)
-            }
-            (Head::SoftmaxCrossEntropy, _) => unreachable!("a softmax has no terms"),
+            // Of a softmax: of its one output that moves, as a sigmoid of the margin.
+            (_, true) => sum + softplus(if hot { -point } else { point }),
+            (_, false) if hot => sum + entropy_change(self.reach, complement, y, -point),
+            (_, false) => sum + entropy_change(self.reach, y, complement, point),
         }
+    }
+
+    /// Where each output moves from if it is the one perturbed, in plain arithmetic: z, of a softmax
+    /// the margin z_k − ln Σ_{j≠k} e^z_j.
+    fn base(&self) -> Vec<N> {
+        let z = &self.units.z;
+        if self.head != Head::SoftmaxCrossEntropy {
+            return z.clone();
+        }
+        let margin = |k: usize| {
+            let others = (0..z.len()).filter(|&j| j != k).map(|j| z[j]);
+            z[k] - others.reduce(log_sum).expect("two classes")
+        };
+        (0..z.len()).map(margin).collect()
     }
 
     /// The loss, or a share of it, from sums of terms.

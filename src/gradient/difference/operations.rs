@@ -21,7 +21,7 @@
 //! inputs and weights were of order 1: true of `auto`, whose increment is u, until |inputs·weights|
 //! exceed 1/√u. Far perturbations, above 1/64, are counted as close ones; there the cross-entropy of
 //! a sigmoid compares two softplus as well (4 additions, 2 exponentials and 2 logarithms an output
-//! more), that of a softmax two sums of exponentials.
+//! more), that of a softmax two sums of exponentials, and its outputs need their margins.
 //!
 //! The formulas need nothing of a row but two numbers, how many of its inputs are not 0 and how
 //! many values these have ([`Samples::variety`]), so a tally costs B additions. In
@@ -101,8 +101,8 @@ pub fn whole<R: Real>(
 
 /// The loss of one row, and its difference by each output's own pre-activation, in plain arithmetic.
 pub(in crate::gradient) fn output_differences(head: Head, outputs: u64) -> Tally {
-    let each = own_tail(Reach::Plain, head, outputs) * 2 + Tally::additions(1);
-    total(Reach::Plain, head, outputs) + each * outputs
+    let each = own_tail(Reach::Plain, head) * 2 + Tally::additions(1);
+    total(Reach::Plain, head, outputs) + (margin(head, outputs) + each) * outputs
 }
 
 /// An incremental gradient.
@@ -123,6 +123,9 @@ pub fn incremental<R: Real>(
     tally += shape.hidden_layers() + shape.outputs();
     if shape.scheme == Scheme::Forward {
         tally += shape.losses();
+    }
+    if shape.is_plain() {
+        tally += margin(shape.head, shape.classes()) * (shape.rows * shape.classes());
     }
     let (mut filled, mut distinct) = (0, 0);
     for &row in rows {
@@ -331,8 +334,8 @@ impl Shape {
         compared
             + match self.layers() - l {
                 // The share that changes has no base among the rows' losses: both sides are computed.
-                0 if self.is_plain() => own_tail(self.reach, self.head, self.classes()) * 2,
-                0 => own_tail(self.reach, self.head, self.classes()) * self.sides(),
+                0 if self.is_plain() => own_tail(self.reach, self.head) * 2,
+                0 => own_tail(self.reach, self.head) * self.sides(),
                 1 => self.unit_tail() * self.sides(),
                 _ => self.deep_tail(l) * self.sides(),
             }
@@ -456,14 +459,27 @@ fn point(reach: Reach) -> Tally {
 }
 
 /// `OwnTail`: an output is perturbed.
-fn own_tail(reach: Reach, head: Head, outputs: u64) -> Tally {
-    match head {
-        Head::SoftmaxCrossEntropy => {
-            // z_k + Δz_k of every output, though all but one Δz are 0.
-            let points = if reach == Reach::Plain { outputs } else { 0 };
-            Tally::multiplications(1) + Tally::additions(points) + total(reach, head, outputs)
-        }
-        head => point(reach) + term(reach, head) + share(reach, head),
+fn own_tail(reach: Reach, head: Head) -> Tally {
+    point(reach) + term(reach, head) + share(reach, head)
+}
+
+/// What perturbed values of an output start from: of a softmax its margin, z_k − ln Σ_{j≠k} e^z_j.
+fn margin(head: Head, outputs: u64) -> Tally {
+    if head == Head::SoftmaxCrossEntropy {
+        log_sum(outputs - 1) + Tally::additions(1)
+    } else {
+        Tally::NONE
+    }
+}
+
+/// ln Σ e^z of `terms` z, two by two: max + ln(1 + e^−|a − b|).
+fn log_sum(terms: u64) -> Tally {
+    let pairs = terms - 1;
+    Tally {
+        additions: 2 * pairs,
+        exponentials: pairs,
+        logarithms: pairs,
+        ..Tally::NONE
     }
 }
 
@@ -505,10 +521,10 @@ fn term(reach: Reach, head: Head) -> Tally {
         (Head::LinearQuadratic, Reach::Plain) => Tally::additions(1) + HALF_SQUARE,
         (Head::LinearQuadratic, Reach::Rate) => Tally::additions(1) + Tally::fused(1),
         (Head::LinearQuadratic, _) => Tally::additions(1) + Tally::fused(2),
-        (Head::SigmoidCrossEntropy | Head::Logistic, _) => {
+        // A softmax has one term, of the output that moves.
+        (Head::SigmoidCrossEntropy | Head::Logistic | Head::SoftmaxCrossEntropy, _) => {
             Tally::additions(1) + entropy_change(reach)
         }
-        (Head::SoftmaxCrossEntropy, _) => unreachable!("a softmax has no terms"),
     }
 }
 
@@ -556,14 +572,10 @@ fn total(reach: Reach, head: Head, outputs: u64) -> Tally {
     }
     let others = outputs - 1;
     match reach {
-        // ln Σ_{k≠t} e^z_k, two by two over the others: max + ln(1 + e^−|a − b|). Then softplus of
-        // its margin to the target. Each z′ is added to a base of 0.
-        Reach::Plain => Tally {
-            additions: others + 2 * (others - 1) + 3,
-            exponentials: others,
-            logarithms: others,
-            ..Tally::NONE
-        },
+        // ln Σ_{k≠t} e^z_k; softplus of its margin to the target. Each z′ is added to a base of 0.
+        Reach::Plain => {
+            Tally::additions(outputs + 1) + log_sum(others) + entropy_change(Reach::Plain)
+        }
         // Σ_{k≠t} p_k·(ż_k − ż_t).
         Reach::Rate => Tally::fused(others) + Tally::additions(others),
         // ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1)).

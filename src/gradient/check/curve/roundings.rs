@@ -168,7 +168,11 @@ impl Pass<'_> {
         let (trace, last) = (self.trace, self.trace.z.len() - 1);
         let mut noise = Noise::default();
         let delta = trace.delta[layer][unit];
-        let z = trace.z[layer][unit];
+        let z = if self.incremental && layer == last {
+            self.base(unit)
+        } else {
+            trace.z[layer][unit]
+        };
         if self.incremental {
             let q = self.format.spacing(z);
             noise.lost = q / 2.0;
@@ -177,8 +181,7 @@ impl Pass<'_> {
         if layer == last {
             let mut speeds = vec![0.0; trace.z[last].len()];
             speeds[unit] = 1.0;
-            let alone = self.incremental && self.head != Head::SoftmaxCrossEntropy;
-            self.loss(&speeds, alone, |q, weight, speed| {
+            self.loss(&speeds, self.incremental, |q, weight, speed| {
                 noise.add(q, weight, speed, false);
             });
             return noise;
@@ -234,17 +237,30 @@ impl Pass<'_> {
         noise
     }
 
+    /// Where output `unit` moves from if it alone is perturbed: of a softmax its margin over the others.
+    fn base(&self, unit: usize) -> f64 {
+        let (trace, last) = (self.trace, self.trace.z.len() - 1);
+        match self.head {
+            Head::SoftmaxCrossEntropy => (trace.y[last][unit] / trace.complement[last][unit]).ln(),
+            _ => trace.z[last][unit],
+        }
+    }
+
     /// The roundings of the loss's own terms and sums, if the outputs move with `speeds`: `each` is
     /// told a spacing, a weight ∂L/∂x and a speed. `alone`: the one moving term, outside its sum.
     fn loss(&self, speeds: &[f64], alone: bool, mut each: impl FnMut(f64, f64, f64)) {
         let (trace, format) = (self.trace, self.format);
         let last = trace.z.len() - 1;
-        if self.head == Head::SoftmaxCrossEntropy {
+        if self.head == Head::SoftmaxCrossEntropy && !alone {
             return self.softmax(speeds, each);
         }
         let (mut sum, mut speed) = (0.0, 0.0);
         for (k, &own) in speeds.iter().enumerate() {
-            let z = trace.z[last][k];
+            let z = if alone {
+                self.base(k)
+            } else {
+                trace.z[last][k]
+            };
             let hot = is_hot(self.head, trace.label, k);
             let (y, complement) = (trace.y[last][k], trace.complement[last][k]);
             let term = match self.head {
