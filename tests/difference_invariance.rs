@@ -119,6 +119,8 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
         rows: &rows,
     };
     let control = Control::default();
+    // Also where fewer would pay.
+    engine.limit_workers(workers);
     engine
         .gradient(&theta, batch, &mut gradient, &control)
         .unwrap();
@@ -134,14 +136,13 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
     };
     let mut loss = 0.0;
     engine.load(&theta);
-    let most = engine.most_workers().min(workers);
     let done = engine
         .descend(
             &samples,
             &order,
             case.batch_size,
             rule,
-            most,
+            workers,
             &mut loss,
             &control,
         )

@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
+
 use super::difference::{Arithmetic, DifferenceConfig};
 use super::operations::{of_gradient, of_numeric_gradient};
 use super::packed::{Packed, owned_layers};
@@ -72,7 +74,8 @@ pub struct Backprop<R> {
     errors: Vec<Aligned<R>>,
     sums: Vec<Aligned<R>>,
     shares: [Aligned<R>; 2],
-    scratch: Vec<Scratch<R>>,
+    /// In lines of their own: what neighbors write every step would travel between their caches.
+    scratch: Vec<CachePadded<Scratch<R>>>,
 }
 
 impl<R: Real> Backprop<R> {
@@ -125,7 +128,10 @@ impl<R: Real> Backprop<R> {
                 })
                 .collect(),
             shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * capacity * p)),
-            scratch: (0..team.threads()).map(scratch).collect(),
+            scratch: (0..team.threads())
+                .map(scratch)
+                .map(CachePadded::new)
+                .collect(),
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 /// How often a limited control looks at the one that it is limited in.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -13,7 +15,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     stop: Arc<AtomicBool>,
-    evaluations: Arc<AtomicU64>,
+    /// One worker counts every step, beside whatever the others read.
+    evaluations: Arc<CachePadded<AtomicU64>>,
 }
 
 impl Control {

@@ -29,9 +29,9 @@ impl<R: Real> Task<R> for AddBytes<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let width = width::<R>();
         assert!(self.table.len() >= 256 * width && self.sums.len().is_multiple_of(width));
-        let words = own_words(self.records, self.row, self.first, self.sums.len() / width);
+        let own = self.first..self.first + self.sums.len() / width;
         let (table, sums) = (self.table.as_ptr(), self.sums.as_mut_ptr());
-        for &word in words {
+        for &word in self.records.words_at(self.row, own) {
             let line = ((word >> 8) as usize - self.first) * width;
             let byte = (word & 255) as usize * width;
             for lane in (0..width).step_by(V::LANES) {
@@ -121,23 +121,14 @@ impl<R: Real> Task<R> for AddByteProducts<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let width = width::<R>();
         assert!(self.changes.len() == width && self.sums.len().is_multiple_of(width));
-        let words = own_words(self.records, self.row, self.first, self.sums.len() / width);
-        for &word in words {
+        let own = self.first..self.first + self.sums.len() / width;
+        for &word in self.records.words_at(self.row, own) {
             let line = ((word >> 8) as usize - self.first) * width;
             let value = self.records.value(word);
             let sums = &mut self.sums[line..line + width];
             add_product::<V>(value, self.changes, sums);
         }
     }
-}
-
-/// The words of a row's record whose position is in `first..first + lines`.
-fn own_words<R: Real>(records: &Records<R>, row: u32, first: usize, lines: usize) -> &[u32] {
-    let words = records.row(row);
-    // Words are in the order of their positions.
-    let from = words.partition_point(|&word| ((word >> 8) as usize) < first);
-    let to = words.partition_point(|&word| ((word >> 8) as usize) < first + lines);
-    &words[from..to]
 }
 
 /// One line: `sums += value·changes`.

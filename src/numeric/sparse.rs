@@ -3,6 +3,8 @@
 //! A zero input adds exactly nothing to a pre-activation and to a gradient, so it is left out: the
 //! sums keep their order and their bits. An image is a list of words, position · 256 + byte.
 
+use std::ops::Range;
+
 use super::elementary::sigmoid_pair;
 use super::panels::width;
 use super::update::{Rule, Rules};
@@ -70,6 +72,27 @@ impl<R: Real> Records<R> {
         &self.record(row)[mask_words(self.features)..]
     }
 
+    /// The words of row `row` at `positions`.
+    #[inline(always)]
+    pub fn words_at(&self, row: u32, positions: Range<usize>) -> &[u32] {
+        let words = self.row(row);
+        &words[self.before(row, positions.start)..self.before(row, positions.end)]
+    }
+
+    /// Words of row `row` whose position is below `position`: bits of its mask, without a branch that
+    /// depends on the row.
+    #[inline(always)]
+    fn before(&self, row: u32, position: usize) -> usize {
+        let mask = self.mask(row);
+        let position = position.min(32 * mask.len());
+        let whole = &mask[..position / 32];
+        let rest = mask
+            .get(position / 32)
+            .map_or(0, |bits| bits & !(u32::MAX << (position % 32)));
+        let ones = |bits: &u32| bits.count_ones() as usize;
+        whole.iter().map(ones).sum::<usize>() + ones(&rest)
+    }
+
     /// What word `word` is worth.
     #[inline(always)]
     pub fn value(&self, word: u32) -> R {
@@ -86,6 +109,12 @@ impl<R: Real> Records<R> {
     #[inline(always)]
     fn mask(&self, row: u32) -> &[u32] {
         &self.record(row)[..mask_words(self.features)]
+    }
+
+    /// Mean number of non-zero inputs of a row.
+    pub fn mean_filled(&self) -> f64 {
+        let rows = self.starts.len() - 1;
+        (self.records.len() as f64 / rows.max(1) as f64) - mask_words(self.features) as f64
     }
 
     /// Non-zero inputs of `rows`, and features that are non-zero in any of them.

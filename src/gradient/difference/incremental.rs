@@ -9,14 +9,18 @@
 //! n_L times backprop's, whatever N; from two hidden layers on it grows with N. Node perturbation, with
 //! U + 1 evaluations, follows one change a unit instead of one an input value.
 //!
-//! θ is kept in panels of units ([`UnitPanels`]); the supersteps are in `walk.rs`.
+//! θ is kept in panels of units ([`UnitPanels`]); the supersteps are in `walk.rs`,
+//! their work in `tables.rs` and `sums.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crossbeam_utils::CachePadded;
+
 use super::panels::{UnitPanels, lines};
-use super::walk::{BYTE_SLOTS, CHUNK, Layer, RowInputs, Scratch, Seat, Task};
+use super::tables::{BYTE_SLOTS, CHUNK, Values};
+use super::walk::{Layer, RowInputs, Scratch, Seat, Task};
 use super::{Perturbing, Probe};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
@@ -31,12 +35,18 @@ use crate::parallel::{Circle, Shared, Team, cut_by_cost};
 /// Memory that a block's tables of changes may take: what stays in the second-level cache.
 const TABLES: usize = 1 << 20;
 
+/// Predicted cost, in multiplications of a panel, from which one more worker pays: the calls that each
+/// makes for its share, and its own transposed weights, cost as much.
+const LEAST_SHARE: f64 = 1500.0;
+
 /// The engine.
 pub struct Incremental<R> {
     network: Network,
     team: Arc<Team>,
     isa: Isa,
     probe: Probe,
+    /// The most workers that pay.
+    most: usize,
     /// Workers of a gradient.
     seats: usize,
     /// What all increments are multiplied by.
@@ -48,6 +58,8 @@ pub struct Incremental<R> {
     block: usize,
     /// Lines of each layer's table.
     slots: Vec<usize>,
+    /// Predicted cost of one (panel, row) pair of each layer's tables.
+    table_costs: Vec<f64>,
     weights: UnitPanels<R>,
     velocity: Option<UnitPanels<R>>,
     sums: UnitPanels<R>,
@@ -58,7 +70,8 @@ pub struct Incremental<R> {
     values: Aligned<R>,
     value_slots: Vec<u32>,
     value_counts: Vec<u32>,
-    scratch: Vec<Scratch<R>>,
+    /// In lines of their own: what neighbors write every step would travel between their caches.
+    scratch: Vec<CachePadded<Scratch<R>>>,
 }
 
 impl<R: Real> Incremental<R> {
@@ -96,13 +109,23 @@ impl<R: Real> Incremental<R> {
             .chain(sizes.iter().map(|&units| lines(units)))
             .max()
             .unwrap_or(0);
+        let table_costs: Vec<f64> = (0..layout.layers())
+            .map(|layer| {
+                let values = match (layer, samples.distinct()) {
+                    _ if probe.is_of_units() => 1.0,
+                    (0, Some(distinct)) => distinct.mean() + 1.0,
+                    _ => lines(sizes[layer]) as f64,
+                };
+                values * tail_cost(sizes, layer)
+            })
+            .collect();
+        let most = most_workers::<R>(sizes, block, samples, &table_costs).min(team.threads());
         let stage = || Aligned::zeros(CHUNK * lines(widest.next_multiple_of(p)) * p);
         let scratch = |_| Scratch {
             inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
             outputs: Aligned::zeros(block * p),
-            values: Vec::with_capacity(longest),
+            values: Values::with_capacity(longest),
             slots: Vec::with_capacity(longest),
-            largest_value: 0.0,
             largest_above: 0.0,
             above: Aligned::zeros(widest * p),
             stages: [stage(), stage()],
@@ -120,7 +143,8 @@ impl<R: Real> Incremental<R> {
             team: Arc::clone(team),
             isa,
             probe,
-            seats: most_workers::<R>(sizes, block, probe, team),
+            most,
+            seats: most,
             factor: 1.0,
             measured: f64::NAN,
             capacity,
@@ -139,8 +163,12 @@ impl<R: Real> Incremental<R> {
             values: Aligned::zeros(block * features),
             value_slots: vec![0; block * features],
             value_counts: vec![0; block],
-            scratch: (0..team.threads()).map(scratch).collect(),
+            scratch: (0..team.threads())
+                .map(scratch)
+                .map(CachePadded::new)
+                .collect(),
             slots,
+            table_costs,
         }
     }
 
@@ -165,9 +193,14 @@ impl<R: Real> Incremental<R> {
         let team = Arc::clone(&self.team);
         let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
+        let bytes = match samples.inputs() {
+            Inputs::Sparse(records) if !self.probe.is_of_units() => Some(Values::of_bytes(records)),
+            _ => None,
+        };
         let task = Task {
             samples,
             distinct: samples.distinct(),
+            bytes: bytes.as_ref(),
             order,
             batch_size,
             rule,
@@ -200,18 +233,8 @@ impl<R: Real> Incremental<R> {
         let (sizes, p, block) = (layout.sizes(), width::<R>(), self.block);
         let layers = layout.layers();
         let panels = |layer: usize| count::<R>(sizes[layer + 1]);
-        let values = |layer: usize| match (layer, task.distinct) {
-            _ if task.probe.is_of_units() => 1.0,
-            (0, Some(distinct)) => distinct.mean() + 1.0,
-            _ => lines(sizes[layer]) as f64,
-        };
-        let changes: Vec<(usize, f64)> = (0..layers)
-            .map(|layer| {
-                (
-                    panels(layer) * block,
-                    values(layer) * tail_cost(sizes, layer),
-                )
-            })
+        let changes: Vec<(usize, f64)> = (self.table_costs.iter().enumerate())
+            .map(|(layer, &cost)| (panels(layer) * block, cost))
             .collect();
         let changes = cut_by_cost(&changes, workers);
         let all_lines: Vec<(usize, f64)> = (0..layers)
@@ -421,12 +444,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
     }
 
     fn most_workers(&self) -> usize {
-        most_workers::<R>(
-            self.network.layout.sizes(),
-            self.block,
-            self.probe,
-            &self.team,
-        )
+        self.most
     }
 
     fn limit_workers(&mut self, workers: usize) {
@@ -441,11 +459,25 @@ impl<R: Real> Perturbing<R> for Incremental<R> {
     }
 }
 
-/// A (panel, row) pair each; of units, where a pair is a single value, four: a worker's own transposed
-/// weights cost as much as that.
-fn most_workers<R: Real>(sizes: &[usize], block: usize, probe: Probe, team: &Team) -> usize {
-    let panels = sizes[1..].iter().map(|&units| count::<R>(units));
-    let pairs = panels.sum::<usize>() * block;
-    let own = if probe.is_of_units() { 4 } else { 1 };
-    pairs.div_ceil(own).min(team.threads())
+/// As many as have work for [`LEAST_SHARE`] in a block of `block` rows.
+fn most_workers<R: Real>(
+    sizes: &[usize],
+    block: usize,
+    samples: &Samples<R>,
+    table_costs: &[f64],
+) -> usize {
+    let filled = match samples.inputs() {
+        Inputs::Sparse(records) => records.mean_filled(),
+        _ => sizes[0] as f64,
+    };
+    let cost = |(layer, table): (usize, &f64)| {
+        let inputs = if layer == 0 {
+            filled
+        } else {
+            sizes[layer] as f64
+        };
+        (count::<R>(sizes[layer + 1]) * block) as f64 * (table + inputs)
+    };
+    let cost: f64 = table_costs.iter().enumerate().map(cost).sum();
+    (cost / LEAST_SHARE).max(1.0) as usize
 }

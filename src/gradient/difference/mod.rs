@@ -21,6 +21,8 @@ pub mod probe;
 pub mod quotient;
 pub mod refined;
 pub mod richardson;
+mod sums;
+mod tables;
 mod walk;
 
 pub use evaluation::Evaluator;

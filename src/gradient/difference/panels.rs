@@ -4,6 +4,8 @@
 //! panel's units, the last line their biases (0 where the network has none). So a bias is the
 //! weight of one more input that is always 1, and needs no case of its own. Padding columns stay 0.
 
+use std::ops::Range;
+
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 use crate::numeric::panels::{Aligned, count, width};
@@ -89,6 +91,30 @@ impl<R: Real> UnitPanels<R> {
             }
         }
     }
+}
+
+/// The panels that `pairs` are of, `size` pairs a panel.
+pub fn panels_of(pairs: &Range<usize>, size: usize) -> Range<usize> {
+    if pairs.is_empty() {
+        0..0
+    } else {
+        pairs.start / size..(pairs.end - 1) / size + 1
+    }
+}
+
+/// Cuts a range of (panel, item) pairs, `size` items a panel, by panels; of each panel only the
+/// first `used` items.
+pub fn by_panel(
+    pairs: &Range<usize>,
+    size: usize,
+    used: usize,
+) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    let pairs = pairs.clone();
+    panels_of(&pairs, size).filter_map(move |panel| {
+        let start = pairs.start.max(panel * size) - panel * size;
+        let end = (pairs.end - panel * size).min(used);
+        (start < end).then_some((panel, start..end))
+    })
 }
 
 #[cfg(test)]
