@@ -19,12 +19,12 @@ use crossbeam_utils::CachePadded;
 
 use super::difference::{Arithmetic, DifferenceConfig};
 use super::operations::{of_gradient, of_numeric_gradient};
-use super::packed::{Packed, owned_layers};
+use super::packed::{Packed, Strides, owned_layers};
 use super::passes::{Last, Layer, Scratch, Seat, Task};
 use super::{Control, Descent, Evaluation, GradientEngine, Stopped};
 use crate::data::{Batch, Samples};
 use crate::model::{Network, Parameters};
-use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::panels::{APART, Aligned, count, width};
 use crate::numeric::sparse::Workspace;
 use crate::numeric::tally::Tally;
 use crate::numeric::update::Rule;
@@ -64,6 +64,8 @@ pub struct Backprop<R> {
     /// Workers of a gradient; `None`: as many as find something to do.
     seats: Option<usize>,
     capacity: usize,
+    /// Rows of a panel's values, and so many more that two workers' are apart.
+    panel_rows: usize,
     /// h, where quotients stand in for derivatives.
     increment: Option<R>,
     weights: Packed<R>,
@@ -91,12 +93,13 @@ impl<R: Real> Backprop<R> {
         } else {
             1
         };
-        let rows = |units: usize| Aligned::zeros(panels(units) * capacity * p);
+        let panel_rows = capacity + APART;
+        let rows = |units: usize| Aligned::zeros(panels(units) * panel_rows * p);
         let hidden = layout.layers() - 1;
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
         let scratch = |_| Scratch {
-            inputs: Aligned::zeros(panels(sizes[0]) * capacity * p),
-            outputs: Aligned::zeros(outputs * capacity * p),
+            inputs: Aligned::zeros(panels(sizes[0]) * panel_rows * p),
+            outputs: Aligned::zeros(outputs * panel_rows * p),
             losses: Vec::with_capacity(capacity),
             changes: Aligned::zeros(0),
             transposed: Aligned::zeros(panels(widest) * p * p),
@@ -111,6 +114,7 @@ impl<R: Real> Backprop<R> {
             isa,
             seats: None,
             capacity,
+            panel_rows,
             increment: None,
             weights: Packed::zeros(layout, team.threads()),
             velocity: None,
@@ -127,7 +131,7 @@ impl<R: Real> Backprop<R> {
                     })
                 })
                 .collect(),
-            shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * capacity * p)),
+            shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * panel_rows * p)),
             scratch: (0..team.threads())
                 .map(scratch)
                 .map(CachePadded::new)
@@ -179,7 +183,7 @@ impl<R: Real> Backprop<R> {
             sizes: layout.sizes(),
             bias: layout.has_bias(),
             head: self.network.head(),
-            capacity: self.capacity,
+            panel_rows: self.panel_rows,
             increment: self.increment,
         };
         let team = Arc::clone(&self.team);
@@ -202,10 +206,11 @@ impl<R: Real> Backprop<R> {
     ) -> Vec<Seat<'b, R>> {
         let workers = circle.workers();
         let layout = Arc::clone(&self.network.layout);
-        let (sizes, p, capacity) = (layout.sizes(), width::<R>(), self.capacity);
+        let (sizes, p, panel_rows) = (layout.sizes(), width::<R>(), self.panel_rows);
         let hidden = layout.layers() - 1;
         let outputs = sizes[layout.layers()];
         let output_panels = count::<R>(outputs);
+        let strides = Strides::new::<R>(outputs);
         let cut = |panels: usize| {
             (0..workers).map(move |w| panels * w / workers..panels * (w + 1) / workers)
         };
@@ -230,7 +235,9 @@ impl<R: Real> Backprop<R> {
             let panels = count::<R>(sizes[l]);
             let size = sizes[h] * p;
             let rows = |values: Option<&'b mut Aligned<R>>, written: Option<usize>| match values {
-                Some(values) => circle.share(&mut values[..], written, parts(panels, capacity * p)),
+                Some(values) => {
+                    circle.share(&mut values[..], written, parts(panels, panel_rows * p))
+                }
                 None => circle.share(&mut [][..], written, parts(panels, 0)),
             };
             let own_weights = circle.share(weights, parity(l, h > 0), parts(panels, size));
@@ -278,23 +285,18 @@ impl<R: Real> Backprop<R> {
             0
         };
         let copies = |size: usize| (0..workers).map(move |w| w * size..(w + 1) * size);
-        let bias_size = output_panels * p;
         let mut forward = circle
-            .share(
-                &mut self.weights.last,
-                None,
-                parts(panels, output_panels * p * p),
-            )
+            .share(&mut self.weights.last, None, parts(panels, strides.blocks))
             .into_iter();
         let mut transposed = circle
             .share(
                 &mut self.weights.last_transposed,
                 None,
-                parts(panels, outputs * p),
+                parts(panels, strides.transposed),
             )
             .into_iter();
         let mut bias = circle
-            .share(&mut self.weights.last_bias, None, copies(bias_size))
+            .share(&mut self.weights.last_bias, None, copies(strides.biases))
             .into_iter();
         let (mut forward_velocity, mut transposed_velocity, mut bias_velocity) = match velocity {
             Some(Velocity {
@@ -303,11 +305,10 @@ impl<R: Real> Backprop<R> {
                 last_bias,
                 ..
             }) => (
-                optional(circle.share(last, None, parts(panels, output_panels * p * p)))
+                optional(circle.share(last, None, parts(panels, strides.blocks))).into_iter(),
+                optional(circle.share(last_transposed, None, parts(panels, strides.transposed)))
                     .into_iter(),
-                optional(circle.share(last_transposed, None, parts(panels, outputs * p)))
-                    .into_iter(),
-                optional(circle.share(last_bias, None, copies(bias_size))).into_iter(),
+                optional(circle.share(last_bias, None, copies(strides.biases))).into_iter(),
             ),
             None => (
                 nothing(workers).into_iter(),
@@ -317,9 +318,9 @@ impl<R: Real> Backprop<R> {
         };
         let [even, odd] = &mut self.shares;
         let (share_panels, share_size) = if hidden > 0 {
-            (panels, output_panels * capacity * p)
+            (panels, output_panels * panel_rows * p)
         } else {
-            (output_panels, capacity * p)
+            (output_panels, panel_rows * p)
         };
         let mut even = circle
             .share(even, 0, parts(share_panels, share_size))

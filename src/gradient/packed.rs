@@ -7,7 +7,7 @@
 
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
-use crate::numeric::panels::{Aligned, count, width};
+use crate::numeric::panels::{APART, Aligned, count, width};
 
 /// θ, or a gradient, or a velocity, in panels.
 pub struct Packed<R> {
@@ -15,14 +15,38 @@ pub struct Packed<R> {
     pub hidden: Vec<Aligned<R>>,
     /// The biases of these layers.
     pub biases: Vec<Aligned<R>>,
-    /// The last layer, `(P, P)` blocks by hidden panel and output panel; empty without hidden units.
+    /// The last layer, `(P, P)` blocks by hidden panel ([`Strides::blocks`] apart) and output panel;
+    /// empty without hidden units.
     pub last: Aligned<R>,
-    /// The last layer, `(outputs, P)` by hidden panel.
+    /// The last layer, `(outputs, P)` by hidden panel ([`Strides::transposed`] apart).
     pub last_transposed: Aligned<R>,
-    /// The last layer's biases, one equal copy a worker.
+    /// The last layer's biases, one equal copy a worker ([`Strides::biases`] apart).
     pub last_bias: Aligned<R>,
     /// Number of those copies.
     pub copies: usize,
+}
+
+/// How far the parts of the last layer are from one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Strides {
+    /// Of a hidden panel's blocks to the next one's.
+    pub blocks: usize,
+    /// Of its transposed weights.
+    pub transposed: usize,
+    /// Of a worker's biases.
+    pub biases: usize,
+}
+
+impl Strides {
+    /// With so many outputs.
+    pub fn new<R: Real>(outputs: usize) -> Self {
+        let (p, panels) = (width::<R>(), count::<R>(outputs));
+        Self {
+            blocks: (panels * p + APART) * p,
+            transposed: (outputs + APART) * p,
+            biases: (panels + APART) * p,
+        }
+    }
 }
 
 /// How many layers are owned by their units: the hidden ones, or the only one.
@@ -35,7 +59,7 @@ impl<R: Real> Packed<R> {
     pub fn zeros(layout: &Layout, copies: usize) -> Self {
         let (sizes, p) = (layout.sizes(), width::<R>());
         let owned = owned_layers(layout);
-        let outputs = sizes[layout.layers()];
+        let strides = Strides::new::<R>(sizes[layout.layers()]);
         let hidden_panels = if layout.layers() > 1 {
             count::<R>(sizes[owned])
         } else {
@@ -48,9 +72,9 @@ impl<R: Real> Packed<R> {
             biases: (0..owned)
                 .map(|h| Aligned::zeros(count::<R>(sizes[h + 1]) * p))
                 .collect(),
-            last: Aligned::zeros(hidden_panels * count::<R>(outputs) * p * p),
-            last_transposed: Aligned::zeros(hidden_panels * outputs * p),
-            last_bias: Aligned::zeros(copies * count::<R>(outputs) * p),
+            last: Aligned::zeros(hidden_panels * strides.blocks),
+            last_transposed: Aligned::zeros(hidden_panels * strides.transposed),
+            last_bias: Aligned::zeros(copies * strides.biases),
             copies,
         }
     }
@@ -114,23 +138,45 @@ impl<R: Real> Packed<R> {
             return;
         }
         let (fan_in, outputs) = (sizes[last], sizes[last + 1]);
-        let panels = count::<R>(outputs);
+        let strides = Strides::new::<R>(outputs);
         for j in 0..outputs {
             for i in 0..fan_in {
                 let index = layout.weights(last).start + j * fan_in + i;
-                let block = i / p * panels + j / p;
-                visit(&mut self.last, (block * p + i % p) * p + j % p, index);
-                visit(
-                    &mut self.last_transposed,
-                    (i / p * outputs + j) * p + i % p,
-                    index,
-                );
+                let at = (j / p * p + i % p) * p + j % p;
+                visit(&mut self.last, i / p * strides.blocks + at, index);
+                let at = j * p + i % p;
+                let panel = i / p * strides.transposed;
+                visit(&mut self.last_transposed, panel + at, index);
             }
         }
         for copy in (0..self.copies).rev() {
             for (j, index) in layout.biases(last).enumerate() {
-                visit(&mut self.last_bias, copy * panels * p + j, index);
+                visit(&mut self.last_bias, copy * strides.biases + j, index);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gaps<R: Real>(outputs: usize) -> [usize; 3] {
+        let (p, panels) = (width::<R>(), count::<R>(outputs));
+        let strides = Strides::new::<R>(outputs);
+        [
+            strides.blocks - panels * p * p,
+            strides.transposed - outputs * p,
+            strides.biases - panels * p,
+        ]
+        .map(|gap| gap * R::BYTES)
+    }
+
+    #[test]
+    fn what_two_workers_write_is_512_bytes_apart() {
+        for outputs in [1, 10, 16, 17] {
+            assert_eq!(gaps::<f32>(outputs), [512; 3]);
+            assert_eq!(gaps::<f64>(outputs), [512; 3]);
         }
     }
 }

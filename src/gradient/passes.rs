@@ -22,6 +22,7 @@
 use std::ops::Range;
 
 use super::difference::quotient::{Quotients, Scheme};
+use super::packed::Strides;
 use crate::data::{Inputs, Samples};
 use crate::numeric::change::{Carried, Form, Outputs as RowOutputs, Units};
 use crate::numeric::head::{Head, Outputs};
@@ -46,8 +47,8 @@ pub(super) struct Task<'a, R> {
     pub sizes: &'a [usize],
     pub bias: bool,
     pub head: Head,
-    /// Rows that the buffers have room for.
-    pub capacity: usize,
+    /// Distance between panels of the buffers' values, in rows.
+    pub panel_rows: usize,
     /// h of the quotients that stand in for the derivatives of σ and of the loss; `None`: these are
     /// known.
     pub increment: Option<R>,
@@ -141,7 +142,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// a_1 of own units, from the inputs.
     fn forward_first(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let activate = task.sizes.len() > 2;
         let layer = &mut self.layers[0];
         let panels = layer.panels.len();
@@ -192,7 +193,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// a_{h+1} of own units, from a_h.
     fn forward(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let panels = layer.panels.len();
         let out = layer.activations.own(step);
@@ -217,9 +218,10 @@ impl<R: Real> Seat<'_, R> {
         if hidden == 0 {
             return;
         }
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (units, outputs) = (task.sizes[hidden], task.sizes[hidden + 1]);
         let output_panels = outputs.div_ceil(p);
+        let strides = Strides::new::<R>(outputs);
         let layer = &self.layers[hidden - 1];
         let activations = layer.activations.mine(step);
         let weights = self.last.weights.mine(step);
@@ -229,7 +231,7 @@ impl<R: Real> Seat<'_, R> {
                 left: Left::rows_of(&activations[k * stride..], stride),
                 rows,
                 depth: p.min(units - panel * p),
-                right: &weights[k * output_panels * p * p..],
+                right: &weights[k * strides.blocks..],
                 right_stride: p * p,
                 start: None,
                 out: &mut shares[k * output_panels * stride..],
@@ -241,7 +243,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// δ of the outputs, by every worker alike.
     fn output_errors(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
@@ -283,7 +285,7 @@ impl<R: Real> Seat<'_, R> {
     /// The outputs' z become (L(z + h) − L(z))/h, output by output, times `share`; the sum of the
     /// rows' losses.
     fn output_quotients(&mut self, task: &Task<'_, R>, h: R, share: R) -> f64 {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let count = task.sizes[task.sizes.len() - 1];
         let Scratch {
             outputs: z,
@@ -345,10 +347,11 @@ impl<R: Real> Seat<'_, R> {
 
     /// δ_H of own units, then the update of the last layer.
     fn backward_last(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
+        let strides = Strides::new::<R>(outputs);
         let layer = &mut self.layers[hidden - 1];
         let Scratch {
             outputs: top, tile, ..
@@ -361,7 +364,7 @@ impl<R: Real> Seat<'_, R> {
             rows,
             depth: outputs,
             right: last.transposed.mine(step),
-            right_stride: outputs * p,
+            right_stride: strides.transposed,
             start: None,
             out: errors,
             out_stride: stride,
@@ -378,7 +381,7 @@ impl<R: Real> Seat<'_, R> {
         let activations = layer.activations.mine(step);
         for k in 0..panels {
             // ∂W[j][i] = Σ_s δ[s][j]·a[s][i], along i for the backward copy, along j for the other.
-            let blocks = k * output_panels * p * p..(k + 1) * output_panels * p * p;
+            let blocks = k * strides.blocks..k * strides.blocks + output_panels * p * p;
             task.isa.run(Product {
                 left: Left::columns_of(&activations[k * stride..]),
                 rows: p,
@@ -400,7 +403,7 @@ impl<R: Real> Seat<'_, R> {
             );
             for panel in 0..output_panels {
                 let columns = p.min(outputs - panel * p);
-                let from = (k * outputs + panel * p) * p;
+                let from = k * strides.transposed + panel * p * p;
                 task.isa.run(Product {
                     left: Left::columns_of(&top[panel * stride..]),
                     rows: columns,
@@ -440,7 +443,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// δ_{h+1} of own units, from δ_{h+2}.
     fn backward(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (layer, above) = neighbors(&mut self.layers, h + 1);
         let (units, depth) = (task.sizes[h + 1], task.sizes[h + 2]);
         let transposed = &mut self.scratch.transposed;
@@ -480,7 +483,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// ∂W_{h+1} of own units, kept until nobody reads the weights.
     fn weight_sums(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let fan_in = task.sizes[h];
         let activations = below.activations.all(step);
@@ -517,7 +520,7 @@ impl<R: Real> Seat<'_, R> {
 
     /// The update of the first layer, fused with its gradient.
     fn update_first(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let Scratch {
             inputs,
             outputs,
@@ -596,7 +599,7 @@ impl<R: Real> Seat<'_, R> {
 impl<R: Real> Layer<'_, R> {
     /// Activations and slopes of units that are only padding become 0, and so do their errors.
     fn clear_padding(&mut self, task: &Task<'_, R>, h: usize, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let units = task.sizes[h + 1];
         if units.is_multiple_of(p) || self.panels.end * p < units || self.panels.is_empty() {
             return;
@@ -610,7 +613,7 @@ impl<R: Real> Layer<'_, R> {
     }
 
     fn update_biases(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
-        let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+        let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         for k in 0..self.panels.len() {
             let errors = &self.errors.mine(step)[k * stride..][..rows * p];
             bias_update(
@@ -641,7 +644,7 @@ fn activate_panels<R: Real>(
     out: &mut [R],
     slopes: &mut [R],
 ) {
-    let (p, stride) = (width::<R>(), task.capacity * width::<R>());
+    let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
     for k in 0..panels {
         let range = k * stride..k * stride + rows * p;
         let (activations, slopes) = (&mut out[range.clone()], &mut slopes[range]);

@@ -22,6 +22,10 @@ pub const fn count<R: Real>(columns: usize) -> usize {
 #[repr(C, align(128))]
 struct Line([u64; 16]);
 
+/// Panels between whose parts two workers are cut are so many lines of P numbers apart, 512 bytes: a
+/// processor reads ahead of a stream, and would take from its neighbor what that is writing.
+pub const APART: usize = 8;
+
 /// Numbers that begin on a pair of cache lines.
 pub struct Aligned<R> {
     lines: Vec<Line>,
