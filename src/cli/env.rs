@@ -25,6 +25,7 @@ struct Row {
     threads: usize,
     operations_per_second: f64,
     bytes_per_second: f64,
+    meeting_seconds: f64,
     samples: Vec<Rates>,
 }
 
@@ -78,6 +79,7 @@ fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
         threads,
         operations_per_second: median(&samples, |rates| rates.operations),
         bytes_per_second: median(&samples, |rates| rates.bytes),
+        meeting_seconds: median(&samples, |rates| rates.meeting),
         samples,
     };
     Ok(counts.iter().zip(rows).map(row).collect())
@@ -90,6 +92,7 @@ fn table(rows: &[Row]) -> Table {
         "× 1 thread",
         "read GB/s",
         "× 1 thread",
+        "to meet",
     ]);
     let one = rows.iter().find(|row| row.threads == 1);
     for row in rows {
@@ -105,6 +108,7 @@ fn table(rows: &[Row]) -> Table {
             times(|row| row.operations_per_second),
             format!("{:.1}", row.bytes_per_second / 1e9),
             times(|row| row.bytes_per_second),
+            format!("{:.0} ns", row.meeting_seconds * 1e9),
         ]);
     }
     table

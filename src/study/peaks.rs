@@ -1,7 +1,10 @@
-//! What the machine itself can do on so many threads: multiply-adds and reads a second.
+//! What the machine itself can do on so many threads: multiply-adds and reads a second, and how soon
+//! they meet.
 //!
 //! The ceiling that a gradient is held against: a method that falls behind its ideal speedup may
-//! only show that the clock slows down, or that the memory is as fast as it gets.
+//! only show that the clock slows down, that the memory is as fast as it gets, or that the processors
+//! share no cache: what one thread has written takes 30 ns to a neighbor, and 160 from one third-level
+//! cache to another.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -17,6 +20,8 @@ use crate::run::caches;
 const ROUNDS: usize = 1 << 12;
 /// Looks a sample, so that a sample takes a few milliseconds.
 const CALLS: usize = 200;
+/// Meetings a sample: a tenth of a millisecond and more.
+const MEETINGS: usize = 1000;
 
 /// Rates at their best: one sample of each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +30,8 @@ pub struct Rates {
     pub operations: f64,
     /// Bytes read from memory a second.
     pub bytes: f64,
+    /// Seconds of a meeting: a superstep in which nobody has anything to do.
+    pub meeting: f64,
 }
 
 /// Bytes enough that caches hold only a small part of them, as far as the system tells its caches.
@@ -59,7 +66,7 @@ impl Peaks {
         &self.team
     }
 
-    /// One sample of each rate; takes some milliseconds.
+    /// One sample of each; takes some milliseconds.
     pub fn sample(&self) -> Rates {
         let (isa, shares) = (self.isa, &self.shares);
         let operations = timed(&self.team, |_| {
@@ -74,7 +81,18 @@ impl Peaks {
             isa.run(Reads { values: &share });
             size_of_val(&share[..]) as u64
         });
-        Rates { operations, bytes }
+        let begin = Instant::now();
+        on_all(&self.team, async |mut step| {
+            for _ in 0..MEETINGS {
+                step = step.next().await;
+            }
+        });
+        let meeting = begin.elapsed().as_secs_f64() / MEETINGS as f64;
+        Rates {
+            operations,
+            bytes,
+            meeting,
+        }
     }
 }
 
@@ -129,6 +147,7 @@ mod tests {
             let peaks = Peaks::new(team, Isa::detect(), 1 << 20);
             let rates = peaks.sample();
             assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
+            assert!(rates.meeting > 0.0 && rates.meeting < 1e-2, "{rates:?}");
         }
     }
 

@@ -14,7 +14,6 @@ pub mod report;
 use serde::{Deserialize, Serialize};
 
 use super::fits::{Amdahl, Point, Universal};
-use super::peaks::Rates;
 use crate::error::Result;
 use crate::numeric::stats;
 use report::counted;
@@ -101,6 +100,9 @@ pub struct Sample {
     pub peak_operations: f64,
     /// Bytes that it reads from memory a second.
     pub peak_bytes: f64,
+    /// Seconds that these threads take to meet; absent from studies of earlier versions.
+    #[serde(default)]
+    pub meeting_seconds: Option<f64>,
     /// SHA-256 of θ after one step; absent where that step was broken off.
     pub weights_sha256: Option<String>,
 }
@@ -179,6 +181,30 @@ pub struct Row {
     pub weights_sha256: Option<String>,
 }
 
+/// How soon so many threads meet: what a superstep costs beside its work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meeting {
+    /// Number of threads.
+    pub threads: usize,
+    /// Seconds: the median of all samples.
+    pub seconds: f64,
+    /// The lowest and the highest tenth of them.
+    pub range: [f64; 2],
+}
+
+impl Meeting {
+    fn of(threads: usize, samples: &[Sample]) -> Option<Self> {
+        let own = samples.iter().filter(|sample| sample.threads == threads);
+        let seconds: Vec<f64> = own.filter_map(|sample| sample.meeting_seconds).collect();
+        let at = |quantile| stats::quantile(&seconds, quantile);
+        Some(Self {
+            threads,
+            seconds: at(0.5)?,
+            range: [at(0.1)?, at(0.9)?],
+        })
+    }
+}
+
 /// What fits to the speedups of a method on a mini-batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
@@ -201,6 +227,9 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// A fit for each method and mini-batch.
     pub fits: Vec<Fit>,
+    /// Meetings of each number of threads beyond 1.
+    #[serde(default)]
+    pub meetings: Vec<Meeting>,
 }
 
 impl Summary {
@@ -218,7 +247,13 @@ impl Summary {
                 fits.extend(fit(&cell.method, cell.batch_rows, samples, &rows));
             }
         }
-        Self { rows, fits }
+        let several = plan.threads.iter().filter(|&&threads| threads > 1);
+        let meetings = several.filter_map(|&threads| Meeting::of(threads, samples));
+        Self {
+            rows,
+            fits,
+            meetings: meetings.collect(),
+        }
     }
 
     /// The fewest rows from which two threads are faster than one, of those mini-batches that were
@@ -262,10 +297,8 @@ fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
     };
     let seconds = median(|sample| sample.seconds)?;
     let first = own.first()?;
-    let rates = Rates {
-        operations: median(|sample| sample.peak_operations)?,
-        bytes: median(|sample| sample.peak_bytes)?,
-    };
+    let peak_operations = median(|sample| sample.peak_operations)?;
+    let peak_bytes = median(|sample| sample.peak_bytes)?;
     let one = |batch_rows| Cell {
         method: cell.method.clone(),
         batch_rows,
@@ -293,7 +326,7 @@ fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
     });
     let cpu: Vec<f64> = own.iter().filter_map(|sample| sample.cpu_seconds).collect();
     let operations = first.operations as f64;
-    let roofline = (operations / rates.operations).max(first.least_bytes as f64 / rates.bytes);
+    let roofline = (operations / peak_operations).max(first.least_bytes as f64 / peak_bytes);
     Some(Row {
         method: cell.method.clone(),
         batch_rows: cell.batch_rows,
@@ -308,7 +341,7 @@ fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
         peak_efficiency: stats::median(&slowdowns).map(|slowdown| 1.0 / slowdown / threads),
         weak_efficiency: weak.and_then(|ratios| stats::median(&ratios)),
         operations_per_second: operations / seconds,
-        of_peak: operations / seconds / rates.operations,
+        of_peak: operations / seconds / peak_operations,
         of_roofline: roofline / seconds,
         weights_sha256: own.iter().find_map(|sample| sample.weights_sha256.clone()),
     })
@@ -362,6 +395,9 @@ pub fn warnings(
     const QUIET: f64 = 0.05;
     /// Relative change of the clock that no figure here notices.
     const STEADY: f64 = 0.05;
+    /// Slowest meetings over fastest ones: between neighbors they differ by less, and by three to five
+    /// where threads move apart.
+    const APART: f64 = 2.0;
     let mut warnings = Vec::new();
     if let Some(others) = others.filter(|&others| others > QUIET) {
         warnings.push(format!(
@@ -404,6 +440,21 @@ pub fn warnings(
             low / 1e9,
             high / 1e9
         ));
+    }
+    let within = plan
+        .threads
+        .iter()
+        .filter(|&&threads| threads > 1 && threads <= processors);
+    for meeting in within.filter_map(|&threads| Meeting::of(threads, samples)) {
+        let [low, high] = meeting.range;
+        if high > APART * low {
+            warnings.push(format!(
+                "{} threads met in {:.0} to {:.0} ns from sample to sample: the processors that they ran on did not always share a cache, or another process held one",
+                meeting.threads,
+                low * 1e9,
+                high * 1e9
+            ));
+        }
     }
     warnings
 }
@@ -449,6 +500,7 @@ mod tests {
             least_bytes: 1,
             peak_operations: 2000.0 * p / round as f64,
             peak_bytes: 1e9,
+            meeting_seconds: Some(if round == 4 { 350e-9 } else { 90e-9 }),
             weights_sha256: Some(format!("{}-{}", cell.method, cell.batch_rows)),
         }
     }
@@ -588,11 +640,14 @@ mod tests {
         let plan = plan();
         let samples = taken(&plan, 0.0);
         let all = warnings(&plan, &samples, Some(0.8), [1, 2]);
-        assert_eq!(all.len(), 4, "{all:?}");
+        assert_eq!(all.len(), 5, "{all:?}");
         assert!(all[0].contains("0.80 processors"));
         assert!(all[1].contains("than 1 physical core to use: 2;"));
         assert!(all[2].contains("than 2 logical processors to use: 4;"));
         assert!(all[3].contains("clock changed"));
+        assert!(all[4].contains("2 threads met in 90 to 350 ns"));
+        let meetings = Summary::of(&plan, &samples).meetings;
+        assert_eq!((meetings[1].threads, meetings[1].seconds), (4, 90e-9));
         let steady: Vec<Sample> = samples
             .into_iter()
             .filter(|sample| sample.round == 1)

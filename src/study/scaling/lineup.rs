@@ -185,6 +185,7 @@ impl<'a, R: Real> Seat<'a, R> {
             least_bytes: self.least_bytes,
             peak_operations: rates.operations,
             peak_bytes: rates.bytes,
+            meeting_seconds: Some(rates.meeting),
             weights_sha256: self.weights_sha256.clone(),
         }))
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Fit, Plan, Row, Sample, Summary, warnings};
+use super::{Fit, Meeting, Plan, Row, Sample, Summary, warnings};
 use crate::run::Environment;
 use crate::study::fits::Coefficient;
 use crate::study::table::Table;
@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub rows: Vec<Row>,
     /// One a method and mini-batch.
     pub fits: Vec<Fit>,
+    /// How soon threads meet.
+    pub meetings: Vec<Meeting>,
     /// The machine and the program.
     pub machine: &'a Environment,
     /// What was asked.
@@ -46,6 +48,7 @@ impl<'a> Report<'a> {
             study,
             rows: summary.rows,
             fits: summary.fits,
+            meetings: summary.meetings,
             machine,
             plan,
             findings,
@@ -191,6 +194,15 @@ fn findings(plan: &Plan, summary: &Summary) -> Vec<String> {
                 .iter()
                 .filter_map(|method| efficiency(method, summary)),
         );
+    }
+    if !summary.meetings.is_empty() {
+        let each: Vec<String> = (summary.meetings.iter())
+            .map(|meeting| format!("{} in {:.0} ns", meeting.threads, meeting.seconds * 1e9))
+            .collect();
+        findings.push(format!(
+            "Threads meet, with nothing else to do: {}.",
+            each.join(", ")
+        ));
     }
     if plan.threads.contains(&1) && plan.threads.contains(&2) {
         findings.extend(
