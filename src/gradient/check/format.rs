@@ -8,7 +8,7 @@ use crate::numeric::{Precision, Real};
 pub(super) struct Format {
     /// The unit round-off.
     pub roundoff: f64,
-    /// Half the smallest number.
+    /// The smallest number: at least twice what a rounding below the normal ones loses.
     pub tiny: f64,
     /// Below this the product of two numbers of a gradient may be subnormal.
     pub least: f64,
