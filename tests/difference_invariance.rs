@@ -154,6 +154,28 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
     (gradient.flat().to_vec(), hash, loss.to_bits())
 }
 
+#[test]
+fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
+    let most = |hidden: &[usize], rows: usize| {
+        let network = network(hidden, Output::Sigmoid, Loss::CrossEntropy, 0.0);
+        let samples = samples::<f32>(false);
+        let team = Arc::new(Team::new(Some(16)).unwrap());
+        let method = GradientConfig::Difference(DifferenceConfig {
+            scheme: Scheme::Forward,
+            reuse: Reuse::Incremental,
+            arithmetic: Arithmetic::Plain,
+            summation: Summation::Differences,
+            increment: Increment::Auto,
+            extrapolate: false,
+        });
+        let engine = method.engine(&network, &team, Isa::detect(), &samples, rows);
+        engine.most_workers()
+    };
+    assert_eq!(most(&[8], 1), 1);
+    assert_eq!(most(&[8], 10), 11);
+    assert_eq!(most(&[40], 128), 16);
+}
+
 fn holds<R: Real>(case: &Case) {
     let name = format!(
         "{:?} {:?} {:?} sparse {} batch {} {:?}",

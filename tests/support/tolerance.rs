@@ -201,6 +201,10 @@ fn backprop(
     Backprop { gradient, gain }
 }
 
+fn is_weight(net: &Net, index: usize) -> bool {
+    (1..=net.layers()).any(|l| net.weights(l).contains(&index))
+}
+
 fn mean(rows: usize, of: impl Fn(usize) -> f64) -> f64 {
     (0..rows).map(of).sum::<f64>() / rows as f64
 }
@@ -218,7 +222,6 @@ pub fn round_off<R: Real>(
     let noise: Vec<RowNoise> = (batch.iter())
         .map(|sample| row_noise(net, theta, sample, u))
         .collect();
-    let is_weight = |index: usize| (1..=net.layers()).any(|l| net.weights(l).contains(&index));
     if config.arithmetic == Arithmetic::CancellationFree {
         let operations: f64 = net.sizes.iter().map(|&n| n as f64 + 12.0).sum();
         let of_rows = |floor: f64| -> Vec<Backprop> {
@@ -240,7 +243,7 @@ pub fn round_off<R: Real>(
                 let size = mean(rows, |s| magnitudes[s].gradient[index]);
                 let floor = mean(rows, |s| clamped[s].gradient[index]) - size;
                 let z = noise.iter().map(|row| row.z).fold(0.0, f64::max);
-                let penalty = if is_weight(index) {
+                let penalty = if is_weight(net, index) {
                     net.l2 * theta[index]
                 } else {
                     0.0
@@ -268,7 +271,7 @@ pub fn round_off<R: Real>(
     };
     (0..theta.len())
         .map(|index| {
-            let of_penalty = match (config.summation, is_weight(index)) {
+            let of_penalty = match (config.summation, is_weight(net, index)) {
                 (Summation::Differences, true) => {
                     // ½λ'·w²: the square, and what it is multiplied by.
                     3.0 * rounded(net.l2 / 2.0 * (theta[index].abs() + h[index]).powi(2))
@@ -308,8 +311,7 @@ pub fn truncation(
     const D: f64 = 1e-4;
     let partial = |theta: &[f64], index: usize| {
         let of_row = |s: usize| backprop(net, theta, &batch[s], Signs::Kept, 0.0).gradient[index];
-        let is_weight = (1..=net.layers()).any(|l| net.weights(l).contains(&index));
-        let penalty = if is_weight {
+        let penalty = if is_weight(net, index) {
             net.l2 * theta[index]
         } else {
             0.0

@@ -117,6 +117,37 @@ pub fn by_panel(
     })
 }
 
+/// A worker's lines of one panel of θ, and where they are in its part of a buffer.
+pub struct OwnLines {
+    /// The panel.
+    pub panel: usize,
+    /// The inputs whose lines these are.
+    pub inputs: Range<usize>,
+    /// Their lines.
+    pub weights: Range<usize>,
+    /// The biases' line; empty where another worker has it.
+    pub biases: Range<usize>,
+}
+
+/// The lines of a worker that has the (panel, line) pairs `pairs` of a layer with `fan_in` inputs.
+pub fn own_lines<R: Real>(
+    pairs: &Range<usize>,
+    fan_in: usize,
+) -> impl Iterator<Item = OwnLines> + use<R> {
+    let (first, p) = (pairs.start, width::<R>());
+    by_panel(pairs, lines(fan_in), lines(fan_in)).map(move |(panel, own)| {
+        let start = panel * lines(fan_in) + own.start - first;
+        let inputs = own.start..own.end.min(fan_in);
+        let (middle, end) = (start + inputs.len(), start + own.len());
+        OwnLines {
+            panel,
+            inputs,
+            weights: start * p..middle * p,
+            biases: middle * p..end * p,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! From an incremental gradient's tables to θ, superstep L + 1: the changes' sums over the rows, their
 //! quotients, the update.
 
-use super::panels::{by_panel, lines};
+use super::panels::own_lines;
 use super::quotient::{Penalties, Quotients};
 use super::tables::list_activations;
 use super::walk::{Seat, Task};
@@ -30,11 +30,10 @@ impl<R: Real> Seat<'_, R> {
             let tables = held.tables.all(step);
             let pairs = held.own_lines.clone();
             let sums = held.sums.own(step);
-            for (panel, own) in by_panel(&pairs, lines(fan_in), lines(fan_in)) {
-                let start = (panel * lines(fan_in) + own.start - pairs.start) * p;
-                let sums = &mut sums[start..start + own.len() * p];
-                let inputs = own.start..own.end.min(fan_in);
-                let (sums, bias_sums) = sums.split_at_mut(inputs.len() * p);
+            for own in own_lines::<R>(&pairs, fan_in) {
+                let (panel, inputs) = (own.panel, own.inputs);
+                let sums = &mut sums[own.weights.start..own.biases.end];
+                let (sums, bias_sums) = sums.split_at_mut(own.weights.len());
                 for (k, &row) in rows.iter().enumerate() {
                     let changes = &tables[(panel * task.block + k) * table..][..table];
                     if layer > 0 {
@@ -97,12 +96,11 @@ impl<R: Real> Seat<'_, R> {
                 };
                 let tables = held.tables.all(step);
                 let sums = held.sums.own(step);
-                for (panel, own) in by_panel(&pairs, lines(fan_in), lines(fan_in)) {
-                    let start = (panel * lines(fan_in) + own.start - pairs.start) * p;
-                    let sums = &mut sums[start..start + own.len() * p];
-                    let inputs = own.start..own.end.min(fan_in);
-                    let (sums, bias_sums) = sums.split_at_mut(inputs.len() * p);
-                    let changes = &tables[(panel * task.block + k) * p..][..p];
+                for own in own_lines::<R>(&pairs, fan_in) {
+                    let inputs = own.inputs;
+                    let sums = &mut sums[own.weights.start..own.biases.end];
+                    let (sums, bias_sums) = sums.split_at_mut(own.weights.len());
+                    let changes = &tables[(own.panel * task.block + k) * p..][..p];
                     match records {
                         Some(records) => task.isa.run(AddByteProducts {
                             records,
@@ -139,16 +137,15 @@ impl<R: Real> Seat<'_, R> {
         for (layer, held) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
             let pairs = held.own_lines.clone();
-            for (panel, own) in by_panel(&pairs, lines(fan_in), lines(fan_in)) {
-                let start = (panel * lines(fan_in) + own.start - pairs.start) * p;
-                let weights = start..start + (own.end.min(fan_in) - own.start) * p;
-                let range = start..start + own.len() * p;
+            for own in own_lines::<R>(&pairs, fan_in) {
+                let (panel, weights) = (own.panel, own.weights);
+                let all = weights.start..own.biases.end;
                 let increments = &self.scratch.increments[layer][panel * p..][..p];
                 task.isa.run(Quotients {
                     scheme,
                     share,
                     increments,
-                    changes: &mut held.sums.own(step)[range],
+                    changes: &mut held.sums.own(step)[all],
                 });
                 if l2 != R::ZERO {
                     task.isa.run(Penalties {
