@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use nplus1::data::{Places, Samples, Scaling, catalog};
 use nplus1::gradient::{Backprop, Control, Descent};
+use nplus1::kernels::Isa;
+use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, Output};
-use nplus1::numeric::Isa;
-use nplus1::numeric::update::Rule;
 use nplus1::parallel::Team;
 
 const CASES: [(&str, &[usize], usize, usize); 5] = [

@@ -9,11 +9,11 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use nplus1::data::{Places, Samples, Scaling, catalog};
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
+use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, Output};
-use nplus1::numeric::Isa;
-use nplus1::numeric::update::Rule;
 use nplus1::parallel::Team;
-use nplus1::study::method;
+use nplus1::study::methods;
 
 const BATCH: usize = 10;
 const CASES: [(&str, &[usize], f64); 2] =
@@ -31,7 +31,7 @@ fn gradients(criterion: &mut Criterion) {
         let network = network.expect("a network");
         let title: Vec<String> = sizes.iter().map(usize::to_string).collect();
         let mut group = criterion.benchmark_group(title.join("-"));
-        for method in method::all() {
+        for method in methods::all() {
             for threads in [1, Team::available()] {
                 let place = BenchmarkId::new(&method.label, format!("{threads} threads"));
                 group.bench_function(place, |bencher| {

@@ -6,10 +6,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nplus1::numeric::panels::{Aligned, count, width};
-use nplus1::numeric::product::{Left, Product};
-use nplus1::numeric::update::Activate;
-use nplus1::numeric::{Isa, Real};
+use nplus1::kernels::Isa;
+use nplus1::kernels::matmul::{Left, Product};
+use nplus1::kernels::panels::{Aligned, count, width};
+use nplus1::kernels::update::Activate;
+use nplus1::numeric::Real;
 
 /// Units that are activated at once: they stay in the first-level cache.
 const UNITS: usize = 4096;

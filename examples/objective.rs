@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nplus1::error::Result;
 use nplus1::gradient::Control;
-use nplus1::gradient::difference::{Differences, Increment};
+use nplus1::gradient::finite_difference::{Differences, Increment};
 use nplus1::model::Function;
 use nplus1::parallel::Team;
 

@@ -5,9 +5,9 @@ mod support;
 
 use std::sync::Arc;
 
-use nplus1::gradient::check::{Method, Minimum, Outcome, methods};
-use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Summation};
+use nplus1::gradient::finite_difference::{Arithmetic, Increment, Reuse, Summation};
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::gradient_check::{Method, Minimum, Outcome, methods};
 use nplus1::model::Parameters;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;

@@ -1,12 +1,13 @@
 //! The formulas of changes without cancellation, lane by lane, over the whole range of increments
 //! and pre-activations, against exact evaluation in double precision.
 
-use nplus1::numeric::change::{Carried, Form, Outputs, Units};
-use nplus1::numeric::head::Head;
-use nplus1::numeric::losses::RowLosses;
-use nplus1::numeric::panels::width;
-use nplus1::numeric::tails::{OwnTail, UnitTail};
-use nplus1::numeric::{Isa, Real};
+use nplus1::kernels::Isa;
+use nplus1::kernels::divided_difference::base_values::RowLosses;
+use nplus1::kernels::divided_difference::formulas::{Carried, Form, Outputs, Units};
+use nplus1::kernels::divided_difference::one_layer::{OwnTail, UnitTail};
+use nplus1::kernels::output_loss::Head;
+use nplus1::kernels::panels::width;
+use nplus1::numeric::Real;
 
 /// σ and 1 − σ in double precision.
 fn pair(z: f64) -> (f64, f64) {

@@ -582,7 +582,7 @@ fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
     let small = "explain lbfgs flowers.toml -q --set data.limit=20 --set model.hidden=[2]";
     let document = folder.report(&format!("{small} --json --increments 1e-2,1e-6"));
     let rows = document["rows"].as_array().unwrap();
-    let cases = nplus1::study::precision::cases(Some(&[1e-2, 1e-6]));
+    let cases = nplus1::study::lbfgs_precision::cases(Some(&[1e-2, 1e-6]));
     assert_eq!(rows.len(), cases.len());
     for row in rows {
         assert!(

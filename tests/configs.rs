@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nplus1::cli::config::{Changes, ConfigArguments, ConfigCommand, run};
-use nplus1::config::{Config, DATASETS, Overrides, STARTER, schema};
+use nplus1::config::{Config, DATASETS, Overrides, STARTER, keys};
 use nplus1::data::{Share, Source};
 use nplus1::error::Error;
 use nplus1::optimizer::Schedule;
@@ -97,9 +97,9 @@ fn a_resolved_config_reads_back_as_itself() {
 fn a_resolved_config_lists_every_key_that_has_a_default_with_that_default() {
     let resolved: toml_edit::DocumentMut = parse(LEAST).to_toml().parse().unwrap();
     let mut seen = 0;
-    for section in schema::SECTIONS.into_iter().chain([&schema::TOP]) {
+    for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
         for key in section.keys {
-            let schema::Presence::Default(text) = key.presence else {
+            let keys::Presence::Default(text) = key.presence else {
                 continue;
             };
             let found = if section.name.is_empty() {
@@ -129,7 +129,7 @@ fn what_depends_on_the_rest_is_resolved_from_it() {
         config.optimizer.schedule(),
         Some(Schedule::Step {
             every: 4,
-            factor: schema::STEP_FACTOR
+            factor: keys::STEP_FACTOR
         })
     );
     let bare =
@@ -296,7 +296,7 @@ fn init_writes_a_config_that_is_right_and_never_over_a_file() {
 
 #[test]
 fn the_starter_names_every_key_there_is() {
-    for section in schema::SECTIONS.into_iter().chain([&schema::TOP]) {
+    for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
         assert!(section.name.is_empty() || STARTER.contains(&format!("[{}]", section.name)));
         for key in section.keys {
             let named = STARTER.lines().any(|line| {

@@ -7,16 +7,17 @@ use std::fs;
 use std::sync::Arc;
 
 use nplus1::data::Batch;
-use nplus1::gradient::difference::{
-    Arithmetic, DifferenceConfig, Evaluator, NodePerturbationConfig, Reuse, Scheme, operations,
+use nplus1::gradient::finite_difference::{
+    Arithmetic, DifferenceConfig, Evaluator, NodePerturbationConfig, Reuse, Scheme,
 };
-use nplus1::gradient::textbook::Sample;
+use nplus1::gradient::operation_counts::{dense_formulas, finite_difference};
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::Isa;
-use nplus1::numeric::stats::Line;
+use nplus1::numeric::statistics::Line;
 use nplus1::parallel::Team;
-use nplus1::study::{formulas, method};
+use nplus1::study::methods;
+use nplus1::textbook::Sample;
 use serde_json::Value;
 use support::kernels::Form;
 use support::program::{Workplace, lines, text};
@@ -69,13 +70,13 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
                     let case = format!("{hidden:?} {head:?} bias {bias}, {rows} rows");
                     let rows = rows as u64;
                     assert_eq!(
-                        formulas::evaluation(&network, rows),
-                        formulas::counted_evaluation(&network, &theta, &batch),
+                        dense_formulas::evaluation(&network, rows),
+                        dense_formulas::counted_evaluation(&network, &theta, &batch),
                         "{case}"
                     );
                     for method in &methods {
-                        let predicted = formulas::gradient(&network, method, rows);
-                        let counted = formulas::counted(&network, method, &theta, &batch);
+                        let predicted = dense_formulas::gradient(&network, method, rows);
+                        let counted = dense_formulas::counted(&network, method, &theta, &batch);
                         assert_eq!(predicted, counted, "{method:?} {case}");
                         absent += usize::from(predicted.is_none());
                         cases += 1;
@@ -126,7 +127,7 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
                     Form::Bytes { .. } => 3 * FEATURES as u64,
                     _ => continue,
                 };
-                let mut pass = operations::evaluation(&network, &samples, &rows);
+                let mut pass = finite_difference::evaluation(&network, &samples, &rows);
                 assert_eq!(pass, evaluator.tally(&samples, &rows));
                 pass.additions -= 3 + read;
                 pass.divisions -= 1 + read;
@@ -159,7 +160,7 @@ fn exponents(depth: usize) -> [f64; 3] {
         let points: Vec<(f64, f64)> = networks
             .iter()
             .map(|network| {
-                let tally = formulas::gradient(network, &method, 10).unwrap();
+                let tally = dense_formulas::gradient(network, &method, 10).unwrap();
                 (network.layout.len() as f64, tally.multiplications as f64)
             })
             .collect();
@@ -197,11 +198,11 @@ fn the_table_of_known_networks_is_reproduced() {
         let (output, loss) = HEADS[0];
         let network = Network::new(sizes, true, output, loss, 0.0).unwrap();
         let of = |method: &GradientConfig| {
-            let tally = formulas::gradient(&network, method, 1000).unwrap();
+            let tally = dense_formulas::gradient(&network, method, 1000).unwrap();
             tally.multiplications as f64
         };
         let backprop = of(&GradientConfig::Backprop);
-        let forward = formulas::evaluation(&network, 1000).multiplications as f64;
+        let forward = dense_formulas::evaluation(&network, 1000).multiplications as f64;
         let found = [
             backprop / forward,
             of(&full(Scheme::Forward)) / backprop,
@@ -257,7 +258,7 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
     let document = folder.report("cost flowers.toml --measure --repeats 2 --json");
     let rows = document["rows"].as_array().unwrap();
     // The forward pass, and every method.
-    assert_eq!(rows.len(), 1 + method::all().len());
+    assert_eq!(rows.len(), 1 + methods::all().len());
     for row in rows {
         assert_eq!(row["parameters"], N);
         assert_eq!(row["batch_rows"], 10);
@@ -425,7 +426,7 @@ fn an_interrupted_study_keeps_its_rows_and_ends_with_130() {
         "{errors}"
     );
     let kept = lines(&rows);
-    assert!(!kept.is_empty() && kept.len() < 1 + method::all().len());
+    assert!(!kept.is_empty() && kept.len() < 1 + methods::all().len());
     for line in kept {
         serde_json::from_str::<Value>(&line).unwrap();
     }

@@ -4,11 +4,11 @@ mod support;
 
 use std::sync::Arc;
 
+use nplus1::kernels::Isa;
 use nplus1::model::Network;
-use nplus1::numeric::Isa;
 use nplus1::parallel::Team;
-use nplus1::study::memory::Shape;
-use nplus1::study::method;
+use nplus1::study::cost::memory::Shape;
+use nplus1::study::methods;
 use support::allocations::{InUse, in_use};
 use support::kernels::Form;
 use support::rows::{HEADS, inputs, samples};
@@ -35,7 +35,7 @@ fn predicted_memory_is_what_engines_allocate() {
                     sparse,
                     number: 4,
                 };
-                for method in method::all() {
+                for method in methods::all() {
                     let before = in_use();
                     let gradient = &method.gradient;
                     let engine = gradient.engine(&network, &team, Isa::detect(), &samples, rows);

@@ -6,14 +6,15 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::Batch;
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::parallel::Team;
+use nplus1::textbook::{Net, Sample};
 use proptest::prelude::*;
 use support::differences::increments;
 use support::drawn::cases;

@@ -6,17 +6,18 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::{Batch, Places, Samples, catalog};
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::textbook::{Net, Sample};
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
+use nplus1::kernels::panels::width;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::counting::{Counted, Number, count};
-use nplus1::numeric::panels::width;
+use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
-use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
+use nplus1::textbook::counting::{Counted, Number, count};
+use nplus1::textbook::{Net, Sample};
 use support::differences::{self, Reach};
 use support::estimators;
 use support::exact::Exact;

@@ -7,16 +7,17 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::{Batch, Samples};
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::estimator::{
+use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
 use nplus1::gradient::{Control, Engine, GradientConfig, NumericBackpropConfig, Stopped};
+use nplus1::kernels::Isa;
+use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::update::Rule;
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::parallel::Team;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};

@@ -6,19 +6,20 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::{Batch, Samples};
-use nplus1::gradient::difference::increment::of_direction;
-use nplus1::gradient::estimator::direction::Direction;
-use nplus1::gradient::estimator::{
+use nplus1::gradient::finite_difference::increment::of_direction;
+use nplus1::gradient::random_direction::direction::Direction;
+use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
-use nplus1::gradient::textbook::Net;
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
+use nplus1::kernels::panels::width;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::counting::{Counted, Number, count};
-use nplus1::numeric::panels::width;
+use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
-use nplus1::numeric::{Isa, Real};
 use nplus1::parallel::Team;
+use nplus1::textbook::Net;
+use nplus1::textbook::counting::{Counted, Number, count};
 use support::estimators;
 use support::exact::Exact;
 use support::kernels::{self, Form};

@@ -9,13 +9,13 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::{Batch, Samples};
-use nplus1::gradient::estimator::direction::Direction;
-use nplus1::gradient::estimator::{
+use nplus1::gradient::random_direction::direction::Direction;
+use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
 use nplus1::gradient::{Backprop, Control, GradientConfig, GradientEngine};
+use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::Isa;
 use nplus1::parallel::Team;
 use support::kernels::Form;
 use support::rows::{HEADS, inputs, network, samples, theta};

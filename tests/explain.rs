@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Places, Scaling, catalog};
-use nplus1::gradient::textbook::{Net, Sample};
+use nplus1::explain::Operations;
+use nplus1::explain::claims::claims;
+use nplus1::explain::logistic::{Logistic, Method};
+use nplus1::explain::network::Shape;
+use nplus1::explain::toy::Toy;
+use nplus1::explain::weight::{Place, explain};
+use nplus1::kernels::output_loss::Head;
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::counting::{Counted, Number, count};
-use nplus1::numeric::head::Head;
-use nplus1::study::example::Operations;
-use nplus1::study::example::claims::claims;
-use nplus1::study::example::logistic::{Logistic, Method};
-use nplus1::study::example::network::Shape;
-use nplus1::study::example::toy::Toy;
-use nplus1::study::example::weight::{Place, explain};
+use nplus1::textbook::counting::{Counted, Number, count};
+use nplus1::textbook::{Net, Sample};
 
 fn operations(
     [

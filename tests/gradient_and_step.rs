@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use nplus1::data::{Batch, Samples};
 use nplus1::gradient::{Backprop, Control, Descent, GradientEngine};
+use nplus1::kernels::Isa;
+use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::update::Rule;
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::parallel::Team;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};

@@ -4,12 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
-use nplus1::gradient::check::{Method, Outcome, methods, refined};
-use nplus1::gradient::difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
-use nplus1::gradient::estimator::{
+use nplus1::gradient::finite_difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
+use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig, Stopped};
+use nplus1::gradient_check::{Method, Outcome, methods, refined};
 use nplus1::model::Loss;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Team;

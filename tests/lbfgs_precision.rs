@@ -6,12 +6,13 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::gradient::Control;
-use nplus1::gradient::difference::{Scheme, Summation};
+use nplus1::gradient::finite_difference::{Scheme, Summation};
+use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Parameters};
-use nplus1::numeric::{Isa, Precision};
+use nplus1::numeric::Precision;
 use nplus1::optimizer::LbfgsConfig;
 use nplus1::parallel::Team;
-use nplus1::study::precision::{Case, Ending, Row, Subject, Verdict, cases, exact, quotient};
+use nplus1::study::lbfgs_precision::{Case, Ending, Row, Subject, Verdict, cases, exact, quotient};
 use support::breast_cancer::BreastCancer;
 
 const TOLERANCE: f64 = 1e-6;

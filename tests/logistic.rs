@@ -6,13 +6,14 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::Batch;
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::{Control, GradientConfig, NumericBackpropConfig};
+use nplus1::kernels::Isa;
+use nplus1::kernels::update::Rule;
 use nplus1::model::{Loss, Network, Output, Parameters};
-use nplus1::numeric::update::Rule;
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::parallel::Team;
 use support::breast_cancer::BreastCancer;
 

@@ -1,11 +1,11 @@
 //! The noise of a loss is found within a small factor, and the increment that follows from it is
 //! near the best one.
 
-use nplus1::gradient::difference::noise::{
+use nplus1::gradient::finite_difference::noise::{
     Noise, POINTS, Unmeasured, Verdict, first_spacing, measure, verdict,
 };
-use nplus1::gradient::difference::quotient::quotient;
-use nplus1::gradient::difference::{Differences, Increment, Scheme};
+use nplus1::gradient::finite_difference::quotient::quotient;
+use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::Function;
 use nplus1::parallel::Team;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nplus1::error::Error;
 use nplus1::gradient::Control;
-use nplus1::gradient::difference::failure::{Failure, Place};
-use nplus1::gradient::difference::{Differences, Increment, Scheme};
+use nplus1::gradient::finite_difference::failure::{Failure, Place};
+use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
 use nplus1::parallel::Team;
 use support::rows::relative_error;

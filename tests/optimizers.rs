@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nplus1::data::{Batch, Samples};
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::estimator::{
+use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::optimizer::{
     AdamConfig, LbfgsConfig, Memory, Moments, OptimizerConfig, Schedule, SgdConfig,
 };

@@ -2,12 +2,12 @@
 
 mod support;
 
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::textbook::Net;
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::numeric::Real;
+use nplus1::textbook::Net;
 use support::cases::{Case, cases};
 use support::differences::increments;
 use support::tolerance::{norm, of_parameters, round_off, truncation};

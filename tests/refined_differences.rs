@@ -2,7 +2,7 @@
 
 mod support;
 
-use nplus1::gradient::difference::{
+use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::{Control, GradientConfig};

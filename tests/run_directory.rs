@@ -8,10 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nplus1::numeric::Precision;
-use nplus1::optimizer::memory::Scalars;
+use nplus1::optimizer::state::Scalars;
 use nplus1::run::checkpoint::{self, Checkpoint};
-use nplus1::run::{Lock, Metrics};
-use nplus1::run::{RunDirectory, metrics};
+use nplus1::run::{Lock, Metrics, RunDirectory, metrics};
 use nplus1::train::Partial;
 use support::program::names;
 

@@ -5,25 +5,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{CostArguments, Global};
-use super::interrupt::Interrupt;
-use super::llsq;
+use super::least_squares;
 use super::output::Messages;
 use super::report::conclude;
-use super::session::Session;
+use super::signals::Interrupt;
+use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Places, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
+use crate::kernels::Isa;
 use crate::model::Network;
-use crate::numeric::{Isa, Precision};
+use crate::numeric::Precision;
 use crate::parallel::Team;
 use crate::run::Environment;
 use crate::run::environment::available_memory;
+use crate::study::cost::memory::Shape;
+use crate::study::cost::summary::{Report, line};
 use crate::study::cost::{BACKPROP, Ending, Plan, Row, Subject};
-use crate::study::findings::{Report, line};
-use crate::study::memory::Shape;
-use crate::study::method;
+use crate::study::methods;
 use crate::study::record::{Question, Record, begun};
 
 /// Samples of a measured time, unless the user says how many.
@@ -46,13 +47,13 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    if llsq::is_meant(arguments)? {
-        return llsq::run(arguments, global, messages, out);
+    if least_squares::is_meant(arguments)? {
+        return least_squares::run(arguments, global, messages, out);
     }
     if arguments.sizes.is_some() {
         return Err(Error::Usage(format!(
             "--sizes is about `{}`, which has no layers\n  help: use --widths and --depths for networks",
-            llsq::KIND
+            least_squares::KIND
         )));
     }
     let overrides = Overrides::from(&arguments.changes);
@@ -155,12 +156,12 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Pla
         )));
     }
     let mut methods = match &arguments.methods {
-        Some(names) => method::select(names)?,
-        None => method::all(),
+        Some(names) => methods::select(names)?,
+        None => methods::all(),
     };
     // What all others are compared with.
     if !methods.iter().any(|method| method.label == BACKPROP) {
-        methods.insert(0, method::one(BACKPROP)?);
+        methods.insert(0, methods::one(BACKPROP)?);
     }
     Ok(Plan {
         hidden: hidden(arguments, &config.model.hidden)?,
@@ -247,7 +248,7 @@ fn hold_memory(
     sizes: &[Vec<usize>],
     threads: usize,
 ) -> Result<()> {
-    let methods = method::select(&plan.methods)?;
+    let methods = methods::select(&plan.methods)?;
     let available = available_memory();
     for sizes in sizes {
         let shape = Shape {

@@ -10,10 +10,11 @@ use super::arguments::EnvArguments;
 use super::output::print;
 use super::thread_list::ThreadList;
 use crate::error::Result;
-use crate::numeric::{Isa, stats};
+use crate::kernels::Isa;
+use crate::numeric::statistics;
 use crate::parallel::Team;
 use crate::run::environment::Environment;
-use crate::study::peaks::{self, Peaks, Rates};
+use crate::study::machine_peaks::{self, Peaks, Rates};
 use crate::study::table::Table;
 
 /// Samples of each rate, in turns over the numbers of threads.
@@ -57,7 +58,7 @@ pub fn run(arguments: &EnvArguments, json: bool, out: &mut dyn Write) -> Result<
 }
 
 fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
-    let bytes = peaks::bytes_to_read();
+    let bytes = machine_peaks::bytes_to_read();
     let prepared: Vec<Peaks> = (counts.iter())
         .map(|&count| Ok(Peaks::new(Arc::new(Team::new(Some(count))?), isa, bytes)))
         .collect::<Result<_>>()?;
@@ -73,7 +74,7 @@ fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
     }
     let median = |samples: &[Rates], rate: fn(&Rates) -> f64| {
         let rates: Vec<f64> = samples.iter().map(rate).collect();
-        stats::median(&rates).expect("there are rounds")
+        statistics::median(&rates).expect("there are rounds")
     };
     let row = |(&threads, samples): (&usize, Vec<Rates>)| Row {
         threads,

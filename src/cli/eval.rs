@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use super::arguments::{EvalArguments, Global};
 use super::output::{Messages, print};
-use super::session::evaluation;
 use super::table::{Table, list, loss, percent};
+use super::train::session::evaluation;
 use super::train::{fold_of, splits};
 use crate::config::{Config, Overrides};
 use crate::data::{self, Dataset, Part, Places, Samples, catalog};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
+use crate::kernels::Isa;
 use crate::model::{Assessment, Forward, Parameters};
-use crate::numeric::{Isa, Real};
+use crate::numeric::Real;
 use crate::parallel::Team;
 use crate::run::evaluation::Evaluation;
 use crate::run::{directory, json};

@@ -8,21 +8,17 @@ pub mod cost;
 pub mod data;
 pub mod env;
 pub mod eval;
+pub mod event_thread;
 pub mod explain;
-pub mod interrupt;
-pub mod listener;
-pub mod llsq;
-pub mod meter;
-pub mod outcome;
+pub mod gradient_progress;
+pub mod least_squares;
 pub mod output;
-pub mod progress;
 pub mod race;
 pub mod report;
 pub mod scale;
-pub mod session;
+pub mod signals;
 pub mod thread_list;
 pub mod train;
-pub mod verdict;
 
 pub use crate::study::table;
 

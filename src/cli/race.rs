@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use super::arguments::{Global, RaceArguments};
 use super::cost::asks_too_much;
-use super::interrupt::Interrupt;
 use super::output::Messages;
 use super::report::conclude;
-use super::session::Session;
+use super::signals::Interrupt;
+use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
+use crate::kernels::Isa;
 use crate::model::Network;
-use crate::numeric::Isa;
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Team;
 use crate::run::Environment;
-use crate::study::method::{self, Method};
+use crate::study::methods::{self, Method};
+use crate::study::race::summary::{Report, line};
 use crate::study::race::{Plan, Row, Subject, rate_of_estimate};
 use crate::study::record::{Question, Record, begun};
-use crate::study::standings::{Report, line};
 
 /// Who runs, unless the user says.
 const METHODS: [&str; 2] = ["backprop", "forward-difference"];
@@ -174,7 +174,7 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
 
 /// The method of this name; the config's own settings, where it is the config's method.
 fn own(name: &str, config: &Config) -> Result<Method> {
-    let mut method = method::one(name)?;
+    let mut method = methods::one(name)?;
     if name == config.gradient.method() {
         method.gradient = config.gradient;
         method.label = name.to_owned();

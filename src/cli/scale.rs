@@ -6,23 +6,23 @@ use std::time::Instant;
 
 use super::arguments::{Global, ScaleArguments};
 use super::config::Changes;
-use super::interrupt::Interrupt;
 use super::output::Messages;
 use super::report::conclude;
-use super::session::Session;
+use super::signals::Interrupt;
 use super::thread_list::ThreadList;
+use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
-use crate::numeric::Isa;
+use crate::kernels::Isa;
 use crate::parallel::processors;
 use crate::run::Environment;
-use crate::study::method;
+use crate::study::methods;
 use crate::study::record::{Question, Record, begun};
-use crate::study::scaling::lineup::Lineup;
-use crate::study::scaling::report::{Report, line};
+use crate::study::scaling::measurement::Lineup;
+use crate::study::scaling::summary::{Report, line};
 use crate::study::scaling::{Plan, Sample};
 
 /// What such studies are called.
@@ -192,7 +192,7 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Plan
             )));
         }
     }
-    let methods = method::select(&names)?;
+    let methods = methods::select(&names)?;
     Ok(Plan {
         methods: methods.into_iter().map(|method| method.label).collect(),
         batches,

@@ -1,7 +1,7 @@
 //! `1,2,4`: the numbers of threads that a measurement goes through.
 
 use crate::parallel::Team;
-use crate::parallel::team::MOST_THREADS;
+use crate::parallel::workers::MOST_THREADS;
 
 /// Numbers of threads, as given: each once, 1 or more.
 #[derive(Clone, Debug, PartialEq, Eq)]

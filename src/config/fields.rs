@@ -10,14 +10,14 @@ use std::ops::RangeInclusive;
 use toml_edit::{Item, TableLike, Value};
 
 use super::diagnostic::{Diagnostic, Place};
+use super::keys::{self, Presence};
+use super::messages::{describe, describe_value, nearest, spell_range};
 use super::reader::Reader;
-use super::schema::{self, Presence};
-use super::wording::{describe, describe_value, nearest, spell_range};
 
 /// One section being read.
 pub(super) struct Section<'r, 'a> {
     reader: &'r Reader<'a>,
-    schema: &'static schema::Section,
+    schema: &'static keys::Section,
     table: Option<&'a dyn TableLike>,
 }
 
@@ -32,7 +32,7 @@ impl<'r, 'a> Section<'r, 'a> {
     /// The section that `schema` describes; `table` is what the file has of it.
     pub(super) fn new(
         reader: &'r Reader<'a>,
-        schema: &'static schema::Section,
+        schema: &'static keys::Section,
         table: Option<&'a dyn TableLike>,
     ) -> Self {
         Self {

@@ -2,13 +2,13 @@
 
 use super::diagnostic::Diagnostic;
 use super::fields::{Field, Section};
+use super::keys;
+use super::messages::describe_value;
 use super::reader::Reader;
-use super::schema;
-use super::wording::describe_value;
-use crate::gradient::difference::{
+use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
-use crate::gradient::estimator::{
+use crate::gradient::random_direction::{
     DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, Perturbed, SpsaConfig,
 };
 use crate::gradient::{GradientConfig, NumericBackpropConfig};
@@ -60,7 +60,7 @@ impl Method {
 
 /// Reads the section.
 pub(super) fn read(reader: &Reader) -> GradientConfig {
-    let section = reader.section(&schema::GRADIENT);
+    let section = reader.section(&keys::GRADIENT);
     let method = section.word("method", &METHODS);
     refuse_meaningless(reader, &section, method);
     match method {
@@ -97,7 +97,7 @@ fn refuse_meaningless(reader: &Reader, section: &Section, method: Method) {
         let found = METHODS.iter().find(|(_, method)| *method == wanted);
         found.map_or("", |(name, _)| name)
     };
-    for key in schema::GRADIENT.keys.iter().map(|key| key.name) {
+    for key in keys::GRADIENT.keys.iter().map(|key| key.name) {
         if key == "method" || method.keys().contains(&key) || section.field(key).is_none() {
             continue;
         }

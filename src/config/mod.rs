@@ -6,25 +6,25 @@
 //!
 //! Nothing here opens the data: a config that is right can still name a file that is not there.
 
-mod contradictions;
+mod data;
 mod diagnostic;
 mod fields;
 mod gradient;
+pub mod keys;
+mod messages;
 mod optimizer;
 mod overrides;
 mod reader;
-mod rows;
-pub mod schema;
 mod sections;
-mod wording;
+mod validation;
 mod writer;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use data::DATASETS;
 pub use overrides::Overrides;
-pub use rows::DATASETS;
 
 use crate::data::DataConfig;
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! `[optimizer]`: which update, and what only one of them asks.
 
 use super::fields::Section;
+use super::keys;
 use super::reader::Reader;
-use super::schema;
 use super::sections::{MOST, to_size};
 use crate::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 
@@ -42,7 +42,7 @@ const MEANINGS: [(&str, &[&str]); 11] = [
 
 /// Reads the section.
 pub(super) fn read(reader: &Reader) -> OptimizerConfig {
-    let section = reader.section(&schema::OPTIMIZER);
+    let section = reader.section(&keys::OPTIMIZER);
     let kind = section.word("kind", &["sgd", "adam", "lbfgs"].map(|name| (name, name)));
     for (key, kinds) in MEANINGS {
         if !kinds.contains(&kind) && section.field(key).is_some() {
@@ -137,7 +137,7 @@ fn read_schedule(reader: &Reader, section: &Section) -> Schedule {
     match schedule {
         "step" => Schedule::Step {
             every: every.unwrap_or(1),
-            factor: factor.unwrap_or(schema::STEP_FACTOR),
+            factor: factor.unwrap_or(keys::STEP_FACTOR),
         },
         "cosine" => Schedule::Cosine,
         _ => Schedule::Constant,

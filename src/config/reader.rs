@@ -11,9 +11,9 @@ use toml_edit::{Item, Table, TableLike};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::fields::Section;
+use super::keys::{self, Presence};
+use super::messages::{describe, nearest};
 use super::overrides::Edit;
-use super::schema::{self, Presence};
-use super::wording::{describe, nearest};
 
 /// A section's name and a key's: `("loss", "kind")`.
 pub(super) type Path<'p> = (&'p str, &'p str);
@@ -57,8 +57,8 @@ impl<'a> Reader<'a> {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
-    /// One section; [`schema::TOP`] is the keys before the first.
-    pub(super) fn section(&self, schema: &'static schema::Section) -> Section<'_, 'a> {
+    /// One section; [`keys::TOP`] is the keys before the first.
+    pub(super) fn section(&self, schema: &'static keys::Section) -> Section<'_, 'a> {
         let table = if schema.name.is_empty() {
             Some(self.root as &dyn TableLike)
         } else {
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     fn seek_unknown(&self) {
         for (name, item) in self.root.iter() {
             let span = self.root.key(name).and_then(toml_edit::Key::span);
-            let known = schema::SECTIONS.iter().find(|section| section.name == name);
+            let known = keys::SECTIONS.iter().find(|section| section.name == name);
             match (known, item.as_table_like()) {
                 (Some(section), Some(table)) => self.seek_unknown_keys(section, table),
                 (Some(_), None) => self.refuse(
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
                     )
                     .help(known.map(|section| format!("its keys: {}", names(section)))),
                 ),
-                (None, table) if schema::TOP.key(name).is_none() => {
+                (None, table) if keys::TOP.key(name).is_none() => {
                     self.refuse_unknown_top(name, table.is_some(), self.key_place(&[name], span));
                 }
                 (None, _) => {}
@@ -183,12 +183,12 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown_top(&self, name: &str, is_section: bool, place: Place) {
-        let sections = schema::SECTIONS.map(|section| section.name);
+        let sections = keys::SECTIONS.map(|section| section.name);
         let (message, help) = if is_section {
             let help = nearest(name, sections).map(|near| format!("did you mean [{near}]?"));
             (format!("unknown section [{name}]"), help)
         } else {
-            let keys = schema::TOP.keys.iter().map(|key| key.name);
+            let keys = keys::TOP.keys.iter().map(|key| key.name);
             let help = nearest(name, keys.chain(sections))
                 .map(|near| format!("did you mean `{near}`?"))
                 .filter(|_| elsewhere(name).is_none())
@@ -197,13 +197,13 @@ impl<'a> Reader<'a> {
         };
         let allowed = format!(
             "allowed: {}, and the sections {}",
-            names(&schema::TOP),
+            names(&keys::TOP),
             sections.join(", ")
         );
         self.refuse(Diagnostic::new(message, place, allowed).help(help));
     }
 
-    fn seek_unknown_keys(&self, section: &'static schema::Section, table: &dyn TableLike) {
+    fn seek_unknown_keys(&self, section: &'static keys::Section, table: &dyn TableLike) {
         for (name, _) in table.iter() {
             if section.key(name).is_some() {
                 continue;
@@ -235,7 +235,7 @@ fn spell((section, key): Path) -> String {
 
 /// What a key that is not there amounts to.
 fn absence((section, key): Path) -> String {
-    let section = schema::SECTIONS
+    let section = keys::SECTIONS
         .into_iter()
         .find(|known| known.name == section);
     match section
@@ -247,19 +247,19 @@ fn absence((section, key): Path) -> String {
     }
 }
 
-fn names(section: &schema::Section) -> String {
+fn names(section: &keys::Section) -> String {
     let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
     names.join(", ")
 }
 
 /// Where a key of this very name belongs.
 fn elsewhere(name: &str) -> Option<String> {
-    if schema::TOP.key(name).is_some() {
+    if keys::TOP.key(name).is_some() {
         return Some(format!(
             "`{name}` belongs at the top, before the first [section]"
         ));
     }
-    let home = schema::SECTIONS
+    let home = keys::SECTIONS
         .iter()
         .find(|section| section.key(name).is_some())?;
     Some(format!("`{name}` belongs in [{}]", home.name))

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::diagnostic::Diagnostic;
 use super::fields::Section;
+use super::messages::describe_value;
 use super::reader::Reader;
-use super::wording::describe_value;
-use super::{Config, RunConfig, contradictions, gradient, optimizer, rows, schema};
+use super::{Config, RunConfig, data, gradient, keys, optimizer, validation};
 use crate::model::{Initialization, Loss, LossConfig, ModelConfig, Output};
 use crate::numeric::Precision;
 use crate::train::TrainConfig;
@@ -23,21 +23,21 @@ const LONGEST_NAME: usize = 100;
 
 /// Reads every section. `stem` names a config without a name, `folder` is where paths start.
 pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
-    let top = reader.section(&schema::TOP);
-    let loss = read_loss(&reader.section(&schema::LOSS));
+    let top = reader.section(&keys::TOP);
+    let loss = read_loss(&reader.section(&keys::LOSS));
     let optimizer = optimizer::read(reader);
     let config = Config {
         name: read_name(&top, stem),
         seed: top.integer("seed", 0..=i64::MAX).unsigned_abs(),
-        data: rows::read(reader, folder),
-        model: read_model(&reader.section(&schema::MODEL), loss.kind),
+        data: data::read(reader, folder),
+        model: read_model(&reader.section(&keys::MODEL), loss.kind),
         loss,
         gradient: gradient::read(reader),
         train: read_train(reader, optimizer.kind()),
         optimizer,
-        run: read_run(&reader.section(&schema::RUN)),
+        run: read_run(&reader.section(&keys::RUN)),
     };
-    contradictions::seek(reader, &config);
+    validation::seek(reader, &config);
     config
 }
 
@@ -125,7 +125,7 @@ fn read_loss(loss: &Section) -> LossConfig {
 const BATCH_SIZE: usize = 10;
 
 fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
-    let train = reader.section(&schema::TRAIN);
+    let train = reader.section(&keys::TRAIN);
     let limits = ["epochs", "max_steps", "max_seconds"];
     if limits.into_iter().all(|key| train.field(key).is_none()) {
         reader.missing(

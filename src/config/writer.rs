@@ -7,8 +7,8 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 use super::Config;
 use crate::data::{Share, Source};
 use crate::gradient::GradientConfig;
-use crate::gradient::difference::{DifferenceConfig, Increment};
-use crate::gradient::estimator::DirectionsConfig;
+use crate::gradient::finite_difference::{DifferenceConfig, Increment};
+use crate::gradient::random_direction::DirectionsConfig;
 use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::train::TrainConfig;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::Dataset;
-use super::places::Places;
+use super::search_paths::Places;
 use super::{csv, idx, spelling};
 use crate::error::{Error, Result};
 

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{Dataset, Features, Part, Scaling};
+use crate::kernels::panels::width;
+use crate::kernels::sparse::Records;
+use crate::kernels::value_sharing::{DistinctBytes, Equals};
 use crate::numeric::Real;
-use crate::numeric::distinct::{DistinctBytes, Equals};
-use crate::numeric::panels::width;
-use crate::numeric::sparse::Records;
 
 /// Largest share of non-zero bytes at which leaving zeros out pays.
 const SPARSE_SHARE: f64 = 0.4;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ndarray_rand::rand::seq::SliceRandom;
 
 use super::dataset::{Dataset, Part, Scaling, Split};
-use super::loaded::Loaded;
+use super::loading::Loaded;
 use super::source::{DataConfig, Share};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};

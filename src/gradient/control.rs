@@ -99,5 +99,5 @@ pub enum Stopped {
     },
     /// The loss has no noise or curvature that could be measured.
     #[error("{0}\n  help: use gradient.increment = \"auto\" or a number")]
-    Unmeasured(#[from] crate::gradient::difference::noise::Unmeasured),
+    Unmeasured(#[from] crate::gradient::finite_difference::noise::Unmeasured),
 }

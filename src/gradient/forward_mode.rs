@@ -2,7 +2,7 @@
 //!
 //! Cost: one pass for the values, and N passes of rates, each about two forward passes: what an axis
 //! moves in its own layer, V·a, and what each layer hands on, W·ȧ. It is exact, and so is
-//! [`super::difference::Incremental`] with [`super::difference::Probe::Tangent`], which follows only
+//! [`super::finite_difference::Incremental`] with [`super::finite_difference::Probe::Tangent`], which follows only
 //! what the axis moves; the two differ in the work alone. With [`Reuse::Prefix`] rates start in the
 //! layer of the parameter, since none below it moves.
 
@@ -10,16 +10,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::difference::Reuse;
-use super::difference::panels::UnitPanels;
-use super::difference::pass::Gathered;
-use super::estimator::operations;
-use super::estimator::tangent::{Along, Primal};
+use super::finite_difference::Reuse;
+use super::finite_difference::forward_pass::Gathered;
+use super::finite_difference::unit_panels::UnitPanels;
+use super::operation_counts::random_direction;
+use super::random_direction::tangent::{Along, Primal};
 use super::{Control, Evaluation, GradientEngine, Stopped};
 use crate::data::{Batch, Samples};
+use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
+use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::numeric::{Isa, Real};
 use crate::parallel::{Circle, Team, cut_by_cost};
 
 /// The engine.
@@ -137,7 +138,7 @@ impl<R: Real> GradientEngine<R> for WholeTangents<R> {
     }
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        operations::along_axes(&self.network, self.reuse, samples, rows)
+        random_direction::along_axes(&self.network, self.reuse, samples, rows)
     }
 
     fn most_workers(&self) -> usize {

@@ -1,37 +1,34 @@
 //! Gradient engines: θ and a mini-batch in, the gradient out.
 
 pub mod backprop;
-pub mod check;
 pub mod control;
-pub mod difference;
-pub mod estimator;
-pub mod flat;
+pub mod finite_difference;
+pub mod flat_descent;
 pub mod forward_mode;
-pub mod operations;
-pub mod packed;
-mod passes;
-pub mod textbook;
+pub mod operation_counts;
+pub mod random_direction;
 
 pub use backprop::{Backprop, NumericBackpropConfig};
 pub use control::{Control, Stopped};
-pub use flat::FlatDescent;
+pub use flat_descent::FlatDescent;
 pub use forward_mode::WholeTangents;
 
 use std::sync::Arc;
 
-use self::difference::{
+use self::finite_difference::{
     DifferenceConfig, Increment, Incremental, NodePerturbationConfig, Probe, Refined, Reuse,
     WholePasses,
 };
-use self::estimator::{
+use self::random_direction::{
     Draw, ForwardGradientConfig, Perturbed, PerturbedActivations, PerturbedWeights, Spsa,
     SpsaConfig,
 };
 use crate::data::{Batch, Samples};
+use crate::kernels::Isa;
+use crate::kernels::update::Rule;
 use crate::model::{Layout, Network, Parameters};
+use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::numeric::update::Rule;
-use crate::numeric::{Isa, Real};
 use crate::parallel::Team;
 
 /// `[gradient]`.

@@ -4,12 +4,13 @@ use ndarray::Array2;
 
 use super::{Network, Parameters};
 use crate::data::{Inputs, Samples};
-use crate::numeric::head::Outputs;
-use crate::numeric::panels::{Aligned, count, width};
-use crate::numeric::product::{Left, Product};
-use crate::numeric::sparse::SparseForward;
-use crate::numeric::update::Activate;
-use crate::numeric::{Isa, Real};
+use crate::kernels::Isa;
+use crate::kernels::matmul::{Left, Product};
+use crate::kernels::output_loss::Outputs;
+use crate::kernels::panels::{Aligned, count, width};
+use crate::kernels::sparse::SparseForward;
+use crate::kernels::update::Activate;
+use crate::numeric::Real;
 use crate::parallel::Team;
 
 /// Rows of a tile: the grid depends on nothing else.

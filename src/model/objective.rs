@@ -2,7 +2,7 @@
 //!
 //! All that finite differences ask of a function is its value. So a simulation, a closure or a
 //! program called from one is differentiated like a network's loss, N + 1 evaluations over the
-//! threads of a team ([`crate::gradient::difference::Differences`]). The shortcuts that look
+//! threads of a team ([`crate::gradient::finite_difference::Differences`]). The shortcuts that look
 //! inside a network are not for it: every evaluation is a whole one.
 
 /// A function ℝᴺ → ℝ that may be evaluated on several threads at once.

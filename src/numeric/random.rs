@@ -5,7 +5,7 @@ use ndarray_rand::rand_distr::Distribution;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::elementary::{cos_turn, ln};
+use crate::kernels::elementary::{cos_turn, ln};
 
 /// What a stream of random numbers is for. Each purpose has its own stream, so that drawing more
 /// of one never shifts another.

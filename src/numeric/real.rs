@@ -31,7 +31,7 @@ mod sealed {
 /// `f32` or `f64`.
 pub trait Real:
     sealed::Sealed
-    + super::simd::Dispatch
+    + crate::kernels::simd::Dispatch
     + Copy
     + Default
     + PartialOrd
@@ -63,7 +63,7 @@ pub trait Real:
     const SIGMOID_CLAMP: f64;
     /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest first.
     const EXP: &'static [f64];
-    /// Coefficients of the same series that serve [`super::elementary::sigmoid`], highest first.
+    /// Coefficients of the same series that serve [`crate::kernels::elementary::sigmoid`], highest first.
     const EXP_SHORT: &'static [f64];
     /// How many of [`Real::EXP`] serve e^x − 1 for |x| ≤ 1/64.
     const NEAR_TERMS: usize;

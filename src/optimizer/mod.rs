@@ -7,13 +7,13 @@
 pub mod adam;
 pub mod lbfgs;
 pub mod line_search;
-pub mod memory;
 pub mod sgd;
+pub mod state;
 
 pub use adam::{AdamConfig, Moments};
 pub use lbfgs::{History, LbfgsConfig};
-pub use memory::Memory;
 pub use sgd::{Schedule, SgdConfig};
+pub use state::Memory;
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! Stochastic gradient descent: momentum, weight decay, schedules.
 
+use crate::kernels::elementary::cos_turn;
+use crate::kernels::update::Rule;
 use crate::numeric::Real;
-use crate::numeric::elementary::cos_turn;
-use crate::numeric::update::Rule;
 
 /// How the learning rate moves over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The team of workers: the only place that names rayon.
 //!
 //! A [`Team`] is rayon's pool, installed once a run. [`Team::run`] starts one worker a seat, which
-//! then advance together in supersteps ([`circle`]). As many threads carry them as there are
+//! then advance together in supersteps ([`phased`]). As many threads carry them as there are
 //! processors; the barrier between these spins briefly, then yields; between runs rayon parks
 //! the threads. Who computes a thing may depend on the number of workers; what is computed never
 //! does.
@@ -9,13 +9,13 @@
 #![allow(unsafe_code)]
 
 mod barrier;
-pub mod circle;
-pub mod cut;
-pub mod pace;
+pub mod partition;
+pub mod phased;
 pub mod processors;
-pub mod team;
+pub mod tuner;
+pub mod workers;
 
-pub use circle::{Circle, Shared, Step};
-pub use cut::cut_by_cost;
-pub use pace::Pace;
-pub use team::Team;
+pub use partition::cut_by_cost;
+pub use phased::{Circle, Shared, Step};
+pub use tuner::Pace;
+pub use workers::Team;

@@ -3,9 +3,9 @@
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::page::Page;
 use super::source::Held;
+use crate::study::cost::summary::Report;
 use crate::study::cost::{BACKPROP, FORWARD_PASS, Row};
-use crate::study::findings::Report;
-use crate::study::llsq;
+use crate::study::least_squares;
 use crate::study::table::Table;
 
 /// Methods that are drawn before the reader asks for more.
@@ -19,7 +19,7 @@ const SHOWN: [&str; 5] = [
 
 /// Writes a study of networks.
 pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
-    let name = super::settings::name(held);
+    let name = super::environment::name(held);
     let report = Report::new(&name, held.label.clone(), rows);
     page.findings(&report.findings);
     let mut sizes: Vec<usize> = rows.iter().map(|row| row.parameters).collect();
@@ -88,15 +88,15 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
 }
 
 /// Writes a study of the linear least-squares objective.
-pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[llsq::Row]) {
-    let report = llsq::Report::new(held.label.clone(), rows);
+pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[least_squares::Row]) {
+    let report = least_squares::Report::new(held.label.clone(), rows);
     let mut methods: Vec<&str> = Vec::new();
     for row in rows {
         if !methods.contains(&row.method.as_str()) {
             methods.push(&row.method);
         }
     }
-    let series = |of: fn(&llsq::Row) -> f64| -> Vec<Series> {
+    let series = |of: fn(&least_squares::Row) -> f64| -> Vec<Series> {
         (methods.iter().enumerate())
             .map(|(color, method)| {
                 let own = rows.iter().filter(|row| row.method == *method);

@@ -2,25 +2,25 @@
 //! their files alone.
 //!
 //! A page is a [`page::Page`] that sections write to: [`run`], [`cost`], [`scaling`], [`race`],
-//! [`accuracy`], [`lesson`]. A [`figure::Figure`] is drawn by [`svg`] for paper and for readers without
+//! [`sweep`], [`toy_page`]. A [`figure::Figure`] is drawn by [`svg`] for paper and for readers without
 //! scripts, and by `assets/report.js` with uPlot for everybody else, from the same numbers. The same
 //! files give the same page, but for its date.
 
-pub mod accuracy;
 pub mod cost;
 pub mod date;
+pub mod environment;
 pub mod figure;
 pub mod image;
-pub mod lesson;
 pub mod page;
 pub mod race;
 pub mod run;
 pub mod scaling;
-pub mod settings;
 pub mod source;
 pub mod svg;
+pub mod sweep;
 pub mod text;
 pub mod ticks;
+pub mod toy_page;
 
 use page::Page;
 use run::Run;
@@ -51,7 +51,7 @@ pub fn make(sources: Vec<Source>, date: &str) -> Made {
 
 fn build(sources: Vec<Source>) -> Page {
     let title = match &sources[..] {
-        [only] => format!("{} · {}", settings::name(&only.held), only.kind()),
+        [only] => format!("{} · {}", environment::name(&only.held), only.kind()),
         more => format!("{} results side by side", more.len()),
     };
     let mut page = Page::new(title);
@@ -122,8 +122,8 @@ fn write_study(page: &mut Page, study: &Source) {
         Content::Scale(plan, samples, concluded) => {
             scaling::write(page, held, plan, samples, concluded);
         }
-        Content::Accuracy(rows) => accuracy::write(page, held, rows),
+        Content::Accuracy(rows) => sweep::write(page, held, rows),
         Content::Folds(_) | Content::Run => {}
     }
-    settings::write(page, held);
+    environment::write(page, held);
 }

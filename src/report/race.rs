@@ -3,12 +3,12 @@
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::page::Page;
 use super::source::{Concluded, Held};
+use crate::study::race::summary::Report;
 use crate::study::race::{Plan, Row};
-use crate::study::standings::Report;
 
 /// Writes a race.
 pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row], concluded: &Concluded) {
-    let name = super::settings::name(held);
+    let name = super::environment::name(held);
     let judged = concluded.judged();
     let report = Report::new(&name, held.label.clone(), judged, plan, rows);
     page.findings(&report.findings);

@@ -4,10 +4,10 @@
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::environment;
 use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::image::{gray, tiles};
 use super::page::{Origin, Page, plain};
-use super::settings;
 use super::source::Source;
 use crate::format::{AnyParameters, safetensors};
 use crate::run::Summary;
@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
                 .notes
                 .push("No epoch of this run was completed.".to_owned()),
             None => {
-                let asked = settings::value(held, "train", "epochs");
+                let asked = environment::value(held, "train", "epochs");
                 held.notes.push(format!(
                     "This run has not ended, or its end is lost: its metrics go up to epoch {}{}.",
                     epochs.last().map_or(0, |epoch| epoch.epoch),
@@ -127,7 +127,7 @@ pub fn write(page: &mut Page, runs: &[Run<'_>]) {
         }
         weights(page, run);
         page.source(&[run.source.held.origin()]);
-        settings::write(page, &run.source.held);
+        environment::write(page, &run.source.held);
     }
 }
 
@@ -167,10 +167,10 @@ pub fn summaries(runs: &[Run<'_>]) -> Table {
             Some(whole(run.summary.as_ref()?.parameters as u64))
         }),
         ("gradient", |run| {
-            settings::value(&run.source.held, "gradient", "method")
+            environment::value(&run.source.held, "gradient", "method")
         }),
         ("optimizer", |run| {
-            settings::value(&run.source.held, "optimizer", "kind")
+            environment::value(&run.source.held, "optimizer", "kind")
         }),
         ("seed", |run| Some(run.summary.as_ref()?.seed.to_string())),
         ("threads", |run| {
@@ -453,7 +453,7 @@ fn weights(page: &mut Page, run: &Run<'_>) {
     }
     let shown = units.min(MOST_UNITS);
     let sizes: Vec<f64> = first.iter().map(|weight| weight.abs()).collect();
-    let most = crate::numeric::stats::quantile(&sizes, 0.995).unwrap_or(1.0);
+    let most = crate::numeric::statistics::quantile(&sizes, 0.995).unwrap_or(1.0);
     let most = if most > 0.0 { most } else { 1.0 };
     let shape = run
         .evaluation

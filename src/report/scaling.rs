@@ -4,7 +4,7 @@ use super::figure::{Axis, Figure, Mark, Series, Unit};
 use super::page::Page;
 use super::source::{Concluded, Held};
 use crate::run::Environment;
-use crate::study::scaling::report::Report;
+use crate::study::scaling::summary::Report;
 use crate::study::scaling::{Fit, Plan, Row, Sample};
 
 /// Places between two numbers of threads at which a law is drawn.
@@ -12,7 +12,7 @@ const BETWEEN: usize = 4;
 
 /// Writes a study.
 pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], concluded: &Concluded) {
-    let name = super::settings::name(held);
+    let name = super::environment::name(held);
     let machine = machine(held, plan);
     let report = Report::new(&name, held.label.clone(), &machine, plan, samples, None);
     page.findings(&report.findings);

@@ -17,8 +17,7 @@ use crate::run::directory::{
     CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
 };
 use crate::run::{Environment, checkpoint, json, metrics};
-use crate::study::record;
-use crate::study::{accuracy, cost, llsq, race, scaling};
+use crate::study::{cost, least_squares, race, record, scaling, sweep};
 
 /// Largest file that is read, but for logs, which have a limit of their own.
 const CAP: u64 = 64 << 20;
@@ -57,13 +56,13 @@ pub enum Content {
     /// `nplus1 cost`.
     Cost(Vec<cost::Row>),
     /// `nplus1 cost llsq`.
-    LeastSquares(Vec<llsq::Row>),
+    LeastSquares(Vec<least_squares::Row>),
     /// `nplus1 race`.
     Race(race::Plan, Vec<race::Row>, Concluded),
     /// `nplus1 scale`.
     Scale(scaling::Plan, Vec<scaling::Sample>, Concluded),
     /// `nplus1 check --sweep`.
-    Accuracy(Vec<accuracy::Row>),
+    Accuracy(Vec<sweep::Row>),
 }
 
 /// What only the end of a study tells; nothing, if it has not ended.
@@ -277,7 +276,7 @@ fn folds(held: &mut Held) -> Result<Option<Vec<Source>>> {
         return Ok(None);
     }
     names.sort();
-    if let Some(asked) = super::settings::value(held, "data", "folds")
+    if let Some(asked) = super::environment::value(held, "data", "folds")
         && asked != names.len().to_string()
     {
         held.notes

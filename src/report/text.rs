@@ -4,10 +4,12 @@
 use super::page::plain;
 use super::run::{Epoch, Run};
 use super::source::{Content, Source};
-use super::{accuracy, settings};
+use super::{environment, sweep};
 use crate::error::Result;
+use crate::study::cost::summary as cost_summary;
+use crate::study::race::summary as race_summary;
 use crate::study::table::{Table, loss, percent};
-use crate::study::{findings, llsq, scaling, standings};
+use crate::study::{least_squares, scaling};
 
 /// Blocks of a curve at most.
 const WIDTH: usize = 60;
@@ -27,7 +29,11 @@ pub fn render(sources: Vec<Source>) -> Result<String> {
 }
 
 fn one(source: &mut Source) -> Result<String> {
-    let mut text = format!("{} · {}\n", settings::name(&source.held), source.held.label);
+    let mut text = format!(
+        "{} · {}\n",
+        environment::name(&source.held),
+        source.held.label
+    );
     let body = match &mut source.content {
         Content::Run => {
             let run = Run::read(source);
@@ -56,21 +62,21 @@ fn one(source: &mut Source) -> Result<String> {
 
 fn study(source: &Source) -> Result<String> {
     let held = &source.held;
-    let name = settings::name(held);
+    let name = environment::name(held);
     let label = held.label.clone();
     let table = |table: &Table| table.to_string();
     Ok(match &source.content {
-        Content::Cost(rows) => findings::Report::new(&name, label, rows).render("", table),
-        Content::LeastSquares(rows) => llsq::Report::new(label, rows).render(table),
+        Content::Cost(rows) => cost_summary::Report::new(&name, label, rows).render("", table),
+        Content::LeastSquares(rows) => least_squares::Report::new(label, rows).render(table),
         Content::Race(plan, rows, concluded) => {
-            standings::Report::new(&name, label, concluded.judged(), plan, rows).render(table)
+            race_summary::Report::new(&name, label, concluded.judged(), plan, rows).render(table)
         }
 
         Content::Scale(plan, samples, _) => {
             let machine = super::scaling::machine(held, plan);
-            scaling::report::Report::new(&name, label, &machine, plan, samples, None).render(table)
+            scaling::summary::Report::new(&name, label, &machine, plan, samples, None).render(table)
         }
-        Content::Accuracy(rows) => accuracy::lowest(rows).to_string(),
+        Content::Accuracy(rows) => sweep::lowest(rows).to_string(),
         Content::Run | Content::Folds(_) => String::new(),
     })
 }

@@ -22,7 +22,7 @@ use crate::format::file::{read_capped, write_atomically};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
 use crate::optimizer::Memory;
-use crate::optimizer::memory::Scalars;
+use crate::optimizer::state::Scalars;
 use crate::train::{EpochRecord, Partial, State};
 
 const MAGIC: &[u8; 8] = b"nplus1cp";
@@ -392,7 +392,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::numeric::tally::Tally;
-    use crate::optimizer::memory::Kind;
+    use crate::optimizer::state::Kind;
     use crate::optimizer::{History, Moments};
 
     fn checkpoint() -> Checkpoint {

@@ -4,9 +4,8 @@
 //! its lock, and only if no run is in it. Refused: names that lead out of the parent folder.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::lock::Lock;
 use crate::error::{Error, Result};

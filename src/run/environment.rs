@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::caches::{self, Cache};
+use super::cpu_caches::{self, Cache};
 use crate::parallel::Team;
 
 /// Program and machine.
@@ -56,7 +56,7 @@ impl Environment {
             cpu: cpu_model(&cpuinfo),
             physical_cores: num_cpus::get_physical(),
             logical_cores: Team::processors(),
-            caches: caches::detect(),
+            caches: cpu_caches::detect(),
             memory: memory_bytes(&meminfo),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),

@@ -3,8 +3,8 @@
 //! Whole files are replaced atomically, logs grow by whole lines, and a lock says who writes.
 //! Nothing here knows a terminal or computes a gradient.
 
-pub mod caches;
 pub mod checkpoint;
+pub mod cpu_caches;
 pub mod directory;
 pub mod environment;
 pub mod evaluation;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::file::read_capped;
-use crate::numeric::stats;
+use crate::numeric::statistics;
 use crate::run::directory::RESULTS;
 use crate::run::json;
 
@@ -98,14 +98,17 @@ impl Comparison {
 }
 
 fn compare(one: &Timed, other: &Timed) -> Option<Compared> {
-    let seconds = [stats::median(&one.samples)?, stats::median(&other.samples)?];
-    let p = stats::rank_sum_p(&one.samples, &other.samples)?;
+    let seconds = [
+        statistics::median(&one.samples)?,
+        statistics::median(&other.samples)?,
+    ];
+    let p = statistics::rank_sum_p(&one.samples, &other.samples)?;
     // What it would be if every sample of the one were below every one of the other.
     let apart = |count: usize, from: usize| -> Vec<f64> {
         (from..from + count).map(|value| value as f64).collect()
     };
     let (few, many) = (one.samples.len(), other.samples.len());
-    let least = stats::rank_sum_p(&apart(few, 0), &apart(many, few))?;
+    let least = statistics::rank_sum_p(&apart(few, 0), &apart(many, few))?;
     let verdict = if least > RISK {
         Verdict::TooFewSamples
     } else if p > RISK {

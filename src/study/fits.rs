@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::numeric::stats::t_quantile;
+use crate::numeric::statistics::t_quantile;
 
 /// The confidence of every interval.
 const CONFIDENCE: f64 = 0.95;

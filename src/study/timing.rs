@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
-use crate::gradient::difference::Evaluator;
+use crate::gradient::finite_difference::Evaluator;
 use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::kernels::Isa;
+use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
+use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::numeric::update::Rule;
-use crate::numeric::{Isa, Real};
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
 use crate::parallel::Team;
 use crate::parallel::processors::busy_seconds;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Samples};
-use nplus1::gradient::textbook::Sample;
 use nplus1::gradient::{Control, GradientConfig};
+use nplus1::kernels::Isa;
 use nplus1::model::{Loss, Network, Output, Parameters};
-use nplus1::numeric::{Isa, Real};
+use nplus1::numeric::Real;
 use nplus1::parallel::Team;
+use nplus1::textbook::Sample;
 use serde_json::Value;
 
 use super::rows::divided;

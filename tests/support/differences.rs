@@ -1,7 +1,7 @@
 //! What the kernels of finite differences perform, as scalar code: the twin of
 //! `gradient/difference/` and of the kernels that it runs, one worker, operation by operation.
 //!
-//! Left out, here as in `gradient/difference/operations.rs`: padding and its masks, signs and
+//! Left out, here as in `gradient/operation_counts/finite_difference.rs`: padding and its masks, signs and
 //! comparisons, the choice of increments, the optimizer's update, the loss at θ where only the
 //! report of a run needs it. Changes without cancellation are taken in their forms for |Δz| ≤ 1/64,
 //! or for |Δz| ≤ √u/2 ([`Reach`]).
@@ -10,13 +10,13 @@
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use nplus1::gradient::difference::{DifferenceConfig, Reuse, Scheme, Summation};
+use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme, Summation};
+use nplus1::kernels::output_loss::Head;
 use nplus1::numeric::Real;
-use nplus1::numeric::head::Head;
 
 use super::kernels::{Batch, Form, chain, sigmoid_pair, softplus};
-use nplus1::gradient::textbook::Net;
-use nplus1::numeric::counting::Number;
+use nplus1::textbook::Net;
+use nplus1::textbook::counting::Number;
 
 /// Which form changes are computed in.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,16 +1,16 @@
 //! What the kernels of estimates from random directions perform, as scalar code: the twin of
 //! `gradient/estimator/`, one worker, operation by operation.
 //!
-//! Left out, here as in `gradient/estimator/operations.rs`: padding, signs and comparisons, the loss
+//! Left out, here as in `gradient/operation_counts/random_direction.rs`: padding, signs and comparisons, the loss
 //! at θ where only the report of a run needs it, drawing the directions. Every sum runs in the
 //! kernels' order, so over [`super::exact::Exact`] the bits are theirs.
 
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use nplus1::gradient::difference::{DifferenceConfig, Reuse};
-use nplus1::gradient::textbook::Net;
-use nplus1::numeric::counting::Number;
+use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse};
+use nplus1::textbook::Net;
+use nplus1::textbook::counting::Number;
 
 use super::differences::{Reach, Twin};
 use super::kernels::{Batch, chain, losses_and_errors, sigmoid_pair};

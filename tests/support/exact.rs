@@ -3,9 +3,10 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use nplus1::numeric::{Isa, Real, Task, Vector, elementary};
+use nplus1::kernels::{Isa, Task, Vector, elementary};
+use nplus1::numeric::Real;
 
-use nplus1::numeric::counting::Number;
+use nplus1::textbook::counting::Number;
 
 /// A number of precision `R`.
 #[derive(Clone, Copy, Debug)]

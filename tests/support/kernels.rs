@@ -1,17 +1,17 @@
-//! What the kernels of backprop perform, as scalar code: the twin of `gradient/passes.rs`, one
+//! What the kernels of backprop perform, as scalar code: the twin of `gradient/backprop/worker.rs`, one
 //! worker, operation by operation.
 //!
-//! Left out, here as in `gradient/operations.rs`: padding and its masks, signs and comparisons, the
+//! Left out, here as in `gradient/operation_counts/backprop.rs`: padding and its masks, signs and comparisons, the
 //! optimizer's update, and what more than one worker computes alike. A kernel that is changed is
 //! changed here too; the values hold the twin to the kernels, its count holds the closed form.
 
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use nplus1::gradient::textbook::Net;
-use nplus1::numeric::counting::Number;
-use nplus1::numeric::head::Head;
-use nplus1::numeric::sparse::SMALL_BATCH;
+use nplus1::kernels::output_loss::Head;
+use nplus1::kernels::sparse::SMALL_BATCH;
+use nplus1::textbook::Net;
+use nplus1::textbook::counting::Number;
 
 use super::differences::output_differences;
 
@@ -212,7 +212,7 @@ fn losses_and_quotients<N: Number>(
     (total, errors)
 }
 
-/// `numeric/head.rs`: the sum of the rows' losses, and each row's δ times `scale`.
+/// `kernels/output_loss.rs`: the sum of the rows' losses, and each row's δ times `scale`.
 pub fn losses_and_errors<N: Number>(
     head: Head,
     z: &[Vec<N>],

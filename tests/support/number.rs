@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use nplus1::numeric::counting::Number;
+use nplus1::textbook::counting::Number;
 
 /// A dual number: a value, and its derivative along one direction (forward mode).
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Scaling};
 use nplus1::gradient::Control;
-use nplus1::gradient::check::Subject;
+use nplus1::gradient_check::Subject;
+use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Network, Parameters};
-use nplus1::numeric::Isa;
 use nplus1::parallel::Team;
 
 use super::cases::cases;

@@ -8,7 +8,7 @@ use nplus1::model::{Initialization, Loss, Network, Output};
 use nplus1::numeric::Real;
 
 use super::kernels::Form;
-use nplus1::numeric::counting::Number;
+use nplus1::textbook::counting::Number;
 
 /// Every pair of outputs and loss.
 pub const HEADS: [(Output, Loss); 5] = [

@@ -12,7 +12,7 @@
 //!
 //! Plain arithmetic: the two losses of a row are each off by ε_s, the quotient of B such differences
 //! by √2·√(Σ ε_s²)/(B·h). ε_s follows the pass: a chain of products is rounded at each of its partial
-//! sums, and hands on w·err(a); σ is off by 2 u (`numeric/elementary.rs` tests worst cases of 6 and
+//! sums, and hands on w·err(a); σ is off by 2 u (`kernels/elementary.rs` tests worst cases of 6 and
 //! 8) and hands on σ′·err(z); the loss hands on ∂L/∂z·err(z) and is rounded at its own terms and
 //! sums.
 //!
@@ -27,11 +27,11 @@
 //! them. And a change that is subnormal is off by up to half the smallest number η, which its unit
 //! hands on to the loss, and which is divided by h.
 
-use nplus1::gradient::difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
-use nplus1::numeric::head::Head;
+use nplus1::gradient::finite_difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
+use nplus1::kernels::output_loss::Head;
 use nplus1::numeric::{Precision, Real};
 
-use nplus1::gradient::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};
+use nplus1::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};
 
 /// Deviations that are allowed.
 const DEVIATIONS: f64 = 4.0;

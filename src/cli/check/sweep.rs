@@ -4,13 +4,15 @@
 //! Every decade first, then six increments more around the best, so that the best one is known to a
 //! quarter of a decade.
 
+use super::summary::{Curve, Oracle, Row};
 use super::{Check, DEAR, stopped};
-use crate::cli::meter::Meter;
-use crate::cli::verdict::{Curve, Oracle, Row};
+use crate::cli::gradient_progress::Meter;
 use crate::error::Result;
 use crate::gradient::GradientConfig;
-use crate::gradient::check::{Method, Minimum};
-use crate::gradient::difference::{Arithmetic, DifferenceConfig, Increment, Reuse, Summation};
+use crate::gradient::finite_difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Summation,
+};
+use crate::gradient_check::{Method, Minimum};
 use crate::numeric::Precision;
 
 /// Increments of a sweep: 1e-1 … 1e-14.

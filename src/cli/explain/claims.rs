@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::show;
 use crate::cli::arguments::Global;
 use crate::error::Result;
-use crate::study::example::claims::Claim;
-pub use crate::study::example::claims::claims as all;
+use crate::explain::claims::Claim;
+pub use crate::explain::claims::claims as all;
 
 /// The document.
 #[derive(Debug, Serialize)]

@@ -11,20 +11,21 @@ use serde::Serialize;
 use super::configured;
 use crate::cli::arguments::Global;
 use crate::cli::config::Changes;
-use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Messages, print};
-use crate::cli::session::Session;
+use crate::cli::signals::Interrupt;
 use crate::cli::table::{Table, duration, list};
+use crate::cli::train::session::Session;
 use crate::cli::train::splits;
 use crate::config::Overrides;
 use crate::data::{self, Places};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
-use crate::numeric::{Isa, Precision};
+use crate::kernels::Isa;
+use crate::numeric::Precision;
 use crate::optimizer::{LbfgsConfig, OptimizerConfig};
 use crate::parallel::Team;
 use crate::run::json;
-use crate::study::precision::{Case, Ending, Row, Subject, Verdict, cases};
+use crate::study::lbfgs_precision::{Case, Ending, Row, Subject, Verdict, cases};
 
 /// The config that is studied unless another is named.
 const DEFAULT: (&str, &str) = (

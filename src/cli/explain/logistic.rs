@@ -10,8 +10,8 @@ use crate::cli::table::{Table, figure, list, rough, whole};
 use crate::config::Overrides;
 use crate::data::{self, Part, Places, Scaling};
 use crate::error::{Error, Result};
+use crate::explain::logistic::{Explanation, Form, Logistic, Method, Row};
 use crate::model::Layout;
-use crate::study::example::logistic::{Explanation, Form, Logistic, Method, Row};
 
 /// What is explained unless another config is named.
 const DEFAULT: (&str, &str) = (

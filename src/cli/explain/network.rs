@@ -13,8 +13,8 @@ use crate::cli::table::{Table, times, whole};
 use crate::config::Overrides;
 use crate::data::{self, Places};
 use crate::error::Result;
+use crate::explain::network::{Fate, Shape};
 use crate::model::Network;
-use crate::study::example::network::{Fate, Shape};
 
 /// Marks of one layer that are drawn.
 const DRAWN: usize = 24;

@@ -6,7 +6,7 @@ use super::{refused, show};
 use crate::cli::arguments::Global;
 use crate::cli::table::{figure, list};
 use crate::error::Result;
-use crate::study::example::toy::{Explanation, Step, Toy};
+use crate::explain::toy::{Explanation, Step, Toy};
 
 /// The numbers, unless the reader has others.
 const A: f64 = 0.7;

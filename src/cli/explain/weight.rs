@@ -9,14 +9,14 @@ use crate::cli::arguments::Global;
 use crate::cli::check::parameters;
 use crate::cli::config::Changes;
 use crate::cli::output::Messages;
-use crate::cli::session::Session;
 use crate::cli::table::{Table, figure, list, rough};
+use crate::cli::train::session::Session;
 use crate::cli::train::splits;
 use crate::config::Overrides;
 use crate::data::{self, Places, Split};
 use crate::error::Result;
+use crate::explain::weight::{Errors, Explanation, Pass, Place, Pull, explain};
 use crate::model::Network;
-use crate::study::example::weight::{Errors, Explanation, Pass, Place, Pull, explain};
 
 /// `nplus1 explain CONFIG`.
 #[derive(Clone, Debug, clap::Args)]

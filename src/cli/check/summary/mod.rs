@@ -1,0 +1,420 @@
+//! What `nplus1 check` found, as JSON; `text.rs` has it as people read it.
+
+mod curve;
+mod text;
+
+pub use self::curve::Curve;
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::gradient::finite_difference::{DifferenceConfig, Increment, Reuse};
+use crate::gradient_check::directions::Directions;
+use crate::gradient_check::{Comparison, Group, Method, Outcome, Subject};
+use crate::model::{Layout, Network};
+use crate::numeric::Precision;
+
+/// The document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The config's name.
+    pub name: String,
+    /// Layer sizes.
+    pub sizes: Vec<usize>,
+    /// N.
+    pub parameters: usize,
+    /// Rows of the mini-batch.
+    pub batch_rows: usize,
+    /// The mean loss of the rows, l2 left out.
+    pub loss: f64,
+    /// ‖g‖₂, l2 included.
+    pub gradient_norm: f64,
+    /// Whether nothing failed.
+    pub passed: bool,
+    /// What was left out, and why.
+    pub note: Option<String>,
+    /// Gradients made whole.
+    pub rows: Vec<Row>,
+    /// Backprop's gradient along random directions.
+    pub directions: Vec<Directed>,
+    /// The config's estimator along its own directions, if it is one.
+    pub estimate: Option<Directed>,
+    /// Rows at other increments.
+    pub sweep: Vec<Row>,
+    /// The same, a curve a method, with what was predicted.
+    pub curves: Vec<Curve>,
+    /// Backprop in double precision held against the complex step.
+    pub oracle: Option<Oracle>,
+    /// A gradient made elsewhere.
+    pub against: Option<Foreign>,
+    /// The directory of the study that a sweep leaves behind.
+    pub study: Option<String>,
+}
+
+/// One method.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// As configs spell it.
+    pub method: &'static str,
+    /// As configs spell it; none of backprop.
+    pub evaluation: Option<&'static str>,
+    /// The same.
+    pub arithmetic: Option<&'static str>,
+    /// The same.
+    pub summation: Option<&'static str>,
+    /// The same.
+    pub extrapolation: Option<&'static str>,
+    /// `f32` or `f64`.
+    pub precision: &'static str,
+    /// A number, or the rule by which each unit has one.
+    pub increment: Value,
+    /// Errors over the whole vector; none if the increment is lost.
+    #[serde(flatten)]
+    pub errors: Errors,
+    /// The same per layer.
+    pub layers: Vec<Errors>,
+    /// Whether the increment vanishes in θ, and in which parameter.
+    pub lost: Option<String>,
+    /// Whether every element is within its bound.
+    pub passed: bool,
+}
+
+/// Errors of some elements.
+#[derive(Clone, Debug, Serialize)]
+pub struct Errors {
+    /// ‖ĝ − g‖₂/‖g‖₂.
+    pub relative_error: Option<f64>,
+    /// The same of the bounds.
+    pub allowed: Option<f64>,
+    /// The largest |ĝᵢ − gᵢ|.
+    pub max_absolute_error: Option<f64>,
+    /// The parameter that has it.
+    pub max_absolute_error_at: Option<String>,
+    /// Between ĝ and g.
+    pub cosine: Option<f64>,
+    /// The largest |ĝᵢ − gᵢ| in bounds: above 1 is wrong.
+    pub excess: Option<f64>,
+    /// The parameter that has it.
+    pub excess_at: Option<String>,
+}
+
+impl Errors {
+    const NONE: Self = Self {
+        relative_error: None,
+        allowed: None,
+        max_absolute_error: None,
+        max_absolute_error_at: None,
+        cosine: None,
+        excess: None,
+        excess_at: None,
+    };
+
+    fn of(group: &Group, layout: &Layout) -> Self {
+        Self {
+            relative_error: Some(group.relative_error),
+            allowed: Some(group.allowed),
+            max_absolute_error: Some(group.max_absolute_error),
+            max_absolute_error_at: Some(layout.name(group.largest)),
+            cosine: Some(group.cosine),
+            excess: Some(group.excess),
+            excess_at: Some(layout.name(group.worst)),
+        }
+    }
+
+    fn whole_and_layers(comparison: &Comparison, layout: &Layout) -> (Self, Vec<Self>) {
+        let layers = comparison.layers.iter();
+        (
+            Self::of(&comparison.whole, layout),
+            layers.map(|layer| Self::of(layer, layout)).collect(),
+        )
+    }
+
+    /// `layers.0.weight[3, 17], by 41 times what round-off allows`.
+    fn wrong(&self) -> String {
+        format!(
+            "{}, which is off by {} times what truncation and round-off allow",
+            self.excess_at.as_deref().unwrap_or("nothing"),
+            short(self.excess)
+        )
+    }
+}
+
+/// Derivatives along random directions, by backprop's gradient and by another way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Directed {
+    /// As configs spell it.
+    pub method: &'static str,
+    /// `f32` or `f64`.
+    pub precision: &'static str,
+    /// h; none of exact derivatives.
+    pub increment: Option<f64>,
+    /// K.
+    pub directions: usize,
+    /// √(Σ (v·ĝ − v·g)²/K)/‖g‖.
+    pub relative_error: f64,
+    /// The same of the tolerances.
+    pub allowed: f64,
+    /// Upper bounds of the probability that a gradient with such an error passes.
+    pub missed: Vec<Missed>,
+    /// Whether every direction is within its tolerance.
+    pub passed: bool,
+}
+
+/// A size of an error, and how probably it is missed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Missed {
+    /// ‖e‖/‖g‖.
+    pub relative_error: f64,
+    /// At most.
+    pub probability: f64,
+}
+
+/// The derivative by the complex step, against backprop's in double precision.
+#[derive(Clone, Debug, Serialize)]
+pub struct Oracle {
+    /// `complex-step`.
+    pub method: &'static str,
+    /// Losses evaluated, in complex numbers: N.
+    pub evaluations: u64,
+    /// Over the whole vector.
+    #[serde(flatten)]
+    pub errors: Errors,
+    /// The same per layer.
+    pub layers: Vec<Errors>,
+    /// Whether every element is within its bound.
+    pub passed: bool,
+}
+
+/// A gradient made elsewhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct Foreign {
+    /// Its file.
+    pub file: String,
+    /// What its numbers need.
+    pub precision: &'static str,
+    /// Over the whole vector.
+    #[serde(flatten)]
+    pub errors: Errors,
+    /// The same per layer.
+    pub layers: Vec<Errors>,
+    /// Whether every element is within its bound.
+    pub passed: bool,
+}
+
+impl Report {
+    /// Nothing checked yet.
+    pub fn new(name: &str, network: &Network, batch_rows: usize, subject: &Subject<'_>) -> Self {
+        let squares = subject.gradient().flat().iter().map(|g| g * g);
+        Self {
+            name: name.to_owned(),
+            sizes: network.layout.sizes().to_vec(),
+            parameters: network.layout.len(),
+            batch_rows,
+            loss: subject.loss(),
+            gradient_norm: squares.sum::<f64>().sqrt(),
+            passed: true,
+            note: None,
+            rows: Vec::new(),
+            directions: Vec::new(),
+            estimate: None,
+            sweep: Vec::new(),
+            curves: Vec::new(),
+            oracle: None,
+            against: None,
+            study: None,
+        }
+    }
+
+    /// The verdict on everything.
+    pub fn conclude(&mut self) {
+        self.passed = self.failure().is_none();
+    }
+
+    /// What is wrong, if anything is: the first fault of all, and how many there are.
+    pub fn failure(&self) -> Option<String> {
+        let rows = self
+            .rows
+            .iter()
+            .chain(&self.sweep)
+            .filter(|row| !row.passed);
+        let mut faults: Vec<String> = rows
+            .map(|row| format!("{} is wrong in {}", row.label(), row.errors.wrong()))
+            .collect();
+        for directed in self.directions.iter().filter(|directed| !directed.passed) {
+            faults.push(format!(
+                "backprop's gradient is not the derivative that {} in {} finds along random directions: {} off, {} allowed",
+                directed.method,
+                directed.precision,
+                short(Some(directed.relative_error)),
+                short(Some(directed.allowed))
+            ));
+        }
+        if let Some(estimate) = self.estimate.as_ref().filter(|estimate| !estimate.passed) {
+            faults.push(format!(
+                "{} in {} is no estimate of the gradient: its derivatives along its directions are {} off, {} allowed",
+                estimate.method,
+                estimate.precision,
+                short(Some(estimate.relative_error)),
+                short(Some(estimate.allowed))
+            ));
+        }
+        if let Some(foreign) = self.against.as_ref().filter(|foreign| !foreign.passed) {
+            faults.push(format!(
+                "{} is wrong in {}",
+                foreign.file,
+                foreign.errors.wrong()
+            ));
+        }
+        if let Some(oracle) = self.oracle.as_ref().filter(|oracle| !oracle.passed) {
+            faults.push(format!(
+                "backprop in f64 and the complex step differ in {}",
+                oracle.errors.wrong()
+            ));
+        }
+        let first = faults.first()?;
+        Some(match faults.len() - 1 {
+            0 => first.clone(),
+            more => format!("{first}; and {more} more"),
+        })
+    }
+}
+
+impl Row {
+    /// Of one method.
+    pub fn new(method: &Method, outcome: &Outcome, layout: &Layout) -> Self {
+        let difference = method.gradient.perturbation();
+        let (errors, layers, lost) = match outcome {
+            Outcome::Compared(comparison) => {
+                let (whole, layers) = Errors::whole_and_layers(comparison, layout);
+                (whole, layers, None)
+            }
+            Outcome::Lost(lost) => (Errors::NONE, Vec::new(), Some(lost.to_string())),
+        };
+        Self {
+            method: method.gradient.method(),
+            evaluation: method.reuse().map(Reuse::name),
+            arithmetic: difference.map(|config| config.arithmetic.name()),
+            summation: (method.gradient.difference()).map(|config| config.summation.name()),
+            extrapolation: (method.gradient.difference()).map(DifferenceConfig::extrapolation),
+            precision: method.precision.name(),
+            increment: match difference {
+                None => Value::Null,
+                Some(config) => match config.increment {
+                    Increment::Auto => json!("auto"),
+                    Increment::Noise => json!("noise"),
+                    Increment::Absolute(h) => json!(h),
+                    Increment::Relative(h) => json!(format!("{h:e} relative")),
+                },
+            },
+            errors,
+            layers,
+            lost,
+            passed: outcome.passed(),
+        }
+    }
+
+    /// `forward-difference, full, plain, f32, h = 1e-3`.
+    pub fn label(&self) -> String {
+        let parts = [
+            self.method.into(),
+            self.evaluation,
+            self.arithmetic,
+            self.extrapolation.filter(|&word| word != "none"),
+            Some(self.precision),
+        ];
+        let mut label = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        if !self.increment.is_null() {
+            label.push_str(&format!(", h = {}", step(&self.increment)));
+        }
+        label
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (&self.lost, self.passed) {
+            (Some(_), _) if self.increment == "noise" => "no h",
+            (Some(_), _) => "h is lost",
+            (None, true) => "ok",
+            (None, false) => "WRONG",
+        }
+    }
+}
+
+impl Directed {
+    /// What they told.
+    pub fn new(directions: &Directions) -> Self {
+        let missed = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
+        Self {
+            method: directions.by,
+            precision: directions.precision.name(),
+            increment: directions.increment,
+            directions: directions.probes.len(),
+            relative_error: directions.relative_error(),
+            allowed: directions.allowed(),
+            missed: missed
+                .map(|relative_error| Missed {
+                    relative_error,
+                    probability: directions.missed(relative_error),
+                })
+                .to_vec(),
+            passed: directions.passed(),
+        }
+    }
+
+    /// What an estimator's own directions told: of any distribution, so nothing is said of what they
+    /// miss.
+    pub fn estimate(directions: &Directions) -> Self {
+        Self {
+            missed: Vec::new(),
+            ..Self::new(directions)
+        }
+    }
+}
+
+impl Oracle {
+    /// What the two gradients' comparison told.
+    pub fn new(found: &Comparison, layout: &Layout) -> Self {
+        let (errors, layers) = Errors::whole_and_layers(found, layout);
+        Self {
+            method: "complex-step",
+            evaluations: layout.len() as u64,
+            errors,
+            layers,
+            passed: found.passed(),
+        }
+    }
+}
+
+impl Foreign {
+    /// Of the gradient in `file`.
+    pub fn new(file: &Path, precision: Precision, found: &Comparison, layout: &Layout) -> Self {
+        let (errors, layers) = Errors::whole_and_layers(found, layout);
+        Self {
+            file: file.display().to_string(),
+            precision: precision.name(),
+            errors,
+            layers,
+            passed: found.passed(),
+        }
+    }
+}
+
+/// Two digits.
+fn short(number: Option<f64>) -> String {
+    match number {
+        None => "–".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(number) => format!("{number:.1e}"),
+    }
+}
+
+fn step(increment: &Value) -> String {
+    match increment {
+        Value::Number(number) => number
+            .as_f64()
+            .map_or_else(String::new, |h| format!("{h:e}")),
+        Value::String(rule) => rule.clone(),
+        _ => String::new(),
+    }
+}

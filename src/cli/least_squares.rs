@@ -1,0 +1,120 @@
+//! `nplus1 cost llsq`: what the derivative of a least-squares objective costs, in values of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::arguments::{CostArguments, Global};
+use super::output::Messages;
+use super::report::conclude;
+use super::signals::Interrupt;
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::kernels::Isa;
+use crate::parallel::Team;
+use crate::run::{Environment, json};
+use crate::study::least_squares::{self, Plan, Report, Row, line};
+use crate::study::record::{Question, Record, asked};
+
+/// What stands in place of a config, and what such studies are called.
+pub const KIND: &str = "llsq";
+/// Points of the objective.
+const POINTS: usize = 1024;
+/// Numbers of parameters, unless the user says which.
+const SIZES: [usize; 6] = [4, 8, 16, 32, 64, 128];
+/// The most parameters: beyond, one derivative takes minutes.
+const MOST: usize = 4096;
+
+/// Makes the rows and prints what they mean.
+///
+/// # Errors
+/// Sizes that are refused; an interruption, once the rows are kept.
+pub fn run(
+    arguments: &CostArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let plan = plan(arguments)?;
+    let team = Team::new(Some(arguments.changes.threads.unwrap_or(1)))?;
+    let interrupt = Interrupt::watch("keeping the rows")?;
+    let control = Control::new(interrupt.flag());
+    let question = Question::new(KIND, &plan);
+    let environment = Environment::detect(Isa::detect().name(), team.threads());
+    let mut record: Record<Row> = Record::begin(
+        arguments.resume.as_deref(),
+        arguments.out.as_deref(),
+        KIND,
+        &question,
+        None,
+        &environment,
+    )?;
+    let mut tell = |row: &Row| messages.note(line(row));
+    if !least_squares::run(&plan, &team, &control, &mut record, &mut tell)? {
+        messages.note(format_args!(
+            "go on with: nplus1 cost --resume {}",
+            record.path().display()
+        ));
+        return Err(record.interrupted(interrupt.exit_code()));
+    }
+    let report = Report::new(record.path().display().to_string(), record.rows());
+    conclude(
+        &record,
+        &report,
+        "Cost of a derivative: linear least squares",
+        &|_, table| report.render(table),
+        arguments.page,
+        global,
+        out,
+    )
+}
+
+/// Whether the arguments mean this study.
+///
+/// # Errors
+/// A folder to go on in that holds none.
+pub fn is_meant(arguments: &CostArguments) -> Result<bool> {
+    match (&arguments.config, &arguments.resume) {
+        (Some(config), _) => Ok(config == Path::new(KIND)),
+        (None, Some(study)) => Ok(asked(study)?.study == KIND),
+        (None, None) => Ok(false),
+    }
+}
+
+fn plan(arguments: &CostArguments) -> Result<Plan> {
+    let changes = &arguments.changes;
+    let of_networks = [
+        ("--widths", arguments.widths.is_some()),
+        ("--depths", arguments.depths.is_some()),
+        ("--batch", arguments.batch.is_some()),
+        ("--methods", arguments.methods.is_some()),
+        ("--limit", arguments.limit.is_some()),
+        ("--set", !changes.set.is_empty()),
+        ("--seed", changes.seed.is_some()),
+    ];
+    if let Some((option, _)) = of_networks.iter().find(|(_, given)| *given) {
+        return Err(Error::Usage(format!(
+            "{option} is about networks, and `{KIND}` has none\n  help: leave it out, or name a config file (./{KIND} if that is its name)"
+        )));
+    }
+    if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
+        if arguments.asks() {
+            return Err(super::cost::asks_too_much());
+        }
+        return json::from_value(asked(study)?.arguments)
+            .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));
+    }
+    let sizes = match &arguments.sizes {
+        None => SIZES.to_vec(),
+        Some(sizes) => super::cost::ascending("--sizes", sizes)?,
+    };
+    if let Some(size) = sizes.iter().find(|&&size| size > MOST) {
+        return Err(Error::Usage(format!(
+            "--sizes: {size} parameters; allowed are 1 to {MOST}"
+        )));
+    }
+    Ok(Plan {
+        sizes,
+        points: POINTS,
+        repeats: arguments.repeats.unwrap_or(super::cost::REPEATS) as usize,
+    })
+}

@@ -1,0 +1,395 @@
+//! `nplus1 train`: one run, one for each seed, or one for each fold.
+
+pub mod progress;
+pub mod session;
+pub mod summary;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::session::{Host, Resumed, Session, claim};
+use super::arguments::{Global, TrainArguments};
+use super::output::{Messages, print};
+use super::signals::Interrupt;
+use super::table::{duration, list};
+use crate::config::{Config, Overrides};
+use crate::data::{self, Loaded, Places, Split};
+use crate::error::{Error, Result};
+use crate::format::safetensors;
+use crate::gradient::GradientConfig;
+use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
+use crate::kernels::Isa;
+use crate::parallel::Team;
+use crate::report;
+use crate::run::{RunDirectory, Summary, checkpoint, directory, json, metrics};
+
+/// The runs of a cross-validation, and their means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Folded {
+    /// The directory that holds one for each fold.
+    pub run: std::path::PathBuf,
+    /// The config's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// Number of parameters, N.
+    pub parameters: usize,
+    /// Upper bound of the workers.
+    pub threads: usize,
+    /// Seconds of shuffle and steps, summed over all folds.
+    pub seconds: f64,
+    /// Mean of the folds' test accuracies.
+    pub test_accuracy: f64,
+    /// Standard deviation of the folds' test accuracies (of the folds, not of their mean).
+    pub test_accuracy_deviation: f64,
+    /// Mean of the folds' test losses.
+    pub test_loss: f64,
+    /// One summary a fold.
+    pub folds: Vec<Summary>,
+}
+
+/// What one config with one seed came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// One run.
+    Run(Box<Summary>),
+    /// A run for each fold.
+    Folds(Box<Folded>),
+}
+
+impl Outcome {
+    /// The test accuracy, the mean over folds.
+    pub fn test_accuracy(&self) -> Option<f64> {
+        match self {
+            Self::Run(summary) => summary.test_accuracy,
+            Self::Folds(folded) => Some(folded.test_accuracy),
+        }
+    }
+}
+
+/// Trains as the arguments say, and prints what came of it.
+///
+/// # Errors
+/// Whatever is wrong with the config, the data, the directory or the machine; an interruption.
+pub fn run(
+    arguments: &TrainArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let places = Places::new(global.datasets.as_deref());
+    let overrides = Overrides::from(&arguments.changes);
+    if let Some(path) = &arguments.resume {
+        let outcome = resume(path, &overrides, &places, global, messages)?;
+        arguments.page.write(path)?;
+        return show(&[outcome], false, global, out);
+    }
+    let path = arguments.config.as_deref().expect("clap asks for it");
+    let config = Config::load(path, &overrides)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let loaded = data::load(&config.data, &places, base)?;
+    let start = match &arguments.init_from {
+        Some(path) => {
+            let loaded = safetensors::load(path)?;
+            for assumed in &loaded.assumed {
+                messages.detail(format_args!("{}: {assumed}", path.display()));
+            }
+            Some(loaded.model)
+        }
+        None => None,
+    };
+    let seeds = match arguments.seeds {
+        Some(seeds) => seeds.iter().collect(),
+        None => vec![config.seed],
+    };
+    let team = Arc::new(Team::new(config.run.threads)?);
+    if arguments.dry_run {
+        let splits = splits(&loaded, &config)?;
+        let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
+        let isa = Isa::detect();
+        let prediction = session.predict(&config.gradient, &team, isa)?;
+        let plan = summary::Plan::new(&session, splits.len(), team.threads(), isa, prediction);
+        let text = if global.json {
+            json::document(&plan)
+        } else {
+            plan.to_string()
+        };
+        return print(out, &text);
+    }
+    let mut host = host(global, team)?;
+    let mut outcomes = Vec::new();
+    for seed in &seeds {
+        let config = Config {
+            seed: *seed,
+            ..config.clone()
+        };
+        let splits = splits(&loaded, &config)?;
+        let starts = || start.as_ref().map(|model| model.parameters.clone());
+        let sessions: Vec<Session<'_>> = splits
+            .iter()
+            .map(|split| Session::new(&config, split, starts()))
+            .collect::<Result<_>>()?;
+        if let Some(model) = &start
+            && model.scaling != splits[0].scaling
+        {
+            messages
+                .warn("the model of --init-from scales its inputs in another way than this run");
+        }
+        sessions[0].check_increments()?;
+        if let Some(limit) = config.run.limit_seconds {
+            hold_to(limit, &sessions, &host)?;
+        }
+        let directory = claim(arguments.out.as_deref(), &config.name)?;
+        let outcome = if config.data.folds.is_some() {
+            host.shows_epochs = false;
+            train_folds(&sessions, &host, &directory, messages)
+        } else {
+            let summary = sessions[0].run(&host, &directory, None);
+            summary.map(|summary| Outcome::Run(Box::new(summary)))
+        };
+        let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
+        arguments.page.write(directory.path())?;
+        if seeds.len() > 1 {
+            messages.note(summary::line(&format!("seed {seed}"), &outcome));
+        }
+        outcomes.push(outcome);
+    }
+    show(&outcomes, arguments.seeds.is_some(), global, out)
+}
+
+/// Refuses runs that are predicted to take longer than `limit` seconds, and names what would not.
+fn hold_to(limit: f64, sessions: &[Session<'_>], host: &Host<'_>) -> Result<()> {
+    let session = &sessions[0];
+    let predict = |gradient: &GradientConfig| -> Result<f64> {
+        let prediction = session.predict(gradient, &host.team, host.isa)?;
+        Ok(prediction.seconds.unwrap_or(0.0) * sessions.len() as f64)
+    };
+    let own = &session.config.gradient;
+    let predicted = predict(own)?;
+    if predicted <= limit {
+        return Ok(());
+    }
+    let mut cheaper = Vec::new();
+    for (settings, gradient) in alternatives(own) {
+        let seconds = predict(&gradient)?;
+        if seconds < predicted {
+            cheaper.push(format!("{settings}: {}", duration(seconds)));
+        }
+    }
+    let help = if cheaper.is_empty() {
+        "train fewer epochs".to_owned()
+    } else {
+        format!("cheaper here: {}", cheaper.join("; "))
+    };
+    Err(Error::Usage(format!(
+        "the run is predicted to take {}, more than run.limit_seconds = {limit} allows\n  help: {help}",
+        duration(predicted)
+    )))
+}
+
+/// Other ways to the same gradient, as configs spell them.
+fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
+    let mut others = Vec::new();
+    if let GradientConfig::Difference(config) = own {
+        let incremental = DifferenceConfig {
+            reuse: Reuse::Incremental,
+            summation: Summation::Differences,
+            ..*config
+        };
+        let cancellation_free = DifferenceConfig {
+            arithmetic: Arithmetic::CancellationFree,
+            ..incremental
+        };
+        others.push((
+            "gradient.evaluation = \"incremental\"",
+            GradientConfig::Difference(incremental),
+        ));
+        others.push((
+            "with gradient.arithmetic = \"cancellation-free\"",
+            GradientConfig::Difference(cancellation_free),
+        ));
+    }
+    if let GradientConfig::ForwardMode(_) = own {
+        let incremental = GradientConfig::ForwardMode(Reuse::Incremental);
+        others.push(("gradient.evaluation = \"incremental\"", incremental));
+    }
+    others.push(("gradient.method = \"backprop\"", GradientConfig::Backprop));
+    others.retain(|(_, other)| other != own);
+    others
+}
+
+/// Goes on with the run in `path`.
+fn resume(
+    path: &Path,
+    overrides: &Overrides,
+    places: &Places,
+    global: &Global,
+    messages: Messages,
+) -> Result<Outcome> {
+    let directory = RunDirectory::open(path)?;
+    let file = directory.file(directory::CONFIG);
+    // With folds, the checkpoints are in the folds' own directories.
+    let config = Config::load(&file, overrides);
+    let folded = config
+        .as_ref()
+        .is_ok_and(|config| config.data.folds.is_some() && fold_of(path).is_none());
+    let (config, resumed) = if folded {
+        (config?, None)
+    } else {
+        let resumed = newest(directory.path(), messages)?;
+        let text = &resumed.checkpoint.config;
+        (Config::parse(text, &file, overrides)?, Some(resumed))
+    };
+    let loaded = data::load(&config.data, places, directory.path())?;
+    let mut splits = splits(&loaded, &config)?;
+    let team = Arc::new(Team::new(config.run.threads)?);
+    let outcome = if let Some(resumed) = resumed {
+        let fold = fold_of(path).filter(|_| config.data.folds.is_some());
+        let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
+        let session = Session::new(&config, &split, None)?;
+        let summary = session.run(&host(global, team)?, &directory, Some(&resumed));
+        summary.map(|summary| Outcome::Run(Box::new(summary)))
+    } else {
+        let sessions: Vec<Session<'_>> = splits
+            .iter()
+            .map(|split| Session::new(&config, split, None))
+            .collect::<Result<_>>()?;
+        let mut host = host(global, team)?;
+        host.shows_epochs = false;
+        train_folds(&sessions, &host, &directory, messages)
+    };
+    outcome.map_err(|error| explain(error, &directory, messages))
+}
+
+/// Trains each fold in a directory of its own, `fold-01`, `fold-02`, …; folds that are done, or
+/// begun, by an earlier process are not trained anew.
+fn train_folds(
+    sessions: &[Session<'_>],
+    host: &Host<'_>,
+    directory: &RunDirectory,
+    messages: Messages,
+) -> Result<Outcome> {
+    let config = sessions[0].config;
+    directory.write(directory::CONFIG, config.to_toml().as_bytes())?;
+    let mut folds = Vec::new();
+    for (index, session) in sessions.iter().enumerate() {
+        let path = directory.file(&format!("fold-{:02}", index + 1));
+        let begun = path.join(directory::CONFIG).exists();
+        let (own, resumed) = if begun {
+            (RunDirectory::open(&path)?, newest(&path, messages).ok())
+        } else {
+            (RunDirectory::create_at(&path)?, None)
+        };
+        let summary = session.run(host, &own, resumed.as_ref())?;
+        let label = format!("fold {}/{}", index + 1, sessions.len());
+        messages.note(summary::line(
+            &label,
+            &Outcome::Run(Box::new(summary.clone())),
+        ));
+        folds.push(summary);
+    }
+    let accuracies: Vec<f64> = folds.iter().filter_map(|fold| fold.test_accuracy).collect();
+    let losses: Vec<f64> = folds.iter().filter_map(|fold| fold.test_loss).collect();
+    let folded = Folded {
+        run: directory.path().to_path_buf(),
+        name: config.name.clone(),
+        seed: config.seed,
+        parameters: folds[0].parameters,
+        threads: folds[0].threads,
+        seconds: folds.iter().map(|fold| fold.seconds).sum(),
+        test_accuracy: summary::mean(&accuracies),
+        test_accuracy_deviation: summary::deviation(&accuracies),
+        test_loss: summary::mean(&losses),
+        folds,
+    };
+    directory.write(directory::SUMMARY, json::document(&folded).as_bytes())?;
+    Ok(Outcome::Folds(Box::new(folded)))
+}
+
+/// The rows of each run: one split, or one a fold.
+pub fn splits(loaded: &Loaded, config: &Config) -> Result<Vec<Split>> {
+    match config.data.folds {
+        Some(count) => loaded.folds(&config.data, count, config.seed),
+        None => Ok(vec![loaded.split(&config.data, config.seed)?]),
+    }
+}
+
+/// The number of a fold's directory, from 1.
+pub fn fold_of(path: &Path) -> Option<usize> {
+    let path = path.canonicalize().ok()?;
+    let number = path.file_name()?.to_str()?.strip_prefix("fold-")?;
+    number.parse().ok().filter(|&number| number > 0)
+}
+
+fn newest(directory: &Path, messages: Messages) -> Result<Resumed> {
+    let found = checkpoint::newest(directory)?;
+    for refused in &found.refused {
+        messages.warn(format_args!("passed over: {refused}"));
+    }
+    Ok(Resumed {
+        checkpoint: found.checkpoint,
+        path: found.path,
+    })
+}
+
+fn host<'a>(global: &'a Global, team: Arc<Team>) -> Result<Host<'a>> {
+    Ok(Host {
+        global,
+        team,
+        isa: Isa::detect(),
+        interrupt: Interrupt::watch("saving")?,
+        shows_epochs: true,
+    })
+}
+
+/// Names the way back to an interrupted run.
+fn explain(error: Error, directory: &RunDirectory, messages: Messages) -> Error {
+    let path = directory.path();
+    match error {
+        Error::Interrupted { code, .. } => {
+            messages.note(format_args!(
+                "go on with: nplus1 train --resume {}",
+                path.display()
+            ));
+            Error::Interrupted {
+                code,
+                saved: Some(path.to_path_buf()),
+            }
+        }
+        Error::Diverged(message) => Error::Diverged(format!(
+            "{message}\n  the epochs before are in {}",
+            path.display()
+        )),
+        other => other,
+    }
+}
+
+/// The curves of a run, and where its page is.
+fn shape(outcome: &Outcome) -> Result<String> {
+    let (curves, run) = match outcome {
+        Outcome::Run(summary) => {
+            let epochs = metrics::read(&summary.run)?.records;
+            (report::text::curves(&epochs), &summary.run)
+        }
+        Outcome::Folds(folded) => (String::new(), &folded.run),
+    };
+    let page = run.join(directory::REPORT);
+    let page = page
+        .exists()
+        .then(|| list(&[("report", page.display().to_string())]));
+    Ok(curves + &page.unwrap_or_default())
+}
+
+fn show(outcomes: &[Outcome], seeds: bool, global: &Global, out: &mut dyn Write) -> Result<()> {
+    let text = match (global.json, seeds) {
+        (true, true) => json::document(&summary::Seeds::new(outcomes)),
+        (true, false) => json::document(&outcomes[0]),
+        (false, true) => summary::seeds_table(outcomes),
+        (false, false) => summary::table(&outcomes[0]) + &shape(&outcomes[0])?,
+    };
+    print(out, &text)
+}

@@ -1,0 +1,313 @@
+//! What training came to, as people read it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Outcome;
+use super::session::{Prediction, Session};
+use crate::cli::table::{Table, duration, list, loss, percent};
+use crate::kernels::Isa;
+use crate::run::Summary;
+use crate::train::TrainConfig;
+
+/// What would be trained: `--dry-run`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The config's name.
+    pub name: String,
+    /// Layer sizes n_0 … n_L.
+    pub sizes: Vec<usize>,
+    /// Number of parameters, N.
+    pub parameters: usize,
+    /// Training rows.
+    pub train_rows: usize,
+    /// Validation rows.
+    pub validation_rows: usize,
+    /// Test rows.
+    pub test_rows: usize,
+    /// Runs of a cross-validation; 1 without one.
+    pub folds: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: usize,
+    /// Epochs at most.
+    pub epochs: Option<usize>,
+    /// Steps at most.
+    pub max_steps: Option<u64>,
+    /// Seconds at most.
+    pub max_seconds: Option<f64>,
+    /// Upper bound of the workers.
+    pub threads: usize,
+    /// The kernel chosen.
+    pub kernel: &'static str,
+    /// What it is computed in.
+    pub precision: &'static str,
+    /// Which update.
+    pub optimizer: &'static str,
+    /// How the gradient is computed.
+    pub method: &'static str,
+    /// Losses evaluated in a step.
+    pub evaluations_per_step: u64,
+    /// Predicted, from a short measurement.
+    pub seconds_per_step: f64,
+    /// Predicted, of all runs; absent where the number of steps is not known.
+    pub predicted_seconds: Option<f64>,
+}
+
+impl Plan {
+    /// What `session`, the first of `folds`, would train.
+    pub fn new(
+        session: &Session<'_>,
+        folds: usize,
+        threads: usize,
+        isa: Isa,
+        prediction: Prediction,
+    ) -> Self {
+        let (split, config) = (session.split, session.config);
+        let TrainConfig {
+            epochs,
+            max_steps,
+            max_seconds,
+            batch_size,
+            ..
+        } = config.train;
+        Self {
+            name: config.name.clone(),
+            sizes: session.network.layout.sizes().to_vec(),
+            parameters: session.network.layout.len(),
+            train_rows: split.train.len(),
+            validation_rows: split.validation.as_ref().map_or(0, |part| part.len()),
+            test_rows: split.test.as_ref().map_or(0, |part| part.len()),
+            folds,
+            steps_per_epoch: split.train.len().div_ceil(batch_size),
+            epochs,
+            max_steps,
+            max_seconds,
+            threads,
+            kernel: isa.name(),
+            precision: config.model.precision.name(),
+            optimizer: config.optimizer.kind(),
+            method: config.gradient.method(),
+            evaluations_per_step: session.evaluations_a_step(),
+            seconds_per_step: prediction.seconds_per_step,
+            predicted_seconds: prediction.seconds.map(|seconds| folds as f64 * seconds),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits: Vec<String> = [
+            self.epochs.map(|epochs| format!("{epochs} epochs")),
+            self.max_steps.map(|steps| format!("{steps} steps")),
+            self.max_seconds.map(duration),
+            (self.optimizer == "lbfgs").then(|| "once it has converged".to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let mut entries = vec![
+            ("name", self.name.clone()),
+            ("network", network(&self.sizes)),
+            ("parameters", self.parameters.to_string()),
+            ("precision", self.precision.to_owned()),
+            (
+                "rows",
+                format!(
+                    "{} train, {} validation, {} test",
+                    self.train_rows, self.validation_rows, self.test_rows
+                ),
+            ),
+            ("steps per epoch", self.steps_per_epoch.to_string()),
+            ("ends after", limits.join(" or ")),
+            ("optimizer", self.optimizer.to_owned()),
+            ("threads", self.threads.to_string()),
+            ("kernel", self.kernel.to_owned()),
+            ("gradient", self.method.to_owned()),
+            (
+                "evaluations per step",
+                self.evaluations_per_step.to_string(),
+            ),
+            (
+                "predicted time",
+                match self.predicted_seconds {
+                    Some(seconds) => format!(
+                        "{} ({} a step)",
+                        duration(seconds),
+                        duration(self.seconds_per_step)
+                    ),
+                    None => format!("{} a step", duration(self.seconds_per_step)),
+                },
+            ),
+        ];
+        if self.folds > 1 {
+            entries.insert(5, ("folds", self.folds.to_string()));
+        }
+        formatter.write_str(&list(&entries))
+    }
+}
+
+/// The runs of several seeds: `--seeds`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Seeds<'a> {
+    /// The best test accuracy.
+    pub best_test_accuracy: Option<f64>,
+    /// The mean test accuracy.
+    pub mean_test_accuracy: Option<f64>,
+    /// One outcome a seed.
+    pub runs: &'a [Outcome],
+}
+
+impl<'a> Seeds<'a> {
+    /// Best and mean of `runs`.
+    pub fn new(runs: &'a [Outcome]) -> Self {
+        let accuracies: Vec<f64> = runs.iter().filter_map(Outcome::test_accuracy).collect();
+        let all = accuracies.len() == runs.len();
+        let best = accuracies.iter().copied().reduce(f64::max);
+        Self {
+            best_test_accuracy: best.filter(|_| all),
+            mean_test_accuracy: all.then(|| mean(&accuracies)),
+            runs,
+        }
+    }
+}
+
+/// One outcome, a line a figure; a cross-validation also with a line a fold.
+pub fn table(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Run(summary) => {
+            let epochs = if summary.kept_epoch == summary.epochs {
+                summary.epochs.to_string()
+            } else {
+                format!(
+                    "{} (the weights of epoch {} are kept)",
+                    summary.epochs, summary.kept_epoch
+                )
+            };
+            let per_epoch = summary.seconds_per_epoch;
+            list(&[
+                ("network", network(&summary.sizes)),
+                ("parameters", summary.parameters.to_string()),
+                ("threads", summary.threads.to_string()),
+                ("epochs", epochs),
+                ("ended", summary.ending.clone()),
+                ("training time", duration(summary.seconds)),
+                (
+                    "per epoch",
+                    per_epoch.map_or("–".to_owned(), |seconds| {
+                        format!("{} (median)", duration(seconds))
+                    }),
+                ),
+                ("train loss", loss(summary.train_loss)),
+                ("validation accuracy", percent(summary.validation_accuracy)),
+                ("test accuracy", percent(summary.test_accuracy)),
+                ("test loss", loss(summary.test_loss)),
+                ("weights sha256", summary.weights_sha256.clone()),
+                ("run", summary.run.display().to_string()),
+            ])
+        }
+        Outcome::Folds(folded) => {
+            let mut rows = runs_header("fold");
+            for (index, fold) in folded.folds.iter().enumerate() {
+                rows.row(run_cells(&(index + 1).to_string(), fold));
+            }
+            let entries = list(&[
+                ("parameters", folded.parameters.to_string()),
+                ("threads", folded.threads.to_string()),
+                ("training time", duration(folded.seconds)),
+                (
+                    "test accuracy",
+                    format!(
+                        "{} ± {} (mean and standard deviation of {} folds)",
+                        percent(Some(folded.test_accuracy)),
+                        percent(Some(folded.test_accuracy_deviation)),
+                        folded.folds.len()
+                    ),
+                ),
+                ("test loss", loss(Some(folded.test_loss))),
+                ("run", folded.run.display().to_string()),
+            ]);
+            format!("{rows}\n{entries}")
+        }
+    }
+}
+
+/// A line a seed, then best and mean.
+pub fn seeds_table(outcomes: &[Outcome]) -> String {
+    let mut rows = runs_header("seed");
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Run(summary) => rows.row(run_cells(&summary.seed.to_string(), summary)),
+            Outcome::Folds(folded) => rows.row([
+                folded.seed.to_string(),
+                percent(Some(folded.test_accuracy)),
+                "–".to_owned(),
+                "–".to_owned(),
+                duration(folded.seconds),
+                "–".to_owned(),
+                folded.run.display().to_string(),
+            ]),
+        }
+    }
+    let seeds = Seeds::new(outcomes);
+    let entries = list(&[
+        ("best test accuracy", percent(seeds.best_test_accuracy)),
+        ("mean test accuracy", percent(seeds.mean_test_accuracy)),
+    ]);
+    format!("{rows}\n{entries}")
+}
+
+/// One outcome on one line.
+pub fn line(label: &str, outcome: &Outcome) -> String {
+    let seconds = match outcome {
+        Outcome::Run(summary) => summary.seconds,
+        Outcome::Folds(folded) => folded.seconds,
+    };
+    format!(
+        "{label}  test {}  {}",
+        percent(outcome.test_accuracy()),
+        duration(seconds)
+    )
+}
+
+fn runs_header(first: &str) -> Table {
+    Table::new([
+        first,
+        "test",
+        "validation",
+        "train loss",
+        "time",
+        "weights",
+        "run",
+    ])
+}
+
+fn run_cells(first: &str, summary: &Summary) -> [String; 7] {
+    [
+        first.to_owned(),
+        percent(summary.test_accuracy),
+        percent(summary.validation_accuracy),
+        loss(summary.train_loss),
+        duration(summary.seconds),
+        summary.weights_sha256.chars().take(12).collect(),
+        summary.run.display().to_string(),
+    ]
+}
+
+/// `784-100-10`.
+fn network(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join("-")
+}
+
+/// The mean; NaN of nothing.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The standard deviation of the population; NaN of nothing.
+pub fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / values.len() as f64).sqrt()
+}

@@ -1,0 +1,150 @@
+//! `[data]`: which rows a run trains, validates and tests on.
+
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::{Diagnostic, Place};
+use super::fields::{Field, Section};
+use super::keys;
+use super::messages::nearest;
+use super::reader::Reader;
+use super::sections::{MOST, to_size};
+use crate::data::{DataConfig, Normalize, Share, Source};
+
+/// The names that `dataset` may have.
+pub const DATASETS: [&str; 5] = ["mnist", "iris", "wine", "breast-cancer", "digits"];
+
+const MOST_FOLDS: i64 = 1000;
+
+/// What `train` allows.
+const FILES: &str = "\"FILE.csv\", or [\"IMAGES\", \"LABELS\"] for IDX and NPY";
+/// What `validation` allows.
+const SHARE: &str = "a number of rows (an integer; 0 for none), or a fraction between 0 and 1";
+
+/// Reads the section; `folder` is where paths start.
+pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
+    let data = reader.section(&keys::DATA);
+    let dataset = data.optional_text("dataset");
+    let train = data
+        .field("train")
+        .map(|field| read_files(&data, &field, folder));
+    let (test_files, test) = read_test(&data, folder);
+    let label = read_label(&data);
+    if let Some((name, place)) = &dataset
+        && !DATASETS.contains(&name.as_str())
+    {
+        let near = nearest(name, DATASETS).map(|near| format!("did you mean \"{near}\"?"));
+        let own = "your own files: train = \"FILE.csv\" in place of `dataset`".to_owned();
+        let allowed = format!(
+            "allowed: {}",
+            DATASETS.map(|name| format!("{name:?}")).join(", ")
+        );
+        let message = format!("unknown dataset {name:?}");
+        reader.refuse(Diagnostic::new(message, place.clone(), allowed).help(near.or(Some(own))));
+    }
+    let has_files = data.field("train").is_some();
+    if data.field("dataset").is_none() && !has_files {
+        reader.missing(
+            "data",
+            "[data] names no data".to_owned(),
+            "add `dataset = …` or `train = …` under [data]",
+            format!(
+                "the datasets: {}; or train = \"FILE.csv\"",
+                DATASETS.join(", ")
+            ),
+        );
+    }
+    DataConfig {
+        source: match dataset {
+            Some((name, _)) if !has_files => Source::Catalog(name),
+            _ => Source::Files {
+                train: train.unwrap_or_default(),
+                test: test_files,
+                label,
+            },
+        },
+        validation: data
+            .field("validation")
+            .and_then(|field| read_share(&data, &field, SHARE)),
+        test,
+        folds: data.optional_integer("folds", 2..=MOST_FOLDS).map(to_size),
+        limit: data.optional_integer("limit", 1..=MOST).map(to_size),
+        normalize: data.word(
+            "normalize",
+            &[Normalize::None, Normalize::Unit, Normalize::Standard]
+                .map(|normalize| (normalize.name(), normalize)),
+        ),
+    }
+}
+
+/// One CSV, or images and labels.
+fn read_files(data: &Section, field: &Field, folder: &Path) -> Vec<PathBuf> {
+    let allowed = FILES;
+    let entries: Vec<(Option<&str>, Place)> = match field.item.as_array() {
+        Some(list) => list
+            .iter()
+            .map(|entry| (entry.as_str(), data.entry_place(field, entry)))
+            .collect(),
+        None => vec![(field.item.as_str(), field.place.clone())],
+    };
+    if entries.is_empty() || entries.len() > 2 {
+        return data.out_of_range(field, allowed).unwrap_or_default();
+    }
+    let mut files = Vec::with_capacity(entries.len());
+    for (entry, place) in entries {
+        let Some(name) = entry else {
+            return data
+                .wrong_type(field, "a file or two", allowed)
+                .unwrap_or_default();
+        };
+        let file = folder.join(name);
+        if name.is_empty() || file.to_str().is_none() {
+            let problem = if name.is_empty() {
+                "an empty file name"
+            } else {
+                "a folder whose name is not UTF-8"
+            };
+            let fault = Diagnostic::new(problem, place, format!("allowed: {allowed}"));
+            return data.refuse(field, fault).unwrap_or_default();
+        }
+        files.push(file);
+    }
+    files
+}
+
+/// `test`: files, or a share of the rows.
+fn read_test(data: &Section, folder: &Path) -> (Vec<PathBuf>, Option<Share>) {
+    match data.field("test") {
+        None => (Vec::new(), None),
+        Some(field) if field.item.is_str() || field.item.is_array() => {
+            (read_files(data, &field, folder), None)
+        }
+        Some(field) => (
+            Vec::new(),
+            read_share(data, &field, &format!("{FILES}; or {SHARE}")),
+        ),
+    }
+}
+
+/// A column's header, or its number.
+fn read_label(data: &Section) -> Option<String> {
+    let field = data.field("label")?;
+    let allowed = "a column's header in quotes, or its number from 0";
+    match (field.item.as_str(), field.item.as_integer()) {
+        (Some(""), _) => data.out_of_range(&field, allowed),
+        (Some(header), _) => Some(header.to_owned()),
+        (_, Some(number)) if number >= 0 => Some(number.to_string()),
+        (_, Some(_)) => data.out_of_range(&field, allowed),
+        _ => data.wrong_type(&field, "a column", allowed),
+    }
+}
+
+/// Rows, or a fraction of them; 0 is none.
+fn read_share(data: &Section, field: &Field, allowed: &str) -> Option<Share> {
+    match (field.item.as_integer(), field.item.as_float()) {
+        (Some(0), _) => None,
+        (Some(rows), _) if (1..=MOST).contains(&rows) => Some(Share::Rows(to_size(rows))),
+        (_, Some(fraction)) if fraction > 0.0 && fraction < 1.0 => Some(Share::Fraction(fraction)),
+        (None, None) => data.wrong_type(field, "a number of rows or a fraction", allowed),
+        _ => data.out_of_range(field, allowed),
+    }
+}

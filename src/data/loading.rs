@@ -1,0 +1,232 @@
+//! From a config's source to datasets in memory: a named set, or the user's own files.
+//!
+//! A test file is read as its training file tells: the same features, no new classes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::classes::list;
+use super::dataset::{Dataset, Features};
+use super::search_paths::Places;
+use super::source::{DataConfig, Source};
+use super::{catalog, csv, idx};
+use crate::error::{Error, Result};
+
+/// The datasets of a run, before they are split.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The training part, or the whole set where there is no test part.
+    pub train: Arc<Dataset>,
+    /// The set's own test part.
+    pub test: Option<Arc<Dataset>>,
+}
+
+/// Reads what `config` names; relative paths start from `base`, the config file's folder.
+///
+/// # Errors
+/// Missing or bad files; a test file whose features or classes differ from its training file's.
+pub fn load(config: &DataConfig, places: &Places, base: &Path) -> Result<Loaded> {
+    match &config.source {
+        Source::Catalog(name) => {
+            let (train, test) = catalog::load(name, places)?;
+            Ok(Loaded { train, test })
+        }
+        Source::Files { train, test, label } => {
+            let train = Files::read(train, base, label.as_deref(), None)?;
+            if test.is_empty() {
+                return Ok(Loaded {
+                    train: Arc::new(train.dataset),
+                    test: None,
+                });
+            }
+            let test = Files::read(test, base, label.as_deref(), Some(&train))?.dataset;
+            let (train, test) = alike(train.dataset, test);
+            Ok(Loaded {
+                train: Arc::new(train),
+                test: Some(Arc::new(test)),
+            })
+        }
+    }
+}
+
+/// Reads the user's own files as rows for a model that exists: its number of features, its classes.
+///
+/// `paths` is one CSV, or an images file and a labels file; `model` is named in messages.
+///
+/// # Errors
+/// Missing or bad files; other features than the model's, or a class it does not know.
+pub fn load_for(
+    paths: &[PathBuf],
+    label: Option<&str>,
+    model: &Path,
+    features: usize,
+    class_names: &[String],
+) -> Result<Dataset> {
+    let known = Known {
+        path: model,
+        features,
+        feature_names: None,
+        class_names,
+    };
+    Files::read_as(paths, Path::new(""), label, Some(&known)).map(|files| files.dataset)
+}
+
+/// A dataset of the user's own files.
+struct Files {
+    /// The file that messages name: the CSV, or the images.
+    path: PathBuf,
+    dataset: Dataset,
+    feature_names: Option<Vec<String>>,
+}
+
+/// What further files must agree with.
+struct Known<'a> {
+    path: &'a Path,
+    features: usize,
+    feature_names: Option<&'a [String]>,
+    class_names: &'a [String],
+}
+
+impl Files {
+    fn read(
+        paths: &[PathBuf],
+        base: &Path,
+        label: Option<&str>,
+        train: Option<&Self>,
+    ) -> Result<Self> {
+        let known = train.map(|train| Known {
+            path: &train.path,
+            features: train.dataset.feature_count(),
+            feature_names: train.feature_names.as_deref(),
+            class_names: &train.dataset.class_names,
+        });
+        Self::read_as(paths, base, label, known.as_ref())
+    }
+
+    fn read_as(
+        paths: &[PathBuf],
+        base: &Path,
+        label: Option<&str>,
+        known: Option<&Known>,
+    ) -> Result<Self> {
+        match paths {
+            [table] => Self::read_table(base.join(table), label, known),
+            [images, labels] => {
+                if let Some(label) = label {
+                    return Err(Error::refused(
+                        base.join(images),
+                        format!("`label = \"{label}\"` names a CSV's column, but two files are read as IDX images and labels"),
+                    )
+                    .help("leave `label` out, or name one CSV file"));
+                }
+                Self::read_images(base.join(images), &base.join(labels), known)
+            }
+            _ => Err(Error::Usage(format!(
+                "{} data files; allowed are one CSV, or two IDX files: images, labels",
+                paths.len()
+            ))),
+        }
+    }
+
+    fn read_table(path: PathBuf, label: Option<&str>, known: Option<&Known>) -> Result<Self> {
+        let mut table = csv::read(&path, label, None)?;
+        if let Some(known) = known {
+            known.check_features(
+                &path,
+                table.features.dim().1,
+                table.feature_names.as_deref(),
+            )?;
+            table.classes.follow(known.class_names, &path, known.path)?;
+        } else if let [only] = &table.classes.names[..] {
+            return Err(Error::refused(
+                &path,
+                format!(
+                    "every label is `{}`; a dataset has at least 2 classes",
+                    csv::shown(only)
+                ),
+            )
+            .help("choose the label column: label = \"its header, or its number from 0\""));
+        }
+        Ok(Self {
+            dataset: Dataset {
+                name: stem(&path),
+                features: table.features,
+                labels: table.classes.labels,
+                class_names: table.classes.names,
+                image: None,
+                unit_divisor: None,
+            },
+            feature_names: table.feature_names,
+            path,
+        })
+    }
+
+    fn read_images(path: PathBuf, labels: &Path, known: Option<&Known>) -> Result<Self> {
+        let class_names = known.map(|known| known.class_names);
+        let name = stem(&path);
+        let dataset = idx::load((&path, None), (labels, None), name, class_names)?;
+        if let Some(known) = known {
+            known.check_features(&path, dataset.feature_count(), None)?;
+        }
+        Ok(Self {
+            path,
+            dataset,
+            feature_names: None,
+        })
+    }
+}
+
+impl Known<'_> {
+    fn check_features(&self, path: &Path, found: usize, names: Option<&[String]>) -> Result<()> {
+        if found != self.features {
+            return Err(Error::refused(
+                path,
+                format!(
+                    "{found} features a row, but {} has {}",
+                    self.path.display(),
+                    self.features
+                ),
+            ));
+        }
+        if let (Some(names), Some(known)) = (names, self.feature_names)
+            && names != known
+        {
+            return Err(Error::refused(
+                path,
+                format!(
+                    "its columns are {}, but {} has {}",
+                    list(names),
+                    self.path.display(),
+                    list(known)
+                ),
+            )
+            .help("the columns of both files must have the same names in the same order"));
+        }
+        Ok(())
+    }
+}
+
+/// Both as bytes or both as reals, so that a network sees one kind.
+fn alike(mut train: Dataset, mut test: Dataset) -> (Dataset, Dataset) {
+    match (&train.features, &test.features) {
+        (Features::Bytes(bytes), Features::Reals(_)) => {
+            train.features = Features::Reals(bytes.mapv(f64::from));
+        }
+        (Features::Reals(_), Features::Bytes(bytes)) => {
+            test.features = Features::Reals(bytes.mapv(f64::from));
+        }
+        _ => {}
+    }
+    (train, test)
+}
+
+/// `flowers` of `data/flowers.csv.gz`.
+fn stem(path: &Path) -> String {
+    let name = path
+        .file_name()
+        .map_or_else(|| "data".into(), |name| name.to_string_lossy());
+    name.split('.')
+        .find(|part| !part.is_empty())
+        .unwrap_or("data")
+        .to_owned()
+}

@@ -1,0 +1,306 @@
+//! The claims of the discussion, each with its verdict and with a number that is computed when it is
+//! asked for.
+//!
+//! Kept short and cheap: what takes longer than a blink has the command that shows it and no number
+//! here.
+
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::logistic::{Logistic, Method};
+use super::network::Shape;
+use super::toy::Toy;
+use crate::data::{Dataset, Features, Scaling};
+use crate::kernels::output_loss::Head;
+use crate::study::table::rough;
+use crate::textbook::counting::{Counted, Number, count};
+use crate::textbook::{Net, Sample, loss, loss_and_errors};
+
+/// The network that costs are told of, and the rows of its mini-batch.
+const SIZES: [usize; 3] = [784, 30, 10];
+const ROWS: usize = 20;
+
+/// Samples and features of the logistic example: counts depend on these alone.
+const SAMPLES: (usize, usize) = (100, 10);
+
+/// One claim.
+#[derive(Clone, Debug, Serialize)]
+pub struct Claim {
+    /// As it is made.
+    pub claim: &'static str,
+    /// Right, wrong, or where.
+    pub verdict: &'static str,
+    /// Why.
+    pub because: &'static str,
+    /// In numbers, computed just now.
+    pub evidence: Option<String>,
+    /// What shows it at length.
+    pub command: &'static str,
+}
+
+/// What the numbers are taken from.
+struct Evidence {
+    toy: super::toy::Explanation,
+    errors: [f64; 3],
+    shallow: Shape,
+    deep: Shape,
+    /// Multiplications of a forward pass, and of loss and gradient by backprop, over a mini-batch.
+    passes: [u64; 2],
+    logistic: super::logistic::Explanation,
+}
+
+impl Evidence {
+    fn new() -> Self {
+        let toy = Toy::new(0.7, 1.3, -0.9, 1e-4).expect("finite numbers");
+        let samples = samples();
+        let theta: Vec<f64> = (0..SAMPLES.1).map(|j| 0.3 - 0.05 * j as f64).collect();
+        let scaling = Scaling::identity(SAMPLES.1);
+        let logistic = Logistic::new(&samples, &scaling, SAMPLES.0, &theta, 1e-6);
+        let shape = |sizes: &[usize]| Shape::new(sizes).expect("a small network");
+        Self {
+            toy: toy.explain(),
+            errors: [1e-1, 1e-8, 1e-13].map(|epsilon| toy.quotients(epsilon).error_a),
+            shallow: shape(&[3, 3, 1]),
+            deep: shape(&[3, 3, 3, 3, 3, 3, 3, 1]),
+            passes: passes(),
+            logistic: logistic.expect("two classes").explain(),
+        }
+    }
+}
+
+/// Rows of two classes; their values do not matter.
+fn samples() -> Dataset {
+    let value = |(row, j): (usize, usize)| ((row * 7 + j * 13 + row * j) % 19) as f64 / 9.0 - 1.0;
+    Dataset {
+        name: "rows".to_owned(),
+        features: Features::Reals(Array2::from_shape_fn(SAMPLES, value)),
+        labels: (0..SAMPLES.0).map(|row| (row % 2) as u16).collect(),
+        class_names: vec!["−1".to_owned(), "+1".to_owned()],
+        image: None,
+        unit_divisor: None,
+    }
+}
+
+fn passes() -> [u64; 2] {
+    let net = Net {
+        sizes: SIZES.to_vec(),
+        bias: true,
+        head: Head::SigmoidQuadratic,
+        l2: 0.0,
+    };
+    let theta = vec![Counted::of(0.01); net.parameters()];
+    let batch: Vec<Sample> = vec![(vec![0.5; SIZES[0]], 0); ROWS];
+    let (_, forward) = count(|| net.loss(&theta, &batch));
+    let (_, gradient) = count(|| net.gradient(&theta, &batch));
+    [forward.multiplications, gradient.multiplications]
+}
+
+/// Multiplications of the outputs' δ beyond those of their loss.
+fn output_multiplications(head: Head) -> u64 {
+    let z = vec![Counted::of(0.3); SIZES[2]];
+    let (_, loss) = count(|| loss(head, &z, 0));
+    let (_, both) = count(|| loss_and_errors(head, &z, 0));
+    both.multiplications - loss.multiplications
+}
+
+/// Every claim.
+pub fn claims() -> Vec<Claim> {
+    let evidence = Evidence::new();
+    let mut claims = costs(&evidence);
+    claims.extend(examples(&evidence));
+    claims.extend(networks(&evidence));
+    claims
+}
+
+fn network_name() -> String {
+    SIZES.map(|size| size.to_string()).join("-")
+}
+
+fn costs(evidence: &Evidence) -> Vec<Claim> {
+    let net = network_name();
+    let parameters: usize = SIZES.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum();
+    let [forward, gradient] = evidence.passes;
+    let ratio = gradient as f64 / forward as f64;
+    let full = (parameters as u64 + 1) * forward + parameters as u64;
+    let [large, best, small] = evidence.errors;
+    vec![
+        Claim {
+            claim: "the gradient is \"N evaluations\"",
+            verdict: "wrong for backprop, right if each partial derivative is computed on its own",
+            because: "all N partial derivatives share one forward and one backward pass",
+            evidence: Some(format!(
+                "{net}, {ROWS} rows: loss and gradient take {ratio:.2} times the multiplications of the loss, N = {parameters}"
+            )),
+            command: "nplus1 cost configs/mnist-30.toml",
+        },
+        Claim {
+            claim: "finite differences are N + 1 evaluations, so there is no difference",
+            verdict: "the count is right; only the \"+ 1\" is negligible",
+            because: "each of the N + 1 is a whole pass",
+            evidence: Some(format!(
+                "{net}: {} losses, {:.0} times the multiplications of one; backprop {ratio:.2} times",
+                parameters + 1,
+                full as f64 / forward as f64
+            )),
+            command: "nplus1 cost configs/mnist-30.toml",
+        },
+        Claim {
+            claim: "backprop is 2·O(v + e), finite differences are N·O(v + e), two-sided ones twice that",
+            verdict: "right where nothing is reused",
+            because: "a backward pass has two products where a forward pass has one",
+            evidence: Some(format!(
+                "{net}: {ratio:.2}, N + 1 = {}, 2N = {}",
+                parameters + 1,
+                2 * parameters
+            )),
+            command: "nplus1 cost configs/mnist-30.toml",
+        },
+        Claim {
+            claim: "the analytical gradient is more accurate; ε can be too large or too small",
+            verdict: "right",
+            because: "truncation grows with ε, rounding with 1/ε",
+            evidence: Some(format!(
+                "error of the toy's ∂z/∂a: {} at ε = 1e-1, {} at 1e-8, {} at 1e-13",
+                rough(large),
+                rough(best),
+                rough(small)
+            )),
+            command: "nplus1 check configs/iris.toml --sweep",
+        },
+        Claim {
+            claim: "L-BFGS will not work without precise gradients",
+            verdict: "wrong in general",
+            because: "it fails once the gradient's error reaches the gradient's own size",
+            evidence: None,
+            command: "nplus1 explain lbfgs",
+        },
+    ]
+}
+
+fn examples(evidence: &Evidence) -> Vec<Claim> {
+    let toy = &evidence.toy;
+    let gradient = toy.methods[0];
+    let smallest = toy.quotients.last().expect("a row of increments");
+    let largest = toy.quotients.first().expect("a row of increments");
+    let row = |method: Method| {
+        let mut rows = evidence.logistic.counts.iter().rev();
+        rows.find(|row| row.method == method.name())
+            .expect("every method has its row")
+            .operations
+    };
+    let (analytic, differences) = (row(Method::Gradient), row(Method::Tabulated));
+    let (samples, features) = SAMPLES;
+    let form = &evidence.logistic.form;
+    vec![
+        Claim {
+            claim: "y = σ(ax), z = by: ∇z = (b·x·σ(ax)·(1 − σ(ax)), σ(ax))",
+            verdict: "right; with 1 − a·σ(ax) in place of 1 − σ(ax) it is a slip",
+            because: "σ′ = σ·(1 − σ)",
+            evidence: Some(format!(
+                "a = {}, b = {}, x = {}: ∂z/∂a = {:.5}, the slip {:.5}",
+                toy.toy.a, toy.toy.b, toy.toy.x, gradient.a, toy.slip
+            )),
+            command: "nplus1 explain toy",
+        },
+        Claim {
+            claim: "z(a + ε, b) = b·σ(ax) + b·σ(εx)",
+            verdict: "wrong",
+            because: "σ is not additive: a quotient of it grows like b/(2ε)",
+            evidence: Some(format!(
+                "at ε = {:e} it gives {:.3e}, and ∂z/∂a is {:.5}",
+                smallest.epsilon, smallest.additive, gradient.a
+            )),
+            command: "nplus1 explain toy",
+        },
+        Claim {
+            claim: "z(a, b + ε) = z + ε·y, so the difference in b is the derivative for any ε",
+            verdict: "right, up to rounding",
+            because: "z is linear in b",
+            evidence: Some(format!(
+                "error {} at ε = {:e}, {} at {:e}, where rounding allows {}",
+                rough(largest.error_b),
+                largest.epsilon,
+                rough(smallest.error_b),
+                smallest.epsilon,
+                rough(smallest.roundoff_b)
+            )),
+            command: "nplus1 explain toy",
+        },
+        Claim {
+            claim: "∂z/∂a = z·(1 − y)·x and z(a + ε) = b/(1 + u·e^(−εx)), but z cannot be taken out",
+            verdict: "right, and z can: z(a + ε) = z/(y + (1 − y)·e^(−εx))",
+            because: "1 + u = 1/y and u = (1 − y)/y",
+            evidence: Some(format!(
+                "the two differ by {}, rounding allows {}",
+                rough((toy.perturbed.from_z - toy.perturbed.from_u).abs()),
+                rough(toy.perturbed.roundoff)
+            )),
+            command: "nplus1 explain toy",
+        },
+        Claim {
+            claim: "logistic regression: keeping x·θ saves work",
+            verdict: "right: differences then need fewer multiplications than the gradient, and lose on exp and log",
+            because: "z moves by ε·x, but each of n perturbed losses has its own m exponentials",
+            evidence: Some(format!(
+                "{samples} samples of {features} features: {} multiplications against {}, {} exponentials against {}",
+                differences.multiplications,
+                analytic.multiplications,
+                differences.exponentials,
+                analytic.exponentials
+            )),
+            command: "nplus1 explain logistic",
+        },
+        Claim {
+            claim: "its gradient is Σ residual·θ",
+            verdict: "wrong: it is −Σ y·σ(−y·x·θ)·x",
+            because: "the residuals weigh the samples, with a minus sign; Σ residual·θ is a multiple of θ",
+            evidence: Some(format!(
+                "cosine with the quotients: {:.6}, of the slip with them: {:.6}",
+                form.cosine_quotient, form.cosine_slip
+            )),
+            command: "nplus1 explain logistic",
+        },
+    ]
+}
+
+fn networks(evidence: &Evidence) -> Vec<Claim> {
+    let (shallow, deep) = (&evidence.shallow, &evidence.deep);
+    let layer = shallow.perturbations[0].layers[0];
+    let times = |shape: &Shape| shape.full as f64 / shape.incremental as f64;
+    vec![
+        Claim {
+            claim: "with 3 hidden units, changing the first reuses nothing of the others",
+            verdict: "wrong",
+            because: "the others are unchanged and the next layer is a rank-1 update; reuse dies with depth",
+            evidence: Some(format!(
+                "{} of {} stay as they are, and the output moves by {} product",
+                layer.reused, layer.units, shallow.perturbations[0].layers[1].moved
+            )),
+            command: "nplus1 explain network",
+        },
+        Claim {
+            claim: "each parameter takes at least one pass over the graph",
+            verdict: "wrong with reuse",
+            because: "a perturbation changes only what lies above it",
+            evidence: Some(format!(
+                "whole passes take {:.1} times the multiplications of what changes with 1 hidden layer of 3 units, {:.1} times with {}",
+                times(shallow),
+                times(deep),
+                deep.sizes.len() - 2
+            )),
+            command: "nplus1 explain network configs/mnist-30.toml",
+        },
+        Claim {
+            claim: "cross-entropy is made for differentiation",
+            verdict: "right",
+            because: "δ at the output is a − y, without a multiplication by σ′",
+            evidence: Some(format!(
+                "δ of {} outputs beyond their loss: {} multiplications, quadratic {}",
+                SIZES[2],
+                output_multiplications(Head::SigmoidCrossEntropy),
+                output_multiplications(Head::SigmoidQuadratic)
+            )),
+            command: "nplus1 explain configs/mnist-30-cross-entropy.toml",
+        },
+    ]
+}

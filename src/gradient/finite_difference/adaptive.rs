@@ -1,0 +1,104 @@
+//! Increments that are measured, quotients that are extrapolated: what needs more than one look at
+//! the loss, around any engine.
+//!
+//! With [`Increment::Noise`] the increment is measured before each gradient ([`super::noise_increment`]). With
+//! extrapolation the engine runs at h and at h/2 ([`super::richardson`]): twice its cost, an error of
+//! the next order, and an estimate of it.
+
+use super::{DifferenceConfig, Gauge, Increment, Perturbing, richardson};
+use crate::data::{Batch, Samples};
+use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::kernels::Isa;
+use crate::model::{Network, Parameters};
+use crate::numeric::Real;
+use crate::numeric::tally::Tally;
+
+/// The engine around another.
+pub struct Refined<R> {
+    inner: Box<dyn Perturbing<R>>,
+    config: DifferenceConfig,
+    /// N.
+    parameters: u64,
+    gauge: Option<Gauge<R>>,
+    /// Quotients at h; after a gradient, the estimate of its error.
+    wide: Option<Parameters<R>>,
+}
+
+impl<R: Real> Refined<R> {
+    /// Around `inner`, an engine of `config` for mini-batches of at most `capacity` rows.
+    pub fn new(
+        network: &Network,
+        config: &DifferenceConfig,
+        isa: Isa,
+        capacity: usize,
+        inner: Box<dyn Perturbing<R>>,
+    ) -> Self {
+        let measures = config.increment == Increment::Noise;
+        Self {
+            inner,
+            config: *config,
+            parameters: network.layout.len() as u64,
+            gauge: measures.then(|| Gauge::new(network, config, isa, capacity)),
+            wide: None,
+        }
+    }
+
+    /// With extrapolation: the estimate of each partial derivative's error, of the last gradient.
+    pub fn error(&self) -> Option<&Parameters<R>> {
+        self.wide.as_ref()
+    }
+}
+
+impl<R: Real> GradientEngine<R> for Refined<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+        control: &Control,
+    ) -> Result<Evaluation, Stopped> {
+        let measured = match &mut self.gauge {
+            Some(gauge) => gauge.measure(parameters, batch, control)?,
+            None => f64::NAN,
+        };
+        if !self.config.extrapolate {
+            self.inner.set_increments(1.0, measured);
+            return self.inner.gradient(parameters, batch, gradient, control);
+        }
+        let factor = richardson::widening::<R>(&self.config);
+        let mut wide = match self.wide.take() {
+            Some(wide) => wide,
+            None => Parameters::zeros(std::sync::Arc::clone(parameters.layout())),
+        };
+        self.inner.set_increments(factor, measured);
+        self.inner.gradient(parameters, batch, &mut wide, control)?;
+        self.inner.set_increments(factor / 2.0, measured);
+        let evaluation = self.inner.gradient(parameters, batch, gradient, control)?;
+        richardson::extrapolate(self.config.scheme, wide.flat_mut(), gradient.flat_mut());
+        self.wide = Some(wide);
+        Ok(Evaluation {
+            loss: evaluation.loss,
+            tally: self.tally(batch.samples, batch.rows),
+        })
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        let once = self.inner.tally(samples, rows);
+        if !self.config.extrapolate {
+            return once;
+        }
+        let mut tally = once * 2;
+        // The correction: a difference over 2^p − 1, and its addition.
+        tally.additions += 2 * self.parameters;
+        tally.divisions += self.parameters;
+        tally
+    }
+
+    fn most_workers(&self) -> usize {
+        self.inner.most_workers()
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        self.inner.limit_workers(workers);
+    }
+}

@@ -1,0 +1,76 @@
+//! The directional derivative v·∇L by two whole passes: L(θ + h·v) against L(θ) or L(θ − h·v).
+//!
+//! It costs 2 evaluations, whatever N, and tells one number of the gradient instead of N. Differences
+//! are those of each row's losses, summed in order.
+
+use super::forward_pass::{Gathered, Pass};
+use super::quotient::{Scheme, quotient};
+use super::unit_panels::UnitPanels;
+use crate::data::Batch;
+use crate::gradient::{Control, Stopped};
+use crate::kernels::Isa;
+use crate::model::{Network, Parameters};
+use crate::numeric::Real;
+
+/// v·∇L as found, and the v along which it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Directional {
+    /// The quotient, l2 left out.
+    pub derivative: f64,
+    /// The direction as it was stepped: θ ± h·v is rounded, the difference of both is known exactly.
+    pub stepped: Vec<f64>,
+}
+
+/// The derivative of the mini-batch's mean loss along `direction`, which has N numbers.
+///
+/// # Errors
+/// [`Stopped::Interrupted`] if `control` asked for it.
+#[allow(clippy::too_many_arguments)]
+pub fn directional<R: Real>(
+    network: &Network,
+    isa: Isa,
+    theta: &Parameters<R>,
+    batch: Batch<'_, R>,
+    direction: &[f64],
+    h: f64,
+    scheme: Scheme,
+    control: &Control,
+) -> Result<Directional, Stopped> {
+    let batch_rows = batch.rows.len();
+    let mut gathered = Gathered::new(batch.samples.features(), batch_rows);
+    gathered.read(batch);
+    let rows = gathered.rows(network, isa, batch, control);
+    let mut weights = UnitPanels::zeros(&network.layout);
+    let mut pass = Pass::new(network, batch_rows);
+    let mut losses = |steps: f64| {
+        if control.is_stopped() {
+            return Err(Stopped::Interrupted);
+        }
+        let moved = theta.flat().iter().zip(direction);
+        let moved: Vec<R> = moved
+            .map(|(&theta, v)| theta + R::from_f64(steps * h * v))
+            .collect();
+        let point = Parameters::from_flat(std::sync::Arc::clone(theta.layout()), moved);
+        weights.load(&point);
+        pass.run(&rows, &weights, 0, None);
+        Ok((point, pass.losses.clone()))
+    };
+    let (above, upper) = losses(1.0)?;
+    let (below, lower) = losses(match scheme {
+        Scheme::Forward => 0.0,
+        Scheme::Central => -1.0,
+    })?;
+    let distance = scheme.distance(h);
+    let change = upper
+        .iter()
+        .zip(&lower)
+        .fold(R::ZERO, |sum, (&upper, &lower)| sum + (upper - lower));
+    let mean = change.to_f64() / batch_rows as f64;
+    let points = above.flat().iter().zip(below.flat());
+    Ok(Directional {
+        derivative: quotient(mean, distance),
+        stepped: points
+            .map(|(above, below)| (above.to_f64() - below.to_f64()) / distance)
+            .collect(),
+    })
+}

@@ -1,0 +1,198 @@
+//! One forward pass over a mini-batch, from any layer on: what a whole evaluation repeats.
+
+use super::unit_panels::{UnitPanels, lines};
+use crate::data::{Batch, Inputs, Samples};
+use crate::gradient::Control;
+use crate::kernels::Isa;
+use crate::kernels::divided_difference::base_values::{Pairs, RowLosses};
+use crate::kernels::divided_difference::formulas::Units;
+use crate::kernels::matmul::{Left, Product};
+use crate::kernels::panels::{Aligned, count, width};
+use crate::kernels::sparse::SparseForward;
+use crate::model::Network;
+use crate::numeric::Real;
+
+/// Room for the activations of every layer, and the rows' losses.
+pub(in crate::gradient) struct Pass<R> {
+    capacity: usize,
+    /// z, layer by layer, panels of `(capacity, P)`.
+    z: Vec<Aligned<R>>,
+    /// σ(z), laid out the same.
+    y: Vec<Aligned<R>>,
+    complement: Aligned<R>,
+    /// Each row's loss at the last pass.
+    pub losses: Vec<R>,
+}
+
+/// What every pass of a gradient reads.
+#[derive(Clone, Copy)]
+pub(in crate::gradient) struct Rows<'a, R> {
+    pub network: &'a Network,
+    pub isa: Isa,
+    pub batch: Batch<'a, R>,
+    /// The inputs in panels of `(rows, P)`, if they are no sparse bytes.
+    pub inputs: &'a [R],
+    pub labels: &'a [u16],
+    /// Told of every pass: none is made that is not counted.
+    pub control: &'a Control,
+}
+
+/// The inputs and labels of a mini-batch, gathered once for all passes.
+pub(in crate::gradient) struct Gathered<R> {
+    inputs: Aligned<R>,
+    labels: Vec<u16>,
+}
+
+impl<R: Real> Gathered<R> {
+    /// Room for `capacity` rows.
+    pub(in crate::gradient) fn new(features: usize, capacity: usize) -> Self {
+        Self {
+            inputs: Aligned::zeros(count::<R>(features) * capacity * width::<R>()),
+            labels: Vec::with_capacity(capacity),
+        }
+    }
+
+    /// Reads what passes need of `batch`: sparse bytes have a form of their own.
+    pub(in crate::gradient) fn read(&mut self, batch: Batch<'_, R>) {
+        self.labels.clear();
+        let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
+        self.labels.extend(labels);
+        if !matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
+            self.read_inputs(batch.samples, batch.rows);
+        }
+    }
+
+    /// Reads the inputs as numbers, whatever their form.
+    pub(in crate::gradient) fn read_inputs(&mut self, samples: &Samples<R>, rows: &[u32]) {
+        samples.gather(rows, &mut self.inputs, rows.len() * width::<R>());
+    }
+
+    /// `batch`, which was read, as passes take it.
+    pub(in crate::gradient) fn rows<'a>(
+        &'a self,
+        network: &'a Network,
+        isa: Isa,
+        batch: Batch<'a, R>,
+        control: &'a Control,
+    ) -> Rows<'a, R> {
+        Rows {
+            network,
+            isa,
+            batch,
+            inputs: &self.inputs,
+            labels: &self.labels,
+            control,
+        }
+    }
+}
+
+impl<R: Real> Rows<'_, R> {
+    /// W·a + b of one panel of units over the mini-batch, into `out`, `(rows, P)`: `weights` are the
+    /// panel's lines, the biases' last; a is `below`, or with `None` the inputs.
+    pub(in crate::gradient) fn products(
+        &self,
+        weights: &[R],
+        below: Option<Left<'_, R>>,
+        out: &mut [R],
+    ) {
+        let p = width::<R>();
+        let fan_in = weights.len() / p - 1;
+        let (weights, bias) = weights.split_at(fan_in * p);
+        let left = match (below, self.batch.samples.inputs()) {
+            (Some(below), _) => below,
+            (None, Inputs::Sparse(records)) => {
+                self.isa.run(SparseForward {
+                    records,
+                    rows: self.batch.rows,
+                    weights,
+                    biases: bias,
+                    activations: out,
+                    slopes: None,
+                    stride: 0,
+                    transposed: None,
+                });
+                return;
+            }
+            (None, _) => Left::rows_of(self.inputs, self.batch.rows.len() * p),
+        };
+        self.isa.run(Product {
+            left,
+            rows: self.batch.rows.len(),
+            depth: fan_in,
+            right: weights,
+            right_stride: 0,
+            start: Some(bias),
+            out,
+            out_stride: 0,
+            panels: 1,
+        });
+    }
+}
+
+impl<R: Real> Pass<R> {
+    pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
+        let p = width::<R>();
+        let sizes = network.layout.sizes();
+        let room = |units: usize| Aligned::zeros(count::<R>(units) * capacity * p);
+        let widest = sizes[1..].iter().copied().max().unwrap_or(0);
+        Self {
+            capacity,
+            z: sizes[1..].iter().map(|&units| room(units)).collect(),
+            y: sizes[1..].iter().map(|&units| room(units)).collect(),
+            complement: room(widest),
+            losses: vec![R::ZERO; capacity],
+        }
+    }
+
+    /// The rows' losses at θ = `weights`: every layer from `first` on, the activations below it
+    /// from `below` (`None`: `first` is 0).
+    pub(in crate::gradient) fn run(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        first: usize,
+        below: Option<&Self>,
+    ) {
+        let p = width::<R>();
+        let sizes = rows.network.layout.sizes();
+        let (layers, batch) = (rows.network.layout.layers(), rows.batch.rows.len());
+        let stride = self.capacity * p;
+        for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
+            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            for (panel, weights) in panels.enumerate() {
+                let range = panel * stride..panel * stride + batch * p;
+                let below = match layer {
+                    0 => None,
+                    _ if layer == first => {
+                        let below = below.expect("a pass from the middle starts from another");
+                        Some(Left::rows_of(&below.y[layer - 1], stride))
+                    }
+                    _ => Some(Left::rows_of(&self.y[layer - 1], stride)),
+                };
+                rows.products(weights, below, &mut self.z[layer][range.clone()]);
+                if layer + 1 < layers {
+                    rows.isa.run(Pairs {
+                        z: &self.z[layer][range.clone()],
+                        y: &mut self.y[layer][range.clone()],
+                        complement: &mut self.complement[range],
+                    });
+                }
+            }
+        }
+        let z = &self.z[layers - 1];
+        rows.isa.run(RowLosses {
+            head: rows.network.head(),
+            units: Units {
+                z,
+                y: z,
+                complement: z,
+                count: sizes[layers],
+                row_stride: p,
+                panel_stride: stride,
+            },
+            labels: rows.labels,
+            losses: &mut self.losses[..batch],
+        });
+        rows.control.count(1);
+    }
+}

@@ -1,0 +1,298 @@
+//! What a plain implementation performs for a gradient, in closed form: dense inputs, nothing shared.
+//!
+//! The kernels leave zeros out, share equal inputs and fuse constants, so their counts
+//! (`gradient/operation_counts/backprop.rs`) depend on the data. These are the counts of the question itself: a
+//! sigmoid is 1 addition, 1 exponential, 1 division; a sample's quadratic loss is multiplied once by
+//! ½, the sum once by 1/B, each quotient once by 1/h; l2 is left out. A scalar that counts, run
+//! through a textbook's passes, holds every formula to account (`tests/cost.rs`).
+//!
+//! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, h of them hidden,
+//! N parameters, H = P − n_0·n_1; R_k and U_k are the sums from layer k on.
+
+use crate::gradient::GradientConfig;
+use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
+use crate::kernels::output_loss::Head;
+use crate::model::Network;
+use crate::numeric::tally::Tally;
+use crate::textbook::counting::{Counted, Number, count};
+use crate::textbook::{Net, Sample};
+
+/// One loss of `rows` rows at one θ.
+pub fn evaluation(network: &Network, rows: u64) -> Tally {
+    Sizes::new(network).evaluation(rows)
+}
+
+/// One gradient over `rows` rows; absent for methods that have no plain form here.
+pub fn gradient(network: &Network, method: &GradientConfig, rows: u64) -> Option<Tally> {
+    let sizes = Sizes::new(network);
+    match method {
+        GradientConfig::Backprop => Some(sizes.backprop(rows)),
+        GradientConfig::Difference(config) => sizes.difference(config, rows),
+        GradientConfig::NodePerturbation(config)
+            if config.arithmetic == Arithmetic::Plain && sizes.has_tails() =>
+        {
+            Some(sizes.node_perturbation(rows))
+        }
+        _ => None,
+    }
+}
+
+/// The same gradient, made by the textbook's passes over a number that counts: at every `theta` what
+/// [`gradient`] predicts. The losses are those that the method is defined by.
+///
+/// Cost: some nanoseconds an operation. Absent where [`gradient`] is.
+pub fn counted(
+    network: &Network,
+    method: &GradientConfig,
+    theta: &[f64],
+    batch: &[Sample],
+) -> Option<Tally> {
+    let evaluations = gradient(network, method, batch.len() as u64)?.evaluations;
+    let net = Net::from(network);
+    let theta: Vec<Counted> = theta.iter().map(|&x| Counted::of(x)).collect();
+    // Counts do not depend on h.
+    let h = 1e-6;
+    let (_, tally) = count(|| match method {
+        GradientConfig::Difference(config) => match (config.reuse, config.scheme) {
+            (Reuse::Incremental, _) => net.incremental_differences(&theta, batch, h),
+            (_, Scheme::Forward) => net.forward_differences(&theta, batch, h),
+            (_, Scheme::Central) => net.central_differences(&theta, batch, h),
+        },
+        GradientConfig::NodePerturbation(_) => net.node_perturbation(&theta, batch, h),
+        _ => net.gradient(&theta, batch).1,
+    });
+    Some(Tally {
+        evaluations,
+        ..tally
+    })
+}
+
+/// The same evaluation, counted.
+pub fn counted_evaluation(network: &Network, theta: &[f64], batch: &[Sample]) -> Tally {
+    let net = Net::from(network);
+    let theta: Vec<Counted> = theta.iter().map(|&x| Counted::of(x)).collect();
+    let (_, tally) = count(|| net.loss(&theta, batch));
+    Tally {
+        evaluations: 1,
+        ..tally
+    }
+}
+
+/// The sums that the formulas are made of.
+struct Sizes {
+    n: Vec<u64>,
+    bias: bool,
+    head: Head,
+    /// P.
+    weights: u64,
+    /// U.
+    units: u64,
+    /// N.
+    parameters: u64,
+}
+
+impl Sizes {
+    fn new(network: &Network) -> Self {
+        let n: Vec<u64> = (network.layout.sizes().iter())
+            .map(|&size| size as u64)
+            .collect();
+        Self {
+            bias: network.layout.has_bias(),
+            head: network.head(),
+            weights: n.windows(2).map(|pair| pair[0] * pair[1]).sum(),
+            units: n[1..].iter().sum(),
+            parameters: network.layout.len() as u64,
+            n,
+        }
+    }
+
+    /// L.
+    fn layers(&self) -> usize {
+        self.n.len() - 1
+    }
+
+    /// n_L.
+    fn outputs(&self) -> u64 {
+        self.n[self.layers()]
+    }
+
+    /// R_k.
+    fn products_from(&self, k: usize) -> u64 {
+        (k..=self.layers()).map(|m| self.n[m] * self.n[m - 1]).sum()
+    }
+
+    /// U_k.
+    fn units_from(&self, k: usize) -> u64 {
+        (k..=self.layers()).map(|m| self.n[m]).sum()
+    }
+
+    /// One row up to z_L: sums of products, biases, hidden sigmoids.
+    fn activations(&self) -> Tally {
+        let biases = if self.bias { self.units } else { 0 };
+        Tally {
+            multiplications: self.weights,
+            additions: self.weights - self.units + biases,
+            ..Tally::NONE
+        } + SIGMOID * (self.units - self.outputs())
+    }
+
+    /// One row's loss from z_L.
+    fn loss(&self) -> Tally {
+        let n = self.outputs();
+        let residuals = Tally::additions(n);
+        // ½ Σ r²
+        let half_square = Tally {
+            multiplications: n + 1,
+            additions: n - 1,
+            ..Tally::NONE
+        };
+        match self.head {
+            Head::SigmoidQuadratic => SIGMOID * n + residuals + half_square,
+            Head::LinearQuadratic => residuals + half_square,
+            Head::SigmoidCrossEntropy => SOFTPLUS * n + Tally::additions(n - 1),
+            // z − max, e^…, their sum; its logarithm, z − max of the target, their difference.
+            Head::SoftmaxCrossEntropy => Tally {
+                additions: 2 * n + 1,
+                exponentials: n,
+                logarithms: 1,
+                ..Tally::NONE
+            },
+            Head::Logistic => SOFTPLUS + Tally::multiplications(1),
+        }
+    }
+
+    /// What one row's δ_L takes beyond the loss, whose values it uses again.
+    fn errors(&self) -> Tally {
+        let n = self.outputs();
+        match self.head {
+            // r·(a·(1 − a))
+            Head::SigmoidQuadratic => Tally::fused(n) + Tally::multiplications(n),
+            Head::LinearQuadratic => Tally::NONE,
+            Head::SigmoidCrossEntropy => (SIGMOID + Tally::additions(1)) * n,
+            // p = e^…/Σ, p − y
+            Head::SoftmaxCrossEntropy => (Tally::divisions(1) + Tally::additions(1)) * n,
+            // −y·σ(−y·z)
+            Head::Logistic => SIGMOID + Tally::multiplications(2),
+        }
+    }
+
+    fn evaluation(&self, rows: u64) -> Tally {
+        let mean = Tally::additions(rows - 1) + Tally::multiplications(1);
+        let mut tally = (self.activations() + self.loss()) * rows + mean;
+        tally.evaluations = 1;
+        tally
+    }
+
+    /// Forward, δ of each layer, ∂W: 2P + H products; sums over the rows, 1/B once a number.
+    fn backprop(&self, rows: u64) -> Tally {
+        let hidden = self.units - self.outputs();
+        let deep = self.products_from(2);
+        let row = self.activations()
+            + self.loss()
+            + self.errors()
+            + Tally::multiplications(self.weights)
+            // Wᵀδ, with one sum fewer than products for each unit below, and there 1 − a instead;
+            // δ·(a·(1 − a)).
+            + Tally::fused(deep)
+            + Tally::multiplications(2 * hidden);
+        let mut tally = row * rows
+            + Tally::additions((rows - 1) * (self.parameters + 1))
+            + Tally::multiplications(self.parameters + 1);
+        tally.evaluations = 1;
+        tally
+    }
+
+    fn difference(&self, config: &DifferenceConfig, rows: u64) -> Option<Tally> {
+        let n = self.parameters;
+        match (config.reuse, config.scheme, config.arithmetic) {
+            _ if config.extrapolate => None,
+            (Reuse::Full, Scheme::Forward, _) => {
+                Some(self.evaluation(rows) * (n + 1) + Tally::fused(n) + Tally::additions(n))
+            }
+            (Reuse::Full, Scheme::Central, _) => {
+                Some(self.evaluation(rows) * (2 * n) + Tally::fused(n) + Tally::additions(2 * n))
+            }
+            (Reuse::Incremental, Scheme::Forward, Arithmetic::Plain) if self.has_tails() => {
+                Some(self.incremental(rows))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a textbook follows a perturbation of a unit to the loss here: quadratic losses of
+    /// sigmoids, with biases.
+    fn has_tails(&self) -> bool {
+        self.bias && self.head == Head::SigmoidQuadratic
+    }
+
+    /// One row's pass, with Σ r², that perturbations start from.
+    fn base(&self) -> Tally {
+        Tally {
+            multiplications: self.weights + self.outputs(),
+            additions: self.weights + self.units + 2 * self.outputs() - 1,
+            exponentials: self.units,
+            divisions: self.units,
+            ..Tally::NONE
+        }
+    }
+
+    /// One perturbation of a unit in layer l, followed to the change of Σ r²: a rank-1 update, then
+    /// whole layers.
+    fn tail(&self, l: usize) -> Tally {
+        if l == self.layers() {
+            return SIGMOID + Tally::fused(1) + Tally::additions(2);
+        }
+        let top = self.outputs();
+        let passes = self.products_from(l + 2);
+        let sigmoids = 1 + self.units_from(l + 1);
+        Tally {
+            multiplications: self.n[l + 1] + passes + top,
+            additions: self.units_from(l + 1) + self.n[l + 1] + passes + 2 * top + 3,
+            exponentials: sigmoids,
+            divisions: sigmoids,
+            ..Tally::NONE
+        }
+    }
+
+    /// Each unit perturbed once a row: its quotient, by ½, 1/B and 1/h as one constant, times its
+    /// inputs.
+    fn node_perturbation(&self, rows: u64) -> Tally {
+        let mut row = self.base() + Tally::multiplications(self.units + self.weights);
+        for l in 1..=self.layers() {
+            row += self.tail(l) * self.n[l];
+        }
+        let mut tally = row * rows + Tally::additions((rows - 1) * self.parameters);
+        tally.evaluations = self.units + 1;
+        tally
+    }
+
+    /// Each perturbation followed from its unit on. Squared errors are compared; ½, 1/B and 1/h come
+    /// last, as one constant.
+    fn incremental(&self, rows: u64) -> Tally {
+        let layers = self.layers();
+        let mut row = self.base() + Tally::multiplications(self.n[..layers].iter().sum());
+        for l in 1..=layers {
+            row += self.tail(l) * (self.n[l] * (self.n[l - 1] + 1));
+        }
+        let n = self.parameters;
+        let mut tally = row * rows + Tally::multiplications(n) + Tally::additions((rows - 1) * n);
+        tally.evaluations = n + 1;
+        tally
+    }
+}
+
+/// 1/(1 + e^−z).
+const SIGMOID: Tally = Tally {
+    additions: 1,
+    exponentials: 1,
+    divisions: 1,
+    ..Tally::NONE
+};
+
+/// max(z, 0) + ln(1 + e^−|z|).
+const SOFTPLUS: Tally = Tally {
+    additions: 1,
+    exponentials: 1,
+    logarithms: 1,
+    ..Tally::NONE
+};

@@ -1,0 +1,224 @@
+//! What an estimate from random directions performs, in closed form.
+//!
+//! B rows, layer sizes n_0 … n_L, N parameters, P of them weights, K directions. As in
+//! [`crate::gradient::operation_counts::backprop`] a fused multiply-add is a multiplication and an addition, and
+//! padding, signs and comparisons are not counted. Nor is drawing the directions (integer arithmetic,
+//! and where they are Gaussian a function of it), whose components count as constants.
+//! `tests/estimator_counts.rs` counts the same passes one by one.
+
+use crate::data::{Inputs, Samples};
+use crate::gradient::finite_difference::Reuse;
+use crate::gradient::operation_counts::backprop::{
+    PAIR, SCALED, first_products, of_outputs, sizes,
+};
+use crate::gradient::operation_counts::finite_difference::pass;
+use crate::gradient::random_direction::{DirectionsConfig, SpsaConfig};
+use crate::kernels::output_loss::Head;
+use crate::model::Network;
+use crate::numeric::Real;
+use crate::numeric::tally::Tally;
+
+/// SPSA: 2K evaluations.
+pub fn spsa<R: Real>(
+    network: &Network,
+    config: &SpsaConfig,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, samples, rows);
+    let directions = config.directions.count as u64;
+    let side = pass(network, samples, rows) + Tally::fused(shape.parameters);
+    // Differences of losses and their sum, 2h; the mean, the quotient, 1/K.
+    let mut compared =
+        Tally::additions(2 * shape.rows + 1) + Tally::multiplications(2) + Tally::divisions(1);
+    if shape.l2 {
+        // Σ (w₊ − w₋)·(w₊ + w₋), ½λ', and its share of the change.
+        compared += (Tally::additions(2) + Tally::fused(1)) * shape.weights;
+        compared += Tally::fused(1);
+    }
+    let evaluations = Tally {
+        evaluations: 2 * directions,
+        ..Tally::NONE
+    };
+    // 1/B of the means.
+    let share = Tally::divisions(1);
+    evaluations
+        + shape.gathered()
+        + (side * 2 + compared) * directions
+        + share
+        + shape.combined(directions)
+}
+
+/// A forward gradient by weights: the values of one pass, the rates of K.
+pub fn perturbed_weights<R: Real>(
+    network: &Network,
+    directions: DirectionsConfig,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, samples, rows);
+    let directions = directions.count as u64;
+    // m = V·a + c, the rows' derivatives, their sum, 1/K.
+    let mut product = shape.products()
+        + shape.rates(1)
+        + Tally::additions(shape.rows)
+        + Tally::multiplications(1);
+    if shape.l2 {
+        // λ'·Σ w·v.
+        product += Tally::fused(shape.weights) + Tally::fused(1);
+    }
+    shape.gathered() + shape.values() + product * directions + shape.combined(directions)
+}
+
+/// Forward mode by whole passes: the values of one, the rates of N along the axes.
+pub fn along_axes<R: Real>(
+    network: &Network,
+    reuse: Reuse,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, samples, rows);
+    let mut tally = shape.gathered() + shape.values();
+    for l in 1..shape.sizes.len() {
+        // The moves of the layer itself, or of all, 0 or not; the rows' sum.
+        let (first, moves) = match reuse {
+            Reuse::Full => (1, shape.products()),
+            Reuse::Prefix | Reuse::Incremental => (l, shape.product(l)),
+        };
+        let each = moves + shape.rates(first) + Tally::additions(shape.rows);
+        let layer = l - 1;
+        let (weights, biases) = (network.layout.weights(layer), network.layout.biases(layer));
+        tally += each * (weights.len() + biases.len()) as u64;
+        if shape.l2 {
+            // λ'·w.
+            tally += Tally::fused(weights.len() as u64);
+        }
+    }
+    tally
+}
+
+/// A forward gradient by activations.
+pub fn perturbed_activations<R: Real>(
+    network: &Network,
+    directions: DirectionsConfig,
+    samples: &Samples<R>,
+    rows: &[u32],
+) -> Tally {
+    let shape = Shape::new(network, samples, rows);
+    let directions = directions.count as u64;
+    let units: u64 = shape.sizes[1..].iter().sum();
+    // The rates, each row's share of 1/K, δ̂; 1/K.
+    let product =
+        shape.rates(1) + Tally::multiplications(shape.rows) + Tally::fused(shape.rows * units);
+    let mut tally = shape.gathered() + shape.values() + product * directions + Tally::divisions(1);
+    // ∂W, ∂b; λ'W.
+    tally += Tally::fused(shape.rows * shape.weights);
+    if network.layout.has_bias() {
+        tally += Tally::additions(shape.rows * units);
+    }
+    if shape.l2 {
+        tally += Tally::fused(shape.weights);
+    }
+    tally
+}
+
+/// What the formulas depend on.
+struct Shape {
+    /// n_0 … n_L.
+    sizes: Vec<u64>,
+    head: Head,
+    l2: bool,
+    /// B.
+    rows: u64,
+    /// Whether inputs are bytes that are scaled as they are read.
+    reads_bytes: bool,
+    /// Fused multiply-adds of the first layer's z.
+    first_products: u64,
+    /// N.
+    parameters: u64,
+    /// P.
+    weights: u64,
+}
+
+impl Shape {
+    fn new<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Self {
+        let sizes = sizes(network);
+        Self {
+            head: network.head(),
+            l2: network.l2 != 0.0,
+            rows: rows.len() as u64,
+            reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
+            first_products: first_products(samples, rows, sizes[1]),
+            parameters: network.layout.len() as u64,
+            weights: sizes.windows(2).map(|pair| pair[0] * pair[1]).sum(),
+            sizes,
+        }
+    }
+
+    /// Inputs that are scaled as they are read, once for all passes.
+    fn gathered(&self) -> Tally {
+        if self.reads_bytes {
+            SCALED * (self.rows * self.sizes[0])
+        } else {
+            Tally::NONE
+        }
+    }
+
+    /// W·a + b of all layers.
+    fn products(&self) -> Tally {
+        let above = self.weights - self.sizes[0] * self.sizes[1];
+        Tally::fused(self.first_products + self.rows * above)
+    }
+
+    /// W·a + b of layer l.
+    fn product(&self, l: usize) -> Tally {
+        Tally::fused(match l {
+            1 => self.first_products,
+            _ => self.rows * self.sizes[l] * self.sizes[l - 1],
+        })
+    }
+
+    fn hidden(&self) -> u64 {
+        self.sizes[1..self.sizes.len() - 1].iter().sum()
+    }
+
+    fn outputs(&self) -> u64 {
+        self.sizes[self.sizes.len() - 1]
+    }
+
+    /// `Primal`: z, σ and σ′ of hidden units, losses and δ of the outputs; 1/B.
+    fn values(&self) -> Tally {
+        let mut tally = Tally {
+            evaluations: 1,
+            ..Tally::NONE
+        };
+        tally += self.products();
+        tally += (PAIR + Tally::multiplications(1)) * (self.rows * self.hidden());
+        tally += of_outputs(self.head, self.outputs()) * self.rows;
+        if self.head != Head::SoftmaxCrossEntropy {
+            // The rows' losses are summed for each output, then over the outputs.
+            tally.additions += self.outputs();
+        }
+        tally + Tally::divisions(1)
+    }
+
+    /// `Tangent` from layer `first` on, the layers' own moves left out: ż and ȧ, and each row's Σ δ·ż.
+    fn rates(&self, first: usize) -> Tally {
+        let pairs = self.sizes[first..].windows(2);
+        let above: u64 = pairs.map(|pair| pair[0] * pair[1]).sum();
+        let carried: u64 = self.sizes[first + 1..].iter().sum();
+        let hidden: u64 = self.sizes[first..self.sizes.len() - 1].iter().sum();
+        Tally {
+            jacobian_vector_products: 1,
+            ..Tally::NONE
+        } + Tally::fused(self.rows * above)
+            + Tally::additions(self.rows * carried)
+            + Tally::multiplications(self.rows * hidden)
+            + Tally::fused(self.rows * self.outputs())
+    }
+
+    /// `project`: Σ_k s_k·v_k of every parameter; 1/K.
+    fn combined(&self, directions: u64) -> Tally {
+        Tally::fused(directions * self.parameters) + Tally::divisions(1)
+    }
+}

@@ -1,0 +1,319 @@
+//! The forward gradient by activations: every pre-activation of every sample moves in a random
+//! direction of its own, and weights take what their inputs make of it.
+//!
+//! ```text
+//! δ̂_s = 1/K Σ_k (δ_s·v_{s,k})·v_{s,k}      over the U pre-activations of sample s, δ = ∂L/∂z
+//! ∂Ŵ_l = Σ_s δ̂_{s,l} a_{s,l−1}ᵀ + λ'W_l
+//! ```
+//!
+//! δ_s·v is exact: the rates of one forward pass, a Jacobian-vector product of the whole mini-batch.
+//! E‖δ̂‖² is U‖δ‖² with directions of ±1 and (U + 2)‖δ‖² with Gaussian ones; U is the number of units,
+//! not of weights. l2, which no pre-activation feels, is added exactly. Products over sparse inputs
+//! take the zeros along when ∂W is formed.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::DirectionsConfig;
+use super::direction::{Direction, Draw};
+use super::tangent::{Primal, Tangent};
+use crate::data::{Batch, Inputs, Samples};
+use crate::gradient::finite_difference::forward_pass::{Gathered, Rows};
+use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
+use crate::gradient::operation_counts::random_direction;
+use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::kernels::Isa;
+use crate::kernels::matmul::{Left, Product};
+use crate::kernels::panels::{Aligned, count, width};
+use crate::kernels::update::ColumnSums;
+use crate::model::{Network, Parameters};
+use crate::numeric::Real;
+use crate::numeric::tally::Tally;
+use crate::parallel::{Circle, Team, cut_by_cost};
+
+/// The engine.
+pub struct PerturbedActivations<R> {
+    network: Network,
+    directions: DirectionsConfig,
+    team: Arc<Team>,
+    isa: Isa,
+    seats: usize,
+    draw: Draw,
+    gathered: Gathered<R>,
+    weights: UnitPanels<R>,
+    primal: Primal<R>,
+    workers: Vec<Worker<R>>,
+    /// Of each row's loss, along each direction: `(K, rows)`.
+    derivatives: Vec<R>,
+    gradient: UnitPanels<R>,
+}
+
+/// One worker's memory.
+struct Worker<R> {
+    tangent: Tangent<R>,
+    /// δ̂ of one panel, `(rows, P)`.
+    errors: Aligned<R>,
+}
+
+impl<R: Real> PerturbedActivations<R> {
+    /// An engine for mini-batches of at most `capacity` rows.
+    pub fn new(
+        network: &Network,
+        directions: DirectionsConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+        capacity: usize,
+    ) -> Self {
+        let layout = &network.layout;
+        let worker = |_| Worker {
+            tangent: Tangent::new(network, capacity),
+            errors: Aligned::zeros(capacity * width::<R>()),
+        };
+        let mut engine = Self {
+            network: network.clone(),
+            directions,
+            team: Arc::clone(team),
+            isa,
+            seats: 1,
+            draw: Draw::default(),
+            gathered: Gathered::new(layout.sizes()[0], capacity),
+            weights: UnitPanels::zeros(layout),
+            primal: Primal::new(network, capacity),
+            workers: (0..team.threads()).map(worker).collect(),
+            derivatives: vec![R::ZERO; directions.count * capacity],
+            gradient: UnitPanels::zeros(layout),
+        };
+        engine.seats = engine.most_workers();
+        engine
+    }
+
+    fn estimate(&mut self, batch: Batch<'_, R>, control: &Control) -> Result<f64, Stopped> {
+        let layout = Arc::clone(&self.network.layout);
+        let (sizes, p) = (layout.sizes(), width::<R>());
+        let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
+        let loss = self.primal.run(&rows, &self.weights);
+        let shared = Shared {
+            rows,
+            weights: &self.weights,
+            primal: &self.primal,
+            directions: self.directions,
+            draw: self.draw,
+        };
+        let (seats, count_rows, number) = (self.seats, batch.rows.len(), self.directions.count);
+        let circle = Circle::new(seats);
+        let numbers = |seat: usize| number * seat / seats..number * (seat + 1) / seats;
+        let rows_of = |own: Range<usize>| own.start * count_rows..own.end * count_rows;
+        let derivatives = circle.share(
+            &mut self.derivatives[..number * count_rows],
+            0,
+            (0..seats).map(|seat| rows_of(numbers(seat))),
+        );
+        let panels: Vec<(usize, f64)> = (0..layout.layers())
+            .map(|layer| (count::<R>(sizes[layer + 1]), (sizes[layer] + number) as f64))
+            .collect();
+        let cut = cut_by_cost(&panels, seats);
+        let mut gradients: Vec<Vec<_>> = (0..seats).map(|_| Vec::new()).collect();
+        for (layer, values) in self.gradient.layers_mut().iter_mut().enumerate() {
+            let size = lines(sizes[layer]) * p;
+            let own = cut
+                .iter()
+                .map(|own| own[layer].start * size..own[layer].end * size);
+            for (seat, part) in gradients.iter_mut().zip(circle.share(values, None, own)) {
+                seat.push(part);
+            }
+        }
+        let seats = derivatives
+            .into_iter()
+            .zip(gradients)
+            .zip((0..seats).map(numbers).zip(&cut))
+            .zip(&mut self.workers)
+            .collect();
+        let stopped = AtomicBool::new(false);
+        self.team.run(
+            circle,
+            seats,
+            async |(((mut derivatives, mut gradients), (numbers, own)), worker), mut step| {
+                let own_rows = derivatives.own(&step).chunks_exact_mut(count_rows);
+                for (derivatives, number) in own_rows.zip(numbers) {
+                    if control.is_stopped() {
+                        stopped.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    worker.derivatives(&shared, number, derivatives);
+                }
+                step = step.next().await;
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let derivatives = derivatives.all(&step);
+                for (layer, (gradient, own)) in gradients.iter_mut().zip(own).enumerate() {
+                    let size = lines(sizes[layer]) * p;
+                    let panels = gradient.own(&step).chunks_exact_mut(size);
+                    for (panel, gradient) in own.clone().zip(panels) {
+                        worker.errors(&shared, layer, panel, derivatives);
+                        worker.products(&shared, layer, gradient);
+                    }
+                }
+            },
+        );
+        if stopped.into_inner() {
+            return Err(Stopped::Interrupted);
+        }
+        Ok(loss)
+    }
+}
+
+/// What all workers read.
+struct Shared<'a, R> {
+    rows: Rows<'a, R>,
+    weights: &'a UnitPanels<R>,
+    primal: &'a Primal<R>,
+    directions: DirectionsConfig,
+    draw: Draw,
+}
+
+impl<R: Real> Shared<'_, R> {
+    fn direction(&self, number: usize) -> Direction {
+        self.directions.of(self.draw, number)
+    }
+
+    /// Where the components of layer `layer`'s units begin, row by row: `(rows, units)`.
+    fn first(&self, layer: usize) -> usize {
+        let sizes = self.rows.network.layout.sizes();
+        self.rows.labels.len() * sizes[1..=layer].iter().sum::<usize>()
+    }
+
+    /// Units of a layer, and those of a panel.
+    fn units(&self, layer: usize, panel: usize) -> (usize, usize) {
+        let units = self.rows.network.layout.sizes()[layer + 1];
+        (units, width::<R>().min(units - panel * width::<R>()))
+    }
+}
+
+impl<R: Real> Worker<R> {
+    /// The rows' derivatives along direction `number`, 1/K included.
+    fn derivatives(&mut self, shared: &Shared<'_, R>, number: usize, derivatives: &mut [R]) {
+        let p = width::<R>();
+        let mut components = shared.direction(number).components();
+        let moves = |layer: usize, panel: usize, out: &mut [R]| {
+            let (units, own) = shared.units(layer, panel);
+            for (row, out) in out.chunks_exact_mut(p).enumerate() {
+                components.seek(shared.first(layer) + row * units + panel * p);
+                for out in &mut out[..own] {
+                    *out = R::from_f64(f64::from(components.step()));
+                }
+                out[own..].fill(R::ZERO);
+            }
+        };
+        let Shared {
+            rows,
+            weights,
+            primal,
+            ..
+        } = shared;
+        self.tangent
+            .run(rows, weights, primal, 0, moves, derivatives);
+        let share = R::ONE / R::from_f64(shared.directions.count as f64);
+        for derivative in derivatives {
+            *derivative = *derivative * share;
+        }
+    }
+
+    /// δ̂ of one panel: a sum over the directions, in order.
+    fn errors(&mut self, shared: &Shared<'_, R>, layer: usize, panel: usize, derivatives: &[R]) {
+        let (p, rows) = (width::<R>(), shared.rows.labels.len());
+        let (units, own) = shared.units(layer, panel);
+        self.errors[..rows * p].fill(R::ZERO);
+        for (number, derivatives) in derivatives.chunks_exact(rows).enumerate() {
+            let mut components = shared.direction(number).components();
+            let errors = self.errors.chunks_exact_mut(p);
+            for (row, (&derivative, errors)) in derivatives.iter().zip(errors).enumerate() {
+                components.seek(shared.first(layer) + row * units + panel * p);
+                for error in &mut errors[..own] {
+                    *error = *error + derivative * R::from_f64(f64::from(components.step()));
+                }
+            }
+        }
+    }
+
+    /// Σ_s δ̂·aᵀ and Σ_s δ̂ of the panel whose δ̂ was formed last: its lines of the gradient.
+    fn products(&self, shared: &Shared<'_, R>, layer: usize, gradient: &mut [R]) {
+        let (p, rows) = (width::<R>(), &shared.rows);
+        let (fan_in, count) = (gradient.len() / p - 1, rows.labels.len());
+        let errors = &self.errors[..count * p];
+        let (below, stride) = shared
+            .primal
+            .below(layer)
+            .unwrap_or((rows.inputs, count * p));
+        let (weights, bias) = gradient.split_at_mut(fan_in * p);
+        for (panel, out) in weights.chunks_mut(p * p).enumerate() {
+            rows.isa.run(Product {
+                left: Left::columns_of(&below[panel * stride..]),
+                rows: out.len() / p,
+                depth: count,
+                right: errors,
+                right_stride: 0,
+                start: None,
+                out,
+                out_stride: 0,
+                panels: 1,
+            });
+        }
+        if rows.network.layout.has_bias() {
+            rows.isa.run(ColumnSums {
+                values: errors,
+                out: bias,
+            });
+        }
+    }
+}
+
+impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+        control: &Control,
+    ) -> Result<Evaluation, Stopped> {
+        self.gathered.read(batch);
+        if matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
+            self.gathered.read_inputs(batch.samples, batch.rows);
+        }
+        self.weights.load(parameters);
+        let loss = self.estimate(batch, control)?;
+        self.gradient.store(gradient);
+        let l2 = R::from_f64(self.network.l2);
+        if l2 != R::ZERO {
+            let layout = parameters.layout();
+            for index in (0..layout.layers()).flat_map(|layer| layout.weights(layer)) {
+                let partial = &mut gradient.flat_mut()[index];
+                *partial = l2.mul_add(parameters.flat()[index], *partial);
+            }
+        }
+        Ok(Evaluation {
+            loss: loss / batch.rows.len() as f64,
+            tally: self.tally(batch.samples, batch.rows),
+        })
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        random_direction::perturbed_activations(&self.network, self.directions, samples, rows)
+    }
+
+    fn most_workers(&self) -> usize {
+        let units = self.network.layout.sizes()[1..].iter();
+        let panels: usize = units.map(|&units| count::<R>(units)).sum();
+        panels.max(self.directions.count).min(self.team.threads())
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = workers.min(self.most_workers());
+    }
+
+    fn set_draw(&mut self, draw: Draw) {
+        self.draw = draw;
+    }
+}

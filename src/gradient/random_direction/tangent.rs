@@ -1,0 +1,225 @@
+//! Jacobian-vector products: the exact derivative of each row's loss along moves of θ or of the
+//! pre-activations, by a forward pass of dual numbers.
+//!
+//! The values are the same along every direction, so they are computed once ([`Primal`]); what each
+//! direction adds are the rates ([`Tangent`]), layer by layer, with δ = ∂L/∂z of the outputs at the
+//! end:
+//!
+//! ```text
+//! z_l = W_l a_{l−1} + b_l,  a_l = σ(z_l)
+//! ż_l = m_l + W_l ȧ_{l−1},  ȧ_l = σ′(z_l)·ż_l      m_l = V_l a_{l−1} + c_l where θ moves by (V, c)
+//! L̇ = Σ δ·ż_L
+//! ```
+
+use std::ops::Range;
+
+use crate::gradient::finite_difference::forward_pass::Rows;
+use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
+use crate::kernels::matmul::{Left, Product};
+use crate::kernels::output_loss::Outputs;
+use crate::kernels::panels::{Aligned, count, width};
+use crate::kernels::tangent::Rates;
+use crate::kernels::update::Activate;
+use crate::model::Network;
+use crate::numeric::Real;
+
+/// Values of one forward pass; panels of `(capacity, P)`.
+pub(in crate::gradient) struct Primal<R> {
+    stride: usize,
+    /// a of the hidden layers.
+    activations: Vec<Aligned<R>>,
+    /// σ′ of the hidden layers.
+    slopes: Vec<Aligned<R>>,
+    /// δ of the outputs, 1/rows included.
+    errors: Aligned<R>,
+}
+
+impl<R: Real> Primal<R> {
+    pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
+        let sizes = network.layout.sizes();
+        let room = |&units: &usize| Aligned::zeros(count::<R>(units) * capacity * width::<R>());
+        let (hidden, outputs) = sizes[1..].split_at(sizes.len() - 2);
+        Self {
+            stride: capacity * width::<R>(),
+            activations: hidden.iter().map(room).collect(),
+            slopes: hidden.iter().map(room).collect(),
+            errors: room(&outputs[0]),
+        }
+    }
+
+    /// The pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
+    pub(in crate::gradient) fn run(&mut self, rows: &Rows<'_, R>, weights: &UnitPanels<R>) -> f64 {
+        let (p, stride) = (width::<R>(), self.stride);
+        let sizes = rows.network.layout.sizes();
+        let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
+        for (layer, &fan_in) in sizes[..layers].iter().enumerate() {
+            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            for (panel, weights) in panels.enumerate() {
+                let range = panel * stride..panel * stride + batch * p;
+                let (below, own) = self.activations.split_at_mut(layer);
+                let out = match own.first_mut() {
+                    Some(own) => &mut own[range.clone()],
+                    None => &mut self.errors[range.clone()],
+                };
+                let below = below.last().map(|below| Left::rows_of(below, stride));
+                rows.products(weights, below, out);
+                if layer + 1 < layers {
+                    rows.isa.run(Activate {
+                        activations: out,
+                        slopes: &mut self.slopes[layer][range],
+                    });
+                }
+            }
+        }
+        rows.control.count(1);
+        rows.isa.run(Outputs {
+            head: rows.network.head(),
+            columns: sizes[layers],
+            labels: rows.labels,
+            scale: R::from_f64(1.0 / batch as f64),
+            values: &mut self.errors,
+            stride,
+        })
+    }
+
+    /// a below layer `layer`, and the distance of its panels; `None`: the inputs.
+    pub(super) fn below(&self, layer: usize) -> Option<(&[R], usize)> {
+        let below = layer.checked_sub(1)?;
+        Some((&self.activations[below], self.stride))
+    }
+}
+
+/// Room for the rates of two layers.
+pub(super) struct Tangent<R> {
+    stride: usize,
+    rates: Aligned<R>,
+    below: Aligned<R>,
+    carried: Aligned<R>,
+}
+
+impl<R: Real> Tangent<R> {
+    pub(super) fn new(network: &Network, capacity: usize) -> Self {
+        let sizes = network.layout.sizes();
+        let widest = sizes[1..].iter().copied().max().unwrap_or(0);
+        let room = || Aligned::zeros(count::<R>(widest) * capacity * width::<R>());
+        Self {
+            stride: capacity * width::<R>(),
+            rates: room(),
+            below: room(),
+            carried: Aligned::zeros(capacity * width::<R>()),
+        }
+    }
+
+    /// The derivative of each row's share of the mean loss, l2 left out: one Jacobian-vector product.
+    /// `moves(layer, panel, out)` writes m of one panel of units, `(rows, P)`; no layer below `first`
+    /// moves.
+    pub(super) fn run(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        primal: &Primal<R>,
+        first: usize,
+        mut moves: impl FnMut(usize, usize, &mut [R]),
+        derivatives: &mut [R],
+    ) {
+        let (p, stride) = (width::<R>(), self.stride);
+        let sizes = rows.network.layout.sizes();
+        let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
+        for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
+            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            for (panel, weights) in panels.enumerate() {
+                let range = panel * stride..panel * stride + batch * p;
+                let rates = &mut self.rates[range.clone()];
+                moves(layer, panel, rates);
+                let carried = &mut self.carried[..batch * p];
+                if layer > first {
+                    rows.isa.run(Product {
+                        left: Left::rows_of(&self.below, stride),
+                        rows: batch,
+                        depth: fan_in,
+                        right: weights,
+                        right_stride: 0,
+                        start: None,
+                        out: carried,
+                        out_stride: 0,
+                        panels: 1,
+                    });
+                }
+                rows.isa.run(Rates {
+                    rates,
+                    carried: (layer > first).then_some(&*carried),
+                    slopes: primal.slopes.get(layer).map(|slopes| &slopes[range]),
+                });
+            }
+            std::mem::swap(&mut self.rates, &mut self.below);
+        }
+        for (row, derivative) in derivatives.iter_mut().enumerate() {
+            *derivative = (0..sizes[layers]).fold(R::ZERO, |sum, unit| {
+                let at = unit / p * stride + row * p + unit % p;
+                sum + primal.errors[at] * self.below[at]
+            });
+        }
+        rows.control.count(1);
+    }
+}
+
+/// A direction of θ, and room to follow it.
+pub(in crate::gradient) struct Along<R> {
+    /// The direction.
+    pub direction: UnitPanels<R>,
+    tangent: Tangent<R>,
+    /// Of each row's loss.
+    derivatives: Vec<R>,
+}
+
+impl<R: Real> Along<R> {
+    pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
+        Self {
+            direction: UnitPanels::zeros(&network.layout),
+            tangent: Tangent::new(network, capacity),
+            derivatives: vec![R::ZERO; capacity],
+        }
+    }
+
+    /// The derivative of the mean loss along the direction, l2 left out, where only the layers in
+    /// `moving` are moved by it: the sum over the rows, in order.
+    pub(in crate::gradient) fn derivative(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        primal: &Primal<R>,
+        moving: Range<usize>,
+    ) -> R {
+        let sizes = rows.network.layout.sizes();
+        let direction = &self.direction;
+        let moves = |layer: usize, panel: usize, out: &mut [R]| {
+            if !moving.contains(&layer) {
+                out.fill(R::ZERO);
+                return;
+            }
+            let size = lines(sizes[layer]) * width::<R>();
+            let below = primal.below(layer);
+            let below = below.map(|(below, stride)| Left::rows_of(below, stride));
+            rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
+        };
+        let derivatives = &mut self.derivatives[..rows.labels.len()];
+        (self.tangent).run(rows, weights, primal, moving.start, moves, derivatives);
+        derivatives.iter().fold(R::ZERO, |sum, &row| sum + row)
+    }
+
+    /// The derivative along the axis of the parameter at `place` of `layer`. The direction is 0 before
+    /// and after.
+    pub(in crate::gradient) fn axis(
+        &mut self,
+        rows: &Rows<'_, R>,
+        weights: &UnitPanels<R>,
+        primal: &Primal<R>,
+        (layer, place): (usize, usize),
+        moving: Range<usize>,
+    ) -> R {
+        self.direction.layers_mut()[layer][place] = R::ONE;
+        let derivative = self.derivative(rows, weights, primal, moving);
+        self.direction.layers_mut()[layer][place] = R::ZERO;
+        derivative
+    }
+}

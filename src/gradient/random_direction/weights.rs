@@ -1,0 +1,147 @@
+//! The forward gradient by weights: ĝ = 1/K Σ_k (g·v_k)·v_k with g·v exact, by one Jacobian-vector
+//! product a direction.
+//!
+//! Cost: the values of one forward pass, and K times its rates, about twice as much each. A worker
+//! holds the one direction that it follows. l2 is a part of the loss: λ'·Σ w·v is added to g·v.
+
+use std::sync::Arc;
+
+use super::DirectionsConfig;
+use super::direction::{Direction, Draw};
+use super::projection::{most_workers, project};
+use super::tangent::{Along, Primal};
+use crate::data::{Batch, Samples};
+use crate::gradient::finite_difference::forward_pass::{Gathered, Rows};
+use crate::gradient::finite_difference::unit_panels::UnitPanels;
+use crate::gradient::operation_counts::random_direction;
+use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::kernels::Isa;
+use crate::model::{Network, Parameters};
+use crate::numeric::Real;
+use crate::numeric::tally::Tally;
+use crate::parallel::Team;
+
+/// The engine.
+pub struct PerturbedWeights<R> {
+    network: Network,
+    directions: DirectionsConfig,
+    team: Arc<Team>,
+    isa: Isa,
+    seats: usize,
+    draw: Draw,
+    gathered: Gathered<R>,
+    weights: UnitPanels<R>,
+    primal: Primal<R>,
+    workers: Vec<Along<R>>,
+    derivatives: Vec<R>,
+}
+
+impl<R: Real> PerturbedWeights<R> {
+    /// An engine for mini-batches of at most `capacity` rows.
+    pub fn new(
+        network: &Network,
+        directions: DirectionsConfig,
+        team: &Arc<Team>,
+        isa: Isa,
+        capacity: usize,
+    ) -> Self {
+        let layout = &network.layout;
+        let worker = |_| Along::new(network, capacity);
+        Self {
+            network: network.clone(),
+            directions,
+            team: Arc::clone(team),
+            isa,
+            seats: most_workers(team, directions, layout.len()),
+            draw: Draw::default(),
+            gathered: Gathered::new(layout.sizes()[0], capacity),
+            weights: UnitPanels::zeros(layout),
+            primal: Primal::new(network, capacity),
+            workers: (0..team.threads()).map(worker).collect(),
+            derivatives: vec![R::ZERO; directions.count],
+        }
+    }
+}
+
+/// What all workers read.
+struct Shared<'a, R> {
+    theta: &'a Parameters<R>,
+    rows: Rows<'a, R>,
+    weights: &'a UnitPanels<R>,
+    primal: &'a Primal<R>,
+}
+
+impl<R: Real> Shared<'_, R> {
+    /// g·v along `direction`, l2 included.
+    fn derivative(&self, worker: &mut Along<R>, direction: &Direction) -> R {
+        let theta = self.theta;
+        let l2 = self.rows.network.l2;
+        let mut components = direction.components();
+        let mut penalty = 0.0;
+        (worker.direction).visit(theta.layout(), |place, index, is_weight| {
+            let component = f64::from(components.step());
+            if l2 != 0.0 && is_weight {
+                penalty += theta.flat()[index].to_f64() * component;
+            }
+            *place = R::from_f64(component);
+        });
+        let moving = 0..theta.layout().layers();
+        let sum = worker.derivative(&self.rows, self.weights, self.primal, moving);
+        if l2 == 0.0 {
+            sum
+        } else {
+            sum + R::from_f64(l2 * penalty)
+        }
+    }
+}
+
+impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
+    fn gradient(
+        &mut self,
+        parameters: &Parameters<R>,
+        batch: Batch<'_, R>,
+        gradient: &mut Parameters<R>,
+        control: &Control,
+    ) -> Result<Evaluation, Stopped> {
+        self.gathered.read(batch);
+        let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
+        self.weights.load(parameters);
+        let loss = self.primal.run(&rows, &self.weights);
+        let shared = Shared {
+            theta: parameters,
+            rows,
+            weights: &self.weights,
+            primal: &self.primal,
+        };
+        project(
+            &self.team,
+            &mut self.workers[..self.seats],
+            (self.directions, self.draw),
+            &mut self.derivatives,
+            gradient.flat_mut(),
+            control,
+            |worker, direction| shared.derivative(worker, direction),
+        )?;
+        Ok(Evaluation {
+            loss: loss / batch.rows.len() as f64,
+            tally: self.tally(batch.samples, batch.rows),
+        })
+    }
+
+    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
+        random_direction::perturbed_weights(&self.network, self.directions, samples, rows)
+    }
+
+    fn most_workers(&self) -> usize {
+        most_workers(&self.team, self.directions, self.network.layout.len())
+    }
+
+    fn limit_workers(&mut self, workers: usize) {
+        assert!((1..=self.team.threads()).contains(&workers));
+        self.seats = workers.min(self.most_workers());
+    }
+
+    fn set_draw(&mut self, draw: Draw) {
+        self.draw = draw;
+    }
+}

@@ -1,0 +1,80 @@
+//! A number format, as an error analysis sees it: what one rounding can lose.
+
+use crate::gradient::finite_difference::increment::power_of_two_below;
+use crate::numeric::{Precision, Real};
+
+/// u, and what else a precision can lose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Format {
+    /// The unit round-off.
+    pub roundoff: f64,
+    /// The smallest number: at least twice what a rounding below the normal ones loses.
+    pub tiny: f64,
+    /// Below this the product of two numbers of a gradient may be subnormal.
+    pub least: f64,
+    /// Sigmoids are evaluated at ±this where |z| is larger.
+    pub clamp: f64,
+    /// 1 − a and a − 1 may be subtractions, and sums in any order: another program's backprop.
+    pub foreign: bool,
+}
+
+impl Format {
+    pub(super) fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self {
+                roundoff: f32::UNIT_ROUNDOFF,
+                tiny: 2f64.powi(-149),
+                least: f64::from(f32::MIN_POSITIVE),
+                clamp: f32::SIGMOID_CLAMP,
+                foreign: false,
+            },
+            Precision::F64 => Self {
+                roundoff: f64::UNIT_ROUNDOFF,
+                tiny: f64::from_bits(1),
+                least: f64::MIN_POSITIVE,
+                clamp: f64::SIGMOID_CLAMP,
+                foreign: false,
+            },
+        }
+    }
+
+    pub(super) fn foreign(self) -> Self {
+        Self {
+            foreign: true,
+            ..self
+        }
+    }
+
+    /// The number of this format nearest to `x`.
+    pub(super) fn nearest(self, x: f64) -> f64 {
+        if self.roundoff == f64::UNIT_ROUNDOFF {
+            x
+        } else {
+            f64::from(x as f32)
+        }
+    }
+
+    /// The distance between the numbers of this format around `x`.
+    pub(super) fn spacing(self, x: f64) -> f64 {
+        2.0 * (self.roundoff * power_of_two_below(x.abs())).max(self.tiny)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spacing_is_the_distance_to_the_next_number() {
+        let single = Format::of(Precision::F32);
+        for x in [1.0f32, 1.5, 1.999_999, 2.0, 3e-5, 1e-30, 0.7] {
+            let next = f32::from_bits(x.to_bits() + 1);
+            let distance = f64::from(next) - f64::from(x);
+            assert_eq!(single.spacing(f64::from(x)), distance, "{x}");
+            assert_eq!(single.spacing(-f64::from(x)), distance, "{x}");
+        }
+        let double = Format::of(Precision::F64);
+        assert_eq!(double.spacing(1.0), f64::EPSILON);
+        assert!(double.spacing(0.0) > 0.0);
+    }
+}

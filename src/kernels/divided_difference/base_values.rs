@@ -1,0 +1,196 @@
+//! Where perturbations start from: activations with their complements, and the rows' losses.
+
+use super::formulas::{
+    ENTROPY, LINEAR, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, Units, is_hot, kind,
+};
+use crate::kernels::elementary::{exp, sigmoid, sigmoid_pair, softplus};
+use crate::kernels::output_loss::Head;
+use crate::kernels::panels::width;
+use crate::kernels::{Task, Vector};
+use crate::numeric::Real;
+
+/// y = σ(z) and ȳ = 1 − y.
+pub struct Pairs<'a, R> {
+    /// Pre-activations.
+    pub z: &'a [R],
+    /// Activations out, as many.
+    pub y: &'a mut [R],
+    /// 1 − y out, as many.
+    pub complement: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for Pairs<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let len = self.z.len();
+        assert!(self.y.len() == len && self.complement.len() == len);
+        assert!(len.is_multiple_of(width::<R>()));
+        for at in (0..len).step_by(V::LANES) {
+            // SAFETY: all three hold `len` numbers, a multiple of LANES.
+            unsafe {
+                let (y, complement) = sigmoid_pair(V::load(self.z.as_ptr().add(at)));
+                y.store(self.y.as_mut_ptr().add(at));
+                complement.store(self.complement.as_mut_ptr().add(at));
+            }
+        }
+    }
+}
+
+/// Softmax of one row of outputs: p, and 1 − p as the sum of the others.
+pub struct Probabilities<'a, R> {
+    /// Number of outputs.
+    pub count: usize,
+    /// Pre-activations of the row, padded to whole panels.
+    pub z: &'a [R],
+    /// Probabilities out, as many.
+    pub y: &'a mut [R],
+    /// 1 − p out, as many.
+    pub complement: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for Probabilities<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) {
+        let len = self.z.len();
+        assert!(self.y.len() == len && self.complement.len() == len && self.count <= len);
+        assert!(len.is_multiple_of(width::<R>()));
+        let mut most = self.z[0];
+        for &z in &self.z[..self.count] {
+            if z > most || z.to_f64().is_nan() {
+                most = z;
+            }
+        }
+        let clamp = V::splat(R::from_f64(-R::SIGMOID_CLAMP));
+        for at in (0..len).step_by(V::LANES) {
+            // SAFETY: both hold `len` numbers, a multiple of LANES.
+            unsafe {
+                let z = V::load(self.z.as_ptr().add(at)).sub(V::splat(most));
+                exp(clamp.max(z)).store(self.y.as_mut_ptr().add(at));
+            }
+        }
+        self.y[self.count..].fill(R::ZERO);
+        self.complement.fill(R::ZERO);
+        // The sum of the others: those before and those after, never all minus one.
+        let mut before = R::ZERO;
+        for unit in 0..self.count {
+            self.complement[unit] = before;
+            before = before + self.y[unit];
+        }
+        let mut after = R::ZERO;
+        for unit in (0..self.count).rev() {
+            let others = self.complement[unit] + after;
+            after = after + self.y[unit];
+            let sum = others + self.y[unit];
+            self.complement[unit] = others / sum;
+            self.y[unit] = self.y[unit] / sum;
+        }
+    }
+}
+
+/// The loss of each row, in its own precision.
+pub struct RowLosses<'a, R> {
+    /// Units and loss.
+    pub head: Head,
+    /// The outputs' pre-activations; `y` and `complement` are not read.
+    pub units: Units<'a, R>,
+    /// One class a row.
+    pub labels: &'a [u16],
+    /// The losses out, as many.
+    pub losses: &'a mut [R],
+}
+
+impl<R: Real> Task<R> for RowLosses<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(mut self) {
+        assert_eq!(self.labels.len(), self.losses.len());
+        for row in 0..self.labels.len() {
+            self.losses[row] = match kind(self.head) {
+                QUADRATIC => self.row::<V, QUADRATIC>(row),
+                LINEAR => self.row::<V, LINEAR>(row),
+                ENTROPY => self.row::<V, ENTROPY>(row),
+                _ => self.softmax::<V>(row),
+            };
+        }
+    }
+}
+
+impl<R: Real> RowLosses<'_, R> {
+    /// Outputs side by side, then their sum in order: the bits of [`Outputs::total`] at the same z,
+    /// so that a perturbation that moves nothing changes the loss by exactly 0.
+    #[inline(always)]
+    fn row<V: Vector<Element = R>, const HEAD: u8>(&mut self, row: usize) -> R {
+        let zero = V::splat(R::ZERO);
+        let half = R::from_f64(0.5);
+        let label = self.labels[row];
+        let mut sum = R::ZERO;
+        for first in (0..self.units.count).step_by(V::LANES) {
+            let at = self.units.at(row, first);
+            let z = &self.units.z[at..at + V::LANES];
+            let mut lanes = [R::ZERO; 16];
+            let real = V::LANES.min(self.units.count - first);
+            for lane in 0..real {
+                if is_hot(self.head, label, first + lane) {
+                    lanes[lane] = R::ONE;
+                }
+            }
+            // SAFETY: `z` holds LANES numbers, and no vector has more than 16.
+            unsafe {
+                let z = V::load(z.as_ptr());
+                let hot = V::load(lanes.as_ptr());
+                let mask = zero.sub(hot);
+                let toward = mask.select_negative(zero.sub(z), z);
+                match HEAD {
+                    QUADRATIC => {
+                        let [residual] = sigmoid([toward]);
+                        residual
+                    }
+                    LINEAR => z.sub(hot),
+                    _ => softplus(toward),
+                }
+                .store(lanes.as_mut_ptr());
+            }
+            for &lane in &lanes[..real] {
+                sum = match HEAD {
+                    QUADRATIC => lane.mul_add(lane, sum),
+                    LINEAR => (half * lane).mul_add(lane, sum),
+                    _ => sum + lane,
+                };
+            }
+        }
+        if HEAD == QUADRATIC { half * sum } else { sum }
+    }
+
+    #[inline(always)]
+    fn softmax<V: Vector<Element = R>>(&self, row: usize) -> R {
+        let outputs = Outputs {
+            head: self.head,
+            units: self.units,
+            row,
+            label: self.labels[row],
+            loss: R::ZERO,
+        };
+        let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(&Still { outputs: &outputs });
+        let mut lanes = [R::ZERO; 16];
+        // SAFETY: no vector has more than 16 lanes.
+        unsafe { loss.store(lanes.as_mut_ptr()) };
+        lanes[0]
+    }
+}
+
+/// Outputs that stay where they are.
+struct Still<'a, R> {
+    outputs: &'a Outputs<'a, R>,
+}
+
+impl<V: Vector> Points<V, 1> for Still<'_, V::Element> {
+    #[inline(always)]
+    fn of(&self, unit: usize) -> [V; 1] {
+        [self.outputs.z(unit)]
+    }
+}

@@ -1,0 +1,308 @@
+//! The register-blocked matrix product that every dense layer is made of.
+//!
+//! `out[m][c] = start[c] + Σ_k left(m, k) · right[k][c]`. Each element is one chain of fused
+//! multiply-adds over k in order, so its bits depend neither on the block it falls in, nor on the
+//! vector's width, nor on who computes it.
+
+use super::panels::width;
+use super::{Task, Vector};
+use crate::numeric::Real;
+
+/// The left operand: an address for every (m, k).
+#[derive(Clone, Copy)]
+pub struct Left<'a, R> {
+    /// The numbers.
+    pub values: &'a [R],
+    /// Distance from row m to row m + 1.
+    pub row: usize,
+    /// Distance from k to k + 1 within a run.
+    pub inner: usize,
+    /// Length of a run of k.
+    pub run: usize,
+    /// Distance from the start of a run to the next.
+    pub outer: usize,
+}
+
+impl<'a, R: Real> Left<'a, R> {
+    /// A matrix in panels, `panel_stride` numbers apart, by its rows: k runs along the columns.
+    pub fn rows_of(values: &'a [R], panel_stride: usize) -> Self {
+        Self {
+            values,
+            row: width::<R>(),
+            inner: 1,
+            run: width::<R>(),
+            outer: panel_stride,
+        }
+    }
+
+    /// One panel by its columns: k runs along the rows.
+    pub fn columns_of(values: &'a [R]) -> Self {
+        Self {
+            values,
+            row: 1,
+            inner: width::<R>(),
+            run: usize::MAX,
+            outer: 0,
+        }
+    }
+
+    fn end(&self, rows: usize, depth: usize) -> usize {
+        if rows == 0 || depth == 0 {
+            return 0;
+        }
+        let k = depth - 1;
+        (rows - 1) * self.row + k / self.run * self.outer + k % self.run * self.inner + 1
+    }
+}
+
+/// One product, into as many panels as `out` has.
+pub struct Product<'a, R> {
+    /// The left operand.
+    pub left: Left<'a, R>,
+    /// Rows of the result.
+    pub rows: usize,
+    /// Length of the sums.
+    pub depth: usize,
+    /// Panels of the right operand, each `(depth, P)`.
+    pub right: &'a [R],
+    /// Distance between panels of the right operand.
+    pub right_stride: usize,
+    /// What the sums start from, a panel's width for each panel; `None`: 0.
+    pub start: Option<&'a [R]>,
+    /// Panels of the result, each `(rows, P)`.
+    pub out: &'a mut [R],
+    /// Distance between panels of the result.
+    pub out_stride: usize,
+    /// Number of panels.
+    pub panels: usize,
+}
+
+/// Rows whose left operand stays in the second-level cache while all panels pass over it.
+const ROW_BLOCK_BYTES: usize = 768 * 1024;
+/// Depth of right operand that stays in the first-level cache.
+const DEPTH_BLOCK: usize = 256;
+
+impl<R: Real> Task<R> for Product<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(mut self) {
+        let width = width::<R>();
+        if self.panels == 0 || self.rows == 0 {
+            return;
+        }
+        assert!(self.left.values.len() >= self.left.end(self.rows, self.depth));
+        assert!(self.right.len() >= (self.panels - 1) * self.right_stride + self.depth * width);
+        assert!(self.out.len() >= (self.panels - 1) * self.out_stride + self.rows * width);
+        assert!(
+            self.start
+                .is_none_or(|start| start.len() >= self.panels * width)
+        );
+        let block = (ROW_BLOCK_BYTES / (self.depth.max(1) * R::BYTES)).max(64);
+        let mut row = 0;
+        while row < self.rows {
+            let rows = block.min(self.rows - row);
+            let vectors = self.panels * width / V::LANES;
+            let mut vector = 0;
+            while vector < vectors {
+                if vector + 2 <= vectors {
+                    self.columns::<V, 2>(row, rows, vector);
+                    vector += 2;
+                } else {
+                    self.columns::<V, 1>(row, rows, vector);
+                    vector += 1;
+                }
+            }
+            row += rows;
+        }
+    }
+}
+
+impl<R: Real> Product<'_, R> {
+    /// `C` vectors of columns from vector `first` on, rows `row..row + rows`.
+    #[inline(always)]
+    fn columns<V: Vector<Element = R>, const C: usize>(
+        &mut self,
+        row: usize,
+        rows: usize,
+        first: usize,
+    ) {
+        let width = width::<R>();
+        let mut right = [0; C];
+        let mut out = [0; C];
+        let mut start = [0; C];
+        for c in 0..C {
+            let column = (first + c) * V::LANES;
+            right[c] = column / width * self.right_stride + column % width;
+            out[c] = column / width * self.out_stride + column % width;
+            start[c] = column;
+        }
+        let blocks = rows.div_ceil(V::BLOCK_ROWS);
+        let mut depth = 0;
+        loop {
+            let until = self.depth.min(depth + DEPTH_BLOCK);
+            for b in 0..blocks {
+                let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
+                let place = Place {
+                    row: row + from,
+                    from: depth,
+                    until,
+                    right,
+                    out,
+                    start,
+                };
+                macro_rules! by_height {
+                    ($($height:literal)*) => {
+                        match to - from {
+                            // SAFETY: `run` checked every operand's extent.
+                            $($height if $height <= V::BLOCK_ROWS => unsafe { self.block::<V, $height, C>(&place) },)*
+                            _ => unreachable!("blocks have 1 to BLOCK_ROWS rows"),
+                        }
+                    };
+                }
+                by_height!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            }
+            depth = until;
+            if depth == self.depth {
+                break;
+            }
+        }
+    }
+
+    /// `M` rows and `C` vectors in registers.
+    #[inline(always)]
+    unsafe fn block<V: Vector<Element = R>, const M: usize, const C: usize>(
+        &mut self,
+        place: &Place<C>,
+    ) {
+        let width = width::<R>();
+        let Left {
+            values,
+            row,
+            inner,
+            run,
+            outer,
+        } = self.left;
+        let out = self.out.as_mut_ptr();
+        // SAFETY: `run` checked that (rows, depth, panels) fit all three operands.
+        unsafe {
+            let mut sums = [[V::splat(R::ZERO); C]; M];
+            for m in 0..M {
+                for c in 0..C {
+                    if place.from > 0 {
+                        sums[m][c] = V::load(out.add(place.out[c] + (place.row + m) * width));
+                    } else if let Some(start) = self.start {
+                        sums[m][c] = V::load(start.as_ptr().add(place.start[c]));
+                    }
+                }
+            }
+            let mut k = place.from;
+            while k < place.until {
+                let end = place.until.min(k - k % run + run.min(place.until));
+                let mut left = values
+                    .as_ptr()
+                    .add(place.row * row + k / run * outer + k % run * inner);
+                let mut right = [values.as_ptr(); C];
+                for c in 0..C {
+                    right[c] = self.right.as_ptr().add(place.right[c] + k * width);
+                }
+                for _ in k..end {
+                    let mut columns = [V::splat(R::ZERO); C];
+                    for c in 0..C {
+                        columns[c] = V::load(right[c]);
+                        right[c] = right[c].add(width);
+                    }
+                    for m in 0..M {
+                        let factor = V::splat(*left.add(m * row));
+                        for c in 0..C {
+                            sums[m][c] = factor.fma(columns[c], sums[m][c]);
+                        }
+                    }
+                    left = left.wrapping_add(inner);
+                }
+                k = end;
+            }
+            for m in 0..M {
+                for c in 0..C {
+                    sums[m][c].store(out.add(place.out[c] + (place.row + m) * width));
+                }
+            }
+        }
+    }
+}
+
+/// Where a block of the product lies.
+struct Place<const C: usize> {
+    row: usize,
+    from: usize,
+    until: usize,
+    right: [usize; C],
+    out: [usize; C],
+    start: [usize; C],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::kernels::panels::{Aligned, count};
+
+    fn value(k: usize) -> f64 {
+        ((k * 7919 % 1009) as f64 - 504.0) / 504.0
+    }
+
+    fn check<R: Real>(isa: Isa, rows: usize, depth: usize, columns: usize) {
+        let (p, panels) = (width::<R>(), count::<R>(columns));
+        let stride = rows * p + p;
+        let mut left = Aligned::<R>::zeros(count::<R>(depth) * stride);
+        for (k, x) in left.iter_mut().enumerate() {
+            *x = R::from_f64(value(k));
+        }
+        let mut right = Aligned::<R>::zeros(panels * depth * p);
+        for (k, x) in right.iter_mut().enumerate() {
+            *x = R::from_f64(value(k + 5));
+        }
+        let start: Vec<R> = (0..panels * p).map(|k| R::from_f64(value(k))).collect();
+        let mut out = vec![R::from_f64(f64::NAN); panels * rows * p];
+        isa.run(Product {
+            left: Left::rows_of(&left, stride),
+            rows,
+            depth,
+            right: &right,
+            right_stride: depth * p,
+            start: Some(&start),
+            out: &mut out,
+            out_stride: rows * p,
+            panels,
+        });
+        for m in 0..rows {
+            for c in 0..panels * p {
+                let mut sum = start[c];
+                for k in 0..depth {
+                    let x = left[k / p * stride + m * p + k % p];
+                    sum = x.mul_add(right[c / p * depth * p + k * p + c % p], sum);
+                }
+                assert!(
+                    sum == out[c / p * rows * p + m * p + c % p],
+                    "{isa:?} {m} {c}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_element_is_one_chain_in_order_whatever_the_block_and_the_vector() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (rows, depth, columns) in [
+                (1, 1, 1),
+                (10, 30, 10),
+                (13, 300, 40),
+                (15, 17, 33),
+                (31, 600, 16),
+            ] {
+                check::<f32>(isa, rows, depth, columns);
+                check::<f64>(isa, rows, depth, columns);
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Kernels: every hot loop, over panels of SIMD width.
+//!
+//! Each kernel is a pure function of its arguments with the same bits on every machine: only
+//! correctly rounded operations, explicit fused multiply-adds, and elementary functions of our own.
+
+#![allow(unsafe_code)]
+// Register blocks are arrays indexed by two or three counters at once.
+#![allow(clippy::needless_range_loop)]
+
+pub mod divided_difference;
+pub mod elementary;
+pub mod matmul;
+pub mod output_loss;
+pub mod pages;
+pub mod panels;
+pub mod peak_rate;
+pub mod scatter_add;
+pub mod simd;
+pub mod sparse;
+pub mod tangent;
+pub mod update;
+pub mod value_sharing;
+
+pub use simd::{Isa, Task, Vector};

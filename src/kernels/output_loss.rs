@@ -1,0 +1,209 @@
+//! The last layer: from pre-activations to the loss and the errors δ = ∂L/∂z.
+//!
+//! With one target a sample: residuals a − y come from the pair (σ, 1 − σ), never from a
+//! subtraction, and every loss is computed from z, finite for every finite input.
+
+use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
+use super::panels::width;
+use super::{Task, Vector};
+use crate::numeric::Real;
+
+/// Output units and loss together: what the last layer's errors depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Sigmoid units, ½ Σ (a − y)²: δ = (a − y)·σ′.
+    SigmoidQuadratic,
+    /// Linear units, ½ Σ (z − y)²: δ = z − y.
+    LinearQuadratic,
+    /// Sigmoid units, −Σ [y ln a + (1 − y) ln(1 − a)]: δ = a − y.
+    SigmoidCrossEntropy,
+    /// Softmax, −ln p_target: δ = p − y.
+    SoftmaxCrossEntropy,
+    /// One linear unit, ln(1 + e^(−y·z)), label 1 is y = +1: δ = −y·σ(−y·z).
+    Logistic,
+}
+
+/// Losses and errors of a mini-batch.
+pub struct Outputs<'a, R> {
+    /// Units and loss.
+    pub head: Head,
+    /// Number of outputs.
+    pub columns: usize,
+    /// One class index a row.
+    pub labels: &'a [u16],
+    /// What each error is multiplied by: 1/rows.
+    pub scale: R,
+    /// z in, δ out: panels of `(rows, P)`, `stride` apart. Padding becomes 0.
+    pub values: &'a mut [R],
+    /// Distance between panels.
+    pub stride: usize,
+}
+
+impl<R: Real> Task<R> for Outputs<'_, R> {
+    /// The sum of the rows' losses.
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(self) -> f64 {
+        let width = width::<R>();
+        let panels = self.columns.div_ceil(width);
+        assert!(self.values.len() >= (panels - 1) * self.stride + self.labels.len() * width);
+        assert!(V::LANES <= 16 && width <= 16);
+        let mut total = 0.0;
+        if self.head == Head::SoftmaxCrossEntropy {
+            for (row, &label) in self.labels.iter().enumerate() {
+                total += softmax::<V>(
+                    self.values,
+                    self.stride,
+                    row,
+                    self.columns,
+                    label,
+                    self.scale,
+                );
+            }
+            return total;
+        }
+        let zero = V::splat(R::ZERO);
+        let one = V::splat(R::ONE);
+        let half = V::splat(R::from_f64(0.5));
+        let scale = V::splat(self.scale);
+        // identity[15 − label + lane] is 1 where lane = label.
+        let mut identity = [R::ZERO; 48];
+        identity[16] = R::ONE;
+        for first in (0..self.columns).step_by(V::LANES) {
+            let real = V::LANES.min(self.columns - first);
+            let mut mask = [R::ZERO; 16];
+            mask[..real].fill(R::ONE);
+            let mut lanes = [R::ZERO; 16];
+            // SAFETY: `mask` and `lanes` hold 16 numbers, LANES at the most are used; the extent
+            // of `values` was checked; `identity` is read from 0…16 on.
+            unsafe {
+                let mask = V::load(mask.as_ptr());
+                let mut losses = zero;
+                let base = first / width * self.stride + first % width;
+                for (row, &label) in self.labels.iter().enumerate() {
+                    let at = self.values.as_mut_ptr().add(base + row * width);
+                    let offset = (usize::from(label)).wrapping_sub(first);
+                    let hot = if offset < V::LANES {
+                        V::load(identity.as_ptr().add(16 - offset))
+                    } else {
+                        zero
+                    };
+                    let cold = zero.sub(hot);
+                    let z = V::load(at);
+                    let (error, loss) = match self.head {
+                        Head::SigmoidQuadratic => {
+                            let (y, complement) = sigmoid_pair(z);
+                            let residual = cold.select_negative(zero.sub(complement), y);
+                            (
+                                residual.mul(y.mul(complement)),
+                                half.mul(residual).mul(residual),
+                            )
+                        }
+                        Head::LinearQuadratic => {
+                            let residual = z.sub(hot);
+                            (residual, half.mul(residual).mul(residual))
+                        }
+                        Head::SigmoidCrossEntropy => {
+                            let (y, complement) = sigmoid_pair(z);
+                            let residual = cold.select_negative(zero.sub(complement), y);
+                            (residual, softplus(cold.select_negative(zero.sub(z), z)))
+                        }
+                        Head::Logistic => {
+                            // The one column holds y·z for y = ±1.
+                            let sign = if label == 1 { one } else { zero.sub(one) };
+                            let margin = sign.mul(z);
+                            let (_, miss) = sigmoid_pair(margin);
+                            (zero.sub(sign.mul(miss)), softplus(zero.sub(margin)))
+                        }
+                        Head::SoftmaxCrossEntropy => unreachable!("handled by rows"),
+                    };
+                    error.mul(scale).mul(mask).store(at);
+                    losses = losses.add(loss);
+                }
+                losses.store(lanes.as_mut_ptr());
+            }
+            for &lane in &lanes[..real] {
+                total += lane.to_f64();
+            }
+        }
+        total
+    }
+}
+
+/// One row of softmax with cross-entropy.
+#[inline(always)]
+fn softmax<V: Vector>(
+    values: &mut [V::Element],
+    stride: usize,
+    row: usize,
+    columns: usize,
+    label: u16,
+    scale: V::Element,
+) -> f64 {
+    let width = width::<V::Element>();
+    let place = |column: usize| column / width * stride + row * width + column % width;
+    let target = usize::from(label);
+    let z_target = values[place(target)].to_f64();
+    let mut largest = values[place(0)];
+    for column in 1..columns {
+        let z = values[place(column)];
+        if z > largest || z.to_f64().is_nan() {
+            largest = z;
+        }
+    }
+    let clamp = V::splat(V::Element::from_f64(-V::Element::SIGMOID_CLAMP));
+    for first in (0..columns).step_by(V::LANES) {
+        // SAFETY: the caller checked the extent of `values`.
+        unsafe {
+            let at = values.as_mut_ptr().add(place(first));
+            exp(clamp.max(V::load(at).sub(V::splat(largest)))).store(at);
+        }
+    }
+    let mut others = V::Element::ZERO;
+    for column in (0..columns).filter(|&column| column != target) {
+        others = others + values[place(column)];
+    }
+    let sum = others + values[place(target)];
+    for column in 0..columns {
+        let part = if column == target {
+            -others
+        } else {
+            values[place(column)]
+        };
+        values[place(column)] = part / sum * scale;
+    }
+    for column in columns..columns.next_multiple_of(width) {
+        values[place(column)] = V::Element::ZERO;
+    }
+    // 0 where the target is the largest: one addition whatever the data, so that it can be counted.
+    let margin = largest.to_f64() - z_target;
+    margin
+        + if margin > 0.0 {
+            ln(sum.to_f64())
+        } else {
+            ln_1p_of(others.to_f64())
+        }
+}
+
+/// ln(1 + x) for x ≥ 0, or NaN.
+fn ln_1p_of(x: f64) -> f64 {
+    struct Scalar(f64);
+    impl Task<f64> for Scalar {
+        type Output = f64;
+        #[inline(always)]
+        fn run<V: Vector<Element = f64>>(self) -> f64 {
+            let mut lanes = [0.0; 8];
+            // SAFETY: a vector has at most 8 lanes.
+            unsafe { ln_1p(V::splat(self.0)).store(lanes.as_mut_ptr()) };
+            lanes[0]
+        }
+    }
+    if x <= 1.0 {
+        super::Isa::Portable.run(Scalar(x))
+    } else if x.is_finite() {
+        ln(1.0 + x)
+    } else {
+        x
+    }
+}

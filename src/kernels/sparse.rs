@@ -1,0 +1,559 @@
+//! The first layer over inputs most of which are exactly 0: MNIST's pixels.
+//!
+//! A zero input adds exactly nothing to a pre-activation and to a gradient, so it is left out: the
+//! sums keep their order and their bits. An image is a list of words, position · 256 + byte.
+
+use std::ops::Range;
+
+use super::elementary::sigmoid_pair;
+use super::panels::width;
+use super::update::{Rule, Rules};
+use super::{Task, Vector};
+use crate::numeric::Real;
+
+/// The non-zero bytes of each row, and what each byte is worth.
+///
+/// A row's record is one piece of memory, its mask and then its words: mini-batches pick rows at
+/// random, so a record costs one address and can be asked for ahead.
+#[derive(Clone, Debug)]
+pub struct Records<R> {
+    features: usize,
+    starts: Vec<u32>,
+    records: Vec<u32>,
+    values: Vec<R>,
+}
+
+impl<R: Real> Records<R> {
+    /// The non-zero bytes of `rows`, each `features` long; byte b is worth `values[b]`, and 0 is
+    /// worth 0.
+    ///
+    /// # Panics
+    /// With more than 2²⁴ features, records of 2³² words, or a number of values that is not 256.
+    pub fn new<'a>(
+        features: usize,
+        rows: impl Iterator<Item = &'a [u8]> + Clone,
+        mut values: Vec<R>,
+    ) -> Self {
+        assert!(features <= 1 << 24 && values.len() == 256);
+        values[0] = R::ZERO;
+        let total = rows
+            .clone()
+            .map(|row| mask_words(features) + row.iter().filter(|&&byte| byte != 0).count())
+            .sum();
+        let mut starts = vec![0];
+        let mut records = Vec::with_capacity(total);
+        super::pages::prefer_huge(&mut records);
+        for row in rows {
+            let mask = records.len();
+            records.resize(mask + mask_words(features), 0);
+            for (position, &byte) in row.iter().enumerate() {
+                if byte != 0 {
+                    records.push((position as u32) << 8 | u32::from(byte));
+                    records[mask + position / 32] |= 1 << (position % 32);
+                }
+            }
+            starts.push(u32::try_from(records.len()).expect("fewer than 2³² words"));
+        }
+        Self {
+            features,
+            starts,
+            records,
+            values,
+        }
+    }
+
+    /// Number of features, zeros included.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The words of row `row`.
+    #[inline(always)]
+    pub fn row(&self, row: u32) -> &[u32] {
+        &self.record(row)[mask_words(self.features)..]
+    }
+
+    /// The words of row `row` at `positions`.
+    #[inline(always)]
+    pub fn words_at(&self, row: u32, positions: Range<usize>) -> &[u32] {
+        let words = self.row(row);
+        &words[self.before(row, positions.start)..self.before(row, positions.end)]
+    }
+
+    /// Words of row `row` whose position is below `position`: bits of its mask, without a branch that
+    /// depends on the row.
+    #[inline(always)]
+    fn before(&self, row: u32, position: usize) -> usize {
+        let mask = self.mask(row);
+        let position = position.min(32 * mask.len());
+        let whole = &mask[..position / 32];
+        let rest = mask
+            .get(position / 32)
+            .map_or(0, |bits| bits & !(u32::MAX << (position % 32)));
+        let ones = |bits: &u32| bits.count_ones() as usize;
+        whole.iter().map(ones).sum::<usize>() + ones(&rest)
+    }
+
+    /// What word `word` is worth.
+    #[inline(always)]
+    pub fn value(&self, word: u32) -> R {
+        self.values[(word & 255) as usize]
+    }
+
+    #[inline(always)]
+    fn record(&self, row: u32) -> &[u32] {
+        let row = row as usize;
+        &self.records[self.starts[row] as usize..self.starts[row + 1] as usize]
+    }
+
+    /// A bit for every feature, set where it is not 0.
+    #[inline(always)]
+    fn mask(&self, row: u32) -> &[u32] {
+        &self.record(row)[..mask_words(self.features)]
+    }
+
+    /// Mean number of non-zero inputs of a row.
+    pub fn mean_filled(&self) -> f64 {
+        let rows = self.starts.len() - 1;
+        (self.records.len() as f64 / rows.max(1) as f64) - mask_words(self.features) as f64
+    }
+
+    /// Non-zero inputs of `rows`, and features that are non-zero in any of them.
+    pub fn filled(&self, rows: &[u32]) -> (usize, usize) {
+        let mut union = vec![0; mask_words(self.features)];
+        let mut filled = 0;
+        for &row in rows {
+            filled += self.row(row).len();
+            for (all, mask) in union.iter_mut().zip(self.mask(row)) {
+                *all |= mask;
+            }
+        }
+        let ones = |bits: &u32| bits.count_ones() as usize;
+        (filled, union.iter().map(ones).sum())
+    }
+
+    /// Asks the second-level cache for the records of `next`, and for where those of `later` lie.
+    ///
+    /// Not the first level: the weights of the pass in between would drive them out again.
+    #[inline(always)]
+    pub fn prefetch(&self, next: &[u32], later: &[u32]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+            for &row in next {
+                for line in self.record(row).chunks(16) {
+                    // SAFETY: a prefetch reads nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+                }
+            }
+            for &row in later {
+                // SAFETY: as above.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>((&raw const self.starts[row as usize]).cast())
+                };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (next, later);
+    }
+}
+
+/// Words of a mask: two for every 64 features begun.
+#[inline(always)]
+fn mask_words(features: usize) -> usize {
+    2 * features.div_ceil(64)
+}
+
+/// `z[s] = bias + Σ x·W` of own panels over the non-zero inputs.
+pub struct SparseForward<'a, R> {
+    /// The inputs.
+    pub records: &'a Records<R>,
+    /// The mini-batch: row numbers.
+    pub rows: &'a [u32],
+    /// Own panels, each `(features, P)`.
+    pub weights: &'a [R],
+    /// Own biases.
+    pub biases: &'a [R],
+    /// y (or z) out: own panels, `stride` apart.
+    pub activations: &'a mut [R],
+    /// σ′ out, laid out the same; `None`: z is wanted, not σ(z).
+    pub slopes: Option<&'a mut [R]>,
+    /// Distance between panels of the result.
+    pub stride: usize,
+    /// The bytes out, transposed as [`Workspace::transposed`] has them: the update will want them,
+    /// and writing them costs nothing beside the reads of weights.
+    pub transposed: Option<&'a mut [u8]>,
+}
+
+impl<R: Real> Task<R> for SparseForward<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(mut self) {
+        let width = width::<R>();
+        let panel = self.records.features * width;
+        let panels = self.weights.len() / panel;
+        assert!(self.biases.len() == panels * width && self.weights.len() == panels * panel);
+        assert!(
+            panels == 0
+                || self.activations.len() >= (panels - 1) * self.stride + self.rows.len() * width
+        );
+        assert!(
+            self.slopes
+                .as_ref()
+                .is_none_or(|slopes| slopes.len() == self.activations.len())
+        );
+        assert!(self.transposed.as_ref().is_none_or(|bytes| {
+            self.rows.len() <= SMALL_BATCH && bytes.len() == self.records.features * SMALL_BATCH
+        }));
+        let vectors = panels * width / V::LANES;
+        let mut vector = 0;
+        while vector < vectors {
+            let taken = match vectors - vector {
+                4.. => self.columns::<V, 4>(vector),
+                3 => self.columns::<V, 3>(vector),
+                2 => self.columns::<V, 2>(vector),
+                _ => self.columns::<V, 1>(vector),
+            };
+            vector += taken;
+            self.transposed = None;
+        }
+    }
+}
+
+impl<R: Real> SparseForward<'_, R> {
+    /// `C` vectors of columns for all rows, in blocks whose heights differ by one at most: as many
+    /// rows as fit the registers, up to five, for their chains hide the caches' latency.
+    #[inline(always)]
+    fn columns<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) -> usize {
+        let rows = self.rows.len();
+        let most = (2 * V::BLOCK_ROWS / C).min(5);
+        let blocks = rows.div_ceil(most);
+        for b in 0..blocks {
+            let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
+            macro_rules! by_height {
+                ($($height:literal)*) => {
+                    match (to - from, self.transposed.is_some()) {
+                        $(($height, true) if $height <= most => {
+                            self.block::<V, C, $height, true>(first, from);
+                        }
+                        ($height, false) if $height <= most => {
+                            self.block::<V, C, $height, false>(first, from);
+                        })*
+                        _ => unreachable!("blocks have 1 to `most` rows"),
+                    }
+                };
+            }
+            by_height!(1 2 3 4 5);
+        }
+        C
+    }
+
+    /// `S` rows and `C` vectors of columns; `T`: the bytes are kept, transposed.
+    #[inline(always)]
+    fn block<V: Vector<Element = R>, const C: usize, const S: usize, const T: bool>(
+        &mut self,
+        first: usize,
+        row: usize,
+    ) {
+        let width = width::<R>();
+        let panel = self.records.features * width;
+        let mut weights = [self.weights.as_ptr(); C];
+        let mut sums = [[V::splat(R::ZERO); C]; S];
+        let mut words: [&[u32]; S] = [&[]; S];
+        let mut shortest = usize::MAX;
+        for s in 0..S {
+            words[s] = self.records.row(self.rows[row + s]);
+            shortest = shortest.min(words[s].len());
+        }
+        let values = self.records.values.as_ptr();
+        let transposed = match &mut self.transposed {
+            Some(bytes) if T => bytes[row..].as_mut_ptr(),
+            _ => std::ptr::null_mut(),
+        };
+        // SAFETY: `run` checked the panels and the bytes; every word's position is below
+        // `features`, its byte below 256, as `Records::new` made them.
+        unsafe {
+            for c in 0..C {
+                let column = (first + c) * V::LANES;
+                weights[c] = self
+                    .weights
+                    .as_ptr()
+                    .add(column / width * panel + column % width);
+                let bias = V::load(self.biases.as_ptr().add(column));
+                for s in 0..S {
+                    sums[s][c] = bias;
+                }
+            }
+            macro_rules! add {
+                ($s:expr, $t:expr) => {
+                    let word = *words[$s].as_ptr().add($t);
+                    let position = (word >> 8) as usize;
+                    if T {
+                        *transposed.add(position * SMALL_BATCH + $s) = word as u8;
+                    }
+                    let x = V::splat(*values.add((word & 255) as usize));
+                    for c in 0..C {
+                        let weight = V::load(weights[c].add(position * width));
+                        sums[$s][c] = x.fma(weight, sums[$s][c]);
+                    }
+                };
+            }
+            for t in 0..shortest {
+                for s in 0..S {
+                    add!(s, t);
+                }
+            }
+            for s in 0..S {
+                for t in shortest..words[s].len() {
+                    add!(s, t);
+                }
+                for c in 0..C {
+                    let column = (first + c) * V::LANES;
+                    let at = column / width * self.stride + (row + s) * width + column % width;
+                    match &mut self.slopes {
+                        Some(slopes) => {
+                            let (y, complement) = sigmoid_pair(sums[s][c]);
+                            y.store(self.activations.as_mut_ptr().add(at));
+                            y.mul(complement).store(slopes.as_mut_ptr().add(at));
+                        }
+                        None => sums[s][c].store(self.activations.as_mut_ptr().add(at)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Mini-batches up to this size keep their errors in registers.
+pub const SMALL_BATCH: usize = 16;
+
+/// What a worker needs to update the first layer: allocated once.
+pub struct Workspace<R> {
+    /// Small batches: the inputs' bytes transposed, `(features, SMALL_BATCH)`, 0 between steps.
+    transposed: Vec<u8>,
+    /// Small batches: the features that are non-zero in any row, a bit each.
+    union: Vec<u32>,
+    /// Others: the gradient of two panels, `(features, P)` each.
+    gradient: super::panels::Aligned<R>,
+}
+
+impl<R: Real> Workspace<R> {
+    /// For inputs with `features` features.
+    pub fn new(features: usize) -> Self {
+        Self {
+            transposed: vec![0; features * SMALL_BATCH],
+            union: vec![0; mask_words(features)],
+            gradient: super::panels::Aligned::zeros(features * 2 * width::<R>()),
+        }
+    }
+
+    /// Where [`SparseForward`] leaves the bytes of a mini-batch of `rows` rows, if the update
+    /// wants them.
+    pub fn transposed(&mut self, rows: usize) -> Option<&mut [u8]> {
+        (rows <= SMALL_BATCH).then_some(&mut self.transposed)
+    }
+}
+
+/// `W ← rule(W, Σ_s x[s]·δ[s])` of own panels over the non-zero inputs.
+pub struct SparseUpdate<'a, R> {
+    /// The inputs.
+    pub records: &'a Records<R>,
+    /// The mini-batch: row numbers.
+    pub rows: &'a [u32],
+    /// Errors of own panels, `(rows, P)` each, `stride` apart.
+    pub errors: &'a [R],
+    /// Distance between panels of errors.
+    pub stride: usize,
+    /// The rule.
+    pub rule: Rule<R>,
+    /// Own panels, each `(features, P)`.
+    pub weights: &'a mut [R],
+    /// Laid out as the weights.
+    pub velocity: Option<&'a mut [R]>,
+    /// Scratch; small batches find here what [`SparseForward`] left.
+    pub workspace: &'a mut Workspace<R>,
+}
+
+impl<R: Real> Task<R> for SparseUpdate<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = R>>(mut self) {
+        let width = width::<R>();
+        let panel = self.records.features * width;
+        let panels = self.weights.len() / panel;
+        assert!(self.weights.len() == panels * panel);
+        assert!(
+            panels == 0
+                || self.errors.len() >= (panels - 1) * self.stride + self.rows.len() * width
+        );
+        assert!(
+            self.velocity
+                .as_ref()
+                .is_none_or(|velocity| velocity.len() == self.weights.len())
+        );
+        // The loops below index the workspace unchecked.
+        let features = self.records.features;
+        assert!(self.workspace.transposed.len() == features * SMALL_BATCH);
+        assert!(self.workspace.union.len() == mask_words(features));
+        assert!(self.workspace.gradient.len() >= features * 2 * width);
+        if panels == 0 {
+            return;
+        }
+        if self.rows.len() <= SMALL_BATCH {
+            self.small::<V>(panels);
+        } else {
+            let mut first = 0;
+            while first < panels {
+                if first + 2 <= panels {
+                    self.large::<V, 2>(first);
+                    first += 2;
+                } else {
+                    self.large::<V, 1>(first);
+                    first += 1;
+                }
+            }
+        }
+    }
+}
+
+impl<R: Real> SparseUpdate<'_, R> {
+    #[inline(always)]
+    fn velocity(&mut self) -> *mut R {
+        self.velocity
+            .as_mut()
+            .map_or(std::ptr::null_mut(), |velocity| velocity.as_mut_ptr())
+    }
+
+    /// The errors of one panel in registers, the inputs transposed: a pixel at a time.
+    #[inline(always)]
+    fn small<V: Vector<Element = R>>(&mut self, panels: usize) {
+        let union = &mut self.workspace.union;
+        union.fill(0);
+        for &row in self.rows {
+            for (all, mask) in union.iter_mut().zip(self.records.mask(row)) {
+                *all |= mask;
+            }
+        }
+        let vectors = panels * width::<R>() / V::LANES;
+        let mut vector = 0;
+        while vector < vectors {
+            // Two vectors share each input they read, while their errors fit the registers.
+            let pair = vector + 2 <= vectors && self.rows.len() <= 12;
+            macro_rules! by_rows {
+                ($($rows:literal)*) => {
+                    match self.rows.len() {
+                        $($rows if pair => self.pixels::<V, $rows, 2>(vector),)*
+                        $($rows => self.pixels::<V, $rows, 1>(vector),)*
+                        _ => unreachable!("a small batch has 1 to 16 rows"),
+                    }
+                };
+            }
+            by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+            vector += if pair { 2 } else { 1 };
+        }
+        self.workspace.transposed.fill(0);
+    }
+
+    #[inline(always)]
+    fn pixels<V: Vector<Element = R>, const B: usize, const C: usize>(&mut self, vector: usize) {
+        let width = width::<R>();
+        let panel = self.records.features * width;
+        let rules = Rules::<V>::new(&self.rule);
+        let all_move = self.rule.moves_without_gradient() || self.velocity.is_some();
+        let velocity = self.velocity();
+        let weights = self.weights.as_mut_ptr();
+        let mut errors = [[V::splat(R::ZERO); C]; B];
+        let mut base = [0; C];
+        // SAFETY: `run` checked the extents of errors, weights and velocity; positions are below
+        // `features`.
+        unsafe {
+            for c in 0..C {
+                let column = (vector + c) * V::LANES;
+                base[c] = column / width * panel + column % width;
+                for s in 0..B {
+                    let at = column / width * self.stride + s * width + column % width;
+                    errors[s][c] = V::load(self.errors.as_ptr().add(at));
+                }
+            }
+            let bytes = self.workspace.transposed.as_ptr();
+            let values = self.records.values.as_ptr();
+            for (k, union) in self.workspace.union.chunks_exact(2).enumerate() {
+                let union = u64::from(union[0]) | u64::from(union[1]) << 32;
+                let mut filled = union;
+                while filled != 0 {
+                    let position = k * 64 + filled.trailing_zeros() as usize;
+                    filled &= filled - 1;
+                    let x = bytes.add(position * SMALL_BATCH);
+                    let mut sums = [V::splat(R::ZERO); C];
+                    for s in 0..B {
+                        let x = V::splat(*values.add(usize::from(*x.add(s))));
+                        for c in 0..C {
+                            sums[c] = if s == 0 {
+                                x.mul(errors[0][c])
+                            } else {
+                                x.fma(errors[s][c], sums[c])
+                            };
+                        }
+                    }
+                    for c in 0..C {
+                        rules.apply(sums[c], weights, velocity, base[c] + position * width);
+                    }
+                }
+                let features = u64::MAX >> 64usize.saturating_sub(self.records.features - k * 64);
+                let mut empty = if all_move { !union & features } else { 0 };
+                while empty != 0 {
+                    let position = k * 64 + empty.trailing_zeros() as usize;
+                    empty &= empty - 1;
+                    for start in base {
+                        let zero = V::splat(R::ZERO);
+                        rules.apply(zero, weights, velocity, start + position * width);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gradient of `C` panels in the cache, a sample at a time.
+    #[inline(always)]
+    fn large<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) {
+        let width = width::<R>();
+        let features = self.records.features;
+        let panel = features * width;
+        self.workspace.gradient[..C * panel].fill(R::ZERO);
+        let rules = Rules::<V>::new(&self.rule);
+        let velocity = self.velocity();
+        let weights = self.weights.as_mut_ptr();
+        let gradient = self.workspace.gradient.as_mut_ptr();
+        let values = self.records.values.as_ptr();
+        // SAFETY: as in `pixels`; `gradient` holds C panels.
+        unsafe {
+            for lane in (0..width).step_by(V::LANES) {
+                for (s, &row) in self.rows.iter().enumerate() {
+                    let mut errors = [V::splat(R::ZERO); C];
+                    for c in 0..C {
+                        let at = (first + c) * self.stride + s * width + lane;
+                        errors[c] = V::load(self.errors.as_ptr().add(at));
+                    }
+                    for &word in self.records.row(row) {
+                        let x = V::splat(*values.add((word & 255) as usize));
+                        let at = (word >> 8) as usize * width + lane;
+                        for c in 0..C {
+                            let to = gradient.add(c * panel + at);
+                            x.fma(errors[c], V::load(to)).store(to);
+                        }
+                    }
+                }
+            }
+            for at in (0..C * panel).step_by(V::LANES) {
+                rules.apply(
+                    V::load(gradient.add(at)),
+                    weights,
+                    velocity,
+                    first * panel + at,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! What a gradient costs, by every method: evaluations, operations, memory, time, against N.
+//!
+//! A row is one method on one network; the first row of a network is one forward pass with its loss,
+//! which all others are told in. Counts are predicted in closed form, for a plain implementation on
+//! dense inputs and for the kernels on these rows; times are predicted from a few milliseconds of the
+//! same gradient, and measured on request. What the rows mean is said in `findings.rs`.
+
+pub mod memory;
+pub mod summary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::memory::Shape;
+use super::methods::{self, Method};
+use super::record::Record;
+use super::timing::{Bench, Missing, Timing};
+use crate::data::{Inputs, Samples, Split};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::gradient::operation_counts::{dense_formulas, finite_difference};
+use crate::kernels::Isa;
+use crate::model::{Initialization, Network};
+use crate::numeric::statistics::median;
+use crate::numeric::tally::Tally;
+use crate::numeric::{Precision, Real};
+use crate::parallel::Team;
+use crate::textbook::Sample;
+
+/// The label of a network's first row.
+pub const FORWARD_PASS: &str = "forward-pass";
+/// The label of the row that others are compared with.
+pub const BACKPROP: &str = "backprop";
+/// Multiplications and additions that are counted one by one: a fraction of a second.
+const MOST_COUNTED: u64 = 20_000_000;
+
+/// What is asked, every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Hidden layers of each network, in the order of their parameters.
+    pub hidden: Vec<Vec<usize>>,
+    /// Rows of the mini-batch.
+    pub batch: usize,
+    /// Labels of the methods.
+    pub methods: Vec<String>,
+    /// Whether times are measured, not only predicted.
+    pub measure: bool,
+    /// Samples of a measured time.
+    pub repeats: usize,
+    /// Seconds after which a measurement is broken off.
+    pub limit: f64,
+}
+
+impl Plan {
+    /// Whether it can be made: a plan that was read from a file may be anyone's.
+    ///
+    /// # Errors
+    /// What cannot be.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if self.hidden.iter().flatten().any(|&units| units == 0) {
+            return Err("a hidden layer has no units".to_owned());
+        }
+        if self.batch == 0 || self.repeats == 0 {
+            return Err("no rows, or no samples, are asked for".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// One method on one network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// `forward-pass`, or the method with its way.
+    pub label: String,
+    /// As configs spell it.
+    pub method: String,
+    /// What a perturbed loss uses again.
+    pub evaluation: Option<String>,
+    /// How a difference of losses is computed.
+    pub arithmetic: Option<String>,
+    /// Layer sizes n_0 … n_L.
+    pub layers: Vec<usize>,
+    /// Number of parameters, N.
+    pub parameters: usize,
+    /// Rows of the mini-batch.
+    pub batch_rows: usize,
+    /// Operations of a plain implementation on dense inputs, where it has a formula.
+    pub tally: Option<Tally>,
+    /// Operations of the kernels on these rows, predicted.
+    pub tally_performed: Tally,
+    /// The plain implementation again, counted one by one, where that takes no longer than a moment.
+    pub tally_counted: Option<Tally>,
+    /// The kernels' operations as told by the gradient that was measured: its passes count themselves.
+    pub tally_measured: Option<Tally>,
+    /// Multiplications over those of one forward pass: both plain, or both performed where the
+    /// method has no plain form.
+    pub multiplications_to_forward: Option<f64>,
+    /// Multiplications over those of backprop, likewise.
+    pub multiplications_to_backprop: Option<f64>,
+    /// Bytes that a step takes, predicted; the data left out.
+    pub memory: f64,
+    /// Predicted from a short measurement.
+    pub predicted_seconds: f64,
+    /// The median of the samples.
+    pub seconds: Option<f64>,
+    /// Seconds of a gradient, sample by sample.
+    pub samples: Vec<f64>,
+    /// Seconds of a forward pass, measured beside each sample, on one worker.
+    pub forward_samples: Vec<f64>,
+    /// Gradients a sample.
+    pub gradients_per_sample: usize,
+    /// The share of a gradient that was made: less than 1 where it was broken off at the limit.
+    pub measured_share: Option<f64>,
+    /// Seconds over those of a forward pass: the median over the samples.
+    pub seconds_to_forward: Option<f64>,
+    /// Seconds over those of backprop: of medians.
+    pub seconds_to_backprop: Option<f64>,
+}
+
+impl Row {
+    /// Hidden layers.
+    pub fn hidden(&self) -> &[usize] {
+        &self.layers[1..self.layers.len() - 1]
+    }
+
+    /// Units that all hidden layers have, if there are any and they are alike.
+    pub fn width(&self) -> Option<usize> {
+        let first = *self.hidden().first()?;
+        self.hidden()
+            .iter()
+            .all(|&units| units == first)
+            .then_some(first)
+    }
+}
+
+/// What the rows are of.
+pub struct Subject<'a> {
+    /// The rows' dataset and scaling.
+    pub split: &'a Split,
+    /// The networks, in the order of the plan.
+    pub networks: &'a [Network],
+    /// Which θ.
+    pub initialization: Initialization,
+    /// Seeds it.
+    pub seed: u64,
+    /// What is computed in.
+    pub precision: Precision,
+    /// The threads.
+    pub team: &'a Arc<Team>,
+    /// The kernels.
+    pub isa: Isa,
+    /// Ends the study between two rows, or in the middle of one.
+    pub control: &'a Control,
+}
+
+/// How a study ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All rows are there.
+    Finished,
+    /// The control was raised.
+    Interrupted,
+}
+
+impl Subject<'_> {
+    /// Makes every row that `record` does not have yet; `tell` is told of each.
+    ///
+    /// # Errors
+    /// A gradient that cannot be; whatever the operating system refuses.
+    pub fn run(
+        &self,
+        plan: &Plan,
+        record: &mut Record<Row>,
+        tell: &mut dyn FnMut(&Row),
+    ) -> Result<Ending> {
+        match self.precision {
+            Precision::F32 => self.run_in::<f32>(plan, record, tell),
+            Precision::F64 => self.run_in::<f64>(plan, record, tell),
+        }
+    }
+
+    fn run_in<R: Real>(
+        &self,
+        plan: &Plan,
+        record: &mut Record<Row>,
+        tell: &mut dyn FnMut(&Row),
+    ) -> Result<Ending> {
+        let train = &self.split.train;
+        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
+        let rows = &train.rows[..plan.batch.min(train.rows.len())];
+        let methods = methods::select(&plan.methods)?;
+        for network in self.networks {
+            let sizes = network.layout.sizes();
+            let done = |record: &Record<Row>, label: &str| {
+                let own = |row: &&Row| row.label == label && row.layers == sizes;
+                record.rows().iter().find(own).cloned()
+            };
+            let mut labels = methods.iter().map(|method| method.label.as_str());
+            if labels.all(|label| done(record, label).is_some()) {
+                continue;
+            }
+            let theta = self.initialization.draw::<R>(&network.layout, self.seed);
+            let bench = Bench {
+                network,
+                theta: &theta,
+                samples: &samples,
+                rows,
+                team: self.team,
+                isa: self.isa,
+                control: self.control,
+                repeats: plan.repeats,
+                limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
+            };
+            let each = std::iter::once(None).chain(methods.iter().map(Some));
+            for method in each {
+                let label = method.map_or(FORWARD_PASS, |method| &method.label);
+                if done(record, label).is_some() {
+                    continue;
+                }
+                let base = Base {
+                    forward: done(record, FORWARD_PASS),
+                    backprop: done(record, BACKPROP),
+                };
+                let Some(row) = self.row(&bench, method, plan, &base)? else {
+                    return Ok(Ending::Interrupted);
+                };
+                tell(&row);
+                record.push(row)?;
+            }
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// A row; `None` if the control was raised.
+    fn row<R: Real>(
+        &self,
+        bench: &Bench<'_, R>,
+        method: Option<&Method>,
+        plan: &Plan,
+        base: &Base,
+    ) -> Result<Option<Row>> {
+        let (network, rows) = (bench.network, bench.rows.len());
+        let sizes = network.layout.sizes();
+        let shape = Shape {
+            sizes,
+            rows,
+            threads: self.team.threads(),
+            sparse: matches!(bench.samples.inputs(), Inputs::Sparse(_)),
+            number: R::BYTES,
+        };
+        let timing = match (plan.measure, method) {
+            (false, _) => None,
+            (true, None) => Some(bench.evaluation()),
+            (true, Some(method)) => Some(bench.gradient(&method.gradient)?),
+        };
+        let timing = match timing {
+            Some(Err(Missing::Interrupted)) => return Ok(None),
+            Some(Ok(timing)) => Some(timing),
+            Some(Err(Missing::TooSlow)) | None => None,
+        };
+        let predicted_seconds = match method {
+            Some(method) => bench.predict(&method.gradient),
+            None => bench
+                .evaluation()
+                .map(|timing| median(&timing.samples).unwrap_or(f64::NAN))
+                .map_err(|_| Error::Usage("interrupted".to_owned())),
+        };
+        if self.control.is_stopped() {
+            return Ok(None);
+        }
+        let performed = match method {
+            Some(method) => bench.tally(&method.gradient),
+            None => finite_difference::evaluation(network, bench.samples, bench.rows),
+        };
+        let tally = match method {
+            Some(method) => dense_formulas::gradient(network, &method.gradient, rows as u64),
+            None => Some(dense_formulas::evaluation(network, rows as u64)),
+        };
+        let difference = method.and_then(Method::difference);
+        let ratio = |over: Option<&Row>| {
+            let over = over?;
+            let (own, below) = match (tally, over.tally) {
+                (Some(own), Some(below)) => (own, below),
+                _ => (performed, over.tally_performed),
+            };
+            Some(own.multiplications as f64 / below.multiplications as f64)
+        };
+        let mut row = Row {
+            label: method
+                .map_or(FORWARD_PASS, |method| &method.label)
+                .to_owned(),
+            method: method.map_or(FORWARD_PASS, Method::name).to_owned(),
+            evaluation: difference.map(|config| config.reuse.name().to_owned()),
+            arithmetic: difference.map(|config| config.arithmetic.name().to_owned()),
+            layers: sizes.to_vec(),
+            parameters: network.layout.len(),
+            batch_rows: rows,
+            tally,
+            tally_performed: performed,
+            tally_counted: tally.and_then(|tally| self.counted(bench, method, &tally)),
+            tally_measured: None,
+            multiplications_to_forward: ratio(base.forward.as_ref()),
+            multiplications_to_backprop: ratio(base.backprop.as_ref()),
+            memory: method.map_or(shape.evaluation(), |method| {
+                shape.gradient(&method.gradient)
+            }),
+            predicted_seconds: predicted_seconds?,
+            seconds: None,
+            samples: Vec::new(),
+            forward_samples: Vec::new(),
+            gradients_per_sample: 0,
+            measured_share: None,
+            seconds_to_forward: None,
+            seconds_to_backprop: None,
+        };
+        if let Some(timing) = timing {
+            row.take(timing, base.backprop.as_ref());
+        }
+        Ok(Some(row))
+    }
+}
+
+impl Subject<'_> {
+    /// The plain implementation, counted, unless it is predicted to take too long. Its counts do not
+    /// depend on the inputs, so they are taken as they are in the file.
+    fn counted<R: Real>(
+        &self,
+        bench: &Bench<'_, R>,
+        method: Option<&Method>,
+        predicted: &Tally,
+    ) -> Option<Tally> {
+        if predicted.multiplications + predicted.additions > MOST_COUNTED {
+            return None;
+        }
+        let dataset = &self.split.train.dataset;
+        let batch: Vec<Sample> = (bench.rows.iter())
+            .map(|&row| {
+                let row = row as usize;
+                let inputs = (0..dataset.feature_count()).map(|at| dataset.features.value(row, at));
+                (inputs.collect(), dataset.labels[row])
+            })
+            .collect();
+        let theta: Vec<f64> = bench.theta.flat().iter().map(|x| x.to_f64()).collect();
+        match method {
+            Some(method) => {
+                dense_formulas::counted(bench.network, &method.gradient, &theta, &batch)
+            }
+            None => Some(dense_formulas::counted_evaluation(
+                bench.network,
+                &theta,
+                &batch,
+            )),
+        }
+    }
+}
+
+/// The rows that others are told in, once they are there.
+struct Base {
+    forward: Option<Row>,
+    backprop: Option<Row>,
+}
+
+impl Row {
+    fn take(&mut self, timing: Timing, backprop: Option<&Self>) {
+        self.seconds = median(&timing.samples);
+        let pairs = timing.samples.iter().zip(&timing.evaluations);
+        let ratios: Vec<f64> = pairs.map(|(gradient, pass)| gradient / pass).collect();
+        self.seconds_to_forward = median(&ratios);
+        let backprop = backprop.and_then(|row| row.seconds);
+        self.seconds_to_backprop = match (self.seconds, backprop) {
+            (Some(own), Some(backprop)) => Some(own / backprop),
+            _ => None,
+        };
+        if timing.share == 1.0 {
+            let mut tally = self.tally_performed;
+            if timing.counted > 0 && tally.jacobian_vector_products == 0 {
+                tally.evaluations = timing.counted;
+            } else if timing.counted > 0 {
+                tally.jacobian_vector_products = timing.counted.saturating_sub(tally.evaluations);
+            }
+            self.tally_measured = Some(tally);
+        }
+        self.measured_share = Some(timing.share);
+        self.gradients_per_sample = timing.gradients;
+        self.samples = timing.samples;
+        self.forward_samples = timing.evaluations;
+    }
+}

@@ -1,0 +1,445 @@
+//! Does L-BFGS need precise gradients? The same minimization, from the same θ, by gradients of every
+//! precision, each held to the true one where it ended.
+//!
+//! A quasi-Newton method takes what a gradient says about the curvature from differences of
+//! gradients, so it is often said to need exact ones. What it needs is a gradient whose error is
+//! small against the gradient itself: it converges until the two are of one size, and there its line
+//! search finds no lower loss. (Xie, Byrd, Nocedal, "Analysis of the BFGS method with errors"; Shi,
+//! Xie, Byrd, Nocedal, "A noise-tolerant quasi-Newton algorithm", arXiv 2010.04352.)
+//!
+//! Where a quotient ends, it is formed once more with half the increment: an error that comes from
+//! leaving out the curvature falls with it, one that comes from round-off grows. So the verdict names
+//! the cause by what was observed, not by what was expected.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::data::{Batch, Dataset, Samples, Scaling};
+use crate::error::{Error, Result};
+use crate::gradient::finite_difference::{
+    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation, check_increments,
+};
+use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::kernels::Isa;
+use crate::model::{Network, Parameters};
+use crate::numeric::{Precision, Real};
+use crate::optimizer::{LbfgsConfig, Memory, OptimizerConfig};
+use crate::parallel::Team;
+use crate::train::{self, Nobody, State, TrainConfig, Training};
+
+/// One way to the gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Case {
+    /// Method and increment.
+    pub gradient: GradientConfig,
+    /// Of θ, losses and gradients.
+    pub precision: Precision,
+}
+
+/// The cases of the study: backprop, textbook quotients at `increments` (those that tell most, if
+/// none are asked for), and differences free of cancellation.
+pub fn cases(increments: Option<&[f64]>) -> Vec<Case> {
+    let mut cases = vec![exact(Precision::F64), exact(Precision::F32)];
+    let (sums, each) = (Summation::Losses, Summation::Differences);
+    let (forward, central) = (Scheme::Forward, Scheme::Central);
+    let double = [1e-1, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14];
+    // From 1e-7 on an increment is lost in any θᵢ of 1.
+    let single = [1e-2, 1e-3, 1e-6];
+    for (scheme, precision, summation, usual) in [
+        (forward, Precision::F64, sums, &double[..]),
+        (central, Precision::F64, sums, &[1e-1, 1e-4, 1e-8, 1e-14]),
+        (forward, Precision::F32, sums, &single),
+        (forward, Precision::F32, each, &single),
+        (central, Precision::F32, sums, &[1e-2]),
+        (central, Precision::F32, each, &[1e-2]),
+    ] {
+        for &increment in increments.unwrap_or(usual) {
+            cases.push(quotient(scheme, precision, summation, increment));
+        }
+    }
+    for precision in [Precision::F64, Precision::F32] {
+        cases.push(Case {
+            gradient: GradientConfig::Difference(DifferenceConfig {
+                scheme: Scheme::Forward,
+                reuse: Reuse::Incremental,
+                arithmetic: Arithmetic::CancellationFree,
+                summation: each,
+                increment: Increment::Auto,
+                extrapolate: false,
+            }),
+            precision,
+        });
+    }
+    cases
+}
+
+/// Backprop.
+pub fn exact(precision: Precision) -> Case {
+    Case {
+        gradient: GradientConfig::Backprop,
+        precision,
+    }
+}
+
+/// A textbook's quotients: whole passes, plain arithmetic, one increment for all parameters.
+pub fn quotient(
+    scheme: Scheme,
+    precision: Precision,
+    summation: Summation,
+    increment: f64,
+) -> Case {
+    Case {
+        gradient: GradientConfig::Difference(DifferenceConfig {
+            scheme,
+            reuse: Reuse::Full,
+            arithmetic: Arithmetic::Plain,
+            summation,
+            increment: Increment::Absolute(increment),
+            extrapolate: false,
+        }),
+        precision,
+    }
+}
+
+/// How a minimization ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The gradient that it saw is within the tolerance.
+    Tolerance,
+    /// The line search found no lower loss.
+    LineSearch,
+    /// As many iterations as were allowed.
+    Iterations,
+    /// θ + h rounds to θ where it would start.
+    IncrementLost,
+    /// Loss or gradient were not finite at the start.
+    NotFinite,
+}
+
+/// What that means, by what was measured where it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The true gradient is within twice the tolerance.
+    Converges,
+    /// Only the gradient that it saw is within the tolerance.
+    Deceived,
+    /// The error has reached the gradient's size, and falls with the increment.
+    Truncation,
+    /// The error has reached the gradient's size, and grows as the increment falls.
+    RoundOff,
+    /// The error has reached the gradient's size; half the increment does not tell why.
+    Error,
+    /// The gradient is right still, but the losses do not show what is left to gain.
+    LossRoundOff,
+    /// It has not ended.
+    Unfinished,
+    /// There is no quotient.
+    IncrementLost,
+    /// There is no loss.
+    NotFinite,
+}
+
+/// What one case came to. The objective and the true gradient g are of double precision, by
+/// backprop, at the θ where it ended; ĝ is the gradient that L-BFGS saw there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// As configs spell it.
+    pub method: &'static str,
+    /// As configs spell it; none of backprop.
+    pub arithmetic: Option<&'static str>,
+    /// The same.
+    pub summation: Option<&'static str>,
+    /// `f32` or `f64`.
+    pub precision: &'static str,
+    /// h, where it is a number.
+    pub increment: Option<f64>,
+    /// Steps made.
+    pub iterations: usize,
+    /// Losses evaluated, those of refused trial steps included; one a gradient with backprop.
+    pub evaluations: u64,
+    /// How it ended.
+    pub ending: Ending,
+    /// Loss and l2 term.
+    pub objective: f64,
+    /// ‖g‖∞.
+    pub largest_gradient: f64,
+    /// ‖ĝ − g‖∞; none where there is no ĝ.
+    pub largest_error: Option<f64>,
+    /// ‖ĝ − g‖₂/‖g‖₂.
+    pub relative_error: Option<f64>,
+    /// ‖ĝ − g‖∞ of a quotient at half the increment.
+    pub error_at_half: Option<f64>,
+    /// What that means.
+    pub verdict: Verdict,
+    /// The same in words.
+    pub explanation: String,
+}
+
+/// What is minimized, and how.
+pub struct Subject<'a> {
+    /// Topology, loss and l2.
+    pub network: &'a Network,
+    /// Where the rows are.
+    pub dataset: &'a Arc<Dataset>,
+    /// Of its inputs.
+    pub scaling: &'a Scaling,
+    /// All rows of the objective.
+    pub rows: &'a [u32],
+    /// Where θ starts.
+    pub start: &'a Parameters<f64>,
+    /// Pairs kept, and the tolerance.
+    pub config: LbfgsConfig,
+    /// Iterations at most.
+    pub most: usize,
+    /// The threads.
+    pub team: &'a Arc<Team>,
+    /// The kernels.
+    pub isa: Isa,
+    /// Stops a minimization.
+    pub control: &'a Control,
+}
+
+impl Subject<'_> {
+    /// Minimizes by one case's gradients; `None` if it was stopped. Cost: a training run, and up to
+    /// two gradients.
+    ///
+    /// # Errors
+    /// Those of training that have no [`Ending`].
+    pub fn row(&self, case: &Case) -> Result<Option<Row>> {
+        match case.precision {
+            Precision::F32 => self.row_in::<f32>(case),
+            Precision::F64 => self.row_in::<f64>(case),
+        }
+    }
+
+    /// Multiplications of one gradient of a case.
+    pub fn multiplications(&self, case: &Case) -> u64 {
+        match case.precision {
+            Precision::F32 => self.multiplications_in::<f32>(case),
+            Precision::F64 => self.multiplications_in::<f64>(case),
+        }
+    }
+
+    fn multiplications_in<R: Real>(&self, case: &Case) -> u64 {
+        let samples = Samples::<R>::new(self.dataset, self.scaling);
+        let engine = self.engine(&case.gradient, &samples);
+        engine.tally(&samples, self.rows).multiplications
+    }
+
+    fn engine<R: Real>(
+        &self,
+        gradient: &GradientConfig,
+        samples: &Samples<R>,
+    ) -> Box<dyn Engine<R>> {
+        gradient.engine(self.network, self.team, self.isa, samples, self.rows.len())
+    }
+
+    fn row_in<R: Real>(&self, case: &Case) -> Result<Option<Row>> {
+        let samples = Samples::<R>::new(self.dataset, self.scaling);
+        let numbers = self.start.flat().iter().map(|&x| R::from_f64(x));
+        let start = Parameters::from_flat(Arc::clone(&self.network.layout), numbers.collect());
+        let mut state = State::new(start);
+        let Some(ending) = self.minimize(case, &samples, &mut state)? else {
+            return Ok(None);
+        };
+        let (objective, truth) = self.truth(&state.parameters.widened());
+        let error = match &state.memory {
+            Memory::History(history) => Some(differences(&history.gradient, &truth)),
+            _ => None,
+        };
+        let error_at_half = match half(&case.gradient) {
+            Some(half) if ending == Ending::LineSearch => {
+                let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
+                let batch = Batch {
+                    samples: &samples,
+                    rows: self.rows,
+                };
+                let mut engine = self.engine(&half, &samples);
+                match engine.gradient(&state.parameters, batch, &mut gradient, self.control) {
+                    Ok(_) => Some(largest(&differences(&gradient, &truth))),
+                    Err(Stopped::Interrupted) => return Ok(None),
+                    // Half of it may be lost in θ.
+                    Err(_) => None,
+                }
+            }
+            _ => None,
+        };
+        let difference = case.gradient.difference();
+        let mut row = Row {
+            method: case.gradient.method(),
+            arithmetic: difference.map(|config| config.arithmetic.name()),
+            summation: difference.map(|config| config.summation.name()),
+            precision: case.precision.name(),
+            increment: difference.and_then(|config| match config.increment {
+                Increment::Absolute(number) => Some(number),
+                _ => None,
+            }),
+            iterations: state.epoch,
+            evaluations: state.tally().evaluations,
+            ending,
+            objective,
+            largest_gradient: largest(truth.flat()),
+            largest_error: error.as_deref().map(largest),
+            relative_error: error
+                .as_deref()
+                .map(|error| norm(error) / norm(truth.flat())),
+            error_at_half,
+            verdict: Verdict::Unfinished,
+            explanation: String::new(),
+        };
+        row.verdict = Verdict::of(&row, self.config.tolerance);
+        row.explanation = row.explain();
+        Ok(Some(row))
+    }
+
+    /// Trains from `state` to an end; `None` if it was stopped.
+    fn minimize<R: Real>(
+        &self,
+        case: &Case,
+        samples: &Samples<R>,
+        state: &mut State<R>,
+    ) -> Result<Option<Ending>> {
+        if let GradientConfig::Difference(config) = &case.gradient
+            && check_increments(config, &state.parameters).is_err()
+        {
+            return Ok(Some(Ending::IncrementLost));
+        }
+        let training = Training {
+            network: self.network,
+            samples,
+            rows: self.rows,
+            validation: None,
+            classes: self.dataset.class_count(),
+            gradient: &case.gradient,
+            optimizer: &OptimizerConfig::Lbfgs(self.config),
+            config: &TrainConfig {
+                epochs: Some(self.most),
+                max_steps: None,
+                max_seconds: None,
+                batch_size: TrainConfig::ALL_ROWS,
+                early_stopping: None,
+            },
+            // L-BFGS draws nothing.
+            seed: 0,
+            team: self.team,
+            isa: self.isa,
+            workers: None,
+            control: self.control,
+        };
+        Ok(match training.run(state, &mut Nobody) {
+            Ok(train::Ending::Converged) => Some(Ending::Tolerance),
+            Ok(train::Ending::Stuck) => Some(Ending::LineSearch),
+            Ok(train::Ending::Interrupted) => None,
+            Ok(train::Ending::Finished | train::Ending::StoppedEarly) => Some(Ending::Iterations),
+            Err(Error::Diverged(_)) => Some(Ending::NotFinite),
+            Err(other) => return Err(other),
+        })
+    }
+
+    /// The objective and the gradient at θ, by backprop in double precision.
+    fn truth(&self, theta: &Parameters<f64>) -> (f64, Parameters<f64>) {
+        let samples = Samples::<f64>::new(self.dataset, self.scaling);
+        let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
+        let batch = Batch {
+            samples: &samples,
+            rows: self.rows,
+        };
+        let found = self
+            .engine(&GradientConfig::Backprop, &samples)
+            .gradient(theta, batch, &mut gradient, &Control::default())
+            .expect("backprop has no increment, and nothing stops this one");
+        (found.loss + self.network.penalty(theta), gradient)
+    }
+}
+
+/// The same method at half its increment, where that is a number.
+fn half(gradient: &GradientConfig) -> Option<GradientConfig> {
+    let config = gradient.difference()?;
+    match config.increment {
+        Increment::Absolute(number) => Some(GradientConfig::Difference(DifferenceConfig {
+            increment: Increment::Absolute(0.5 * number),
+            ..*config
+        })),
+        _ => None,
+    }
+}
+
+/// ĝ − g.
+fn differences<R: Real>(found: &Parameters<R>, truth: &Parameters<f64>) -> Vec<f64> {
+    let pairs = found.flat().iter().zip(truth.flat());
+    pairs.map(|(found, truth)| found.to_f64() - truth).collect()
+}
+
+fn largest(numbers: &[f64]) -> f64 {
+    numbers
+        .iter()
+        .fold(0.0, |most, number| most.max(number.abs()))
+}
+
+fn norm(numbers: &[f64]) -> f64 {
+    numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+impl Verdict {
+    /// The verdict on a row, all of whose measurements are in.
+    fn of(row: &Row, tolerance: f64) -> Self {
+        let size = row.largest_gradient;
+        let error = row.largest_error.unwrap_or(f64::NAN);
+        match row.ending {
+            // What is within twice the tolerance was seen right.
+            Ending::Tolerance if size <= 2.0 * tolerance => Self::Converges,
+            Ending::Tolerance => Self::Deceived,
+            Ending::LineSearch if error < 0.5 * size => Self::LossRoundOff,
+            // Half the increment halves a truncation error, or quarters it, and doubles round-off.
+            Ending::LineSearch => match row.error_at_half {
+                Some(half) if half < 0.75 * error => Self::Truncation,
+                Some(half) if half > 1.25 * error => Self::RoundOff,
+                _ => Self::Error,
+            },
+            Ending::Iterations => Self::Unfinished,
+            Ending::IncrementLost => Self::IncrementLost,
+            Ending::NotFinite => Self::NotFinite,
+        }
+    }
+}
+
+impl Row {
+    /// The verdict in words, by the row's own numbers.
+    fn explain(&self) -> String {
+        let size = self.largest_gradient;
+        let error = self.largest_error.unwrap_or(f64::NAN);
+        let reached = |cause: &str| {
+            format!(
+                "line search fails at |g| = {size:.1e}: the gradient's error, {error:.1e}, has reached its size{cause}"
+            )
+        };
+        let at_half = |word: &str| {
+            let half = self.error_at_half.unwrap_or(f64::NAN);
+            format!("; at half the increment it is {half:.1e}: {word}")
+        };
+        match self.verdict {
+            Verdict::Converges => "converges".to_owned(),
+            Verdict::Deceived => format!(
+                "believes it has converged: the gradient that it sees is within the tolerance, the true one is {size:.1e}"
+            ),
+            Verdict::Truncation => reached(&at_half("the increment is too large")),
+            Verdict::RoundOff => reached(&at_half("the increment is lost in round-off")),
+            Verdict::Error => reached(""),
+            Verdict::LossRoundOff => format!(
+                "line search fails at |g| = {size:.1e}: the gradient is right to {:.2} % there, but the loss falls by less than it rounds",
+                100.0 * error / size
+            ),
+            Verdict::Unfinished => format!(
+                "has not ended after {} iterations, at |g| = {size:.1e}",
+                self.iterations
+            ),
+            Verdict::IncrementLost => {
+                "does not begin: θ + h rounds to θ, there is no quotient".to_owned()
+            }
+            Verdict::NotFinite => "does not begin: the loss is not finite at the start".to_owned(),
+        }
+    }
+}

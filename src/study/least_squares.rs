@@ -1,0 +1,406 @@
+//! A linear least-squares objective, and what its derivative costs in evaluations: the comparison that
+//! GradBench (gradbench.github.io, `llsq`, after cmpad's `llsq_obj`) makes between tools.
+//!
+//! The best polynomial of `parameters` terms for the sign function, at n points from −1 to 1:
+//!
+//! ```text
+//! y(x) = ½ Σᵢ (sᵢ − Σⱼ xⱼ·tᵢʲ)²      tᵢ = −1 + 2i/(n − 1),  sᵢ = sign tᵢ
+//! ```
+//!
+//! Differences go by the library's public way for any function, so what is counted and timed is what
+//! a user's own function would cost.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use super::table::{Table, duration, times, whole};
+use crate::error::{Error, Result};
+use crate::gradient::Control;
+use crate::gradient::finite_difference::{Differences, Failure};
+use crate::model::Objective;
+use crate::numeric::statistics::median;
+use crate::numeric::tally::Tally;
+use crate::parallel::Team;
+use crate::textbook::counting::{Counted, Number, count, sum};
+
+/// A sample lasts so long at least.
+const SAMPLE: Duration = Duration::from_millis(5);
+
+/// What is asked, every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Numbers of parameters, ascending.
+    pub sizes: Vec<usize>,
+    /// n.
+    pub points: usize,
+    /// Samples of each time.
+    pub repeats: usize,
+}
+
+/// One way to the derivative, at one size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// `primal`, `by-hand`, `forward-difference` or `central-difference`.
+    pub method: String,
+    /// N.
+    pub parameters: usize,
+    /// n.
+    pub points: usize,
+    /// Values of the objective, counted as they were asked for, and the operations in them.
+    pub tally: Tally,
+    /// Multiplications over those of one value.
+    pub multiplications_to_primal: f64,
+    /// The median of the samples.
+    pub seconds: f64,
+    /// Seconds, sample by sample.
+    pub samples: Vec<f64>,
+    /// Seconds of one value, measured beside each sample.
+    pub primal_samples: Vec<f64>,
+    /// Seconds over those of one value: the median over the samples.
+    pub seconds_to_primal: f64,
+}
+
+/// The objective.
+#[derive(Clone, Copy, Debug)]
+pub struct LeastSquares {
+    /// N.
+    pub parameters: usize,
+    /// n, at least 2.
+    pub points: usize,
+}
+
+impl LeastSquares {
+    fn point(&self, at: usize) -> f64 {
+        -1.0 + 2.0 * at as f64 / (self.points as f64 - 1.0)
+    }
+
+    /// sᵢ − Σⱼ xⱼ·tᵢʲ: the powers by one multiplication each.
+    fn residual<N: Number>(&self, x: &[N], at: usize) -> N {
+        let t = self.point(at);
+        let sign = if t == 0.0 { 0.0 } else { t.signum() };
+        let (mut rest, mut power) = (N::of(sign), N::of(1.0));
+        for &coefficient in x {
+            rest = rest - coefficient * power;
+            power = power * N::of(t);
+        }
+        rest
+    }
+
+    /// y(x).
+    pub fn of<N: Number>(&self, x: &[N]) -> N {
+        let squares = (0..self.points).map(|at| {
+            let rest = self.residual(x, at);
+            rest * rest
+        });
+        sum(squares) * N::of(0.5)
+    }
+
+    /// ∂y/∂x, `(N,)`, by hand: −Σᵢ (sᵢ − …)·tᵢʲ.
+    pub fn derivative<N: Number>(&self, x: &[N]) -> Vec<N> {
+        let mut gradient = vec![N::of(0.0); x.len()];
+        for at in 0..self.points {
+            let rest = self.residual(x, at);
+            let (t, mut power) = (N::of(self.point(at)), N::of(1.0));
+            for partial in &mut gradient {
+                *partial = *partial - rest * power;
+                power = power * t;
+            }
+        }
+        gradient
+    }
+}
+
+impl Objective for LeastSquares {
+    fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    fn value(&self, theta: &[f64]) -> f64 {
+        self.of(theta)
+    }
+}
+
+/// Where derivatives are taken: away from the minimum, no two coefficients alike.
+pub fn start(parameters: usize) -> Vec<f64> {
+    (0..parameters)
+        .map(|j| 1.0 / (1.0 + j as f64) - 0.3)
+        .collect()
+}
+
+/// The ways, in the order of their rows.
+const METHODS: [&str; 4] = [
+    "primal",
+    "by-hand",
+    "forward-difference",
+    "central-difference",
+];
+
+/// Makes every row that `record` does not have yet; `tell` is told of each. Returns whether all are
+/// there: not if `control` was raised.
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn run(
+    plan: &Plan,
+    team: &Team,
+    control: &Control,
+    record: &mut Record<Row>,
+    tell: &mut dyn FnMut(&Row),
+) -> Result<bool> {
+    for &parameters in &plan.sizes {
+        let problem = LeastSquares {
+            parameters,
+            points: plan.points,
+        };
+        for method in METHODS {
+            let same = |row: &Row| row.method == method && row.parameters == parameters;
+            if record.rows().iter().any(same) {
+                continue;
+            }
+            let Some(row) = row(&problem, method, plan, team, control)? else {
+                return Ok(false);
+            };
+            tell(&row);
+            record.push(row)?;
+        }
+    }
+    Ok(true)
+}
+
+fn row(
+    problem: &LeastSquares,
+    method: &str,
+    plan: &Plan,
+    team: &Team,
+    control: &Control,
+) -> Result<Option<Row>> {
+    let x = start(problem.parameters);
+    let counted: Vec<Counted> = x.iter().map(|&x| Counted::of(x)).collect();
+    let (_, value) = count(|| problem.of(&counted));
+    let differences = match method {
+        "forward-difference" => Some(Differences::FORWARD),
+        "central-difference" => Some(Differences::CENTRAL),
+        _ => None,
+    };
+    // One derivative; how many values of the objective it asked for.
+    let derive = || -> std::result::Result<u64, Failure> {
+        match (&differences, method) {
+            (Some(differences), _) => {
+                let own = control.uncounted();
+                let estimate = differences.gradient_under(problem, &x, team, &own)?;
+                std::hint::black_box(&estimate.gradient);
+                Ok(own.evaluations())
+            }
+            (None, "primal") => {
+                std::hint::black_box(problem.value(std::hint::black_box(&x)));
+                Ok(1)
+            }
+            (None, _) => {
+                std::hint::black_box(problem.derivative(std::hint::black_box(&x[..])));
+                Ok(0)
+            }
+        }
+    };
+    let start = Instant::now();
+    let evaluations = match derive() {
+        Ok(evaluations) => evaluations,
+        Err(Failure::Stopped { .. }) => return Ok(None),
+        Err(other) => return Err(Error::Usage(other.to_string())),
+    };
+    let repeat = |once: Duration| {
+        let times = SAMPLE.as_secs_f64() / once.as_secs_f64().max(1e-9);
+        times.ceil().clamp(1.0, 1e6) as u32
+    };
+    let runs = repeat(start.elapsed());
+    let start = Instant::now();
+    std::hint::black_box(problem.value(&x));
+    let primal_runs = repeat(start.elapsed());
+    let (mut samples, mut primal_samples) = (Vec::new(), Vec::new());
+    for _ in 0..plan.repeats {
+        let start = Instant::now();
+        for _ in 0..primal_runs {
+            std::hint::black_box(problem.value(std::hint::black_box(&x)));
+        }
+        primal_samples.push(start.elapsed().as_secs_f64() / f64::from(primal_runs));
+        let start = Instant::now();
+        for _ in 0..runs {
+            if derive().is_err() {
+                return Ok(None);
+            }
+        }
+        samples.push(start.elapsed().as_secs_f64() / f64::from(runs));
+        if control.is_stopped() {
+            return Ok(None);
+        }
+    }
+    let mut tally = match method {
+        "by-hand" => count(|| problem.derivative(&counted)).1,
+        _ => value * evaluations,
+    };
+    tally.evaluations = evaluations;
+    let pairs = samples.iter().zip(&primal_samples);
+    let ratios: Vec<f64> = pairs.map(|(own, primal)| own / primal).collect();
+    Ok(Some(Row {
+        method: method.to_owned(),
+        parameters: problem.parameters,
+        points: problem.points,
+        tally,
+        multiplications_to_primal: tally.multiplications as f64 / value.multiplications as f64,
+        seconds: median(&samples).unwrap_or(f64::NAN),
+        samples,
+        primal_samples,
+        seconds_to_primal: median(&ratios).unwrap_or(f64::NAN),
+    }))
+}
+
+/// The rows and what they mean.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report<'a> {
+    /// The study's directory.
+    pub study: String,
+    /// One a way and size.
+    pub rows: &'a [Row],
+    /// Sentences.
+    pub findings: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    /// Of all `rows`, kept in `study`.
+    pub fn new(study: String, rows: &'a [Row]) -> Self {
+        let largest = rows.iter().map(|row| row.parameters).max();
+        let of = |method: &str| {
+            let own = |row: &&Row| row.method == method && Some(row.parameters) == largest;
+            rows.iter().find(own)
+        };
+        let mut findings = Vec::new();
+        if let (Some(central), Some(by_hand)) = (of("central-difference"), of("by-hand")) {
+            findings.push(format!(
+                "With {} parameters, central differences ask for 2N = {} values and take {} times the time of one; the derivative by hand takes {} times the time.",
+                central.parameters,
+                central.tally.evaluations,
+                times(central.seconds_to_primal),
+                times(by_hand.seconds_to_primal),
+            ));
+        }
+        Self {
+            study,
+            rows,
+            findings,
+        }
+    }
+
+    /// A row a way and size.
+    pub fn table(&self) -> Table {
+        let mut own = Table::new([
+            "derivative",
+            "N",
+            "values",
+            "multiplications",
+            "÷ primal",
+            "time",
+            "÷ primal",
+        ]);
+        for row in self.rows {
+            own.row([
+                row.method.clone(),
+                whole(row.parameters as u64),
+                whole(row.tally.evaluations),
+                whole(row.tally.multiplications),
+                times(row.multiplications_to_primal),
+                duration(row.seconds),
+                times(row.seconds_to_primal),
+            ]);
+        }
+        own
+    }
+
+    /// The report as text: `table` renders the table.
+    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
+        let findings: String = (self.findings.iter())
+            .map(|finding| format!("{finding}\n\n"))
+            .collect();
+        format!(
+            "{}\n{findings}Study: {}\n",
+            table(&self.table()),
+            self.study
+        )
+    }
+}
+
+/// A row as a line of progress.
+pub fn line(row: &Row) -> String {
+    format!(
+        "N = {}  {}: {}, {} times a value",
+        row.parameters,
+        row.method,
+        duration(row.seconds),
+        times(row.seconds_to_primal)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_derivative_by_hand_is_the_objective_s() {
+        let problem = LeastSquares {
+            parameters: 6,
+            points: 9,
+        };
+        let x = start(6);
+        let team = Team::new(Some(2)).unwrap();
+        let estimate = Differences::CENTRAL.gradient(&problem, &x, &team).unwrap();
+        let by_hand = problem.derivative(&x);
+        assert!(by_hand.iter().any(|g| g.abs() > 0.1));
+        for (found, expected) in estimate.gradient.iter().zip(&by_hand) {
+            // y is quadratic: no truncation, round-off u·|y|/h with h = 6e-6 and y of order 10.
+            assert!((found - expected).abs() <= 1e-9, "{found} for {expected}");
+        }
+    }
+
+    #[test]
+    fn central_differences_ask_for_2n_values_and_forward_ones_for_n_plus_one() {
+        let team = Team::new(Some(2)).unwrap();
+        for parameters in [1, 8, 128] {
+            let problem = LeastSquares {
+                parameters,
+                points: 16,
+            };
+            let plan = Plan {
+                sizes: vec![parameters],
+                points: 16,
+                repeats: 1,
+            };
+            let n = parameters as u64;
+            for (method, evaluations) in [
+                ("primal", 1),
+                ("by-hand", 0),
+                ("forward-difference", n + 1),
+                ("central-difference", 2 * n),
+            ] {
+                let row = row(&problem, method, &plan, &team, &Control::default());
+                let row = row.unwrap().unwrap();
+                assert_eq!(row.tally.evaluations, evaluations, "{method}");
+                if evaluations > 0 {
+                    assert_eq!(row.multiplications_to_primal, evaluations as f64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_derivative_by_hand_takes_two_values_of_multiplications() {
+        let problem = LeastSquares {
+            parameters: 128,
+            points: 64,
+        };
+        let x: Vec<Counted> = start(128).into_iter().map(Counted::of).collect();
+        let (_, value) = count(|| problem.of(&x));
+        let (_, derivative) = count(|| problem.derivative(&x));
+        assert_eq!(value.multiplications, 64 * (2 * 128 + 1) + 1);
+        assert_eq!(derivative.multiplications, 64 * 4 * 128);
+    }
+}

@@ -1,0 +1,269 @@
+//! How a race ended: who reached which accuracy, when, with how much work.
+
+use serde::Serialize;
+
+use super::{Plan, Row};
+use crate::study::table::{Table, duration, percent, times, whole};
+
+/// The first row of a method at or above a target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Reached {
+    /// Seconds of its steps.
+    pub seconds: f64,
+    /// Steps.
+    pub steps: u64,
+    /// Epochs.
+    pub epochs: f64,
+    /// Multiplications performed.
+    pub multiplications: u64,
+}
+
+impl From<&Row> for Reached {
+    fn from(row: &Row) -> Self {
+        Self {
+            seconds: row.seconds,
+            steps: row.steps,
+            epochs: row.epochs,
+            multiplications: row.tally.multiplications,
+        }
+    }
+}
+
+/// One method's race.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standing {
+    /// Its label.
+    pub method: String,
+    /// The learning rate, where it is not the config's.
+    pub learning_rate: Option<f64>,
+    /// Where each target was reached, in the order of the targets.
+    pub reached: Vec<Option<Reached>>,
+    /// The best accuracy.
+    pub best_accuracy: f64,
+    /// The last.
+    pub accuracy: f64,
+    /// All it took.
+    #[serde(flatten)]
+    pub all: Reached,
+    /// Why it ended.
+    pub ending: Option<String>,
+}
+
+/// A race's rows and what they came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report<'a> {
+    /// The config's name.
+    pub name: &'a str,
+    /// The study's directory.
+    pub study: String,
+    /// What accuracies are of: `validation` or `test` rows.
+    pub judged: &'a str,
+    /// The targets, ascending.
+    pub targets: &'a [f64],
+    /// One a method.
+    pub standings: Vec<Standing>,
+    /// Sentences.
+    pub findings: Vec<String>,
+    /// Where each method stood, evaluation by evaluation.
+    pub rows: &'a [Row],
+}
+
+impl<'a> Report<'a> {
+    /// Of all `rows`, kept in `study`.
+    pub fn new(
+        name: &'a str,
+        study: String,
+        judged: &'a str,
+        plan: &'a Plan,
+        rows: &'a [Row],
+    ) -> Self {
+        let standings: Vec<Standing> = (plan.methods.iter())
+            .filter_map(|label| standing(label, plan, rows))
+            .collect();
+        let findings = findings(&standings, &plan.targets);
+        Self {
+            name,
+            study,
+            judged,
+            targets: &plan.targets,
+            standings,
+            findings,
+            rows,
+        }
+    }
+
+    /// The report as text: `table` renders each table.
+    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
+        let mut text = format!("{}\n", table(&self.table()));
+        for finding in &self.findings {
+            text.push_str(finding);
+            text.push_str("\n\n");
+        }
+        text.push_str(&format!("Study: {}\n", self.study));
+        text
+    }
+
+    /// A row a method.
+    pub fn table(&self) -> Table {
+        let mut header = vec!["method".to_owned(), "learning rate".to_owned()];
+        for target in self.targets {
+            let target = percent(Some(*target));
+            header.push(format!("{target} after"));
+            header.push("multiplications".to_owned());
+        }
+        header.extend(["best", "epochs", "time", "multiplications", "ended by"].map(str::to_owned));
+        let mut table = Table::new(header);
+        for standing in &self.standings {
+            let rate = standing.learning_rate;
+            let mut cells = vec![
+                standing.method.clone(),
+                rate.map_or("the config's".to_owned(), |rate| format!("{rate:.3e}")),
+            ];
+            for reached in &standing.reached {
+                let shown =
+                    |of: &dyn Fn(&Reached) -> String| reached.as_ref().map_or("–".to_owned(), of);
+                cells.push(shown(&|reached| duration(reached.seconds)));
+                cells.push(shown(&|reached| whole(reached.multiplications)));
+            }
+            cells.extend([
+                percent(Some(standing.best_accuracy)),
+                format!("{:.2}", standing.all.epochs),
+                duration(standing.all.seconds),
+                whole(standing.all.multiplications),
+                standing.ending.clone().unwrap_or("–".to_owned()),
+            ]);
+            table.row(cells);
+        }
+        table
+    }
+}
+
+fn standing(label: &str, plan: &Plan, rows: &[Row]) -> Option<Standing> {
+    let own: Vec<&Row> = rows.iter().filter(|row| row.method == label).collect();
+    let last = own.last()?;
+    let first_above = |target: &f64| {
+        let row = own.iter().find(|row| row.accuracy >= *target)?;
+        Some(Reached::from(*row))
+    };
+    let rate = plan.rates.iter().find(|(own, _)| own == label);
+    Some(Standing {
+        method: label.to_owned(),
+        learning_rate: rate.map(|&(_, rate)| rate),
+        reached: plan.targets.iter().map(first_above).collect(),
+        best_accuracy: own.iter().map(|row| row.accuracy).fold(0.0, f64::max),
+        accuracy: last.accuracy,
+        all: Reached::from(*last),
+        ending: last.ending.clone(),
+    })
+}
+
+/// A sentence a target: who was first, how much later the others came, and who never did.
+fn findings(standings: &[Standing], targets: &[f64]) -> Vec<String> {
+    let sentence = |(place, target): (usize, &f64)| {
+        let target = format!("{} %", trimmed(100.0 * target));
+        let mut reached: Vec<(&Standing, Reached)> = (standings.iter())
+            .filter_map(|standing| Some((standing, standing.reached[place]?)))
+            .collect();
+        reached.sort_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds));
+        let missed: Vec<String> = (standings.iter())
+            .filter(|standing| standing.reached[place].is_none())
+            .map(|standing| {
+                format!(
+                    "{} (best {} in {})",
+                    standing.method,
+                    percent(Some(standing.best_accuracy)),
+                    duration(standing.all.seconds)
+                )
+            })
+            .collect();
+        let Some(((winner, best), others)) = reached.split_first() else {
+            return format!("Nobody reached {target}: {}.", missed.join(", "));
+        };
+        let mut text = format!(
+            "{} reached {target} first, after {} and {} multiplications",
+            winner.method,
+            duration(best.seconds),
+            whole(best.multiplications),
+        );
+        for (other, reached) in others {
+            text.push_str(&format!(
+                "; {} after {} ({} times the time, {} times the multiplications)",
+                other.method,
+                duration(reached.seconds),
+                times(reached.seconds / best.seconds),
+                times(reached.multiplications as f64 / best.multiplications as f64),
+            ));
+        }
+        if !missed.is_empty() {
+            text.push_str(&format!("; not reached by {}", missed.join(", ")));
+        }
+        text + "."
+    };
+    targets.iter().enumerate().map(sentence).collect()
+}
+
+/// `95`, `97.5`.
+fn trimmed(number: f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A row as a line of progress.
+pub fn line(row: &Row) -> String {
+    let ending = (row.ending.as_ref()).map_or(String::new(), |ending| format!(", done: {ending}"));
+    format!(
+        "{}: {} after {}, epoch {:.2}{ending}",
+        row.method,
+        percent(Some(row.accuracy)),
+        duration(row.seconds),
+        row.epochs,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::tally::Tally;
+
+    fn row(method: &str, seconds: f64, accuracy: f64, ending: Option<&str>) -> Row {
+        Row {
+            method: method.to_owned(),
+            epochs: seconds,
+            steps: (10.0 * seconds) as u64,
+            seconds,
+            accuracy,
+            loss: 1.0,
+            tally: Tally::multiplications((100.0 * seconds) as u64),
+            ending: ending.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_first_row_at_a_target_counts_and_who_never_reached_it_is_named() {
+        let plan = Plan {
+            methods: ["slow", "fast", "lost"].map(str::to_owned).to_vec(),
+            rates: vec![("lost".to_owned(), 0.5)],
+            targets: vec![0.9, 0.95],
+            limit: 30.0,
+        };
+        let rows = [
+            row("slow", 4.0, 0.5, None),
+            row("slow", 8.0, 0.91, None),
+            row("slow", 9.0, 0.89, Some("the time limit")),
+            row("fast", 1.0, 0.9, None),
+            row("fast", 2.0, 0.96, Some("as long as [train] asks for")),
+            row("lost", 3.0, 0.2, Some("the time limit")),
+        ];
+        let report = Report::new("a", "s".to_owned(), "validation", &plan, &rows);
+        let slow = &report.standings[0];
+        assert_eq!(slow.reached[0].unwrap().multiplications, 800);
+        assert_eq!(slow.reached[1], None);
+        assert_eq!((slow.best_accuracy, slow.accuracy), (0.91, 0.89));
+        assert_eq!(report.standings[2].learning_rate, Some(0.5));
+        assert_eq!(
+            report.findings[0],
+            "fast reached 90 % first, after 1.00 s and 100 multiplications; slow after 8.00 s (8.00 times the time, 8.00 times the multiplications); not reached by lost (best 20.00 % in 3.00 s)."
+        );
+        assert!(report.findings[1].starts_with("fast reached 95 % first"));
+    }
+}

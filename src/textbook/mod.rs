@@ -1,0 +1,262 @@
+//! Forward pass, loss and backprop as a textbook has them, a sample at a time.
+//!
+//! n_l = units of layer l, L = weight layers, θ flat in layout order: layer by layer, weights
+//! `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels: tests hold them to
+//! it, and worked examples count by it.
+
+pub mod counting;
+mod differences;
+
+pub use differences::Base;
+
+use std::ops::Range;
+
+use self::counting::{Number, sum};
+use crate::kernels::output_loss::Head;
+use crate::model::Network;
+
+/// A network, whatever its θ is made of.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// n_0 … n_L.
+    pub sizes: Vec<usize>,
+    /// Whether layers have biases.
+    pub bias: bool,
+    /// The last layer's units, and the loss.
+    pub head: Head,
+    /// λ' of ½λ' Σ weights².
+    pub l2: f64,
+}
+
+/// A sample: its inputs `(n_0,)` and its class.
+pub type Sample = (Vec<f64>, u16);
+
+impl From<&Network> for Net {
+    fn from(network: &Network) -> Self {
+        Self {
+            sizes: network.layout.sizes().to_vec(),
+            bias: network.layout.has_bias(),
+            head: network.head(),
+            l2: network.l2,
+        }
+    }
+}
+
+impl Net {
+    /// L.
+    pub fn layers(&self) -> usize {
+        self.sizes.len() - 1
+    }
+
+    /// N.
+    pub fn parameters(&self) -> usize {
+        self.biases(self.layers()).end
+    }
+
+    /// Where the weights into layer `l`, from 1, are in θ.
+    pub fn weights(&self, l: usize) -> Range<usize> {
+        let start = (1..l).fold(0, |start, l| {
+            start + self.sizes[l] * (self.sizes[l - 1] + usize::from(self.bias))
+        });
+        start..start + self.sizes[l] * self.sizes[l - 1]
+    }
+
+    /// Where the biases of layer `l` are in θ: nowhere without biases.
+    pub fn biases(&self, l: usize) -> Range<usize> {
+        let start = self.weights(l).end;
+        start..start + if self.bias { self.sizes[l] } else { 0 }
+    }
+
+    /// z of layer `l`, from the activations `(n_{l−1},)` below.
+    pub fn pre_activations<N: Number>(&self, l: usize, theta: &[N], below: &[N]) -> Vec<N> {
+        let biases = &theta[self.biases(l)];
+        let rows = theta[self.weights(l)].chunks(self.sizes[l - 1]);
+        rows.enumerate()
+            .map(|(j, row)| {
+                let z = sum(row.iter().zip(below).map(|(&w, &a)| w * a));
+                if self.bias { z + biases[j] } else { z }
+            })
+            .collect()
+    }
+
+    /// The activations a_0 … a_{L−1} of one sample, and z_L.
+    pub fn forward<N: Number>(&self, theta: &[N], inputs: &[f64]) -> (Vec<Vec<N>>, Vec<N>) {
+        let mut activations = vec![inputs.iter().map(|&x| N::of(x)).collect::<Vec<N>>()];
+        for l in 1..self.layers() {
+            let z = self.pre_activations(l, theta, &activations[l - 1]);
+            activations.push(z.into_iter().map(sigmoid).collect());
+        }
+        let top = self.pre_activations(self.layers(), theta, &activations[self.layers() - 1]);
+        (activations, top)
+    }
+
+    /// The loss of one sample, l2 left out: a function of θ over any number.
+    pub fn sample_loss<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> N {
+        loss(self.head, &self.forward(theta, inputs).1, *label)
+    }
+
+    /// The mean loss of `batch`, l2 left out.
+    pub fn loss<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
+        let losses = batch.iter().map(|sample| self.sample_loss(theta, sample));
+        sum(losses) * N::of(1.0 / batch.len() as f64)
+    }
+
+    /// The mean loss of `batch`, l2 included.
+    pub fn objective<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
+        let loss = self.loss(theta, batch);
+        if self.l2 == 0.0 {
+            return loss;
+        }
+        let weights = (1..=self.layers()).flat_map(|l| self.weights(l));
+        loss + sum(weights.map(|index| theta[index] * theta[index])) * N::of(self.l2 / 2.0)
+    }
+
+    /// The loss and the gradient `(N,)` of one sample, l2 left out.
+    pub fn sample_gradient<N: Number>(&self, theta: &[N], sample: &Sample) -> (N, Vec<N>) {
+        let (activations, top) = self.forward(theta, &sample.0);
+        let (loss, mut errors) = loss_and_errors(self.head, &top, sample.1);
+        let mut gradient = vec![N::of(0.0); self.parameters()];
+        for l in (1..=self.layers()).rev() {
+            // z_l = W_l a_{l−1} + b_l
+            let fan_in = self.sizes[l - 1];
+            let below = &activations[l - 1];
+            let weights = self.weights(l);
+            for (j, &error) in errors.iter().enumerate() {
+                for (i, &a) in below.iter().enumerate() {
+                    gradient[weights.start + j * fan_in + i] = error * a;
+                }
+                if self.bias {
+                    gradient[self.biases(l).start + j] = error;
+                }
+            }
+            if l > 1 {
+                // a_{l−1} = σ(z_{l−1})
+                let into = |i: usize| {
+                    sum((errors.iter().enumerate())
+                        .map(|(j, &error)| theta[weights.start + j * fan_in + i] * error))
+                };
+                errors = (below.iter().enumerate())
+                    .map(|(i, &a)| into(i) * (a * (N::of(1.0) - a)))
+                    .collect();
+            }
+        }
+        (loss, gradient)
+    }
+
+    /// The mean loss of `batch` (l2 left out) and the gradient of its objective (l2 included).
+    pub fn gradient<N: Number>(&self, theta: &[N], batch: &[Sample]) -> (N, Vec<N>) {
+        let mut samples = batch
+            .iter()
+            .map(|sample| self.sample_gradient(theta, sample));
+        let (mut loss, mut gradient) = samples.next().expect("a batch has a row");
+        for (sample_loss, sample_gradient) in samples {
+            loss = loss + sample_loss;
+            for (total, g) in gradient.iter_mut().zip(sample_gradient) {
+                *total = *total + g;
+            }
+        }
+        let scale = N::of(1.0 / batch.len() as f64);
+        gradient.iter_mut().for_each(|g| *g = *g * scale);
+        if self.l2 != 0.0 {
+            for index in (1..=self.layers()).flat_map(|l| self.weights(l)) {
+                gradient[index] = gradient[index] + N::of(self.l2) * theta[index];
+            }
+        }
+        (loss * scale, gradient)
+    }
+}
+
+/// σ(z): 1 addition, 1 exponential, 1 division.
+pub fn sigmoid<N: Number>(z: N) -> N {
+    N::of(1.0) / (N::of(1.0) + (-z).exp())
+}
+
+/// ln(1 + e^z), finite for every finite z.
+pub fn softplus<N: Number>(z: N) -> N {
+    z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
+}
+
+/// One-hot.
+fn target<N: Number>(j: usize, label: u16) -> N {
+    N::of(f64::from(j == usize::from(label)))
+}
+
+/// e^{z − max z}, and their sum.
+fn shifted_exponentials<N: Number>(z: &[N]) -> (Vec<N>, N, N) {
+    let largest = z.iter().copied().reduce(N::max).expect("an output");
+    let powers: Vec<N> = z.iter().map(|&z| (z - largest).exp()).collect();
+    let total = sum(powers.iter().copied());
+    (powers, total, largest)
+}
+
+/// ½ Σ r².
+fn half_square<N: Number>(residuals: &[N]) -> N {
+    sum(residuals.iter().map(|&r| r * r)) * N::of(0.5)
+}
+
+/// ±1.
+fn sign(label: u16) -> f64 {
+    if label == 1 { 1.0 } else { -1.0 }
+}
+
+/// The loss of one sample, from z_L.
+pub fn loss<N: Number>(head: Head, z: &[N], label: u16) -> N {
+    let outputs = || z.iter().copied().enumerate();
+    match head {
+        Head::SigmoidQuadratic => {
+            let residuals = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
+            half_square(&residuals.collect::<Vec<N>>())
+        }
+        Head::LinearQuadratic => {
+            let residuals = outputs().map(|(j, z)| z - target(j, label));
+            half_square(&residuals.collect::<Vec<N>>())
+        }
+        Head::SigmoidCrossEntropy => sum(outputs().map(|(j, z)| {
+            let hot = j == usize::from(label);
+            softplus(if hot { -z } else { z })
+        })),
+        Head::SoftmaxCrossEntropy => {
+            let (_, total, largest) = shifted_exponentials(z);
+            total.ln() - (z[usize::from(label)] - largest)
+        }
+        Head::Logistic => softplus(N::of(-sign(label)) * z[0]),
+    }
+}
+
+/// The loss of one sample, and its errors δ = ∂loss/∂z_L, which reuse what the loss computed.
+pub fn loss_and_errors<N: Number>(head: Head, z: &[N], label: u16) -> (N, Vec<N>) {
+    let outputs = || z.iter().copied().enumerate();
+    let one = N::of(1.0);
+    match head {
+        Head::SigmoidQuadratic => {
+            let a: Vec<N> = z.iter().map(|&z| sigmoid(z)).collect();
+            let residuals = a.iter().enumerate().map(|(j, &a)| a - target(j, label));
+            let residuals: Vec<N> = residuals.collect();
+            let errors = a.iter().zip(&residuals);
+            let errors = errors.map(|(&a, &r)| r * (a * (one - a))).collect();
+            (half_square(&residuals), errors)
+        }
+        Head::LinearQuadratic => {
+            let residuals: Vec<N> = outputs().map(|(j, z)| z - target(j, label)).collect();
+            (half_square(&residuals), residuals)
+        }
+        Head::SigmoidCrossEntropy => {
+            let errors = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
+            (loss(head, z, label), errors.collect())
+        }
+        Head::SoftmaxCrossEntropy => {
+            let (powers, total, largest) = shifted_exponentials(z);
+            let errors = powers.iter().enumerate();
+            let errors = errors.map(|(j, &power)| power / total - target(j, label));
+            let loss = total.ln() - (z[usize::from(label)] - largest);
+            (loss, errors.collect())
+        }
+        Head::Logistic => {
+            let sign = N::of(sign(label));
+            (
+                loss(head, z, label),
+                vec![-(sign * sigmoid(-(sign * z[0])))],
+            )
+        }
+    }
+}
