@@ -26,7 +26,7 @@ const WITHIN: [(&str, &str); 2] = [("numeric", "kernels"), ("kernels", "numeric"
 /// Modules that may import less than what lies below them, and all that they may import.
 const ONLY: [(&str, &[&str]); 4] = [
     ("parallel", &["error"]),
-    ("textbook", &["kernels", "model", "numeric"]),
+    ("textbook", &["model", "numeric"]),
     ("optimizer", &["kernels", "model", "numeric"]),
     (
         "report",

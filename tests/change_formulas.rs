@@ -5,9 +5,9 @@ use nplus1::kernels::Isa;
 use nplus1::kernels::divided_difference::base_values::RowLosses;
 use nplus1::kernels::divided_difference::formulas::{Carried, Form, Outputs, Units};
 use nplus1::kernels::divided_difference::one_layer::{OwnTail, UnitTail};
-use nplus1::kernels::output_loss::Head;
 use nplus1::kernels::panels::width;
 use nplus1::numeric::Real;
+use nplus1::numeric::output_loss::Head;
 
 /// σ and 1 − σ in double precision.
 fn pair(z: f64) -> (f64, f64) {

@@ -13,8 +13,8 @@ use nplus1::explain::logistic::{Logistic, Method};
 use nplus1::explain::network::Shape;
 use nplus1::explain::toy::Toy;
 use nplus1::explain::weight::{Place, explain};
-use nplus1::kernels::output_loss::Head;
 use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::numeric::output_loss::Head;
 use nplus1::textbook::counting::{Counted, Number, count};
 use nplus1::textbook::{Net, Sample};
 

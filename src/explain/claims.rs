@@ -11,7 +11,7 @@ use super::logistic::{Logistic, Method};
 use super::network::Shape;
 use super::toy::Toy;
 use crate::data::{Dataset, Features, Scaling};
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 use crate::study::table::rough;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Net, Sample, loss, loss_and_errors};

@@ -10,8 +10,8 @@
 use serde::Serialize;
 
 use super::Operations;
-use crate::kernels::output_loss::Head;
 use crate::model::{Initialization, Layout};
+use crate::numeric::output_loss::Head;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Base, Net, Sample};
 

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::check_increment;
 use super::network::{Fate, fates};
 use crate::gradient_check::sample_pass::Trace;
-use crate::kernels::output_loss::Head;
 use crate::model::{Layout, Network, Parameters};
+use crate::numeric::output_loss::Head;
 
 /// Units of a layer that are told one by one.
 const SHOWN: usize = 6;

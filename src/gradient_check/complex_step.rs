@@ -16,8 +16,8 @@ use std::ops::{Add, Mul, Neg, Sub};
 
 use super::sample_pass::{Trace, is_hot};
 use crate::gradient::{Control, Stopped};
-use crate::kernels::output_loss::Head;
 use crate::model::{Network, Parameters};
+use crate::numeric::output_loss::Head;
 use crate::parallel::Team;
 
 /// h: a power of two whose square is below every double relative to 1, and that leaves 700 powers of

@@ -20,8 +20,8 @@ use ndarray::{Array2, ArrayView2};
 
 use super::jet::{Jet, compose, product, upward};
 use super::sample_pass::{Trace, is_hot};
-use crate::kernels::output_loss::Head;
 use crate::model::{Network, Parameters};
+use crate::numeric::output_loss::Head;
 
 /// |W| of every layer.
 pub(super) struct Magnitudes(Vec<Array2<f64>>);

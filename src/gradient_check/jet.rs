@@ -7,7 +7,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::sample_pass::{Trace, is_hot};
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 
 /// f′, f″, f‴, …
 pub(super) type Jet<const K: usize = 3> = [f64; K];

@@ -4,8 +4,8 @@
 //! Layer m = 0 … L − 1 reads a_m and makes z_m; a_0 are the inputs, a_{m+1} = σ(z_m), δ_m = ∂L/∂z_m of
 //! this sample's own loss. Nothing here is shared with the kernels: it is what they are held to.
 
-use crate::kernels::output_loss::Head;
 use crate::model::{Network, Parameters};
+use crate::numeric::output_loss::Head;
 
 /// What one sample's passes found.
 pub struct Trace {

@@ -7,21 +7,7 @@ use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
 use super::panels::width;
 use super::{Task, Vector};
 use crate::numeric::Real;
-
-/// Output units and loss together: what the last layer's errors depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// Sigmoid units, ½ Σ (a − y)²: δ = (a − y)·σ′.
-    SigmoidQuadratic,
-    /// Linear units, ½ Σ (z − y)²: δ = z − y.
-    LinearQuadratic,
-    /// Sigmoid units, −Σ [y ln a + (1 − y) ln(1 − a)]: δ = a − y.
-    SigmoidCrossEntropy,
-    /// Softmax, −ln p_target: δ = p − y.
-    SoftmaxCrossEntropy,
-    /// One linear unit, ln(1 + e^(−y·z)), label 1 is y = +1: δ = −y·σ(−y·z).
-    Logistic,
-}
+use crate::numeric::output_loss::Head;
 
 /// Losses and errors of a mini-batch.
 pub struct Outputs<'a, R> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Layout, Loss, Parameters};
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 
 /// The units of the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -2,7 +2,7 @@
 //! by unit, without any short cut of the kernels. Quadratic loss of sigmoid outputs, biases, one increment h for all.
 
 use super::{Net, Sample, sigmoid};
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 use crate::textbook::counting::{Number, sum};
 
 /// What one sample's pass at θ keeps for the perturbations of θ.

@@ -12,8 +12,8 @@ pub use differences::Base;
 use std::ops::Range;
 
 use self::counting::{Number, sum};
-use crate::kernels::output_loss::Head;
 use crate::model::Network;
+use crate::numeric::output_loss::Head;
 
 /// A network, whatever its θ is made of.
 #[derive(Clone, Debug)]

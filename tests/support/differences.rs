@@ -11,8 +11,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme, Summation};
-use nplus1::kernels::output_loss::Head;
 use nplus1::numeric::Real;
+use nplus1::numeric::output_loss::Head;
 
 use super::kernels::{Batch, Form, chain, sigmoid_pair, softplus};
 use nplus1::textbook::Net;

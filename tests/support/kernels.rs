@@ -8,8 +8,8 @@
 // As in the kernels: loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use nplus1::kernels::output_loss::Head;
 use nplus1::kernels::sparse::SMALL_BATCH;
+use nplus1::numeric::output_loss::Head;
 use nplus1::textbook::Net;
 use nplus1::textbook::counting::Number;
 

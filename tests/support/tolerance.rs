@@ -28,7 +28,7 @@
 //! hands on to the loss, and which is divided by h.
 
 use nplus1::gradient::finite_difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
-use nplus1::kernels::output_loss::Head;
+use nplus1::numeric::output_loss::Head;
 use nplus1::numeric::{Precision, Real};
 
 use nplus1::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};

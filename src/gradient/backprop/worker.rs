@@ -29,11 +29,12 @@ use crate::kernels::divided_difference::base_values::RowLosses;
 use crate::kernels::divided_difference::formulas::{Carried, Form, Outputs as RowOutputs, Units};
 use crate::kernels::divided_difference::one_layer::OwnTail;
 use crate::kernels::matmul::{Left, Product};
-use crate::kernels::output_loss::{Head, Outputs};
+use crate::kernels::output_loss::Outputs;
 use crate::kernels::panels::{Aligned, transpose, width};
 use crate::kernels::sparse::{SparseForward, SparseUpdate, Workspace};
 use crate::kernels::update::{Activate, ActivateByQuotient, ColumnSums, Multiply, Rule, Update};
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 use crate::parallel::{Shared, Step};
 
 /// What all workers are told.

@@ -8,11 +8,11 @@
 
 use super::finite_difference::output_differences;
 use crate::data::{Inputs, Samples};
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::count;
 use crate::kernels::sparse::SMALL_BATCH;
 use crate::model::Network;
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 use crate::numeric::tally::Tally;
 
 /// One gradient of a mini-batch.

@@ -11,8 +11,8 @@
 
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
-use crate::kernels::output_loss::Head;
 use crate::model::Network;
+use crate::numeric::output_loss::Head;
 use crate::numeric::tally::Tally;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Net, Sample};

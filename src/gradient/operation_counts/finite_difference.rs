@@ -33,10 +33,10 @@ use crate::gradient::finite_difference::{
 };
 use crate::gradient::operation_counts::backprop::{PAIR, SCALED, first_products, sizes};
 use crate::kernels::divided_difference::formulas::Carried;
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::count;
 use crate::model::Network;
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 use crate::numeric::tally::Tally;
 
 /// The rows' losses at one θ: one whole pass, its inputs gathered.

@@ -13,9 +13,9 @@ use crate::gradient::operation_counts::backprop::{
 };
 use crate::gradient::operation_counts::finite_difference::pass;
 use crate::gradient::random_direction::{DirectionsConfig, SpsaConfig};
-use crate::kernels::output_loss::Head;
 use crate::model::Network;
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 use crate::numeric::tally::Tally;
 
 /// SPSA: 2K evaluations.

@@ -6,7 +6,7 @@ use super::quotients::quotient_of_sigmoid;
 use super::{CHAIN, ELEMENTARY, Tolerance, smaller};
 use crate::gradient_check::number_format::Format;
 use crate::gradient_check::sample_pass::Trace;
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 
 impl Tolerance<'_> {
     /// Own errors of one sample's δ and a, at the end of a backward pass in `format`; `h`: with

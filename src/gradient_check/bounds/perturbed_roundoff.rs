@@ -7,8 +7,8 @@ use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Su
 use crate::gradient_check::curvature::grown;
 use crate::gradient_check::number_format::Format;
 use crate::gradient_check::sample_pass::Trace;
-use crate::kernels::output_loss::Head;
 use crate::model::Parameters;
+use crate::numeric::output_loss::Head;
 
 impl Tolerance<'_> {
     /// The noise of a perturbation of one unit: what is divided by the distance, and what is

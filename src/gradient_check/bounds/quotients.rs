@@ -5,7 +5,7 @@ use super::backprop_roundoff::clamped;
 use super::{ELEMENTARY, Tolerance};
 use crate::gradient_check::number_format::Format;
 use crate::gradient_check::sample_pass::Trace;
-use crate::kernels::output_loss::Head;
+use crate::numeric::output_loss::Head;
 
 impl Tolerance<'_> {
     /// What (L(z + h) − L(z))/h of one output errs by: h/2·max|∂²L/∂z²|, and what the perturbed losses

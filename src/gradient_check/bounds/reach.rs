@@ -13,8 +13,8 @@ use ndarray::Array2;
 
 use crate::gradient_check::curvature::{Magnitudes, grown, slopes};
 use crate::gradient_check::sample_pass::{Trace, is_hot};
-use crate::kernels::output_loss::Head;
 use crate::model::Network;
+use crate::numeric::output_loss::Head;
 
 /// Bounds of changes while one unit of layer `layer` is perturbed: of every unit of layer
 /// `layer + m`, at m, `(units of it, units of the layer)`.

@@ -9,8 +9,8 @@
 use super::perturbed_roundoff::chains;
 use crate::gradient_check::number_format::Format;
 use crate::gradient_check::sample_pass::{Trace, is_hot};
-use crate::kernels::output_loss::Head;
 use crate::model::{Network, Parameters};
+use crate::numeric::output_loss::Head;
 
 /// E q²/(12·u²x²): of a significand whose logarithm is spread evenly.
 const ROUNDING: f64 = 0.18;

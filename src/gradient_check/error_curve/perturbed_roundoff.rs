@@ -22,8 +22,8 @@
 use crate::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme};
 use crate::gradient_check::number_format::Format;
 use crate::gradient_check::sample_pass::{Trace, is_hot};
-use crate::kernels::output_loss::Head;
 use crate::model::{Network, Parameters};
+use crate::numeric::output_loss::Head;
 
 /// What e^x adds to the square of its last rounding by those before it.
 const EXPONENTIAL: f64 = 1.25;

@@ -4,10 +4,10 @@ use super::formulas::{
     ENTROPY, LINEAR, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, Units, is_hot, kind,
 };
 use crate::kernels::elementary::{exp, sigmoid, sigmoid_pair, softplus};
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::width;
 use crate::kernels::{Task, Vector};
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 
 /// y = σ(z) and ȳ = 1 − y.
 pub struct Pairs<'a, R> {

@@ -29,9 +29,9 @@ use crate::kernels::Vector;
 use crate::kernels::elementary::{
     NEAR, exp, expm1, expm1_near, ln_1p, sigmoid, sigmoid_pair, softplus,
 };
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::width;
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 
 /// What the stages hand on, from a perturbed unit to the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use super::formulas::{
     TINY, activated, add_terms, kind, lane_of, mode, shares, specialized,
 };
 use crate::kernels::elementary::sigmoid;
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::width;
 use crate::kernels::{Task, Vector};
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 
 /// Perturbs the units of one panel below the outputs: for each input value the change of the
 /// row's loss, lane by lane.

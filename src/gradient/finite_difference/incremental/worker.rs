@@ -29,13 +29,13 @@ use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, Probabilities, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
 use crate::kernels::matmul::{Left, Product};
-use crate::kernels::output_loss::Head;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::kernels::update::Rule;
 use crate::kernels::value_sharing::{DistinctBytes, Equals};
 use crate::model::Network;
 use crate::numeric::Real;
+use crate::numeric::output_loss::Head;
 use crate::numeric::tally::Tally;
 use crate::parallel::{Shared, Step};
 
