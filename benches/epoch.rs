@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use nplus1::data::{Places, Samples, Scaling, catalog};
+use nplus1::data::{Samples, Scaling, SearchPaths, catalog};
 use nplus1::gradient::{Backprop, Control, Descent};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Initialization, Loss, Network, Output};
-use nplus1::parallel::Team;
+use nplus1::model::{Initialization, Loss, Network, OutputUnits};
+use nplus1::parallel::Workers;
 
 const CASES: [(&str, &[usize], usize, usize); 5] = [
     ("a", &[784, 30, 10], 10, 7),
@@ -24,7 +24,7 @@ fn main() {
         .skip(1)
         .filter(|name| name.len() == 1)
         .collect();
-    let (dataset, _) = catalog::load("mnist", &Places::new(None)).expect("MNIST is committed");
+    let (dataset, _) = catalog::load("mnist", &SearchPaths::new(None)).expect("MNIST is committed");
     let scaling = Scaling {
         offset: vec![0.0; 784],
         divisor: vec![255.0; 784],
@@ -39,10 +39,10 @@ fn main() {
         if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
             continue;
         }
-        let network =
-            Network::new(sizes, true, Output::Sigmoid, Loss::Quadratic, 0.0).expect("a network");
-        for threads in [1, Team::available()] {
-            let team = Arc::new(Team::new(Some(threads)).expect("threads"));
+        let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0)
+            .expect("a network");
+        for threads in [1, Workers::available()] {
+            let team = Arc::new(Workers::new(Some(threads)).expect("threads"));
             let mut engine = Backprop::new(&network, &team, isa, batch);
             engine.load(&Initialization::Scaled.draw(&network.layout, 1));
             let rule = Rule {

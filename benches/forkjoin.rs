@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use nplus1::parallel::{Circle, Team};
+use nplus1::parallel::{Supersteps, Workers};
 
 fn counts() -> Vec<usize> {
-    let all = Team::available();
+    let all = Workers::available();
     let powers = std::iter::successors(Some(1), |count| Some(2 * count));
     powers
         .take_while(|&count| count < all)
@@ -19,11 +19,11 @@ fn counts() -> Vec<usize> {
 }
 
 /// Seconds that `team` takes for so many supersteps of `workers` in one run.
-fn supersteps(team: &Team, workers: usize, count: u64) -> Duration {
+fn supersteps(team: &Workers, workers: usize, count: u64) -> Duration {
     team.install(|| {
         let start = Instant::now();
         team.run(
-            Circle::new(workers),
+            Supersteps::new(workers),
             vec![(); workers],
             async |(), mut step| {
                 for _ in 0..count {
@@ -37,8 +37,8 @@ fn supersteps(team: &Team, workers: usize, count: u64) -> Duration {
 
 fn superstep(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("superstep");
-    for workers in counts().into_iter().chain([8 * Team::available()]) {
-        let team = Team::new(Some(workers)).expect("threads");
+    for workers in counts().into_iter().chain([8 * Workers::available()]) {
+        let team = Workers::new(Some(workers)).expect("threads");
         group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
             bencher.iter_custom(|count| supersteps(&team, workers, count));
         });
@@ -51,11 +51,15 @@ fn run(criterion: &mut Criterion) {
         let place = if inside { "inside" } else { "from outside" };
         let mut group = criterion.benchmark_group(format!("run, {place}"));
         for workers in counts() {
-            let team = Team::new(Some(workers)).expect("threads");
+            let team = Workers::new(Some(workers)).expect("threads");
             let once = || {
-                team.run(Circle::new(workers), vec![(); workers], async |(), step| {
-                    let _ = step.next().await;
-                });
+                team.run(
+                    Supersteps::new(workers),
+                    vec![(); workers],
+                    async |(), step| {
+                        let _ = step.next().await;
+                    },
+                );
             };
             group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
                 if inside {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use nplus1::data::{Places, Samples, Scaling, catalog};
+use nplus1::data::{Samples, Scaling, SearchPaths, catalog};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Initialization, Loss, Network, Output};
-use nplus1::parallel::Team;
+use nplus1::model::{Initialization, Loss, Network, OutputUnits};
+use nplus1::parallel::Workers;
 use nplus1::study::methods;
 
 const BATCH: usize = 10;
@@ -21,18 +21,19 @@ const CASES: [(&str, &[usize], f64); 2] =
 
 fn gradients(criterion: &mut Criterion) {
     for (set, sizes, divisor) in CASES {
-        let (dataset, _) = catalog::load(set, &Places::new(None)).expect("the set is committed");
+        let (dataset, _) =
+            catalog::load(set, &SearchPaths::new(None)).expect("the set is committed");
         let scaling = Scaling {
             offset: vec![0.0; sizes[0]],
             divisor: vec![divisor; sizes[0]],
         };
         let samples = Samples::<f32>::new(&dataset, &scaling);
-        let network = Network::new(sizes, true, Output::Sigmoid, Loss::Quadratic, 0.0);
+        let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
         let network = network.expect("a network");
         let title: Vec<String> = sizes.iter().map(usize::to_string).collect();
         let mut group = criterion.benchmark_group(title.join("-"));
         for method in methods::all() {
-            for threads in [1, Team::available()] {
+            for threads in [1, Workers::available()] {
                 let place = BenchmarkId::new(&method.label, format!("{threads} threads"));
                 group.bench_function(place, |bencher| {
                     let mut gradient = one(&network, &samples, &method.gradient, threads);
@@ -51,7 +52,7 @@ fn one<'a>(
     method: &GradientConfig,
     threads: usize,
 ) -> impl FnMut() + 'a {
-    let team = Arc::new(Team::new(Some(threads)).expect("threads"));
+    let team = Arc::new(Workers::new(Some(threads)).expect("threads"));
     let mut engine = method.engine(network, &team, Isa::detect(), samples, BATCH);
     engine.load(&Initialization::Scaled.draw(&network.layout, 1));
     let rows: Vec<u32> = (0..BATCH as u32).map(|row| row * 11).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nplus1::kernels::Isa;
-use nplus1::kernels::matmul::{Left, Product};
+use nplus1::kernels::matmul::{LeftOperand, Product};
 use nplus1::kernels::panels::{Aligned, count, width};
 use nplus1::kernels::update::Activate;
 use nplus1::numeric::Real;
@@ -73,7 +73,7 @@ fn product(criterion: &mut Criterion) {
                 group.bench_function(BenchmarkId::new(isa.name(), shape), |bencher| {
                     bencher.iter(|| {
                         isa.run(Product {
-                            left: Left::rows_of(black_box(&left), rows * p),
+                            left: LeftOperand::rows_of(black_box(&left), rows * p),
                             rows,
                             depth,
                             right: &right,

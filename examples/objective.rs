@@ -9,14 +9,14 @@ use nplus1::error::Result;
 use nplus1::gradient::Control;
 use nplus1::gradient::finite_difference::{Differences, Increment};
 use nplus1::model::Function;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 
 fn rosenbrock(x: &[f64]) -> f64 {
     (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2)
 }
 
 fn main() -> Result<()> {
-    let team = Team::new(None)?;
+    let team = Workers::new(None)?;
     let theta = [-1.2, 1.0];
     let exact = [-215.6, -88.0];
     println!("Rosenbrock's function at {theta:?}: gradient {exact:?}");
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     println!("A black box of 15 parameters, 20 ms an evaluation");
     for threads in [1, 4, 16] {
         let control = Control::default();
-        let team = Team::new(Some(threads))?;
+        let team = Workers::new(Some(threads))?;
         let start = Instant::now();
         // Another thread with a clone of `control` can draw a progress bar, or stop it.
         forward.gradient_under(&simulation, &[0.5; 15], &team, &control)?;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use nplus1::gradient::finite_difference::{Arithmetic, Increment, Reuse, Summation};
 use nplus1::gradient::{Control, GradientConfig};
-use nplus1::gradient_check::{Method, Minimum, Outcome, methods};
+use nplus1::gradient_check::{CheckedMethod, Minimum, Outcome, methods};
 use nplus1::model::Parameters;
 use nplus1::numeric::Precision;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::problems::{Problem, mnist_30, random, references};
 use support::rows::HEADS;
 
@@ -31,9 +31,9 @@ fn networks() -> Vec<Problem> {
 }
 
 /// Plain quotients by whole passes, both summations, and incremental ones in both arithmetics.
-fn quotients() -> Vec<Method> {
+fn quotients() -> Vec<CheckedMethod> {
     let both = [Summation::Differences, Summation::Losses];
-    let mut found: Vec<Method> = Vec::new();
+    let mut found: Vec<CheckedMethod> = Vec::new();
     for method in both
         .into_iter()
         .flat_map(|how| methods(Increment::Auto, how))
@@ -51,7 +51,7 @@ fn quotients() -> Vec<Method> {
 }
 
 /// (increment, relative error) of a method over the range.
-fn measure(problem: &Problem, method: &Method, team: &Arc<Team>) -> Vec<(f64, f64)> {
+fn measure(problem: &Problem, method: &CheckedMethod, team: &Arc<Workers>) -> Vec<(f64, f64)> {
     let subject = problem.subject(team);
     let GradientConfig::Difference(config) = method.gradient else {
         panic!("a difference");
@@ -61,7 +61,7 @@ fn measure(problem: &Problem, method: &Method, team: &Arc<Team>) -> Vec<(f64, f6
         let h = RANGE[1] * 10f64.powf(-f64::from(quarter) / 4.0);
         let mut config = config;
         config.increment = Increment::Absolute(h);
-        let method = Method {
+        let method = CheckedMethod {
             gradient: GradientConfig::Difference(config),
             ..*method
         };
@@ -78,7 +78,7 @@ fn measure(problem: &Problem, method: &Method, team: &Arc<Team>) -> Vec<(f64, f6
 
 #[test]
 fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let (mut seen, mut wrong) = (0, Vec::new());
     for problem in networks() {
         let subject = problem.subject(&team);
@@ -129,7 +129,7 @@ fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3()
 /// neither noise nor the fourth derivative counts.
 #[test]
 fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     for problem in networks() {
         let subject = problem.subject(&team);
         for method in quotients() {
@@ -141,7 +141,7 @@ fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
             let increment = Increment::Absolute(1e-3);
             let mut config = config;
             config.increment = increment;
-            let method = Method {
+            let method = CheckedMethod {
                 gradient: GradientConfig::Difference(config),
                 ..method
             };
@@ -164,7 +164,7 @@ fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
 /// derivative two orders higher, and by u/h and u/h².
 #[test]
 fn second_and_third_derivatives_are_those_of_the_gradient() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     for head in 0..HEADS.len() {
         for hidden in [&[] as &[usize], &[3], &[3, 4]] {
             let classes = if head == 4 { 2 } else { 3 };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nplus1::data::{DataConfig, Loaded, Normalize, Places, Source, load};
+use nplus1::data::{DataConfig, DataSource, LoadedData, Normalize, SearchPaths, load};
 use nplus1::error::{Error, Result};
 use proptest::prelude::*;
 use support::drawn::cases;
@@ -28,10 +28,10 @@ impl Folder {
         Self(folder)
     }
 
-    fn load(&self, train: &[&str], test: &[&str], label: Option<&str>) -> Result<Loaded> {
+    fn load(&self, train: &[&str], test: &[&str], label: Option<&str>) -> Result<LoadedData> {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
         let config = DataConfig {
-            source: Source::Files {
+            source: DataSource::Files {
                 train: paths(train),
                 test: paths(test),
                 label: label.map(str::to_owned),
@@ -44,7 +44,7 @@ impl Folder {
         };
         load(
             &config,
-            &Places::new(Some(Path::new("nowhere"))),
+            &SearchPaths::new(Some(Path::new("nowhere"))),
             self.0.path(),
         )
     }

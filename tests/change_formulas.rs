@@ -3,11 +3,11 @@
 
 use nplus1::kernels::Isa;
 use nplus1::kernels::divided_difference::base_values::RowLosses;
-use nplus1::kernels::divided_difference::formulas::{Carried, Form, Outputs, Units};
-use nplus1::kernels::divided_difference::one_layer::{OwnTail, UnitTail};
+use nplus1::kernels::divided_difference::formulas::{LossForm, OutputRow, Propagation, Units};
+use nplus1::kernels::divided_difference::one_layer::{PerturbOutputs, PerturbUnits};
 use nplus1::kernels::panels::width;
 use nplus1::numeric::Real;
-use nplus1::numeric::output_loss::Head;
+use nplus1::numeric::output_loss::OutputLoss;
 
 /// σ and 1 − σ in double precision.
 fn pair(z: f64) -> (f64, f64) {
@@ -38,16 +38,16 @@ fn sigmoid_change(z: f64, x: f64) -> f64 {
 }
 
 /// The exact change of one output's loss, and the size of what it is the sum of.
-fn change(head: Head, hot: bool, z: f64, x: f64) -> (f64, f64) {
+fn change(head: OutputLoss, hot: bool, z: f64, x: f64) -> (f64, f64) {
     let (y, complement) = pair(z);
     match head {
-        Head::SigmoidQuadratic => {
+        OutputLoss::SigmoidQuadratic => {
             let residual = if hot { -complement } else { y };
             let change = sigmoid_change(z, x);
             let size = change.abs() * (residual.abs() + change.abs() / 2.0);
             (change * (residual + change / 2.0), size)
         }
-        Head::LinearQuadratic => {
+        OutputLoss::LinearQuadratic => {
             let residual = z - f64::from(u8::from(hot));
             let size = x.abs() * (z.abs() + 1.0 + x.abs() / 2.0);
             (x * (residual + x / 2.0), size)
@@ -68,7 +68,7 @@ fn change(head: Head, hot: bool, z: f64, x: f64) -> (f64, f64) {
 
 /// ΔL of one output at `z`, perturbed by each of `dz`, as the kernel computes it; bounds as an
 /// engine gives them.
-fn own_tail<R: Real>(head: Head, hot: bool, z: f64, dz: &[f64], central: bool) -> Vec<f64> {
+fn own_tail<R: Real>(head: OutputLoss, hot: bool, z: f64, dz: &[f64], central: bool) -> Vec<f64> {
     let p = width::<R>();
     let (y, complement) = pair(z);
     let line = |value: f64| vec![R::from_f64(value); p];
@@ -83,9 +83,9 @@ fn own_tail<R: Real>(head: Head, hot: bool, z: f64, dz: &[f64], central: bool) -
             let mut changes = vec![R::from_f64(f64::NAN); p];
             // Every output is perturbed in its own lane; the label makes all of them cold, or
             // (of ±1 labels) the first hot.
-            Isa::detect().run(OwnTail {
-                form: Form {
-                    carried: Carried::Changes,
+            Isa::detect().run(PerturbOutputs {
+                form: LossForm {
+                    carried: Propagation::Changes,
                     central,
                 },
                 panel: 0,
@@ -93,7 +93,7 @@ fn own_tail<R: Real>(head: Head, hot: bool, z: f64, dz: &[f64], central: bool) -
                 values: &[R::ONE],
                 slots: &[0],
                 bound,
-                outputs: Outputs {
+                outputs: OutputRow {
                     head,
                     units: Units {
                         z: &zs,
@@ -153,9 +153,9 @@ fn worst_of_own<R: Real>(largest_z: f64, smallest: i32) -> f64 {
     for step in -40..=40 {
         let z = R::from_f64(f64::from(step) / 40.0 * largest_z).to_f64();
         for head in [
-            Head::SigmoidQuadratic,
-            Head::LinearQuadratic,
-            Head::SigmoidCrossEntropy,
+            OutputLoss::SigmoidQuadratic,
+            OutputLoss::LinearQuadratic,
+            OutputLoss::SigmoidCrossEntropy,
         ] {
             for hot in [false, true] {
                 for dz in increments::<R>(smallest) {
@@ -184,7 +184,10 @@ fn changes_of_an_output_keep_their_relative_precision_at_every_increment() {
 #[test]
 fn central_changes_are_the_sum_of_both_sides() {
     for z in [-20.0, -3.0, 0.0, 0.7, 12.0, 20.0] {
-        for head in [Head::SigmoidQuadratic, Head::SigmoidCrossEntropy] {
+        for head in [
+            OutputLoss::SigmoidQuadratic,
+            OutputLoss::SigmoidCrossEntropy,
+        ] {
             for dz in increments::<f32>(-20).into_iter().filter(|&dz| dz > 0.0) {
                 let (above, size_above) = change(head, false, z, dz);
                 let (below, size_below) = change(head, false, z, -dz);
@@ -218,9 +221,9 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
         .collect();
     let heaviest = weights.iter().fold(0.0f64, |most, w| most.max(w.abs()));
     let mut changes = vec![R::from_f64(f64::NAN); p];
-    Isa::detect().run(UnitTail {
-        form: Form {
-            carried: Carried::Changes,
+    Isa::detect().run(PerturbUnits {
+        form: LossForm {
+            carried: Propagation::Changes,
             central: false,
         },
         unit: [&unit[0], &unit[1], &unit[2]],
@@ -229,8 +232,8 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
         slots: &[0],
         weights: &above,
         bounds: [dz.abs(), dz.abs() / 4.0 * heaviest],
-        outputs: Outputs {
-            head: Head::SoftmaxCrossEntropy,
+        outputs: OutputRow {
+            head: OutputLoss::SoftmaxCrossEntropy,
             units: Units {
                 z: &lines[0],
                 y: &lines[1],
@@ -282,7 +285,7 @@ fn a_softmax_keeps_its_relative_precision_at_every_margin() {
 }
 
 /// ΔL of `tops.len()` outputs above one unit at `z` by `dz`, in plain arithmetic.
-fn plain_above<R: Real>(isa: Isa, head: Head, z: f64, tops: &[f64], dz: f64) -> f64 {
+fn plain_above<R: Real>(isa: Isa, head: OutputLoss, z: f64, tops: &[f64], dz: f64) -> f64 {
     let p = width::<R>();
     let mut line = vec![R::ZERO; p];
     for (lane, &top) in line.iter_mut().zip(tops) {
@@ -308,9 +311,9 @@ fn plain_above<R: Real>(isa: Isa, head: Head, z: f64, tops: &[f64], dz: f64) -> 
         .map(|at| R::from_f64(0.75 - 0.5 * (at / p) as f64))
         .collect();
     let mut changes = vec![R::from_f64(f64::NAN); p];
-    isa.run(UnitTail {
-        form: Form {
-            carried: Carried::Values,
+    isa.run(PerturbUnits {
+        form: LossForm {
+            carried: Propagation::Values,
             central: false,
         },
         unit: [&unit, &unit, &unit],
@@ -319,7 +322,7 @@ fn plain_above<R: Real>(isa: Isa, head: Head, z: f64, tops: &[f64], dz: f64) -> 
         slots: &[0],
         weights: &weights,
         bounds: [dz, dz],
-        outputs: Outputs {
+        outputs: OutputRow {
             head,
             units,
             row: 0,
@@ -336,10 +339,10 @@ fn what_moves_nothing_changes_a_plain_loss_by_exactly_nothing() {
     let tops = [-7.0, 0.3, 2.5, -0.75, 1.1];
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         for head in [
-            Head::SigmoidQuadratic,
-            Head::LinearQuadratic,
-            Head::SigmoidCrossEntropy,
-            Head::SoftmaxCrossEntropy,
+            OutputLoss::SigmoidQuadratic,
+            OutputLoss::LinearQuadratic,
+            OutputLoss::SigmoidCrossEntropy,
+            OutputLoss::SoftmaxCrossEntropy,
         ] {
             // Where z is positive σ stands still; where it is negative, what σ moves.
             for z in [-58.0, -45.0, -38.0, 38.0, 45.0, 58.0] {

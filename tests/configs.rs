@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use nplus1::cli::config::{Changes, ConfigArguments, ConfigCommand, run};
+use nplus1::cli::config::{ConfigArguments, ConfigCommand, OverrideArguments, run};
 use nplus1::config::{Config, DATASETS, Overrides, STARTER, keys};
-use nplus1::data::{Share, Source};
+use nplus1::data::{DataSource, Share};
 use nplus1::error::Error;
 use nplus1::optimizer::Schedule;
 use nplus1::train::TrainConfig;
@@ -156,7 +156,7 @@ fn files_are_found_from_the_config_s_folder_and_stay_found_from_elsewhere() {
     );
     let config = parse(&text);
     let here = std::path::absolute("nets/a.csv").unwrap();
-    let expected = Source::Files {
+    let expected = DataSource::Files {
         train: vec![here],
         test: vec!["/b.csv".into()],
         label: None,
@@ -187,7 +187,7 @@ fn the_command_line_wins_over_the_file_and_the_last_over_the_first() {
     };
     let config = parse_with(LEAST, &overrides);
     assert_eq!(config.train.epochs, Some(4));
-    assert_eq!(config.data.source, Source::Catalog("wine".to_owned()));
+    assert_eq!(config.data.source, DataSource::Catalog("wine".to_owned()));
     assert!(config.model.hidden.is_empty());
     assert_eq!((config.seed, config.run.threads), (6, Some(2)));
 }
@@ -203,7 +203,7 @@ fn every_dataset_can_be_named() {
                 ..Overrides::default()
             },
         );
-        assert_eq!(config.data.source, Source::Catalog(name.to_owned()));
+        assert_eq!(config.data.source, DataSource::Catalog(name.to_owned()));
     }
 }
 
@@ -226,7 +226,7 @@ fn check_tells_of_every_file_before_it_fails() {
     let files = vec![bad.clone(), none, good.clone()];
     let command = ConfigCommand::Check {
         files,
-        changes: Changes::default(),
+        changes: OverrideArguments::default(),
     };
     let (result, out) = ran(&command, false);
     let error = result.unwrap_err();
@@ -254,9 +254,9 @@ fn show_prints_the_resolved_config_as_toml_and_as_json() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("least.toml");
     std::fs::write(&file, LEAST).unwrap();
-    let changes = Changes {
+    let changes = OverrideArguments {
         set: vec!["train.batch_size=7".to_owned()],
-        ..Changes::default()
+        ..OverrideArguments::default()
     };
     let command = ConfigCommand::Show { file, changes };
     let (result, out) = ran(&command, false);

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use nplus1::data::Batch;
 use nplus1::gradient::finite_difference::{
-    Arithmetic, DifferenceConfig, Evaluator, NodePerturbationConfig, Reuse, Scheme,
+    Arithmetic, DifferenceConfig, LossEvaluator, NodePerturbationConfig, Reuse, Scheme,
 };
 use nplus1::gradient::operation_counts::{dense_formulas, finite_difference};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
-use nplus1::numeric::statistics::Line;
-use nplus1::parallel::Team;
+use nplus1::numeric::statistics::LeastSquaresLine;
+use nplus1::parallel::Workers;
 use nplus1::study::methods;
 use nplus1::textbook::Sample;
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
 
 #[test]
 fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
         for head in HEADS {
             for form in [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers] {
@@ -107,7 +107,7 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
                     rows: &rows,
                 };
                 let control = Control::default();
-                let mut evaluator = Evaluator::new(&network, &theta, Isa::detect(), 3);
+                let mut evaluator = LossEvaluator::new(&network, &theta, Isa::detect(), 3);
                 let loss = evaluator.loss(batch, &control);
                 assert_eq!(control.evaluations(), 1);
 
@@ -164,7 +164,7 @@ fn exponents(depth: usize) -> [f64; 3] {
                 (network.layout.len() as f64, tally.multiplications as f64)
             })
             .collect();
-        Line::through_logarithms(&points).unwrap().slope
+        LeastSquaresLine::through_logarithms(&points).unwrap().slope
     })
 }
 

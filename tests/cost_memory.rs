@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nplus1::kernels::Isa;
 use nplus1::model::Network;
-use nplus1::parallel::Team;
-use nplus1::study::cost::memory::Shape;
+use nplus1::parallel::Workers;
+use nplus1::study::cost::memory::MemoryShape;
 use nplus1::study::methods;
 use support::allocations::{InUse, in_use};
 use support::kernels::Form;
@@ -18,7 +18,7 @@ static ALLOCATOR: InUse = InUse;
 
 #[test]
 fn predicted_memory_is_what_engines_allocate() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let features = 300;
     for (form, sparse) in [(Form::Sparse, true), (Form::Numbers, false)] {
         let (inputs, labels) = inputs(form, 40, features, 3);
@@ -28,7 +28,7 @@ fn predicted_memory_is_what_engines_allocate() {
                 let sizes = [&[features], hidden, &[3]].concat();
                 let (output, loss) = HEADS[0];
                 let network = Network::new(&sizes, true, output, loss, 0.0).unwrap();
-                let shape = Shape {
+                let shape = MemoryShape {
                     sizes: &sizes,
                     rows,
                     threads: 2,

@@ -2,7 +2,7 @@
 
 mod support;
 
-use nplus1::data::{Places, catalog};
+use nplus1::data::{SearchPaths, catalog};
 use support::allocations::{InUse, peak_of};
 
 #[global_allocator]
@@ -10,7 +10,7 @@ static ALLOCATOR: InUse = InUse;
 
 #[test]
 fn loading_mnist_holds_no_byte_twice() {
-    let (loaded, peak) = peak_of(|| catalog::load("mnist", &Places::new(None)).unwrap());
+    let (loaded, peak) = peak_of(|| catalog::load("mnist", &SearchPaths::new(None)).unwrap());
     let (train, test) = loaded;
     let rows = train.rows() + test.map_or(0, |test| test.rows());
     // A byte a pixel; a byte and two a label; half a megabyte of buffers and paths.

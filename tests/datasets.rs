@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use nplus1::data::{Dataset, Features, Places, catalog};
+use nplus1::data::{Dataset, Features, SearchPaths, catalog};
 
 fn counts(dataset: &Dataset) -> Vec<usize> {
     let mut counts = vec![0; dataset.class_count()];
@@ -34,7 +34,7 @@ fn known_counts(name: &str) -> (Vec<usize>, Vec<usize>) {
 
 #[test]
 fn every_set_loads_with_its_shape_and_its_class_counts() {
-    let places = Places::new(None);
+    let places = SearchPaths::new(None);
     for entry in catalog::entries() {
         let (train, test) = entry.load(&places).unwrap();
         assert_eq!(train.features.dim(), (entry.rows, entry.features));
@@ -56,7 +56,7 @@ fn every_set_loads_with_its_shape_and_its_class_counts() {
 
 #[test]
 fn values_are_the_files_own() {
-    let places = Places::new(None);
+    let places = SearchPaths::new(None);
     let (mnist, _) = catalog::load("mnist", &places).unwrap();
     assert!(matches!(mnist.features, Features::Bytes(_)));
     // The first training image is a 5; its mean pixel is 35.108…, its row 5 begins at column 12.
@@ -82,7 +82,7 @@ fn a_file_that_was_changed_is_refused_with_both_checksums() {
     let (_, original) = copy_set("iris", folder.path());
     let path = folder.path().join("iris/iris.csv");
     fs::write(&path, [&original[..], b"\n"].concat()).unwrap();
-    let error = catalog::load("iris", &Places::new(Some(folder.path()))).unwrap_err();
+    let error = catalog::load("iris", &SearchPaths::new(Some(folder.path()))).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let message = error.to_string();
     assert!(message.contains(&path.display().to_string()), "{message}");
@@ -98,7 +98,7 @@ fn a_file_that_was_changed_is_refused_with_both_checksums() {
 fn a_set_that_was_copied_elsewhere_is_found_there() {
     let folder = tempfile::tempdir().unwrap();
     copy_set("wine", folder.path());
-    let places = Places::new(Some(folder.path()));
+    let places = SearchPaths::new(Some(folder.path()));
     let wine = catalog::entry("wine").unwrap();
     assert_eq!(places.find(wine).unwrap(), folder.path().join("wine"));
     assert_eq!(wine.load(&places).unwrap().0.rows(), 178);
@@ -122,7 +122,7 @@ fn the_readme_of_the_datasets_states_every_checksum() {
 /// Copies a set of one file; the folder it was found in, and the file's bytes.
 fn copy_set(name: &str, to: &Path) -> (std::path::PathBuf, Vec<u8>) {
     let entry = catalog::entry(name).unwrap();
-    let from = Places::new(None).find(entry).unwrap();
+    let from = SearchPaths::new(None).find(entry).unwrap();
     let bytes = fs::read(from.join(entry.files[0].name)).unwrap();
     fs::create_dir(to.join(name)).unwrap();
     fs::write(to.join(name).join(entry.files[0].name), &bytes).unwrap();

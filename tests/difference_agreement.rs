@@ -13,8 +13,8 @@ use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Team;
-use nplus1::textbook::{Net, Sample};
+use nplus1::parallel::Workers;
+use nplus1::textbook::{Sample, TextbookNetwork};
 use proptest::prelude::*;
 use support::differences::increments;
 use support::drawn::cases;
@@ -59,7 +59,7 @@ prop_compose! {
 impl Drawn {
     fn gradient<R: Real>(&self, method: GradientConfig) -> Vec<f64> {
         let samples = samples::<R>(Form::Numbers, &self.inputs, &self.labels);
-        let team = Arc::new(Team::new(Some(1)).unwrap());
+        let team = Arc::new(Workers::new(Some(1)).unwrap());
         let theta = self.theta.iter().map(|&x| R::from_f64(x)).collect();
         let theta = Parameters::from_flat(Arc::clone(&self.network.layout), theta);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
@@ -90,7 +90,7 @@ impl Drawn {
             increment: Increment::Auto,
             extrapolate: false,
         };
-        let net = Net::from(&self.network);
+        let net = TextbookNetwork::from(&self.network);
         let full = self.gradient::<R>(GradientConfig::Difference(config(Reuse::Full)));
         // Activations below the perturbed layer are the same numbers, kept or computed again.
         assert_eq!(
@@ -123,7 +123,7 @@ impl Drawn {
             increment: Increment::Absolute(h),
             extrapolate: false,
         };
-        let net = Net::from(&self.network);
+        let net = TextbookNetwork::from(&self.network);
         // The textbook's 1 − a is not exact where units are saturated; the engine's pairs are.
         let exact = self.gradient::<f64>(GradientConfig::Backprop);
         let found = self.gradient::<R>(GradientConfig::Difference(config));

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use nplus1::data::{Batch, Places, Samples, catalog};
+use nplus1::data::{Batch, Samples, SearchPaths, catalog};
 use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
@@ -15,9 +15,9 @@ use nplus1::kernels::panels::width;
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use nplus1::textbook::counting::{Counted, Number, count};
-use nplus1::textbook::{Net, Sample};
+use nplus1::textbook::{Sample, TextbookNetwork};
 use support::differences::{self, Reach};
 use support::estimators;
 use support::exact::Exact;
@@ -93,7 +93,7 @@ impl Way {
     /// The gradient of its twin.
     fn twin<N: Number>(
         &self,
-        net: &Net,
+        net: &TextbookNetwork,
         theta: &[f64],
         increments: &[Vec<f64>],
         batch: &kernels::Batch<'_>,
@@ -195,7 +195,7 @@ fn run<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
     method: GradientConfig,
-    team: &Arc<Team>,
+    team: &Arc<Workers>,
 ) -> (Tally, u64, Vec<f64>) {
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
@@ -212,9 +212,9 @@ fn run<R: Real>(
 }
 
 /// Holds one engine against its twin: counts, and bits.
-fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &Arc<Team>) {
+fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &Arc<Workers>) {
     let Way { method, config, .. } = *way;
-    let net = Net::from(network);
+    let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
         .map(|&x| R::from_f64(x).to_f64())
@@ -258,7 +258,7 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
 
 #[test]
 fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
     let mut cases = 0;
     for hidden in HIDDEN {
@@ -284,7 +284,7 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
 fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
     // In f64, 40 + 3 units make 5 + 1 panels, whose tables of 257 lines take about 100 KB a row: 30
     // rows are 3 blocks, the last one ragged. The twin knows no blocks and shares nothing.
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     for head in HEADS {
         for way in every_method() {
             let Way {
@@ -296,7 +296,7 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
                 continue;
             }
             let network = network(FEATURES, &[40], true, head, 0.0);
-            let (net, theta) = (Net::from(&network), theta(&network));
+            let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
             let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
             for form in [Form::Sparse, Form::Numbers] {
                 let (inputs, labels) = few_values(form, 30, classes);
@@ -335,7 +335,7 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
 
 #[test]
 fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     for hidden in HIDDEN {
         for head in HEADS {
             for scheme in [Scheme::Forward, Scheme::Central] {
@@ -362,7 +362,7 @@ fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
 #[test]
 fn a_gradient_takes_as_many_evaluations_as_it_says_and_no_other_pass() {
     // Passes report themselves, so the loss at θ cannot be evaluated once more unseen.
-    let team = Arc::new(Team::new(Some(3)).unwrap());
+    let team = Arc::new(Workers::new(Some(3)).unwrap());
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, HEADS[0], 0.25);
         for rows in [1, 7, 40] {
@@ -391,7 +391,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(net: &Net) -> Self {
+    fn new(net: &TextbookNetwork) -> Self {
         let sizes: Vec<u64> = net.sizes.iter().map(|&size| size as u64).collect();
         let p: u64 = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
         let u: u64 = sizes[1..].iter().sum();
@@ -429,10 +429,10 @@ impl Sums {
 }
 
 /// Every net with quadratic loss, biases and dense inputs, and 1 to 4 rows.
-fn every_plain_case(visit: impl Fn(&Net, &[Counted], &[Sample], &Sums)) {
+fn every_plain_case(visit: impl Fn(&TextbookNetwork, &[Counted], &[Sample], &Sums)) {
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
-        let net = Net::from(&network);
+        let net = TextbookNetwork::from(&network);
         for rows in 1..=4 {
             let (inputs, labels) = few_values(Form::Numbers, rows, 3);
             let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
@@ -504,7 +504,7 @@ fn plain_incremental_differences_cost_their_closed_form() {
 fn plain_differences_of_all_kinds_are_the_gradient() {
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
-        let (net, theta) = (Net::from(&network), theta(&network));
+        let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
         let (inputs, labels) = few_values(Form::Numbers, 4, 3);
         let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
         let (_, exact) = net.gradient::<f64>(&theta, &batch);
@@ -539,7 +539,7 @@ fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64
 
 #[test]
 fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
-    let (dataset, _) = catalog::load("mnist", &Places::new(None)).unwrap();
+    let (dataset, _) = catalog::load("mnist", &SearchPaths::new(None)).unwrap();
     let samples = Samples::<f32>::new(&dataset, &divided(784, 255.0));
     // The first mini-batch of 10, in the file's order.
     assert_eq!(10 * Scheme::Forward.evaluations(23_860), 238_610);

@@ -11,14 +11,15 @@ use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::random_direction::{
-    DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionSeed, DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity,
+    SpsaConfig,
 };
-use nplus1::gradient::{Control, Engine, GradientConfig, NumericBackpropConfig, Stopped};
+use nplus1::gradient::{Control, GradientConfig, NumericBackpropConfig, Stopped, TrainingEngine};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};
 
@@ -37,7 +38,7 @@ fn samples<R: Real>(sparse: bool) -> Samples<R> {
     Samples::new(&Arc::new(data), &divided(FEATURES, 255.0))
 }
 
-fn network(hidden: &[usize], output: Output, loss: Loss, l2: f64) -> Network {
+fn network(hidden: &[usize], output: OutputUnits, loss: Loss, l2: f64) -> Network {
     let sizes = [&[FEATURES], hidden, &[usize::from(CLASSES)]].concat();
     Network::new(&sizes, true, output, loss, l2).unwrap()
 }
@@ -93,7 +94,7 @@ const OTHERS: [GradientConfig; 6] = [
 #[derive(Clone, Copy)]
 struct Case {
     hidden: &'static [usize],
-    output: Output,
+    output: OutputUnits,
     loss: Loss,
     l2: f64,
     sparse: bool,
@@ -107,7 +108,7 @@ struct Case {
 fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
     let samples = samples::<R>(case.sparse);
     let network = network(case.hidden, case.output, case.loss, case.l2);
-    let team = Arc::new(Team::new(Some(workers)).unwrap());
+    let team = Arc::new(Workers::new(Some(workers)).unwrap());
     let mut engine = case
         .method
         .engine(&network, &team, isa, &samples, case.batch_size);
@@ -158,9 +159,9 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
 #[test]
 fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
     let most = |hidden: &[usize], rows: usize| {
-        let network = network(hidden, Output::Sigmoid, Loss::CrossEntropy, 0.0);
+        let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0);
         let samples = samples::<f32>(false);
-        let team = Arc::new(Team::new(Some(16)).unwrap());
+        let team = Arc::new(Workers::new(Some(16)).unwrap());
         let method = GradientConfig::Difference(DifferenceConfig {
             scheme: Scheme::Forward,
             reuse: Reuse::Incremental,
@@ -200,7 +201,7 @@ fn holds_in_both_precisions(case: &Case) {
 
 const SMALL: Case = Case {
     hidden: &[18],
-    output: Output::Sigmoid,
+    output: OutputUnits::Sigmoid,
     loss: Loss::Quadratic,
     l2: 0.0,
     sparse: true,
@@ -235,8 +236,8 @@ fn deep_incremental_differences_keep_their_bits() {
             (&[6, 17, 5], Scheme::Forward, false),
         ] {
             for (output, loss, l2) in [
-                (Output::Softmax, Loss::CrossEntropy, 1e-3),
-                (Output::Sigmoid, Loss::CrossEntropy, 0.0),
+                (OutputUnits::Softmax, Loss::CrossEntropy, 1e-3),
+                (OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0),
             ] {
                 holds_in_both_precisions(&Case {
                     hidden,
@@ -306,8 +307,8 @@ fn estimators(count: usize) -> impl Iterator<Item = GradientConfig> {
                     directions,
                     increment: None,
                 }),
-                forward(Perturbed::Weights),
-                forward(Perturbed::Activations),
+                forward(PerturbedQuantity::Weights),
+                forward(PerturbedQuantity::Activations),
             ]
         })
 }
@@ -315,12 +316,26 @@ fn estimators(count: usize) -> impl Iterator<Item = GradientConfig> {
 #[test]
 fn estimates_from_random_directions_keep_their_bits() {
     for (hidden, output, loss, l2, sparse, batch_size) in [
-        (&[][..], Output::Softmax, Loss::CrossEntropy, 0.0, true, 10),
-        (&[18], Output::Sigmoid, Loss::Quadratic, 0.0, true, 128),
-        (&[18], Output::Softmax, Loss::CrossEntropy, 1e-3, false, 10),
+        (
+            &[][..],
+            OutputUnits::Softmax,
+            Loss::CrossEntropy,
+            0.0,
+            true,
+            10,
+        ),
+        (&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0, true, 128),
+        (
+            &[18],
+            OutputUnits::Softmax,
+            Loss::CrossEntropy,
+            1e-3,
+            false,
+            10,
+        ),
         (
             &[9, 18],
-            Output::Sigmoid,
+            OutputUnits::Sigmoid,
             Loss::CrossEntropy,
             1e-3,
             true,
@@ -347,10 +362,10 @@ fn estimates_from_random_directions_keep_their_bits() {
 fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
     for method in OTHERS {
         for (hidden, output, loss, l2) in [
-            (&[][..], Output::Softmax, Loss::CrossEntropy, 0.0),
-            (&[18], Output::Sigmoid, Loss::Quadratic, 1e-3),
-            (&[9, 18], Output::Sigmoid, Loss::CrossEntropy, 0.0),
-            (&[6, 17, 5], Output::Softmax, Loss::CrossEntropy, 1e-3),
+            (&[][..], OutputUnits::Softmax, Loss::CrossEntropy, 0.0),
+            (&[18], OutputUnits::Sigmoid, Loss::Quadratic, 1e-3),
+            (&[9, 18], OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0),
+            (&[6, 17, 5], OutputUnits::Softmax, Loss::CrossEntropy, 1e-3),
         ] {
             for (sparse, batch_size, steps) in [(true, 10, 8), (false, 10, 8), (true, 128, 2)] {
                 holds_in_both_precisions(&Case {
@@ -371,8 +386,8 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
 /// Bytes allocated for an engine and one gradient of 10 rows by it.
 fn allocated(config: &GradientConfig) -> usize {
     let samples = samples::<f32>(false);
-    let network = network(&[18], Output::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let rows: Vec<u32> = (0..10).collect();
     let before = allocations::allocated();
@@ -394,14 +409,14 @@ fn memory_does_not_grow_by_a_direction_for_each_direction() {
 /// as a resumed run is.
 fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64) -> String {
     let samples = samples::<f32>(true);
-    let network = network(&[9], Output::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let network = network(&[9], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let mut theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let order: Vec<u32> = (0..ROWS as u32).cycle().take(10 * steps).collect();
     for (call, rows) in order.chunks(10 * cut).enumerate() {
         let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
         engine.load(&theta);
-        engine.set_draw(Draw {
+        engine.set_draw(DirectionSeed {
             seed,
             step: (call * cut) as u64,
         });
@@ -440,8 +455,8 @@ fn every_way() -> impl Iterator<Item = GradientConfig> {
 
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {
     let samples = samples::<R>(sparse);
-    let network = network(hidden, Output::Sigmoid, Loss::CrossEntropy, 0.1);
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.1);
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
@@ -490,7 +505,7 @@ fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
 
 /// The gradient of 10 rows by `engine`, as it is.
 fn gradient_of<R: Real>(
-    engine: &mut dyn Engine<R>,
+    engine: &mut dyn TrainingEngine<R>,
     samples: &Samples<R>,
     theta: &Parameters<R>,
     rows: &[u32],
@@ -507,8 +522,8 @@ fn gradient_of<R: Real>(
 #[test]
 fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
     let samples = samples::<f64>(true);
-    let network = network(&[18], Output::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
     // Tables of 257 lines: an incremental walk takes several blocks of rows.
     let rows: Vec<u32> = (0..ROWS as u32).collect();
@@ -538,8 +553,8 @@ fn memory_full_of_nan_changes_no_bit() {
         for sparse in [true, false] {
             for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
                 let samples = samples::<f64>(sparse);
-                let network = network(hidden, Output::Softmax, Loss::CrossEntropy, 0.1);
-                let team = Arc::new(Team::new(Some(2)).unwrap());
+                let network = network(hidden, OutputUnits::Softmax, Loss::CrossEntropy, 0.1);
+                let team = Arc::new(Workers::new(Some(2)).unwrap());
                 let engine = || way.engine(&network, &team, Isa::detect(), &samples, 40);
                 let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
                 let rows: Vec<u32> = (0..10).collect();
@@ -569,8 +584,8 @@ fn a_steady_step_allocates_nothing() {
         for hidden in [&[18][..], &[9, 18]] {
             for sparse in [true, false] {
                 let samples = samples::<f32>(sparse);
-                let network = network(hidden, Output::Sigmoid, Loss::Quadratic, 0.0);
-                let team = Arc::new(Team::new(Some(1)).unwrap());
+                let network = network(hidden, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
+                let team = Arc::new(Workers::new(Some(1)).unwrap());
                 let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule::gradient_only(0.0);

@@ -9,7 +9,8 @@ use nplus1::data::{Batch, Samples};
 use nplus1::gradient::finite_difference::increment::of_direction;
 use nplus1::gradient::random_direction::direction::Direction;
 use nplus1::gradient::random_direction::{
-    DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionSeed, DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity,
+    SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
@@ -17,8 +18,8 @@ use nplus1::kernels::panels::width;
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
-use nplus1::parallel::Team;
-use nplus1::textbook::Net;
+use nplus1::parallel::Workers;
+use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::{Counted, Number, count};
 use support::estimators;
 use support::exact::Exact;
@@ -30,7 +31,7 @@ const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[17, 3], &[6, 18, 5]]
 
 const FEATURES: usize = 11;
 
-const DRAW: Draw = Draw { seed: 5, step: 3 };
+const DRAW: DirectionSeed = DirectionSeed { seed: 5, step: 3 };
 
 /// Each estimator with `count` directions of each kind.
 fn every_method(count: usize) -> Vec<GradientConfig> {
@@ -54,8 +55,8 @@ fn every_method(count: usize) -> Vec<GradientConfig> {
         [
             spsa(None),
             spsa(Some(1.0 / 128.0)),
-            forward(Perturbed::Weights),
-            forward(Perturbed::Activations),
+            forward(PerturbedQuantity::Weights),
+            forward(PerturbedQuantity::Activations),
         ]
     };
     [Distribution::Rademacher, Distribution::Gaussian]
@@ -85,7 +86,7 @@ fn run<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
     config: &GradientConfig,
-    team: &Arc<Team>,
+    team: &Arc<Workers>,
 ) -> (Tally, u64, Vec<f64>) {
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
@@ -104,7 +105,7 @@ fn run<R: Real>(
 
 /// The twin of `config`'s engine.
 fn twin<R: Real, N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[f64],
     config: &GradientConfig,
     batch: &kernels::Batch<'_>,
@@ -118,11 +119,11 @@ fn twin<R: Real, N: Number>(
             estimators::spsa(net, &theta, &directions, h.to_f64(), batch, width)
         }
         GradientConfig::ForwardGradient(config) => match config.perturbed {
-            Perturbed::Weights => {
+            PerturbedQuantity::Weights => {
                 let directions = drawn(config.directions, theta.len());
                 estimators::perturbed_weights(net, &theta, &directions, batch, width)
             }
-            Perturbed::Activations => {
+            PerturbedQuantity::Activations => {
                 let units: usize = net.sizes[1..].iter().sum();
                 let directions = drawn(config.directions, units * batch.inputs.len());
                 estimators::perturbed_activations(net, &theta, &directions, batch, width)
@@ -148,9 +149,9 @@ fn holds<R: Real>(
     form: Form,
     rows: usize,
     config: &GradientConfig,
-    team: &Arc<Team>,
+    team: &Arc<Workers>,
 ) {
-    let net = Net::from(network);
+    let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
         .map(|&x| R::from_f64(x).to_f64())
@@ -196,7 +197,7 @@ fn holds<R: Real>(
 
 #[test]
 fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
     let mut cases = 0;
     for hidden in HIDDEN {

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use nplus1::data::{Batch, Samples};
 use nplus1::gradient::random_direction::direction::Direction;
 use nplus1::gradient::random_direction::{
-    DirectionsConfig, Distribution, Draw, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionSeed, DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity,
+    SpsaConfig,
 };
 use nplus1::gradient::{Backprop, Control, GradientConfig, GradientEngine};
 use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::kernels::Form;
 use support::rows::{HEADS, inputs, network, samples, theta};
 
@@ -27,7 +28,7 @@ const FEATURES: usize = 6;
 /// A network, a mini-batch, and its exact gradient.
 struct Problem {
     network: Network,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     samples: Samples<f64>,
     rows: Vec<u32>,
     theta: Parameters<f64>,
@@ -44,7 +45,7 @@ impl Problem {
         let (inputs, labels) = inputs(form, rows, network.layout.sizes()[0], classes);
         let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
         let mut problem = Self {
-            team: Arc::new(Team::new(Some(1)).unwrap()),
+            team: Arc::new(Workers::new(Some(1)).unwrap()),
             samples: samples(form, &inputs, &labels),
             rows: (0..rows as u32).collect(),
             gradient: Vec::new(),
@@ -79,7 +80,7 @@ impl Problem {
             self.rows.len(),
         );
         for step in 0..draws {
-            engine.set_draw(Draw { seed: SEED, step });
+            engine.set_draw(DirectionSeed { seed: SEED, step });
             visit(step, &self.gradient_by(&mut *engine));
         }
     }
@@ -101,7 +102,11 @@ fn spsa(count: usize, distribution: Distribution) -> GradientConfig {
     })
 }
 
-fn forward(perturbed: Perturbed, count: usize, distribution: Distribution) -> GradientConfig {
+fn forward(
+    perturbed: PerturbedQuantity,
+    count: usize,
+    distribution: Distribution,
+) -> GradientConfig {
     GradientConfig::ForwardGradient(ForwardGradientConfig {
         directions: DirectionsConfig {
             count,
@@ -177,7 +182,7 @@ fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
         for count in [1, 4] {
             for config in [
                 spsa(count, distribution),
-                forward(Perturbed::Weights, count, distribution),
+                forward(PerturbedQuantity::Weights, count, distribution),
             ] {
                 let (square, cosine) = moments(&problem, &config, &all);
                 let case = format!("{config:?}");
@@ -209,7 +214,7 @@ fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
     assert_eq!(biases(&problem.gradient).len(), units);
     for distribution in KINDS {
         for count in [1, 4] {
-            let config = forward(Perturbed::Activations, count, distribution);
+            let config = forward(PerturbedQuantity::Activations, count, distribution);
             let (square, cosine) = moments(&problem, &config, &biases);
             let case = format!("{config:?}");
             let expected = expected_square(units, count, distribution);
@@ -232,7 +237,7 @@ fn the_mean_over_many_rows_perturbed_apart_is_the_gradient_too() {
         5,
     );
     for distribution in KINDS {
-        let config = forward(Perturbed::Activations, 1, distribution);
+        let config = forward(PerturbedQuantity::Activations, 1, distribution);
         moments(&problem, &config, &|gradient| gradient.to_vec());
     }
 }
@@ -259,14 +264,14 @@ fn holds_projection(problem: &Problem, distribution: Distribution) {
     let norm = |x: &[f64]| dot(x, x).sqrt();
     for (config, allowed) in [
         // Chains of at most 18 terms, four layers of them: some hundred roundings of each term.
-        (forward(Perturbed::Weights, 1, distribution), 1e-13),
+        (forward(PerturbedQuantity::Weights, 1, distribution), 1e-13),
         // Sparse inputs are bytes up to 255: h·v·x reaches 255·√6·h = 6e-4 in z. Truncation
         // (h·z′)²/6 = 6e-8 and round-off 1e-16/h = 4e-11, relative to a derivative of order 1.
         (spsa(1, distribution), 1e-6),
     ] {
         problem.estimates(&config, 3, |step, estimate| {
             let direction = Direction {
-                draw: Draw { seed: SEED, step },
+                draw: DirectionSeed { seed: SEED, step },
                 number: 0,
                 distribution,
             };

@@ -6,17 +6,17 @@ mod support;
 use std::sync::Arc;
 
 use ndarray::Array2;
-use nplus1::data::{Dataset, Features, Places, Scaling, catalog};
+use nplus1::data::{Dataset, Features, Scaling, SearchPaths, catalog};
 use nplus1::explain::Operations;
 use nplus1::explain::claims::claims;
-use nplus1::explain::logistic::{Logistic, Method};
-use nplus1::explain::network::Shape;
+use nplus1::explain::logistic::{Logistic, LogisticMethod};
+use nplus1::explain::network::NetworkReuse;
 use nplus1::explain::toy::Toy;
-use nplus1::explain::weight::{Place, explain};
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
-use nplus1::numeric::output_loss::Head;
+use nplus1::explain::weight::{ParameterPosition, explain};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
+use nplus1::numeric::output_loss::OutputLoss;
 use nplus1::textbook::counting::{Counted, Number, count};
-use nplus1::textbook::{Net, Sample};
+use nplus1::textbook::{Sample, TextbookNetwork};
 
 fn operations(
     [
@@ -155,7 +155,7 @@ mod logistic {
 
     /// Breast cancer's first rows and features, standardized; θ drawn.
     fn breast_cancer(epsilon: f64) -> Logistic {
-        let dataset = catalog::load("breast-cancer", &Places::new(None))
+        let dataset = catalog::load("breast-cancer", &SearchPaths::new(None))
             .unwrap()
             .0;
         let part = nplus1::data::Part {
@@ -172,7 +172,7 @@ mod logistic {
         let logistic = breast_cancer(1e-6);
         let m = 569;
         for n in [1, 2, 7, 30] {
-            for (method, row) in Method::ALL.into_iter().zip(logistic.counts(n)) {
+            for (method, row) in LogisticMethod::ALL.into_iter().zip(logistic.counts(n)) {
                 let predicted = method.predicted(m, n as u64);
                 assert_eq!(row.operations, predicted, "{method:?}, {n} features");
             }
@@ -180,12 +180,15 @@ mod logistic {
         // As published: multiplications, exponentials, logarithms, divisions.
         let n = 30;
         let published = [
-            (Method::Gradient, [2 * m * n, m, m, m]),
+            (LogisticMethod::Gradient, [2 * m * n, m, m, m]),
             (
-                Method::Full,
+                LogisticMethod::Full,
                 [(n + 1) * m * n + n, (n + 1) * m, (n + 1) * m, 0],
             ),
-            (Method::Tabulated, [m * n + n, (n + 1) * m, (n + 1) * m, 0]),
+            (
+                LogisticMethod::Tabulated,
+                [m * n + n, (n + 1) * m, (n + 1) * m, 0],
+            ),
         ];
         for (method, [multiplications, exponentials, logarithms, divisions]) in published {
             let found = method.predicted(m, n);
@@ -199,11 +202,11 @@ mod logistic {
     #[test]
     fn differences_with_kept_products_need_fewer_multiplications_and_lose_on_exponentials() {
         let found = breast_cancer(1e-6).explain();
-        let row = |method: Method| {
+        let row = |method: LogisticMethod| {
             let mut rows = found.counts.iter().rev();
             rows.find(|row| row.method == method.name()).unwrap()
         };
-        let tabulated = row(Method::Tabulated);
+        let tabulated = row(LogisticMethod::Tabulated);
         assert_eq!(tabulated.features, 30);
         assert!((0.5..0.51).contains(&tabulated.multiplications_ratio));
         assert_eq!(tabulated.transcendentals_ratio, 31.0);
@@ -211,7 +214,7 @@ mod logistic {
         let mut ladder = features.clone();
         ladder.dedup();
         assert_eq!(ladder, [1, 2, 5, 10, 20, 30]);
-        assert_eq!(features.len(), 6 * Method::ALL.len());
+        assert_eq!(features.len(), 6 * LogisticMethod::ALL.len());
     }
 
     #[test]
@@ -221,9 +224,9 @@ mod logistic {
             assert!(row.relative_error < 1e-5, "{row:?}");
         }
         let tiny = breast_cancer(1e-100);
-        let exact = tiny.run::<f64>(Method::Gradient, 30).1;
-        let found = tiny.run::<f64>(Method::TabulatedExponentials, 30).1;
-        let plain = tiny.run::<f64>(Method::Tabulated, 30).1;
+        let exact = tiny.run::<f64>(LogisticMethod::Gradient, 30).1;
+        let found = tiny.run::<f64>(LogisticMethod::TabulatedExponentials, 30).1;
+        let plain = tiny.run::<f64>(LogisticMethod::Tabulated, 30).1;
         for ((found, exact), plain) in found.iter().zip(&exact).zip(plain) {
             // Sums of 569 products of either sign, whose sizes come to some 300.
             assert!(
@@ -279,11 +282,11 @@ mod network {
     #[test]
     fn counts_are_those_of_the_textbooks_differences() {
         for sizes in [&[4, 1][..], &[3, 3, 1], &[5, 4, 3, 2], &[2, 3, 3, 3, 3, 1]] {
-            let shape = Shape::new(sizes).unwrap();
-            let net = Net {
+            let shape = NetworkReuse::new(sizes).unwrap();
+            let net = TextbookNetwork {
                 sizes: sizes.to_vec(),
                 bias: true,
-                head: Head::SigmoidQuadratic,
+                head: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
             };
             let theta = vec![Counted::of(0.1); net.parameters()];
@@ -316,11 +319,11 @@ mod network {
     #[test]
     fn the_units_called_changed_are_those_that_a_whole_pass_changes() {
         for sizes in [&[4, 1][..], &[3, 3, 1], &[5, 4, 3, 2], &[2, 3, 3, 3, 3, 1]] {
-            let shape = Shape::new(sizes).unwrap();
-            let net = Net {
+            let shape = NetworkReuse::new(sizes).unwrap();
+            let net = TextbookNetwork {
                 sizes: sizes.to_vec(),
                 bias: true,
-                head: Head::SigmoidQuadratic,
+                head: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
             };
             let theta: Vec<f64> = (0..net.parameters())
@@ -348,12 +351,12 @@ mod network {
 
     #[test]
     fn reuse_dies_with_depth_and_not_with_the_number_of_units() {
-        let by_depth = Shape::by_depth(3, 3, 1, 6).unwrap();
+        let by_depth = NetworkReuse::by_depth(3, 3, 1, 6).unwrap();
         // Changing the first of 3 hidden units leaves the 2 others as they are.
         let beside = by_depth[0].perturbations[0].layers[0];
         assert_eq!((beside.reused, beside.moved, beside.recomputed), (2, 1, 0));
-        let gain = |shape: &Shape| shape.full as f64 / shape.incremental as f64;
-        let wide = |width| Shape::by_depth(20, width, 10, 6).unwrap();
+        let gain = |shape: &NetworkReuse| shape.full as f64 / shape.incremental as f64;
+        let wide = |width| NetworkReuse::by_depth(20, width, 10, 6).unwrap();
         for shapes in [by_depth, wide(30), wide(100)] {
             for pair in shapes.windows(2) {
                 assert!(gain(&pair[1]) < gain(&pair[0]));
@@ -362,13 +365,13 @@ mod network {
         // With one hidden layer most is reused, whatever its width; at equal widths whole passes come
         // down to twice what changes: 2H²/((H − 1)(H − 2)) and a little, for H layers.
         assert!(wide(100)[0].reused > 0.85);
-        let deep = Shape::new(&[10; 42]).unwrap();
+        let deep = NetworkReuse::new(&[10; 42]).unwrap();
         assert!((2.0..2.3).contains(&gain(&deep)), "{}", gain(&deep));
     }
 
     #[test]
     fn the_published_ratios_of_784_30_10_follow() {
-        let shape = Shape::new(&[784, 30, 10]).unwrap();
+        let shape = NetworkReuse::new(&[784, 30, 10]).unwrap();
         assert_eq!(shape.parameters, 23_860);
         // 784-30-10: each weight of the first layer moves 11 units by 20 products.
         let first = &shape.perturbations[0];
@@ -382,7 +385,7 @@ mod weight {
 
     const INPUTS: [f64; 4] = [0.5, -1.0, 0.0, 2.0];
 
-    fn network(hidden: &[usize], output: Output, loss: Loss) -> (Network, Parameters<f64>) {
+    fn network(hidden: &[usize], output: OutputUnits, loss: Loss) -> (Network, Parameters<f64>) {
         let outputs = if loss == Loss::Logistic { 1 } else { 3 };
         let sizes = [&[4], hidden, &[outputs]].concat();
         let network = Network::new(&sizes, true, output, loss, 0.0).unwrap();
@@ -390,18 +393,18 @@ mod weight {
         (network, theta)
     }
 
-    fn place(text: &str) -> Place {
+    fn place(text: &str) -> ParameterPosition {
         text.parse().unwrap()
     }
 
     #[test]
     fn the_quotients_are_the_derivative_for_every_head_and_parameter() {
         for (output, loss) in [
-            (Output::Sigmoid, Loss::Quadratic),
-            (Output::Linear, Loss::Quadratic),
-            (Output::Sigmoid, Loss::CrossEntropy),
-            (Output::Softmax, Loss::CrossEntropy),
-            (Output::Linear, Loss::Logistic),
+            (OutputUnits::Sigmoid, Loss::Quadratic),
+            (OutputUnits::Linear, Loss::Quadratic),
+            (OutputUnits::Sigmoid, Loss::CrossEntropy),
+            (OutputUnits::Softmax, Loss::CrossEntropy),
+            (OutputUnits::Linear, Loss::Logistic),
         ] {
             let (network, theta) = network(&[5, 8], output, loss);
             let mut largest: f64 = 0.0;
@@ -427,7 +430,7 @@ mod weight {
 
     #[test]
     fn as_many_units_change_as_the_sizes_say_and_the_rest_of_wide_layers_is_summed() {
-        let (network, theta) = network(&[9, 8], Output::Sigmoid, Loss::Quadratic);
+        let (network, theta) = network(&[9, 8], OutputUnits::Sigmoid, Loss::Quadratic);
         let found = explain(&network, &theta, (&INPUTS, 1), place("0,3,0"), 0.1).unwrap();
         let changed: Vec<usize> = found.forward.iter().map(|pass| pass.changed).collect();
         assert_eq!(changed, [1, 8, 3]);
@@ -448,7 +451,7 @@ mod weight {
 
     #[test]
     fn a_weight_of_an_input_that_is_0_changes_nothing() {
-        let (network, theta) = network(&[5], Output::Softmax, Loss::CrossEntropy);
+        let (network, theta) = network(&[5], OutputUnits::Softmax, Loss::CrossEntropy);
         let found = explain(&network, &theta, (&INPUTS, 2), place("0,1,2"), 0.5).unwrap();
         assert!(found.forward.iter().all(|pass| pass.changed == 0));
         assert_eq!((found.derivative, found.quotient), (0.0, 0.0));
@@ -456,7 +459,7 @@ mod weight {
 
     #[test]
     fn indices_outside_the_network_are_refused_with_their_ranges() {
-        let (network, theta) = network(&[5], Output::Sigmoid, Loss::Quadratic);
+        let (network, theta) = network(&[5], OutputUnits::Sigmoid, Loss::Quadratic);
         for (text, part) in [
             (
                 "2,0,0",
@@ -472,14 +475,15 @@ mod weight {
         let refusal = explain(&network, &theta, (&INPUTS, 1), place("0,0,0"), 0.0).unwrap_err();
         assert!(refusal.contains("epsilon is 0; allowed"), "{refusal}");
         for text in ["", "0", "0,1", "0,1,x", "0,-1,2", "0,1,2,3"] {
-            let refusal = text.parse::<Place>().unwrap_err();
+            let refusal = text.parse::<ParameterPosition>().unwrap_err();
             assert!(refusal.contains("allowed: LAYER,ROW,COLUMN"), "{refusal}");
         }
     }
 
     #[test]
     fn without_biases_a_bias_is_refused() {
-        let network = Network::new(&[4, 3], false, Output::Sigmoid, Loss::Quadratic, 0.0).unwrap();
+        let network =
+            Network::new(&[4, 3], false, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
         let theta = Parameters::zeros(Arc::clone(&network.layout));
         let refusal = explain(&network, &theta, (&INPUTS, 0), place("0,0,bias"), 1e-4);
         assert!(refusal.unwrap_err().contains("no biases"));

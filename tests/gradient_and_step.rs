@@ -8,9 +8,9 @@ use nplus1::data::{Batch, Samples};
 use nplus1::gradient::{Backprop, Control, Descent, GradientEngine};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};
 
@@ -27,8 +27,8 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
     let mut sizes = vec![50];
     sizes.extend(hidden);
     sizes.push(10);
-    let network = Network::new(&sizes, true, Output::Sigmoid, Loss::CrossEntropy, l2).unwrap();
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let network = Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::CrossEntropy, l2).unwrap();
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let mut engine = Backprop::new(&network, &team, Isa::detect(), 64);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
@@ -101,8 +101,8 @@ fn a_steady_step_allocates_nothing() {
                 sizes.extend(hidden);
                 sizes.push(10);
                 let network =
-                    Network::new(&sizes, true, Output::Sigmoid, Loss::Quadratic, 0.0).unwrap();
-                let team = Arc::new(Team::new(Some(1)).unwrap());
+                    Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
+                let team = Arc::new(Workers::new(Some(1)).unwrap());
                 let mut engine = Backprop::new(&network, &team, Isa::detect(), 64);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use nplus1::gradient::finite_difference::{Arithmetic, Increment, Reuse, Scheme, Summation};
 use nplus1::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig, Stopped};
-use nplus1::gradient_check::{Method, Outcome, methods, refined};
+use nplus1::gradient_check::{CheckedMethod, Outcome, methods, refined};
 use nplus1::model::Loss;
 use nplus1::numeric::Precision;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use proptest::prelude::*;
 use support::drawn::cases;
 use support::problems::{Problem, mnist_30, random, references};
@@ -20,7 +20,7 @@ use support::rows::HEADS;
 
 /// No method fails, whatever the increment; says how close it was.
 fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let subject = problem.subject(&team);
     for &increment in increments {
         for method in methods(increment, Summation::Differences)
@@ -106,7 +106,7 @@ fn estimators(increments: &[Increment]) -> Vec<GradientConfig> {
             count: 3,
             distribution,
         };
-        for perturbed in [Perturbed::Weights, Perturbed::Activations] {
+        for perturbed in [PerturbedQuantity::Weights, PerturbedQuantity::Activations] {
             all.push(GradientConfig::ForwardGradient(ForwardGradientConfig {
                 directions,
                 perturbed,
@@ -126,7 +126,7 @@ fn estimators(increments: &[Increment]) -> Vec<GradientConfig> {
     all
 }
 
-fn describe(method: &Method) -> String {
+fn describe(method: &CheckedMethod) -> String {
     let precision = method.precision.name();
     match method.gradient.difference() {
         None => format!("{:?} {precision}", method.gradient),
@@ -163,7 +163,7 @@ fn no_increment_raises_an_alarm_on_the_reference_cases() {
 /// One wrong element, in any layer, weight or bias, at errors that round-off could be taken for.
 #[test]
 fn one_wrong_element_is_named_and_random_directions_find_it() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     let mut found = 0;
     for problem in references() {
         let subject = problem.subject(&team);
@@ -201,10 +201,10 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
 #[test]
 fn the_best_errors_on_mnist_are_those_of_theory() {
     let problem = mnist_30(100);
-    let team = Arc::new(Team::new(None).unwrap());
+    let team = Arc::new(Workers::new(None).unwrap());
     let subject = problem.subject(&team);
     let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {
-        let of = |method: &Method| {
+        let of = |method: &CheckedMethod| {
             method.gradient.difference().is_some_and(|config| {
                 config.scheme == scheme
                     && config.reuse == Reuse::Incremental
@@ -254,7 +254,7 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
 /// single rows at which paths cancel are worse than 1e-14 relative to what is left of them.
 #[test]
 fn backprop_and_the_complex_step_agree_to_round_off() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let mut problems = references();
     for head in 0..HEADS.len() {
         let classes = if head == 4 { 2 } else { 3 };
@@ -281,17 +281,18 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
 /// beyond them, but for a saturated softmax, whose truncation is as small as their round-off.
 #[test]
 fn an_extrapolation_that_was_left_out_is_found() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     let (mut seen, mut beyond) = (0, 0);
     for problem in references() {
         let subject = problem.subject(&team);
-        let errors = |method: &Method| match subject.run(method, &Control::default()).unwrap() {
-            Outcome::Compared(found) => found.whole,
-            Outcome::Lost(lost) => panic!("an incremental increment is never lost: {lost}"),
-        };
+        let errors =
+            |method: &CheckedMethod| match subject.run(method, &Control::default()).unwrap() {
+                Outcome::Compared(found) => found.whole,
+                Outcome::Lost(lost) => panic!("an incremental increment is never lost: {lost}"),
+            };
         for scheme in [Scheme::Forward, Scheme::Central] {
-            let find = |methods: Vec<Method>, extrapolate| {
-                let asked = |method: &Method| {
+            let find = |methods: Vec<CheckedMethod>, extrapolate| {
+                let asked = |method: &CheckedMethod| {
                     method.gradient.difference().is_some_and(|config| {
                         config.scheme == scheme
                             && config.reuse == Reuse::Incremental
@@ -321,7 +322,7 @@ fn an_extrapolation_that_was_left_out_is_found() {
 fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
     let scales = (4.475_251_775_518_926_5, 97.469_884_082_755_09);
     let problem = random(21, &[], 0, 3, 1, scales, 0.0, 685_640_074_692);
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     let subject = problem.subject(&team);
     let gradient = subject.gradient().flat();
     let largest = gradient.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
@@ -334,7 +335,7 @@ fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
 /// but for that error.
 #[test]
 fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     for (head, (_, loss)) in HEADS.into_iter().enumerate() {
         let classes = if loss == Loss::Logistic { 2 } else { 10 };
         let problem = random(60, &[40], head, classes, 8, (0.3, 1.0), 1e-3, 5);

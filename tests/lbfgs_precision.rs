@@ -11,18 +11,21 @@ use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Parameters};
 use nplus1::numeric::Precision;
 use nplus1::optimizer::LbfgsConfig;
-use nplus1::parallel::Team;
-use nplus1::study::lbfgs_precision::{Case, Ending, Row, Subject, Verdict, cases, exact, quotient};
+use nplus1::parallel::Workers;
+use nplus1::study::lbfgs_precision::{
+    GradientCase, MinimizationEnding, MinimizationRow, MinimizationSubject, MinimizationVerdict,
+    cases, exact, quotient,
+};
 use support::breast_cancer::BreastCancer;
 
 const TOLERANCE: f64 = 1e-6;
 
-fn minimized(cases: &[Case]) -> Vec<Row> {
+fn minimized(cases: &[GradientCase]) -> Vec<MinimizationRow> {
     let data = BreastCancer::standardized();
     // One minimum, wherever it starts (tests/reference/optimizers.py).
     let network = data.network(2e-3);
     let start: Parameters<f64> = Initialization::Scaled.draw(&network.layout, 1);
-    let subject = Subject {
+    let subject = MinimizationSubject {
         network: &network,
         dataset: &data.dataset,
         scaling: &data.scaling,
@@ -33,7 +36,7 @@ fn minimized(cases: &[Case]) -> Vec<Row> {
             tolerance: TOLERANCE,
         },
         most: 1000,
-        team: &Arc::new(Team::new(Some(1)).unwrap()),
+        team: &Arc::new(Workers::new(Some(1)).unwrap()),
         isa: Isa::detect(),
         control: &Control::default(),
     };
@@ -41,7 +44,7 @@ fn minimized(cases: &[Case]) -> Vec<Row> {
     cases.iter().map(row).collect()
 }
 
-fn double(scheme: Scheme, increment: f64) -> Case {
+fn double(scheme: Scheme, increment: f64) -> GradientCase {
     quotient(scheme, Precision::F64, Summation::Losses, increment)
 }
 
@@ -63,8 +66,8 @@ fn gradients_that_are_not_exact_converge_as_exact_ones_do() {
         "{gradients}"
     );
     for row in rows {
-        assert_eq!(row.ending, Ending::Tolerance, "{row:?}");
-        assert_eq!(row.verdict, Verdict::Converges);
+        assert_eq!(row.ending, MinimizationEnding::Tolerance, "{row:?}");
+        assert_eq!(row.verdict, MinimizationVerdict::Converges);
         assert!(row.largest_gradient <= 2.0 * TOLERANCE, "{row:?}");
         // ‖g‖∞ ≤ 2e-6 over 257 parameters, curvature l2 = 2e-3 at least: 257·4e-12/(2·2e-3).
         assert!((row.objective - LEAST).abs() < 2.6e-7, "{row:?}");
@@ -80,13 +83,13 @@ fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradie
         double(Scheme::Forward, 1e-14),
     ]);
     let causes = [
-        (Verdict::Truncation, None),
+        (MinimizationVerdict::Truncation, None),
         // scipy 1.17's L-BFGS-B stalls there, at l2 = 1e-3.
-        (Verdict::RoundOff, Some(1.3e-5)),
-        (Verdict::RoundOff, Some(4.9e-4)),
+        (MinimizationVerdict::RoundOff, Some(1.3e-5)),
+        (MinimizationVerdict::RoundOff, Some(4.9e-4)),
     ];
     for (row, (verdict, scipy)) in rows.iter().zip(causes) {
-        assert_eq!(row.ending, Ending::LineSearch, "{row:?}");
+        assert_eq!(row.ending, MinimizationEnding::LineSearch, "{row:?}");
         assert_eq!(row.verdict, verdict, "{row:?}");
         let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
         assert!(size > 2.0 * TOLERANCE && error >= 0.5 * size, "{row:?}");
@@ -114,7 +117,7 @@ fn in_single_precision_summing_differences_ends_nearer_than_subtracting_sums() {
     ]);
     // scipy's stall there, at l2 = 1e-3.
     for (row, scipy) in rows.iter().zip([3.0e-5, 1.2e-5]) {
-        assert_eq!(row.ending, Ending::LineSearch, "{row:?}");
+        assert_eq!(row.ending, MinimizationEnding::LineSearch, "{row:?}");
         let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
         assert!(error >= 0.5 * size, "{row:?}");
         assert!((0.1..=10.0).contains(&(size / scipy)), "{row:?}");
@@ -129,7 +132,7 @@ fn in_single_precision_summing_differences_ends_nearer_than_subtracting_sums() {
 fn an_increment_that_is_lost_in_theta_does_not_begin() {
     let lost = quotient(Scheme::Forward, Precision::F32, Summation::Losses, 1e-12);
     let row = minimized(&[lost]).remove(0);
-    assert_eq!(row.ending, Ending::IncrementLost, "{row:?}");
+    assert_eq!(row.ending, MinimizationEnding::IncrementLost, "{row:?}");
     assert_eq!((row.iterations, row.evaluations), (0, 0));
     assert_eq!((row.largest_error, row.relative_error), (None, None));
 }

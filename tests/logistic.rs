@@ -12,9 +12,9 @@ use nplus1::gradient::finite_difference::{
 use nplus1::gradient::{Control, GradientConfig, NumericBackpropConfig};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Loss, Network, Output, Parameters};
+use nplus1::model::{Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::breast_cancer::BreastCancer;
 
 const STEPS: usize = 5;
@@ -24,9 +24,9 @@ const RATE: f64 = 0.05;
 
 /// θ after [`STEPS`] steps of gradient descent over all rows from θ = 0, and its first gradient.
 fn train<R: Real>(method: &GradientConfig, data: &BreastCancer) -> (Vec<f64>, Vec<f64>) {
-    let network = Network::new(&[30, 1], true, Output::Linear, Loss::Logistic, 0.0).unwrap();
+    let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 0.0).unwrap();
     let samples = data.samples::<R>();
-    let team = Arc::new(Team::new(Some(2)).unwrap());
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
     let rows = data.rows.len();
     let mut engine = method.engine(&network, &team, Isa::detect(), &samples, rows);
     let mut theta = Parameters::<R>::zeros(Arc::clone(&network.layout));

@@ -2,12 +2,12 @@
 //! near the best one.
 
 use nplus1::gradient::finite_difference::noise::{
-    Noise, POINTS, Unmeasured, Verdict, first_spacing, measure, verdict,
+    NoiseEstimate, NoiseVerdict, POINTS, Unmeasured, first_spacing, measure, verdict,
 };
 use nplus1::gradient::finite_difference::quotient::quotient;
 use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::Function;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 
 /// Uniform noise of mean 0 and deviation 1, the same for the same number (splitmix64).
 fn noise(x: f64, seed: u64) -> f64 {
@@ -32,7 +32,7 @@ fn along(f: impl Fn(f64) -> f64) -> impl FnMut(&[f64], &mut [f64]) -> Result<(),
     }
 }
 
-fn measured(f: impl Fn(f64) -> f64) -> Result<Noise, Unmeasured> {
+fn measured(f: impl Fn(f64) -> f64) -> Result<NoiseEstimate, Unmeasured> {
     measure(first_spacing::<f64>(), 1, along(f))
 }
 
@@ -45,7 +45,7 @@ fn the_papers_table_gives_the_papers_noise() {
     for difference in differences {
         values.push(values.last().unwrap() + difference);
     }
-    let Verdict::Noise(deviation) = verdict(&mut values, 1) else {
+    let NoiseVerdict::Noise(deviation) = verdict(&mut values, 1) else {
         panic!("no noise");
     };
     assert!((deviation / 8.69e-4 - 1.0).abs() < 0.01, "{deviation:e}");
@@ -121,7 +121,7 @@ fn the_noise_of_an_f32_mean_loss_is_found_within_a_factor_of_4_once_h_is_large_e
         let mut values: Vec<f64> = (-4..=4).map(|k| f(f64::from(k) * h)).collect();
         verdict(&mut values, 1)
     };
-    assert_eq!(at_spacing(1e-8), Verdict::TooSmall);
+    assert_eq!(at_spacing(1e-8), NoiseVerdict::TooSmall);
     let found = measure(first_spacing::<f32>(), 1, along(f)).unwrap();
     println!("f32 mean loss: {:.1e}, true {truth:.1e}", found.deviation);
     let ratio = found.deviation / truth;
@@ -175,15 +175,15 @@ fn noise_of_samples_is_that_of_their_mean() {
 fn verdicts_name_the_side_to_move_to() {
     let values = |f: &dyn Fn(f64) -> f64| (-4..=4).map(|k| f(f64::from(k))).collect::<Vec<_>>();
     let steps = |t: f64| 1.0 + (t / 3.0).floor() * 1e-9;
-    assert_eq!(verdict(&mut values(&steps), 1), Verdict::TooSmall);
-    assert_eq!(verdict(&mut values(&|_| 2.0), 1), Verdict::TooSmall);
+    assert_eq!(verdict(&mut values(&steps), 1), NoiseVerdict::TooSmall);
+    assert_eq!(verdict(&mut values(&|_| 2.0), 1), NoiseVerdict::TooSmall);
     assert_eq!(
         verdict(&mut values(&|t| 1.0 + 0.1 * t), 1),
-        Verdict::TooLarge
+        NoiseVerdict::TooLarge
     );
     assert_eq!(
         verdict(&mut values(&|t| 9.0 + (0.1 * t).exp()), 1),
-        Verdict::TooLarge
+        NoiseVerdict::TooLarge
     );
 }
 
@@ -282,7 +282,7 @@ fn a_noisy_objective_needs_the_increment_from_noise() {
         4.0 + smooth + 1e-7 * noise(x.iter().sum::<f64>(), 3)
     });
     let theta = [0.3, -0.8, 1.9, 0.1, -4.0, 2.2];
-    let team = Team::new(Some(2)).unwrap();
+    let team = Workers::new(Some(2)).unwrap();
     for scheme in [Scheme::Forward, Scheme::Central] {
         let worst = |increment| {
             let method = Differences {

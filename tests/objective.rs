@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use nplus1::error::Error;
 use nplus1::gradient::Control;
-use nplus1::gradient::finite_difference::failure::{Failure, Place};
+use nplus1::gradient::finite_difference::failure::{EvaluationPoint, Failure};
 use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use support::rows::relative_error;
 
 const U: f64 = f64::EPSILON / 2.0;
 
-fn team(threads: usize) -> Team {
-    Team::new(Some(threads)).unwrap()
+fn team(threads: usize) -> Workers {
+    Workers::new(Some(threads)).unwrap()
 }
 
 fn rosenbrock(x: &[f64]) -> f64 {
@@ -240,7 +240,7 @@ fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads
         assert!(value.is_nan(), "{threads} threads: {failure}");
         assert_eq!(
             *place,
-            Place::Perturbed {
+            EvaluationPoint::Perturbed {
                 parameter: "θ[3]".to_owned(),
                 value: theta[3],
                 increment: 2f64.powi(-26),

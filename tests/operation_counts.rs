@@ -11,9 +11,9 @@ use nplus1::kernels::panels::width;
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use nplus1::textbook::counting::{Counted, Number, count};
-use nplus1::textbook::{Net, Sample};
+use nplus1::textbook::{Sample, TextbookNetwork};
 use support::exact::Exact;
 use support::kernels::{self, Form};
 use support::number::gradient_by_duals;
@@ -34,7 +34,7 @@ struct Sums {
     outputs: u64,
 }
 
-fn sums(net: &Net) -> Sums {
+fn sums(net: &TextbookNetwork) -> Sums {
     let sizes: Vec<u64> = net.sizes.iter().map(|&size| size as u64).collect();
     let p = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let u = sizes[1..].iter().sum();
@@ -49,10 +49,10 @@ fn sums(net: &Net) -> Sums {
     }
 }
 
-fn quadratic_nets() -> impl Iterator<Item = (Net, Vec<f64>)> {
+fn quadratic_nets() -> impl Iterator<Item = (TextbookNetwork, Vec<f64>)> {
     HIDDEN.iter().map(|hidden| {
         let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
-        (Net::from(&network), theta(&network))
+        (TextbookNetwork::from(&network), theta(&network))
     })
 }
 
@@ -122,7 +122,7 @@ fn run<R: Real>(
     inputs: &[Vec<f64>],
     labels: &[u16],
     numeric: Option<NumericBackpropConfig>,
-    team: &Arc<Team>,
+    team: &Arc<Workers>,
 ) -> (Tally, f64, Vec<f64>) {
     let samples = samples::<R>(form, inputs, labels);
     let rows: Vec<u32> = (0..inputs.len() as u32).collect();
@@ -146,10 +146,10 @@ fn run<R: Real>(
 
 #[test]
 fn the_kernels_perform_what_is_predicted_operation_by_operation() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     let mut cases = 0;
     every_case(|network, form, rows| {
-        let net = Net::from(network);
+        let net = TextbookNetwork::from(network);
         let theta = theta(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
         let (inputs, labels) = inputs(form, rows, FEATURES, classes);
@@ -189,9 +189,9 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
 
 #[test]
 fn quotients_in_place_of_derivatives_are_counted_and_their_gradient_has_the_twin_s_bits() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     every_case(|network, form, rows| {
-        let net = Net::from(network);
+        let net = TextbookNetwork::from(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
         let (inputs, labels) = inputs(form, rows, FEATURES, classes);
         for increment in [None, Some(0.125)] {
@@ -207,9 +207,9 @@ fn holds_numeric<R: Real>(
     form: Form,
     (inputs, labels): (&[Vec<f64>], &[u16]),
     config: NumericBackpropConfig,
-    team: &Arc<Team>,
+    team: &Arc<Workers>,
 ) {
-    let net = Net::from(network);
+    let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
         .map(|&x| R::from_f64(x).to_f64())
@@ -242,12 +242,12 @@ fn holds_numeric<R: Real>(
 
 #[test]
 fn dual_numbers_give_the_gradient_of_backprop() {
-    let team = Arc::new(Team::new(Some(1)).unwrap());
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
         for head in HEADS {
             for l2 in [0.0, 0.25] {
                 let network = network(FEATURES, hidden, true, head, l2);
-                let net = Net::from(&network);
+                let net = TextbookNetwork::from(&network);
                 let theta = theta(&network);
                 let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
                 let (inputs, labels) = inputs(Form::Numbers, 4, FEATURES, classes);

@@ -13,18 +13,20 @@ use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
 use nplus1::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
-use nplus1::model::{Initialization, Loss, Network, Output, Parameters};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
 use nplus1::optimizer::{
-    AdamConfig, LbfgsConfig, Memory, Moments, OptimizerConfig, Schedule, SgdConfig,
+    AdamConfig, LbfgsConfig, Moments, OptimizerConfig, OptimizerState, Schedule, SgdConfig,
 };
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use nplus1::run::Checkpoint;
-use nplus1::train::{Ending, EpochRecord, Nobody, Observer, State, TrainConfig, Training};
+use nplus1::train::{
+    Ending, EpochRecord, NoObserver, Observer, TrainConfig, Training, TrainingState,
+};
 use serde_json::Value;
 use support::breast_cancer::BreastCancer;
 use support::cases::{cases, flat, numbers};
@@ -56,7 +58,7 @@ fn adam_makes_pytorch_s_steps() {
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let rows: Vec<u32> = (0..case.rows as u32).collect();
-        let team = Arc::new(Team::new(Some(1)).unwrap());
+        let team = Arc::new(Workers::new(Some(1)).unwrap());
         let engine = &GradientConfig::Backprop;
         let mut engine = engine.engine(&case.network, &team, Isa::detect(), &samples, case.rows);
         let mut theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
@@ -115,7 +117,7 @@ struct Setting<'a, R> {
 impl<R: Real> Setting<'_, R> {
     fn run(
         &self,
-        state: &mut State<R>,
+        state: &mut TrainingState<R>,
         observer: &mut dyn Observer<R>,
         control: &Control,
     ) -> Ending {
@@ -129,7 +131,7 @@ impl<R: Real> Setting<'_, R> {
             optimizer: &self.optimizer,
             config: &self.config,
             seed: 5,
-            team: &Arc::new(Team::new(Some(2)).unwrap()),
+            team: &Arc::new(Workers::new(Some(2)).unwrap()),
             isa: Isa::detect(),
             workers: None,
             control,
@@ -172,10 +174,10 @@ fn lbfgs_finds_scipy_s_minimum() {
             config: epochs(1000, TrainConfig::ALL_ROWS),
             gradient: GradientConfig::Backprop,
         };
-        let mut state = State::new(theta);
-        let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+        let mut state = TrainingState::new(theta);
+        let ending = setting.run(&mut state, &mut NoObserver, &Control::default());
         assert_eq!(ending, Ending::Converged);
-        let Memory::History(history) = &state.memory else {
+        let OptimizerState::History(history) = &state.memory else {
             panic!("{:?}", state.memory);
         };
         let expected = row["objective"].as_f64().unwrap();
@@ -251,8 +253,8 @@ fn every_gradient_method_trains_with_every_optimizer() {
                 config: epochs(5, batch_size),
                 gradient,
             };
-            let mut state = State::new(Initialization::Scaled.draw(&network.layout, 3));
-            setting.run(&mut state, &mut Nobody, &Control::default());
+            let mut state = TrainingState::new(Initialization::Scaled.draw(&network.layout, 3));
+            setting.run(&mut state, &mut NoObserver, &Control::default());
             losses.push(state.records.last().unwrap().train_loss);
             let first = state.records[0].train_loss;
             assert!(losses[losses.len() - 1] < 0.8 * first, "{losses:?} {first}");
@@ -278,10 +280,10 @@ impl<R> Observer<R> for Stopping {
     fn wants_state(&self) -> bool {
         false
     }
-    fn state(&mut self, _: &State<R>) -> nplus1::error::Result<()> {
+    fn state(&mut self, _: &TrainingState<R>) -> nplus1::error::Result<()> {
         Ok(())
     }
-    fn epoch(&mut self, _: &EpochRecord, _: &State<R>) -> nplus1::error::Result<()> {
+    fn epoch(&mut self, _: &EpochRecord, _: &TrainingState<R>) -> nplus1::error::Result<()> {
         Ok(())
     }
 }
@@ -307,8 +309,8 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch
         config: epochs(12, batch_size),
         gradient,
     };
-    let start = || State::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
-    let timeless = |mut state: State<R>| {
+    let start = || TrainingState::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
+    let timeless = |mut state: TrainingState<R>| {
         for record in &mut state.records {
             record.seconds = 0.0;
         }
@@ -316,7 +318,7 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch
     };
     let mut whole = start();
     assert_eq!(
-        setting.run(&mut whole, &mut Nobody, &Control::default()),
+        setting.run(&mut whole, &mut NoObserver, &Control::default()),
         Ending::Finished
     );
 
@@ -381,8 +383,8 @@ fn an_interrupted_run_with_random_directions_draws_on() {
     let adam = OptimizerConfig::Adam(ADAM);
     goes_on::<f64>(&sgd, spsa, 100);
     goes_on::<f32>(&adam, spsa, 100);
-    goes_on::<f32>(&sgd, forward(Perturbed::Weights), 100);
-    goes_on::<f64>(&adam, forward(Perturbed::Activations), 100);
+    goes_on::<f32>(&sgd, forward(PerturbedQuantity::Weights), 100);
+    goes_on::<f64>(&adam, forward(PerturbedQuantity::Activations), 100);
 }
 
 /// Raises the stop flag at once: a gradient in progress is given up.
@@ -406,11 +408,11 @@ fn an_iteration_that_is_interrupted_leaves_theta_and_is_made_again() {
             extrapolate: false,
         }),
     };
-    let start = State::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
+    let start = TrainingState::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
     let mut state = start.clone();
     let stopped = Control::new(&Arc::new(AtomicBool::new(true)));
     assert_eq!(
-        setting.run(&mut state, &mut Nobody, &stopped),
+        setting.run(&mut state, &mut NoObserver, &stopped),
         Ending::Interrupted
     );
     assert!(state == start, "{} iterations", state.epoch);
@@ -433,9 +435,9 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
             Increment::Absolute(1e-1),
         ),
     };
-    let mut state = State::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
+    let mut state = TrainingState::new(Initialization::Scaled.draw::<f64>(&network.layout, 3));
     let control = Control::default();
-    let ending = setting.run(&mut state, &mut Nobody, &control);
+    let ending = setting.run(&mut state, &mut NoObserver, &control);
     assert_eq!(ending, Ending::Stuck);
     assert!(state.epoch > 3, "{} iterations came before", state.epoch);
     assert!(state.parameters.flat().iter().all(|x| x.is_finite()));
@@ -446,7 +448,10 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
     // It ends again where it ended, the same way, and moves nothing.
     let mut before = state.clone();
     let again = Control::default();
-    assert_eq!(setting.run(&mut state, &mut Nobody, &again), Ending::Stuck);
+    assert_eq!(
+        setting.run(&mut state, &mut NoObserver, &again),
+        Ending::Stuck
+    );
     assert_eq!(again.evaluations(), search);
     before.partial.seconds = state.partial.seconds;
     assert!(state == before);
@@ -456,7 +461,7 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
 fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
-    let network = Network::new(&[30, 1], true, Output::Linear, Loss::Logistic, 1e-2).unwrap();
+    let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 1e-2).unwrap();
     let setting = Setting {
         samples: &samples,
         network: &network,
@@ -469,10 +474,10 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
             Increment::Auto,
         ),
     };
-    let mut state = State::new(Parameters::zeros(Arc::clone(&network.layout)));
+    let mut state = TrainingState::new(Parameters::zeros(Arc::clone(&network.layout)));
     let control = Control::default();
     assert_eq!(
-        setting.run(&mut state, &mut Nobody, &control),
+        setting.run(&mut state, &mut NoObserver, &control),
         Ending::Converged
     );
     // Of each iteration one gradient at least, and the one at the first θ.
@@ -486,7 +491,7 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
     );
     let (epochs, before) = (state.epoch, state.parameters.clone());
     assert_eq!(
-        setting.run(&mut state, &mut Nobody, &control),
+        setting.run(&mut state, &mut NoObserver, &control),
         Ending::Converged
     );
     assert_eq!((state.epoch, state.parameters), (epochs, before));
@@ -508,7 +513,7 @@ fn logistic_regression_ends_in_scikit_learn_s_weights() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
     let l2 = number("l2");
-    let network = Network::new(&[30, 1], true, Output::Linear, Loss::Logistic, l2).unwrap();
+    let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, l2).unwrap();
     let adam = OptimizerConfig::Adam(AdamConfig {
         learning_rate: 0.05,
         weight_decay: 0.0,
@@ -542,8 +547,8 @@ fn logistic_regression_ends_in_scikit_learn_s_weights() {
             gradient,
         };
         let kind = setting.optimizer.kind();
-        let mut state = State::new(Initialization::Scaled.draw(&network.layout, 3));
-        let ending = setting.run(&mut state, &mut Nobody, &Control::default());
+        let mut state = TrainingState::new(Initialization::Scaled.draw(&network.layout, 3));
+        let ending = setting.run(&mut state, &mut NoObserver, &Control::default());
         let size = match ending {
             Ending::Converged => tolerance * 31f64.sqrt(),
             _ => state.records.last().unwrap().gradient_norm,

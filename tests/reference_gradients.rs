@@ -7,7 +7,7 @@ use nplus1::gradient::finite_difference::{
 };
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::numeric::Real;
-use nplus1::textbook::Net;
+use nplus1::textbook::TextbookNetwork;
 use support::cases::{Case, cases};
 use support::differences::increments;
 use support::tolerance::{norm, of_parameters, round_off, truncation};
@@ -86,7 +86,7 @@ fn differences() -> Vec<DifferenceConfig> {
 /// (`support/tolerance.rs`), norm against norm.
 fn every_difference_agrees<R: Real>() {
     for case in cases() {
-        let net = Net::from(&case.network);
+        let net = TextbookNetwork::from(&case.network);
         let batch = case.batch();
         for config in differences() {
             let method = GradientConfig::Difference(config);
@@ -136,7 +136,7 @@ fn forward_mode_agrees<R: Real>() {
         extrapolate: false,
     };
     for case in cases() {
-        let net = Net::from(&case.network);
+        let net = TextbookNetwork::from(&case.network);
         let h = vec![1.0; case.parameters.len()];
         let rounded = round_off::<R>(&net, &case.parameters, &case.batch(), &h, &config);
         // PyTorch's own round-off, the 1 − a of saturated units included.

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nplus1::numeric::Precision;
-use nplus1::optimizer::state::Scalars;
+use nplus1::optimizer::state::StateScalars;
 use nplus1::run::checkpoint::{self, Checkpoint};
 use nplus1::run::{Lock, Metrics, RunDirectory, metrics};
-use nplus1::train::Partial;
+use nplus1::train::EpochSums;
 use support::program::names;
 
 fn checkpoint(epoch: usize) -> Checkpoint {
@@ -21,10 +21,10 @@ fn checkpoint(epoch: usize) -> Checkpoint {
         steps: 100 * epoch as u64,
         precision: Precision::F64,
         parameters: vec![epoch as u8; 64],
-        scalars: Scalars::default(),
+        scalars: StateScalars::default(),
         memory: Vec::new(),
         best: None,
-        partial: Partial::default(),
+        partial: EpochSums::default(),
         records: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nplus1::data::Scaling;
 use nplus1::error::Error;
 use nplus1::format::{AnyParameters, Model, safetensors};
-use nplus1::model::{Layout, Loss, Network, Output, Parameters};
+use nplus1::model::{Layout, Loss, Network, OutputUnits, Parameters};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::drawn::cases;
@@ -23,7 +23,7 @@ fn model() -> Model {
         name: "small".to_owned(),
         network: Network {
             layout: layout.clone(),
-            output: Output::Softmax,
+            output: OutputUnits::Softmax,
             loss: Loss::CrossEntropy,
             l2: 1e-4,
         },
@@ -53,7 +53,7 @@ fn file(header: &Value, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn load(bytes: &[u8]) -> Result<safetensors::Loaded, Error> {
+fn load(bytes: &[u8]) -> Result<safetensors::LoadedModel, Error> {
     safetensors::from_bytes(bytes, Path::new("model.safetensors"))
 }
 
@@ -93,7 +93,7 @@ fn double_precision_without_biases_and_with_one_output_comes_back_too() {
     let model = Model {
         network: Network {
             layout: layout.clone(),
-            output: Output::Linear,
+            output: OutputUnits::Linear,
             loss: Loss::Logistic,
             l2: 0.0,
         },
@@ -126,7 +126,7 @@ fn a_file_of_another_program_loads_and_says_what_was_assumed() {
     let bytes = edited(|header, _| header["__metadata__"] = json!({"format": "pt"}));
     let loaded = load(&bytes).unwrap();
     assert_eq!(loaded.model.parameters, model().parameters);
-    assert_eq!(loaded.model.network.output, Output::Sigmoid);
+    assert_eq!(loaded.model.network.output, OutputUnits::Sigmoid);
     assert_eq!(loaded.model.class_names, ["0", "1"]);
     assert_eq!(loaded.model.scaling.divisor, [1.0; 3]);
     let assumed = loaded.assumed.join("; ");

@@ -5,11 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nplus1::data::{DataConfig, Loaded, Normalize, Part, Places, Share, Source, load};
+use nplus1::data::{DataConfig, DataSource, LoadedData, Normalize, Part, SearchPaths, Share, load};
 
 fn config(name: &str) -> DataConfig {
     DataConfig {
-        source: Source::Catalog(name.into()),
+        source: DataSource::Catalog(name.into()),
         validation: None,
         test: None,
         folds: None,
@@ -18,8 +18,8 @@ fn config(name: &str) -> DataConfig {
     }
 }
 
-fn loaded(name: &str) -> Loaded {
-    load(&config(name), &Places::new(None), Path::new("")).unwrap()
+fn loaded(name: &str) -> LoadedData {
+    load(&config(name), &SearchPaths::new(None), Path::new("")).unwrap()
 }
 
 fn counts(part: &Part) -> Vec<usize> {

@@ -8,11 +8,11 @@ use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Samples};
 use nplus1::gradient::{Backprop, Control, Descent, GradientConfig};
 use nplus1::kernels::Isa;
-use nplus1::model::{Initialization, Loss, Network, Output};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 use nplus1::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
-use nplus1::parallel::Team;
-use nplus1::train::{Nobody, State, TrainConfig, Training};
+use nplus1::parallel::Workers;
+use nplus1::train::{NoObserver, TrainConfig, Training, TrainingState};
 use support::rows;
 
 /// 230 images of 100 pixels, 10 classes: sparse bytes, or all bytes filled.
@@ -26,7 +26,7 @@ fn images(sparse: bool) -> Arc<Dataset> {
 
 struct Case {
     hidden: &'static [usize],
-    output: Output,
+    output: OutputUnits,
     loss: Loss,
     batch_size: usize,
     optimizer: OptimizerConfig,
@@ -46,7 +46,7 @@ const fn sgd(momentum: f64) -> OptimizerConfig {
 
 const PLAIN: Case = Case {
     hidden: &[40],
-    output: Output::Sigmoid,
+    output: OutputUnits::Sigmoid,
     loss: Loss::Quadratic,
     batch_size: 10,
     optimizer: sgd(0.0),
@@ -72,10 +72,10 @@ fn train_on<R: Real>(
     sizes.extend(case.hidden);
     sizes.push(10);
     let network = Network::new(&sizes, true, case.output, case.loss, case.l2).unwrap();
-    let team = Arc::new(Team::new(Some(workers)).unwrap());
+    let team = Arc::new(Workers::new(Some(workers)).unwrap());
     let rows: Vec<u32> = (0..203).collect();
     let validation: Vec<u32> = (203..230).collect();
-    let mut state = State::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
+    let mut state = TrainingState::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
     let first = state.parameters.sha256();
     Training {
         network: &network,
@@ -98,7 +98,7 @@ fn train_on<R: Real>(
         gradient: &GradientConfig::Backprop,
         control: &Control::default(),
     }
-    .run(&mut state, &mut Nobody)
+    .run(&mut state, &mut NoObserver)
     .unwrap();
     for record in &mut state.records {
         record.seconds = 0.0;
@@ -158,7 +158,7 @@ fn deep_networks_keep_their_bits() {
     for hidden in [&[40, 33][..], &[70, 40, 20], &[20, 50, 30, 40]] {
         holds_in_both_precisions(&Case {
             hidden,
-            output: Output::Softmax,
+            output: OutputUnits::Softmax,
             loss: Loss::CrossEntropy,
             ..PLAIN
         });
@@ -259,8 +259,9 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (S
     let data = images(true);
     let samples = Samples::<f32>::new(&data, &rows::divided(100, 255.0));
     let sizes = [&[100], hidden, &[10]].concat();
-    let network = Network::new(&sizes, true, Output::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
-    let team = Arc::new(Team::new(Some(5)).unwrap());
+    let network =
+        Network::new(&sizes, true, OutputUnits::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
+    let team = Arc::new(Workers::new(Some(5)).unwrap());
     let mut engine = Backprop::new(&network, &team, Isa::detect(), 10);
     let mut parameters = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     engine.load(&parameters);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::config::{Changes, ConfigArguments};
+use super::config::{ConfigArguments, OverrideArguments};
 use super::report::{PageArguments, ReportArguments};
 use super::thread_list::ThreadList;
 
@@ -109,7 +109,7 @@ pub struct TrainArguments {
     pub resume: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Train once with each seed from A to B, both included
     #[arg(long, value_name = "A..B", conflicts_with_all = ["seed", "out"])]
     pub seeds: Option<Seeds>,
@@ -149,7 +149,7 @@ pub struct CheckArguments {
     pub config: PathBuf,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Check at the parameters of this model or run; without it at those that training starts from
     #[arg(long, value_name = "FILE|RUN")]
     pub weights: Option<PathBuf>,
@@ -263,7 +263,7 @@ pub struct CostArguments {
     pub config: Option<PathBuf>,
     /// Changes of the config; without --threads, one worker computes
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Units of each hidden layer, one network a number; without it the config's own
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub widths: Option<Vec<usize>>,
@@ -323,7 +323,7 @@ pub struct RaceArguments {
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Who runs: methods by name, or name/way; without it backprop and forward-difference
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,

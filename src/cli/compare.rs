@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::CompareArguments;
 use super::output::print;
 use crate::error::{Error, Result};
-use crate::study::comparison::{Comparison, Verdict, read};
+use crate::study::comparison::{ResultComparison, TimingVerdict, read};
 use crate::study::table::Table;
 
 /// Prints how the second result differs from the first.
@@ -16,7 +16,7 @@ use crate::study::table::Table;
 /// Files that are no results, or have no row in common; a failed write.
 pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Result<()> {
     let [one, other] = [&arguments.one, &arguments.other];
-    let found = Comparison::of(&read(one)?, &read(other)?);
+    let found = ResultComparison::of(&read(one)?, &read(other)?);
     if found.rows.is_empty() {
         return Err(Error::Usage(format!(
             "{} and {} have no row of the same method, mini-batch and threads\n  help: compare two results of the same command",
@@ -45,12 +45,12 @@ pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Res
         "A: {}\nB: {}\n\n{table}\n{} faster, {} slower, {} without a difference that the noise would not make",
         one.display(),
         other.display(),
-        count(Verdict::Faster),
-        count(Verdict::Slower),
-        count(Verdict::Same),
+        count(TimingVerdict::Faster),
+        count(TimingVerdict::Slower),
+        count(TimingVerdict::Same),
     );
-    if count(Verdict::TooFewSamples) > 0 {
-        let few = count(Verdict::TooFewSamples);
+    if count(TimingVerdict::TooFewSamples) > 0 {
+        let few = count(TimingVerdict::TooFewSamples);
         text.push_str(&format!("; {few} with too few samples to tell (5 each do)"));
     }
     if found.unmatched != [0, 0] {

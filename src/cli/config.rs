@@ -31,7 +31,7 @@ pub enum ConfigCommand {
         files: Vec<PathBuf>,
         /// Changes that they are checked with
         #[command(flatten)]
-        changes: Changes,
+        changes: OverrideArguments,
     },
     /// Print a config with every default filled in
     Show {
@@ -40,7 +40,7 @@ pub enum ConfigCommand {
         file: PathBuf,
         /// Changes that it is shown with
         #[command(flatten)]
-        changes: Changes,
+        changes: OverrideArguments,
     },
     /// Write a commented config to start from
     Init {
@@ -52,7 +52,7 @@ pub enum ConfigCommand {
 
 /// Changes of a config from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct Changes {
+pub struct OverrideArguments {
     /// Set a key of the config, such as train.epochs=3 (may be repeated)
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -64,15 +64,15 @@ pub struct Changes {
     pub threads: Option<usize>,
 }
 
-impl Changes {
+impl OverrideArguments {
     /// Whether there are any.
     pub fn asks(&self) -> bool {
         !self.set.is_empty() || self.seed.is_some() || self.threads.is_some()
     }
 }
 
-impl From<&Changes> for Overrides {
-    fn from(changes: &Changes) -> Self {
+impl From<&OverrideArguments> for Overrides {
+    fn from(changes: &OverrideArguments) -> Self {
         Self {
             set: changes.set.clone(),
             seed: changes.seed,
@@ -167,10 +167,10 @@ fn join(mut errors: Vec<Error>) -> Result<()> {
 
 /// `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.
 fn summarize(config: &Config) -> String {
-    use crate::data::Source;
+    use crate::data::DataSource;
     let data = match &config.data.source {
-        Source::Catalog(name) => name.clone(),
-        Source::Files { train, .. } => {
+        DataSource::Catalog(name) => name.clone(),
+        DataSource::Files { train, .. } => {
             let names: Vec<String> = train
                 .iter()
                 .map(|file| file.display().to_string())

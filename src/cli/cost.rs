@@ -12,20 +12,20 @@ use super::signals::Interrupt;
 use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
-use crate::data::{self, Places, Split};
+use crate::data::{self, SearchPaths, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::model::Network;
 use crate::numeric::Precision;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::Environment;
 use crate::run::environment::available_memory;
-use crate::study::cost::memory::Shape;
-use crate::study::cost::summary::{Report, line};
-use crate::study::cost::{BACKPROP, Ending, Plan, Row, Subject};
+use crate::study::cost::memory::MemoryShape;
+use crate::study::cost::summary::{CostReport, line};
+use crate::study::cost::{BACKPROP, CostEnding, CostPlan, CostRow, CostSubject};
 use crate::study::methods;
-use crate::study::record::{Question, Record, begun};
+use crate::study::record::{Question, StudyRecord, begun};
 
 /// Samples of a measured time, unless the user says how many.
 pub(super) const REPEATS: u32 = 7;
@@ -59,7 +59,7 @@ pub fn run(
     let overrides = Overrides::from(&arguments.changes);
     let (path, kept) = source(arguments)?;
     let config = Config::load(&path, &overrides)?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
@@ -72,11 +72,11 @@ pub fn run(
     let sizes = sizes(&plan, &config, &split);
     hold_memory(&plan, &config, &split, &sizes, threads)?;
     let networks = networks(&plan, &config, &split)?;
-    let team = Arc::new(Team::new(Some(threads))?);
+    let team = Arc::new(Workers::new(Some(threads))?);
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
-    let subject = Subject {
+    let subject = CostSubject {
         split: &split,
         networks: &networks,
         initialization: config.model.initialization,
@@ -89,7 +89,7 @@ pub fn run(
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(isa.name(), team.threads());
     let text = config.to_toml();
-    let mut record: Record<Row> = Record::begin(
+    let mut record: StudyRecord<CostRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
         arguments.out.as_deref(),
         &config.name,
@@ -98,14 +98,14 @@ pub fn run(
         &environment,
     )?;
     let ending = subject.run(&plan, &mut record, &mut |row| messages.note(line(row)))?;
-    if ending == Ending::Interrupted {
+    if ending == CostEnding::Interrupted {
         messages.note(format_args!(
             "go on with: nplus1 cost --resume {}",
             record.path().display()
         ));
         return Err(record.interrupted(interrupt.exit_code()));
     }
-    let report = Report::new(
+    let report = CostReport::new(
         &config.name,
         record.path().display().to_string(),
         record.rows(),
@@ -122,7 +122,7 @@ pub fn run(
 }
 
 /// The config file, and the plan of a study that is resumed without one.
-fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
+fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
     }
@@ -130,7 +130,7 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<Plan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    let (config, plan): (_, CostPlan) = begun(study, KIND)?;
     plan.check().map_err(|problem| {
         Error::refused(study, problem).help("go on with the command that began it")
     })?;
@@ -145,7 +145,7 @@ pub(super) fn asks_too_much() -> Error {
 }
 
 /// What is asked, with every default filled in.
-fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Plan> {
+fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<CostPlan> {
     let batch = arguments
         .batch
         .map_or(config.train.batch_size, |rows| rows as usize);
@@ -163,7 +163,7 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Pla
     if !methods.iter().any(|method| method.label == BACKPROP) {
         methods.insert(0, methods::one(BACKPROP)?);
     }
-    Ok(Plan {
+    Ok(CostPlan {
         hidden: hidden(arguments, &config.model.hidden)?,
         batch: batch.min(rows),
         methods: methods.into_iter().map(|method| method.label).collect(),
@@ -232,7 +232,7 @@ pub(super) fn ascending(option: &str, numbers: &[usize]) -> Result<Vec<usize>> {
 }
 
 /// Layer sizes of each network.
-fn sizes(plan: &Plan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
+fn sizes(plan: &CostPlan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
     let dataset = &split.train.dataset;
     let outputs = Network::outputs(config.loss.kind, dataset.class_count());
     let sizes =
@@ -242,7 +242,7 @@ fn sizes(plan: &Plan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
 
 /// Refuses networks that need more memory than there is, before anything is allocated for them.
 fn hold_memory(
-    plan: &Plan,
+    plan: &CostPlan,
     config: &Config,
     split: &Split,
     sizes: &[Vec<usize>],
@@ -251,7 +251,7 @@ fn hold_memory(
     let methods = methods::select(&plan.methods)?;
     let available = available_memory();
     for sizes in sizes {
-        let shape = Shape {
+        let shape = MemoryShape {
             sizes,
             rows: plan.batch,
             threads,
@@ -270,7 +270,7 @@ fn hold_memory(
     Ok(())
 }
 
-fn networks(plan: &Plan, config: &Config, split: &Split) -> Result<Vec<Network>> {
+fn networks(plan: &CostPlan, config: &Config, split: &Split) -> Result<Vec<Network>> {
     let network = |hidden: &Vec<usize>| {
         let mut config = config.clone();
         config.model.hidden.clone_from(hidden);

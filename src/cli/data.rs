@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::data::catalog::{self, Entry};
+use crate::data::catalog::{self, CatalogEntry};
 use crate::data::input::sha256;
-use crate::data::{Dataset, Features, Places};
+use crate::data::{Dataset, Features, SearchPaths};
 use crate::error::{Error, Result};
 
 /// The subcommands of `nplus1 data`.
@@ -31,7 +31,12 @@ pub enum DataCommand {
 ///
 /// # Errors
 /// An unknown name, a missing or damaged file (after the whole table is written), a failed write.
-pub fn run(command: &DataCommand, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+pub fn run(
+    command: &DataCommand,
+    places: &SearchPaths,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
     match command {
         DataCommand::List => list(places, json, out),
         DataCommand::Verify { name } => verify(name.as_deref(), places, json, out),
@@ -41,7 +46,7 @@ pub fn run(command: &DataCommand, places: &Places, json: bool, out: &mut dyn Wri
 
 /// One line of `data list`.
 #[derive(Serialize)]
-struct Listed {
+struct DatasetListing {
     name: &'static str,
     title: &'static str,
     rows: usize,
@@ -53,10 +58,10 @@ struct Listed {
     folder: Option<String>,
 }
 
-fn list(places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
-    let sets: Vec<Listed> = catalog::entries()
+fn list(places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
+    let sets: Vec<DatasetListing> = catalog::entries()
         .iter()
-        .map(|entry| Listed {
+        .map(|entry| DatasetListing {
             name: entry.name,
             title: entry.title,
             rows: entry.rows,
@@ -84,7 +89,11 @@ fn list(places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
     written(write_list(&sets, &folders, out))
 }
 
-fn write_list(sets: &[Listed], folders: &[(&str, String)], out: &mut dyn Write) -> io::Result<()> {
+fn write_list(
+    sets: &[DatasetListing],
+    folders: &[(&str, String)],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(
         out,
         "{:<14} {:>14} {:>8} {:>7}  found in",
@@ -111,7 +120,7 @@ fn write_list(sets: &[Listed], folders: &[(&str, String)], out: &mut dyn Write) 
 
 /// One file's state, as `data verify` shows it.
 #[derive(Serialize)]
-struct Verified {
+struct FileVerification {
     dataset: &'static str,
     path: String,
     /// `ok`, `missing` or `wrong`.
@@ -121,8 +130,8 @@ struct Verified {
     found: Option<String>,
 }
 
-fn verify(name: Option<&str>, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
-    let entries: Vec<&Entry> = match name {
+fn verify(name: Option<&str>, places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
+    let entries: Vec<&CatalogEntry> = match name {
         Some(name) => vec![catalog::entry(name)?],
         None => catalog::entries().iter().collect(),
     };
@@ -130,7 +139,7 @@ fn verify(name: Option<&str>, places: &Places, json: bool, out: &mut dyn Write) 
     for entry in entries {
         files.extend(verify_set(entry, places)?);
     }
-    let bad: Vec<&Verified> = files.iter().filter(|file| file.state != "ok").collect();
+    let bad: Vec<&FileVerification> = files.iter().filter(|file| file.state != "ok").collect();
     if json {
         write_json(
             &serde_json::json!({"ok": bad.is_empty(), "files": files}),
@@ -156,7 +165,7 @@ fn verify(name: Option<&str>, places: &Places, json: bool, out: &mut dyn Write) 
     .help("restore the files from the project's datasets/ folder; `nplus1 data list` shows the places looked in"))
 }
 
-fn verify_set(entry: &'static Entry, places: &Places) -> Result<Vec<Verified>> {
+fn verify_set(entry: &'static CatalogEntry, places: &SearchPaths) -> Result<Vec<FileVerification>> {
     let folder = places.find(entry).ok().or_else(|| places.find_any(entry));
     entry
         .files
@@ -166,7 +175,7 @@ fn verify_set(entry: &'static Entry, places: &Places) -> Result<Vec<Verified>> {
             let path = folder.as_ref().map(|folder| folder.join(file.name));
             let there = path.as_ref().filter(|path| path.is_file());
             let found = there.map(|path| sha256(path)).transpose()?;
-            Ok(Verified {
+            Ok(FileVerification {
                 dataset: entry.name,
                 path: text(&path.unwrap_or(relative)),
                 state: match &found {
@@ -181,7 +190,7 @@ fn verify_set(entry: &'static Entry, places: &Places) -> Result<Vec<Verified>> {
         .collect()
 }
 
-fn write_verified(files: &[Verified], out: &mut dyn Write) -> io::Result<()> {
+fn write_verified(files: &[FileVerification], out: &mut dyn Write) -> io::Result<()> {
     for file in files {
         writeln!(out, "{:<8} {}", file.state, file.path)?;
         if let ("wrong", Some(found)) = (file.state, &file.found) {
@@ -194,24 +203,24 @@ fn write_verified(files: &[Verified], out: &mut dyn Write) -> io::Result<()> {
 
 /// What `data describe` shows.
 #[derive(Serialize)]
-struct Described {
+struct DatasetDescription {
     name: &'static str,
     title: &'static str,
     features: usize,
     image: Option<(usize, usize)>,
     unit_divisor: Option<f64>,
     class_names: &'static [&'static str],
-    train: Statistics,
-    test: Option<Statistics>,
+    train: PartStatistics,
+    test: Option<PartStatistics>,
     source: &'static str,
     license: &'static str,
     citation: &'static str,
-    files: Vec<Verified>,
+    files: Vec<FileVerification>,
 }
 
 /// What a part's rows hold.
 #[derive(Serialize)]
-struct Statistics {
+struct PartStatistics {
     rows: usize,
     class_counts: Vec<usize>,
     minimum: f64,
@@ -220,7 +229,7 @@ struct Statistics {
     zeros: f64,
 }
 
-impl Statistics {
+impl PartStatistics {
     fn of(dataset: &Dataset) -> Self {
         let mut class_counts = vec![0; dataset.class_count()];
         for &label in &dataset.labels {
@@ -248,18 +257,18 @@ impl Statistics {
     }
 }
 
-fn describe(name: &str, places: &Places, json: bool, out: &mut dyn Write) -> Result<()> {
+fn describe(name: &str, places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
     let entry = catalog::entry(name)?;
     let (train, test) = entry.load(places)?;
-    let described = Described {
+    let described = DatasetDescription {
         name: entry.name,
         title: entry.title,
         features: entry.features,
         image: entry.image,
         unit_divisor: entry.unit_divisor,
         class_names: entry.class_names,
-        train: Statistics::of(&train),
-        test: test.as_ref().map(Statistics::of),
+        train: PartStatistics::of(&train),
+        test: test.as_ref().map(PartStatistics::of),
         source: entry.source,
         license: entry.license,
         citation: entry.citation,
@@ -271,7 +280,7 @@ fn describe(name: &str, places: &Places, json: bool, out: &mut dyn Write) -> Res
     written(write_described(&described, out))
 }
 
-fn write_described(set: &Described, out: &mut dyn Write) -> io::Result<()> {
+fn write_described(set: &DatasetDescription, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: {}", set.name, set.title)?;
     let image = set.image.map_or_else(String::new, |(height, width)| {
         format!(" ({height} × {width})")
@@ -336,7 +345,7 @@ mod tests {
 
     use super::*;
 
-    fn output(command: &DataCommand, places: &Places, json: bool) -> (String, Result<()>) {
+    fn output(command: &DataCommand, places: &SearchPaths, json: bool) -> (String, Result<()>) {
         let mut out = Vec::new();
         let result = run(command, places, json, &mut out);
         (String::from_utf8(out).unwrap(), result)
@@ -348,7 +357,7 @@ mod tests {
 
     #[test]
     fn list_names_every_set_and_every_place() {
-        let places = Places::new(None);
+        let places = SearchPaths::new(None);
         let (text, result) = output(&DataCommand::List, &places, false);
         result.unwrap();
         for name in catalog::names() {
@@ -366,14 +375,14 @@ mod tests {
 
     #[test]
     fn describe_counts_classes_values_and_zeros() {
-        let (text, result) = output(&describe("digits"), &Places::new(None), true);
+        let (text, result) = output(&describe("digits"), &SearchPaths::new(None), true);
         result.unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["train"]["rows"], 1797);
         assert_eq!(document["train"]["maximum"], 16.0);
         let expected = serde_json::json!([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         assert_eq!(document["train"]["class_counts"], expected);
-        let (text, _) = output(&describe("iris"), &Places::new(None), false);
+        let (text, _) = output(&describe("iris"), &SearchPaths::new(None), false);
         assert!(
             text.contains("150 rows, values 0.1…7.9, 0.0 % of them 0"),
             "{text}"
@@ -385,7 +394,7 @@ mod tests {
     fn verify_finds_whole_missing_and_wrong_files() {
         let (text, result) = output(
             &DataCommand::Verify { name: None },
-            &Places::new(None),
+            &SearchPaths::new(None),
             false,
         );
         result.unwrap();
@@ -395,7 +404,7 @@ mod tests {
         );
 
         let folder = tempfile::tempdir().unwrap();
-        let places = Places::new(Some(folder.path()));
+        let places = SearchPaths::new(Some(folder.path()));
         let iris = DataCommand::Verify {
             name: Some("iris".into()),
         };
@@ -416,7 +425,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_before_anything_is_written() {
-        let (text, result) = output(&describe("wein"), &Places::new(None), false);
+        let (text, result) = output(&describe("wein"), &SearchPaths::new(None), false);
         assert_eq!(text, "");
         assert_eq!(result.unwrap_err().exit_code(), 2);
     }

@@ -12,9 +12,9 @@ use super::thread_list::ThreadList;
 use crate::error::Result;
 use crate::kernels::Isa;
 use crate::numeric::statistics;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::environment::Environment;
-use crate::study::machine_peaks::{self, Peaks, Rates};
+use crate::study::machine_peaks::{self, PeakRates, Peaks};
 use crate::study::table::Table;
 
 /// Samples of each rate, in turns over the numbers of threads.
@@ -22,12 +22,12 @@ const ROUNDS: usize = 7;
 
 /// The medians at a number of threads.
 #[derive(Serialize)]
-struct Row {
+struct ThreadPeaks {
     threads: usize,
     operations_per_second: f64,
     bytes_per_second: f64,
     meeting_seconds: f64,
-    samples: Vec<Rates>,
+    samples: Vec<PeakRates>,
 }
 
 /// Prints the environment, and with `--peaks` the rates at each number of threads.
@@ -36,7 +36,7 @@ struct Row {
 /// Threads that the system refuses; a failed write.
 pub fn run(arguments: &EnvArguments, json: bool, out: &mut dyn Write) -> Result<()> {
     let isa = Isa::detect();
-    let environment = Environment::detect(isa.name(), Team::available());
+    let environment = Environment::detect(isa.name(), Workers::available());
     let rows = if arguments.peaks {
         let list = arguments.threads.clone();
         measure(&list.unwrap_or_else(ThreadList::up_to_all).0, isa)?
@@ -57,12 +57,12 @@ pub fn run(arguments: &EnvArguments, json: bool, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
+fn measure(counts: &[usize], isa: Isa) -> Result<Vec<ThreadPeaks>> {
     let bytes = machine_peaks::bytes_to_read();
     let prepared: Vec<Peaks> = (counts.iter())
-        .map(|&count| Ok(Peaks::new(Arc::new(Team::new(Some(count))?), isa, bytes)))
+        .map(|&count| Ok(Peaks::new(Arc::new(Workers::new(Some(count))?), isa, bytes)))
         .collect::<Result<_>>()?;
-    let mut rows: Vec<Vec<Rates>> = vec![Vec::new(); counts.len()];
+    let mut rows: Vec<Vec<PeakRates>> = vec![Vec::new(); counts.len()];
     for round in 0..=ROUNDS {
         for (samples, peaks) in rows.iter_mut().zip(&prepared) {
             let rates = peaks.sample();
@@ -72,11 +72,11 @@ fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
             }
         }
     }
-    let median = |samples: &[Rates], rate: fn(&Rates) -> f64| {
+    let median = |samples: &[PeakRates], rate: fn(&PeakRates) -> f64| {
         let rates: Vec<f64> = samples.iter().map(rate).collect();
         statistics::median(&rates).expect("there are rounds")
     };
-    let row = |(&threads, samples): (&usize, Vec<Rates>)| Row {
+    let row = |(&threads, samples): (&usize, Vec<PeakRates>)| ThreadPeaks {
         threads,
         operations_per_second: median(&samples, |rates| rates.operations),
         bytes_per_second: median(&samples, |rates| rates.bytes),
@@ -86,7 +86,7 @@ fn measure(counts: &[usize], isa: Isa) -> Result<Vec<Row>> {
     Ok(counts.iter().zip(rows).map(row).collect())
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table(rows: &[ThreadPeaks]) -> Table {
     let mut table = Table::new([
         "threads",
         "f32 GFLOP/s",
@@ -97,7 +97,7 @@ fn table(rows: &[Row]) -> Table {
     ]);
     let one = rows.iter().find(|row| row.threads == 1);
     for row in rows {
-        let times = |rate: fn(&Row) -> f64| {
+        let times = |rate: fn(&ThreadPeaks) -> f64| {
             one.map_or_else(
                 || "–".to_owned(),
                 |one| format!("{:.2}", rate(row) / rate(one)),

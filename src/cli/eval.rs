@@ -10,14 +10,14 @@ use super::table::{Table, list, loss, percent};
 use super::train::session::evaluation;
 use super::train::{fold_of, splits};
 use crate::config::{Config, Overrides};
-use crate::data::{self, Dataset, Part, Places, Samples, catalog};
+use crate::data::{self, Dataset, Part, Samples, SearchPaths, catalog};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
 use crate::kernels::Isa;
 use crate::model::{Assessment, Forward, Parameters};
 use crate::numeric::Real;
-use crate::parallel::Team;
-use crate::run::evaluation::Evaluation;
+use crate::parallel::Workers;
+use crate::run::evaluation::ModelEvaluation;
 use crate::run::{directory, json};
 
 /// Evaluates as the arguments say, and prints what came of it.
@@ -40,7 +40,7 @@ pub fn run(
         ));
     }
     let model = loaded.model;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let (name, part) = if arguments.data.is_empty() {
         own_part(path, &places)?
     } else {
@@ -50,7 +50,7 @@ pub fn run(
     if model.class_names != part.dataset.class_names {
         messages.warn("the classes of the data have other names than the model's: taken in order");
     }
-    let team = Team::new(None)?;
+    let team = Workers::new(None)?;
     let assessment = match &model.parameters {
         AnyParameters::F32(parameters) => assess(&model, parameters, &part, &team),
         AnyParameters::F64(parameters) => assess(&model, parameters, &part, &team),
@@ -82,7 +82,7 @@ pub(super) fn model_file(path: &Path) -> Result<PathBuf> {
 }
 
 /// The test rows of the run that a model belongs to; its validation rows if it has no test rows.
-fn own_part(path: &Path, places: &Places) -> Result<(String, Part)> {
+fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -123,7 +123,7 @@ fn other_part(
     data: &[PathBuf],
     model: &Model,
     file: &Path,
-    places: &Places,
+    places: &SearchPaths,
 ) -> Result<(String, Part)> {
     let name = match data {
         [only] if !only.exists() => only.to_str().filter(|name| {
@@ -170,7 +170,7 @@ fn assess<R: Real>(
     model: &Model,
     parameters: &Parameters<R>,
     part: &Part,
-    team: &Team,
+    team: &Workers,
 ) -> Assessment {
     let samples = Samples::<R>::new(&part.dataset, &model.scaling);
     let forward = Forward::new(&model.network, parameters, Isa::detect());
@@ -179,7 +179,7 @@ fn assess<R: Real>(
 }
 
 /// The evaluation as people read it.
-pub fn table(evaluation: &Evaluation, confusion: bool) -> String {
+pub fn table(evaluation: &ModelEvaluation, confusion: bool) -> String {
     let mut text = list(&[
         ("part", evaluation.part.clone()),
         ("rows", evaluation.rows.to_string()),
@@ -217,7 +217,8 @@ mod tests {
     #[test]
     fn the_table_shows_the_confusion_matrix_only_when_asked() {
         let names = ["cat".to_owned(), "dog".to_owned()];
-        let evaluation = Evaluation::new("test", 0.5, &array![[8, 2], [0, 10]], &names, vec![]);
+        let evaluation =
+            ModelEvaluation::new("test", 0.5, &array![[8, 2], [0, 10]], &names, vec![]);
         let short = table(&evaluation, false);
         assert!(short.contains("accuracy  90.00 %"), "{short}");
         assert!(

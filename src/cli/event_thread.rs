@@ -21,13 +21,13 @@ const LOOKS: Duration = Duration::from_millis(250);
 
 /// Handles events of type `E` on its own thread.
 #[derive(Debug)]
-pub struct Listener<E> {
+pub struct EventThread<E> {
     sender: Option<Sender<E>>,
     thread: Option<JoinHandle<Result<()>>>,
     failed: Arc<AtomicBool>,
 }
 
-impl<E: Send + 'static> Listener<E> {
+impl<E: Send + 'static> EventThread<E> {
     /// Starts the thread.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<E: Send + 'static> Listener<E> {
     }
 }
 
-impl<E> Listener<E> {
+impl<E> EventThread<E> {
     /// Sends an event that may be lost: dropped if the listener is behind.
     pub fn offer(&self, event: E) {
         if let Some(sender) = &self.sender {
@@ -95,7 +95,7 @@ impl<E> Listener<E> {
         }
     }
 
-    /// Whether an event could not be handled; [`Listener::finish`] says why.
+    /// Whether an event could not be handled; [`EventThread::finish`] says why.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
@@ -117,7 +117,7 @@ impl<E> Listener<E> {
     }
 }
 
-impl<E> Drop for Listener<E> {
+impl<E> Drop for EventThread<E> {
     /// Waits as well, so that nothing is half written when a run ends with an error of its own.
     fn drop(&mut self) {
         drop(self.sender.take());
@@ -136,7 +136,7 @@ mod tests {
     fn delivered_events_arrive_all_and_in_order() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
-        let listener = Listener::start(move |event: usize| {
+        let listener = EventThread::start(move |event: usize| {
             ears.lock().unwrap().push(event);
             Ok(())
         })
@@ -151,7 +151,7 @@ mod tests {
         let (release, gate) = crossbeam_channel::bounded::<()>(0);
         let heard = Arc::new(Mutex::new(0));
         let ears = Arc::clone(&heard);
-        let listener = Listener::start(move |_: usize| {
+        let listener = EventThread::start(move |_: usize| {
             let _ = gate.recv();
             *ears.lock().unwrap() += 1;
             Ok(())
@@ -167,7 +167,7 @@ mod tests {
     fn the_first_error_is_told_and_nothing_is_handled_after_it() {
         let heard = Arc::new(Mutex::new(0));
         let ears = Arc::clone(&heard);
-        let listener = Listener::start(move |_: usize| {
+        let listener = EventThread::start(move |_: usize| {
             *ears.lock().unwrap() += 1;
             Err(Error::Resources("full".to_owned()))
         })

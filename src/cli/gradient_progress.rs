@@ -20,12 +20,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shows a control's counter until it is dropped.
 #[derive(Debug)]
-pub struct Meter {
+pub struct GradientProgress {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Meter {
+impl GradientProgress {
     /// Watches `control` on the way to so many `evaluations`, as the global options say.
     pub fn start(global: &Global, control: &Control, evaluations: u64) -> Self {
         let terminal = std::io::stderr().is_terminal()
@@ -49,7 +49,7 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
+impl Drop for GradientProgress {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {

@@ -10,10 +10,12 @@ use super::signals::Interrupt;
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::{Environment, json};
-use crate::study::least_squares::{self, Plan, Report, Row, line};
-use crate::study::record::{Question, Record, asked};
+use crate::study::least_squares::{
+    self, LeastSquaresPlan, LeastSquaresReport, LeastSquaresRow, line,
+};
+use crate::study::record::{Question, StudyRecord, asked};
 
 /// What stands in place of a config, and what such studies are called.
 pub const KIND: &str = "llsq";
@@ -35,12 +37,12 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let plan = plan(arguments)?;
-    let team = Team::new(Some(arguments.changes.threads.unwrap_or(1)))?;
+    let team = Workers::new(Some(arguments.changes.threads.unwrap_or(1)))?;
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(Isa::detect().name(), team.threads());
-    let mut record: Record<Row> = Record::begin(
+    let mut record: StudyRecord<LeastSquaresRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
         arguments.out.as_deref(),
         KIND,
@@ -48,7 +50,7 @@ pub fn run(
         None,
         &environment,
     )?;
-    let mut tell = |row: &Row| messages.note(line(row));
+    let mut tell = |row: &LeastSquaresRow| messages.note(line(row));
     if !least_squares::run(&plan, &team, &control, &mut record, &mut tell)? {
         messages.note(format_args!(
             "go on with: nplus1 cost --resume {}",
@@ -56,7 +58,7 @@ pub fn run(
         ));
         return Err(record.interrupted(interrupt.exit_code()));
     }
-    let report = Report::new(record.path().display().to_string(), record.rows());
+    let report = LeastSquaresReport::new(record.path().display().to_string(), record.rows());
     conclude(
         &record,
         &report,
@@ -80,7 +82,7 @@ pub fn is_meant(arguments: &CostArguments) -> Result<bool> {
     }
 }
 
-fn plan(arguments: &CostArguments) -> Result<Plan> {
+fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     let changes = &arguments.changes;
     let of_networks = [
         ("--widths", arguments.widths.is_some()),
@@ -112,7 +114,7 @@ fn plan(arguments: &CostArguments) -> Result<Plan> {
             "--sizes: {size} parameters; allowed are 1 to {MOST}"
         )));
     }
-    Ok(Plan {
+    Ok(LeastSquaresPlan {
         sizes,
         points: POINTS,
         repeats: arguments.repeats.unwrap_or(super::cost::REPEATS) as usize,

@@ -71,7 +71,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Cost(cost) => cost::run(cost, global, messages, &mut out),
         Command::Race(race) => race::run(race, global, messages, &mut out),
         Command::Data { command } => {
-            let places = crate::data::Places::new(global.datasets.as_deref());
+            let places = crate::data::SearchPaths::new(global.datasets.as_deref());
             data::run(command, &places, global.json, &mut out)
         }
         Command::Report(report) => report::run(report, global, &mut out),

@@ -12,18 +12,18 @@ use super::signals::Interrupt;
 use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
-use crate::data::{self, Places};
+use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::model::Network;
 use crate::optimizer::OptimizerConfig;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::Environment;
 use crate::study::methods::{self, Method};
-use crate::study::race::summary::{Report, line};
-use crate::study::race::{Plan, Row, Subject, rate_of_estimate};
-use crate::study::record::{Question, Record, begun};
+use crate::study::race::summary::{RaceReport, line};
+use crate::study::race::{RacePlan, RaceRow, RaceSubject, rate_of_estimate};
+use crate::study::record::{Question, StudyRecord, begun};
 
 /// Who runs, unless the user says.
 const METHODS: [&str; 2] = ["backprop", "forward-difference"];
@@ -46,7 +46,7 @@ pub fn run(
 ) -> Result<()> {
     let (path, kept) = source(arguments)?;
     let config = Config::load(&path, &Overrides::from(&arguments.changes))?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
@@ -58,11 +58,11 @@ pub fn run(
     let methods: Vec<Method> = (plan.methods.iter())
         .map(|label| own(label, &config))
         .collect::<Result<_>>()?;
-    let team = Arc::new(Team::new(config.run.threads)?);
+    let team = Arc::new(Workers::new(config.run.threads)?);
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
-    let subject = Subject {
+    let subject = RaceSubject {
         config: &config,
         split: &split,
         network: &network,
@@ -74,7 +74,7 @@ pub fn run(
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(isa.name(), team.threads());
     let text = config.to_toml();
-    let mut record: Record<Row> = Record::begin(
+    let mut record: StudyRecord<RaceRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
         arguments.out.as_deref(),
         &config.name,
@@ -82,7 +82,7 @@ pub fn run(
         Some(&text),
         &environment,
     )?;
-    let mut tell = |row: &Row| {
+    let mut tell = |row: &RaceRow| {
         if row.ending.is_some() {
             messages.note(line(row));
         } else {
@@ -97,7 +97,7 @@ pub fn run(
         return Err(record.interrupted(interrupt.exit_code()));
     }
     let study = record.path().display().to_string();
-    let report = Report::new(&config.name, study, judged, &plan, record.rows());
+    let report = RaceReport::new(&config.name, study, judged, &plan, record.rows());
     conclude(
         &record,
         &report,
@@ -110,7 +110,7 @@ pub fn run(
 }
 
 /// The config file, and the plan of a race that is resumed without one.
-fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
+fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<RacePlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
     }
@@ -118,12 +118,12 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<Plan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    let (config, plan): (_, RacePlan) = begun(study, KIND)?;
     Ok((config, Some(plan)))
 }
 
 /// What is asked, with every default filled in.
-fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result<Plan> {
+fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result<RacePlan> {
     let mut methods = Vec::new();
     let names = arguments.methods.clone();
     for name in &names.unwrap_or(METHODS.map(str::to_owned).to_vec()) {
@@ -164,7 +164,7 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
             }
         }
     }
-    Ok(Plan {
+    Ok(RacePlan {
         methods,
         rates,
         targets,

@@ -18,10 +18,10 @@ use super::output::print;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::format::file::write_atomically;
-use crate::report::source::Source;
+use crate::report::source::ReportSource;
 use crate::report::{self, date};
 use crate::run::{directory, json};
-use crate::study::record::Record;
+use crate::study::record::StudyRecord;
 
 /// How a page begins.
 const PAGE: &[u8] = b"<!DOCTYPE html>";
@@ -61,7 +61,7 @@ impl PageArguments {
             return Ok(None);
         }
         let page = directory.join(directory::REPORT);
-        let text = report::render(vec![Source::read(directory)?], &date::today());
+        let text = report::render(vec![ReportSource::read(directory)?], &date::today());
         write_atomically(&page, text.as_bytes())?;
         Ok(Some(page))
     }
@@ -75,7 +75,7 @@ pub(super) type Render<'a> = dyn Fn(&str, &dyn Fn(&Table) -> String) -> String +
 /// # Errors
 /// Whatever the operating system refuses.
 pub(super) fn conclude<T: Serialize + DeserializeOwned>(
-    record: &Record<T>,
+    record: &StudyRecord<T>,
     results: &impl Serialize,
     heading: &str,
     render: &Render<'_>,
@@ -138,7 +138,7 @@ pub(super) fn target(page: PathBuf) -> Result<PathBuf> {
 
 /// What was made.
 #[derive(Debug, Serialize)]
-struct Made {
+struct WrittenReport {
     /// The page.
     report: PathBuf,
     /// Its size.
@@ -152,8 +152,8 @@ struct Made {
 /// # Errors
 /// A folder that holds neither a run nor a study; whatever the operating system refuses.
 pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
-    let sources: Vec<Source> = (arguments.sources.iter())
-        .map(|path| Source::read(path))
+    let sources: Vec<ReportSource> = (arguments.sources.iter())
+        .map(|path| ReportSource::read(path))
         .collect::<Result<_>>()?;
     if arguments.text {
         if global.json {
@@ -184,7 +184,7 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
         }
     }
     write_atomically(&page, made.page.as_bytes())?;
-    let made = Made {
+    let made = WrittenReport {
         bytes: made.page.len(),
         report: page,
         figures,

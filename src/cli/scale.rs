@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::arguments::{Global, ScaleArguments};
-use super::config::Changes;
+use super::config::OverrideArguments;
 use super::output::Messages;
 use super::report::conclude;
 use super::signals::Interrupt;
@@ -13,17 +13,17 @@ use super::thread_list::ThreadList;
 use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
-use crate::data::{self, Places};
+use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::parallel::processors;
 use crate::run::Environment;
 use crate::study::methods;
-use crate::study::record::{Question, Record, begun};
-use crate::study::scaling::measurement::Lineup;
-use crate::study::scaling::summary::{Report, line};
-use crate::study::scaling::{Plan, Sample};
+use crate::study::record::{Question, StudyRecord, begun};
+use crate::study::scaling::measurement::Measurement;
+use crate::study::scaling::summary::{ScalingReport, line};
+use crate::study::scaling::{ScalingPlan, ScalingSample};
 
 /// What such studies are called.
 const KIND: &str = "scale";
@@ -49,12 +49,12 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let (path, kept) = source(arguments)?;
-    let changes = Changes {
+    let changes = OverrideArguments {
         set: arguments.set.clone(),
-        ..Changes::default()
+        ..OverrideArguments::default()
     };
     let config = Config::load(&path, &Overrides::from(&changes))?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
@@ -75,7 +75,7 @@ pub fn run(
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the samples")?;
     let control = Control::new(interrupt.flag());
-    let lineup = Lineup {
+    let lineup = Measurement {
         split: &split,
         network: &network,
         initialization: config.model.initialization,
@@ -90,7 +90,7 @@ pub fn run(
     let most = plan.threads.iter().max().copied().unwrap_or(1);
     let environment = Environment::detect(isa.name(), most);
     let text = config.to_toml();
-    let mut record: Record<Sample> = Record::begin(
+    let mut record: StudyRecord<ScalingSample> = StudyRecord::begin(
         arguments.resume.as_deref(),
         arguments.out.as_deref(),
         &config.name,
@@ -120,7 +120,7 @@ pub fn run(
         .zip(others())
         .map(|(from, to)| (to - from).max(0.0) / taken);
     let study = record.path().display().to_string();
-    let report = Report::new(
+    let report = ScalingReport::new(
         &config.name,
         study,
         &environment,
@@ -145,17 +145,17 @@ fn others() -> Option<f64> {
 }
 
 /// The config file, and the plan of a study that is resumed without one.
-fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<Plan>)> {
+fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<ScalingPlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
-    let (config, plan): (_, Plan) = begun(study, KIND)?;
+    let (config, plan): (_, ScalingPlan) = begun(study, KIND)?;
     Ok((config, Some(plan)))
 }
 
 /// What is asked, with every default filled in.
-fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Plan> {
+fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<ScalingPlan> {
     let names = match &arguments.methods {
         Some(names) => names.clone(),
         None => METHODS.map(str::to_owned).to_vec(),
@@ -193,7 +193,7 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Plan
         }
     }
     let methods = methods::select(&names)?;
-    Ok(Plan {
+    Ok(ScalingPlan {
         methods: methods.into_iter().map(|method| method.label).collect(),
         batches,
         threads,

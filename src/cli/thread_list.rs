@@ -1,6 +1,6 @@
 //! `1,2,4`: the numbers of threads that a measurement goes through.
 
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::parallel::workers::MOST_THREADS;
 
 /// Numbers of threads, as given: each once, 1 or more.
@@ -10,7 +10,7 @@ pub struct ThreadList(pub Vec<usize>);
 impl ThreadList {
     /// 1, 2, 4, … and all physical cores that this process may use.
     pub fn up_to_all() -> Self {
-        Self::up_to(Team::available())
+        Self::up_to(Workers::available())
     }
 
     fn up_to(most: usize) -> Self {

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Diagnostic, Place};
-use super::fields::{Field, Section};
+use super::diagnostic::{Diagnostic, Location};
+use super::fields::{FieldValue, SectionReader};
 use super::keys;
 use super::messages::nearest;
 use super::reader::Reader;
 use super::sections::{MOST, to_size};
-use crate::data::{DataConfig, Normalize, Share, Source};
+use crate::data::{DataConfig, DataSource, Normalize, Share};
 
 /// The names that `dataset` may have.
 pub const DATASETS: [&str; 5] = ["mnist", "iris", "wine", "breast-cancer", "digits"];
@@ -55,8 +55,8 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
     }
     DataConfig {
         source: match dataset {
-            Some((name, _)) if !has_files => Source::Catalog(name),
-            _ => Source::Files {
+            Some((name, _)) if !has_files => DataSource::Catalog(name),
+            _ => DataSource::Files {
                 train: train.unwrap_or_default(),
                 test: test_files,
                 label,
@@ -77,9 +77,9 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
 }
 
 /// One CSV, or images and labels.
-fn read_files(data: &Section, field: &Field, folder: &Path) -> Vec<PathBuf> {
+fn read_files(data: &SectionReader, field: &FieldValue, folder: &Path) -> Vec<PathBuf> {
     let allowed = FILES;
-    let entries: Vec<(Option<&str>, Place)> = match field.item.as_array() {
+    let entries: Vec<(Option<&str>, Location)> = match field.item.as_array() {
         Some(list) => list
             .iter()
             .map(|entry| (entry.as_str(), data.entry_place(field, entry)))
@@ -112,7 +112,7 @@ fn read_files(data: &Section, field: &Field, folder: &Path) -> Vec<PathBuf> {
 }
 
 /// `test`: files, or a share of the rows.
-fn read_test(data: &Section, folder: &Path) -> (Vec<PathBuf>, Option<Share>) {
+fn read_test(data: &SectionReader, folder: &Path) -> (Vec<PathBuf>, Option<Share>) {
     match data.field("test") {
         None => (Vec::new(), None),
         Some(field) if field.item.is_str() || field.item.is_array() => {
@@ -126,7 +126,7 @@ fn read_test(data: &Section, folder: &Path) -> (Vec<PathBuf>, Option<Share>) {
 }
 
 /// A column's header, or its number.
-fn read_label(data: &Section) -> Option<String> {
+fn read_label(data: &SectionReader) -> Option<String> {
     let field = data.field("label")?;
     let allowed = "a column's header in quotes, or its number from 0";
     match (field.item.as_str(), field.item.as_integer()) {
@@ -139,7 +139,7 @@ fn read_label(data: &Section) -> Option<String> {
 }
 
 /// Rows, or a fraction of them; 0 is none.
-fn read_share(data: &Section, field: &Field, allowed: &str) -> Option<Share> {
+fn read_share(data: &SectionReader, field: &FieldValue, allowed: &str) -> Option<Share> {
     match (field.item.as_integer(), field.item.as_float()) {
         (Some(0), _) => None,
         (Some(rows), _) if (1..=MOST).contains(&rows) => Some(Share::Rows(to_size(rows))),

@@ -15,7 +15,7 @@ const WIDTH: usize = 120;
 
 /// Where the fault is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// These bytes of the file.
     File(Range<usize>),
     /// These bytes of a command-line argument that changed the config.
@@ -33,7 +33,7 @@ pub(super) struct Diagnostic {
     /// What is wrong, and what was found.
     pub(super) message: String,
     /// Where.
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// What is allowed there, written beside the caret.
     pub(super) label: String,
     /// Ways out, a line each.
@@ -42,7 +42,11 @@ pub(super) struct Diagnostic {
 
 impl Diagnostic {
     /// A fault without a way out of its own.
-    pub(super) fn new(message: impl Into<String>, place: Place, label: impl Into<String>) -> Self {
+    pub(super) fn new(
+        message: impl Into<String>,
+        place: Location,
+        label: impl Into<String>,
+    ) -> Self {
         Self {
             message: message.into(),
             place,
@@ -61,8 +65,8 @@ impl Diagnostic {
 /// All faults of a file as one error: in the order of the file, arguments last, and their number.
 pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) -> Error {
     diagnostics.sort_by_key(|diagnostic| match &diagnostic.place {
-        Place::File(bytes) => (0, bytes.start),
-        Place::Argument { .. } => (1, 0),
+        Location::File(bytes) => (0, bytes.start),
+        Location::Argument { .. } => (1, 0),
     });
     let mut report = String::new();
     for diagnostic in &diagnostics {
@@ -77,7 +81,7 @@ pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) 
 
 fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
     let (place, number, line, caret) = match &diagnostic.place {
-        Place::File(bytes) => {
+        Location::File(bytes) => {
             let (number, start) = line_at(text, bytes.start);
             let line = text[start..].lines().next().unwrap_or_default();
             let from = bytes.start.saturating_sub(start).min(line.len());
@@ -90,7 +94,7 @@ fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
                 from..to,
             )
         }
-        Place::Argument { text, bytes } => (
+        Location::Argument { text, bytes } => (
             clip(text, 0..0).0,
             String::new(),
             text.as_str(),
@@ -181,7 +185,7 @@ mod tests {
     use super::*;
 
     fn drawn(text: &str, bytes: Range<usize>) -> String {
-        let diagnostic = Diagnostic::new("wrong", Place::File(bytes), "allowed: right");
+        let diagnostic = Diagnostic::new("wrong", Location::File(bytes), "allowed: right");
         render(&diagnostic, Path::new("a.toml"), text)
     }
 

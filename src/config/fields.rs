@@ -9,30 +9,30 @@ use std::ops::RangeInclusive;
 
 use toml_edit::{Item, TableLike, Value};
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Location};
 use super::keys::{self, Presence};
 use super::messages::{describe, describe_value, nearest, spell_range};
 use super::reader::Reader;
 
 /// One section being read.
-pub(super) struct Section<'r, 'a> {
+pub(super) struct SectionReader<'r, 'a> {
     reader: &'r Reader<'a>,
-    schema: &'static keys::Section,
+    schema: &'static keys::SectionKeys,
     table: Option<&'a dyn TableLike>,
 }
 
 /// What a key holds, and where.
-pub(super) struct Field {
+pub(super) struct FieldValue {
     name: &'static str,
     pub(super) item: Item,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
-impl<'r, 'a> Section<'r, 'a> {
+impl<'r, 'a> SectionReader<'r, 'a> {
     /// The section that `schema` describes; `table` is what the file has of it.
     pub(super) fn new(
         reader: &'r Reader<'a>,
-        schema: &'static keys::Section,
+        schema: &'static keys::SectionKeys,
         table: Option<&'a dyn TableLike>,
     ) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl<'r, 'a> Section<'r, 'a> {
 
     /// The key's value: the file's, or its default; `None` where there is neither. A key that is
     /// required and absent is a fault.
-    pub(super) fn field(&self, name: &'static str) -> Option<Field> {
+    pub(super) fn field(&self, name: &'static str) -> Option<FieldValue> {
         let key = self
             .schema
             .key(name)
@@ -56,7 +56,7 @@ impl<'r, 'a> Section<'r, 'a> {
             } else {
                 &path
             };
-            return Some(Field {
+            return Some(FieldValue {
                 name,
                 item: item.clone(),
                 place: self.reader.value_place(path, item.span()),
@@ -64,7 +64,7 @@ impl<'r, 'a> Section<'r, 'a> {
         }
         match key.presence {
             Presence::Optional => None,
-            Presence::Default(text) => Some(Field {
+            Presence::Default(text) => Some(FieldValue {
                 name,
                 item: Item::Value(text.parse().expect("a test parses every default")),
                 place: self.reader.end(),
@@ -159,7 +159,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// Text.
-    pub(super) fn optional_text(&self, name: &'static str) -> Option<(String, Place)> {
+    pub(super) fn optional_text(&self, name: &'static str) -> Option<(String, Location)> {
         let field = self.field(name)?;
         match field.item.as_str() {
             Some(text) => Some((text.to_owned(), field.place)),
@@ -223,7 +223,7 @@ impl<'r, 'a> Section<'r, 'a> {
         }
         let mut integers = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
-            let entry = Field {
+            let entry = FieldValue {
                 name,
                 item: Item::Value(value.clone()),
                 place: self.entry_place(&field, value),
@@ -248,25 +248,30 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// The place of a list's entry: its own, or that of the argument that set the list.
-    pub(super) fn entry_place(&self, list: &Field, entry: &Value) -> Place {
+    pub(super) fn entry_place(&self, list: &FieldValue, entry: &Value) -> Location {
         match (&list.place, entry.span()) {
-            (Place::File(_), Some(span)) => Place::File(span),
+            (Location::File(_), Some(span)) => Location::File(span),
             _ => list.place.clone(),
         }
     }
 
     /// Notes that a value is of the wrong type.
-    pub(super) fn wrong_type<T>(&self, field: &Field, expected: &str, allowed: &str) -> Option<T> {
+    pub(super) fn wrong_type<T>(
+        &self,
+        field: &FieldValue,
+        expected: &str,
+        allowed: &str,
+    ) -> Option<T> {
         self.refuse(field, wrong_type(field.name, field, expected, allowed))
     }
 
     /// Notes that a value is out of range.
-    pub(super) fn out_of_range<T>(&self, field: &Field, allowed: &str) -> Option<T> {
+    pub(super) fn out_of_range<T>(&self, field: &FieldValue, allowed: &str) -> Option<T> {
         self.refuse(field, out_of_range(field.name, field, allowed))
     }
 
     /// Notes a fault of a value.
-    pub(super) fn refuse<T>(&self, field: &Field, diagnostic: Diagnostic) -> Option<T> {
+    pub(super) fn refuse<T>(&self, field: &FieldValue, diagnostic: Diagnostic) -> Option<T> {
         self.fault(field.name);
         self.reader.refuse(diagnostic);
         None
@@ -280,7 +285,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 }
 
-fn wrong_type(name: &str, field: &Field, expected: &str, allowed: &str) -> Diagnostic {
+fn wrong_type(name: &str, field: &FieldValue, expected: &str, allowed: &str) -> Diagnostic {
     let found = describe(&field.item);
     let number = expected != "text"
         && field
@@ -298,7 +303,7 @@ fn wrong_type(name: &str, field: &Field, expected: &str, allowed: &str) -> Diagn
     Diagnostic::new(message, field.place.clone(), format!("allowed: {allowed}")).help(help)
 }
 
-fn out_of_range(name: &str, field: &Field, allowed: &str) -> Diagnostic {
+fn out_of_range(name: &str, field: &FieldValue, allowed: &str) -> Diagnostic {
     let message = format!(
         "`{name}` is out of range: found {}",
         describe_value(&field.item)

@@ -1,7 +1,7 @@
 //! `[gradient]`: which method, and what only some methods ask.
 
 use super::diagnostic::Diagnostic;
-use super::fields::{Field, Section};
+use super::fields::{FieldValue, SectionReader};
 use super::keys;
 use super::messages::describe_value;
 use super::reader::Reader;
@@ -9,13 +9,14 @@ use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use crate::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, Perturbed, SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, PerturbedQuantity,
+    SpsaConfig,
 };
 use crate::gradient::{GradientConfig, NumericBackpropConfig};
 
 /// A way to the gradient, before its keys are read.
 #[derive(Clone, Copy, PartialEq)]
-enum Method {
+enum MethodName {
     Backprop,
     NumericBackprop,
     Difference(Scheme),
@@ -25,18 +26,24 @@ enum Method {
     ForwardGradient,
 }
 
-const METHODS: [(&str, Method); 8] = [
-    ("backprop", Method::Backprop),
-    ("forward-difference", Method::Difference(Scheme::Forward)),
-    ("central-difference", Method::Difference(Scheme::Central)),
-    ("forward-mode", Method::ForwardMode),
-    ("numeric-backprop", Method::NumericBackprop),
-    ("node-perturbation", Method::NodePerturbation),
-    ("spsa", Method::Spsa),
-    ("forward-gradient", Method::ForwardGradient),
+const METHODS: [(&str, MethodName); 8] = [
+    ("backprop", MethodName::Backprop),
+    (
+        "forward-difference",
+        MethodName::Difference(Scheme::Forward),
+    ),
+    (
+        "central-difference",
+        MethodName::Difference(Scheme::Central),
+    ),
+    ("forward-mode", MethodName::ForwardMode),
+    ("numeric-backprop", MethodName::NumericBackprop),
+    ("node-perturbation", MethodName::NodePerturbation),
+    ("spsa", MethodName::Spsa),
+    ("forward-gradient", MethodName::ForwardGradient),
 ];
 
-impl Method {
+impl MethodName {
     /// The keys that have a meaning with it, beside `method`.
     fn keys(self) -> &'static [&'static str] {
         match self {
@@ -64,36 +71,37 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
     let method = section.word("method", &METHODS);
     refuse_meaningless(reader, &section, method);
     match method {
-        Method::Backprop => GradientConfig::Backprop,
-        Method::Difference(scheme) => {
+        MethodName::Backprop => GradientConfig::Backprop,
+        MethodName::Difference(scheme) => {
             GradientConfig::Difference(read_difference(reader, &section, scheme))
         }
-        Method::NumericBackprop => GradientConfig::NumericBackprop(NumericBackpropConfig {
+        MethodName::NumericBackprop => GradientConfig::NumericBackprop(NumericBackpropConfig {
             increment: read_number_or_auto(&section),
         }),
-        Method::ForwardMode => GradientConfig::ForwardMode(read_reuse(&section)),
-        Method::NodePerturbation => GradientConfig::NodePerturbation(NodePerturbationConfig {
+        MethodName::ForwardMode => GradientConfig::ForwardMode(read_reuse(&section)),
+        MethodName::NodePerturbation => GradientConfig::NodePerturbation(NodePerturbationConfig {
             arithmetic: read_arithmetic(&section),
             increment: read_number_or_auto(&section),
         }),
-        Method::Spsa => GradientConfig::Spsa(SpsaConfig {
+        MethodName::Spsa => GradientConfig::Spsa(SpsaConfig {
             directions: read_directions(&section),
             increment: read_number_or_auto(&section),
         }),
-        Method::ForwardGradient => GradientConfig::ForwardGradient(ForwardGradientConfig {
+        MethodName::ForwardGradient => GradientConfig::ForwardGradient(ForwardGradientConfig {
             directions: read_directions(&section),
             perturbed: word(
                 &section,
                 "perturbed",
-                [Perturbed::Weights, Perturbed::Activations].map(|kind| (kind.name(), kind)),
+                [PerturbedQuantity::Weights, PerturbedQuantity::Activations]
+                    .map(|kind| (kind.name(), kind)),
             ),
         }),
     }
 }
 
 /// Refuses the keys that say nothing to `method`, and names the methods that they are for.
-fn refuse_meaningless(reader: &Reader, section: &Section, method: Method) {
-    let named = |wanted: Method| {
+fn refuse_meaningless(reader: &Reader, section: &SectionReader, method: MethodName) {
+    let named = |wanted: MethodName| {
         let found = METHODS.iter().find(|(_, method)| *method == wanted);
         found.map_or("", |(name, _)| name)
     };
@@ -116,7 +124,7 @@ fn refuse_meaningless(reader: &Reader, section: &Section, method: Method) {
 }
 
 /// K, and what is drawn.
-fn read_directions(section: &Section) -> DirectionsConfig {
+fn read_directions(section: &SectionReader) -> DirectionsConfig {
     let count = section.optional_integer("directions", 1..=MOST_DIRECTIONS as i64);
     DirectionsConfig {
         count: count.map_or(1, |count| count as usize),
@@ -129,7 +137,7 @@ fn read_directions(section: &Section) -> DirectionsConfig {
 }
 
 /// `increment` of all parameters at once: a number, or `None` for auto.
-fn read_number_or_auto(section: &Section) -> Option<f64> {
+fn read_number_or_auto(section: &SectionReader) -> Option<f64> {
     let allowed = "\"auto\", or a number above 0";
     let field = section.field("increment")?;
     match field.item.as_str() {
@@ -139,13 +147,13 @@ fn read_number_or_auto(section: &Section) -> Option<f64> {
     }
 }
 
-fn refuse_increment<T>(section: &Section, field: &Field, allowed: &str) -> Option<T> {
+fn refuse_increment<T>(section: &SectionReader, field: &FieldValue, allowed: &str) -> Option<T> {
     let message = format!("unknown increment {}", describe_value(&field.item));
     let label = format!("allowed: {allowed}");
     section.refuse(field, Diagnostic::new(message, field.place.clone(), label))
 }
 
-fn read_difference(reader: &Reader, section: &Section, scheme: Scheme) -> DifferenceConfig {
+fn read_difference(reader: &Reader, section: &SectionReader, scheme: Scheme) -> DifferenceConfig {
     let clash = |first, second, message: &str, help: &str| {
         reader.contradiction(("gradient", first), ("gradient", second), message, help);
     };
@@ -192,7 +200,7 @@ fn read_difference(reader: &Reader, section: &Section, scheme: Scheme) -> Differ
     config
 }
 
-fn read_reuse(section: &Section) -> Reuse {
+fn read_reuse(section: &SectionReader) -> Reuse {
     let all = [Reuse::Incremental, Reuse::Prefix, Reuse::Full];
     word(
         section,
@@ -201,21 +209,21 @@ fn read_reuse(section: &Section) -> Reuse {
     )
 }
 
-fn read_arithmetic(section: &Section) -> Arithmetic {
+fn read_arithmetic(section: &SectionReader) -> Arithmetic {
     let all = [Arithmetic::Plain, Arithmetic::CancellationFree];
     word(section, "arithmetic", all.map(|kind| (kind.name(), kind)))
 }
 
 /// One of some words, the first if the key is absent.
 fn word<T: Copy, const N: usize>(
-    section: &Section,
+    section: &SectionReader,
     name: &'static str,
     words: [(&'static str, T); N],
 ) -> T {
     section.optional_word(name, &words).unwrap_or(words[0].1)
 }
 
-fn read_increment(section: &Section) -> Increment {
+fn read_increment(section: &SectionReader) -> Increment {
     let positive = |number: f64| number > 0.0;
     if let Some(number) =
         section.optional_number("relative_increment", positive, "a number above 0")

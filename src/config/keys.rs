@@ -27,14 +27,14 @@ pub struct Key {
 
 /// One `[section]`; the keys before the first header are a section with an empty name.
 #[derive(Clone, Copy, Debug)]
-pub struct Section {
+pub struct SectionKeys {
     /// As configs spell it.
     pub name: &'static str,
     /// Its keys, in the order in which a resolved config lists them.
     pub keys: &'static [Key],
 }
 
-impl Section {
+impl SectionKeys {
     /// The key of this name.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
@@ -66,7 +66,7 @@ const fn default(name: &'static str, value: &'static str, about: &'static str) -
 }
 
 /// The keys before the first section.
-pub static TOP: Section = Section {
+pub static TOP: SectionKeys = SectionKeys {
     name: "",
     keys: &[
         optional(
@@ -78,7 +78,7 @@ pub static TOP: Section = Section {
 };
 
 /// `[data]`.
-pub static DATA: Section = Section {
+pub static DATA: SectionKeys = SectionKeys {
     name: "data",
     keys: &[
         optional("dataset", "a dataset's name, or `train` with files"),
@@ -106,7 +106,7 @@ pub static DATA: Section = Section {
 };
 
 /// `[model]`.
-pub static MODEL: Section = Section {
+pub static MODEL: SectionKeys = SectionKeys {
     name: "model",
     keys: &[
         required("hidden", "units of each hidden layer; [] for none"),
@@ -125,7 +125,7 @@ pub static MODEL: Section = Section {
 };
 
 /// `[loss]`.
-pub static LOSS: Section = Section {
+pub static LOSS: SectionKeys = SectionKeys {
     name: "loss",
     keys: &[
         default(
@@ -138,7 +138,7 @@ pub static LOSS: Section = Section {
 };
 
 /// `[gradient]`.
-pub static GRADIENT: Section = Section {
+pub static GRADIENT: SectionKeys = SectionKeys {
     name: "gradient",
     keys: &[
         default(
@@ -186,7 +186,7 @@ pub static GRADIENT: Section = Section {
 };
 
 /// `[optimizer]`.
-pub static OPTIMIZER: Section = Section {
+pub static OPTIMIZER: SectionKeys = SectionKeys {
     name: "optimizer",
     keys: &[
         default("kind", "\"sgd\"", "sgd, adam or lbfgs"),
@@ -230,7 +230,7 @@ pub static OPTIMIZER: Section = Section {
 pub const STEP_FACTOR: f64 = 0.1;
 
 /// `[train]`.
-pub static TRAIN: Section = Section {
+pub static TRAIN: SectionKeys = SectionKeys {
     name: "train",
     keys: &[
         optional("epochs", "stop after so many epochs"),
@@ -251,7 +251,7 @@ pub static TRAIN: Section = Section {
 };
 
 /// `[run]`.
-pub static RUN: Section = Section {
+pub static RUN: SectionKeys = SectionKeys {
     name: "run",
     keys: &[
         default(
@@ -268,7 +268,8 @@ pub static RUN: Section = Section {
 };
 
 /// Every section, in the order in which a resolved config lists them.
-pub static SECTIONS: [&Section; 7] = [&DATA, &MODEL, &LOSS, &GRADIENT, &OPTIMIZER, &TRAIN, &RUN];
+pub static SECTIONS: [&SectionKeys; 7] =
+    [&DATA, &MODEL, &LOSS, &GRADIENT, &OPTIMIZER, &TRAIN, &RUN];
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ use crate::gradient::GradientConfig;
 use crate::model::{LossConfig, ModelConfig};
 use crate::optimizer::OptimizerConfig;
 use crate::train::TrainConfig;
-use diagnostic::{Diagnostic, Place};
+use diagnostic::{Diagnostic, Location};
 use reader::Reader;
 
 /// A commented config that trains, to start from.
@@ -86,7 +86,7 @@ impl Config {
         let text = String::from_utf8(bytes).map_err(|error| {
             let start = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());
-            let place = Place::File(start..start + '\u{fffd}'.len_utf8());
+            let place = Location::File(start..start + '\u{fffd}'.len_utf8());
             let fault = Diagnostic::new(
                 format!(
                     "the file is not UTF-8 text: byte {:#04x}",
@@ -169,7 +169,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 fn syntax(error: &toml_edit::TomlError, text: &str) -> Diagnostic {
     let end = text.trim_end().len();
-    let place = Place::File(error.span().unwrap_or(end..end));
+    let place = Location::File(error.span().unwrap_or(end..end));
     let message = error.message();
     let help = if message.starts_with("string values must be quoted") {
         Some("text stands in quotes: dataset = \"mnist\"".to_owned())

@@ -1,6 +1,6 @@
 //! `[optimizer]`: which update, and what only one of them asks.
 
-use super::fields::Section;
+use super::fields::SectionReader;
 use super::keys;
 use super::reader::Reader;
 use super::sections::{MOST, to_size};
@@ -103,7 +103,7 @@ pub(super) fn read(reader: &Reader) -> OptimizerConfig {
     }
 }
 
-fn read_schedule(reader: &Reader, section: &Section) -> Schedule {
+fn read_schedule(reader: &Reader, section: &SectionReader) -> Schedule {
     let words = ["constant", "step", "cosine"].map(|name| (name, name));
     let schedule = section
         .optional_word("schedule", &words)

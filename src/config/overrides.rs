@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use toml_edit::{Item, Key, Table, TableLike, Value};
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Location};
 
 /// What the command line changes in a config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,17 +56,17 @@ impl Edit {
     }
 
     /// The place of its key.
-    pub(super) fn key(&self) -> Place {
+    pub(super) fn key(&self) -> Location {
         self.place(self.key.clone())
     }
 
     /// The place of its value.
-    pub(super) fn value(&self) -> Place {
+    pub(super) fn value(&self) -> Location {
         self.place(self.value.clone())
     }
 
-    fn place(&self, bytes: Range<usize>) -> Place {
-        Place::Argument {
+    fn place(&self, bytes: Range<usize>) -> Location {
+        Location::Argument {
             text: self.argument.clone(),
             bytes,
         }
@@ -126,7 +126,7 @@ fn parse(assignment: &str) -> Result<(Edit, Value), Diagnostic> {
     const FLAG: &str = "--set ";
     let argument = format!("{FLAG}{assignment}");
     let refuse = |problem: String, bytes: Range<usize>, allowed: &str| {
-        let place = Place::Argument {
+        let place = Location::Argument {
             text: argument.clone(),
             bytes: FLAG.len() + bytes.start..FLAG.len() + bytes.end,
         };

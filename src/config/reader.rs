@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use toml_edit::{Item, Table, TableLike};
 
-use super::diagnostic::{Diagnostic, Place};
-use super::fields::Section;
+use super::diagnostic::{Diagnostic, Location};
+use super::fields::SectionReader;
 use super::keys::{self, Presence};
 use super::messages::{describe, nearest};
 use super::overrides::Edit;
@@ -58,13 +58,13 @@ impl<'a> Reader<'a> {
     }
 
     /// One section; [`keys::TOP`] is the keys before the first.
-    pub(super) fn section(&self, schema: &'static keys::Section) -> Section<'_, 'a> {
+    pub(super) fn section(&self, schema: &'static keys::SectionKeys) -> SectionReader<'_, 'a> {
         let table = if schema.name.is_empty() {
             Some(self.root as &dyn TableLike)
         } else {
             self.root.get(schema.name).and_then(Item::as_table_like)
         };
-        Section::new(self, schema, table)
+        SectionReader::new(self, schema, table)
     }
 
     /// Whether none of these keys' values was refused, nor its section.
@@ -88,18 +88,18 @@ impl<'a> Reader<'a> {
         }
         let places = (self.find(first), self.find(second));
         let (place, other, other_place) = match places {
-            (Some(place @ Place::Argument { .. }), other) => (place, second, other),
+            (Some(place @ Location::Argument { .. }), other) => (place, second, other),
             (Some(place), None) => (place, second, None),
             (other, Some(place)) => (place, first, other),
             (None, None) => (self.end(), first, None),
         };
         let whereabouts = match other_place {
-            Some(Place::File(bytes)) => {
+            Some(Location::File(bytes)) => {
                 let before = &self.text.as_bytes()[..bytes.start];
                 let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
                 format!("line {line}")
             }
-            Some(Place::Argument { text, .. }) => text,
+            Some(Location::Argument { text, .. }) => text,
             None => absence(other),
         };
         let label = format!("conflicts with `{}` ({whereabouts})", spell(other));
@@ -113,12 +113,12 @@ impl<'a> Reader<'a> {
             return;
         }
         let header = self.root.get(section).and_then(Item::span);
-        let place = header.map_or_else(|| self.end(), Place::File);
+        let place = header.map_or_else(|| self.end(), Location::File);
         self.refuse(Diagnostic::new(message, place, label).help(help));
     }
 
     /// The place of a key's value, if the key is there.
-    fn find(&self, (section, key): Path) -> Option<Place> {
+    fn find(&self, (section, key): Path) -> Option<Location> {
         let (path, item) = if section.is_empty() {
             (vec![key], self.root.get(key)?)
         } else {
@@ -129,11 +129,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The place of the value at this path.
-    pub(super) fn value_place(&self, path: &[&str], span: Option<Range<usize>>) -> Place {
+    pub(super) fn value_place(&self, path: &[&str], span: Option<Range<usize>>) -> Location {
         self.place(path, span, Edit::value)
     }
 
-    fn key_place(&self, path: &[&str], span: Option<Range<usize>>) -> Place {
+    fn key_place(&self, path: &[&str], span: Option<Range<usize>>) -> Location {
         self.place(path, span, Edit::key)
     }
 
@@ -141,23 +141,23 @@ impl<'a> Reader<'a> {
         &self,
         path: &[&str],
         span: Option<Range<usize>>,
-        part: impl Fn(&Edit) -> Place,
-    ) -> Place {
+        part: impl Fn(&Edit) -> Location,
+    ) -> Location {
         let decider = self.edits.iter().rfind(|edit| edit.decides(path));
         if let Some(edit) = decider {
             return part(edit);
         }
         if let Some(span) = span {
-            return Place::File(span);
+            return Location::File(span);
         }
         let inside = self.edits.iter().find(|edit| edit.is_inside(path));
         inside.map_or_else(|| self.end(), Edit::key)
     }
 
     /// The end of the text, blank lines left out: where something missing could be added.
-    pub(super) fn end(&self) -> Place {
+    pub(super) fn end(&self) -> Location {
         let end = self.text.trim_end().len();
-        Place::File(end..end)
+        Location::File(end..end)
     }
 
     fn seek_unknown(&self) {
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn refuse_unknown_top(&self, name: &str, is_section: bool, place: Place) {
+    fn refuse_unknown_top(&self, name: &str, is_section: bool, place: Location) {
         let sections = keys::SECTIONS.map(|section| section.name);
         let (message, help) = if is_section {
             let help = nearest(name, sections).map(|near| format!("did you mean [{near}]?"));
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         self.refuse(Diagnostic::new(message, place, allowed).help(help));
     }
 
-    fn seek_unknown_keys(&self, section: &'static keys::Section, table: &dyn TableLike) {
+    fn seek_unknown_keys(&self, section: &'static keys::SectionKeys, table: &dyn TableLike) {
         for (name, _) in table.iter() {
             if section.key(name).is_some() {
                 continue;
@@ -247,7 +247,7 @@ fn absence((section, key): Path) -> String {
     }
 }
 
-fn names(section: &keys::Section) -> String {
+fn names(section: &keys::SectionKeys) -> String {
     let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
     names.join(", ")
 }

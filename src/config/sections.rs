@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use super::diagnostic::Diagnostic;
-use super::fields::Section;
+use super::fields::SectionReader;
 use super::messages::describe_value;
 use super::reader::Reader;
 use super::{Config, RunConfig, data, gradient, keys, optimizer, validation};
-use crate::model::{Initialization, Loss, LossConfig, ModelConfig, Output};
+use crate::model::{Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
 use crate::numeric::Precision;
 use crate::train::TrainConfig;
 
@@ -62,7 +62,7 @@ fn is_safe(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.')
 }
 
-fn read_name(top: &Section, stem: &str) -> String {
+fn read_name(top: &SectionReader, stem: &str) -> String {
     let Some(field) = top.field("name") else {
         return name_after(stem);
     };
@@ -84,8 +84,12 @@ fn read_name(top: &Section, stem: &str) -> String {
     name.to_owned()
 }
 
-fn read_model(model: &Section, loss: Loss) -> ModelConfig {
-    let outputs = [Output::Sigmoid, Output::Softmax, Output::Linear];
+fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
+    let outputs = [
+        OutputUnits::Sigmoid,
+        OutputUnits::Softmax,
+        OutputUnits::Linear,
+    ];
     let initializations = [
         Initialization::Normal,
         Initialization::Scaled,
@@ -101,8 +105,8 @@ fn read_model(model: &Section, loss: Loss) -> ModelConfig {
         output: model
             .optional_word("output", &outputs.map(|output| (output.name(), output)))
             .unwrap_or(match loss {
-                Loss::Logistic => Output::Linear,
-                Loss::Quadratic | Loss::CrossEntropy => Output::Sigmoid,
+                Loss::Logistic => OutputUnits::Linear,
+                Loss::Quadratic | Loss::CrossEntropy => OutputUnits::Sigmoid,
             }),
         initialization: model.word(
             "initialization",
@@ -113,7 +117,7 @@ fn read_model(model: &Section, loss: Loss) -> ModelConfig {
     }
 }
 
-fn read_loss(loss: &Section) -> LossConfig {
+fn read_loss(loss: &SectionReader) -> LossConfig {
     let losses = [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic];
     LossConfig {
         kind: loss.word("kind", &losses.map(|loss| (loss.name(), loss))),
@@ -167,7 +171,7 @@ fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
     }
 }
 
-fn read_run(run: &Section) -> RunConfig {
+fn read_run(run: &SectionReader) -> RunConfig {
     RunConfig {
         threads: read_threads(run),
         checkpoint_seconds: run.number(
@@ -183,7 +187,7 @@ fn read_run(run: &Section) -> RunConfig {
     }
 }
 
-fn read_threads(run: &Section) -> Option<usize> {
+fn read_threads(run: &SectionReader) -> Option<usize> {
     let field = run.field("threads")?;
     let allowed = format!("\"auto\", or an integer from 1 to {MOST_THREADS}");
     match (field.item.as_str(), field.item.as_integer()) {

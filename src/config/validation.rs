@@ -2,9 +2,9 @@
 
 use super::reader::Reader;
 use super::{Config, keys};
-use crate::data::Source;
+use crate::data::DataSource;
 use crate::gradient::GradientConfig;
-use crate::model::{Loss, Output};
+use crate::model::{Loss, OutputUnits};
 use crate::optimizer::{OptimizerConfig, Schedule};
 
 /// Seeks what each key allows alone, but not together.
@@ -14,15 +14,15 @@ pub(super) fn seek(reader: &Reader, config: &Config) {
     let (help, wrong) = match loss {
         Loss::Quadratic => (
             "with the quadratic loss: sigmoid or linear; softmax goes with cross-entropy",
-            output == Output::Softmax,
+            output == OutputUnits::Softmax,
         ),
         Loss::CrossEntropy => (
             "with the cross-entropy loss: sigmoid or softmax; linear goes with quadratic or logistic",
-            output == Output::Linear,
+            output == OutputUnits::Linear,
         ),
         Loss::Logistic => (
             "with the logistic loss: linear, which is also its default",
-            output != Output::Linear,
+            output != OutputUnits::Linear,
         ),
     };
     if wrong {
@@ -97,7 +97,7 @@ fn seek_in_data(reader: &Reader, config: &Config) {
             "keep `dataset` for a named dataset, or `train` for your own files",
         );
     }
-    if let Source::Files { train, test, label } = &config.data.source {
+    if let DataSource::Files { train, test, label } = &config.data.source {
         if !test.is_empty() && !train.is_empty() && test.len() != train.len() {
             clash(
                 "train",

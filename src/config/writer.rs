@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use super::Config;
-use crate::data::{Share, Source};
+use crate::data::{DataSource, Share};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::DirectionsConfig;
@@ -39,8 +39,8 @@ pub(super) fn write(config: &Config) -> DocumentMut {
 fn data(config: &Config) -> Item {
     let data = &config.data;
     let mut section = match &data.source {
-        Source::Catalog(name) => section([("dataset", value(name))]),
-        Source::Files { train, test, label } => {
+        DataSource::Catalog(name) => section([("dataset", value(name))]),
+        DataSource::Files { train, test, label } => {
             let mut section = section([("train", files(train))]);
             if !test.is_empty() {
                 section["test"] = files(test);

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::Dataset;
-use super::search_paths::Places;
+use super::search_paths::SearchPaths;
 use super::{csv, idx, spelling};
 use crate::error::{Error, Result};
 
 /// One named dataset.
 #[derive(Debug, PartialEq)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// The name that configs use, and the folder's name.
     pub name: &'static str,
     /// One line on what it is.
@@ -36,12 +36,12 @@ pub struct Entry {
     /// How to cite it.
     pub citation: &'static str,
     /// Its files.
-    pub files: &'static [File],
+    pub files: &'static [CatalogFile],
 }
 
 /// One file of a named dataset.
 #[derive(Debug, PartialEq, Eq)]
-pub struct File {
+pub struct CatalogFile {
     /// The file's name in the set's folder.
     pub name: &'static str,
     /// SHA-256 of the file as it lies, in hexadecimal.
@@ -50,8 +50,8 @@ pub struct File {
 
 const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-static ENTRIES: [Entry; 5] = [
-    Entry {
+static ENTRIES: [CatalogEntry; 5] = [
+    CatalogEntry {
         name: "mnist",
         title: "handwritten digits, 28 × 28 pixels, 0…255",
         rows: 60_000,
@@ -65,25 +65,25 @@ static ENTRIES: [Entry; 5] = [
         citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998, pp. 2278–2324",
         // Training images, training labels, test images, test labels: `load` goes by this order.
         files: &[
-            File {
+            CatalogFile {
                 name: "train-images-idx3-ubyte.gz",
                 sha256: "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971",
             },
-            File {
+            CatalogFile {
                 name: "train-labels-idx1-ubyte.gz",
                 sha256: "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203",
             },
-            File {
+            CatalogFile {
                 name: "t10k-images-idx3-ubyte.gz",
                 sha256: "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
             },
-            File {
+            CatalogFile {
                 name: "t10k-labels-idx1-ubyte.gz",
                 sha256: "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
             },
         ],
     },
-    Entry {
+    CatalogEntry {
         name: "iris",
         title: "Fisher's iris: sepals and petals in cm",
         rows: 150,
@@ -95,12 +95,12 @@ static ENTRIES: [Entry; 5] = [
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C56C76; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "R. A. Fisher: The use of multiple measurements in taxonomic problems. Annals of Eugenics 7(2), 1936, pp. 179–188",
-        files: &[File {
+        files: &[CatalogFile {
             name: "iris.csv",
             sha256: "f13ffa8fdd56fd8e6c8d16d4081a3fbd3114bcd0aae4256c43205169cd9d1449",
         }],
     },
-    Entry {
+    CatalogEntry {
         name: "wine",
         title: "chemical analysis of wines of three cultivars",
         rows: 178,
@@ -112,12 +112,12 @@ static ENTRIES: [Entry; 5] = [
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5PC7J; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "S. Aeberhard, M. Forina: Wine. UCI Machine Learning Repository, 1991",
-        files: &[File {
+        files: &[CatalogFile {
             name: "wine.csv",
             sha256: "10e8a802908b34f86e5da8ce962f3c806694bc98450a18f61851af59f324bede",
         }],
     },
-    Entry {
+    CatalogEntry {
         name: "breast-cancer",
         title: "Wisconsin diagnostic breast cancer: measures of cell nuclei",
         rows: 569,
@@ -129,12 +129,12 @@ static ENTRIES: [Entry; 5] = [
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast Cancer Wisconsin (Diagnostic). UCI Machine Learning Repository, 1993",
-        files: &[File {
+        files: &[CatalogFile {
             name: "breast-cancer.csv",
             sha256: "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed",
         }],
     },
-    Entry {
+    CatalogEntry {
         name: "digits",
         title: "handwritten digits, 8 × 8 pixels, 0…16",
         rows: 1797,
@@ -146,7 +146,7 @@ static ENTRIES: [Entry; 5] = [
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, its test set; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998",
-        files: &[File {
+        files: &[CatalogFile {
             name: "digits.csv.gz",
             sha256: "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
         }],
@@ -154,7 +154,7 @@ static ENTRIES: [Entry; 5] = [
 ];
 
 /// All named datasets.
-pub fn entries() -> &'static [Entry] {
+pub fn entries() -> &'static [CatalogEntry] {
     &ENTRIES
 }
 
@@ -167,7 +167,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 /// There is none: the message lists those there are, and the nearest.
-pub fn entry(name: &str) -> Result<&'static Entry> {
+pub fn entry(name: &str) -> Result<&'static CatalogEntry> {
     ENTRIES
         .iter()
         .find(|entry| entry.name == name)
@@ -181,15 +181,15 @@ pub fn entry(name: &str) -> Result<&'static Entry> {
         })
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Reads the training part and, where the set has one, the test part from the first of
     /// `places` that holds the set. Peak memory is that of the data itself.
     ///
     /// # Errors
     /// The set is missing, or a file does not have its checksum.
-    pub fn load(&self, places: &Places) -> Result<(Dataset, Option<Dataset>)> {
+    pub fn load(&self, places: &SearchPaths) -> Result<(Dataset, Option<Dataset>)> {
         let folder = places.find(self)?;
-        let dataset = |files: &[File]| match files {
+        let dataset = |files: &[CatalogFile]| match files {
             [table] => self.load_table(&folder, table),
             [images, labels, ..] => self.load_images(&folder, images, labels),
             [] => unreachable!("every set has files"),
@@ -202,7 +202,12 @@ impl Entry {
         Ok((train, test))
     }
 
-    fn load_images(&self, folder: &Path, images: &File, labels: &File) -> Result<Dataset> {
+    fn load_images(
+        &self,
+        folder: &Path,
+        images: &CatalogFile,
+        labels: &CatalogFile,
+    ) -> Result<Dataset> {
         idx::load(
             (&folder.join(images.name), Some(images.sha256)),
             (&folder.join(labels.name), Some(labels.sha256)),
@@ -211,7 +216,7 @@ impl Entry {
         )
     }
 
-    fn load_table(&self, folder: &Path, file: &File) -> Result<Dataset> {
+    fn load_table(&self, folder: &Path, file: &CatalogFile) -> Result<Dataset> {
         let table = csv::read(&folder.join(file.name), None, Some(file.sha256))?;
         Ok(Dataset {
             name: self.name.to_owned(),
@@ -232,7 +237,7 @@ impl Entry {
 ///
 /// # Errors
 /// No such name, the set is missing, or a file does not have its checksum.
-pub fn load(name: &str, places: &Places) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+pub fn load(name: &str, places: &SearchPaths) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
     let (train, test) = entry(name)?.load(places)?;
     Ok((Arc::new(train), test.map(Arc::new)))
 }

@@ -20,7 +20,7 @@ use ndarray::Array2;
 
 use super::classes::{integer, list};
 use super::dataset::{Dataset, Features};
-use super::input::Input;
+use super::input::DataFile;
 use crate::error::{Error, Result};
 
 /// The constant that scales unsigned-byte images to 0…1.
@@ -42,7 +42,7 @@ pub struct Idx {
 /// # Errors
 /// Every departure from the format, with its byte offset.
 pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
-    let mut input = Input::open(path, sha256)?;
+    let mut input = DataFile::open(path, sha256)?;
     let sizes = read_header(&mut input)?;
     let start = 4 + 4 * sizes.len() as u64;
     let promised = sizes
@@ -69,7 +69,7 @@ pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
     })
 }
 
-fn read_header(input: &mut Input) -> Result<Vec<usize>> {
+fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
     let path = input.path().to_path_buf();
     let magic = read_exactly(input, 0, 4)?;
     if magic[..2] != [0, 0] {
@@ -133,7 +133,7 @@ fn read_header(input: &mut Input) -> Result<Vec<usize>> {
 }
 
 /// The next `count` bytes of the header.
-fn read_exactly(input: &mut Input, offset: u64, count: usize) -> Result<Vec<u8>> {
+fn read_exactly(input: &mut DataFile, offset: u64, count: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(count);
     if let Err(source) = input.by_ref().take(count as u64).read_to_end(&mut bytes) {
         return Err(input.failure(offset + bytes.len() as u64, source));
@@ -153,7 +153,12 @@ fn read_exactly(input: &mut Input, offset: u64, count: usize) -> Result<Vec<u8>>
 }
 
 /// The `promised` bytes after the header, and nothing behind them.
-fn read_values(input: &mut Input, start: u64, promised: u64, sizes: &[usize]) -> Result<Vec<u8>> {
+fn read_values(
+    input: &mut DataFile,
+    start: u64,
+    promised: u64,
+    sizes: &[usize],
+) -> Result<Vec<u8>> {
     let mut values = Vec::new();
     // Exact, so that nothing is held twice. The file's size bounds it, and pages that are never
     // written cost nothing, so a wrong header costs nothing either.

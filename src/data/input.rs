@@ -20,14 +20,14 @@ const BUFFER: usize = 1 << 16;
 const LARGEST_RATIO: u64 = 1032;
 
 /// An open data file, unpacked if it is gzipped.
-pub(crate) struct Input {
+pub(crate) struct DataFile {
     path: PathBuf,
     reader: Box<dyn Read>,
     gzipped: bool,
     most: u64,
 }
 
-impl Input {
+impl DataFile {
     /// Opens `path`; with a checksum (SHA-256 of the file as it lies, in hexadecimal), only if the
     /// file has it.
     pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Self> {
@@ -106,7 +106,7 @@ impl Input {
     }
 }
 
-impl Read for Input {
+impl Read for DataFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer)
     }

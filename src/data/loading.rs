@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::classes::list;
 use super::dataset::{Dataset, Features};
-use super::search_paths::Places;
-use super::source::{DataConfig, Source};
+use super::search_paths::SearchPaths;
+use super::source::{DataConfig, DataSource};
 use super::{catalog, csv, idx};
 use crate::error::{Error, Result};
 
 /// The datasets of a run, before they are split.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedData {
     /// The training part, or the whole set where there is no test part.
     pub train: Arc<Dataset>,
     /// The set's own test part.
@@ -25,23 +25,23 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Missing or bad files; a test file whose features or classes differ from its training file's.
-pub fn load(config: &DataConfig, places: &Places, base: &Path) -> Result<Loaded> {
+pub fn load(config: &DataConfig, places: &SearchPaths, base: &Path) -> Result<LoadedData> {
     match &config.source {
-        Source::Catalog(name) => {
+        DataSource::Catalog(name) => {
             let (train, test) = catalog::load(name, places)?;
-            Ok(Loaded { train, test })
+            Ok(LoadedData { train, test })
         }
-        Source::Files { train, test, label } => {
+        DataSource::Files { train, test, label } => {
             let train = Files::read(train, base, label.as_deref(), None)?;
             if test.is_empty() {
-                return Ok(Loaded {
+                return Ok(LoadedData {
                     train: Arc::new(train.dataset),
                     test: None,
                 });
             }
             let test = Files::read(test, base, label.as_deref(), Some(&train))?.dataset;
             let (train, test) = alike(train.dataset, test);
-            Ok(Loaded {
+            Ok(LoadedData {
                 train: Arc::new(train),
                 test: Some(Arc::new(test)),
             })
@@ -62,7 +62,7 @@ pub fn load_for(
     features: usize,
     class_names: &[String],
 ) -> Result<Dataset> {
-    let known = Known {
+    let known = ExpectedFormat {
         path: model,
         features,
         feature_names: None,
@@ -80,7 +80,7 @@ struct Files {
 }
 
 /// What further files must agree with.
-struct Known<'a> {
+struct ExpectedFormat<'a> {
     path: &'a Path,
     features: usize,
     feature_names: Option<&'a [String]>,
@@ -94,7 +94,7 @@ impl Files {
         label: Option<&str>,
         train: Option<&Self>,
     ) -> Result<Self> {
-        let known = train.map(|train| Known {
+        let known = train.map(|train| ExpectedFormat {
             path: &train.path,
             features: train.dataset.feature_count(),
             feature_names: train.feature_names.as_deref(),
@@ -107,7 +107,7 @@ impl Files {
         paths: &[PathBuf],
         base: &Path,
         label: Option<&str>,
-        known: Option<&Known>,
+        known: Option<&ExpectedFormat>,
     ) -> Result<Self> {
         match paths {
             [table] => Self::read_table(base.join(table), label, known),
@@ -128,7 +128,11 @@ impl Files {
         }
     }
 
-    fn read_table(path: PathBuf, label: Option<&str>, known: Option<&Known>) -> Result<Self> {
+    fn read_table(
+        path: PathBuf,
+        label: Option<&str>,
+        known: Option<&ExpectedFormat>,
+    ) -> Result<Self> {
         let mut table = csv::read(&path, label, None)?;
         if let Some(known) = known {
             known.check_features(
@@ -161,7 +165,7 @@ impl Files {
         })
     }
 
-    fn read_images(path: PathBuf, labels: &Path, known: Option<&Known>) -> Result<Self> {
+    fn read_images(path: PathBuf, labels: &Path, known: Option<&ExpectedFormat>) -> Result<Self> {
         let class_names = known.map(|known| known.class_names);
         let name = stem(&path);
         let dataset = idx::load((&path, None), (labels, None), name, class_names)?;
@@ -176,7 +180,7 @@ impl Files {
     }
 }
 
-impl Known<'_> {
+impl ExpectedFormat<'_> {
     fn check_features(&self, path: &Path, found: usize, names: Option<&[String]>) -> Result<()> {
         if found != self.features {
             return Err(Error::refused(

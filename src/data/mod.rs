@@ -3,7 +3,7 @@
 //! A [`Dataset`] is what a file holds; a [`Part`] is some of its rows; a [`Split`] is what a run
 //! trains, validates and tests on. Nothing here knows a network.
 //!
-//! [`load`] reads what a config names, [`Loaded::split`] and [`Loaded::folds`] share out its rows.
+//! [`load`] reads what a config names, [`LoadedData::split`] and [`LoadedData::folds`] share out its rows.
 
 pub mod catalog;
 pub mod classes;
@@ -20,7 +20,7 @@ pub mod spelling;
 pub mod split;
 
 pub use dataset::{Dataset, Features, Part, Scaling, Split};
-pub use loading::{Loaded, load, load_for};
-pub use samples::{Batch, Inputs, Samples, Variety};
-pub use search_paths::Places;
-pub use source::{DataConfig, Normalize, Share, Source};
+pub use loading::{LoadedData, load, load_for};
+pub use samples::{Batch, InputDensity, Inputs, Samples};
+pub use search_paths::SearchPaths;
+pub use source::{DataConfig, DataSource, Normalize, Share};

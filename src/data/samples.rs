@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Dataset, Features, Part, Scaling};
 use crate::kernels::panels::width;
-use crate::kernels::sparse::Records;
-use crate::kernels::value_sharing::{DistinctBytes, Equals};
+use crate::kernels::sparse::SparseRows;
+use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
 use crate::numeric::Real;
 
 /// Largest share of non-zero bytes at which leaving zeros out pays.
@@ -17,12 +17,12 @@ pub struct Samples<R> {
     labels: Vec<u16>,
     features: usize,
     distinct: OnceLock<DistinctBytes>,
-    variety: OnceLock<Vec<Variety>>,
+    variety: OnceLock<Vec<InputDensity>>,
 }
 
 /// How much there is in a row of inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variety {
+pub struct InputDensity {
     /// Inputs that are not 0.
     pub filled: u32,
     /// Different values among them.
@@ -32,7 +32,7 @@ pub struct Variety {
 /// The form of the inputs: it depends on the data alone.
 pub enum Inputs<R> {
     /// Bytes that are mostly 0.
-    Sparse(Records<R>),
+    Sparse(SparseRows<R>),
     /// Bytes that are scaled as they are read.
     Bytes(Arc<Dataset>, Scaling),
     /// Scaled numbers, `(rows, features)` row-major.
@@ -50,7 +50,7 @@ impl<R: Real> Samples<R> {
                         .rows()
                         .into_iter()
                         .map(|row| row.to_slice().expect("datasets are row-major"));
-                    Inputs::Sparse(Records::new(features, rows, values))
+                    Inputs::Sparse(SparseRows::new(features, rows, values))
                 }
                 _ => Inputs::Bytes(Arc::clone(dataset), scaling.clone()),
             },
@@ -92,9 +92,9 @@ impl<R: Real> Samples<R> {
     ///
     /// # Panics
     /// With 2³² − 1 features or more that are not sparse bytes.
-    pub fn variety(&self, row: u32) -> Variety {
+    pub fn variety(&self, row: u32) -> InputDensity {
         if let (Inputs::Sparse(records), Some(distinct)) = (&self.inputs, self.distinct()) {
-            return Variety {
+            return InputDensity {
                 filled: records.row(row).len() as u32,
                 distinct: distinct.row(row).len() as u32,
             };
@@ -102,9 +102,9 @@ impl<R: Real> Samples<R> {
         self.variety.get_or_init(|| self.varieties())[row as usize]
     }
 
-    fn varieties(&self) -> Vec<Variety> {
+    fn varieties(&self) -> Vec<InputDensity> {
         let width = width::<R>();
-        let mut equals = Equals::new(self.features);
+        let mut equals = EqualValues::new(self.features);
         let mut inputs = vec![R::ZERO; self.features.next_multiple_of(width)];
         let (mut slots, mut values) = (vec![0; self.features], vec![R::ZERO; self.features]);
         let count = |row: usize| {
@@ -112,7 +112,7 @@ impl<R: Real> Samples<R> {
             self.gather(&[row as u32], &mut inputs, width);
             let row = &inputs[..self.features];
             let distinct = equals.find(row, &mut slots, &mut values);
-            Variety {
+            InputDensity {
                 filled: row.iter().filter(|&&value| value != R::ZERO).count() as u32,
                 distinct: distinct as u32,
             }

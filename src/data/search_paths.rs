@@ -8,7 +8,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::catalog::Entry;
+use super::catalog::CatalogEntry;
 use crate::error::{Error, Result};
 
 /// The environment variable that names a folder of datasets.
@@ -16,25 +16,25 @@ pub const VARIABLE: &str = "NPLUS1_DATASETS";
 
 /// The folders that named datasets are looked for in; each holds `NAME/FILE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
-    places: Vec<Place>,
+pub struct SearchPaths {
+    places: Vec<SearchPath>,
 }
 
 /// One folder, and why it is looked in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SearchPath {
     /// `--datasets`, `NPLUS1_DATASETS`, `working folder`, …
     pub why: &'static str,
     /// The folder that holds a folder for each set.
     pub folder: PathBuf,
 }
 
-impl Places {
+impl SearchPaths {
     /// The places of this process: `explicit` alone (`--datasets DIR`), or the usual ones.
     pub fn new(explicit: Option<&Path>) -> Self {
         if let Some(folder) = explicit {
             return Self {
-                places: vec![Place {
+                places: vec![SearchPath {
                     why: "--datasets",
                     folder: folder.to_path_buf(),
                 }],
@@ -68,13 +68,13 @@ impl Places {
             places: places
                 .into_iter()
                 .filter_map(|(why, folder)| Some((why, folder?)))
-                .map(|(why, folder)| Place { why, folder })
+                .map(|(why, folder)| SearchPath { why, folder })
                 .collect(),
         }
     }
 
     /// The folders, in the order they are looked in.
-    pub fn iter(&self) -> impl Iterator<Item = &Place> {
+    pub fn iter(&self) -> impl Iterator<Item = &SearchPath> {
         self.places.iter()
     }
 
@@ -82,7 +82,7 @@ impl Places {
     ///
     /// # Errors
     /// None does: the message names all places looked in, what each lacks, and the way out.
-    pub fn find(&self, entry: &Entry) -> Result<PathBuf> {
+    pub fn find(&self, entry: &CatalogEntry) -> Result<PathBuf> {
         let mut looked = String::new();
         for place in &self.places {
             let folder = place.folder.join(entry.name);
@@ -111,7 +111,7 @@ impl Places {
     }
 
     /// The folder to verify `entry` in: the first that holds any of its files.
-    pub(crate) fn find_any(&self, entry: &Entry) -> Option<PathBuf> {
+    pub(crate) fn find_any(&self, entry: &CatalogEntry) -> Option<PathBuf> {
         self.places
             .iter()
             .map(|place| place.folder.join(entry.name))
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn an_explicit_folder_is_the_only_place() {
         let empty = tempfile::tempdir().unwrap();
-        let places = Places::new(Some(empty.path()));
+        let places = SearchPaths::new(Some(empty.path()));
         assert_eq!(places.iter().count(), 1);
         let error = places.find(catalog::entry("iris").unwrap()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_usual_places_hold_every_set_of_this_repository() {
-        let places = Places::new(None);
+        let places = SearchPaths::new(None);
         for entry in catalog::entries() {
             assert!(places.find(entry).is_ok(), "{}", entry.name);
         }
@@ -165,7 +165,7 @@ mod tests {
         let folder = partial.path().join("mnist");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("train-images-idx3-ubyte.gz"), "").unwrap();
-        let places = Places::new(Some(partial.path()));
+        let places = SearchPaths::new(Some(partial.path()));
         let mnist = catalog::entry("mnist").unwrap();
         let message = places.find(mnist).unwrap_err().to_string();
         assert!(

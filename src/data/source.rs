@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Where the rows come from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum DataSource {
     /// A name of the catalog.
     Catalog(String),
     /// The user's own files.
@@ -53,7 +53,7 @@ impl Normalize {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
     /// Where the rows come from.
-    pub source: Source,
+    pub source: DataSource,
     /// Rows set aside for validation.
     pub validation: Option<Share>,
     /// Rows set aside for the test, where a set has no test part.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use ndarray_rand::rand::seq::SliceRandom;
 
 use super::dataset::{Dataset, Part, Scaling, Split};
-use super::loading::Loaded;
+use super::loading::LoadedData;
 use super::source::{DataConfig, Share};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};
 
-impl Loaded {
+impl LoadedData {
     /// The rows that train, validate and test, as `config` shares them out.
     ///
     /// Fractions are of all rows of the training file. `limit` keeps the first so many training

@@ -7,14 +7,14 @@
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::logistic::{Logistic, Method};
-use super::network::Shape;
+use super::logistic::{Logistic, LogisticMethod};
+use super::network::NetworkReuse;
 use super::toy::Toy;
 use crate::data::{Dataset, Features, Scaling};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::study::table::rough;
 use crate::textbook::counting::{Counted, Number, count};
-use crate::textbook::{Net, Sample, loss, loss_and_errors};
+use crate::textbook::{Sample, TextbookNetwork, loss, loss_and_errors};
 
 /// The network that costs are told of, and the rows of its mini-batch.
 const SIZES: [usize; 3] = [784, 30, 10];
@@ -40,13 +40,13 @@ pub struct Claim {
 
 /// What the numbers are taken from.
 struct Evidence {
-    toy: super::toy::Explanation,
+    toy: super::toy::ToyExplanation,
     errors: [f64; 3],
-    shallow: Shape,
-    deep: Shape,
+    shallow: NetworkReuse,
+    deep: NetworkReuse,
     /// Multiplications of a forward pass, and of loss and gradient by backprop, over a mini-batch.
     passes: [u64; 2],
-    logistic: super::logistic::Explanation,
+    logistic: super::logistic::LogisticExplanation,
 }
 
 impl Evidence {
@@ -56,7 +56,7 @@ impl Evidence {
         let theta: Vec<f64> = (0..SAMPLES.1).map(|j| 0.3 - 0.05 * j as f64).collect();
         let scaling = Scaling::identity(SAMPLES.1);
         let logistic = Logistic::new(&samples, &scaling, SAMPLES.0, &theta, 1e-6);
-        let shape = |sizes: &[usize]| Shape::new(sizes).expect("a small network");
+        let shape = |sizes: &[usize]| NetworkReuse::new(sizes).expect("a small network");
         Self {
             toy: toy.explain(),
             errors: [1e-1, 1e-8, 1e-13].map(|epsilon| toy.quotients(epsilon).error_a),
@@ -82,10 +82,10 @@ fn samples() -> Dataset {
 }
 
 fn passes() -> [u64; 2] {
-    let net = Net {
+    let net = TextbookNetwork {
         sizes: SIZES.to_vec(),
         bias: true,
-        head: Head::SigmoidQuadratic,
+        head: OutputLoss::SigmoidQuadratic,
         l2: 0.0,
     };
     let theta = vec![Counted::of(0.01); net.parameters()];
@@ -96,7 +96,7 @@ fn passes() -> [u64; 2] {
 }
 
 /// Multiplications of the outputs' δ beyond those of their loss.
-fn output_multiplications(head: Head) -> u64 {
+fn output_multiplications(head: OutputLoss) -> u64 {
     let z = vec![Counted::of(0.3); SIZES[2]];
     let (_, loss) = count(|| loss(head, &z, 0));
     let (_, both) = count(|| loss_and_errors(head, &z, 0));
@@ -182,13 +182,16 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
     let gradient = toy.methods[0];
     let smallest = toy.quotients.last().expect("a row of increments");
     let largest = toy.quotients.first().expect("a row of increments");
-    let row = |method: Method| {
+    let row = |method: LogisticMethod| {
         let mut rows = evidence.logistic.counts.iter().rev();
         rows.find(|row| row.method == method.name())
             .expect("every method has its row")
             .operations
     };
-    let (analytic, differences) = (row(Method::Gradient), row(Method::Tabulated));
+    let (analytic, differences) = (
+        row(LogisticMethod::Gradient),
+        row(LogisticMethod::Tabulated),
+    );
     let (samples, features) = SAMPLES;
     let form = &evidence.logistic.form;
     vec![
@@ -266,7 +269,7 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
 fn networks(evidence: &Evidence) -> Vec<Claim> {
     let (shallow, deep) = (&evidence.shallow, &evidence.deep);
     let layer = shallow.perturbations[0].layers[0];
-    let times = |shape: &Shape| shape.full as f64 / shape.incremental as f64;
+    let times = |shape: &NetworkReuse| shape.full as f64 / shape.incremental as f64;
     vec![
         Claim {
             claim: "with 3 hidden units, changing the first reuses nothing of the others",
@@ -297,8 +300,8 @@ fn networks(evidence: &Evidence) -> Vec<Claim> {
             evidence: Some(format!(
                 "δ of {} outputs beyond their loss: {} multiplications, quadratic {}",
                 SIZES[2],
-                output_multiplications(Head::SigmoidCrossEntropy),
-                output_multiplications(Head::SigmoidQuadratic)
+                output_multiplications(OutputLoss::SigmoidCrossEntropy),
+                output_multiplications(OutputLoss::SigmoidQuadratic)
             )),
             command: "nplus1 explain configs/mnist-30-cross-entropy.toml",
         },

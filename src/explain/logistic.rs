@@ -5,7 +5,7 @@
 //! A change of θ_j by ε moves z by ε·X_j: the z of the current θ are kept, and one multiplication a
 //! sample is all that a perturbed f costs, none if ε·X is tabulated. But every perturbed f has its own
 //! m exponentials and logarithms, where the gradient has them once. Each formula stands beside its
-//! closed form ([`Method::predicted`]); both are counted alike.
+//! closed form ([`LogisticMethod::predicted`]); both are counted alike.
 //!
 //! No bias, no l2: the loss of the discussion. Refused are labels of more or fewer than two classes.
 
@@ -34,7 +34,7 @@ pub struct Logistic {
 
 /// One way to the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum LogisticMethod {
     /// −Σ σ(−z)·X.
     Gradient,
     /// (f(θ + ε·e_j) − f(θ))/ε, n + 1 times f.
@@ -50,7 +50,7 @@ pub enum Method {
     TabulatedExponentials,
 }
 
-impl Method {
+impl LogisticMethod {
     /// All, in the order of their discussion.
     pub const ALL: [Self; 6] = [
         Self::Gradient,
@@ -114,7 +114,7 @@ impl Method {
 
 /// One method with n features.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Row {
+pub struct CountRow {
     /// n: the first so many.
     pub features: usize,
     /// What it is.
@@ -131,7 +131,7 @@ pub struct Row {
 
 /// One element of the gradient, and what is taken for it.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Element {
+pub struct GradientElement {
     /// j, from 0.
     pub feature: usize,
     /// θ_j.
@@ -146,7 +146,7 @@ pub struct Element {
 
 /// The shape and the sign of the gradient, held to f itself.
 #[derive(Clone, Debug, Serialize)]
-pub struct Form {
+pub struct ShapeAndSign {
     /// f(θ).
     pub loss: f64,
     /// ‖g‖.
@@ -172,12 +172,12 @@ pub struct Form {
     /// ‖slip‖ at θ = 0, which calls it a minimum, whatever the samples are.
     pub slip_norm_at_zero: f64,
     /// Element by element.
-    pub elements: Vec<Element>,
+    pub elements: Vec<GradientElement>,
 }
 
 /// All that there is to say.
 #[derive(Clone, Debug, Serialize)]
-pub struct Explanation {
+pub struct LogisticExplanation {
     /// m.
     pub rows: usize,
     /// n.
@@ -185,9 +185,9 @@ pub struct Explanation {
     /// ε.
     pub epsilon: f64,
     /// Counts, by n and method.
-    pub counts: Vec<Row>,
+    pub counts: Vec<CountRow>,
     /// Gradient against slip.
-    pub form: Form,
+    pub form: ShapeAndSign,
 }
 
 impl Logistic {
@@ -217,7 +217,7 @@ impl Logistic {
         assert_eq!(theta.len(), dataset.feature_count());
         let rows = rows.min(dataset.rows());
         let (m, n) = (rows as u64, theta.len() as u64);
-        let dear = Method::Central.predicted(m, n).multiplications;
+        let dear = LogisticMethod::Central.predicted(m, n).multiplications;
         if dear > DEAR {
             return Err(format!(
                 "{m} rows of {n} features: central differences alone take {dear:.1e} multiplications, and at most {DEAR:.0e} are counted here",
@@ -241,8 +241,8 @@ impl Logistic {
     }
 
     /// Works the example out.
-    pub fn explain(&self) -> Explanation {
-        Explanation {
+    pub fn explain(&self) -> LogisticExplanation {
+        LogisticExplanation {
             rows: self.signs.len(),
             features: self.theta.len(),
             epsilon: self.epsilon,
@@ -261,16 +261,16 @@ impl Logistic {
     }
 
     /// Every method with the first `n` features.
-    pub fn counts(&self, n: usize) -> Vec<Row> {
-        let exact = self.run::<f64>(Method::Gradient, n).1;
+    pub fn counts(&self, n: usize) -> Vec<CountRow> {
+        let exact = self.run::<f64>(LogisticMethod::Gradient, n).1;
         let norm = norm(&exact);
-        let base = Method::Gradient.predicted(self.signs.len() as u64, n as u64);
+        let base = LogisticMethod::Gradient.predicted(self.signs.len() as u64, n as u64);
         let transcendentals = |count: Operations| (count.exponentials + count.logarithms) as f64;
-        let row = |method: Method| {
+        let row = |method: LogisticMethod| {
             let ((_, found), tally) = count(|| self.run::<Counted>(method, n));
             let operations = Operations::from(tally);
             let errors = found.iter().zip(&exact).map(|(g, exact)| g.value() - exact);
-            Row {
+            CountRow {
                 features: n,
                 method: method.name(),
                 operations,
@@ -280,25 +280,25 @@ impl Logistic {
                 relative_error: errors.map(|error| error * error).sum::<f64>().sqrt() / norm,
             }
         };
-        Method::ALL.map(row).to_vec()
+        LogisticMethod::ALL.map(row).to_vec()
     }
 
     /// f(θ) and its gradient by `method`, with the first `n` features.
-    pub fn run<N: Number>(&self, method: Method, n: usize) -> (N, Vec<N>) {
-        let problem = Problem::<N>::new(self, n);
+    pub fn run<N: Number>(&self, method: LogisticMethod, n: usize) -> (N, Vec<N>) {
+        let problem = LeadingFeatures::<N>::new(self, n);
         match method {
-            Method::Gradient => problem.gradient(),
-            Method::Full => problem.full(),
-            Method::Central => problem.central(),
-            Method::KeptProducts => problem.kept(|h, x| h * x),
-            Method::Tabulated => problem.kept(|h, x| N::of(h.value() * x.value())),
-            Method::TabulatedExponentials => problem.kept_exponentials(),
+            LogisticMethod::Gradient => problem.gradient(),
+            LogisticMethod::Full => problem.full(),
+            LogisticMethod::Central => problem.central(),
+            LogisticMethod::KeptProducts => problem.kept(|h, x| h * x),
+            LogisticMethod::Tabulated => problem.kept(|h, x| N::of(h.value() * x.value())),
+            LogisticMethod::TabulatedExponentials => problem.kept_exponentials(),
         }
     }
 
-    fn form(&self) -> Form {
+    fn form(&self) -> ShapeAndSign {
         let n = self.theta.len();
-        let problem = Problem::<f64>::new(self, n);
+        let problem = LeadingFeatures::<f64>::new(self, n);
         let (loss, gradient) = problem.gradient();
         let quotients = problem.central().1;
         let slip = problem.slip(&self.signs);
@@ -313,15 +313,15 @@ impl Logistic {
             theta: vec![0.0; n],
             ..self.clone()
         };
-        let zero = Problem::<f64>::new(&zero, n);
-        let element = |feature: usize| Element {
+        let zero = LeadingFeatures::<f64>::new(&zero, n);
+        let element = |feature: usize| GradientElement {
             feature,
             theta: self.theta[feature],
             gradient: gradient[feature],
             quotient: quotients[feature],
             slip: slip[feature],
         };
-        Form {
+        ShapeAndSign {
             loss,
             norm: norm_g,
             slip_norm,
@@ -340,13 +340,13 @@ impl Logistic {
 }
 
 /// The first n features, over any number.
-struct Problem<N> {
+struct LeadingFeatures<N> {
     samples: Vec<Vec<N>>,
     theta: Vec<N>,
     epsilon: f64,
 }
 
-impl<N: Number> Problem<N> {
+impl<N: Number> LeadingFeatures<N> {
     fn new(logistic: &Logistic, n: usize) -> Self {
         let over = |numbers: &[f64]| numbers[..n].iter().map(|&x| N::of(x)).collect();
         let rows = logistic.samples.chunks_exact(logistic.theta.len());

@@ -11,16 +11,16 @@ use serde::Serialize;
 
 use super::Operations;
 use crate::model::{Initialization, Layout};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::textbook::counting::{Counted, Number, count};
-use crate::textbook::{Base, Net, Sample};
+use crate::textbook::{BasePass, Sample, TextbookNetwork};
 
 /// Weights beyond which nothing is counted: a second or so.
 const DEAR: usize = 20_000_000;
 
 /// What becomes of the units of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Fate {
+pub struct LayerEffect {
     /// n of the layer.
     pub units: usize,
     /// z and a stay what they are.
@@ -33,22 +33,22 @@ pub struct Fate {
 
 /// A perturbation of one weight of one layer.
 #[derive(Clone, Debug, Serialize)]
-pub struct Perturbation {
+pub struct LayerPerturbation {
     /// The layer, from 0, as in `layers.0.weight`.
     pub layer: usize,
     /// Weights and biases of the layer.
     pub parameters: u64,
     /// Layer by layer, from the first hidden one to the outputs.
-    pub layers: Vec<Fate>,
+    pub layers: Vec<LayerEffect>,
     /// All of them.
-    pub total: Fate,
+    pub total: LayerEffect,
     /// What the perturbed loss performs.
     pub operations: Operations,
 }
 
 /// A network, and the perturbations of its layers.
 #[derive(Clone, Debug, Serialize)]
-pub struct Shape {
+pub struct NetworkReuse {
     /// n_0 … n_L.
     pub sizes: Vec<usize>,
     /// N.
@@ -64,10 +64,10 @@ pub struct Shape {
     /// Of all units that N perturbed passes would compute, the share that is reused.
     pub reused: f64,
     /// Layer by layer.
-    pub perturbations: Vec<Perturbation>,
+    pub perturbations: Vec<LayerPerturbation>,
 }
 
-impl Shape {
+impl NetworkReuse {
     /// The network of layers n_0 … n_L.
     ///
     /// # Errors
@@ -86,10 +86,10 @@ impl Shape {
                 sizes.join("-")
             ));
         }
-        let net = Net {
+        let net = TextbookNetwork {
             sizes: sizes.to_vec(),
             bias: true,
-            head: Head::SigmoidQuadratic,
+            head: OutputLoss::SigmoidQuadratic,
             l2: 0.0,
         };
         let layout = std::sync::Arc::new(Layout::new(sizes, true));
@@ -100,8 +100,8 @@ impl Shape {
         let (_, forward) = count(|| net.loss(&theta, batch));
         let (_, backprop) = count(|| net.gradient(&theta, batch));
         let (base, kept) = count(|| net.base(&theta, &sample));
-        let perturbations: Vec<Perturbation> = (1..=net.layers())
-            .map(|l| Perturbation::new(&net, &theta, &base, l))
+        let perturbations: Vec<LayerPerturbation> = (1..=net.layers())
+            .map(|l| LayerPerturbation::new(&net, &theta, &base, l))
             .collect();
         let parameters = net.parameters() as u64;
         // ε·a, once for every unit of the layer above; 1/ε, once for every parameter.
@@ -128,7 +128,7 @@ impl Shape {
     /// Networks of `inputs` inputs, 1 … `deepest` hidden layers of `width` units and `outputs` outputs.
     ///
     /// # Errors
-    /// As [`Shape::new`].
+    /// As [`NetworkReuse::new`].
     pub fn by_depth(
         inputs: usize,
         width: usize,
@@ -144,7 +144,7 @@ impl Shape {
 
 /// What a weight of layer `layer`, from 0, does to the units of each layer, from the first hidden one to
 /// the outputs.
-pub fn fates(sizes: &[usize], layer: usize) -> Vec<Fate> {
+pub fn fates(sizes: &[usize], layer: usize) -> Vec<LayerEffect> {
     let fate = |(at, &units): (usize, &usize)| {
         let (moved, recomputed) = match at {
             _ if at < layer => (0, 0),
@@ -152,7 +152,7 @@ pub fn fates(sizes: &[usize], layer: usize) -> Vec<Fate> {
             _ if at == layer + 1 => (units, 0),
             _ => (0, units),
         };
-        Fate {
+        LayerEffect {
             units,
             reused: units - moved - recomputed,
             moved,
@@ -162,7 +162,7 @@ pub fn fates(sizes: &[usize], layer: usize) -> Vec<Fate> {
     sizes[1..].iter().enumerate().map(fate).collect()
 }
 
-impl Fate {
+impl LayerEffect {
     /// Of all `layers` together.
     pub fn total(layers: &[Self]) -> Self {
         let all = |of: fn(&Self) -> usize| layers.iter().map(of).sum();
@@ -175,11 +175,11 @@ impl Fate {
     }
 }
 
-impl Perturbation {
+impl LayerPerturbation {
     /// Of the weight [0, 0] of layer `l`, from 1.
-    fn new(net: &Net, theta: &[Counted], base: &Base<Counted>, l: usize) -> Self {
+    fn new(net: &TextbookNetwork, theta: &[Counted], base: &BasePass<Counted>, l: usize) -> Self {
         let layers = fates(&net.sizes, l - 1);
-        let total = Fate::total(&layers);
+        let total = LayerEffect::total(&layers);
         let (_, operations) = count(|| net.change(theta, base, (l, 0), Counted::of(0.125)));
         // Each unit that is not reused has its σ anew.
         debug_assert_eq!(

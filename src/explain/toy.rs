@@ -33,7 +33,7 @@ pub struct Toy {
 
 /// One line of a derivation.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Step {
+pub struct DerivationStep {
     /// What is computed.
     pub symbol: &'static str,
     /// From what.
@@ -42,7 +42,7 @@ pub struct Step {
     pub value: f64,
 }
 
-impl Step {
+impl DerivationStep {
     fn new(symbol: &'static str, formula: &'static str, value: f64) -> Self {
         Self {
             symbol,
@@ -54,7 +54,7 @@ impl Step {
 
 /// One way to both partial derivatives.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Method {
+pub struct ToyMethod {
     /// What it is.
     pub name: &'static str,
     /// ∂z/∂a, as it found it.
@@ -71,7 +71,7 @@ pub struct Method {
 
 /// Quotients at one increment: true ones, and what the wrong rule σ(p + q) = σ(p) + σ(q) makes of it.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Quotients {
+pub struct ToyQuotients {
     /// ε.
     pub epsilon: f64,
     /// (z(a + ε, b) − z)/ε.
@@ -92,7 +92,7 @@ pub struct Quotients {
 
 /// z(a + ε, b) in three ways.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Perturbed {
+pub struct PerturbedToy {
     /// b·σ((a + ε)·x).
     pub direct: f64,
     /// b/(1 + u·e^(−εx)): u is kept.
@@ -105,27 +105,27 @@ pub struct Perturbed {
 
 /// All that there is to say.
 #[derive(Clone, Debug, Serialize)]
-pub struct Explanation {
+pub struct ToyExplanation {
     /// The reader's numbers.
     #[serde(flatten)]
     pub toy: Toy,
     /// From a, b and x to z.
-    pub forward: Vec<Step>,
+    pub forward: Vec<DerivationStep>,
     /// From z back to both partial derivatives.
-    pub backward: Vec<Step>,
+    pub backward: Vec<DerivationStep>,
     /// b·x·σ(ax)·(1 − a·σ(ax)): the slip that is made in ∂z/∂a.
     pub slip: f64,
     /// Every method, at ε.
-    pub methods: Vec<Method>,
+    pub methods: Vec<ToyMethod>,
     /// A row of increments, falling.
-    pub quotients: Vec<Quotients>,
+    pub quotients: Vec<ToyQuotients>,
     /// z(a + ε, b).
-    pub perturbed: Perturbed,
+    pub perturbed: PerturbedToy,
     /// Whether a + ε or b + ε is a or b itself in double precision, so that a quotient is 0.
     pub lost: bool,
 }
 
-impl Explanation {
+impl ToyExplanation {
     /// Every method at ε: its operations, then what it found.
     pub fn methods_table(&self) -> Table {
         let mut table = Table::new([
@@ -215,9 +215,9 @@ impl Toy {
     }
 
     /// Works the example out.
-    pub fn explain(&self) -> Explanation {
+    pub fn explain(&self) -> ToyExplanation {
         let epsilon = self.epsilon;
-        Explanation {
+        ToyExplanation {
             toy: *self,
             forward: self.forward(),
             backward: self.backward(),
@@ -251,24 +251,24 @@ impl Toy {
         self.z() * self.complement() * self.x
     }
 
-    fn forward(&self) -> Vec<Step> {
+    fn forward(&self) -> Vec<DerivationStep> {
         vec![
-            Step::new("p", "a·x", self.a * self.x),
-            Step::new("u", "e^(−p)", self.u()),
-            Step::new("y", "σ(p) = 1/(1 + u)", self.y()),
-            Step::new("z", "b·y", self.z()),
+            DerivationStep::new("p", "a·x", self.a * self.x),
+            DerivationStep::new("u", "e^(−p)", self.u()),
+            DerivationStep::new("y", "σ(p) = 1/(1 + u)", self.y()),
+            DerivationStep::new("z", "b·y", self.z()),
         ]
     }
 
-    fn backward(&self) -> Vec<Step> {
+    fn backward(&self) -> Vec<DerivationStep> {
         let slope = self.y() * self.complement();
         vec![
-            Step::new("∂z/∂b", "y", self.y()),
-            Step::new("∂z/∂y", "b", self.b),
-            Step::new("∂y/∂p", "y·(1 − y)", slope),
-            Step::new("∂p/∂a", "x", self.x),
-            Step::new("∂z/∂a", "b · y·(1 − y) · x", self.b * slope * self.x),
-            Step::new("", "z·(1 − y)·x: the same", self.derivative_a()),
+            DerivationStep::new("∂z/∂b", "y", self.y()),
+            DerivationStep::new("∂z/∂y", "b", self.b),
+            DerivationStep::new("∂y/∂p", "y·(1 − y)", slope),
+            DerivationStep::new("∂p/∂a", "x", self.x),
+            DerivationStep::new("∂z/∂a", "b · y·(1 − y) · x", self.b * slope * self.x),
+            DerivationStep::new("", "z·(1 − y)·x: the same", self.derivative_a()),
         ]
     }
 
@@ -277,12 +277,12 @@ impl Toy {
         self.b * self.x * y * (1.0 - self.a * y)
     }
 
-    fn methods(&self) -> Vec<Method> {
+    fn methods(&self) -> Vec<ToyMethod> {
         let exact = (self.derivative_a(), self.y());
         let of = |name, formula: fn(&Self) -> (Counted, Counted)| {
             let ((a, b), tally) = count(|| formula(self));
             let (a, b) = (a.value(), b.value());
-            Method {
+            ToyMethod {
                 name,
                 a,
                 b,
@@ -312,7 +312,7 @@ impl Toy {
     }
 
     /// The quotients at the increment `epsilon`.
-    pub fn quotients(&self, epsilon: f64) -> Quotients {
+    pub fn quotients(&self, epsilon: f64) -> ToyQuotients {
         let (b, x, z) = (self.b, self.x, self.z());
         let a = (value(self.a + epsilon, b, x) - z) / epsilon;
         let moved = value(self.a, b + epsilon, x);
@@ -320,7 +320,7 @@ impl Toy {
         // Rounded are b + ε and the product with y, z, the subtraction, the quotient: once each.
         let rounding = <f64 as Real>::UNIT_ROUNDOFF;
         let roundoff = 2.0 * moved.abs() + z.abs() + (moved - z).abs();
-        Quotients {
+        ToyQuotients {
             epsilon,
             a,
             error_a: (a - self.derivative_a()).abs(),
@@ -332,13 +332,13 @@ impl Toy {
         }
     }
 
-    fn perturbed(&self) -> Perturbed {
+    fn perturbed(&self) -> PerturbedToy {
         let tail = (-(self.epsilon * self.x)).exp();
         let direct = value(self.a + self.epsilon, self.b, self.x);
         // Each form rounds at most twice in an exponent of |ax| + |εx| at most, whose error is one of z
         // relative to its size, and at most eight times outside.
         let exponent = (self.a * self.x).abs() + (self.epsilon * self.x).abs();
-        Perturbed {
+        PerturbedToy {
             direct,
             from_u: self.b / (1.0 + self.u() * tail),
             from_z: self.z() / (self.y() + self.complement() * tail),

@@ -11,10 +11,10 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::check_increment;
-use super::network::{Fate, fates};
-use crate::gradient_check::sample_pass::Trace;
+use super::network::{LayerEffect, fates};
+use crate::gradient_check::sample_pass::SamplePass;
 use crate::model::{Layout, Network, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// Units of a layer that are told one by one.
 const SHOWN: usize = 6;
@@ -22,7 +22,7 @@ const SHOWN: usize = 6;
 /// Where a parameter is: `LAYER,ROW,COLUMN`, from 0, as in `layers.LAYER.weight[ROW, COLUMN]`, or
 /// `LAYER,ROW,bias`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ParameterPosition {
     /// The layer.
     pub layer: usize,
     /// The unit of the layer.
@@ -31,7 +31,7 @@ pub struct Place {
     pub column: Option<usize>,
 }
 
-impl FromStr for Place {
+impl FromStr for ParameterPosition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -54,7 +54,7 @@ impl FromStr for Place {
     }
 }
 
-impl Place {
+impl ParameterPosition {
     /// The weight of the first unit that reads the largest of `inputs`, the first among equals.
     pub fn of_largest(inputs: &[f64]) -> Self {
         let largest = (inputs.iter().enumerate()).fold((0, 0.0), |most: (usize, f64), (at, x)| {
@@ -106,7 +106,7 @@ impl Place {
 
 /// One unit, before and after.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Unit {
+pub struct UnitValues {
     /// Its number in its layer.
     pub unit: usize,
     /// z at θ.
@@ -121,16 +121,16 @@ pub struct Unit {
 
 /// One layer, before and after.
 #[derive(Clone, Debug, Serialize)]
-pub struct Pass {
+pub struct LayerValues {
     /// The layer whose units these are.
     pub layer: usize,
     /// What is to become of its units, from the sizes.
     #[serde(flatten)]
-    pub fate: Fate,
+    pub fate: LayerEffect,
     /// Units whose z or a has other bits: observed.
     pub changed: usize,
     /// Those whose a changes most, in order.
-    pub shown: Vec<Unit>,
+    pub shown: Vec<UnitValues>,
     /// How many others change.
     pub others: usize,
     /// Σ |Δa| of the others.
@@ -152,7 +152,7 @@ pub struct Term {
 
 /// ∂L/∂a of the perturbed unit: Σ w·δ over the units that read it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Pull {
+pub struct ActivationGradient {
     /// The largest products, in order.
     pub shown: Vec<Term>,
     /// How many others there are.
@@ -165,7 +165,7 @@ pub struct Pull {
 
 /// δ of one unit.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Delta {
+pub struct UnitError {
     /// Its number in its layer.
     pub unit: usize,
     /// ∂L/∂z.
@@ -174,11 +174,11 @@ pub struct Delta {
 
 /// δ of one layer above the perturbed one.
 #[derive(Clone, Debug, Serialize)]
-pub struct Errors {
+pub struct LayerErrors {
     /// The layer.
     pub layer: usize,
     /// The largest, in order.
-    pub shown: Vec<Delta>,
+    pub shown: Vec<UnitError>,
     /// How many others there are.
     pub others: usize,
     /// Σ |δ| of the others.
@@ -187,7 +187,7 @@ pub struct Errors {
 
 /// All that there is to say.
 #[derive(Clone, Debug, Serialize)]
-pub struct Explanation {
+pub struct WeightExplanation {
     /// `layers.0.weight[2, 5]`.
     pub parameter: String,
     /// Its value.
@@ -199,9 +199,9 @@ pub struct Explanation {
     /// a of the input that the weight multiplies; 1 for a bias.
     pub input: f64,
     /// Layer by layer, from the weight's own.
-    pub forward: Vec<Pass>,
+    pub forward: Vec<LayerValues>,
     /// All units of the network.
-    pub total: Fate,
+    pub total: LayerEffect,
     /// L(θ).
     pub loss: f64,
     /// L(θ + ε·e).
@@ -211,11 +211,11 @@ pub struct Explanation {
     /// (L(θ + ε·e) − L(θ − ε·e))/2ε.
     pub quotient_central: f64,
     /// From the outputs down to the layer above the weight's.
-    pub backward: Vec<Errors>,
+    pub backward: Vec<LayerErrors>,
     /// How δ of an output comes about.
     pub output_error: &'static str,
     /// Of a hidden unit.
-    pub pull: Option<Pull>,
+    pub pull: Option<ActivationGradient>,
     /// σ′ of a hidden unit.
     pub slope: Option<f64>,
     /// δ of the perturbed unit.
@@ -234,25 +234,25 @@ pub fn explain(
     network: &Network,
     theta: &Parameters<f64>,
     (inputs, label): (&[f64], u16),
-    place: Place,
+    place: ParameterPosition,
     epsilon: f64,
-) -> Result<Explanation, String> {
+) -> Result<WeightExplanation, String> {
     let index = place.index(&network.layout)?;
     check_increment(epsilon)?;
     let at = |shift: f64| {
         let mut theta = theta.clone();
         theta.flat_mut()[index] += shift;
-        Trace::new(network, &theta, inputs, label)
+        SamplePass::new(network, &theta, inputs, label)
     };
     let (base, above, below) = (at(0.0), at(epsilon), at(-epsilon));
     let value = theta.flat()[index];
-    let Place { layer, row, column } = place;
+    let ParameterPosition { layer, row, column } = place;
     let layers = fates(network.layout.sizes(), layer);
-    let total = Fate::total(&layers);
+    let total = LayerEffect::total(&layers);
     let last = network.layout.layers() - 1;
     let input = column.map_or(1.0, |column| base.a[layer][column]);
     let delta = base.delta[layer][row];
-    Ok(Explanation {
+    Ok(WeightExplanation {
         parameter: network.layout.name(index),
         value,
         epsilon,
@@ -280,8 +280,11 @@ pub fn explain(
 }
 
 /// Activations of layer `layer`: those of linear outputs are z.
-fn activations<'a>(network: &Network, trace: &'a Trace, layer: usize) -> &'a [f64] {
-    let linear = matches!(network.head(), Head::LinearQuadratic | Head::Logistic);
+fn activations<'a>(network: &Network, trace: &'a SamplePass, layer: usize) -> &'a [f64] {
+    let linear = matches!(
+        network.head(),
+        OutputLoss::LinearQuadratic | OutputLoss::Logistic
+    );
     if linear && layer + 1 == trace.z.len() {
         &trace.z[layer]
     } else {
@@ -289,20 +292,26 @@ fn activations<'a>(network: &Network, trace: &'a Trace, layer: usize) -> &'a [f6
     }
 }
 
-fn pass(network: &Network, base: &Trace, moved: &Trace, layer: usize, fate: Fate) -> Pass {
+fn pass(
+    network: &Network,
+    base: &SamplePass,
+    moved: &SamplePass,
+    layer: usize,
+    fate: LayerEffect,
+) -> LayerValues {
     let before = activations(network, base, layer);
     let after = activations(network, moved, layer);
-    let unit = |unit: usize| Unit {
+    let unit = |unit: usize| UnitValues {
         unit,
         z: base.z[layer][unit],
         z_change: moved.z[layer][unit] - base.z[layer][unit],
         a: before[unit],
         a_change: after[unit] - before[unit],
     };
-    let changes = |unit: &Unit| unit.z_change != 0.0 || unit.a_change != 0.0;
+    let changes = |unit: &UnitValues| unit.z_change != 0.0 || unit.a_change != 0.0;
     let units = (0..before.len()).map(unit).filter(changes);
     let (shown, others) = largest(units.collect(), |unit| unit.a_change);
-    Pass {
+    LayerValues {
         layer,
         fate,
         changed: shown.len() + others.len(),
@@ -312,11 +321,13 @@ fn pass(network: &Network, base: &Trace, moved: &Trace, layer: usize, fate: Fate
     }
 }
 
-fn errors(layer: usize, delta: &[f64]) -> Errors {
+fn errors(layer: usize, delta: &[f64]) -> LayerErrors {
     let units = delta.iter().enumerate();
-    let units = units.map(|(unit, &delta)| Delta { unit, delta }).collect();
-    let (shown, others) = largest(units, |one: &Delta| one.delta);
-    Errors {
+    let units = units
+        .map(|(unit, &delta)| UnitError { unit, delta })
+        .collect();
+    let (shown, others) = largest(units, |one: &UnitError| one.delta);
+    LayerErrors {
         layer,
         shown,
         others: others.len(),
@@ -325,7 +336,12 @@ fn errors(layer: usize, delta: &[f64]) -> Errors {
 }
 
 /// What unit `unit` is for the loss through layer `layer`, which reads it.
-fn pull(theta: &Parameters<f64>, base: &Trace, layer: usize, unit: usize) -> Pull {
+fn pull(
+    theta: &Parameters<f64>,
+    base: &SamplePass,
+    layer: usize,
+    unit: usize,
+) -> ActivationGradient {
     let weights = theta.weights(layer);
     let term = |(above, &delta): (usize, &f64)| {
         let weight = weights[[above, unit]];
@@ -338,7 +354,7 @@ fn pull(theta: &Parameters<f64>, base: &Trace, layer: usize, unit: usize) -> Pul
     };
     let terms = base.delta[layer].iter().enumerate().map(term).collect();
     let (shown, others) = largest(terms, |term| term.product);
-    Pull {
+    ActivationGradient {
         others: others.len(),
         others_sum: others.iter().map(|term| term.product).sum(),
         shown,
@@ -354,12 +370,12 @@ fn largest<T>(mut all: Vec<T>, size: impl Fn(&T) -> f64) -> (Vec<T>, Vec<T>) {
 }
 
 /// Cross-entropy is made for its outputs: their σ′ cancels.
-fn output_error(head: Head) -> &'static str {
+fn output_error(head: OutputLoss) -> &'static str {
     match head {
-        Head::SigmoidQuadratic => "(a − y)·a·(1 − a)",
-        Head::LinearQuadratic => "z − y",
-        Head::SigmoidCrossEntropy => "a − y, without σ′",
-        Head::SoftmaxCrossEntropy => "p − y, without a derivative of softmax",
-        Head::Logistic => "−y·σ(−y·z)",
+        OutputLoss::SigmoidQuadratic => "(a − y)·a·(1 − a)",
+        OutputLoss::LinearQuadratic => "z − y",
+        OutputLoss::SigmoidCrossEntropy => "a − y, without σ′",
+        OutputLoss::SoftmaxCrossEntropy => "p − y, without a derivative of softmax",
+        OutputLoss::Logistic => "−y·σ(−y·z)",
     }
 }

@@ -11,11 +11,11 @@ use safetensors::tensor::Metadata;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::safetensors::Loaded;
+use super::safetensors::LoadedModel;
 use super::{AnyParameters, Model};
 use crate::data::Scaling;
 use crate::error::{Error, Result};
-use crate::model::{Layout, Loss, Network, Output};
+use crate::model::{Layout, Loss, Network, OutputUnits};
 
 /// What our metadata says under `format`.
 const FORMAT: &str = "nplus1";
@@ -39,7 +39,7 @@ pub fn of(model: &Model) -> Value {
 }
 
 /// The metadata of a file while a model is made of it.
-pub struct Described<'a> {
+pub struct ModelMetadata<'a> {
     entries: HashMap<String, String>,
     /// Our own files have to say everything.
     complete: bool,
@@ -47,7 +47,7 @@ pub struct Described<'a> {
     assumed: Vec<String>,
 }
 
-impl<'a> Described<'a> {
+impl<'a> ModelMetadata<'a> {
     /// The metadata of `header`, of the file `path`.
     pub fn new(header: &Metadata, path: &'a Path) -> Self {
         let entries = header.metadata().clone().unwrap_or_default();
@@ -64,7 +64,7 @@ impl<'a> Described<'a> {
     ///
     /// # Errors
     /// Everything the module refuses, with the key as its place.
-    pub fn model(mut self, layout: Arc<Layout>, parameters: AnyParameters) -> Result<Loaded> {
+    pub fn model(mut self, layout: Arc<Layout>, parameters: AnyParameters) -> Result<LoadedModel> {
         let sizes = layout.sizes();
         self.agrees("sizes", sizes.to_vec())?;
         self.agrees("bias", layout.has_bias())?;
@@ -75,11 +75,15 @@ impl<'a> Described<'a> {
         let name = self.text("name", || stem(self.path))?;
         let output = self.word(
             "output",
-            &[Output::Sigmoid, Output::Softmax, Output::Linear],
-            Output::name,
+            &[
+                OutputUnits::Sigmoid,
+                OutputUnits::Softmax,
+                OutputUnits::Linear,
+            ],
+            OutputUnits::name,
         )?;
         let losses = match output {
-            Output::Softmax => [Loss::CrossEntropy, Loss::Quadratic, Loss::Logistic],
+            OutputUnits::Softmax => [Loss::CrossEntropy, Loss::Quadratic, Loss::Logistic],
             _ => [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic],
         };
         let loss = self.word("loss", &losses, Loss::name)?;
@@ -102,7 +106,7 @@ impl<'a> Described<'a> {
             "scaling",
             &format!("{inputs} finite offsets and {inputs} finite divisors, none of them 0"),
         )?;
-        Ok(Loaded {
+        Ok(LoadedModel {
             model: Model {
                 name,
                 network: Network {
@@ -204,11 +208,11 @@ impl<'a> Described<'a> {
     }
 
     /// Only the pairs that a config may ask for.
-    fn check_pair(&self, output: Output, loss: Loss, outputs: usize) -> Result<()> {
+    fn check_pair(&self, output: OutputUnits, loss: Loss, outputs: usize) -> Result<()> {
         let fits = match loss {
-            Loss::Quadratic => output != Output::Softmax,
-            Loss::CrossEntropy => output != Output::Linear,
-            Loss::Logistic => output == Output::Linear && outputs == 1,
+            Loss::Quadratic => output != OutputUnits::Softmax,
+            Loss::CrossEntropy => output != OutputUnits::Linear,
+            Loss::Logistic => output == OutputUnits::Linear && outputs == 1,
         };
         if fits {
             return Ok(());

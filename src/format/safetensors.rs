@@ -6,7 +6,7 @@
 //! files (the crate's own writer keeps metadata in a hash map, whose order changes between runs).
 //!
 //! A file of another program is accepted if its tensors have these names; what its metadata does
-//! not say is assumed, and [`Loaded::assumed`] says what. Refused: missing, foreign or misshapen
+//! not say is assumed, and [`LoadedModel::assumed`] says what. Refused: missing, foreign or misshapen
 //! tensors, other number types, numbers that are not finite, metadata that contradicts the tensors.
 
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::file::{read_capped, write_atomically};
-use super::metadata::{self, Described};
+use super::metadata::{self, ModelMetadata};
 use super::{AnyParameters, Model};
 use crate::error::{Error, Result};
 use crate::model::{Layout, Parameters};
@@ -31,7 +31,7 @@ const HEADER_CAP: u64 = 1 << 26;
 
 /// A model, and what its file left open.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
+pub struct LoadedModel {
     /// The model.
     pub model: Model,
     /// What the metadata did not say and was assumed, one sentence each; empty for our own files.
@@ -95,7 +95,7 @@ pub fn save(model: &Model, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Everything the module refuses, with the tensor or the metadata key as its place.
-pub fn load(path: &Path) -> Result<Loaded> {
+pub fn load(path: &Path) -> Result<LoadedModel> {
     from_bytes(&read_capped(path, FILE_CAP)?, path)
 }
 
@@ -103,14 +103,14 @@ pub fn load(path: &Path) -> Result<Loaded> {
 ///
 /// # Errors
 /// Everything the module refuses, with the tensor or the metadata key as its place.
-pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Loaded> {
+pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<LoadedModel> {
     let (header, tensors) = read(bytes, path)?;
     let (layout, precision) = layout_of(&tensors, path)?;
     let parameters = match precision {
         Precision::F32 => parameters::<f32>(&tensors, layout.clone(), path)?.into(),
         Precision::F64 => parameters::<f64>(&tensors, layout.clone(), path)?.into(),
     };
-    Described::new(&header, path).model(layout, parameters)
+    ModelMetadata::new(&header, path).model(layout, parameters)
 }
 
 /// The header and the tensors in `bytes`.

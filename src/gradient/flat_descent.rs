@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::random_direction::Draw;
-use super::{Control, Descent, Evaluation, GradientEngine, Stopped};
+use super::random_direction::DirectionSeed;
+use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
@@ -17,7 +17,7 @@ pub struct FlatDescent<R, E> {
     velocity: Option<Parameters<R>>,
     gradient: Parameters<R>,
     /// Of the next step.
-    draw: Draw,
+    draw: DirectionSeed,
 }
 
 impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
@@ -29,7 +29,7 @@ impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
             theta: zeros(),
             velocity: None,
             gradient: zeros(),
-            draw: Draw::default(),
+            draw: DirectionSeed::default(),
         }
     }
 }
@@ -41,7 +41,7 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         self.engine.gradient(parameters, batch, gradient, control)
     }
 
@@ -57,7 +57,7 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
         self.engine.limit_workers(workers);
     }
 
-    fn set_draw(&mut self, draw: Draw) {
+    fn set_draw(&mut self, draw: DirectionSeed) {
         self.draw = draw;
         self.engine.set_draw(draw);
     }

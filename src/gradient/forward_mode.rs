@@ -2,7 +2,7 @@
 //!
 //! Cost: one pass for the values, and N passes of rates, each about two forward passes: what an axis
 //! moves in its own layer, V·a, and what each layer hands on, W·ȧ. It is exact, and so is
-//! [`super::finite_difference::Incremental`] with [`super::finite_difference::Probe::Tangent`], which follows only
+//! [`super::finite_difference::Incremental`] with [`super::finite_difference::Perturbation::Tangent`], which follows only
 //! what the axis moves; the two differ in the work alone. With [`Reuse::Prefix`] rates start in the
 //! layer of the parameter, since none below it moves.
 
@@ -11,37 +11,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::finite_difference::Reuse;
-use super::finite_difference::forward_pass::Gathered;
+use super::finite_difference::forward_pass::GatheredBatch;
 use super::finite_difference::unit_panels::UnitPanels;
 use super::operation_counts::random_direction;
-use super::random_direction::tangent::{Along, Primal};
-use super::{Control, Evaluation, GradientEngine, Stopped};
+use super::random_direction::tangent::{ParameterDirection, PrimalValues};
+use super::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Circle, Team, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
 /// The engine.
-pub struct WholeTangents<R> {
+pub struct WholeTangentPasses<R> {
     network: Network,
     reuse: Reuse,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     seats: usize,
-    gathered: Gathered<R>,
+    gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
-    primal: Primal<R>,
-    workers: Vec<Along<R>>,
+    primal: PrimalValues<R>,
+    workers: Vec<ParameterDirection<R>>,
 }
 
-impl<R: Real> WholeTangents<R> {
+impl<R: Real> WholeTangentPasses<R> {
     /// An engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         reuse: Reuse,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -52,11 +52,11 @@ impl<R: Real> WholeTangents<R> {
             team: Arc::clone(team),
             isa,
             seats: layout.len().min(team.threads()),
-            gathered: Gathered::new(layout.sizes()[0], capacity),
+            gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
-            primal: Primal::new(network, capacity),
+            primal: PrimalValues::new(network, capacity),
             workers: (0..team.threads())
-                .map(|_| Along::new(network, capacity))
+                .map(|_| ParameterDirection::new(network, capacity))
                 .collect(),
         }
     }
@@ -70,14 +70,14 @@ impl<R: Real> WholeTangents<R> {
     }
 }
 
-impl<R: Real> GradientEngine<R> for WholeTangents<R> {
+impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
     fn gradient(
         &mut self,
         parameters: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         let layout = Arc::clone(&self.network.layout);
         let sizes = layout.sizes();
         self.gathered.read(batch);
@@ -105,7 +105,7 @@ impl<R: Real> GradientEngine<R> for WholeTangents<R> {
         let (weights, primal) = (&self.weights, &self.primal);
         let stopped = AtomicBool::new(false);
         self.team.run(
-            Circle::new(self.seats),
+            Supersteps::new(self.seats),
             seats,
             async |(share, worker, gradient), _| {
                 let mut partials = gradient.iter_mut();
@@ -131,7 +131,7 @@ impl<R: Real> GradientEngine<R> for WholeTangents<R> {
         if stopped.into_inner() {
             return Err(Stopped::Interrupted);
         }
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })

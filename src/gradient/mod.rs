@@ -11,17 +11,17 @@ pub mod random_direction;
 pub use backprop::{Backprop, NumericBackpropConfig};
 pub use control::{Control, Stopped};
 pub use flat_descent::FlatDescent;
-pub use forward_mode::WholeTangents;
+pub use forward_mode::WholeTangentPasses;
 
 use std::sync::Arc;
 
 use self::finite_difference::{
-    DifferenceConfig, Increment, Incremental, NodePerturbationConfig, Probe, Refined, Reuse,
-    WholePasses,
+    AdaptiveIncrement, DifferenceConfig, Increment, Incremental, NodePerturbationConfig,
+    Perturbation, Reuse, WholePasses,
 };
 use self::random_direction::{
-    Draw, ForwardGradientConfig, Perturbed, PerturbedActivations, PerturbedWeights, Spsa,
-    SpsaConfig,
+    DirectionSeed, ForwardGradientConfig, PerturbedActivations, PerturbedQuantity,
+    PerturbedWeights, Spsa, SpsaConfig,
 };
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
@@ -29,7 +29,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// `[gradient]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,20 +94,20 @@ impl GradientConfig {
     /// Losses evaluated, and derivatives of the loss along a direction, of a gradient: what a
     /// [`Control`] counts.
     pub fn passes(&self, layout: &Layout) -> u64 {
-        let of = |probe: Probe| {
+        let of = |probe: Perturbation| {
             let tally = probe.evaluations(layout);
             tally.evaluations + tally.jacobian_vector_products
         };
         match self {
             Self::Backprop | Self::NumericBackprop(_) => 1,
             Self::Difference(config) => {
-                let once = of(Probe::Difference(*config));
+                let once = of(Perturbation::Difference(*config));
                 if config.extrapolate { 2 * once } else { once }
             }
-            Self::ForwardMode(_) => of(Probe::Tangent),
+            Self::ForwardMode(_) => of(Perturbation::Tangent),
             Self::Spsa(config) => 2 * config.directions.count as u64,
             Self::ForwardGradient(config) => 1 + config.directions.count as u64,
-            Self::NodePerturbation(config) => of(Probe::Unit(*config)),
+            Self::NodePerturbation(config) => of(Perturbation::Unit(*config)),
         }
     }
 
@@ -123,11 +123,11 @@ impl GradientConfig {
     pub fn engine<R: Real>(
         &self,
         network: &Network,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         samples: &Samples<R>,
         capacity: usize,
-    ) -> Box<dyn Engine<R>> {
+    ) -> Box<dyn TrainingEngine<R>> {
         let incremental = |probe| Incremental::new(network, probe, team, isa, samples, capacity);
         match self {
             Self::Backprop => Box::new(Backprop::new(network, team, isa, capacity)),
@@ -135,10 +135,10 @@ impl GradientConfig {
                 Box::new(Backprop::numeric(network, *config, team, isa, capacity))
             }
             Self::Difference(config) => {
-                let incremental = || incremental(Probe::Difference(*config));
+                let incremental = || incremental(Perturbation::Difference(*config));
                 let whole = || WholePasses::new(network, config, team, isa, capacity);
                 let refined = config.extrapolate || config.increment == Increment::Noise;
-                let refine = |inner| Refined::new(network, config, isa, capacity, inner);
+                let refine = |inner| AdaptiveIncrement::new(network, config, isa, capacity, inner);
                 match (config.reuse, refined) {
                     (Reuse::Incremental, false) => Box::new(incremental()),
                     (Reuse::Incremental, true) => {
@@ -155,31 +155,31 @@ impl GradientConfig {
             Self::ForwardGradient(config) => {
                 let directions = config.directions;
                 match config.perturbed {
-                    Perturbed::Weights => {
+                    PerturbedQuantity::Weights => {
                         let engine =
                             PerturbedWeights::new(network, directions, team, isa, capacity);
                         Box::new(FlatDescent::new(network, engine))
                     }
-                    Perturbed::Activations => {
+                    PerturbedQuantity::Activations => {
                         let engine =
                             PerturbedActivations::new(network, directions, team, isa, capacity);
                         Box::new(FlatDescent::new(network, engine))
                     }
                 }
             }
-            Self::ForwardMode(Reuse::Incremental) => Box::new(incremental(Probe::Tangent)),
+            Self::ForwardMode(Reuse::Incremental) => Box::new(incremental(Perturbation::Tangent)),
             Self::ForwardMode(reuse) => {
-                let whole = WholeTangents::new(network, *reuse, team, isa, capacity);
+                let whole = WholeTangentPasses::new(network, *reuse, team, isa, capacity);
                 Box::new(FlatDescent::new(network, whole))
             }
-            Self::NodePerturbation(config) => Box::new(incremental(Probe::Unit(*config))),
+            Self::NodePerturbation(config) => Box::new(incremental(Perturbation::Unit(*config))),
         }
     }
 }
 
 /// What one gradient found on its way.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
+pub struct GradientEvaluation {
     /// The loss at θ, mean over the mini-batch, l2 left out.
     pub loss: f64,
     /// The operations performed.
@@ -200,7 +200,7 @@ pub trait GradientEngine<R: Real>: Send {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped>;
+    ) -> Result<GradientEvaluation, Stopped>;
 
     /// The operations that a gradient of these rows performs.
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
@@ -217,7 +217,7 @@ pub trait GradientEngine<R: Real>: Send {
 
     /// Which random directions gradients take from now on. A gradient stays a function of its
     /// arguments and this: the same twice without another draw. Most methods take none.
-    fn set_draw(&mut self, _: Draw) {}
+    fn set_draw(&mut self, _: DirectionSeed) {}
 }
 
 /// Steps of gradient descent by an engine that keeps θ in a form of its own.
@@ -261,6 +261,6 @@ pub trait Descent<R: Real>: GradientEngine<R> {
 }
 
 /// What a run needs of an engine.
-pub trait Engine<R: Real>: GradientEngine<R> + Descent<R> {}
+pub trait TrainingEngine<R: Real>: GradientEngine<R> + Descent<R> {}
 
-impl<R: Real, E: GradientEngine<R> + Descent<R>> Engine<R> for E {}
+impl<R: Real, E: GradientEngine<R> + Descent<R>> TrainingEngine<R> for E {}

@@ -4,7 +4,7 @@ use crate::model::Parameters;
 
 /// A gradient compared with the exact one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
+pub struct GradientComparison {
     /// All N partial derivatives.
     pub whole: Group,
     /// Those of each layer, weights and biases together.
@@ -30,7 +30,7 @@ pub struct Group {
     pub worst: usize,
 }
 
-impl Comparison {
+impl GradientComparison {
     /// `found` against `exact`, each element with its bound.
     ///
     /// # Panics
@@ -118,7 +118,7 @@ mod tests {
     fn the_errors_are_those_of_the_vectors() {
         let exact = parameters(&[3.0, 4.0, 0.0, 1.0]);
         let found = parameters(&[3.0, 4.5, 0.0, 1.0]);
-        let comparison = Comparison::new(&exact, &found, &[1.0; 4]);
+        let comparison = GradientComparison::new(&exact, &found, &[1.0; 4]);
         let first = &comparison.layers[0];
         assert!((first.relative_error - 0.1).abs() < 1e-15);
         assert_eq!((first.max_absolute_error, first.largest), (0.5, 1));
@@ -132,13 +132,14 @@ mod tests {
         let exact = parameters(&[3.0, 4.0, 0.0, 1.0]);
         let bounds = [1.0, 1.0, 1e-9, 1.0];
         for wrong in [1e-8, f64::NAN, f64::INFINITY] {
-            let comparison = Comparison::new(&exact, &parameters(&[3.0, 4.0, wrong, 1.0]), &bounds);
+            let comparison =
+                GradientComparison::new(&exact, &parameters(&[3.0, 4.0, wrong, 1.0]), &bounds);
             assert!(
                 !comparison.passed() && comparison.whole.worst == 2,
                 "{wrong}"
             );
         }
-        let same = Comparison::new(&exact, &exact, &[0.0; 4]);
+        let same = GradientComparison::new(&exact, &exact, &[0.0; 4]);
         assert!(same.passed(), "no error needs no bound");
     }
 }

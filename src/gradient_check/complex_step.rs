@@ -14,11 +14,11 @@
 
 use std::ops::{Add, Mul, Neg, Sub};
 
-use super::sample_pass::{Trace, is_hot};
+use super::sample_pass::{SamplePass, is_hot};
 use crate::gradient::{Control, Stopped};
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::Head;
-use crate::parallel::Team;
+use crate::numeric::output_loss::OutputLoss;
+use crate::parallel::Workers;
 
 /// h: a power of two whose square is below every double relative to 1, and that leaves 700 powers of
 /// two for derivatives to be small.
@@ -31,8 +31,8 @@ pub(super) const STEP: f64 = f64::from_bits((1023 - 300) << 52);
 pub(super) fn gradient(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[Trace],
-    team: &Team,
+    traces: &[SamplePass],
+    team: &Workers,
     control: &Control,
 ) -> Result<Parameters<f64>, Stopped> {
     let layout = &network.layout;
@@ -65,7 +65,7 @@ pub(super) fn gradient(
 fn of_unit(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[Trace],
+    traces: &[SamplePass],
     layer: usize,
     unit: usize,
 ) -> Vec<f64> {
@@ -98,7 +98,7 @@ fn of_unit(
 fn loss(
     network: &Network,
     theta: &Parameters<f64>,
-    trace: &Trace,
+    trace: &SamplePass,
     layer: usize,
     unit: usize,
     step: f64,
@@ -131,9 +131,9 @@ fn loss(
 }
 
 /// The loss, from the outputs' z; every form without a subtraction of what is nearly equal.
-fn of_outputs(head: Head, label: usize, z: &[Complex]) -> Complex {
+fn of_outputs(head: OutputLoss, label: usize, z: &[Complex]) -> Complex {
     let one = Complex::from(1.0);
-    if head == Head::SoftmaxCrossEntropy {
+    if head == OutputLoss::SoftmaxCrossEntropy {
         // ln Σ e^z_k − z_t = (z_m − z_t) + ln(1 + Σ_{k ≠ m} e^(z_k − z_m)), m the largest, t if it is.
         let ahead = |m: usize, k: usize| if z[k].re > z[m].re { k } else { m };
         let top = (0..z.len()).fold(label, ahead);
@@ -147,11 +147,11 @@ fn of_outputs(head: Head, label: usize, z: &[Complex]) -> Complex {
         let hot = is_hot(head, label, unit);
         let squared = |residual: Complex| Complex::from(0.5) * residual * residual;
         match head {
-            Head::SigmoidQuadratic => {
+            OutputLoss::SigmoidQuadratic => {
                 let (y, complement) = pair(z);
                 squared(if hot { -complement } else { y })
             }
-            Head::LinearQuadratic => squared(if hot { z - one } else { z }),
+            OutputLoss::LinearQuadratic => squared(if hot { z - one } else { z }),
             _ => {
                 let z = if hot { -z } else { z };
                 if z.re > 0.0 {

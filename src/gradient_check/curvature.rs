@@ -19,14 +19,14 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::jet::{Jet, compose, product, upward};
-use super::sample_pass::{Trace, is_hot};
+use super::sample_pass::{SamplePass, is_hot};
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// |W| of every layer.
-pub(super) struct Magnitudes(Vec<Array2<f64>>);
+pub(super) struct WeightMagnitudes(Vec<Array2<f64>>);
 
-impl Magnitudes {
+impl WeightMagnitudes {
     pub(super) fn new(theta: &Parameters<f64>) -> Self {
         let layers = 0..theta.layout().layers();
         Self(
@@ -59,12 +59,12 @@ pub(super) fn grown(tail: f64, reach: f64) -> f64 {
 /// Bounds of |L″| and |L‴| of every unit of layer `layer`, unit j within `reach[j]` of its z.
 pub(super) fn of_units(
     network: &Network,
-    magnitudes: &Magnitudes,
-    trace: &Trace,
+    magnitudes: &WeightMagnitudes,
+    trace: &SamplePass,
     layer: usize,
     reach: &[f64],
 ) -> Vec<[f64; 2]> {
-    let softmax = network.head() == Head::SoftmaxCrossEntropy;
+    let softmax = network.head() == OutputLoss::SoftmaxCrossEntropy;
     let outputs = outputs(network, magnitudes, trace, layer, reach);
     let units = outputs.iter().zip(reach);
     units
@@ -81,12 +81,12 @@ pub(super) fn of_units(
 /// Bounds of |L⁽⁵⁾|, which central quotients leave out when they are extrapolated.
 pub(super) fn fifths(
     network: &Network,
-    magnitudes: &Magnitudes,
-    trace: &Trace,
+    magnitudes: &WeightMagnitudes,
+    trace: &SamplePass,
     layer: usize,
     reach: &[f64],
 ) -> Vec<f64> {
-    let softmax = network.head() == Head::SoftmaxCrossEntropy;
+    let softmax = network.head() == OutputLoss::SoftmaxCrossEntropy;
     let outputs = outputs::<5>(network, magnitudes, trace, layer, reach);
     let units = outputs.iter().zip(reach);
     units
@@ -102,8 +102,8 @@ pub(super) fn fifths(
 /// Bounds of the derivatives of every output's z along each unit's, `(units, outputs)`.
 fn outputs<const K: usize>(
     network: &Network,
-    magnitudes: &Magnitudes,
-    trace: &Trace,
+    magnitudes: &WeightMagnitudes,
+    trace: &SamplePass,
     layer: usize,
     reach: &[f64],
 ) -> Vec<Vec<Jet<K>>> {
@@ -137,7 +137,12 @@ fn outputs<const K: usize>(
 }
 
 /// Bounds of |L′|, |L″|, …, from those of the outputs' derivatives, for |t| ≤ `reach`; not of softmax.
-fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f64) -> Jet<K> {
+fn of_loss<const K: usize>(
+    head: OutputLoss,
+    trace: &SamplePass,
+    jets: &[Jet<K>],
+    reach: f64,
+) -> Jet<K> {
     let last = trace.z.len() - 1;
     let mut loss = [0.0; K];
     for (unit, &jet) in jets.iter().enumerate() {
@@ -151,11 +156,11 @@ fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f6
         own[0] = residual;
         own[1..].copy_from_slice(&slopes[..K - 1]);
         match head {
-            Head::SigmoidQuadratic => {
+            OutputLoss::SigmoidQuadratic => {
                 // r·r′, and its derivatives.
                 own = std::array::from_fn(|n| product(n, &own, &slopes));
             }
-            Head::LinearQuadratic => {
+            OutputLoss::LinearQuadratic => {
                 own = [0.0; K];
                 own[0] = trace.delta[last][unit].abs() + reach;
                 own[1] = 1.0;
@@ -173,7 +178,7 @@ fn of_loss<const K: usize>(head: Head, trace: &Trace, jets: &[Jet<K>], reach: f6
 /// three covariances of z′ and z″, and the mean of z‴ (means against the target's). With pairs of
 /// units, E|X − EX|ⁿ ≤ Σ p_k p_m |X_k − X_m|ⁿ ≤ 2ⁿ·Σ p_k (1 − p_k)·|X_k|ⁿ for n = 3, and half of
 /// that for n = 2; |Cov| ≤ √(Var X · Var Y). A saturated softmax so has small bounds, as it should.
-fn of_softmax(trace: &Trace, jets: &[Jet], reach: f64) -> [f64; 2] {
+fn of_softmax(trace: &SamplePass, jets: &[Jet], reach: f64) -> [f64; 2] {
     let last = trace.z.len() - 1;
     let reach = 2.0 * fastest(jets) * reach;
     let [mut squares, mut cubes, mut others, mut second, mut third] = [0.0; 5];
@@ -201,7 +206,7 @@ fn fastest<const K: usize>(jets: &[Jet<K>]) -> f64 {
 /// Order by order, with m = Σ p_k·z′_k, p′_k = p_k·(z′_k − m) and L′ = Σ r_k·z′_k, where the residuals r
 /// are p but for the target's, the sum of all others' (and its sign): every term is relative to a
 /// residual, so that a saturated softmax has small bounds here as well.
-fn fifth_of_softmax(trace: &Trace, jets: &[Jet<5>], reach: f64) -> f64 {
+fn fifth_of_softmax(trace: &SamplePass, jets: &[Jet<5>], reach: f64) -> f64 {
     let (last, target) = (trace.z.len() - 1, trace.label);
     let reach = 2.0 * fastest(jets) * reach;
     let grown = |p: f64| grown(p, reach).min(1.0);

@@ -4,12 +4,12 @@
 //! Cost: about seven forward passes.
 
 use super::jet::{Jet, compose, of_loss, sigmoid};
-use super::sample_pass::Trace;
+use super::sample_pass::SamplePass;
 use crate::model::{Network, Parameters};
 
 /// Means over the rows, at θ.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Along {
+pub(super) struct DirectionalTaylor {
     /// The mean of L′: g·v without l2.
     pub first: f64,
     /// The mean of |L″|.
@@ -23,10 +23,10 @@ pub(super) struct Along {
 pub(super) fn of(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[Trace],
+    traces: &[SamplePass],
     direction: &Parameters<f64>,
-) -> Along {
-    let mut along = Along::default();
+) -> DirectionalTaylor {
+    let mut along = DirectionalTaylor::default();
     for trace in traces {
         let [first, second, third] = of_row(network, theta, trace, direction, &mut along.fastest);
         along.first += first;
@@ -43,7 +43,7 @@ pub(super) fn of(
 fn of_row(
     network: &Network,
     theta: &Parameters<f64>,
-    trace: &Trace,
+    trace: &SamplePass,
     direction: &Parameters<f64>,
     fastest: &mut f64,
 ) -> Jet {

@@ -15,9 +15,9 @@
 
 use ndarray_rand::rand_distr::Distribution;
 
-use super::directional_taylor::Along;
-use super::number_format::Format;
-use super::{Point, Subject, converted};
+use super::directional_taylor::DirectionalTaylor;
+use super::number_format::NumberFormat;
+use super::{CheckSubject, ReferencePoint, converted};
 use crate::data::{Batch, Samples};
 use crate::gradient::finite_difference::Scheme;
 use crate::gradient::finite_difference::directional::directional;
@@ -29,7 +29,7 @@ use crate::numeric::{Precision, Real};
 
 /// What K directions told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Directions {
+pub struct DirectionsResult {
     /// What found the derivatives, as configs spell it.
     pub by: &'static str,
     /// What it computed in.
@@ -39,12 +39,12 @@ pub struct Directions {
     /// ‖g‖₂.
     pub norm: f64,
     /// One probe a direction.
-    pub probes: Vec<Probe>,
+    pub probes: Vec<DirectionCheck>,
 }
 
 /// One direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Probe {
+pub struct DirectionCheck {
     /// v·g, by backprop.
     pub exact: f64,
     /// The derivative along v, as it was found.
@@ -53,10 +53,10 @@ pub struct Probe {
     pub allowed: f64,
 }
 
-impl Directions {
+impl DirectionsResult {
     /// Whether every direction is within its tolerance.
     pub fn passed(&self) -> bool {
-        let within = |probe: &Probe| (probe.found - probe.exact).abs() <= probe.allowed;
+        let within = |probe: &DirectionCheck| (probe.found - probe.exact).abs() <= probe.allowed;
         self.probes.iter().all(within)
     }
 
@@ -74,14 +74,14 @@ impl Directions {
     /// directions: an upper bound.
     pub fn missed(&self, relative_error: f64) -> f64 {
         let size = relative_error * self.norm;
-        let each = |probe: &Probe| {
+        let each = |probe: &DirectionCheck| {
             let within = (2.0 / std::f64::consts::PI).sqrt() * 2.0 * probe.allowed / size;
             within.min(1.0)
         };
         self.probes.iter().map(each).product()
     }
 
-    fn relative(&self, of: impl Fn(&Probe) -> f64) -> f64 {
+    fn relative(&self, of: impl Fn(&DirectionCheck) -> f64) -> f64 {
         let squares: f64 = self.probes.iter().map(|probe| of(probe).powi(2)).sum();
         let mean = squares / self.probes.len() as f64;
         if mean == 0.0 {
@@ -92,7 +92,7 @@ impl Directions {
     }
 }
 
-impl Subject<'_> {
+impl CheckSubject<'_> {
     /// The exact gradient against differences of `scheme` in `precision`, along `count` directions
     /// drawn from `seed`: 2 evaluations each.
     ///
@@ -105,7 +105,7 @@ impl Subject<'_> {
         count: usize,
         seed: u64,
         control: &Control,
-    ) -> Result<Directions, Stopped> {
+    ) -> Result<DirectionsResult, Stopped> {
         let gradient = match precision {
             Precision::F32 => &self.rounded.gradient,
             Precision::F64 => &self.exact.gradient,
@@ -125,7 +125,7 @@ impl Subject<'_> {
         count: usize,
         seed: u64,
         control: &Control,
-    ) -> Result<Directions, Stopped> {
+    ) -> Result<DirectionsResult, Stopped> {
         match precision {
             Precision::F32 => {
                 let plan = (&self.single, &*self.rounded);
@@ -142,11 +142,11 @@ impl Subject<'_> {
         &self,
         gradient: &Parameters<f64>,
         scheme: Scheme,
-        (samples, point): (&Samples<R>, &Point<'_>),
+        (samples, point): (&Samples<R>, &ReferencePoint<'_>),
         count: usize,
         seed: u64,
         control: &Control,
-    ) -> Result<Directions, Stopped> {
+    ) -> Result<DirectionsResult, Stopped> {
         let layout = &self.network.layout;
         let mut random = stream(seed, Purpose::Directions);
         let directions: Vec<Parameters<f64>> = (0..count)
@@ -161,7 +161,7 @@ impl Subject<'_> {
         let noise = R::UNIT_ROUNDOFF * point.tolerance.noise_of_a_pass();
         let h = increment::<R>(scheme, noise, &along);
         // Errors of g, and of what the losses' own z and a make of it.
-        let mut bounds = point.tolerance.backprop(Format::of(R::PRECISION));
+        let mut bounds = point.tolerance.backprop(NumberFormat::of(R::PRECISION));
         for (bound, own) in bounds.iter_mut().zip(&point.own) {
             *bound += own;
         }
@@ -194,13 +194,13 @@ impl Subject<'_> {
                 // Squares of a saturated network's bounds underflow.
                 own = own.hypot(bound * step);
             }
-            Ok(Probe {
+            Ok(DirectionCheck {
                 exact,
                 found: found.derivative,
                 allowed: tolerance(scheme, h, noise, &along[k]) + 4.0 * own,
             })
         });
-        Ok(Directions {
+        Ok(DirectionsResult {
             by: scheme.name(),
             precision: R::PRECISION,
             increment: Some(h),
@@ -211,8 +211,9 @@ impl Subject<'_> {
 }
 
 /// One h for all directions: a power of two between u and 1/8 of the fastest unit's scale.
-fn increment<R: Real>(scheme: Scheme, noise: f64, along: &[Along]) -> f64 {
-    let mean = |of: fn(&Along) -> f64| along.iter().map(of).sum::<f64>() / along.len() as f64;
+fn increment<R: Real>(scheme: Scheme, noise: f64, along: &[DirectionalTaylor]) -> f64 {
+    let mean =
+        |of: fn(&DirectionalTaylor) -> f64| along.iter().map(of).sum::<f64>() / along.len() as f64;
     let (second, third) = (mean(|along| along.second), mean(|along| along.third));
     let fastest = along
         .iter()
@@ -226,7 +227,7 @@ fn increment<R: Real>(scheme: Scheme, noise: f64, along: &[Along]) -> f64 {
     power_of_two(best.min(longest).max(R::UNIT_ROUNDOFF))
 }
 
-fn tolerance(scheme: Scheme, h: f64, noise: f64, along: &Along) -> f64 {
+fn tolerance(scheme: Scheme, h: f64, noise: f64, along: &DirectionalTaylor) -> f64 {
     let growth = 2.0 * (3.0 * h * along.fastest).exp();
     match scheme {
         Scheme::Forward => {

@@ -15,18 +15,20 @@
 
 use std::sync::Arc;
 
-use super::directional_taylor::Along;
-use super::directions::{Directions, Probe};
-use super::number_format::Format;
-use super::{Point, Subject, converted};
+use super::directional_taylor::DirectionalTaylor;
+use super::directions::{DirectionCheck, DirectionsResult};
+use super::number_format::NumberFormat;
+use super::{CheckSubject, ReferencePoint, converted};
 use crate::data::{Batch, Samples};
 use crate::gradient::random_direction::direction::Direction;
-use crate::gradient::random_direction::{DirectionsConfig, Draw, Perturbed, SpsaConfig};
-use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::gradient::random_direction::{
+    DirectionSeed, DirectionsConfig, PerturbedQuantity, SpsaConfig,
+};
+use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
 
-impl Subject<'_> {
+impl CheckSubject<'_> {
     /// The estimator `config`, in `precision`, along `count` directions as training from `seed` would
     /// draw them; `None` of a method that estimates nothing. 2 passes a direction.
     ///
@@ -40,11 +42,11 @@ impl Subject<'_> {
         count: usize,
         seed: u64,
         control: &Control,
-    ) -> Result<Option<Directions>, Stopped> {
+    ) -> Result<Option<DirectionsResult>, Stopped> {
         let Some(single) = config.with_directions(1) else {
             return Ok(None);
         };
-        let probing = Probing {
+        let probing = EstimatorDirection {
             config: single,
             count,
             seed,
@@ -59,12 +61,12 @@ impl Subject<'_> {
     fn estimate_in<R: Real>(
         &self,
         samples: &Samples<R>,
-        point: &Point<'_>,
-        probing: &Probing<'_>,
-    ) -> Result<Directions, Stopped> {
+        point: &ReferencePoint<'_>,
+        probing: &EstimatorDirection<'_>,
+    ) -> Result<DirectionsResult, Stopped> {
         let probes = match &probing.config {
             GradientConfig::ForwardGradient(config)
-                if config.perturbed == Perturbed::Activations =>
+                if config.perturbed == PerturbedQuantity::Activations =>
             {
                 self.probe_activations(samples, point, config.directions, probing)?
             }
@@ -83,7 +85,7 @@ impl Subject<'_> {
             _ => None,
         };
         let norms = probes.iter().map(|(norm, _)| norm * norm);
-        Ok(Directions {
+        Ok(DirectionsResult {
             by: probing.config.method(),
             precision: R::PRECISION,
             increment,
@@ -96,11 +98,11 @@ impl Subject<'_> {
     fn probe_weights<R: Real>(
         &self,
         samples: &Samples<R>,
-        point: &Point<'_>,
+        point: &ReferencePoint<'_>,
         directions: DirectionsConfig,
         spsa: Option<&SpsaConfig>,
-        probing: &Probing<'_>,
-    ) -> Result<Vec<(f64, Probe)>, Stopped> {
+        probing: &EstimatorDirection<'_>,
+    ) -> Result<Vec<(f64, DirectionCheck)>, Stopped> {
         let layout = &self.network.layout;
         let theta = converted::<f64, R>(&point.theta);
         let bounds = bounds::<R>(point);
@@ -128,10 +130,10 @@ impl Subject<'_> {
     /// and steeper than at θ.
     fn rounded_at(
         &self,
-        point: &Point<'_>,
+        point: &ReferencePoint<'_>,
         h: f64,
         v: &Parameters<f64>,
-        probing: &Probing<'_>,
+        probing: &EstimatorDirection<'_>,
     ) -> Result<f64, Stopped> {
         let (network, team, isa) = (self.network, self.team, self.isa);
         let mut theta = point.theta.clone();
@@ -139,7 +141,7 @@ impl Subject<'_> {
             *theta += h * v;
         }
         let control = probing.control.uncounted();
-        let side = Point::new(
+        let side = ReferencePoint::new(
             network,
             &theta,
             &self.double,
@@ -161,10 +163,10 @@ impl Subject<'_> {
     fn probe_activations<R: Real>(
         &self,
         samples: &Samples<R>,
-        point: &Point<'_>,
+        point: &ReferencePoint<'_>,
         directions: DirectionsConfig,
-        probing: &Probing<'_>,
-    ) -> Result<Vec<(f64, Probe)>, Stopped> {
+        probing: &EstimatorDirection<'_>,
+    ) -> Result<Vec<(f64, DirectionCheck)>, Stopped> {
         let (network, theta) = biased(self.network, &point.theta);
         let layout = &network.layout;
         let deltas = |flat: &[f64]| -> Vec<f64> {
@@ -177,7 +179,8 @@ impl Subject<'_> {
                 let at = step % self.rows.len();
                 let rows = &self.rows[at..=at];
                 let (team, isa, control) = (self.team, self.isa, probing.control);
-                let point = Point::new(&network, &theta, &self.double, rows, team, isa, control)?;
+                let point =
+                    ReferencePoint::new(&network, &theta, &self.double, rows, team, isa, control)?;
                 let exact = deltas(point.gradient.flat());
                 let v = probing.direction(directions, step, exact.len());
                 let theta = converted::<f64, R>(&theta);
@@ -194,8 +197,8 @@ impl Subject<'_> {
         network: &Network,
         samples: &Samples<R>,
         capacity: usize,
-        probing: &Probing<'_>,
-    ) -> Box<dyn Engine<R>> {
+        probing: &EstimatorDirection<'_>,
+    ) -> Box<dyn TrainingEngine<R>> {
         probing
             .config
             .engine(network, self.team, self.isa, samples, capacity)
@@ -203,16 +206,16 @@ impl Subject<'_> {
 }
 
 /// An estimator with one direction, and how often it is asked.
-struct Probing<'a> {
+struct EstimatorDirection<'a> {
     config: GradientConfig,
     count: usize,
     seed: u64,
     control: &'a Control,
 }
 
-impl Probing<'_> {
-    fn draw(&self, step: usize) -> Draw {
-        Draw {
+impl EstimatorDirection<'_> {
+    fn draw(&self, step: usize) -> DirectionSeed {
+        DirectionSeed {
             seed: self.seed,
             step: step as u64,
         }
@@ -232,7 +235,7 @@ impl Probing<'_> {
     /// The estimate of `step`.
     fn run<R: Real>(
         &self,
-        engine: &mut dyn Engine<R>,
+        engine: &mut dyn TrainingEngine<R>,
         theta: &Parameters<R>,
         samples: &Samples<R>,
         rows: &[u32],
@@ -246,8 +249,8 @@ impl Probing<'_> {
 }
 
 /// s = ĝ·v/v·v against g·v.
-fn probe(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> Probe {
-    Probe {
+fn probe(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> DirectionCheck {
+    DirectionCheck {
         exact: dot(exact, v),
         found: dot(estimate, v) / dot(v, v),
         // An overflow of a bound allows everything.
@@ -260,8 +263,8 @@ fn probe(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> Probe {
 }
 
 /// Bounds of the elements of a gradient in R, and of the exact one's.
-fn bounds<R: Real>(point: &Point<'_>) -> Vec<f64> {
-    let bounds = point.tolerance.backprop(Format::of(R::PRECISION));
+fn bounds<R: Real>(point: &ReferencePoint<'_>) -> Vec<f64> {
+    let bounds = point.tolerance.backprop(NumberFormat::of(R::PRECISION));
     (bounds.iter().zip(&point.own))
         .map(|(bound, own)| bound + own)
         .collect()
@@ -273,7 +276,7 @@ fn along(bounds: &[f64], v: &[f64]) -> f64 {
 }
 
 /// h²/6·L‴ where it is largest on the step, whatever its length.
-fn truncation(h: f64, along: &Along) -> f64 {
+fn truncation(h: f64, along: &DirectionalTaylor) -> f64 {
     let reach = h * along.fastest;
     let third = along.third + reach * (along.third + along.fastest * along.second);
     2.0 * (3.0 * reach).exp() * third * h * h / 6.0

@@ -7,7 +7,7 @@ use crate::numeric::Real;
 
 /// The step of one parameter as it is taken: θ + h and θ − h are rounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Stride {
+pub(super) struct RealizedIncrement {
     /// The distance of the two points.
     pub distance: f64,
     /// By how much the upper point is farther away than the lower one.
@@ -15,13 +15,13 @@ pub(super) struct Stride {
 }
 
 /// One quotient of every parameter.
-pub(super) struct Look {
+pub(super) struct EvaluationPoints {
     /// What the quotients are multiplied by: 1, or an extrapolation's weight.
     pub weight: f64,
     /// h, layer by layer, unit by unit.
     pub increments: Vec<Vec<f64>>,
     /// `(N,)`.
-    pub strides: Vec<Stride>,
+    pub strides: Vec<RealizedIncrement>,
 }
 
 /// The looks of a method at `theta`, the widest first; `measured` is what its engine measures for an
@@ -30,19 +30,19 @@ pub(super) fn looks<R: Real>(
     config: &DifferenceConfig,
     theta: &Parameters<R>,
     measured: f64,
-) -> Vec<Look> {
+) -> Vec<EvaluationPoints> {
     if !config.extrapolate {
-        return vec![Look::new(config, theta, measured, 1.0, 1.0)];
+        return vec![EvaluationPoints::new(config, theta, measured, 1.0, 1.0)];
     }
     let factor = richardson::widening::<R>(config);
     let [wide, narrow] = richardson::weights(config.scheme);
     vec![
-        Look::new(config, theta, measured, factor, wide),
-        Look::new(config, theta, measured, factor / 2.0, narrow),
+        EvaluationPoints::new(config, theta, measured, factor, wide),
+        EvaluationPoints::new(config, theta, measured, factor / 2.0, narrow),
     ]
 }
 
-impl Look {
+impl EvaluationPoints {
     /// `factor` times the increments of the config's rule, as the engines take them.
     fn new<R: Real>(
         config: &DifferenceConfig,
@@ -72,10 +72,13 @@ impl Look {
                 })
                 .collect();
             for (row, &h) in weights.outer_iter().zip(&units) {
-                strides.extend(row.iter().map(|&weight| Stride::of(config, weight, h)));
+                strides.extend(
+                    row.iter()
+                        .map(|&weight| RealizedIncrement::of(config, weight, h)),
+                );
             }
             let biases = biases.iter().zip(&units);
-            strides.extend(biases.map(|(&bias, &h)| Stride::of(config, bias, h)));
+            strides.extend(biases.map(|(&bias, &h)| RealizedIncrement::of(config, bias, h)));
             increments.push(units.iter().map(|h| h.to_f64()).collect());
         }
         Self {
@@ -91,7 +94,7 @@ impl Look {
     }
 }
 
-impl Stride {
+impl RealizedIncrement {
     fn of<R: Real>(config: &DifferenceConfig, theta: R, h: R) -> Self {
         if config.reuse == Reuse::Incremental {
             return Self {
@@ -118,7 +121,7 @@ impl Stride {
 
 /// Bounds of the derivatives along one parameter, over the whole step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Steepness {
+pub(super) struct DerivativeBounds {
     pub second: f64,
     pub third: f64,
     /// Only extrapolated central quotients ask for it.
@@ -134,13 +137,18 @@ pub(super) struct Steepness {
 /// ```
 ///
 /// Σ w·d and Σ w·h² are 0 but for the rounding of θ ± h: that is what extrapolation is for.
-pub(super) fn left_out(looks: &[Look], scheme: Scheme, index: usize, of: Steepness) -> f64 {
-    let Steepness {
+pub(super) fn left_out(
+    looks: &[EvaluationPoints],
+    scheme: Scheme,
+    index: usize,
+    of: DerivativeBounds,
+) -> f64 {
+    let DerivativeBounds {
         second,
         third,
         fifth,
     } = of;
-    let sum = |term: &dyn Fn(f64, Stride) -> f64| -> f64 {
+    let sum = |term: &dyn Fn(f64, RealizedIncrement) -> f64| -> f64 {
         let looks = looks.iter();
         looks
             .map(|look| term(look.weight, look.strides[index]))
@@ -153,7 +161,7 @@ pub(super) fn left_out(looks: &[Look], scheme: Scheme, index: usize, of: Steepne
                 + third * sum(&|w, of| w.abs() * of.distance.powi(2)) / 6.0
         }
         (Scheme::Central, [look]) => {
-            let Stride { distance, skew } = look.strides[index];
+            let RealizedIncrement { distance, skew } = look.strides[index];
             third * distance.powi(2) / 24.0 + second * skew.abs() / 2.0
         }
         (Scheme::Central, _) => {

@@ -6,8 +6,8 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::sample_pass::{Trace, is_hot};
-use crate::numeric::output_loss::Head;
+use super::sample_pass::{SamplePass, is_hot};
+use crate::numeric::output_loss::OutputLoss;
 
 /// f′, f″, f‴, …
 pub(super) type Jet<const K: usize = 3> = [f64; K];
@@ -43,16 +43,16 @@ pub(super) fn compose<const K: usize>(g: Jet<K>, f: Jet<K>) -> Jet<K> {
 }
 
 /// σ′, σ″, σ‴ of unit `unit` of layer `layer`.
-pub(super) fn sigmoid(trace: &Trace, layer: usize, unit: usize) -> Jet {
+pub(super) fn sigmoid(trace: &SamplePass, layer: usize, unit: usize) -> Jet {
     let slope = trace.slope(layer, unit);
     let tilt = trace.complement[layer][unit] - trace.y[layer][unit];
     [slope, slope * tilt, slope * (1.0 - 6.0 * slope)]
 }
 
 /// Of the sample's loss, from those of the outputs' z.
-pub(super) fn of_loss(head: Head, trace: &Trace, jets: &[Jet]) -> Jet {
+pub(super) fn of_loss(head: OutputLoss, trace: &SamplePass, jets: &[Jet]) -> Jet {
     let last = trace.z.len() - 1;
-    if head == Head::SoftmaxCrossEntropy {
+    if head == OutputLoss::SoftmaxCrossEntropy {
         // Cumulants under p of what the others' z move against the target's: a saturated p leaves
         // terms as small as it is, and no difference of large ones.
         let target = jets[trace.label];
@@ -81,12 +81,12 @@ pub(super) fn of_loss(head: Head, trace: &Trace, jets: &[Jet]) -> Jet {
             trace.y[last][unit]
         };
         let own = match head {
-            Head::SigmoidQuadratic => [
+            OutputLoss::SigmoidQuadratic => [
                 residual * s1,
                 s1 * s1 + residual * s2,
                 3.0 * s1 * s2 + residual * s3,
             ],
-            Head::LinearQuadratic => [trace.delta[last][unit], 1.0, 0.0],
+            OutputLoss::LinearQuadratic => [trace.delta[last][unit], 1.0, 0.0],
             _ => [residual, s1, s2],
         };
         for (sum, term) in loss.iter_mut().zip(compose(own, jet)) {

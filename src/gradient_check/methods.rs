@@ -1,6 +1,6 @@
 //! The methods that are checked, and what each costs.
 
-use super::{Comparison, Subject};
+use super::{CheckSubject, GradientComparison};
 use crate::data::{Inputs, Samples};
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
@@ -13,7 +13,7 @@ const SIGMOID: f64 = 12.0;
 
 /// A way to a gradient, in one precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Method {
+pub struct CheckedMethod {
     /// Which.
     pub gradient: GradientConfig,
     /// What it is computed in.
@@ -24,7 +24,7 @@ pub struct Method {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It has a gradient.
-    Compared(Comparison),
+    Compared(GradientComparison),
     /// It has none: an increment is lost in θ.
     Lost(Stopped),
 }
@@ -43,14 +43,14 @@ impl Outcome {
 /// perturbation, and forward and central differences in all their evaluations and arithmetics; of whole passes by `summation`.
 /// A number for `increment` is every difference's; numeric backprop and node perturbation take
 /// `auto` for any other rule.
-pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
-    let mut methods = vec![Method {
+pub fn methods(increment: Increment, summation: Summation) -> Vec<CheckedMethod> {
+    let mut methods = vec![CheckedMethod {
         gradient: GradientConfig::Backprop,
         precision: Precision::F32,
     }];
     for precision in [Precision::F64, Precision::F32] {
         for reuse in [Reuse::Full, Reuse::Incremental] {
-            methods.push(Method {
+            methods.push(CheckedMethod {
                 gradient: GradientConfig::ForwardMode(reuse),
                 precision,
             });
@@ -59,12 +59,12 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
             Increment::Absolute(h) => Some(h),
             _ => None,
         };
-        methods.push(Method {
+        methods.push(CheckedMethod {
             gradient: GradientConfig::NumericBackprop(NumericBackpropConfig { increment: number }),
             precision,
         });
         for arithmetic in [Arithmetic::Plain, Arithmetic::CancellationFree] {
-            methods.push(Method {
+            methods.push(CheckedMethod {
                 gradient: GradientConfig::NodePerturbation(NodePerturbationConfig {
                     arithmetic,
                     increment: number,
@@ -79,7 +79,7 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
                 (Reuse::Incremental, Arithmetic::Plain),
                 (Reuse::Incremental, Arithmetic::CancellationFree),
             ] {
-                methods.push(Method {
+                methods.push(CheckedMethod {
                     gradient: GradientConfig::Difference(DifferenceConfig {
                         scheme,
                         reuse,
@@ -102,12 +102,12 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<Method> {
 /// What needs more than one look at the loss, by incremental differences in plain arithmetic: the
 /// increment from measured noise, and extrapolation of quotients at h and h/2 (`increment` is the
 /// first h).
-pub fn refined(increment: Increment) -> Vec<Method> {
+pub fn refined(increment: Increment) -> Vec<CheckedMethod> {
     let mut methods = Vec::new();
     for precision in [Precision::F64, Precision::F32] {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for (increment, extrapolate) in [(Increment::Noise, false), (increment, true)] {
-                methods.push(Method {
+                methods.push(CheckedMethod {
                     gradient: GradientConfig::Difference(DifferenceConfig {
                         scheme,
                         reuse: Reuse::Incremental,
@@ -124,7 +124,7 @@ pub fn refined(increment: Increment) -> Vec<Method> {
     methods
 }
 
-impl Method {
+impl CheckedMethod {
     /// What it uses again from one parameter to the next; `None`: all of them are found at once.
     pub fn reuse(&self) -> Option<Reuse> {
         match self.gradient {
@@ -135,15 +135,15 @@ impl Method {
     }
 }
 
-impl Subject<'_> {
+impl CheckSubject<'_> {
     /// Losses that `method` evaluates, and derivatives along a direction.
-    pub fn evaluations(&self, method: &Method) -> u64 {
+    pub fn evaluations(&self, method: &CheckedMethod) -> u64 {
         method.gradient.passes(&self.network.layout)
     }
 
     /// What `method` costs, in multiplications: predicted from shapes and from how many inputs are
     /// not 0 and how many are different. An exponential with its division counts as 12.
-    pub fn cost(&self, method: &Method) -> f64 {
+    pub fn cost(&self, method: &CheckedMethod) -> f64 {
         let sizes = self.network.layout.sizes();
         let layers = sizes.len() - 1;
         let rows = self.rows.len() as f64;
@@ -186,7 +186,7 @@ impl Subject<'_> {
         sides * rows * (0..layers).map(each).sum::<f64>()
     }
 
-    /// What the complex step costs, as [`Subject::cost`] has it: one complex multiplication is 4.
+    /// What the complex step costs, as [`CheckSubject::cost`] has it: one complex multiplication is 4.
     pub fn complex_cost(&self) -> f64 {
         let sizes = self.network.layout.sizes();
         let each = |l: usize| {

@@ -23,27 +23,27 @@ mod methods;
 mod number_format;
 pub mod sample_pass;
 
-pub use comparison::{Comparison, Group};
+pub use comparison::{GradientComparison, Group};
 pub use error_curve::{Derivatives, Minimum};
-pub use methods::{Method, Outcome, methods, refined};
+pub use methods::{CheckedMethod, Outcome, methods, refined};
 
 use std::sync::{Arc, OnceLock};
 
-use self::bounds::{Perturbed, Taken, Tolerance};
+use self::bounds::{DifferenceSpec, ErrorBounds, PerturbedPart};
 use self::evaluation_points::looks;
-use self::number_format::Format;
+use self::number_format::NumberFormat;
 use crate::data::{Batch, Dataset, Samples, Scaling};
-use crate::gradient::finite_difference::{Gauge, Increment};
+use crate::gradient::finite_difference::{Increment, NoiseIncrement};
 use crate::gradient::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// What is checked: a network at one θ, and one mini-batch.
-pub struct Subject<'a> {
+pub struct CheckSubject<'a> {
     network: &'a Network,
-    team: &'a Arc<Team>,
+    team: &'a Arc<Workers>,
     isa: Isa,
     rows: &'a [u32],
     single: Samples<f32>,
@@ -51,40 +51,40 @@ pub struct Subject<'a> {
     /// Non-zero inputs, and inputs of different values, a row.
     inputs: [f64; 2],
     /// At θ itself.
-    exact: Arc<Point<'a>>,
+    exact: Arc<ReferencePoint<'a>>,
     /// At θ rounded to single precision, if that is another one.
-    rounded: Arc<Point<'a>>,
+    rounded: Arc<ReferencePoint<'a>>,
 }
 
 /// The gradient at one θ, by backprop in double precision, and the bounds there.
-struct Point<'a> {
+struct ReferencePoint<'a> {
     theta: Parameters<f64>,
     gradient: Parameters<f64>,
     loss: f64,
-    tolerance: Tolerance<'a>,
+    tolerance: ErrorBounds<'a>,
     /// Bounds of the gradient's own errors.
     own: Vec<f64>,
     /// What predictions need, once one is asked for.
-    ground: OnceLock<error_curve::Ground>,
+    ground: OnceLock<error_curve::CurveContext>,
 }
 
-impl<'a> Point<'a> {
+impl<'a> ReferencePoint<'a> {
     fn new(
         network: &'a Network,
         theta: &Parameters<f64>,
         samples: &Samples<f64>,
         rows: &[u32],
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         control: &Control,
     ) -> Result<Self, Stopped> {
         let mut engine = Backprop::<f64>::new(network, team, isa, rows.len());
         let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
         let found = engine.gradient(theta, Batch { samples, rows }, &mut gradient, control)?;
-        let tolerance = Tolerance::new(network, theta, samples, rows, team);
+        let tolerance = ErrorBounds::new(network, theta, samples, rows, team);
         Ok(Self {
             theta: theta.clone(),
-            own: tolerance.backprop(Format::of(Precision::F64)),
+            own: tolerance.backprop(NumberFormat::of(Precision::F64)),
             gradient,
             loss: found.loss,
             tolerance,
@@ -93,7 +93,7 @@ impl<'a> Point<'a> {
     }
 }
 
-impl<'a> Subject<'a> {
+impl<'a> CheckSubject<'a> {
     /// The network at `theta`, and the given rows of `dataset`, scaled. Two gradients by backprop.
     ///
     /// # Errors
@@ -105,13 +105,13 @@ impl<'a> Subject<'a> {
         dataset: &Arc<Dataset>,
         scaling: &Scaling,
         rows: &'a [u32],
-        team: &'a Arc<Team>,
+        team: &'a Arc<Workers>,
         isa: Isa,
         control: &Control,
     ) -> Result<Self, Stopped> {
         let double = Samples::<f64>::new(dataset, scaling);
         let point = |theta| {
-            let point = Point::new(network, theta, &double, rows, team, isa, control)?;
+            let point = ReferencePoint::new(network, theta, &double, rows, team, isa, control)?;
             Ok::<_, Stopped>(Arc::new(point))
         };
         let exact = point(theta)?;
@@ -149,7 +149,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// [`Stopped::Interrupted`] if `control` asked for it. An increment that is lost is an outcome.
-    pub fn run(&self, method: &Method, control: &Control) -> Result<Outcome, Stopped> {
+    pub fn run(&self, method: &CheckedMethod, control: &Control) -> Result<Outcome, Stopped> {
         match method.precision {
             Precision::F32 => self.run_in(method, &self.single, &self.rounded, control),
             Precision::F64 => self.run_in(method, &self.double, &self.exact, control),
@@ -158,9 +158,9 @@ impl<'a> Subject<'a> {
 
     fn run_in<R: Real>(
         &self,
-        method: &Method,
+        method: &CheckedMethod,
         samples: &Samples<R>,
-        point: &Point<'_>,
+        point: &ReferencePoint<'_>,
         control: &Control,
     ) -> Result<Outcome, Stopped> {
         let theta = converted::<f64, R>(&point.theta);
@@ -177,7 +177,7 @@ impl<'a> Subject<'a> {
             Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
             Err(lost) => return Ok(Outcome::Lost(lost)),
         }
-        let format = Format::of(R::PRECISION);
+        let format = NumberFormat::of(R::PRECISION);
         let bounds = match &method.gradient {
             GradientConfig::Backprop => point.tolerance.backprop(format),
             GradientConfig::NumericBackprop(config) => {
@@ -187,17 +187,20 @@ impl<'a> Subject<'a> {
             GradientConfig::ForwardMode(_) => point.tolerance.tangent(format),
             GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
                 let config = method.gradient.perturbation().expect("both take one");
-                let measured = match config.increment {
-                    // What the engine measured, once more.
-                    Increment::Noise => Gauge::new(self.network, &config, self.isa, rows.len())
-                        .measure(&theta, Batch { samples, rows }, &control.uncounted())?,
-                    _ => f64::NAN,
-                };
+                let measured =
+                    match config.increment {
+                        // What the engine measured, once more.
+                        Increment::Noise => {
+                            NoiseIncrement::new(self.network, &config, self.isa, rows.len())
+                                .measure(&theta, Batch { samples, rows }, &control.uncounted())?
+                        }
+                        _ => f64::NAN,
+                    };
                 let perturbed = match method.gradient {
-                    GradientConfig::NodePerturbation(_) => Perturbed::PreActivations,
-                    _ => Perturbed::Parameters,
+                    GradientConfig::NodePerturbation(_) => PerturbedPart::PreActivations,
+                    _ => PerturbedPart::Parameters,
                 };
-                let taken = Taken {
+                let taken = DifferenceSpec {
                     config: &config,
                     perturbed,
                     looks: &looks(&config, &theta, measured),
@@ -220,34 +223,36 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// [`Stopped::Interrupted`] if `control` asked for it.
-    pub fn complex_step(&self, control: &Control) -> Result<Comparison, Stopped> {
+    pub fn complex_step(&self, control: &Control) -> Result<GradientComparison, Stopped> {
         let point = &self.exact;
         let (theta, traces) = (&point.theta, point.tolerance.traces());
         let found = complex_step::gradient(self.network, theta, traces, self.team, control)?;
-        let bounds = point.tolerance.tangent(Format::of(Precision::F64));
+        let bounds = point.tolerance.tangent(NumberFormat::of(Precision::F64));
         Ok(self.compare(point, &found, bounds))
     }
 
     /// Compares with a gradient made elsewhere, by a program that computed in `precision`.
-    pub fn against(&self, gradient: &Parameters<f64>, precision: Precision) -> Comparison {
+    pub fn against(&self, gradient: &Parameters<f64>, precision: Precision) -> GradientComparison {
         let point = match precision {
             Precision::F32 => &self.rounded,
             Precision::F64 => &self.exact,
         };
-        let bounds = point.tolerance.backprop(Format::of(precision).foreign());
+        let bounds = point
+            .tolerance
+            .backprop(NumberFormat::of(precision).foreign());
         self.compare(point, gradient, bounds)
     }
 
     fn compare(
         &self,
-        point: &Point<'_>,
+        point: &ReferencePoint<'_>,
         found: &Parameters<f64>,
         mut bounds: Vec<f64>,
-    ) -> Comparison {
+    ) -> GradientComparison {
         for (bound, own) in bounds.iter_mut().zip(&point.own) {
             *bound += own;
         }
-        Comparison::new(&point.gradient, found, &bounds)
+        GradientComparison::new(&point.gradient, found, &bounds)
     }
 }
 

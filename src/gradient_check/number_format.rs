@@ -5,7 +5,7 @@ use crate::numeric::{Precision, Real};
 
 /// u, and what else a precision can lose.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Format {
+pub(super) struct NumberFormat {
     /// The unit round-off.
     pub roundoff: f64,
     /// The smallest number: at least twice what a rounding below the normal ones loses.
@@ -18,7 +18,7 @@ pub(super) struct Format {
     pub foreign: bool,
 }
 
-impl Format {
+impl NumberFormat {
     pub(super) fn of(precision: Precision) -> Self {
         match precision {
             Precision::F32 => Self {
@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn the_spacing_is_the_distance_to_the_next_number() {
-        let single = Format::of(Precision::F32);
+        let single = NumberFormat::of(Precision::F32);
         for x in [1.0f32, 1.5, 1.999_999, 2.0, 3e-5, 1e-30, 0.7] {
             let next = f32::from_bits(x.to_bits() + 1);
             let distance = f64::from(next) - f64::from(x);
             assert_eq!(single.spacing(f64::from(x)), distance, "{x}");
             assert_eq!(single.spacing(-f64::from(x)), distance, "{x}");
         }
-        let double = Format::of(Precision::F64);
+        let double = NumberFormat::of(Precision::F64);
         assert_eq!(double.spacing(1.0), f64::EPSILON);
         assert!(double.spacing(0.0) > 0.0);
     }

@@ -5,10 +5,10 @@
 //! this sample's own loss. Nothing here is shared with the kernels: it is what they are held to.
 
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// What one sample's passes found.
-pub struct Trace {
+pub struct SamplePass {
     /// The sample's class.
     pub label: usize,
     /// a_0 … a_{L−1}.
@@ -49,14 +49,14 @@ fn softplus(z: f64) -> f64 {
 }
 
 /// Whether unit `unit` should be 1.
-pub(super) fn is_hot(head: Head, label: usize, unit: usize) -> bool {
+pub(super) fn is_hot(head: OutputLoss, label: usize, unit: usize) -> bool {
     match head {
-        Head::Logistic => label == 1,
+        OutputLoss::Logistic => label == 1,
         _ => label == unit,
     }
 }
 
-impl Trace {
+impl SamplePass {
     /// The passes of `inputs` at `theta`.
     pub fn new(network: &Network, theta: &Parameters<f64>, inputs: &[f64], label: u16) -> Self {
         let (layers, head) = (network.layout.layers(), network.head());
@@ -120,10 +120,10 @@ impl Trace {
     }
 
     /// The last layer: its loss, and δ.
-    fn output(&mut self, head: Head) {
+    fn output(&mut self, head: OutputLoss) {
         let last = self.z.len() - 1;
         let z = &self.z[last];
-        if head == Head::SoftmaxCrossEntropy {
+        if head == OutputLoss::SoftmaxCrossEntropy {
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let powers: Vec<f64> = z.iter().map(|z| (z - largest).exp()).collect();
             let sum: f64 = powers.iter().sum();
@@ -150,14 +150,14 @@ impl Trace {
             let residual = if hot { -complement } else { y };
             let linear = z - f64::from(u8::from(hot));
             delta.push(match head {
-                Head::SigmoidQuadratic => residual * y * complement,
-                Head::LinearQuadratic => linear,
+                OutputLoss::SigmoidQuadratic => residual * y * complement,
+                OutputLoss::LinearQuadratic => linear,
                 _ => residual,
             });
             self.loss += match head {
-                Head::SigmoidQuadratic => 0.5 * residual * residual,
-                Head::LinearQuadratic => 0.5 * linear * linear,
-                Head::SoftmaxCrossEntropy => 0.0,
+                OutputLoss::SigmoidQuadratic => 0.5 * residual * residual,
+                OutputLoss::LinearQuadratic => 0.5 * linear * linear,
+                OutputLoss::SoftmaxCrossEntropy => 0.0,
                 _ => softplus(if hot { -z } else { z }),
             };
         }

@@ -197,18 +197,18 @@ pub fn cos_turn(turn: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Isa, Task};
+    use crate::kernels::{Isa, Kernel};
 
-    struct Map<'a, R>(&'a [R], &'a mut [R], Function);
+    struct Map<'a, R>(&'a [R], &'a mut [R], ElementaryFunction);
     #[derive(Clone, Copy)]
-    enum Function {
+    enum ElementaryFunction {
         Sigmoid,
         SigmoidAlone,
         Complement,
         Softplus,
     }
 
-    impl<R: Real> Task<R> for Map<'_, R> {
+    impl<R: Real> Kernel<R> for Map<'_, R> {
         type Output = ();
         #[inline(always)]
         fn run<V: Vector<Element = R>>(self) {
@@ -220,13 +220,13 @@ mod tests {
                 // SAFETY: a chunk holds LANES numbers.
                 let z = unsafe { V::load(from.as_ptr()) };
                 let y = match self.2 {
-                    Function::Sigmoid => sigmoid_pair(z).0,
-                    Function::SigmoidAlone => {
+                    ElementaryFunction::Sigmoid => sigmoid_pair(z).0,
+                    ElementaryFunction::SigmoidAlone => {
                         let [_, y] = sigmoid([V::splat(R::ZERO), z]);
                         y
                     }
-                    Function::Complement => sigmoid_pair(z).1,
-                    Function::Softplus => softplus(z),
+                    ElementaryFunction::Complement => sigmoid_pair(z).1,
+                    ElementaryFunction::Softplus => softplus(z),
                 };
                 // SAFETY: as above.
                 unsafe { y.store(to.as_mut_ptr()) };
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    fn map<R: Real>(isa: Isa, z: &[R], function: Function) -> Vec<R> {
+    fn map<R: Real>(isa: Isa, z: &[R], function: ElementaryFunction) -> Vec<R> {
         let mut y = vec![R::ZERO; z.len()];
         isa.run(Map(z, &mut y, function));
         y
@@ -260,47 +260,77 @@ mod tests {
     fn sigmoid_and_its_complement_keep_their_relative_precision_in_both_tails() {
         let z = grid::<f32>(59.0);
         let exact = |z: f64| 1.0 / (1.0 + (-z).exp());
-        assert!(worst(&z, &map(Isa::detect(), &z, Function::Sigmoid), exact) < 6.0);
         assert!(
             worst(
                 &z,
-                &map(Isa::detect(), &z, Function::Complement),
+                &map(Isa::detect(), &z, ElementaryFunction::Sigmoid),
+                exact
+            ) < 6.0
+        );
+        assert!(
+            worst(
+                &z,
+                &map(Isa::detect(), &z, ElementaryFunction::Complement),
                 |z| exact(-z)
             ) < 6.0
         );
         let z = grid::<f64>(30.0);
-        assert!(worst(&z, &map(Isa::detect(), &z, Function::Sigmoid), exact) < 8.0);
+        assert!(
+            worst(
+                &z,
+                &map(Isa::detect(), &z, ElementaryFunction::Sigmoid),
+                exact
+            ) < 8.0
+        );
     }
 
     #[test]
     fn sigmoid_alone_is_as_precise_and_exactly_one_where_it_saturates() {
         let exact = |z: f64| 1.0 / (1.0 + (-z).exp());
         let z = grid::<f32>(59.0);
-        let y = map(Isa::detect(), &z, Function::SigmoidAlone);
+        let y = map(Isa::detect(), &z, ElementaryFunction::SigmoidAlone);
         assert!(worst(&z, &y, exact) < 8.0);
         let saturated = z.iter().zip(&y).filter(|(z, _)| **z > 18.0);
         assert!(saturated.clone().count() > 100 && saturated.map(|(_, y)| y).all(|y| *y == 1.0));
         let z = grid::<f64>(30.0);
-        assert!(worst(&z, &map(Isa::detect(), &z, Function::SigmoidAlone), exact) < 8.0);
+        assert!(
+            worst(
+                &z,
+                &map(Isa::detect(), &z, ElementaryFunction::SigmoidAlone),
+                exact
+            ) < 8.0
+        );
     }
 
     #[test]
     fn softplus_keeps_its_relative_precision() {
         let exact = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
         let z = grid::<f32>(59.0);
-        assert!(worst(&z, &map(Isa::detect(), &z, Function::Softplus), exact) < 8.0);
+        assert!(
+            worst(
+                &z,
+                &map(Isa::detect(), &z, ElementaryFunction::Softplus),
+                exact
+            ) < 8.0
+        );
         let z = grid::<f64>(30.0);
-        assert!(worst(&z, &map(Isa::detect(), &z, Function::Softplus), exact) < 8.0);
+        assert!(
+            worst(
+                &z,
+                &map(Isa::detect(), &z, ElementaryFunction::Softplus),
+                exact
+            ) < 8.0
+        );
     }
 
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             for function in [
-                Function::Sigmoid,
-                Function::SigmoidAlone,
-                Function::Complement,
-                Function::Softplus,
+                ElementaryFunction::Sigmoid,
+                ElementaryFunction::SigmoidAlone,
+                ElementaryFunction::Complement,
+                ElementaryFunction::Softplus,
             ] {
                 let z = grid::<f32>(100.0);
                 assert_eq!(map(isa, &z, function), map(Isa::Portable, &z, function));
@@ -313,8 +343,8 @@ mod tests {
     #[test]
     fn a_lost_number_stays_lost() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            assert!(map(isa, &[f32::NAN; 16], Function::Sigmoid)[3].is_nan());
-            assert!(map(isa, &[f32::NAN; 16], Function::SigmoidAlone)[3].is_nan());
+            assert!(map(isa, &[f32::NAN; 16], ElementaryFunction::Sigmoid)[3].is_nan());
+            assert!(map(isa, &[f32::NAN; 16], ElementaryFunction::SigmoidAlone)[3].is_nan());
         }
     }
 

@@ -5,12 +5,12 @@
 //! vector's width, nor on who computes it.
 
 use super::panels::width;
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// The left operand: an address for every (m, k).
 #[derive(Clone, Copy)]
-pub struct Left<'a, R> {
+pub struct LeftOperand<'a, R> {
     /// The numbers.
     pub values: &'a [R],
     /// Distance from row m to row m + 1.
@@ -23,7 +23,7 @@ pub struct Left<'a, R> {
     pub outer: usize,
 }
 
-impl<'a, R: Real> Left<'a, R> {
+impl<'a, R: Real> LeftOperand<'a, R> {
     /// A matrix in panels, `panel_stride` numbers apart, by its rows: k runs along the columns.
     pub fn rows_of(values: &'a [R], panel_stride: usize) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl<'a, R: Real> Left<'a, R> {
 /// One product, into as many panels as `out` has.
 pub struct Product<'a, R> {
     /// The left operand.
-    pub left: Left<'a, R>,
+    pub left: LeftOperand<'a, R>,
     /// Rows of the result.
     pub rows: usize,
     /// Length of the sums.
@@ -82,7 +82,7 @@ const ROW_BLOCK_BYTES: usize = 768 * 1024;
 /// Depth of right operand that stays in the first-level cache.
 const DEPTH_BLOCK: usize = 256;
 
-impl<R: Real> Task<R> for Product<'_, R> {
+impl<R: Real> Kernel<R> for Product<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -143,7 +143,7 @@ impl<R: Real> Product<'_, R> {
             let until = self.depth.min(depth + DEPTH_BLOCK);
             for b in 0..blocks {
                 let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
-                let place = Place {
+                let place = BlockPosition {
                     row: row + from,
                     from: depth,
                     until,
@@ -173,10 +173,10 @@ impl<R: Real> Product<'_, R> {
     #[inline(always)]
     unsafe fn block<V: Vector<Element = R>, const M: usize, const C: usize>(
         &mut self,
-        place: &Place<C>,
+        place: &BlockPosition<C>,
     ) {
         let width = width::<R>();
-        let Left {
+        let LeftOperand {
             values,
             row,
             inner,
@@ -232,7 +232,7 @@ impl<R: Real> Product<'_, R> {
 }
 
 /// Where a block of the product lies.
-struct Place<const C: usize> {
+struct BlockPosition<const C: usize> {
     row: usize,
     from: usize,
     until: usize,
@@ -265,7 +265,7 @@ mod tests {
         let start: Vec<R> = (0..panels * p).map(|k| R::from_f64(value(k))).collect();
         let mut out = vec![R::from_f64(f64::NAN); panels * rows * p];
         isa.run(Product {
-            left: Left::rows_of(&left, stride),
+            left: LeftOperand::rows_of(&left, stride),
             rows,
             depth,
             right: &right,

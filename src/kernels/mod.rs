@@ -21,4 +21,4 @@ pub mod tangent;
 pub mod update;
 pub mod value_sharing;
 
-pub use simd::{Isa, Task, Vector};
+pub use simd::{Isa, Kernel, Vector};

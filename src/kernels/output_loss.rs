@@ -5,14 +5,14 @@
 
 use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
 use super::panels::width;
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// Losses and errors of a mini-batch.
-pub struct Outputs<'a, R> {
+pub struct OutputErrors<'a, R> {
     /// Units and loss.
-    pub head: Head,
+    pub head: OutputLoss,
     /// Number of outputs.
     pub columns: usize,
     /// One class index a row.
@@ -25,7 +25,7 @@ pub struct Outputs<'a, R> {
     pub stride: usize,
 }
 
-impl<R: Real> Task<R> for Outputs<'_, R> {
+impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
     /// The sum of the rows' losses.
     type Output = f64;
 
@@ -36,7 +36,7 @@ impl<R: Real> Task<R> for Outputs<'_, R> {
         assert!(self.values.len() >= (panels - 1) * self.stride + self.labels.len() * width);
         assert!(V::LANES <= 16 && width <= 16);
         let mut total = 0.0;
-        if self.head == Head::SoftmaxCrossEntropy {
+        if self.head == OutputLoss::SoftmaxCrossEntropy {
             for (row, &label) in self.labels.iter().enumerate() {
                 total += softmax::<V>(
                     self.values,
@@ -78,7 +78,7 @@ impl<R: Real> Task<R> for Outputs<'_, R> {
                     let cold = zero.sub(hot);
                     let z = V::load(at);
                     let (error, loss) = match self.head {
-                        Head::SigmoidQuadratic => {
+                        OutputLoss::SigmoidQuadratic => {
                             let (y, complement) = sigmoid_pair(z);
                             let residual = cold.select_negative(zero.sub(complement), y);
                             (
@@ -86,23 +86,23 @@ impl<R: Real> Task<R> for Outputs<'_, R> {
                                 half.mul(residual).mul(residual),
                             )
                         }
-                        Head::LinearQuadratic => {
+                        OutputLoss::LinearQuadratic => {
                             let residual = z.sub(hot);
                             (residual, half.mul(residual).mul(residual))
                         }
-                        Head::SigmoidCrossEntropy => {
+                        OutputLoss::SigmoidCrossEntropy => {
                             let (y, complement) = sigmoid_pair(z);
                             let residual = cold.select_negative(zero.sub(complement), y);
                             (residual, softplus(cold.select_negative(zero.sub(z), z)))
                         }
-                        Head::Logistic => {
+                        OutputLoss::Logistic => {
                             // The one column holds y·z for y = ±1.
                             let sign = if label == 1 { one } else { zero.sub(one) };
                             let margin = sign.mul(z);
                             let (_, miss) = sigmoid_pair(margin);
                             (zero.sub(sign.mul(miss)), softplus(zero.sub(margin)))
                         }
-                        Head::SoftmaxCrossEntropy => unreachable!("handled by rows"),
+                        OutputLoss::SoftmaxCrossEntropy => unreachable!("handled by rows"),
                     };
                     error.mul(scale).mul(mask).store(at);
                     losses = losses.add(loss);
@@ -175,7 +175,7 @@ fn softmax<V: Vector>(
 /// ln(1 + x) for x ≥ 0, or NaN.
 fn ln_1p_of(x: f64) -> f64 {
     struct Scalar(f64);
-    impl Task<f64> for Scalar {
+    impl Kernel<f64> for Scalar {
         type Output = f64;
         #[inline(always)]
         fn run<V: Vector<Element = f64>>(self) -> f64 {

@@ -20,7 +20,7 @@ pub const fn count<R: Real>(columns: usize) -> usize {
 /// way of both.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
-struct Line([u64; 16]);
+struct CacheLinePair([u64; 16]);
 
 /// Panels between whose parts two workers are cut are so many lines of P numbers apart, 512 bytes: a
 /// processor reads ahead of a stream, and would take from its neighbor what that is writing.
@@ -28,7 +28,7 @@ pub const APART: usize = 8;
 
 /// Numbers that begin on a pair of cache lines.
 pub struct Aligned<R> {
-    lines: Vec<Line>,
+    lines: Vec<CacheLinePair>,
     len: usize,
     element: std::marker::PhantomData<R>,
 }
@@ -37,7 +37,7 @@ impl<R: Real> Aligned<R> {
     /// So many zeros.
     pub fn zeros(len: usize) -> Self {
         Self {
-            lines: vec![Line([0; 16]); (len * R::BYTES).div_ceil(128)],
+            lines: vec![CacheLinePair([0; 16]); (len * R::BYTES).div_ceil(128)],
             len,
             element: std::marker::PhantomData,
         }

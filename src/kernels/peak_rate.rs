@@ -2,7 +2,7 @@
 //!
 //! Neither computes anything; they are what measured gradients are held against.
 
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// Chains of multiply-adds that do not wait for one another: latency × throughput of every
@@ -18,7 +18,7 @@ pub struct MultiplyAdds<R> {
     pub factor: R,
 }
 
-impl<R: Real> Task<R> for MultiplyAdds<R> {
+impl<R: Real> Kernel<R> for MultiplyAdds<R> {
     type Output = u64;
 
     #[inline(always)]
@@ -40,12 +40,12 @@ impl<R: Real> Task<R> for MultiplyAdds<R> {
 }
 
 /// Reads every number once.
-pub struct Reads<'a, R> {
+pub struct MemoryReads<'a, R> {
     /// The numbers, a multiple of 512 bytes of them; what is left is not read.
     pub values: &'a [R],
 }
 
-impl<R: Real> Task<R> for Reads<'_, R> {
+impl<R: Real> Kernel<R> for MemoryReads<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -83,7 +83,7 @@ mod tests {
                 Isa::Portable => 4,
             };
             assert_eq!(told, 2 * 10 * 12 * lanes, "{}", isa.name());
-            isa.run(Reads {
+            isa.run(MemoryReads {
                 values: &[1.0f64; 1000],
             });
         }

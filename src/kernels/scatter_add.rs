@@ -4,15 +4,15 @@
 //! line of every input that has this value.
 
 use super::panels::width;
-use super::sparse::Records;
-use super::{Task, Vector};
+use super::sparse::SparseRows;
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// `sums[position − first] += table[byte]` for the non-zero bytes of one row whose position is in
 /// `first..first + lines of sums`.
 pub struct AddBytes<'a, R> {
     /// The inputs.
-    pub records: &'a Records<R>,
+    pub records: &'a SparseRows<R>,
     /// The row.
     pub row: u32,
     /// Position of the first line of `sums`.
@@ -23,7 +23,7 @@ pub struct AddBytes<'a, R> {
     pub sums: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for AddBytes<'_, R> {
+impl<R: Real> Kernel<R> for AddBytes<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -61,7 +61,7 @@ pub struct AddSlots<'a, R> {
     pub sums: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for AddSlots<'_, R> {
+impl<R: Real> Kernel<R> for AddSlots<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -87,7 +87,7 @@ pub struct AddProducts<'a, R> {
     pub sums: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for AddProducts<'_, R> {
+impl<R: Real> Kernel<R> for AddProducts<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -104,7 +104,7 @@ impl<R: Real> Task<R> for AddProducts<'_, R> {
 /// is in `first..first + lines of sums`: [`AddProducts`] with the zeros left out.
 pub struct AddByteProducts<'a, R> {
     /// The inputs.
-    pub records: &'a Records<R>,
+    pub records: &'a SparseRows<R>,
     /// The row.
     pub row: u32,
     /// Position of the first line of `sums`.
@@ -115,7 +115,7 @@ pub struct AddByteProducts<'a, R> {
     pub sums: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for AddByteProducts<'_, R> {
+impl<R: Real> Kernel<R> for AddByteProducts<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -157,7 +157,7 @@ pub struct AddAll<'a, R> {
     pub sums: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for AddAll<'_, R> {
+impl<R: Real> Kernel<R> for AddAll<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -205,7 +205,7 @@ pub struct LargestOf<'a, R> {
     pub out: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for LargestOf<'_, R> {
+impl<R: Real> Kernel<R> for LargestOf<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -239,7 +239,7 @@ pub struct SquaresOf<'a, R> {
     pub values: &'a [R],
 }
 
-impl<R: Real> Task<R> for SquaresOf<'_, R> {
+impl<R: Real> Kernel<R> for SquaresOf<'_, R> {
     type Output = R;
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Vectors of numbers, and the choice of instructions at run time: one portable binary.
 //!
-//! A [`Task`] is a loop written once over any [`Vector`]; [`Isa::run`] picks the widest vector
+//! A [`Kernel`] is a loop written once over any [`Vector`]; [`Isa::run`] picks the widest vector
 //! that this processor has. Every operation here is correctly rounded and no loop sums across
 //! lanes, so AVX-512, AVX2 and the portable form give the same bits.
 
@@ -61,14 +61,14 @@ impl Isa {
     /// # Panics
     /// If the processor lacks it.
     #[inline]
-    pub fn run<R: Real, T: Task<R>>(self, task: T) -> T::Output {
+    pub fn run<R: Real, T: Kernel<R>>(self, task: T) -> T::Output {
         R::dispatch(self, task)
     }
 }
 
 /// A loop over vectors, written once. `run` must be `#[inline(always)]`, and so must everything it
 /// calls, or the vectors are not compiled to their instructions.
-pub trait Task<R: Real> {
+pub trait Kernel<R: Real> {
     /// What it returns.
     type Output;
     /// The loop.
@@ -77,7 +77,7 @@ pub trait Task<R: Real> {
 
 /// A vector of [`Vector::LANES`] numbers.
 ///
-/// The methods may only be called where the processor has the instructions: from a [`Task`].
+/// The methods may only be called where the processor has the instructions: from a [`Kernel`].
 pub trait Vector: Copy {
     /// `f32` or `f64`.
     type Element: Real;
@@ -241,16 +241,16 @@ macro_rules! dispatch {
     ($real:ident, $avx512:ident, $avx2:ident, $lanes:expr) => {
         impl Dispatch for $real {
             #[inline]
-            fn dispatch<T: Task<$real>>(isa: Isa, task: T) -> T::Output {
+            fn dispatch<T: Kernel<$real>>(isa: Isa, task: T) -> T::Output {
                 assert!(isa.is_available(), "{} is not available", isa.name());
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx512f,avx2,fma")]
-                    fn avx512<T: Task<$real>>(task: T) -> T::Output {
+                    fn avx512<T: Kernel<$real>>(task: T) -> T::Output {
                         task.run::<x86::$avx512>()
                     }
                     #[target_feature(enable = "avx2,fma")]
-                    fn avx2<T: Task<$real>>(task: T) -> T::Output {
+                    fn avx2<T: Kernel<$real>>(task: T) -> T::Output {
                         task.run::<x86::$avx2>()
                     }
                     match isa {
@@ -270,7 +270,7 @@ macro_rules! dispatch {
 /// How a precision finds its vectors.
 pub trait Dispatch: Sized {
     /// Runs `task` with `isa`.
-    fn dispatch<T: Task<Self>>(isa: Isa, task: T) -> T::Output
+    fn dispatch<T: Kernel<Self>>(isa: Isa, task: T) -> T::Output
     where
         Self: Real;
 }

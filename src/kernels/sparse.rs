@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::elementary::sigmoid_pair;
 use super::panels::width;
 use super::update::{Rule, Rules};
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// The non-zero bytes of each row, and what each byte is worth.
@@ -16,14 +16,14 @@ use crate::numeric::Real;
 /// A row's record is one piece of memory, its mask and then its words: mini-batches pick rows at
 /// random, so a record costs one address and can be asked for ahead.
 #[derive(Clone, Debug)]
-pub struct Records<R> {
+pub struct SparseRows<R> {
     features: usize,
     starts: Vec<u32>,
     records: Vec<u32>,
     values: Vec<R>,
 }
 
-impl<R: Real> Records<R> {
+impl<R: Real> SparseRows<R> {
     /// The non-zero bytes of `rows`, each `features` long; byte b is worth `values[b]`, and 0 is
     /// worth 0.
     ///
@@ -167,7 +167,7 @@ fn mask_words(features: usize) -> usize {
 /// `z[s] = bias + Σ x·W` of own panels over the non-zero inputs.
 pub struct SparseForward<'a, R> {
     /// The inputs.
-    pub records: &'a Records<R>,
+    pub records: &'a SparseRows<R>,
     /// The mini-batch: row numbers.
     pub rows: &'a [u32],
     /// Own panels, each `(features, P)`.
@@ -185,7 +185,7 @@ pub struct SparseForward<'a, R> {
     pub transposed: Option<&'a mut [u8]>,
 }
 
-impl<R: Real> Task<R> for SparseForward<'_, R> {
+impl<R: Real> Kernel<R> for SparseForward<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -358,7 +358,7 @@ impl<R: Real> Workspace<R> {
 /// `W ← rule(W, Σ_s x[s]·δ[s])` of own panels over the non-zero inputs.
 pub struct SparseUpdate<'a, R> {
     /// The inputs.
-    pub records: &'a Records<R>,
+    pub records: &'a SparseRows<R>,
     /// The mini-batch: row numbers.
     pub rows: &'a [u32],
     /// Errors of own panels, `(rows, P)` each, `stride` apart.
@@ -375,7 +375,7 @@ pub struct SparseUpdate<'a, R> {
     pub workspace: &'a mut Workspace<R>,
 }
 
-impl<R: Real> Task<R> for SparseUpdate<'_, R> {
+impl<R: Real> Kernel<R> for SparseUpdate<'_, R> {
     type Output = ();
 
     #[inline(always)]

@@ -2,11 +2,11 @@
 //! its values.
 
 use super::panels::width;
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// ż = moves + carried, and above it ȧ = σ′·ż, in place.
-pub struct Rates<'a, R> {
+pub struct ActivationRates<'a, R> {
     /// The layer's own moves in, rates out.
     pub rates: &'a mut [R],
     /// W·ȧ of the layer below, as many; `None`: nothing moves there.
@@ -15,7 +15,7 @@ pub struct Rates<'a, R> {
     pub slopes: Option<&'a [R]>,
 }
 
-impl<R: Real> Task<R> for Rates<'_, R> {
+impl<R: Real> Kernel<R> for ActivationRates<'_, R> {
     type Output = ();
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The element-wise update of stochastic gradient descent, which backprop fuses with the gradient.
 
 use super::panels::width;
-use super::{Task, Vector};
+use super::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// g ← g + l2·w + decay·w, v ← momentum·v + g, w ← w − rate·v.
@@ -117,7 +117,7 @@ pub struct Update<'a, R> {
     pub velocity: Option<&'a mut [R]>,
 }
 
-impl<R: Real> Task<R> for Update<'_, R> {
+impl<R: Real> Kernel<R> for Update<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -152,7 +152,7 @@ pub struct Activate<'a, R> {
     pub slopes: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Activate<'_, R> {
+impl<R: Real> Kernel<R> for Activate<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -182,7 +182,7 @@ pub struct ActivateByQuotient<'a, R> {
     pub increment: R,
 }
 
-impl<R: Real> Task<R> for ActivateByQuotient<'_, R> {
+impl<R: Real> Kernel<R> for ActivateByQuotient<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -211,7 +211,7 @@ pub struct Multiply<'a, R> {
     pub factors: &'a [R],
 }
 
-impl<R: Real> Task<R> for Multiply<'_, R> {
+impl<R: Real> Kernel<R> for Multiply<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -237,7 +237,7 @@ pub struct ColumnSums<'a, R> {
     pub out: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for ColumnSums<'_, R> {
+impl<R: Real> Kernel<R> for ColumnSums<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -274,7 +274,7 @@ pub struct SumShares<'a, R> {
     pub stride: usize,
 }
 
-impl<R: Real> Task<R> for SumShares<'_, R> {
+impl<R: Real> Kernel<R> for SumShares<'_, R> {
     type Output = ();
 
     #[inline(always)]

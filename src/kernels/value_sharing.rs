@@ -4,7 +4,7 @@
 //! value, so its change is computed once a value. An image of MNIST has 150 non-zero pixels and 67
 //! values.
 
-use super::sparse::Records;
+use super::sparse::SparseRows;
 use crate::numeric::Real;
 
 /// The different non-zero bytes of each row, in ascending order.
@@ -16,7 +16,7 @@ pub struct DistinctBytes {
 
 impl DistinctBytes {
     /// Those of the first `rows` rows of `records`.
-    pub fn new<R: Real>(records: &Records<R>, rows: usize) -> Self {
+    pub fn new<R: Real>(records: &SparseRows<R>, rows: usize) -> Self {
         let mut starts = Vec::with_capacity(rows + 1);
         let mut bytes = Vec::new();
         starts.push(0);
@@ -45,12 +45,12 @@ impl DistinctBytes {
 }
 
 /// Finds equal numbers in a row of numbers.
-pub struct Equals {
+pub struct EqualValues {
     /// Open addressing: place of the value found there, or [`super::scatter_add::NO_SLOT`].
     table: Vec<u32>,
 }
 
-impl Equals {
+impl EqualValues {
     /// For rows of at most `longest` numbers.
     ///
     /// # Panics
@@ -107,7 +107,7 @@ mod tests {
     fn equal_numbers_share_a_slot_and_zeros_have_none() {
         let row = [0.5_f32, 0.0, -0.5, 0.5, -0.0, 7.0, -0.5];
         let (mut slots, mut values) = ([0; 7], [0.0; 7]);
-        let found = Equals::new(7).find(&row, &mut slots, &mut values);
+        let found = EqualValues::new(7).find(&row, &mut slots, &mut values);
         assert_eq!(slots, [0, NO_SLOT, 1, 0, NO_SLOT, 2, 1]);
         assert_eq!(values[..found], [0.5, -0.5, 7.0]);
     }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn each_byte_of_a_row_is_listed_once() {
         let rows: [&[u8]; 2] = [&[0, 9, 3, 9, 0, 3, 255], &[0; 7]];
-        let records = Records::<f32>::new(7, rows.into_iter(), vec![0.0; 256]);
+        let records = SparseRows::<f32>::new(7, rows.into_iter(), vec![0.0; 256]);
         let distinct = DistinctBytes::new(&records, 2);
         assert_eq!(distinct.row(0), [3, 9, 255]);
         assert!(distinct.row(1).is_empty());

@@ -5,13 +5,13 @@ use ndarray::Array2;
 use super::{Network, Parameters};
 use crate::data::{Inputs, Samples};
 use crate::kernels::Isa;
-use crate::kernels::matmul::{Left, Product};
-use crate::kernels::output_loss::Outputs;
+use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::kernels::update::Activate;
 use crate::numeric::Real;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// Rows of a tile: the grid depends on nothing else.
 const TILE: usize = 128;
@@ -103,7 +103,7 @@ impl<R: Real> Forward<R> {
                         samples.gather(rows, &mut below, stride);
                     }
                     self.isa.run(Product {
-                        left: Left::rows_of(&below, stride),
+                        left: LeftOperand::rows_of(&below, stride),
                         rows: rows.len(),
                         depth: sizes[layer],
                         right: &self.weights[layer],
@@ -133,7 +133,7 @@ impl<R: Real> Forward<R> {
         samples: &Samples<R>,
         rows: &[u32],
         classes: usize,
-        team: &Team,
+        team: &Workers,
     ) -> Assessment {
         let p = width::<R>();
         let outputs = self.network.layout.sizes()[self.network.layout.layers()];
@@ -149,7 +149,7 @@ impl<R: Real> Forward<R> {
                 let predicted = self.network.predict(values.iter().copied());
                 pairs.push((predicted, self.confidence(&values, predicted)));
             }
-            let loss = self.isa.run(Outputs {
+            let loss = self.isa.run(OutputErrors {
                 head: self.network.head(),
                 columns: outputs,
                 labels: &labels,
@@ -187,7 +187,7 @@ impl<R: Real> Forward<R> {
     }
 
     fn confidence(&self, z: &[f64], predicted: usize) -> f64 {
-        use super::Output::{Linear, Sigmoid, Softmax};
+        use super::OutputUnits::{Linear, Sigmoid, Softmax};
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
         match self.network.output {
             Softmax => {

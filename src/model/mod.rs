@@ -10,7 +10,7 @@ pub mod parameters;
 pub use forward::{Assessment, Forward, Mistake};
 pub use initialization::Initialization;
 pub use loss::Loss;
-pub use network::{Network, Output};
+pub use network::{Network, OutputUnits};
 pub use objective::{Function, Objective};
 pub use parameters::{Layout, Parameters};
 
@@ -22,7 +22,7 @@ pub struct ModelConfig {
     /// Units of each hidden layer; empty: none.
     pub hidden: Vec<usize>,
     /// Units of the last layer.
-    pub output: Output,
+    pub output: OutputUnits,
     /// The first parameters.
     pub initialization: Initialization,
     /// Whether layers have biases.

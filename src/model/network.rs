@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{Layout, Loss, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// The units of the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Output {
+pub enum OutputUnits {
     /// σ(z) = 1/(1 + e^−z), each unit on its own.
     Sigmoid,
     /// e^z / Σ e^z over the layer.
@@ -17,7 +17,7 @@ pub enum Output {
     Linear,
 }
 
-impl Output {
+impl OutputUnits {
     /// As configs spell it.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ pub struct Network {
     /// Layer sizes and where each layer's parameters are.
     pub layout: Arc<Layout>,
     /// The units of the last layer.
-    pub output: Output,
+    pub output: OutputUnits,
     /// The loss.
     pub loss: Loss,
     /// λ': ½λ' Σ weights² is added to the loss; biases are left out.
@@ -50,7 +50,7 @@ impl Network {
     pub fn new(
         sizes: &[usize],
         bias: bool,
-        output: Output,
+        output: OutputUnits,
         loss: Loss,
         l2: f64,
     ) -> Result<Self, String> {
@@ -67,7 +67,7 @@ impl Network {
     }
 
     /// Output units and loss together.
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> OutputLoss {
         head(self.output, self.loss).expect("checked when the network was made")
     }
 
@@ -103,13 +103,13 @@ impl Network {
     }
 }
 
-fn head(output: Output, loss: Loss) -> Result<Head, String> {
+fn head(output: OutputUnits, loss: Loss) -> Result<OutputLoss, String> {
     match (output, loss) {
-        (Output::Sigmoid, Loss::Quadratic) => Ok(Head::SigmoidQuadratic),
-        (Output::Linear, Loss::Quadratic) => Ok(Head::LinearQuadratic),
-        (Output::Sigmoid, Loss::CrossEntropy) => Ok(Head::SigmoidCrossEntropy),
-        (Output::Softmax, Loss::CrossEntropy) => Ok(Head::SoftmaxCrossEntropy),
-        (Output::Linear, Loss::Logistic) => Ok(Head::Logistic),
+        (OutputUnits::Sigmoid, Loss::Quadratic) => Ok(OutputLoss::SigmoidQuadratic),
+        (OutputUnits::Linear, Loss::Quadratic) => Ok(OutputLoss::LinearQuadratic),
+        (OutputUnits::Sigmoid, Loss::CrossEntropy) => Ok(OutputLoss::SigmoidCrossEntropy),
+        (OutputUnits::Softmax, Loss::CrossEntropy) => Ok(OutputLoss::SoftmaxCrossEntropy),
+        (OutputUnits::Linear, Loss::Logistic) => Ok(OutputLoss::Logistic),
         _ => Err(format!(
             "{} outputs do not go with the {} loss",
             output.name(),

@@ -2,7 +2,7 @@
 
 /// Output units and loss together: what the last layer's errors depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum OutputLoss {
     /// Sigmoid units, ½ Σ (a − y)²: δ = (a − y)·σ′.
     SigmoidQuadratic,
     /// Linear units, ½ Σ (z − y)²: δ = z − y.

@@ -43,7 +43,7 @@ pub fn median_absolute_deviation(values: &[f64]) -> Option<f64> {
 
 /// A line through points, by least squares.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct LeastSquaresLine {
     /// Change of y for a change of x by 1.
     pub slope: f64,
     /// y at x = 0.
@@ -55,7 +55,7 @@ pub struct Line {
     pub points: usize,
 }
 
-impl Line {
+impl LeastSquaresLine {
     /// The line through `points` of (x, y); absent with fewer than two different x, or where a
     /// number is not finite.
     pub fn through(points: &[(f64, f64)]) -> Option<Self> {
@@ -241,7 +241,7 @@ mod tests {
     fn slopes_and_their_intervals_are_scipy_s() {
         // scipy.stats.linregress(x, y): slope, intercept, slope ± t.ppf(.975, n − 2)·stderr
         let points = [(0.0, 1.2), (1.0, 2.9), (2.5, 6.4), (4.0, 8.8), (7.0, 15.7)];
-        let line = Line::through(&points).unwrap();
+        let line = LeastSquaresLine::through(&points).unwrap();
         let [slope, intercept, low, high] = REGRESSION;
         close(line.slope, slope, 1e-14);
         close(line.intercept, intercept, 1e-14);
@@ -252,11 +252,14 @@ mod tests {
 
     #[test]
     fn a_line_that_the_points_do_not_determine_is_absent() {
-        assert_eq!(Line::through(&[]), None);
-        assert_eq!(Line::through(&[(1.0, 2.0)]), None);
-        assert_eq!(Line::through(&[(1.0, 2.0), (1.0, 3.0)]), None);
-        assert_eq!(Line::through(&[(1.0, 2.0), (2.0, f64::NAN)]), None);
-        let line = Line::through(&[(1.0, 2.0), (3.0, 8.0)]).unwrap();
+        assert_eq!(LeastSquaresLine::through(&[]), None);
+        assert_eq!(LeastSquaresLine::through(&[(1.0, 2.0)]), None);
+        assert_eq!(LeastSquaresLine::through(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(
+            LeastSquaresLine::through(&[(1.0, 2.0), (2.0, f64::NAN)]),
+            None
+        );
+        let line = LeastSquaresLine::through(&[(1.0, 2.0), (3.0, 8.0)]).unwrap();
         assert_eq!((line.slope, line.interval), (3.0, None));
     }
 
@@ -265,7 +268,7 @@ mod tests {
         let points: Vec<(f64, f64)> = (1..9)
             .map(|x| (f64::from(x), f64::from(x).powi(2)))
             .collect();
-        let line = Line::through_logarithms(&points).unwrap();
+        let line = LeastSquaresLine::through_logarithms(&points).unwrap();
         close(line.slope, 2.0, 1e-14);
         assert!(line.interval.unwrap()[1] - line.interval.unwrap()[0] < 1e-12);
     }

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::line_search::{Found, Point, strong_wolfe};
+use super::line_search::{LineSearchResult, StepPoint, strong_wolfe};
 use crate::model::Parameters;
 use crate::numeric::Real;
 
@@ -153,7 +153,7 @@ impl LbfgsConfig {
             } else {
                 (1.0 / (-slope).sqrt()).min(1.0)
             };
-            let start = Point {
+            let start = StepPoint {
                 step: 0.0,
                 value: held.value,
                 slope,
@@ -165,12 +165,12 @@ impl LbfgsConfig {
                 }
                 let value = evaluate(&trial, gradient)?;
                 let slope = dot(gradient.flat(), direction.iter().copied());
-                Ok::<_, E>(Point { step, value, slope })
+                Ok::<_, E>(StepPoint { step, value, slope })
             };
             let point = match strong_wolfe(start, first, &mut at)? {
-                Found::Wolfe(point) => point,
-                Found::Lower(point) => at(point.step)?,
-                Found::Nothing => continue,
+                LineSearchResult::Wolfe(point) => point,
+                LineSearchResult::Lower(point) => at(point.step)?,
+                LineSearchResult::Nothing => continue,
             };
             if !remembered {
                 held.pairs.clear();
@@ -236,7 +236,7 @@ mod tests {
         tolerance: 1e-9,
     };
 
-    type Function = fn(&[f64], &mut [f64]) -> f64;
+    type LbfgsObjective = fn(&[f64], &mut [f64]) -> f64;
 
     /// (1 − x)² + 100(y − x²)², in each pair of parameters.
     fn rosenbrock(theta: &[f64], gradient: &mut [f64]) -> f64 {
@@ -265,7 +265,7 @@ mod tests {
     /// Runs to the end; iterations, evaluations, θ and the last outcome.
     fn minimize(
         config: LbfgsConfig,
-        function: Function,
+        function: LbfgsObjective,
         start: [f64; 4],
     ) -> (usize, usize, Vec<f64>, Iteration) {
         let layout = Arc::new(Layout::new(&[4, 1], false));
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_gradient_that_points_uphill_is_stuck_and_leaves_theta() {
-        let wrong: Function = |theta, gradient| {
+        let wrong: LbfgsObjective = |theta, gradient| {
             let value = bowl(theta, gradient);
             gradient.iter_mut().for_each(|slope| *slope = -*slope);
             value
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_first_value_that_is_not_finite_is_told() {
-        let nowhere: Function = |_, _| f64::NAN;
+        let nowhere: LbfgsObjective = |_, _| f64::NAN;
         let (_, evaluations, _, end) = minimize(LBFGS, nowhere, [1.0; 4]);
         assert_eq!((evaluations, end), (1, Iteration::NotFinite));
     }

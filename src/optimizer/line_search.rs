@@ -22,7 +22,7 @@ const MARGIN: f64 = 0.1;
 
 /// φ at one step length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub struct StepPoint {
     /// α.
     pub step: f64,
     /// φ(α).
@@ -33,11 +33,11 @@ pub struct Point {
 
 /// What a search ends with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Found {
+pub enum LineSearchResult {
     /// Both conditions hold, at the point evaluated last.
-    Wolfe(Point),
+    Wolfe(StepPoint),
     /// It falls enough, but the slope would not get flat: not always the point evaluated last.
-    Lower(Point),
+    Lower(StepPoint),
     /// Nowhere along the direction does it fall enough.
     Nothing,
 }
@@ -51,17 +51,17 @@ pub enum Found {
 /// # Panics
 /// If the direction does not go down: `start.slope` ≥ 0.
 pub fn strong_wolfe<E>(
-    start: Point,
+    start: StepPoint,
     first: f64,
-    mut evaluate: impl FnMut(f64) -> Result<Point, E>,
-) -> Result<Found, E> {
+    mut evaluate: impl FnMut(f64) -> Result<StepPoint, E>,
+) -> Result<LineSearchResult, E> {
     assert!(start.slope < 0.0, "a direction of descent");
-    let high = |point: &Point| {
+    let high = |point: &StepPoint| {
         let allowed = start.value + DECREASE * point.step * start.slope;
         // What is no number is nothing to go on from.
         point.value > allowed || !point.value.is_finite() || !point.slope.is_finite()
     };
-    let flat = |point: &Point| point.slope.abs() <= -CURVATURE * start.slope;
+    let flat = |point: &StepPoint| point.slope.abs() <= -CURVATURE * start.slope;
 
     let mut before = start;
     let mut step = first;
@@ -77,7 +77,7 @@ pub fn strong_wolfe<E>(
             break (before, point);
         }
         if flat(&point) {
-            return Ok(Found::Wolfe(point));
+            return Ok(LineSearchResult::Wolfe(point));
         }
         if point.slope >= 0.0 {
             break (point, before);
@@ -94,7 +94,7 @@ pub fn strong_wolfe<E>(
             continue;
         }
         if flat(&point) {
-            return Ok(Found::Wolfe(point));
+            return Ok(LineSearchResult::Wolfe(point));
         }
         if point.slope * (other.step - low.step) >= 0.0 {
             other = low;
@@ -104,17 +104,17 @@ pub fn strong_wolfe<E>(
     Ok(end(low))
 }
 
-fn end(low: Point) -> Found {
+fn end(low: StepPoint) -> LineSearchResult {
     if low.step > 0.0 {
-        Found::Lower(low)
+        LineSearchResult::Lower(low)
     } else {
-        Found::Nothing
+        LineSearchResult::Nothing
     }
 }
 
 /// The minimum of the cubic with the values and slopes of both ends; the middle, where there is none
 /// or it is too near to an end.
-fn between(low: &Point, other: &Point) -> f64 {
+fn between(low: &StepPoint, other: &StepPoint) -> f64 {
     let width = other.step - low.step;
     let d1 = low.slope + other.slope - 3.0 * (other.value - low.value) / width;
     let d2 = width.signum() * (d1 * d1 - low.slope * other.slope).sqrt();
@@ -131,10 +131,10 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
-    fn search(phi: impl Fn(f64) -> (f64, f64), first: f64) -> (Found, usize) {
+    fn search(phi: impl Fn(f64) -> (f64, f64), first: f64) -> (LineSearchResult, usize) {
         let point = |step| {
             let (value, slope) = phi(step);
-            Point { step, value, slope }
+            StepPoint { step, value, slope }
         };
         let mut evaluations = 0;
         let found = strong_wolfe(point(0.0), first, |step| {
@@ -148,7 +148,7 @@ mod tests {
     fn a_parabola_is_solved_from_any_first_step() {
         for first in [1e-6, 1e-3, 0.3, 1.0, 3.0, 1e4] {
             let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), first);
-            let Found::Wolfe(point) = found else {
+            let LineSearchResult::Wolfe(point) = found else {
                 panic!("{first}: {found:?}");
             };
             // |φ′(α)| ≤ .9 |φ′(0)| is |α − 1| ≤ .9.
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_cubic_through_a_cubic_is_the_cubic() {
         // x³ − 3x has its minimum at 1.
-        let at = |step: f64| Point {
+        let at = |step: f64| StepPoint {
             step,
             value: step.powi(3) - 3.0 * step,
             slope: 3.0 * step * step - 3.0,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_slope_that_lies_ends_with_nothing_after_20_evaluations() {
         let (found, evaluations) = search(|x| (x, -1.0), 1.0);
-        assert_eq!((found, evaluations), (Found::Nothing, 20));
+        assert_eq!((found, evaluations), (LineSearchResult::Nothing, 20));
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         };
         let (found, _) = search(wall, 1.0);
         assert!(
-            matches!(found, Found::Wolfe(point) if point.step <= 0.01),
+            matches!(found, LineSearchResult::Wolfe(point) if point.step <= 0.01),
             "{found:?}"
         );
     }
@@ -201,7 +201,7 @@ mod tests {
                 ((x - 1.0).powi(2), slope)
             };
             let (found, _) = search(cliff, 1.0);
-            let (Found::Wolfe(point) | Found::Lower(point)) = found else {
+            let (LineSearchResult::Wolfe(point) | LineSearchResult::Lower(point)) = found else {
                 panic!("{nowhere}: {found:?}");
             };
             assert!(point.slope.is_finite() && point.step <= 0.5, "{point:?}");
@@ -213,7 +213,7 @@ mod tests {
         // It falls enough there, and rises too steeply: 1.95 is between 1.9 and 2.
         let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), 1.95);
         assert!(
-            matches!(found, Found::Wolfe(point) if (point.step - 1.0).abs() < 1e-14),
+            matches!(found, LineSearchResult::Wolfe(point) if (point.step - 1.0).abs() < 1e-14),
             "{found:?}"
         );
         assert_eq!(evaluations, 2);
@@ -233,7 +233,7 @@ mod tests {
         };
         let (found, _) = search(waves, 1.0);
         assert!(
-            matches!(found, Found::Wolfe(point) if point.step > 1.0 && point.step < 2.0),
+            matches!(found, LineSearchResult::Wolfe(point) if point.step > 1.0 && point.step < 2.0),
             "{found:?}"
         );
     }
@@ -243,7 +243,7 @@ mod tests {
         let (found, evaluations) = search(|x| ((x - 1.0).abs(), (x - 1.0).signum()), 0.7);
         assert_eq!(evaluations, MOST);
         assert!(
-            matches!(found, Found::Lower(point) if (point.step - 1.0).abs() < 1e-3),
+            matches!(found, LineSearchResult::Lower(point) if (point.step - 1.0).abs() < 1e-3),
             "{found:?}"
         );
     }

@@ -13,7 +13,7 @@ pub mod state;
 pub use adam::{AdamConfig, Moments};
 pub use lbfgs::{History, LbfgsConfig};
 pub use sgd::{Schedule, SgdConfig};
-pub use state::Memory;
+pub use state::OptimizerState;
 
 /// `[optimizer]`.
 #[derive(Clone, Debug, PartialEq)]

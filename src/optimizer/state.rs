@@ -9,7 +9,7 @@ use crate::numeric::Real;
 
 /// The memory of one optimizer, in the precision of θ.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Memory<R> {
+pub enum OptimizerState<R> {
     /// SGD without momentum, and every optimizer before its first step.
     #[default]
     Nothing,
@@ -23,9 +23,9 @@ pub enum Memory<R> {
 
 /// A memory's numbers beside its vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Scalars {
+pub struct StateScalars {
     /// Which memory: `nothing`, `velocity`, `moments` or `history`.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// Adam: steps since its moments were 0.
     pub steps: u64,
     /// L-BFGS: the objective at θ.
@@ -35,20 +35,20 @@ pub struct Scalars {
 /// The kinds of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// [`Memory::Nothing`].
+pub enum StateKind {
+    /// [`OptimizerState::Nothing`].
     #[default]
     Nothing,
-    /// [`Memory::Velocity`].
+    /// [`OptimizerState::Velocity`].
     Velocity,
-    /// [`Memory::Moments`].
+    /// [`OptimizerState::Moments`].
     Moments,
-    /// [`Memory::History`].
+    /// [`OptimizerState::History`].
     History,
 }
 
-impl<R: Real> Memory<R> {
-    /// The vectors, N numbers each, in the order in which [`Memory::from_parts`] takes them:
+impl<R: Real> OptimizerState<R> {
+    /// The vectors, N numbers each, in the order in which [`OptimizerState::from_parts`] takes them:
     /// v; m, v; or g, s₁, y₁, s₂, y₂, … from the oldest pair on.
     pub fn vectors(&self) -> Vec<&[R]> {
         match self {
@@ -65,20 +65,20 @@ impl<R: Real> Memory<R> {
     }
 
     /// Everything that is not a vector.
-    pub fn scalars(&self) -> Scalars {
+    pub fn scalars(&self) -> StateScalars {
         let (kind, steps, value) = match self {
-            Self::Nothing => (Kind::Nothing, 0, 0.0),
-            Self::Velocity(_) => (Kind::Velocity, 0, 0.0),
-            Self::Moments(moments) => (Kind::Moments, moments.steps, 0.0),
-            Self::History(history) => (Kind::History, 0, history.value),
+            Self::Nothing => (StateKind::Nothing, 0, 0.0),
+            Self::Velocity(_) => (StateKind::Velocity, 0, 0.0),
+            Self::Moments(moments) => (StateKind::Moments, moments.steps, 0.0),
+            Self::History(history) => (StateKind::History, 0, history.value),
         };
-        Scalars { kind, steps, value }
+        StateScalars { kind, steps, value }
     }
 
     /// A memory put together again; `None` if there are not as many vectors of N numbers as its
     /// kind has.
     pub fn from_parts(
-        scalars: Scalars,
+        scalars: StateScalars,
         vectors: Vec<Vec<R>>,
         layout: &Arc<Layout>,
     ) -> Option<Self> {
@@ -92,14 +92,14 @@ impl<R: Real> Memory<R> {
             Some(Parameters::from_flat(Arc::clone(layout), vector))
         };
         Some(match (scalars.kind, count) {
-            (Kind::Nothing, 0) => Self::Nothing,
-            (Kind::Velocity, 1) => Self::Velocity(next()?),
-            (Kind::Moments, 2) => Self::Moments(Moments {
+            (StateKind::Nothing, 0) => Self::Nothing,
+            (StateKind::Velocity, 1) => Self::Velocity(next()?),
+            (StateKind::Moments, 2) => Self::Moments(Moments {
                 steps: scalars.steps,
                 first: next()?,
                 second: next()?,
             }),
-            (Kind::History, odd) if odd % 2 == 1 => {
+            (StateKind::History, odd) if odd % 2 == 1 => {
                 let gradient = next()?;
                 let mut pairs = VecDeque::with_capacity(odd / 2);
                 while let (Some(s), Some(y)) = (vectors.next(), vectors.next()) {

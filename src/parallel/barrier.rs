@@ -94,7 +94,7 @@ impl Barrier {
         workers: &mut [Pin<P>],
         ended: &[Cell<usize>],
     ) {
-        let _guard = Breaking(self);
+        let _guard = BreakOnPanic(self);
         let mut context = Context::from_waker(Waker::noop());
         let mut spins = SPINS[1];
         for step in 1.. {
@@ -115,9 +115,9 @@ impl Barrier {
 }
 
 /// Breaks the barrier if its thread panics, so that the others do not wait for it.
-struct Breaking<'b>(&'b Barrier);
+struct BreakOnPanic<'b>(&'b Barrier);
 
-impl Drop for Breaking<'_> {
+impl Drop for BreakOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.broken.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The team of workers: the only place that names rayon.
 //!
-//! A [`Team`] is rayon's pool, installed once a run. [`Team::run`] starts one worker a seat, which
+//! A [`Workers`] is rayon's pool, installed once a run. [`Workers::run`] starts one worker a seat, which
 //! then advance together in supersteps ([`phased`]). As many threads carry them as there are
 //! processors; the barrier between these spins briefly, then yields; between runs rayon parks
 //! the threads. Who computes a thing may depend on the number of workers; what is computed never
@@ -16,6 +16,6 @@ pub mod tuner;
 pub mod workers;
 
 pub use partition::cut_by_cost;
-pub use phased::{Circle, Shared, Step};
-pub use tuner::Pace;
-pub use workers::Team;
+pub use phased::{PhasedSlice, Superstep, Supersteps};
+pub use tuner::Tuner;
+pub use workers::Workers;

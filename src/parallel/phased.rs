@@ -1,7 +1,7 @@
 //! Supersteps: workers that advance together, and memory that they take turns with.
 //!
-//! A [`Circle`] of workers passes a barrier together: [`Step::next`]. Supersteps run through a
-//! cycle of phases, two (even and odd) unless more are asked for. A [`Shared`] buffer is written in
+//! A [`Supersteps`] of workers passes a barrier together: [`Superstep::next`]. Supersteps run through a
+//! cycle of phases, two (even and odd) unless more are asked for. A [`PhasedSlice`] buffer is written in
 //! the steps of one phase, each worker its own part, and read whole in the others. That is all the
 //! locking there is: a borrow lasts no longer than the step it was made in, and a step ends only
 //! when every worker has ended it.
@@ -21,13 +21,13 @@ use super::barrier::Barrier;
 static CIRCLES: AtomicU64 = AtomicU64::new(1);
 
 /// Workers that advance together.
-pub struct Circle {
+pub struct Supersteps {
     id: u64,
     workers: usize,
     phases: usize,
 }
 
-impl Circle {
+impl Supersteps {
     /// A circle of so many workers, whose steps are even or odd.
     pub fn new(workers: usize) -> Self {
         Self::with_phases(workers, 2)
@@ -62,7 +62,7 @@ impl Circle {
         values: &'b mut [T],
         written: impl Into<Option<usize>>,
         parts: impl IntoIterator<Item = Range<usize>>,
-    ) -> Vec<Shared<'b, T>> {
+    ) -> Vec<PhasedSlice<'b, T>> {
         let (pointer, len) = (values.as_mut_ptr(), values.len());
         let written = written.into();
         let mut end = 0;
@@ -71,7 +71,7 @@ impl Circle {
             .map(|own| {
                 assert!(end <= own.start && own.start <= own.end && own.end <= len);
                 end = own.end;
-                Shared {
+                PhasedSlice {
                     circle: self.id,
                     written,
                     pointer,
@@ -90,8 +90,8 @@ impl Circle {
         barrier: &'c Barrier,
         worker: usize,
         ended: &'c Cell<usize>,
-    ) -> Step<'c> {
-        Step {
+    ) -> Superstep<'c> {
+        Superstep {
             circle: self,
             barrier,
             worker,
@@ -102,8 +102,8 @@ impl Circle {
 }
 
 /// A worker's place in the current superstep.
-pub struct Step<'c> {
-    circle: &'c Circle,
+pub struct Superstep<'c> {
+    circle: &'c Supersteps,
     barrier: &'c Barrier,
     worker: usize,
     number: usize,
@@ -111,7 +111,7 @@ pub struct Step<'c> {
     ended: &'c Cell<usize>,
 }
 
-impl Step<'_> {
+impl Superstep<'_> {
     /// Which worker this is, from 0.
     pub fn worker(&self) -> usize {
         self.worker
@@ -145,7 +145,7 @@ impl Step<'_> {
 }
 
 /// One worker's hold on a buffer that the circle takes turns with.
-pub struct Shared<'b, T> {
+pub struct PhasedSlice<'b, T> {
     circle: u64,
     written: Option<usize>,
     pointer: *mut T,
@@ -155,14 +155,14 @@ pub struct Shared<'b, T> {
 }
 
 // SAFETY: a hold is a `&mut` to its part and, by turns, a `&` to the whole.
-unsafe impl<T: Send + Sync> Send for Shared<'_, T> {}
+unsafe impl<T: Send + Sync> Send for PhasedSlice<'_, T> {}
 
-impl<T> Shared<'_, T> {
+impl<T> PhasedSlice<'_, T> {
     /// The own part, to write.
     ///
     /// # Panics
     /// In a step of another phase, or of another circle.
-    pub fn own<'s>(&'s mut self, step: &'s Step<'_>) -> &'s mut [T] {
+    pub fn own<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
         assert!(
             step.circle.id == self.circle && self.written.is_none_or(|phase| phase == step.phase())
         );
@@ -176,7 +176,7 @@ impl<T> Shared<'_, T> {
     ///
     /// # Panics
     /// In a step in which it is written, or of another circle.
-    pub fn all<'s>(&'s self, step: &'s Step<'_>) -> &'s [T] {
+    pub fn all<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
         assert!(
             step.circle.id == self.circle
                 && self.written.is_some_and(|phase| phase != step.phase())
@@ -189,7 +189,7 @@ impl<T> Shared<'_, T> {
     ///
     /// # Panics
     /// In a step of another circle.
-    pub fn mine<'s>(&'s self, step: &'s Step<'_>) -> &'s [T] {
+    pub fn mine<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
         assert!(step.circle.id == self.circle);
         // SAFETY: only this hold can write this part, and it is borrowed.
         unsafe { std::slice::from_raw_parts(self.pointer.add(self.own.start), self.own.len()) }
@@ -199,13 +199,13 @@ impl<T> Shared<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parallel::Team;
+    use crate::parallel::Workers;
 
     #[test]
     fn workers_take_turns_with_a_buffer() {
         for workers in [1, 2, 3, 5, 8, 16] {
-            let team = Team::new(Some(workers)).unwrap();
-            let circle = Circle::new(workers);
+            let team = Workers::new(Some(workers)).unwrap();
+            let circle = Supersteps::new(workers);
             let mut values = vec![0u64; workers];
             let mut sums = vec![0u64; workers];
             let seats: Vec<_> = circle
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "panicked")]
     fn a_panic_of_one_worker_ends_all() {
-        let team = Team::new(Some(2)).unwrap();
-        team.run(Circle::new(2), vec![(), ()], async |(), step| {
+        let team = Workers::new(Some(2)).unwrap();
+        team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             assert!(step.worker() == 0, "worker 1 panicked");
             let _ = step.next().await;
         });
@@ -246,8 +246,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "phase")]
     fn writing_out_of_turn_panics() {
-        let team = Team::new(Some(1)).unwrap();
-        let circle = Circle::new(1);
+        let team = Workers::new(Some(1)).unwrap();
+        let circle = Supersteps::new(1);
         let mut values = [0];
         let seats = circle.share(&mut values, 1, std::iter::once(0..1));
         team.run(circle, seats, async |mut values, step| {

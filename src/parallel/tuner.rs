@@ -22,7 +22,7 @@ const SLOW_PAUSE: f64 = 20.0;
 
 /// Picks the number of workers of the next segment.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct Tuner {
     candidates: Vec<Candidate>,
     current: usize,
     /// The best when last chosen.
@@ -52,7 +52,7 @@ impl Candidate {
     }
 }
 
-impl Pace {
+impl Tuner {
     /// Between 1 and `most` workers.
     pub fn up_to(most: usize) -> Self {
         let mut workers = 1;
@@ -203,7 +203,7 @@ mod tests {
 
     /// Runs `segments` segments on a machine where a step takes `seconds(workers)`; returns how
     /// many steps each number of workers did.
-    fn simulate(pace: &mut Pace, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
+    fn simulate(pace: &mut Tuner, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
         let mut steps_of = vec![0; 17];
         for _ in 0..segments {
             let (workers, steps) = pace.plan();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_fastest_number_of_workers_does_nearly_all_steps() {
-        let mut pace = Pace::up_to(16);
+        let mut pace = Tuner::up_to(16);
         let steps = simulate(
             &mut pace,
             1000,
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn it_follows_a_machine_that_changes() {
-        let mut pace = Pace::up_to(2);
+        let mut pace = Tuner::up_to(2);
         simulate(&mut pace, 100, |workers| 1e-5 / workers as f64);
         let steps = simulate(
             &mut pace,
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_step_of_half_a_second_is_shared_from_the_first_on() {
-        let mut pace = Pace::up_to(2);
+        let mut pace = Tuner::up_to(2);
         let steps = simulate(&mut pace, 20, |workers| 0.5 / workers as f64);
         assert_eq!(steps[2], 20, "{steps:?}");
         // Now and then one worker is looked at all the same: a core may be busy.
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_forced_number_stays() {
-        let mut pace = Pace::exactly(5);
+        let mut pace = Tuner::exactly(5);
         let steps = simulate(&mut pace, 100, |_| 1e-3);
         assert_eq!(steps[5], steps.iter().sum::<usize>());
     }

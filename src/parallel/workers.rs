@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Mutex;
 
 use super::barrier::Barrier;
-use super::phased::{Circle, Step};
+use super::phased::{Superstep, Supersteps};
 use super::processors;
 use crate::error::{Error, Result};
 
@@ -16,15 +16,15 @@ pub const MOST_THREADS: usize = 1024;
 /// Threads that stay for a whole run.
 ///
 /// What computes is carried by as many of them as there are processors: more would only take turns
-/// on them. The others are there for functions that wait for something else ([`Team::each`]).
-pub struct Team {
+/// on them. The others are there for functions that wait for something else ([`Workers::each`]).
+pub struct Workers {
     carriers: rayon::ThreadPool,
     /// The threads beyond the processors, if there are any.
     others: Option<rayon::ThreadPool>,
     threads: usize,
 }
 
-impl Team {
+impl Workers {
     /// `auto`: the physical cores that this process may use (affinity and cgroup limits respected).
     pub fn available() -> usize {
         num_cpus::get_physical().clamp(1, Self::processors())
@@ -36,7 +36,7 @@ impl Team {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// A team of `threads` threads; `None`: [`Team::available`].
+    /// A team of `threads` threads; `None`: [`Workers::available`].
     ///
     /// # Errors
     /// [`Error::Usage`] outside 1…1024; [`Error::Resources`] where the system refuses threads.
@@ -48,7 +48,7 @@ impl Team {
     /// where the system does not pin, stay free.
     ///
     /// # Errors
-    /// Those of [`Team::new`].
+    /// Those of [`Workers::new`].
     pub fn on(threads: Option<usize>, processors: &[usize]) -> Result<Self> {
         let threads = threads.unwrap_or_else(Self::available);
         if !(1..=MOST_THREADS).contains(&threads) {
@@ -113,9 +113,9 @@ impl Team {
     /// not return in the same step for all seats.
     pub fn run<S: Send>(
         &self,
-        circle: Circle,
+        circle: Supersteps,
         seats: Vec<S>,
-        work: impl AsyncFn(S, Step<'_>) + Sync,
+        work: impl AsyncFn(S, Superstep<'_>) + Sync,
     ) {
         let workers = circle.workers();
         assert!(workers <= self.threads && seats.len() == workers);
@@ -199,12 +199,12 @@ impl Team {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parallel::Shared;
+    use crate::parallel::PhasedSlice;
 
     #[test]
     fn zero_and_seventy_thousand_threads_are_refused() {
         for threads in [0, 70_000] {
-            let error = Team::new(Some(threads)).err().unwrap();
+            let error = Workers::new(Some(threads)).err().unwrap();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("1 to 1024"), "{error}");
         }
@@ -212,9 +212,9 @@ mod tests {
 
     /// Each worker adds up what all have written, for a while: what 16 workers find depends on every
     /// one of them being in the same step.
-    fn sums(team: &Team) -> Vec<u64> {
+    fn sums(team: &Workers) -> Vec<u64> {
         let workers = team.threads();
-        let circle = Circle::new(workers);
+        let circle = Supersteps::new(workers);
         let (mut values, mut sums) = (vec![1u64; workers], vec![0u64; workers]);
         let parts = || (0..workers).map(|w| w..w + 1);
         let seats = circle.share(&mut values, 0, parts()).into_iter();
@@ -222,7 +222,7 @@ mod tests {
         team.run(
             circle,
             seats,
-            async |(mut values, mut sums): (Shared<u64>, Shared<u64>), mut step| {
+            async |(mut values, mut sums): (PhasedSlice<u64>, PhasedSlice<u64>), mut step| {
                 for round in 0..50 {
                     let old = sums.mine(&step)[0];
                     values.own(&step)[0] = old % 1009 + step.worker() as u64 + round;
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn workers_get_the_same_whoever_carries_them() {
         for threads in [2, 3, 7, 16] {
-            let of = |carriers| sums(&Team::with_carriers(threads, carriers, &[]).unwrap());
+            let of = |carriers| sums(&Workers::with_carriers(threads, carriers, &[]).unwrap());
             let own = of(threads);
             assert!(own[0] > 0 && own.iter().all(|&sum| sum == own[0]));
             for carriers in [1, 2, 3.min(threads)] {
@@ -249,10 +249,10 @@ mod tests {
 
     #[test]
     fn as_many_threads_compute_as_there_are_processors_and_all_may_wait() {
-        let team = Team::with_carriers(6, 2, &[]).unwrap();
+        let team = Workers::with_carriers(6, 2, &[]).unwrap();
         let ids = Mutex::new(std::collections::HashSet::new());
         let note = || ids.lock().unwrap().insert(std::thread::current().id());
-        team.run(Circle::new(6), vec![(); 6], async |(), step| {
+        team.run(Supersteps::new(6), vec![(); 6], async |(), step| {
             note();
             let _ = step.next().await;
         });
@@ -272,8 +272,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "all workers end a step")]
     fn a_worker_that_returns_before_its_neighbor_panics() {
-        let team = Team::with_carriers(2, 1, &[]).unwrap();
-        team.run(Circle::new(2), vec![(), ()], async |(), step| {
+        let team = Workers::with_carriers(2, 1, &[]).unwrap();
+        team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             if step.worker() == 1 {
                 let _ = step.next().await;
             }
@@ -283,15 +283,15 @@ mod tests {
     #[test]
     #[should_panic(expected = "all workers end a step")]
     fn a_worker_that_waits_for_anything_else_panics() {
-        let team = Team::new(Some(1)).unwrap();
-        team.run(Circle::new(1), vec![()], async |(), _| {
+        let team = Workers::new(Some(1)).unwrap();
+        team.run(Supersteps::new(1), vec![()], async |(), _| {
             std::future::pending().await
         });
     }
 
     #[test]
     fn map_keeps_the_order() {
-        let team = Team::new(Some(3)).unwrap();
+        let team = Workers::new(Some(3)).unwrap();
         assert_eq!(
             team.map(100, |tile| tile * 2),
             (0..100).map(|tile| tile * 2).collect::<Vec<_>>()

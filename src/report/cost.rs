@@ -1,10 +1,10 @@
 //! Studies of cost: multiplications and time of a gradient against N, method by method.
 
-use super::figure::{Axis, Figure, Mark, Series, Unit};
+use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
-use super::source::Held;
-use crate::study::cost::summary::Report;
-use crate::study::cost::{BACKPROP, FORWARD_PASS, Row};
+use super::source::CommonContent;
+use crate::study::cost::summary::CostReport;
+use crate::study::cost::{BACKPROP, CostRow, FORWARD_PASS};
 use crate::study::least_squares;
 use crate::study::table::Table;
 
@@ -18,9 +18,9 @@ const SHOWN: [&str; 5] = [
 ];
 
 /// Writes a study of networks.
-pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
+pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
     let name = super::environment::name(held);
-    let report = Report::new(&name, held.label.clone(), rows);
+    let report = CostReport::new(&name, held.label.clone(), rows);
     page.findings(&report.findings);
     let mut sizes: Vec<usize> = rows.iter().map(|row| row.parameters).collect();
     sizes.sort_unstable();
@@ -31,39 +31,42 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
         "One network has one N: --widths or --depths add others."
     };
     let n = || Axis::new("parameters N").logarithmic();
-    type Quantity = fn(&Row) -> Option<f64>;
-    let mut add =
-        |title: &str, caption: String, y: Axis, line: (&str, Quantity), dots: (&str, Quantity)| {
-            let mut series = Vec::new();
-            let labels = labels(rows);
-            for &label in &labels {
-                let points = |quantity: Quantity| -> Vec<(f64, f64)> {
-                    let own = rows.iter().filter(|row| row.label == label);
-                    let mut points: Vec<(f64, f64)> = own
-                        .filter_map(|row| Some((row.parameters as f64, quantity(row)?)))
-                        .collect();
-                    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                    points
-                };
-                // Those that are shown first have colors of their own.
-                let shown = SHOWN.iter().position(|shown| *shown == label);
-                let hidden = || labels.iter().position(|other| *other == label);
-                let color = shown.or_else(|| Some(SHOWN.len() + hidden()?)).unwrap_or(0);
-                for (name, mark, quantity) in
-                    [(line.0, Mark::Dashed, line.1), (dots.0, Mark::Dots, dots.1)]
-                {
-                    series.push(
-                        Series::new(format!("{label}, {name}"), mark, color, points(quantity))
-                            .of(label)
-                            .shown(shown.is_some()),
-                    );
-                }
+    type CostQuantity = fn(&CostRow) -> Option<f64>;
+    let mut add = |title: &str,
+                   caption: String,
+                   y: Axis,
+                   line: (&str, CostQuantity),
+                   dots: (&str, CostQuantity)| {
+        let mut series = Vec::new();
+        let labels = labels(rows);
+        for &label in &labels {
+            let points = |quantity: CostQuantity| -> Vec<(f64, f64)> {
+                let own = rows.iter().filter(|row| row.label == label);
+                let mut points: Vec<(f64, f64)> = own
+                    .filter_map(|row| Some((row.parameters as f64, quantity(row)?)))
+                    .collect();
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                points
+            };
+            // Those that are shown first have colors of their own.
+            let shown = SHOWN.iter().position(|shown| *shown == label);
+            let hidden = || labels.iter().position(|other| *other == label);
+            let color = shown.or_else(|| Some(SHOWN.len() + hidden()?)).unwrap_or(0);
+            for (name, mark, quantity) in
+                [(line.0, Mark::Dashed, line.1), (dots.0, Mark::Dots, dots.1)]
+            {
+                series.push(
+                    Series::new(format!("{label}, {name}"), mark, color, points(quantity))
+                        .of(label)
+                        .shown(shown.is_some()),
+                );
             }
-            page.figure(
-                &Figure::new(title, caption, [n(), y], series),
-                &[held.origin()],
-            );
-        };
+        }
+        page.figure(
+            &Figure::new(title, caption, [n(), y], series),
+            &[held.origin()],
+        );
+    };
     add(
         "Multiplications of a gradient",
         format!(
@@ -78,7 +81,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
     add(
         "Time of a gradient",
         format!("Lines: predicted from a short look; dots: measured. {against}"),
-        Axis::new("time").of(Unit::Seconds).logarithmic(),
+        Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
         ("predicted", |row| Some(row.predicted_seconds)),
         ("measured", |row| row.seconds),
     );
@@ -88,15 +91,19 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
 }
 
 /// Writes a study of the linear least-squares objective.
-pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[least_squares::Row]) {
-    let report = least_squares::Report::new(held.label.clone(), rows);
+pub fn write_least_squares(
+    page: &mut Page,
+    held: &CommonContent,
+    rows: &[least_squares::LeastSquaresRow],
+) {
+    let report = least_squares::LeastSquaresReport::new(held.label.clone(), rows);
     let mut methods: Vec<&str> = Vec::new();
     for row in rows {
         if !methods.contains(&row.method.as_str()) {
             methods.push(&row.method);
         }
     }
-    let series = |of: fn(&least_squares::Row) -> f64| -> Vec<Series> {
+    let series = |of: fn(&least_squares::LeastSquaresRow) -> f64| -> Vec<Series> {
         (methods.iter().enumerate())
             .map(|(color, method)| {
                 let own = rows.iter().filter(|row| row.method == *method);
@@ -119,7 +126,7 @@ pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[least_squares::
         &Figure::new(
             "Time",
             "",
-            [n(), Axis::new("time").of(Unit::Seconds).logarithmic()],
+            [n(), Axis::new("time").of(AxisUnit::Seconds).logarithmic()],
             series(|row| row.seconds),
         ),
         &[held.origin()],
@@ -129,7 +136,7 @@ pub fn write_least_squares(page: &mut Page, held: &Held, rows: &[least_squares::
 }
 
 /// Every label once, in the order of the rows.
-fn labels(rows: &[Row]) -> Vec<&str> {
+fn labels(rows: &[CostRow]) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {
         if !labels.contains(&row.label.as_str()) {

@@ -4,12 +4,12 @@ use maud::html;
 use toml_edit::{DocumentMut, Item};
 
 use super::page::{Page, plain, table};
-use super::source::Held;
+use super::source::CommonContent;
 use crate::run::Environment;
 use crate::study::table::{Table, bytes};
 
 /// Writes both, folded up.
-pub fn write(page: &mut Page, held: &Held) {
+pub fn write(page: &mut Page, held: &CommonContent) {
     page.add(html! {
         @if let Some(config) = &held.config {
             details {
@@ -27,7 +27,7 @@ pub fn write(page: &mut Page, held: &Held) {
 }
 
 /// The value of `[section] key` in the config, as text.
-pub fn value(held: &Held, section: &str, key: &str) -> Option<String> {
+pub fn value(held: &CommonContent, section: &str, key: &str) -> Option<String> {
     let document: DocumentMut = held.config.as_ref()?.parse().ok()?;
     let item = document.get(section)?.get(key)?;
     Some(match item {
@@ -40,7 +40,7 @@ pub fn value(held: &Held, section: &str, key: &str) -> Option<String> {
 }
 
 /// What the config calls it; without one, the directory.
-pub fn name(held: &Held) -> String {
+pub fn name(held: &CommonContent) -> String {
     let document: Option<DocumentMut> = held.config.as_ref().and_then(|text| text.parse().ok());
     let name = document.and_then(|document| Some(document.get("name")?.as_str()?.to_owned()));
     name.unwrap_or_else(|| held.label.clone())

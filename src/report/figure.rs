@@ -13,7 +13,7 @@ const DRAWABLE: std::ops::Range<f64> = 1e-300..1e300;
 
 /// What an axis counts, and so how its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum AxisUnit {
     /// A plain number.
     Number,
     /// A whole number: no marks between.
@@ -30,7 +30,7 @@ pub struct Axis {
     /// What it shows.
     pub label: String,
     /// How its numbers are written.
-    pub unit: Unit,
+    pub unit: AxisUnit,
     /// Whether it is logarithmic; points that are not above 0 are left out then, and counted.
     pub logarithmic: bool,
 }
@@ -40,14 +40,14 @@ impl Axis {
     pub fn new(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
-            unit: Unit::Number,
+            unit: AxisUnit::Number,
             logarithmic: false,
         }
     }
 
     /// Its numbers written as `unit`.
     #[must_use]
-    pub fn of(mut self, unit: Unit) -> Self {
+    pub fn of(mut self, unit: AxisUnit) -> Self {
         self.unit = unit;
         self
     }
@@ -61,10 +61,10 @@ impl Axis {
 
     fn value(&self) -> Value {
         let unit = match self.unit {
-            Unit::Number => "number",
-            Unit::Whole => "whole",
-            Unit::Fraction => "fraction",
-            Unit::Seconds => "seconds",
+            AxisUnit::Number => "number",
+            AxisUnit::Whole => "whole",
+            AxisUnit::Fraction => "fraction",
+            AxisUnit::Seconds => "seconds",
         };
         json!({"label": self.label, "unit": unit, "log": self.logarithmic})
     }
@@ -350,11 +350,11 @@ fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
 }
 
 /// A number as axes write it: few digits.
-pub fn written(value: f64, unit: Unit) -> String {
+pub fn written(value: f64, unit: AxisUnit) -> String {
     match unit {
-        Unit::Fraction => format!("{} %", short(100.0 * value)),
-        Unit::Number | Unit::Whole => short(value),
-        Unit::Seconds => {
+        AxisUnit::Fraction => format!("{} %", short(100.0 * value)),
+        AxisUnit::Number | AxisUnit::Whole => short(value),
+        AxisUnit::Seconds => {
             let prefixes = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
             let fits = |(size, _): &&(f64, &str)| value.abs() >= 0.999_999 * size;
             let (size, prefix) = prefixes.iter().find(fits).unwrap_or(&(1.0, "s"));
@@ -441,14 +441,14 @@ mod tests {
     #[test]
     fn numbers_are_written_short() {
         for (value, unit, text) in [
-            (0.95, Unit::Fraction, "95 %"),
-            (0.000_12, Unit::Seconds, "120 µs"),
-            (1e-3, Unit::Seconds, "1 ms"),
-            (2.5, Unit::Seconds, "2.5 s"),
-            (0.0, Unit::Seconds, "0 s"),
-            (23_860.0, Unit::Number, "23860"),
-            (1e9, Unit::Number, "1e9"),
-            (2.5e-7, Unit::Number, "2.5e-7"),
+            (0.95, AxisUnit::Fraction, "95 %"),
+            (0.000_12, AxisUnit::Seconds, "120 µs"),
+            (1e-3, AxisUnit::Seconds, "1 ms"),
+            (2.5, AxisUnit::Seconds, "2.5 s"),
+            (0.0, AxisUnit::Seconds, "0 s"),
+            (23_860.0, AxisUnit::Number, "23860"),
+            (1e9, AxisUnit::Number, "1e9"),
+            (2.5e-7, AxisUnit::Number, "2.5e-7"),
         ] {
             assert_eq!(written(value, unit), text);
         }

@@ -23,12 +23,12 @@ pub mod ticks;
 pub mod toy_page;
 
 use page::Page;
-use run::Run;
-use source::{Content, Source};
+use run::RunFiles;
+use source::{Content, ReportSource};
 
 /// A page, and its pictures by themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct RenderedReport {
     /// The page.
     pub page: String,
     /// Each figure's name and its picture, as SVG.
@@ -36,20 +36,20 @@ pub struct Made {
 }
 
 /// The page of `sources`, made on `date`: runs side by side, then each study.
-pub fn render(sources: Vec<Source>, date: &str) -> String {
+pub fn render(sources: Vec<ReportSource>, date: &str) -> String {
     build(sources).render(date)
 }
 
 /// As [`render`], with the pictures beside it.
-pub fn make(sources: Vec<Source>, date: &str) -> Made {
+pub fn make(sources: Vec<ReportSource>, date: &str) -> RenderedReport {
     let page = build(sources);
-    Made {
+    RenderedReport {
         pictures: page.pictures().to_vec(),
         page: page.render(date),
     }
 }
 
-fn build(sources: Vec<Source>) -> Page {
+fn build(sources: Vec<ReportSource>) -> Page {
     let title = match &sources[..] {
         [only] => format!("{} · {}", environment::name(&only.held), only.kind()),
         more => format!("{} results side by side", more.len()),
@@ -61,7 +61,7 @@ fn build(sources: Vec<Source>) -> Page {
         match source.content {
             Content::Run => runs.push(source),
             Content::Folds(folds) => {
-                studies.push(Source {
+                studies.push(ReportSource {
                     content: Content::Folds(Vec::new()),
                     ..source
                 });
@@ -71,7 +71,7 @@ fn build(sources: Vec<Source>) -> Page {
         }
     }
     tell_apart(&mut runs);
-    let runs: Vec<Run<'_>> = runs.iter_mut().map(Run::read).collect();
+    let runs: Vec<RunFiles<'_>> = runs.iter_mut().map(RunFiles::read).collect();
     if !runs.is_empty() {
         run::write(&mut page, &runs);
     }
@@ -83,8 +83,8 @@ fn build(sources: Vec<Source>) -> Page {
 
 /// Runs that were made under one name are called by the paths that they were given by; the same path
 /// twice is numbered.
-fn tell_apart(runs: &mut [Source]) {
-    let labels = |runs: &[Source]| -> Vec<String> {
+fn tell_apart(runs: &mut [ReportSource]) {
+    let labels = |runs: &[ReportSource]| -> Vec<String> {
         runs.iter().map(|run| run.held.label.clone()).collect()
     };
     let taken = labels(runs);
@@ -109,7 +109,7 @@ fn tell_apart(runs: &mut [Source]) {
     }
 }
 
-fn write_study(page: &mut Page, study: &Source) {
+fn write_study(page: &mut Page, study: &ReportSource) {
     let held = &study.held;
     page.section(&format!("{}: {}", study.kind(), held.label));
     for note in &held.notes {

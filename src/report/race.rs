@@ -1,27 +1,33 @@
 //! Races: accuracy and loss against seconds and against operations, a line a method.
 
-use super::figure::{Axis, Figure, Mark, Series, Unit};
+use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
-use super::source::{Concluded, Held};
-use crate::study::race::summary::Report;
-use crate::study::race::{Plan, Row};
+use super::source::{CommonContent, StudyConclusion};
+use crate::study::race::summary::RaceReport;
+use crate::study::race::{RacePlan, RaceRow};
 
 /// Writes a race.
-pub fn write(page: &mut Page, held: &Held, plan: &Plan, rows: &[Row], concluded: &Concluded) {
+pub fn write(
+    page: &mut Page,
+    held: &CommonContent,
+    plan: &RacePlan,
+    rows: &[RaceRow],
+    concluded: &StudyConclusion,
+) {
     let name = super::environment::name(held);
     let judged = concluded.judged();
-    let report = Report::new(&name, held.label.clone(), judged, plan, rows);
+    let report = RaceReport::new(&name, held.label.clone(), judged, plan, rows);
     page.findings(&report.findings);
     page.table("Standings", &report.table());
-    type Quantity = fn(&Row) -> f64;
+    type RaceQuantity = fn(&RaceRow) -> f64;
     let seconds = || {
         Axis::new("seconds of training")
-            .of(Unit::Seconds)
+            .of(AxisUnit::Seconds)
             .logarithmic()
     };
     let multiplications = || Axis::new("multiplications").logarithmic();
-    let accuracy = || Axis::new("accuracy").of(Unit::Fraction);
-    let figures: [(&str, [Axis; 2], [Quantity; 2]); 3] = [
+    let accuracy = || Axis::new("accuracy").of(AxisUnit::Fraction);
+    let figures: [(&str, [Axis; 2], [RaceQuantity; 2]); 3] = [
         (
             "Accuracy against time",
             [seconds(), accuracy()],

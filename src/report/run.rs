@@ -5,14 +5,14 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::environment;
-use super::figure::{Axis, Figure, Mark, Series, Unit};
+use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::image::{gray, tiles};
 use super::page::{Origin, Page, plain};
-use super::source::Source;
+use super::source::ReportSource;
 use crate::format::{AnyParameters, safetensors};
-use crate::run::Summary;
+use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
-use crate::run::evaluation::Evaluation;
+use crate::run::evaluation::ModelEvaluation;
 use crate::study::table::{Table, duration, loss, percent, whole};
 
 /// Units of the first layer that are shown.
@@ -24,7 +24,7 @@ const MOST_INPUTS: usize = 4_096;
 
 /// A line of the metrics, as far as a page needs it; what an older version did not write is absent.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Epoch {
+pub struct EpochLine {
     /// From 1.
     pub epoch: usize,
     /// The learning rate.
@@ -43,25 +43,25 @@ pub struct Epoch {
 
 /// A run's files.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct RunFiles<'a> {
     /// What it is called.
     pub label: &'a str,
     /// What every directory holds.
-    pub source: &'a Source,
+    pub source: &'a ReportSource,
     /// The epochs that could be read.
-    pub epochs: Vec<Epoch>,
+    pub epochs: Vec<EpochLine>,
     /// What it came to; none if it has not ended.
-    pub summary: Option<Summary>,
+    pub summary: Option<RunSummary>,
     /// On rows that it was not trained on.
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<ModelEvaluation>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> RunFiles<'a> {
     /// Reads what the run left; what is wrong with it is noted in the source.
-    pub fn read(source: &'a mut Source) -> Self {
+    pub fn read(source: &'a mut ReportSource) -> Self {
         let held = &mut source.held;
-        let epochs: Vec<Epoch> = held.log(METRICS_JSONL);
-        let summary: Option<Summary> = held.document(SUMMARY);
+        let epochs: Vec<EpochLine> = held.log(METRICS_JSONL);
+        let summary: Option<RunSummary> = held.document(SUMMARY);
         let evaluation = held.document(EVALUATION);
         match &summary {
             None if epochs.is_empty() => held
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
 }
 
 /// Writes the runs: figures that all share, then each run's own.
-pub fn write(page: &mut Page, runs: &[Run<'_>]) {
+pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
     page.section(if runs.len() == 1 {
         "Training"
     } else {
@@ -132,7 +132,7 @@ pub fn write(page: &mut Page, runs: &[Run<'_>]) {
 }
 
 /// What a reader wants to know first, in large letters.
-fn highlights(run: &Run<'_>) -> Markup {
+fn highlights(run: &RunFiles<'_>) -> Markup {
     let Some(summary) = &run.summary else {
         return Markup::default();
     };
@@ -154,12 +154,12 @@ fn highlights(run: &Run<'_>) -> Markup {
 }
 
 /// A column a run.
-pub fn summaries(runs: &[Run<'_>]) -> Table {
+pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
     let mut table = Table::new(
         std::iter::once("run".to_owned()).chain(runs.iter().map(|run| run.label.to_owned())),
     );
-    type Cell = fn(&Run<'_>) -> Option<String>;
-    let figures: [(&str, Cell); 14] = [
+    type TableCell = fn(&RunFiles<'_>) -> Option<String>;
+    let figures: [(&str, TableCell); 14] = [
         ("network", |run| {
             Some(topology(&run.summary.as_ref()?.sizes))
         }),
@@ -218,8 +218,8 @@ pub fn summaries(runs: &[Run<'_>]) -> Table {
 
 /// Mean and standard deviation of the test accuracies, where there are several of one config, but for
 /// its seed.
-pub fn spread(runs: &[Run<'_>]) -> Option<String> {
-    let asked = |run: &Run<'_>| -> Option<Vec<String>> {
+pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
+    let asked = |run: &RunFiles<'_>| -> Option<Vec<String>> {
         let lines = run.source.held.config.as_ref()?.lines();
         Some(
             lines
@@ -256,12 +256,12 @@ fn topology(sizes: &[usize]) -> String {
 }
 
 /// What an epoch has of a quantity.
-type Quantity = fn(&Epoch) -> Option<f64>;
+type RunQuantity = fn(&EpochLine) -> Option<f64>;
 
-fn curves(page: &mut Page, runs: &[Run<'_>]) {
+fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
     let origins: Vec<Origin> = runs.iter().map(|run| run.source.held.origin()).collect();
-    let epoch = || Axis::new("epoch").of(Unit::Whole);
-    let mut add = |title: &str, caption: &str, y: Axis, of: &[(&str, Mark, Quantity)]| {
+    let epoch = || Axis::new("epoch").of(AxisUnit::Whole);
+    let mut add = |title: &str, caption: &str, y: Axis, of: &[(&str, Mark, RunQuantity)]| {
         let mut series = Vec::new();
         for (number, run) in runs.iter().enumerate() {
             for (place, (name, mark, quantity)) in of.iter().enumerate() {
@@ -294,7 +294,7 @@ fn curves(page: &mut Page, runs: &[Run<'_>]) {
     add(
         "Accuracy",
         "Validation rows whose class was predicted, after each epoch.",
-        Axis::new("validation accuracy").of(Unit::Fraction),
+        Axis::new("validation accuracy").of(AxisUnit::Fraction),
         &[("validation", Mark::LineAndDots, |epoch| {
             epoch.validation_accuracy
         })],
@@ -318,13 +318,13 @@ fn curves(page: &mut Page, runs: &[Run<'_>]) {
     add(
         "Time of an epoch",
         "Shuffle and steps, without evaluation and files.",
-        Axis::new("time").of(Unit::Seconds),
+        Axis::new("time").of(AxisUnit::Seconds),
         &[("time", Mark::LineAndDots, |epoch| epoch.seconds)],
     );
 }
 
 /// The confusion matrix, the figures of each class, and what the model is most confidently wrong about.
-fn judged(page: &mut Page, evaluation: &Evaluation) {
+fn judged(page: &mut Page, evaluation: &ModelEvaluation) {
     page.add(html! {
         h3 { "On the " (plain(&evaluation.part)) " rows: " (percent(Some(evaluation.accuracy))) " of "
             (whole(evaluation.rows)) " right" }
@@ -346,7 +346,7 @@ fn judged(page: &mut Page, evaluation: &Evaluation) {
     }
 }
 
-fn confusion(evaluation: &Evaluation) -> Markup {
+fn confusion(evaluation: &ModelEvaluation) -> Markup {
     let names: Vec<String> = evaluation
         .classes
         .iter()
@@ -388,7 +388,7 @@ fn cell(hit: bool, count: u64, all: u64) -> String {
     format!("{} s{step}", if hit { "hit" } else { "miss" })
 }
 
-fn wrong(evaluation: &Evaluation) -> Markup {
+fn wrong(evaluation: &ModelEvaluation) -> Markup {
     let most = (evaluation.wrong.iter().flat_map(|sample| &sample.inputs))
         .fold(0.0_f64, |most, &input| most.max(input));
     let image = evaluation.image.filter(|&[height, width]| {
@@ -428,7 +428,7 @@ fn wrong(evaluation: &Evaluation) -> Markup {
 }
 
 /// The first layer's weights as pictures: a unit's own where rows are images, else a row a unit.
-fn weights(page: &mut Page, run: &Run<'_>) {
+fn weights(page: &mut Page, run: &RunFiles<'_>) {
     let path = run.source.held.path.join(MODEL);
     if !path.exists() {
         return;

@@ -1,27 +1,33 @@
 //! Studies of scaling: speedup and efficiency against threads, the laws that fit, and the samples.
 
-use super::figure::{Axis, Figure, Mark, Series, Unit};
+use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
-use super::source::{Concluded, Held};
+use super::source::{CommonContent, StudyConclusion};
 use crate::run::Environment;
-use crate::study::scaling::summary::Report;
-use crate::study::scaling::{Fit, Plan, Row, Sample};
+use crate::study::scaling::summary::ScalingReport;
+use crate::study::scaling::{ScalingFit, ScalingPlan, ScalingRow, ScalingSample};
 
 /// Places between two numbers of threads at which a law is drawn.
 const BETWEEN: usize = 4;
 
 /// Writes a study.
-pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], concluded: &Concluded) {
+pub fn write(
+    page: &mut Page,
+    held: &CommonContent,
+    plan: &ScalingPlan,
+    samples: &[ScalingSample],
+    concluded: &StudyConclusion,
+) {
     let name = super::environment::name(held);
     let machine = machine(held, plan);
-    let report = Report::new(&name, held.label.clone(), &machine, plan, samples, None);
+    let report = ScalingReport::new(&name, held.label.clone(), &machine, plan, samples, None);
     page.findings(&report.findings);
     // Those of the study itself know of other load, too.
     for warning in concluded.warnings.as_ref().unwrap_or(&report.warnings) {
         page.note(&format!("Doubtful: {warning}."));
     }
     let most = plan.threads.iter().copied().max().unwrap_or(1);
-    let threads = || Axis::new("threads").of(Unit::Whole);
+    let threads = || Axis::new("threads").of(AxisUnit::Whole);
     let groups = groups(&report.rows);
 
     // What is ideal says nothing without what is real.
@@ -34,7 +40,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
     let mut efficiencies = ideals(&|_| 1.0);
     let mut times = Vec::new();
     for (color, (label, rows)) in groups.iter().enumerate() {
-        let points = |of: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
+        let points = |of: fn(&ScalingRow) -> Option<f64>| -> Vec<(f64, f64)> {
             let points = rows
                 .iter()
                 .filter_map(|row| Some((row.threads as f64, of(row)?)));
@@ -81,7 +87,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
         &Figure::new(
             "Efficiency",
             "Speedup over threads: 100 % is a thread's whole worth.",
-            [threads(), Axis::new("efficiency").of(Unit::Fraction)],
+            [threads(), Axis::new("efficiency").of(AxisUnit::Fraction)],
             efficiencies,
         ),
         &[held.origin()],
@@ -90,7 +96,10 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
         &Figure::new(
             "Time of a step",
             "Medians of the samples.",
-            [threads(), Axis::new("time").of(Unit::Seconds).logarithmic()],
+            [
+                threads(),
+                Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
+            ],
             times,
         ),
         &[held.origin()],
@@ -100,8 +109,8 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
             "Samples, round by round",
             "Every sample that was taken. What moves together was the machine.",
             [
-                Axis::new("round").of(Unit::Whole),
-                Axis::new("time").of(Unit::Seconds).logarithmic(),
+                Axis::new("round").of(AxisUnit::Whole),
+                Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
             ],
             raw(plan, samples),
         ),
@@ -114,7 +123,7 @@ pub fn write(page: &mut Page, held: &Held, plan: &Plan, samples: &[Sample], conc
 
 /// The machine of a study; where its files do not tell, one with as many cores as threads were used, so
 /// that nothing is said of it.
-pub fn machine(held: &Held, plan: &Plan) -> Environment {
+pub fn machine(held: &CommonContent, plan: &ScalingPlan) -> Environment {
     held.environment.clone().unwrap_or_else(|| {
         let threads = plan.threads.iter().copied().max().unwrap_or(1);
         Environment {
@@ -126,8 +135,8 @@ pub fn machine(held: &Held, plan: &Plan) -> Environment {
 }
 
 /// Rows of the same method and mini-batch, under their label.
-fn groups(rows: &[Row]) -> Vec<(String, Vec<&Row>)> {
-    let mut groups: Vec<(String, Vec<&Row>)> = Vec::new();
+fn groups(rows: &[ScalingRow]) -> Vec<(String, Vec<&ScalingRow>)> {
+    let mut groups: Vec<(String, Vec<&ScalingRow>)> = Vec::new();
     for row in rows {
         let label = format!("{}, {} rows", row.method, row.batch_rows);
         match groups.iter_mut().find(|(other, _)| *other == label) {
@@ -146,7 +155,7 @@ fn ideal(most: usize, of: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
 }
 
 /// The law that fits best, by name, and its curve.
-fn law(fit: &Fit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)> {
+fn law(fit: &ScalingFit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)> {
     let (name, speedup): (_, Box<dyn Fn(f64) -> f64>) = match (fit.universal, fit.amdahl) {
         (Some(law), _) => ("USL", Box::new(move |workers| law.speedup(workers))),
         (None, Some(law)) => ("Amdahl", Box::new(move |workers| law.speedup(workers))),
@@ -161,7 +170,7 @@ fn law(fit: &Fit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)> {
 }
 
 /// The samples of each method, mini-batch and number of threads.
-fn raw(plan: &Plan, samples: &[Sample]) -> Vec<Series> {
+fn raw(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
     let cells = plan.cells();
     let mut labels: Vec<String> = Vec::new();
     (cells.iter())

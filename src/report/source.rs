@@ -24,16 +24,16 @@ const CAP: u64 = 64 << 20;
 
 /// A directory, and what is in it.
 #[derive(Debug)]
-pub struct Source {
+pub struct ReportSource {
     /// What every directory holds.
-    pub held: Held,
+    pub held: CommonContent,
     /// The rest.
     pub content: Content,
 }
 
 /// What every directory holds.
 #[derive(Debug)]
-pub struct Held {
+pub struct CommonContent {
     /// The directory.
     pub path: PathBuf,
     /// What its figures are called: the path that it was made in, or that it was given by.
@@ -52,37 +52,41 @@ pub enum Content {
     /// A run.
     Run,
     /// A cross-validation, a run in each of these.
-    Folds(Vec<Source>),
+    Folds(Vec<ReportSource>),
     /// `nplus1 cost`.
-    Cost(Vec<cost::Row>),
+    Cost(Vec<cost::CostRow>),
     /// `nplus1 cost llsq`.
-    LeastSquares(Vec<least_squares::Row>),
+    LeastSquares(Vec<least_squares::LeastSquaresRow>),
     /// `nplus1 race`.
-    Race(race::Plan, Vec<race::Row>, Concluded),
+    Race(race::RacePlan, Vec<race::RaceRow>, StudyConclusion),
     /// `nplus1 scale`.
-    Scale(scaling::Plan, Vec<scaling::Sample>, Concluded),
+    Scale(
+        scaling::ScalingPlan,
+        Vec<scaling::ScalingSample>,
+        StudyConclusion,
+    ),
     /// `nplus1 check --sweep`.
-    Accuracy(Vec<sweep::Row>),
+    Accuracy(Vec<sweep::SweepRow>),
 }
 
 /// What only the end of a study tells; nothing, if it has not ended.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Concluded {
+pub struct StudyConclusion {
     /// Which rows a race's accuracies are of.
     pub judged: Option<String>,
     /// What makes the figures of a study of scaling doubtful.
     pub warnings: Option<Vec<String>>,
 }
 
-impl Concluded {
+impl StudyConclusion {
     /// Which rows accuracies are of, in a word.
     pub fn judged(&self) -> &str {
         self.judged.as_deref().unwrap_or("held-out")
     }
 }
 
-impl Source {
+impl ReportSource {
     /// Reads what `path` holds.
     ///
     /// # Errors
@@ -96,7 +100,7 @@ impl Source {
             };
             return Err(nothing(path, problem));
         }
-        let mut held = Held::read(path);
+        let mut held = CommonContent::read(path);
         let content = if path.join(STUDY).exists() {
             study(&mut held)?
         } else if path.join(ROWS_JSONL).exists() {
@@ -120,7 +124,7 @@ impl Source {
     }
 }
 
-impl Source {
+impl ReportSource {
     /// What it is, in a word or two.
     pub fn kind(&self) -> &'static str {
         match self.content {
@@ -135,7 +139,7 @@ impl Source {
     }
 }
 
-impl Held {
+impl CommonContent {
     fn read(path: &Path) -> Self {
         let mut held = Self {
             path: path.to_path_buf(),
@@ -261,7 +265,7 @@ fn nothing(path: &Path, problem: &str) -> Error {
 }
 
 /// The folds of a cross-validation, if there are any; those that are missing or cannot be read are noted.
-fn folds(held: &mut Held) -> Result<Option<Vec<Source>>> {
+fn folds(held: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
     let entries =
         std::fs::read_dir(&held.path).map_err(|source| Error::io("read", &held.path, source))?;
     let mut names: Vec<String> = entries
@@ -282,16 +286,16 @@ fn folds(held: &mut Held) -> Result<Option<Vec<Source>>> {
         held.notes
             .push(format!("{} of {asked} folds are there.", names.len()));
     }
-    let fold = |name: String| Source {
-        held: Held::read(&held.path.join(name)),
+    let fold = |name: String| ReportSource {
+        held: CommonContent::read(&held.path.join(name)),
         content: Content::Run,
     };
     Ok(Some(names.into_iter().map(fold).collect()))
 }
 
-fn study(held: &mut Held) -> Result<Content> {
+fn study(held: &mut CommonContent) -> Result<Content> {
     let question = record::asked(&held.path)?;
-    fn plan<P: DeserializeOwned>(held: &Held, question: &record::Question) -> Result<P> {
+    fn plan<P: DeserializeOwned>(held: &CommonContent, question: &record::Question) -> Result<P> {
         json::from_value(question.arguments.clone()).map_err(|error| {
             let newer = held.newer().map_or(String::new(), |version| {
                 format!(

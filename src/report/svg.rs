@@ -6,7 +6,7 @@
 
 use maud::{Markup, html};
 
-use super::figure::{Axis, Figure, Mark, Series, Unit, written};
+use super::figure::{Axis, AxisUnit, Figure, Mark, Series, written};
 use super::ticks::Ticks;
 
 /// The colors, told apart by most people with a color deficiency (after Okabe and Ito, 2008, darkened
@@ -31,12 +31,12 @@ const LABEL: usize = 44;
 pub fn draw(figure: &Figure) -> Markup {
     let shown: Vec<&Series> = figure.series.iter().filter(|series| series.shown).collect();
     let points = || shown.iter().flat_map(|series| series.points.iter());
-    let across = Scale::new(
+    let across = PixelScale::new(
         points().map(|point| point.0),
         &figure.x,
         [MARGINS[0], WIDTH - MARGINS[2]],
     );
-    let up = Scale::new(
+    let up = PixelScale::new(
         points().map(|point| point.1),
         &figure.y,
         [HEIGHT - MARGINS[3], MARGINS[1]],
@@ -86,7 +86,7 @@ pub fn draw(figure: &Figure) -> Markup {
 }
 
 /// A series in the frame.
-fn path(series: &Series, across: &Scale, up: &Scale) -> Markup {
+fn path(series: &Series, across: &PixelScale, up: &PixelScale) -> Markup {
     let places: Vec<(String, String)> = (series.points.iter())
         .map(|&(x, y)| (number(across.place(x)), number(up.place(y))))
         .collect();
@@ -157,19 +157,23 @@ fn number(place: f64) -> String {
 }
 
 /// From values to places.
-struct Scale {
+struct PixelScale {
     ticks: Ticks,
     logarithmic: bool,
     places: [f64; 2],
 }
 
-impl Scale {
+impl PixelScale {
     fn new(values: impl Iterator<Item = f64>, axis: &Axis, places: [f64; 2]) -> Self {
-        let least = if axis.unit == Unit::Whole { 1.0 } else { 0.0 };
+        let least = if axis.unit == AxisUnit::Whole {
+            1.0
+        } else {
+            0.0
+        };
         let mut most = 0.0_f64;
         let values = values.inspect(|value| most = most.max(*value));
         let mut ticks = Ticks::over(values, axis.logarithmic, least);
-        if axis.unit == Unit::Fraction && most <= 1.0 {
+        if axis.unit == AxisUnit::Fraction && most <= 1.0 {
             ticks.end_at(1.0);
         }
         Self {

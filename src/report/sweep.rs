@@ -2,12 +2,12 @@
 
 use super::figure::{Axis, Figure, Mark, Series};
 use super::page::Page;
-use super::source::Held;
-use crate::study::sweep::{Row, curves};
+use super::source::CommonContent;
+use crate::study::sweep::{SweepRow, curves};
 use crate::study::table::{Table, rough};
 
 /// Writes a sweep: a figure for each precision, and one for each way of arithmetic in it.
-pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
+pub fn write(page: &mut Page, held: &CommonContent, rows: &[SweepRow]) {
     let figures = [
         (
             "f64",
@@ -31,7 +31,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
         ),
     ];
     for (precision, plain, title) in figures {
-        let own: Vec<Row> = (rows.iter())
+        let own: Vec<SweepRow> = (rows.iter())
             .filter(|row| row.precision == precision && (row.arithmetic == "plain") == plain)
             .cloned()
             .collect();
@@ -40,7 +40,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
         }
         let mut series = Vec::new();
         for (color, (label, points)) in curves(&own).into_iter().enumerate() {
-            let of = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
+            let of = |value: fn(&SweepRow) -> Option<f64>| -> Vec<(f64, f64)> {
                 let points = points
                     .iter()
                     .filter_map(|row| Some((row.increment, value(row)?)));
@@ -71,7 +71,7 @@ pub fn write(page: &mut Page, held: &Held, rows: &[Row]) {
 }
 
 /// Of each curve the increment at which it is lowest.
-pub fn lowest(rows: &[Row]) -> Table {
+pub fn lowest(rows: &[SweepRow]) -> Table {
     let mut table = Table::new([
         "method",
         "best increment",

@@ -2,8 +2,8 @@
 //! study's tables.
 
 use super::page::plain;
-use super::run::{Epoch, Run};
-use super::source::{Content, Source};
+use super::run::{EpochLine, RunFiles};
+use super::source::{Content, ReportSource};
 use super::{environment, sweep};
 use crate::error::Result;
 use crate::study::cost::summary as cost_summary;
@@ -19,7 +19,7 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 ///
 /// # Errors
 /// Whatever the operating system refuses.
-pub fn render(sources: Vec<Source>) -> Result<String> {
+pub fn render(sources: Vec<ReportSource>) -> Result<String> {
     let mut parts = Vec::new();
     for mut source in sources {
         parts.push(one(&mut source)?);
@@ -28,7 +28,7 @@ pub fn render(sources: Vec<Source>) -> Result<String> {
     Ok(plain(&parts.join("\n")))
 }
 
-fn one(source: &mut Source) -> Result<String> {
+fn one(source: &mut ReportSource) -> Result<String> {
     let mut text = format!(
         "{} · {}\n",
         environment::name(&source.held),
@@ -36,7 +36,7 @@ fn one(source: &mut Source) -> Result<String> {
     );
     let body = match &mut source.content {
         Content::Run => {
-            let run = Run::read(source);
+            let run = RunFiles::read(source);
             format!(
                 "{}{}",
                 super::run::summaries(std::slice::from_ref(&run)),
@@ -44,7 +44,7 @@ fn one(source: &mut Source) -> Result<String> {
             )
         }
         Content::Folds(folds) => {
-            let runs: Vec<Run<'_>> = folds.iter_mut().map(Run::read).collect();
+            let runs: Vec<RunFiles<'_>> = folds.iter_mut().map(RunFiles::read).collect();
             let spread = super::run::spread(&runs);
             format!(
                 "{}{}\n",
@@ -60,21 +60,25 @@ fn one(source: &mut Source) -> Result<String> {
     Ok(text + &body)
 }
 
-fn study(source: &Source) -> Result<String> {
+fn study(source: &ReportSource) -> Result<String> {
     let held = &source.held;
     let name = environment::name(held);
     let label = held.label.clone();
     let table = |table: &Table| table.to_string();
     Ok(match &source.content {
-        Content::Cost(rows) => cost_summary::Report::new(&name, label, rows).render("", table),
-        Content::LeastSquares(rows) => least_squares::Report::new(label, rows).render(table),
+        Content::Cost(rows) => cost_summary::CostReport::new(&name, label, rows).render("", table),
+        Content::LeastSquares(rows) => {
+            least_squares::LeastSquaresReport::new(label, rows).render(table)
+        }
         Content::Race(plan, rows, concluded) => {
-            race_summary::Report::new(&name, label, concluded.judged(), plan, rows).render(table)
+            race_summary::RaceReport::new(&name, label, concluded.judged(), plan, rows)
+                .render(table)
         }
 
         Content::Scale(plan, samples, _) => {
             let machine = super::scaling::machine(held, plan);
-            scaling::summary::Report::new(&name, label, &machine, plan, samples, None).render(table)
+            scaling::summary::ScalingReport::new(&name, label, &machine, plan, samples, None)
+                .render(table)
         }
         Content::Accuracy(rows) => sweep::lowest(rows).to_string(),
         Content::Run | Content::Folds(_) => String::new(),
@@ -82,8 +86,8 @@ fn study(source: &Source) -> Result<String> {
 }
 
 /// The curves of a run, a line each: loss, and accuracy where there are validation rows.
-pub fn curves(epochs: &[Epoch]) -> String {
-    let of = |quantity: fn(&Epoch) -> Option<f64>| -> Vec<f64> {
+pub fn curves(epochs: &[EpochLine]) -> String {
+    let of = |quantity: fn(&EpochLine) -> Option<f64>| -> Vec<f64> {
         epochs
             .iter()
             .filter_map(quantity)

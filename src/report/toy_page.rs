@@ -7,7 +7,7 @@ use super::figure::{Axis, Figure, Mark, Series};
 use super::page::{Page, plain, table};
 use super::svg;
 use crate::explain::claims::Claim;
-use crate::explain::toy::{Explanation, Toy};
+use crate::explain::toy::{Toy, ToyExplanation};
 use crate::study::table::{Table, figure};
 
 const SCRIPT: &str = include_str!("assets/toy.js");
@@ -16,7 +16,7 @@ const SCRIPT: &str = include_str!("assets/toy.js");
 struct Slider(&'static str, &'static str, [f64; 2], f64, f64);
 
 /// The page, made on `date`, beginning with the numbers of `found`.
-pub fn render(found: &Explanation, claims: &[Claim], date: &str) -> String {
+pub fn render(found: &ToyExplanation, claims: &[Claim], date: &str) -> String {
     let mut page = Page::new("One gradient, or N + 1 losses?");
     page.section("Try it: z = b·σ(a·x)");
     page.add(playground(found));
@@ -48,7 +48,7 @@ pub fn render(found: &Explanation, claims: &[Claim], date: &str) -> String {
     page.render(date)
 }
 
-fn playground(found: &Explanation) -> Markup {
+fn playground(found: &ToyExplanation) -> Markup {
     let toy = found.toy;
     let sliders = [
         Slider("a", "a, the inner weight", [-6.0, 6.0], 0.01, toy.a),
@@ -102,7 +102,7 @@ fn picture(figure: &Figure) -> Markup {
 }
 
 /// z over a and its tangent, for readers without scripts.
-fn curve(found: &Explanation) -> Figure {
+fn curve(found: &ToyExplanation) -> Figure {
     let Toy { a, b, x, epsilon } = found.toy;
     let z = |a: f64| {
         Some(
@@ -131,7 +131,7 @@ fn curve(found: &Explanation) -> Figure {
 }
 
 /// The error of forward differences over ε, for readers without scripts.
-fn errors(found: &Explanation) -> Figure {
+fn errors(found: &ToyExplanation) -> Figure {
     let points = (found.quotients.iter()).map(|row| (row.epsilon.abs(), row.error_a));
     let axes = [
         Axis::new("ε").logarithmic(),
@@ -146,7 +146,7 @@ fn errors(found: &Explanation) -> Figure {
     Figure::new("Error of ∂z/∂a over ε", "", axes, series)
 }
 
-fn worked(found: &Explanation) -> Markup {
+fn worked(found: &ToyExplanation) -> Markup {
     let toy = found.toy;
     let mut steps = Table::new(["", "from", "value"]);
     for step in found.forward.iter().chain(&found.backward) {

@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::format::file::{read_capped, write_atomically};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
-use crate::optimizer::Memory;
-use crate::optimizer::state::Scalars;
-use crate::train::{EpochRecord, Partial, State};
+use crate::optimizer::OptimizerState;
+use crate::optimizer::state::StateScalars;
+use crate::train::{EpochRecord, EpochSums, TrainingState};
 
 const MAGIC: &[u8; 8] = b"nplus1cp";
 const VERSION: u32 = 2;
@@ -49,13 +49,13 @@ pub struct Checkpoint {
     /// θ in layout order, little-endian.
     pub parameters: Vec<u8>,
     /// The optimizer's numbers beside its vectors.
-    pub scalars: Scalars,
+    pub scalars: StateScalars,
     /// The vectors that the optimizer remembers, each of θ's length.
     pub memory: Vec<Vec<u8>>,
     /// The best θ so far, where early stopping looks for it.
     pub best: Option<Best>,
     /// Sums over the epoch in progress.
-    pub partial: Partial,
+    pub partial: EpochSums,
     /// One record an epoch done, as in `metrics.jsonl`.
     pub records: Vec<EpochRecord>,
 }
@@ -73,7 +73,7 @@ pub struct Best {
 
 /// A checkpoint that was found valid.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ValidCheckpoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// Its file.
@@ -83,16 +83,16 @@ pub struct Found {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct CheckpointHeader {
     config: String,
     epoch: usize,
     steps: u64,
     precision: Precision,
     parameters_bytes: usize,
-    scalars: Scalars,
+    scalars: StateScalars,
     vectors: usize,
     best: Option<BestHeader>,
-    partial: Partial,
+    partial: EpochSums,
     records: Vec<EpochRecord>,
 }
 
@@ -104,7 +104,7 @@ struct BestHeader {
 
 impl Checkpoint {
     /// The checkpoint of a run that stands at `state`, with its resolved config.
-    pub fn of<R: Real>(config: String, state: &State<R>) -> Self {
+    pub fn of<R: Real>(config: String, state: &TrainingState<R>) -> Self {
         let bytes = |numbers: &[R]| {
             let mut bytes = Vec::new();
             R::extend_bytes(numbers, &mut bytes);
@@ -132,7 +132,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Parameters of another number or precision are refused; errors name `path`.
-    pub fn state<R: Real>(&self, layout: &Arc<Layout>, path: &Path) -> Result<State<R>> {
+    pub fn state<R: Real>(&self, layout: &Arc<Layout>, path: &Path) -> Result<TrainingState<R>> {
         let found = self.parameters.len() / width(self.precision);
         if self.precision != R::PRECISION || found != layout.len() {
             return Err(Error::refused(
@@ -149,12 +149,13 @@ impl Checkpoint {
         let numbers = |bytes: &[u8]| bytes.chunks_exact(R::BYTES).map(R::from_bytes).collect();
         let parameters = |bytes: &[u8]| Parameters::from_flat(Arc::clone(layout), numbers(bytes));
         let vectors = self.memory.iter().map(|bytes| numbers(bytes)).collect();
-        let memory = Memory::from_parts(self.scalars, vectors, layout).ok_or_else(|| {
-            let count = self.memory.len();
-            let problem = format!("no optimizer remembers {count} vectors as it says");
-            Error::refused(path, problem)
-        })?;
-        Ok(State {
+        let memory =
+            OptimizerState::from_parts(self.scalars, vectors, layout).ok_or_else(|| {
+                let count = self.memory.len();
+                let problem = format!("no optimizer remembers {count} vectors as it says");
+                Error::refused(path, problem)
+            })?;
+        Ok(TrainingState {
             parameters: parameters(&self.parameters),
             memory,
             epoch: self.epoch,
@@ -182,7 +183,7 @@ impl Checkpoint {
                     .is_none_or(|best| best.parameters.len() == length),
             "all vectors of a checkpoint are as long as θ"
         );
-        let header = json::line(&Header {
+        let header = json::line(&CheckpointHeader {
             config: self.config.clone(),
             epoch: self.epoch,
             steps: self.steps,
@@ -245,14 +246,14 @@ pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::NoCheckpoint`] if there is none, with what is wrong with each of those found.
-pub fn newest(directory: &Path) -> Result<Found> {
+pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
     let mut refused = Vec::new();
     for (_, path) in list(directory)?.into_iter().rev() {
         let read =
             read_capped(&path, FILE_CAP).and_then(|bytes| Checkpoint::from_bytes(&bytes, &path));
         match read {
             Ok(checkpoint) => {
-                return Ok(Found {
+                return Ok(ValidCheckpoint {
                     checkpoint,
                     path,
                     refused,
@@ -338,7 +339,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     let length = usize::try_from(little_endian(length)).map_err(|_| misfit())?;
     let (header, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
     let header = std::str::from_utf8(header).map_err(|error| error.to_string())?;
-    let header: Header =
+    let header: CheckpointHeader =
         json::parse(header).map_err(|error| format!("unreadable header: {error}"))?;
     let length = header.parameters_bytes;
     if length == 0 || !length.is_multiple_of(width(header.precision)) {
@@ -392,7 +393,7 @@ fn little_endian(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::numeric::tally::Tally;
-    use crate::optimizer::state::Kind;
+    use crate::optimizer::state::StateKind;
     use crate::optimizer::{History, Moments};
 
     fn checkpoint() -> Checkpoint {
@@ -402,8 +403,8 @@ mod tests {
             steps: 1517,
             precision: Precision::F32,
             parameters: vec![1; 12],
-            scalars: Scalars {
-                kind: Kind::Moments,
+            scalars: StateScalars {
+                kind: StateKind::Moments,
                 steps: u64::MAX,
                 value: 0.1 + 0.2,
             },
@@ -413,7 +414,7 @@ mod tests {
                 loss: 0.1 + 0.2,
                 parameters: vec![3; 12],
             }),
-            partial: Partial {
+            partial: EpochSums {
                 rows: 170,
                 loss: 1e-300,
                 seconds: 0.1,
@@ -442,7 +443,7 @@ mod tests {
         let full = checkpoint();
         assert_eq!(decoded(&full.to_bytes()).unwrap(), full);
         let plain = Checkpoint {
-            scalars: Scalars::default(),
+            scalars: StateScalars::default(),
             memory: Vec::new(),
             best: None,
             ..full
@@ -456,14 +457,14 @@ mod tests {
         let theta = |x: f64| Parameters::from_flat(Arc::clone(&layout), vec![x, -x]);
         let path = Path::new("checkpoint-000001.bin");
         let memories = [
-            Memory::Nothing,
-            Memory::Velocity(theta(0.3)),
-            Memory::Moments(Moments {
+            OptimizerState::Nothing,
+            OptimizerState::Velocity(theta(0.3)),
+            OptimizerState::Moments(Moments {
                 steps: 11,
                 first: theta(0.3),
                 second: theta(1e-300),
             }),
-            Memory::History(History {
+            OptimizerState::History(History {
                 value: 0.1 + 0.2,
                 gradient: theta(0.3),
                 pairs: (0..3)
@@ -472,14 +473,14 @@ mod tests {
             }),
         ];
         for memory in memories {
-            let state = State {
+            let state = TrainingState {
                 memory,
                 best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
                 epoch: 1,
                 steps: 11,
                 partial: checkpoint().partial,
                 records: checkpoint().records,
-                ..State::new(theta(0.1))
+                ..TrainingState::new(theta(0.1))
             };
             let mut checkpoint =
                 decoded(&Checkpoint::of("".to_owned(), &state).to_bytes()).unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_caches::{self, Cache};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// Program and machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Environment {
             command: command_line(std::env::args_os()),
             cpu: cpu_model(&cpuinfo),
             physical_cores: num_cpus::get_physical(),
-            logical_cores: Team::processors(),
+            logical_cores: Workers::processors(),
             caches: cpu_caches::detect(),
             memory: memory_bytes(&meminfo),
             os: std::env::consts::OS.to_owned(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The evaluation of a model on one part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
+pub struct ModelEvaluation {
     /// Which part: `test`, `validation`, or a file.
     pub part: String,
     /// Rows evaluated.
@@ -56,7 +56,7 @@ pub struct WrongSample {
     pub inputs: Vec<f64>,
 }
 
-impl Evaluation {
+impl ModelEvaluation {
     /// Wrong samples kept.
     pub const WRONG_KEPT: usize = 25;
 
@@ -124,7 +124,7 @@ fn most_confident(mut wrong: Vec<WrongSample>) -> Vec<WrongSample> {
             .total_cmp(&a.confidence)
             .then(a.row.cmp(&b.row))
     });
-    wrong.truncate(Evaluation::WRONG_KEPT);
+    wrong.truncate(ModelEvaluation::WRONG_KEPT);
     wrong
 }
 
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn class_figures_are_those_computed_by_hand() {
         let confusion = array![[3, 1, 0], [2, 1, 0], [0, 0, 0]];
-        let evaluation = Evaluation::new("test", 0.5, &confusion, &names(), Vec::new());
+        let evaluation = ModelEvaluation::new("test", 0.5, &confusion, &names(), Vec::new());
         assert_eq!((evaluation.rows, evaluation.accuracy), (7, 4.0 / 7.0));
         let [a, b, c] = evaluation.classes.try_into().unwrap();
         assert_eq!((a.precision, a.recall), (Some(0.6), Some(0.75)));

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[derive(serde::Serialize, serde::Deserialize, Debug)]
-    struct Record {
+    struct JsonRecord {
         loss: f64,
         accuracy: Option<f64>,
         nested: Vec<(u64, f32)>,
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_finite_comes_back_as_nan_and_an_absent_one_as_absent() {
-        let record = Record {
+        let record = JsonRecord {
             loss: f64::INFINITY,
             accuracy: None,
             nested: vec![(u64::MAX, f32::NAN), (1, 0.1)],
@@ -163,7 +163,7 @@ mod tests {
             text,
             r#"{"loss":null,"accuracy":null,"nested":[[18446744073709551615,null],[1,0.1]]}"#
         );
-        let back: Record = parse(&text).unwrap();
+        let back: JsonRecord = parse(&text).unwrap();
         assert!(back.loss.is_nan() && back.nested[0].1.is_nan());
         assert_eq!(back.accuracy, None);
         assert_eq!(back.nested[0].0, u64::MAX);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn text_of_another_shape_is_refused() {
         for text in ["", "{", "{}", r#"{"loss":"x","accuracy":1,"nested":[]}"#] {
-            assert!(parse::<Record>(text).is_err(), "{text}");
+            assert!(parse::<JsonRecord>(text).is_err(), "{text}");
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Metrics {
 
 /// What a log held.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recorded<T> {
+pub struct LogContent<T> {
     /// The records of all lines that could be read.
     pub records: Vec<T>,
     /// How many lines could not.
@@ -86,7 +86,7 @@ impl Metrics {
 ///
 /// # Errors
 /// Whatever the operating system refuses; a log of more than 1 GiB.
-pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<Recorded<T>> {
+pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<LogContent<T>> {
     read_log(&directory.join(METRICS_JSONL))
 }
 
@@ -94,8 +94,8 @@ pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<Recorded<T>> {
 ///
 /// # Errors
 /// Whatever the operating system refuses; a log of more than 1 GiB.
-pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<Recorded<T>> {
-    let mut recorded = Recorded {
+pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<LogContent<T>> {
+    let mut recorded = LogContent {
         records: Vec::new(),
         damaged: 0,
     };

@@ -18,4 +18,4 @@ pub use directory::RunDirectory;
 pub use environment::Environment;
 pub use lock::Lock;
 pub use metrics::Metrics;
-pub use summary::Summary;
+pub use summary::RunSummary;

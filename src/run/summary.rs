@@ -8,7 +8,7 @@ use crate::numeric::tally::Tally;
 
 /// The outcome of a run. Fractions are between 0 and 1; losses are without the l2 term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct RunSummary {
     /// The run's directory.
     pub run: PathBuf,
     /// The config's name.

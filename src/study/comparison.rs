@@ -26,7 +26,7 @@ const CAP: u64 = 256 << 20;
 
 /// The timings of one row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Timed {
+pub struct TimedRow {
     /// What it is of: `threads 2`, field by field.
     pub key: Vec<String>,
     /// Seconds, sample by sample.
@@ -36,7 +36,7 @@ pub struct Timed {
 /// How two rows differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum TimingVerdict {
     /// The second is faster.
     Faster,
     /// The second is slower.
@@ -47,7 +47,7 @@ pub enum Verdict {
     TooFewSamples,
 }
 
-impl Verdict {
+impl TimingVerdict {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Verdict {
 
 /// A row that both have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Compared {
+pub struct ComparedRow {
     /// What it is of.
     pub key: Vec<String>,
     /// Median seconds in the first and in the second.
@@ -71,22 +71,22 @@ pub struct Compared {
     /// How probable as large a difference of ranks is where nothing differs.
     pub p: f64,
     /// What that means.
-    pub verdict: Verdict,
+    pub verdict: TimingVerdict,
 }
 
 /// The comparison of two results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
+pub struct ResultComparison {
     /// Rows that both have, in the order of the first.
-    pub rows: Vec<Compared>,
+    pub rows: Vec<ComparedRow>,
     /// How many rows only the first and only the second has.
     pub unmatched: [usize; 2],
 }
 
-impl Comparison {
+impl ResultComparison {
     /// `other` against `one`.
-    pub fn of(one: &[Timed], other: &[Timed]) -> Self {
-        let rows: Vec<Compared> = (one.iter())
+    pub fn of(one: &[TimedRow], other: &[TimedRow]) -> Self {
+        let rows: Vec<ComparedRow> = (one.iter())
             .filter_map(|row| {
                 let same = other.iter().find(|other| other.key == row.key)?;
                 compare(row, same)
@@ -97,7 +97,7 @@ impl Comparison {
     }
 }
 
-fn compare(one: &Timed, other: &Timed) -> Option<Compared> {
+fn compare(one: &TimedRow, other: &TimedRow) -> Option<ComparedRow> {
     let seconds = [
         statistics::median(&one.samples)?,
         statistics::median(&other.samples)?,
@@ -110,15 +110,15 @@ fn compare(one: &Timed, other: &Timed) -> Option<Compared> {
     let (few, many) = (one.samples.len(), other.samples.len());
     let least = statistics::rank_sum_p(&apart(few, 0), &apart(many, few))?;
     let verdict = if least > RISK {
-        Verdict::TooFewSamples
+        TimingVerdict::TooFewSamples
     } else if p > RISK {
-        Verdict::Same
+        TimingVerdict::Same
     } else if seconds[1] < seconds[0] {
-        Verdict::Faster
+        TimingVerdict::Faster
     } else {
-        Verdict::Slower
+        TimingVerdict::Slower
     };
-    Some(Compared {
+    Some(ComparedRow {
         key: one.key.clone(),
         seconds,
         ratio: seconds[1] / seconds[0],
@@ -131,7 +131,7 @@ fn compare(one: &Timed, other: &Timed) -> Option<Compared> {
 ///
 /// # Errors
 /// No such file, no JSON, or no row with `samples` in it.
-pub fn read(path: &Path) -> Result<Vec<Timed>> {
+pub fn read(path: &Path) -> Result<Vec<TimedRow>> {
     let file = if path.is_dir() {
         path.join(RESULTS)
     } else {
@@ -149,7 +149,7 @@ pub fn read(path: &Path) -> Result<Vec<Timed>> {
     let document: Value = json::parse(&text)
         .map_err(|error| Error::refused(&file, format!("cannot be read: {error}")))?;
     let rows = document["rows"].as_array();
-    let timed: Vec<Timed> = rows.into_iter().flatten().filter_map(timed).collect();
+    let timed: Vec<TimedRow> = rows.into_iter().flatten().filter_map(timed).collect();
     if timed.is_empty() {
         return Err(
             Error::refused(&file, "no `rows` with `samples` of seconds in it")
@@ -159,7 +159,7 @@ pub fn read(path: &Path) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-fn timed(row: &Value) -> Option<Timed> {
+fn timed(row: &Value) -> Option<TimedRow> {
     let samples: Option<Vec<f64>> = row["samples"]
         .as_array()?
         .iter()
@@ -176,7 +176,7 @@ fn timed(row: &Value) -> Option<Timed> {
     // A label says more than the method that it begins with.
     let has_label = row.get("label").is_some();
     let names = KEY.iter().filter(|&&name| name != "method" || !has_label);
-    Some(Timed {
+    Some(TimedRow {
         key: names.filter_map(field).collect(),
         samples,
     })
@@ -187,8 +187,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn row(threads: usize, samples: &[f64]) -> Timed {
-        Timed {
+    fn row(threads: usize, samples: &[f64]) -> TimedRow {
+        TimedRow {
             key: vec![format!("threads {threads}")],
             samples: samples.to_vec(),
         }
@@ -210,9 +210,9 @@ mod tests {
             row(4, &[2.0, 2.1, 2.2]),
             row(6, &[1.0]),
         ];
-        let found = Comparison::of(&one, &other);
-        let verdicts: Vec<Verdict> = found.rows.iter().map(|row| row.verdict).collect();
-        use Verdict::{Faster, Same, Slower, TooFewSamples};
+        let found = ResultComparison::of(&one, &other);
+        let verdicts: Vec<TimingVerdict> = found.rows.iter().map(|row| row.verdict).collect();
+        use TimingVerdict::{Faster, Same, Slower, TooFewSamples};
         assert_eq!(verdicts, [Same, Faster, Slower, TooFewSamples]);
         assert_eq!(found.unmatched, [1, 1]);
         assert!((found.rows[1].ratio - 0.5).abs() < 1e-12);

@@ -17,14 +17,14 @@ const CONFIDENCE: f64 = 0.95;
 
 /// A speedup as measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub struct SpeedupPoint {
     /// Workers.
     pub workers: f64,
     /// The time of one worker over theirs.
     pub speedup: f64,
 }
 
-impl Point {
+impl SpeedupPoint {
     fn loss(self) -> f64 {
         self.workers / self.speedup - 1.0
     }
@@ -51,7 +51,7 @@ pub struct Amdahl {
 
 impl Amdahl {
     /// The fit to `points`; absent if none has more than one worker.
-    pub fn fit(points: &[Point]) -> Option<Self> {
+    pub fn fit(points: &[SpeedupPoint]) -> Option<Self> {
         let [serial] = least_squares(points, |p| [p - 1.0])?;
         Some(Self {
             serial,
@@ -81,7 +81,7 @@ pub struct Universal {
 
 impl Universal {
     /// The fit to `points`; absent with fewer than two numbers of workers above 1.
-    pub fn fit(points: &[Point]) -> Option<Self> {
+    pub fn fit(points: &[SpeedupPoint]) -> Option<Self> {
         let [contention, coherence] = least_squares(points, |p| [p - 1.0, p * (p - 1.0)])?;
         let (alpha, beta) = (contention.value, coherence.value);
         Some(Self {
@@ -100,7 +100,7 @@ impl Universal {
 
 /// The coefficients of `terms` that leave the least squares of the points' losses.
 fn least_squares<const K: usize>(
-    points: &[Point],
+    points: &[SpeedupPoint],
     terms: impl Fn(f64) -> [f64; K],
 ) -> Option<[Coefficient; K]> {
     // One worker loses nothing by definition, and says nothing.
@@ -169,13 +169,13 @@ mod tests {
     use super::*;
 
     /// Speedups of the law with α and β, each off by `error` of itself, in turns up and down.
-    fn generated(alpha: f64, beta: f64, error: f64) -> Vec<Point> {
+    fn generated(alpha: f64, beta: f64, error: f64) -> Vec<SpeedupPoint> {
         let workers = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0];
         let point = |(index, p): (usize, f64)| {
             let lost = alpha * (p - 1.0) + beta * p * (p - 1.0);
             let side = if index % 2 == 0 { error } else { -error };
             let speedup = p / (1.0 + lost) * (1.0 + side);
-            Point {
+            SpeedupPoint {
                 workers: p,
                 speedup,
             }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_the_points_do_not_determine_is_left_out() {
-        let at = |workers, speedup| Point { workers, speedup };
+        let at = |workers, speedup| SpeedupPoint { workers, speedup };
         assert_eq!(Amdahl::fit(&[at(1.0, 1.0)]), None);
         let two = [at(1.0, 1.0), at(2.0, 1.6)];
         close(Amdahl::fit(&two).unwrap().serial.value, 0.25);

@@ -20,17 +20,17 @@ use crate::error::{Error, Result};
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation, check_increments,
 };
-use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
-use crate::optimizer::{LbfgsConfig, Memory, OptimizerConfig};
-use crate::parallel::Team;
-use crate::train::{self, Nobody, State, TrainConfig, Training};
+use crate::optimizer::{LbfgsConfig, OptimizerConfig, OptimizerState};
+use crate::parallel::Workers;
+use crate::train::{self, NoObserver, TrainConfig, Training, TrainingState};
 
 /// One way to the gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Case {
+pub struct GradientCase {
     /// Method and increment.
     pub gradient: GradientConfig,
     /// Of θ, losses and gradients.
@@ -39,7 +39,7 @@ pub struct Case {
 
 /// The cases of the study: backprop, textbook quotients at `increments` (those that tell most, if
 /// none are asked for), and differences free of cancellation.
-pub fn cases(increments: Option<&[f64]>) -> Vec<Case> {
+pub fn cases(increments: Option<&[f64]>) -> Vec<GradientCase> {
     let mut cases = vec![exact(Precision::F64), exact(Precision::F32)];
     let (sums, each) = (Summation::Losses, Summation::Differences);
     let (forward, central) = (Scheme::Forward, Scheme::Central);
@@ -59,7 +59,7 @@ pub fn cases(increments: Option<&[f64]>) -> Vec<Case> {
         }
     }
     for precision in [Precision::F64, Precision::F32] {
-        cases.push(Case {
+        cases.push(GradientCase {
             gradient: GradientConfig::Difference(DifferenceConfig {
                 scheme: Scheme::Forward,
                 reuse: Reuse::Incremental,
@@ -75,8 +75,8 @@ pub fn cases(increments: Option<&[f64]>) -> Vec<Case> {
 }
 
 /// Backprop.
-pub fn exact(precision: Precision) -> Case {
-    Case {
+pub fn exact(precision: Precision) -> GradientCase {
+    GradientCase {
         gradient: GradientConfig::Backprop,
         precision,
     }
@@ -88,8 +88,8 @@ pub fn quotient(
     precision: Precision,
     summation: Summation,
     increment: f64,
-) -> Case {
-    Case {
+) -> GradientCase {
+    GradientCase {
         gradient: GradientConfig::Difference(DifferenceConfig {
             scheme,
             reuse: Reuse::Full,
@@ -105,7 +105,7 @@ pub fn quotient(
 /// How a minimization ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ending {
+pub enum MinimizationEnding {
     /// The gradient that it saw is within the tolerance.
     Tolerance,
     /// The line search found no lower loss.
@@ -121,7 +121,7 @@ pub enum Ending {
 /// What that means, by what was measured where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum MinimizationVerdict {
     /// The true gradient is within twice the tolerance.
     Converges,
     /// Only the gradient that it saw is within the tolerance.
@@ -145,7 +145,7 @@ pub enum Verdict {
 /// What one case came to. The objective and the true gradient g are of double precision, by
 /// backprop, at the θ where it ended; ĝ is the gradient that L-BFGS saw there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct MinimizationRow {
     /// As configs spell it.
     pub method: &'static str,
     /// As configs spell it; none of backprop.
@@ -161,7 +161,7 @@ pub struct Row {
     /// Losses evaluated, those of refused trial steps included; one a gradient with backprop.
     pub evaluations: u64,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: MinimizationEnding,
     /// Loss and l2 term.
     pub objective: f64,
     /// ‖g‖∞.
@@ -173,13 +173,13 @@ pub struct Row {
     /// ‖ĝ − g‖∞ of a quotient at half the increment.
     pub error_at_half: Option<f64>,
     /// What that means.
-    pub verdict: Verdict,
+    pub verdict: MinimizationVerdict,
     /// The same in words.
     pub explanation: String,
 }
 
 /// What is minimized, and how.
-pub struct Subject<'a> {
+pub struct MinimizationSubject<'a> {
     /// Topology, loss and l2.
     pub network: &'a Network,
     /// Where the rows are.
@@ -195,20 +195,20 @@ pub struct Subject<'a> {
     /// Iterations at most.
     pub most: usize,
     /// The threads.
-    pub team: &'a Arc<Team>,
+    pub team: &'a Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Stops a minimization.
     pub control: &'a Control,
 }
 
-impl Subject<'_> {
+impl MinimizationSubject<'_> {
     /// Minimizes by one case's gradients; `None` if it was stopped. Cost: a training run, and up to
     /// two gradients.
     ///
     /// # Errors
-    /// Those of training that have no [`Ending`].
-    pub fn row(&self, case: &Case) -> Result<Option<Row>> {
+    /// Those of training that have no [`MinimizationEnding`].
+    pub fn row(&self, case: &GradientCase) -> Result<Option<MinimizationRow>> {
         match case.precision {
             Precision::F32 => self.row_in::<f32>(case),
             Precision::F64 => self.row_in::<f64>(case),
@@ -216,14 +216,14 @@ impl Subject<'_> {
     }
 
     /// Multiplications of one gradient of a case.
-    pub fn multiplications(&self, case: &Case) -> u64 {
+    pub fn multiplications(&self, case: &GradientCase) -> u64 {
         match case.precision {
             Precision::F32 => self.multiplications_in::<f32>(case),
             Precision::F64 => self.multiplications_in::<f64>(case),
         }
     }
 
-    fn multiplications_in<R: Real>(&self, case: &Case) -> u64 {
+    fn multiplications_in<R: Real>(&self, case: &GradientCase) -> u64 {
         let samples = Samples::<R>::new(self.dataset, self.scaling);
         let engine = self.engine(&case.gradient, &samples);
         engine.tally(&samples, self.rows).multiplications
@@ -233,25 +233,25 @@ impl Subject<'_> {
         &self,
         gradient: &GradientConfig,
         samples: &Samples<R>,
-    ) -> Box<dyn Engine<R>> {
+    ) -> Box<dyn TrainingEngine<R>> {
         gradient.engine(self.network, self.team, self.isa, samples, self.rows.len())
     }
 
-    fn row_in<R: Real>(&self, case: &Case) -> Result<Option<Row>> {
+    fn row_in<R: Real>(&self, case: &GradientCase) -> Result<Option<MinimizationRow>> {
         let samples = Samples::<R>::new(self.dataset, self.scaling);
         let numbers = self.start.flat().iter().map(|&x| R::from_f64(x));
         let start = Parameters::from_flat(Arc::clone(&self.network.layout), numbers.collect());
-        let mut state = State::new(start);
+        let mut state = TrainingState::new(start);
         let Some(ending) = self.minimize(case, &samples, &mut state)? else {
             return Ok(None);
         };
         let (objective, truth) = self.truth(&state.parameters.widened());
         let error = match &state.memory {
-            Memory::History(history) => Some(differences(&history.gradient, &truth)),
+            OptimizerState::History(history) => Some(differences(&history.gradient, &truth)),
             _ => None,
         };
         let error_at_half = match half(&case.gradient) {
-            Some(half) if ending == Ending::LineSearch => {
+            Some(half) if ending == MinimizationEnding::LineSearch => {
                 let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
                 let batch = Batch {
                     samples: &samples,
@@ -268,7 +268,7 @@ impl Subject<'_> {
             _ => None,
         };
         let difference = case.gradient.difference();
-        let mut row = Row {
+        let mut row = MinimizationRow {
             method: case.gradient.method(),
             arithmetic: difference.map(|config| config.arithmetic.name()),
             summation: difference.map(|config| config.summation.name()),
@@ -287,10 +287,10 @@ impl Subject<'_> {
                 .as_deref()
                 .map(|error| norm(error) / norm(truth.flat())),
             error_at_half,
-            verdict: Verdict::Unfinished,
+            verdict: MinimizationVerdict::Unfinished,
             explanation: String::new(),
         };
-        row.verdict = Verdict::of(&row, self.config.tolerance);
+        row.verdict = MinimizationVerdict::of(&row, self.config.tolerance);
         row.explanation = row.explain();
         Ok(Some(row))
     }
@@ -298,14 +298,14 @@ impl Subject<'_> {
     /// Trains from `state` to an end; `None` if it was stopped.
     fn minimize<R: Real>(
         &self,
-        case: &Case,
+        case: &GradientCase,
         samples: &Samples<R>,
-        state: &mut State<R>,
-    ) -> Result<Option<Ending>> {
+        state: &mut TrainingState<R>,
+    ) -> Result<Option<MinimizationEnding>> {
         if let GradientConfig::Difference(config) = &case.gradient
             && check_increments(config, &state.parameters).is_err()
         {
-            return Ok(Some(Ending::IncrementLost));
+            return Ok(Some(MinimizationEnding::IncrementLost));
         }
         let training = Training {
             network: self.network,
@@ -329,12 +329,14 @@ impl Subject<'_> {
             workers: None,
             control: self.control,
         };
-        Ok(match training.run(state, &mut Nobody) {
-            Ok(train::Ending::Converged) => Some(Ending::Tolerance),
-            Ok(train::Ending::Stuck) => Some(Ending::LineSearch),
+        Ok(match training.run(state, &mut NoObserver) {
+            Ok(train::Ending::Converged) => Some(MinimizationEnding::Tolerance),
+            Ok(train::Ending::Stuck) => Some(MinimizationEnding::LineSearch),
             Ok(train::Ending::Interrupted) => None,
-            Ok(train::Ending::Finished | train::Ending::StoppedEarly) => Some(Ending::Iterations),
-            Err(Error::Diverged(_)) => Some(Ending::NotFinite),
+            Ok(train::Ending::Finished | train::Ending::StoppedEarly) => {
+                Some(MinimizationEnding::Iterations)
+            }
+            Err(Error::Diverged(_)) => Some(MinimizationEnding::NotFinite),
             Err(other) => return Err(other),
         })
     }
@@ -383,30 +385,30 @@ fn norm(numbers: &[f64]) -> f64 {
     numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-impl Verdict {
+impl MinimizationVerdict {
     /// The verdict on a row, all of whose measurements are in.
-    fn of(row: &Row, tolerance: f64) -> Self {
+    fn of(row: &MinimizationRow, tolerance: f64) -> Self {
         let size = row.largest_gradient;
         let error = row.largest_error.unwrap_or(f64::NAN);
         match row.ending {
             // What is within twice the tolerance was seen right.
-            Ending::Tolerance if size <= 2.0 * tolerance => Self::Converges,
-            Ending::Tolerance => Self::Deceived,
-            Ending::LineSearch if error < 0.5 * size => Self::LossRoundOff,
+            MinimizationEnding::Tolerance if size <= 2.0 * tolerance => Self::Converges,
+            MinimizationEnding::Tolerance => Self::Deceived,
+            MinimizationEnding::LineSearch if error < 0.5 * size => Self::LossRoundOff,
             // Half the increment halves a truncation error, or quarters it, and doubles round-off.
-            Ending::LineSearch => match row.error_at_half {
+            MinimizationEnding::LineSearch => match row.error_at_half {
                 Some(half) if half < 0.75 * error => Self::Truncation,
                 Some(half) if half > 1.25 * error => Self::RoundOff,
                 _ => Self::Error,
             },
-            Ending::Iterations => Self::Unfinished,
-            Ending::IncrementLost => Self::IncrementLost,
-            Ending::NotFinite => Self::NotFinite,
+            MinimizationEnding::Iterations => Self::Unfinished,
+            MinimizationEnding::IncrementLost => Self::IncrementLost,
+            MinimizationEnding::NotFinite => Self::NotFinite,
         }
     }
 }
 
-impl Row {
+impl MinimizationRow {
     /// The verdict in words, by the row's own numbers.
     fn explain(&self) -> String {
         let size = self.largest_gradient;
@@ -421,25 +423,29 @@ impl Row {
             format!("; at half the increment it is {half:.1e}: {word}")
         };
         match self.verdict {
-            Verdict::Converges => "converges".to_owned(),
-            Verdict::Deceived => format!(
+            MinimizationVerdict::Converges => "converges".to_owned(),
+            MinimizationVerdict::Deceived => format!(
                 "believes it has converged: the gradient that it sees is within the tolerance, the true one is {size:.1e}"
             ),
-            Verdict::Truncation => reached(&at_half("the increment is too large")),
-            Verdict::RoundOff => reached(&at_half("the increment is lost in round-off")),
-            Verdict::Error => reached(""),
-            Verdict::LossRoundOff => format!(
+            MinimizationVerdict::Truncation => reached(&at_half("the increment is too large")),
+            MinimizationVerdict::RoundOff => {
+                reached(&at_half("the increment is lost in round-off"))
+            }
+            MinimizationVerdict::Error => reached(""),
+            MinimizationVerdict::LossRoundOff => format!(
                 "line search fails at |g| = {size:.1e}: the gradient is right to {:.2} % there, but the loss falls by less than it rounds",
                 100.0 * error / size
             ),
-            Verdict::Unfinished => format!(
+            MinimizationVerdict::Unfinished => format!(
                 "has not ended after {} iterations, at |g| = {size:.1e}",
                 self.iterations
             ),
-            Verdict::IncrementLost => {
+            MinimizationVerdict::IncrementLost => {
                 "does not begin: θ + h rounds to θ, there is no quotient".to_owned()
             }
-            Verdict::NotFinite => "does not begin: the loss is not finite at the start".to_owned(),
+            MinimizationVerdict::NotFinite => {
+                "does not begin: the loss is not finite at the start".to_owned()
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
+use super::record::StudyRecord;
 use super::table::{Table, duration, times, whole};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
@@ -22,7 +22,7 @@ use crate::gradient::finite_difference::{Differences, Failure};
 use crate::model::Objective;
 use crate::numeric::statistics::median;
 use crate::numeric::tally::Tally;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::textbook::counting::{Counted, Number, count, sum};
 
 /// A sample lasts so long at least.
@@ -30,7 +30,7 @@ const SAMPLE: Duration = Duration::from_millis(5);
 
 /// What is asked, every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct LeastSquaresPlan {
     /// Numbers of parameters, ascending.
     pub sizes: Vec<usize>,
     /// n.
@@ -41,7 +41,7 @@ pub struct Plan {
 
 /// One way to the derivative, at one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct LeastSquaresRow {
     /// `primal`, `by-hand`, `forward-difference` or `central-difference`.
     pub method: String,
     /// N.
@@ -143,11 +143,11 @@ const METHODS: [&str; 4] = [
 /// # Errors
 /// Whatever the operating system refuses.
 pub fn run(
-    plan: &Plan,
-    team: &Team,
+    plan: &LeastSquaresPlan,
+    team: &Workers,
     control: &Control,
-    record: &mut Record<Row>,
-    tell: &mut dyn FnMut(&Row),
+    record: &mut StudyRecord<LeastSquaresRow>,
+    tell: &mut dyn FnMut(&LeastSquaresRow),
 ) -> Result<bool> {
     for &parameters in &plan.sizes {
         let problem = LeastSquares {
@@ -155,7 +155,7 @@ pub fn run(
             points: plan.points,
         };
         for method in METHODS {
-            let same = |row: &Row| row.method == method && row.parameters == parameters;
+            let same = |row: &LeastSquaresRow| row.method == method && row.parameters == parameters;
             if record.rows().iter().any(same) {
                 continue;
             }
@@ -172,10 +172,10 @@ pub fn run(
 fn row(
     problem: &LeastSquares,
     method: &str,
-    plan: &Plan,
-    team: &Team,
+    plan: &LeastSquaresPlan,
+    team: &Workers,
     control: &Control,
-) -> Result<Option<Row>> {
+) -> Result<Option<LeastSquaresRow>> {
     let x = start(problem.parameters);
     let counted: Vec<Counted> = x.iter().map(|&x| Counted::of(x)).collect();
     let (_, value) = count(|| problem.of(&counted));
@@ -242,7 +242,7 @@ fn row(
     tally.evaluations = evaluations;
     let pairs = samples.iter().zip(&primal_samples);
     let ratios: Vec<f64> = pairs.map(|(own, primal)| own / primal).collect();
-    Ok(Some(Row {
+    Ok(Some(LeastSquaresRow {
         method: method.to_owned(),
         parameters: problem.parameters,
         points: problem.points,
@@ -257,21 +257,22 @@ fn row(
 
 /// The rows and what they mean.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report<'a> {
+pub struct LeastSquaresReport<'a> {
     /// The study's directory.
     pub study: String,
     /// One a way and size.
-    pub rows: &'a [Row],
+    pub rows: &'a [LeastSquaresRow],
     /// Sentences.
     pub findings: Vec<String>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> LeastSquaresReport<'a> {
     /// Of all `rows`, kept in `study`.
-    pub fn new(study: String, rows: &'a [Row]) -> Self {
+    pub fn new(study: String, rows: &'a [LeastSquaresRow]) -> Self {
         let largest = rows.iter().map(|row| row.parameters).max();
         let of = |method: &str| {
-            let own = |row: &&Row| row.method == method && Some(row.parameters) == largest;
+            let own =
+                |row: &&LeastSquaresRow| row.method == method && Some(row.parameters) == largest;
             rows.iter().find(own)
         };
         let mut findings = Vec::new();
@@ -330,7 +331,7 @@ impl<'a> Report<'a> {
 }
 
 /// A row as a line of progress.
-pub fn line(row: &Row) -> String {
+pub fn line(row: &LeastSquaresRow) -> String {
     format!(
         "N = {}  {}: {}, {} times a value",
         row.parameters,
@@ -351,7 +352,7 @@ mod tests {
             points: 9,
         };
         let x = start(6);
-        let team = Team::new(Some(2)).unwrap();
+        let team = Workers::new(Some(2)).unwrap();
         let estimate = Differences::CENTRAL.gradient(&problem, &x, &team).unwrap();
         let by_hand = problem.derivative(&x);
         assert!(by_hand.iter().any(|g| g.abs() > 0.1));
@@ -363,13 +364,13 @@ mod tests {
 
     #[test]
     fn central_differences_ask_for_2n_values_and_forward_ones_for_n_plus_one() {
-        let team = Team::new(Some(2)).unwrap();
+        let team = Workers::new(Some(2)).unwrap();
         for parameters in [1, 8, 128] {
             let problem = LeastSquares {
                 parameters,
                 points: 16,
             };
-            let plan = Plan {
+            let plan = LeastSquaresPlan {
                 sizes: vec![parameters],
                 points: 16,
                 repeats: 1,

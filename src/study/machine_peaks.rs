@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::Isa;
-use crate::kernels::peak_rate::{MultiplyAdds, Reads};
-use crate::parallel::{Circle, Step, Team};
+use crate::kernels::peak_rate::{MemoryReads, MultiplyAdds};
+use crate::parallel::{Superstep, Supersteps, Workers};
 use crate::run::cpu_caches;
 
 /// Rounds of multiply-adds between two looks at the clock: some ten microseconds.
@@ -28,7 +28,7 @@ const ENOUGH: Duration = Duration::from_millis(2);
 
 /// Rates at their best: one sample of each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
+pub struct PeakRates {
     /// f32 operations a second, a fused multiply-add being two.
     pub operations: f64,
     /// Bytes read from memory a second.
@@ -50,7 +50,7 @@ pub fn bytes_to_read() -> usize {
 
 /// Everything that a measurement on one team needs, prepared.
 pub struct Peaks {
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     /// A worker's numbers, touched by it first, so that they lie in the memory next to it.
     shares: Vec<Mutex<Vec<f32>>>,
@@ -58,7 +58,7 @@ pub struct Peaks {
 
 impl Peaks {
     /// Prepares to read `bytes` in all, which should be several times the caches.
-    pub fn new(team: Arc<Team>, isa: Isa, bytes: usize) -> Self {
+    pub fn new(team: Arc<Workers>, isa: Isa, bytes: usize) -> Self {
         let count = bytes / size_of::<f32>() / team.threads();
         let shares: Vec<_> = (0..team.threads()).map(|_| Mutex::default()).collect();
         on_all(&team, async |step| {
@@ -68,12 +68,12 @@ impl Peaks {
     }
 
     /// The team.
-    pub fn team(&self) -> &Arc<Team> {
+    pub fn team(&self) -> &Arc<Workers> {
         &self.team
     }
 
     /// One sample of each; takes some milliseconds.
-    pub fn sample(&self) -> Rates {
+    pub fn sample(&self) -> PeakRates {
         let (isa, shares) = (self.isa, &self.shares);
         let operations = timed(&self.team, |_| {
             let factor = std::hint::black_box(0.5f32);
@@ -84,10 +84,10 @@ impl Peaks {
         });
         let bytes = timed(&self.team, |worker| {
             let share = shares[worker].lock().expect("nobody panics here");
-            isa.run(Reads { values: &share });
+            isa.run(MemoryReads { values: &share });
             size_of_val(&share[..]) as u64
         });
-        Rates {
+        PeakRates {
             operations,
             bytes,
             meeting: meeting(&self.team),
@@ -97,7 +97,7 @@ impl Peaks {
 
 /// How much `work` all workers do a second, together, from when the first begins to when all have
 /// ended: the best of a few times, because threads that have just woken may share a core for a moment.
-fn timed(team: &Team, work: impl Fn(usize) -> u64 + Sync) -> f64 {
+fn timed(team: &Workers, work: impl Fn(usize) -> u64 + Sync) -> f64 {
     const TIMES: usize = 4;
     let now = Instant::now();
     let results: Vec<_> = (0..team.threads())
@@ -129,7 +129,7 @@ fn timed(team: &Team, work: impl Fn(usize) -> u64 + Sync) -> f64 {
 }
 
 /// Seconds of a meeting of all workers.
-fn meeting(team: &Team) -> f64 {
+fn meeting(team: &Workers) -> f64 {
     let meetings = AtomicUsize::new(MEETINGS);
     let seconds = Mutex::new(f64::NAN);
     on_all(team, async |step| {
@@ -154,8 +154,8 @@ fn meeting(team: &Team) -> f64 {
     seconds.into_inner().expect("nobody panics here")
 }
 
-fn on_all(team: &Team, work: impl AsyncFn(Step<'_>) + Sync) {
-    let circle = Circle::new(team.threads());
+fn on_all(team: &Workers, work: impl AsyncFn(Superstep<'_>) + Sync) {
+    let circle = Supersteps::new(team.threads());
     team.run(circle, vec![(); team.threads()], async |(), step| {
         work(step).await;
     });
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn rates_add_up_all_workers() {
         for threads in [1, 2, 3] {
-            let team = Arc::new(Team::new(Some(threads)).unwrap());
+            let team = Arc::new(Workers::new(Some(threads)).unwrap());
             let peaks = Peaks::new(team, Isa::detect(), 1 << 20);
             let rates = peaks.sample();
             assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn work_is_summed_and_divided_by_the_longest_time() {
-        let team = Team::new(Some(2)).unwrap();
+        let team = Workers::new(Some(2)).unwrap();
         let rate = timed(&team, |worker| {
             if worker == 1 {
                 std::thread::sleep(Duration::from_millis(20));

@@ -10,7 +10,7 @@ use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, NodePerturbationConfig, Reuse, Scheme,
 };
 use crate::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, Perturbed, SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 
 /// A way to a gradient, and what it is called.
@@ -66,7 +66,7 @@ pub fn all() -> Vec<Method> {
         Method::new("", GradientConfig::NodePerturbation(units)),
         Method::new("", GradientConfig::Spsa(spsa)),
     ];
-    for perturbed in [Perturbed::Weights, Perturbed::Activations] {
+    for perturbed in [PerturbedQuantity::Weights, PerturbedQuantity::Activations] {
         let config = ForwardGradientConfig {
             directions,
             perturbed,

@@ -49,17 +49,17 @@ impl Question {
 
 /// A study's directory, locked for as long as this lives, and the rows in it.
 #[derive(Debug)]
-pub struct Record<T> {
+pub struct StudyRecord<T> {
     directory: RunDirectory,
     log: Metrics,
     rows: Vec<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Record<T> {
-    /// Goes on with the study in `resume`, or starts one as [`Record::create`] does.
+impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
+    /// Goes on with the study in `resume`, or starts one as [`StudyRecord::create`] does.
     ///
     /// # Errors
-    /// As [`Record::resume`] and [`Record::create`].
+    /// As [`StudyRecord::resume`] and [`StudyRecord::create`].
     pub fn begin(
         resume: Option<&Path>,
         out: Option<&Path>,
@@ -301,9 +301,9 @@ mod tests {
         Environment::detect("portable", 2)
     }
 
-    fn begin(path: &Path) -> Record<Value> {
+    fn begin(path: &Path) -> StudyRecord<Value> {
         let question = Question::new("cost", &json!({"widths": [1, 2]}));
-        Record::create(Some(path), "a", &question, Some("a = 1\n"), &environment()).unwrap()
+        StudyRecord::create(Some(path), "a", &question, Some("a = 1\n"), &environment()).unwrap()
     }
 
     #[test]
@@ -318,8 +318,8 @@ mod tests {
         // A crash in the middle of a line.
         std::fs::write(path.join(ROWS_JSONL), format!("{lines}{{\"n\":2,")).unwrap();
         let question = asked(&path).unwrap();
-        let mut record: Record<Value> =
-            Record::resume(&path, &question, Some("a = 1\n"), &environment()).unwrap();
+        let mut record: StudyRecord<Value> =
+            StudyRecord::resume(&path, &question, Some("a = 1\n"), &environment()).unwrap();
         assert_eq!(record.rows(), [json!({"n": 1, "x": 0.5})]);
         record.push(json!({"n": 2, "x": 1.5})).unwrap();
         record.conclude(&json!({"rows": 2}), "# a\n").unwrap();
@@ -359,12 +359,12 @@ mod tests {
             ),
             (&same, "a = 1\n", machine, "threads: begun with 2, now 3"),
         ] {
-            let refused = Record::<Value>::resume(&path, question, Some(config), &environment);
+            let refused = StudyRecord::<Value>::resume(&path, question, Some(config), &environment);
             let refused = refused.unwrap_err();
             assert_eq!(refused.exit_code(), 2);
             assert!(refused.to_string().contains(named), "{refused}");
         }
-        let none = Record::<Value>::resume(folder.path(), &same, None, &environment());
+        let none = StudyRecord::<Value>::resume(folder.path(), &same, None, &environment());
         assert!(none.unwrap_err().to_string().contains("no study"));
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct SweepPlan {
     /// Layer sizes.
     pub layers: Vec<usize>,
     /// The model whose θ it is; without one, θ as training begins with it.
@@ -18,7 +18,7 @@ pub struct Plan {
 
 /// One method at one increment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct SweepRow {
     /// As configs spell it.
     pub method: String,
     /// The same.
@@ -39,7 +39,7 @@ pub struct Row {
     pub passed: bool,
 }
 
-impl Row {
+impl SweepRow {
     /// The method in full, which tells its curve from others.
     pub fn label(&self) -> String {
         let way = match (self.evaluation.as_str(), self.arithmetic.as_str()) {
@@ -53,8 +53,8 @@ impl Row {
 
 /// The rows of each curve, in the order of their first rows; of each curve from the largest increment
 /// to the smallest.
-pub fn curves(rows: &[Row]) -> Vec<(String, Vec<&Row>)> {
-    let mut curves: Vec<(String, Vec<&Row>)> = Vec::new();
+pub fn curves(rows: &[SweepRow]) -> Vec<(String, Vec<&SweepRow>)> {
+    let mut curves: Vec<(String, Vec<&SweepRow>)> = Vec::new();
     for row in rows {
         let label = row.label();
         match curves.iter_mut().find(|(other, _)| *other == label) {

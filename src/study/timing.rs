@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
-use crate::gradient::finite_difference::Evaluator;
-use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::gradient::finite_difference::LossEvaluator;
+use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
 use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::parallel::processors::busy_seconds;
 use crate::train::{TrainConfig, Training};
 
@@ -30,7 +30,7 @@ const MOST_GRADIENTS: usize = 10_000;
 const PREDICTION: Duration = Duration::from_millis(60);
 
 /// What is timed, and where.
-pub struct Bench<'a, R> {
+pub struct TimingBench<'a, R> {
     /// Topology and loss.
     pub network: &'a Network,
     /// θ.
@@ -40,7 +40,7 @@ pub struct Bench<'a, R> {
     /// The mini-batch.
     pub rows: &'a [u32],
     /// The threads.
-    pub team: &'a Arc<Team>,
+    pub team: &'a Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Ends it all.
@@ -69,7 +69,7 @@ pub struct Timing {
 
 /// One sample, told for one whole gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Lap {
+pub struct TimingSample {
     /// Seconds on the wall's clock.
     pub seconds: f64,
     /// Seconds that all threads of the process together were on a processor.
@@ -78,7 +78,7 @@ pub struct Lap {
     pub share: f64,
 }
 
-impl Lap {
+impl TimingSample {
     /// Of a gradient of which only `share` was made.
     fn of_share(self, share: f64) -> Self {
         Self {
@@ -104,10 +104,10 @@ impl Start {
     }
 
     /// What has passed, for each of so many gradients.
-    fn lap(&self, gradients: f64) -> Lap {
+    fn lap(&self, gradients: f64) -> TimingSample {
         let seconds = self.wall.elapsed().as_secs_f64() / gradients;
         let busy = self.cpu.zip(busy_seconds());
-        Lap {
+        TimingSample {
             seconds,
             cpu_seconds: busy.map(|(from, to)| (to - from) / gradients),
             share: 1.0,
@@ -116,14 +116,14 @@ impl Start {
 }
 
 /// A warm engine, and how it is timed.
-pub struct Ready<R> {
-    engine: Box<dyn Engine<R>>,
+pub struct WarmEngine<R> {
+    engine: Box<dyn TrainingEngine<R>>,
     /// Gradients a sample.
     pub gradients: usize,
     /// The rows of a sample's mini-batches, one after the other.
     order: Vec<u32>,
     /// The first gradient, cold.
-    first: Lap,
+    first: TimingSample,
     /// Passes that the last limited gradient told of.
     counted: u64,
     /// Passes of a whole gradient.
@@ -132,22 +132,22 @@ pub struct Ready<R> {
     slow: bool,
 }
 
-impl<R> Ready<R> {
+impl<R> WarmEngine<R> {
     /// The first gradient, cold: whole, or the share of it that the limit allowed.
-    pub fn first(&self) -> Lap {
+    pub fn first(&self) -> TimingSample {
         self.first
     }
 }
 
 /// Why there is no timing.
-pub enum Missing {
+pub enum NotMeasured {
     /// The control was raised.
     Interrupted,
     /// The limit passed before a single evaluation was made.
     TooSlow,
 }
 
-impl<R: Real> Bench<'_, R> {
+impl<R: Real> TimingBench<'_, R> {
     /// What `method` performs for this mini-batch.
     pub fn tally(&self, method: &GradientConfig) -> Tally {
         self.engine(method).tally(self.samples, self.rows)
@@ -192,13 +192,13 @@ impl<R: Real> Bench<'_, R> {
     }
 
     /// Seconds of one evaluation, as often as asked; of 1 gradient by convention.
-    pub fn evaluation(&self) -> std::result::Result<Timing, Missing> {
+    pub fn evaluation(&self) -> std::result::Result<Timing, NotMeasured> {
         self.team.install(|| {
             let mut clock = self.clock();
             let mut samples = Vec::new();
             for _ in 0..self.repeats {
                 if self.control.is_stopped() {
-                    return Err(Missing::Interrupted);
+                    return Err(NotMeasured::Interrupted);
                 }
                 samples.push(clock.sample());
             }
@@ -219,7 +219,7 @@ impl<R: Real> Bench<'_, R> {
     pub fn gradient(
         &self,
         method: &GradientConfig,
-    ) -> Result<std::result::Result<Timing, Missing>> {
+    ) -> Result<std::result::Result<Timing, NotMeasured>> {
         self.team
             .install(|| self.measure(method))
             .map_err(|lost| Error::Usage(lost.to_string()))
@@ -228,7 +228,7 @@ impl<R: Real> Bench<'_, R> {
     fn measure(
         &self,
         method: &GradientConfig,
-    ) -> std::result::Result<std::result::Result<Timing, Missing>, Stopped> {
+    ) -> std::result::Result<std::result::Result<Timing, NotMeasured>, Stopped> {
         let mut clock = self.clock();
         let begin = Instant::now();
         let mut ready = match self.warm(method)? {
@@ -265,7 +265,10 @@ impl<R: Real> Bench<'_, R> {
     ///
     /// # Errors
     /// A gradient that cannot be: an increment is lost in θ.
-    pub fn ready(&self, method: &GradientConfig) -> Result<std::result::Result<Ready<R>, Missing>> {
+    pub fn ready(
+        &self,
+        method: &GradientConfig,
+    ) -> Result<std::result::Result<WarmEngine<R>, NotMeasured>> {
         self.team
             .install(|| self.warm(method))
             .map_err(|lost| Error::Usage(lost.to_string()))
@@ -274,15 +277,15 @@ impl<R: Real> Bench<'_, R> {
     fn warm(
         &self,
         method: &GradientConfig,
-    ) -> std::result::Result<std::result::Result<Ready<R>, Missing>, Stopped> {
+    ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
         let mut engine = self.engine(method);
         engine.load(self.theta);
-        let mut ready = Ready {
+        let mut ready = WarmEngine {
             planned: engine.tally(self.samples, self.rows).passes(),
             engine,
             gradients: 1,
             order: self.rows.to_vec(),
-            first: Lap::default(),
+            first: TimingSample::default(),
             counted: 0,
             slow: true,
         };
@@ -310,7 +313,10 @@ impl<R: Real> Bench<'_, R> {
     ///
     /// # Errors
     /// A gradient that cannot be: an increment is lost in θ.
-    pub fn sample(&self, ready: &mut Ready<R>) -> Result<std::result::Result<Lap, Missing>> {
+    pub fn sample(
+        &self,
+        ready: &mut WarmEngine<R>,
+    ) -> Result<std::result::Result<TimingSample, NotMeasured>> {
         self.team
             .install(|| {
                 if ready.slow {
@@ -327,7 +333,7 @@ impl<R: Real> Bench<'_, R> {
     ///
     /// # Errors
     /// A gradient that cannot be: an increment is lost in θ.
-    pub fn weights_after_a_step(&self, ready: &mut Ready<R>, rate: f64) -> Result<String> {
+    pub fn weights_after_a_step(&self, ready: &mut WarmEngine<R>, rate: f64) -> Result<String> {
         let rule = Rule {
             rate: R::from_f64(rate),
             ..Rule::gradient_only(R::from_f64(self.network.l2))
@@ -347,8 +353,8 @@ impl<R: Real> Bench<'_, R> {
     /// One gradient, broken off at the limit.
     fn limited(
         &self,
-        ready: &mut Ready<R>,
-    ) -> std::result::Result<std::result::Result<Lap, Missing>, Stopped> {
+        ready: &mut WarmEngine<R>,
+    ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
         let start = Start::now();
         let (done, counted) = self.control.for_at_most(self.limit, |control| {
             let done = self.steps(&mut *ready.engine, self.rows, control);
@@ -356,14 +362,14 @@ impl<R: Real> Bench<'_, R> {
         });
         let lap = start.lap(1.0);
         if self.control.is_stopped() {
-            return Ok(Err(Missing::Interrupted));
+            return Ok(Err(NotMeasured::Interrupted));
         }
         ready.counted = counted;
         if done? == self.rows.len() {
             return Ok(Ok(lap));
         }
         if counted == 0 {
-            return Ok(Err(Missing::TooSlow));
+            return Ok(Err(NotMeasured::TooSlow));
         }
         let share = counted as f64 / ready.planned as f64;
         Ok(Ok(lap.of_share(share)))
@@ -372,13 +378,13 @@ impl<R: Real> Bench<'_, R> {
     /// As many gradients as fill a sample.
     fn lap(
         &self,
-        ready: &mut Ready<R>,
-    ) -> std::result::Result<std::result::Result<Lap, Missing>, Stopped> {
+        ready: &mut WarmEngine<R>,
+    ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
         let start = Start::now();
         let done = self.steps(&mut *ready.engine, &ready.order, &self.control.uncounted())?;
         let lap = start.lap(ready.gradients as f64);
         if self.control.is_stopped() || done < ready.order.len() {
-            return Ok(Err(Missing::Interrupted));
+            return Ok(Err(NotMeasured::Interrupted));
         }
         Ok(Ok(lap))
     }
@@ -386,7 +392,7 @@ impl<R: Real> Bench<'_, R> {
     /// Gradients over `order`, a mini-batch after the other; returns how many rows are done.
     fn steps(
         &self,
-        engine: &mut dyn Engine<R>,
+        engine: &mut dyn TrainingEngine<R>,
         order: &[u32],
         control: &Control,
     ) -> std::result::Result<usize, Stopped> {
@@ -396,7 +402,7 @@ impl<R: Real> Bench<'_, R> {
 
     fn descend(
         &self,
-        engine: &mut dyn Engine<R>,
+        engine: &mut dyn TrainingEngine<R>,
         order: &[u32],
         rule: Rule<R>,
         control: &Control,
@@ -413,14 +419,14 @@ impl<R: Real> Bench<'_, R> {
         )
     }
 
-    fn engine(&self, method: &GradientConfig) -> Box<dyn Engine<R>> {
+    fn engine(&self, method: &GradientConfig) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.rows.len();
         method.engine(self.network, self.team, self.isa, self.samples, capacity)
     }
 
     fn clock(&self) -> Clock<'_, R> {
         let mut clock = Clock {
-            evaluator: Evaluator::new(self.network, self.theta, self.isa, self.rows.len()),
+            evaluator: LossEvaluator::new(self.network, self.theta, self.isa, self.rows.len()),
             batch: Batch {
                 samples: self.samples,
                 rows: self.rows,
@@ -439,7 +445,7 @@ impl<R: Real> Bench<'_, R> {
 
 /// Times one evaluation.
 struct Clock<'a, R> {
-    evaluator: Evaluator<R>,
+    evaluator: LossEvaluator<R>,
     batch: Batch<'a, R>,
     control: Control,
     passes: usize,

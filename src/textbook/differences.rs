@@ -1,13 +1,13 @@
 //! Finite differences as a textbook has them: whole passes, and the incremental idea, by parameter and
 //! by unit, without any short cut of the kernels. Quadratic loss of sigmoid outputs, biases, one increment h for all.
 
-use super::{Net, Sample, sigmoid};
-use crate::numeric::output_loss::Head;
+use super::{Sample, TextbookNetwork, sigmoid};
+use crate::numeric::output_loss::OutputLoss;
 use crate::textbook::counting::{Number, sum};
 
 /// What one sample's pass at θ keeps for the perturbations of θ.
 #[derive(Clone, Debug)]
-pub struct Base<N> {
+pub struct BasePass<N> {
     /// a_0 … a_L.
     pub a: Vec<Vec<N>>,
     /// z_1 … z_L, at their own numbers: the first entry is empty.
@@ -19,7 +19,7 @@ pub struct Base<N> {
     label: u16,
 }
 
-impl Net {
+impl TextbookNetwork {
     /// (L(θ + h·eᵢ) − L(θ))/h, N + 1 passes.
     pub fn forward_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
         let base = self.loss(theta, batch);
@@ -122,8 +122,8 @@ impl Net {
     ///
     /// # Panics
     /// With another head than sigmoid outputs and the quadratic loss.
-    pub fn base<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> Base<N> {
-        assert_eq!(self.head, Head::SigmoidQuadratic);
+    pub fn base<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> BasePass<N> {
+        assert_eq!(self.head, OutputLoss::SigmoidQuadratic);
         let mut a = vec![inputs.iter().map(|&x| N::of(x)).collect::<Vec<N>>()];
         let mut z = vec![Vec::new()];
         for l in 1..=self.layers() {
@@ -132,7 +132,7 @@ impl Net {
         }
         let outputs = a[self.layers()].iter().enumerate();
         let squares: Vec<N> = outputs.map(|(k, &a)| square(a, k, *label)).collect();
-        Base {
+        BasePass {
             a,
             z,
             total: sum(squares.iter().copied()),
@@ -146,7 +146,7 @@ impl Net {
     pub fn change<N: Number>(
         &self,
         theta: &[N],
-        base: &Base<N>,
+        base: &BasePass<N>,
         (l, j): (usize, usize),
         dz: N,
     ) -> N {

@@ -7,23 +7,23 @@
 pub mod counting;
 mod differences;
 
-pub use differences::Base;
+pub use differences::BasePass;
 
 use std::ops::Range;
 
 use self::counting::{Number, sum};
 use crate::model::Network;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// A network, whatever its θ is made of.
 #[derive(Clone, Debug)]
-pub struct Net {
+pub struct TextbookNetwork {
     /// n_0 … n_L.
     pub sizes: Vec<usize>,
     /// Whether layers have biases.
     pub bias: bool,
     /// The last layer's units, and the loss.
-    pub head: Head,
+    pub head: OutputLoss,
     /// λ' of ½λ' Σ weights².
     pub l2: f64,
 }
@@ -31,7 +31,7 @@ pub struct Net {
 /// A sample: its inputs `(n_0,)` and its class.
 pub type Sample = (Vec<f64>, u16);
 
-impl From<&Network> for Net {
+impl From<&Network> for TextbookNetwork {
     fn from(network: &Network) -> Self {
         Self {
             sizes: network.layout.sizes().to_vec(),
@@ -42,7 +42,7 @@ impl From<&Network> for Net {
     }
 }
 
-impl Net {
+impl TextbookNetwork {
     /// L.
     pub fn layers(&self) -> usize {
         self.sizes.len() - 1
@@ -200,35 +200,35 @@ fn sign(label: u16) -> f64 {
 }
 
 /// The loss of one sample, from z_L.
-pub fn loss<N: Number>(head: Head, z: &[N], label: u16) -> N {
+pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
     let outputs = || z.iter().copied().enumerate();
     match head {
-        Head::SigmoidQuadratic => {
+        OutputLoss::SigmoidQuadratic => {
             let residuals = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
             half_square(&residuals.collect::<Vec<N>>())
         }
-        Head::LinearQuadratic => {
+        OutputLoss::LinearQuadratic => {
             let residuals = outputs().map(|(j, z)| z - target(j, label));
             half_square(&residuals.collect::<Vec<N>>())
         }
-        Head::SigmoidCrossEntropy => sum(outputs().map(|(j, z)| {
+        OutputLoss::SigmoidCrossEntropy => sum(outputs().map(|(j, z)| {
             let hot = j == usize::from(label);
             softplus(if hot { -z } else { z })
         })),
-        Head::SoftmaxCrossEntropy => {
+        OutputLoss::SoftmaxCrossEntropy => {
             let (_, total, largest) = shifted_exponentials(z);
             total.ln() - (z[usize::from(label)] - largest)
         }
-        Head::Logistic => softplus(N::of(-sign(label)) * z[0]),
+        OutputLoss::Logistic => softplus(N::of(-sign(label)) * z[0]),
     }
 }
 
 /// The loss of one sample, and its errors δ = ∂loss/∂z_L, which reuse what the loss computed.
-pub fn loss_and_errors<N: Number>(head: Head, z: &[N], label: u16) -> (N, Vec<N>) {
+pub fn loss_and_errors<N: Number>(head: OutputLoss, z: &[N], label: u16) -> (N, Vec<N>) {
     let outputs = || z.iter().copied().enumerate();
     let one = N::of(1.0);
     match head {
-        Head::SigmoidQuadratic => {
+        OutputLoss::SigmoidQuadratic => {
             let a: Vec<N> = z.iter().map(|&z| sigmoid(z)).collect();
             let residuals = a.iter().enumerate().map(|(j, &a)| a - target(j, label));
             let residuals: Vec<N> = residuals.collect();
@@ -236,22 +236,22 @@ pub fn loss_and_errors<N: Number>(head: Head, z: &[N], label: u16) -> (N, Vec<N>
             let errors = errors.map(|(&a, &r)| r * (a * (one - a))).collect();
             (half_square(&residuals), errors)
         }
-        Head::LinearQuadratic => {
+        OutputLoss::LinearQuadratic => {
             let residuals: Vec<N> = outputs().map(|(j, z)| z - target(j, label)).collect();
             (half_square(&residuals), residuals)
         }
-        Head::SigmoidCrossEntropy => {
+        OutputLoss::SigmoidCrossEntropy => {
             let errors = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
             (loss(head, z, label), errors.collect())
         }
-        Head::SoftmaxCrossEntropy => {
+        OutputLoss::SoftmaxCrossEntropy => {
             let (powers, total, largest) = shifted_exponentials(z);
             let errors = powers.iter().enumerate();
             let errors = errors.map(|(j, &power)| power / total - target(j, label));
             let loss = total.ln() - (z[usize::from(label)] - largest);
             (loss, errors.collect())
         }
-        Head::Logistic => {
+        OutputLoss::Logistic => {
             let sign = N::of(sign(label));
             (
                 loss(head, z, label),

@@ -5,28 +5,28 @@
 
 use std::time::Instant;
 
-use super::{Ending, Epoch, Observer, Partial, State, Training, refused};
+use super::{Ending, EpochResult, EpochSums, Observer, Training, TrainingState, refused};
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gradient::{Engine, Stopped};
+use crate::gradient::{Stopped, TrainingEngine};
 use crate::model::Parameters;
 use crate::numeric::Real;
 use crate::optimizer::lbfgs::Iteration;
-use crate::optimizer::{LbfgsConfig, Memory};
-use crate::parallel::Pace;
+use crate::optimizer::{LbfgsConfig, OptimizerState};
+use crate::parallel::Tuner;
 
 impl<R: Real> Training<'_, R> {
     /// One iteration from `state` on.
     pub(super) fn iterate(
         &self,
         config: &LbfgsConfig,
-        state: &mut State<R>,
-        engine: &mut dyn Engine<R>,
-        pace: &mut Pace,
+        state: &mut TrainingState<R>,
+        engine: &mut dyn TrainingEngine<R>,
+        pace: &mut Tuner,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
         let mut history = match std::mem::take(&mut state.memory) {
-            Memory::History(history) => Some(history),
+            OptimizerState::History(history) => Some(history),
             _ => None,
         };
         let samples = self.samples;
@@ -56,16 +56,16 @@ impl<R: Real> Training<'_, R> {
         });
         let seconds = start.elapsed().as_secs_f64();
         let tally = engine.tally(samples, self.rows) * gradients;
-        state.memory = history.map_or(Memory::Nothing, Memory::History);
+        state.memory = history.map_or(OptimizerState::Nothing, OptimizerState::History);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
             Ok(end @ (Iteration::Converged | Iteration::Stuck)) => {
                 // What found no step belongs to no epoch. Made again, it comes to the same.
                 if gradients > 0 {
-                    state.partial = Partial {
+                    state.partial = EpochSums {
                         seconds,
                         tally,
-                        ..Partial::default()
+                        ..EpochSums::default()
                     };
                 }
                 return Ok(Some(match end {
@@ -77,10 +77,10 @@ impl<R: Real> Training<'_, R> {
             Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
             Err(lost) => return Err(refused(lost)),
         };
-        let Memory::History(history) = &state.memory else {
+        let OptimizerState::History(history) = &state.memory else {
             unreachable!("an iteration that moved θ has a history")
         };
-        let epoch = Epoch {
+        let epoch = EpochResult {
             learning_rate: step,
             train_loss: history.value - self.network.penalty(&state.parameters),
             gradient_norm: norm(&history.gradient),
@@ -98,7 +98,7 @@ impl<R: Real> Training<'_, R> {
         })
     }
 
-    fn never_finite(&self, state: &State<R>) -> Error {
+    fn never_finite(&self, state: &TrainingState<R>) -> Error {
         Error::Diverged(format!(
             "training cannot begin: the loss or its gradient is not finite at the first θ (epoch {})\n  help: start from smaller weights, or lower loss.l2 (it is {})",
             state.epoch + 1,

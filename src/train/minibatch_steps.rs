@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::data::{Batch, Samples};
-use crate::gradient::random_direction::Draw;
-use crate::gradient::{Control, Engine, Stopped};
+use crate::gradient::random_direction::DirectionSeed;
+use crate::gradient::{Control, Stopped, TrainingEngine};
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
-use crate::optimizer::{AdamConfig, Memory, Moments, SgdConfig};
+use crate::optimizer::{AdamConfig, Moments, OptimizerState, SgdConfig};
 
 /// Rows in the order of their steps.
 #[derive(Clone, Copy)]
@@ -20,52 +20,52 @@ pub(super) struct Segment<'a, R> {
     pub factor: f64,
     pub workers: usize,
     /// Random directions of the first step; each later one takes the next.
-    pub draw: Draw,
+    pub draw: DirectionSeed,
     pub control: &'a Control,
 }
 
 /// What steps θ from one mini-batch to the next.
 pub(super) trait Steps<R: Real> {
     /// Takes over θ and what the optimizer remembers, if it is of its kind.
-    fn load(&mut self, parameters: &Parameters<R>, memory: &Memory<R>);
+    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>);
 
     /// Gives both back.
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut Memory<R>);
+    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>);
 
     /// Steps over a segment; the contract is that of [`crate::gradient::Descent::descend`]. Adds the
     /// rows' losses, each before its step, to `loss`; returns how many rows are done.
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped>;
 
     /// The engine, for gradients beside the steps.
-    fn engine(&mut self) -> &mut dyn Engine<R>;
+    fn engine(&mut self) -> &mut dyn TrainingEngine<R>;
 }
 
 /// Stochastic gradient descent, by the engine's own steps.
 pub(super) struct Sgd<R> {
-    pub engine: Box<dyn Engine<R>>,
+    pub engine: Box<dyn TrainingEngine<R>>,
     pub config: SgdConfig,
     pub l2: f64,
 }
 
 impl<R: Real> Steps<R> for Sgd<R> {
-    fn load(&mut self, parameters: &Parameters<R>, memory: &Memory<R>) {
+    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>) {
         self.engine.load(parameters);
-        if let Memory::Velocity(velocity) = memory {
+        if let OptimizerState::Velocity(velocity) = memory {
             self.engine.load_velocity(velocity);
         }
     }
 
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut Memory<R>) {
+    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>) {
         self.engine.store(parameters);
         if self.config.momentum == 0.0 {
             return;
         }
         let mut velocity = match std::mem::take(memory) {
-            Memory::Velocity(velocity) => velocity,
+            OptimizerState::Velocity(velocity) => velocity,
             _ => Parameters::zeros(Arc::clone(parameters.layout())),
         };
         if self.engine.store_velocity(&mut velocity) {
-            *memory = Memory::Velocity(velocity);
+            *memory = OptimizerState::Velocity(velocity);
         }
     }
 
@@ -82,14 +82,14 @@ impl<R: Real> Steps<R> for Sgd<R> {
         )
     }
 
-    fn engine(&mut self) -> &mut dyn Engine<R> {
+    fn engine(&mut self) -> &mut dyn TrainingEngine<R> {
         &mut *self.engine
     }
 }
 
 /// Adam, on gradients by any engine.
 pub(super) struct Adam<R> {
-    engine: Box<dyn Engine<R>>,
+    engine: Box<dyn TrainingEngine<R>>,
     config: AdamConfig,
     theta: Parameters<R>,
     gradient: Parameters<R>,
@@ -97,7 +97,11 @@ pub(super) struct Adam<R> {
 }
 
 impl<R: Real> Adam<R> {
-    pub(super) fn new(network: &Network, engine: Box<dyn Engine<R>>, config: AdamConfig) -> Self {
+    pub(super) fn new(
+        network: &Network,
+        engine: Box<dyn TrainingEngine<R>>,
+        config: AdamConfig,
+    ) -> Self {
         let zeros = || Parameters::zeros(Arc::clone(&network.layout));
         Self {
             engine,
@@ -110,17 +114,17 @@ impl<R: Real> Adam<R> {
 }
 
 impl<R: Real> Steps<R> for Adam<R> {
-    fn load(&mut self, parameters: &Parameters<R>, memory: &Memory<R>) {
+    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>) {
         self.theta.clone_from(parameters);
         self.moments = match memory {
-            Memory::Moments(moments) => moments.clone(),
+            OptimizerState::Moments(moments) => moments.clone(),
             _ => Moments::zeros(parameters.layout()),
         };
     }
 
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut Memory<R>) {
+    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>) {
         parameters.clone_from(&self.theta);
-        *memory = Memory::Moments(self.moments.clone());
+        *memory = OptimizerState::Moments(self.moments.clone());
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
@@ -147,7 +151,7 @@ impl<R: Real> Steps<R> for Adam<R> {
         Ok(done)
     }
 
-    fn engine(&mut self) -> &mut dyn Engine<R> {
+    fn engine(&mut self) -> &mut dyn TrainingEngine<R> {
         &mut *self.engine
     }
 }

@@ -11,8 +11,8 @@ mod observer;
 mod state;
 mod time_estimate;
 
-pub use observer::{Nobody, Observer};
-pub use state::{EpochRecord, Partial, State};
+pub use observer::{NoObserver, Observer};
+pub use state::{EpochRecord, EpochSums, TrainingState};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,15 +21,15 @@ use ndarray_rand::rand::seq::SliceRandom;
 
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
-use crate::gradient::random_direction::Draw;
-use crate::gradient::{Control, Engine, GradientConfig, Stopped};
+use crate::gradient::random_direction::DirectionSeed;
+use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
 use crate::optimizer::OptimizerConfig;
-use crate::parallel::{Pace, Team};
+use crate::parallel::{Tuner, Workers};
 use lbfgs_loop::norm;
 use minibatch_steps::{Adam, Segment, Sgd, Steps};
 
@@ -69,7 +69,7 @@ pub enum Ending {
 }
 
 /// What an epoch came to, before its weights are assessed.
-struct Epoch {
+struct EpochResult {
     learning_rate: f64,
     train_loss: f64,
     gradient_norm: f64,
@@ -98,7 +98,7 @@ pub struct Training<'a, R> {
     /// Of the order of rows, and of random directions.
     pub seed: u64,
     /// The threads.
-    pub team: &'a Arc<Team>,
+    pub team: &'a Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Force so many workers; `None`: as many as pay.
@@ -114,7 +114,7 @@ impl<R: Real> Training<'_, R> {
     }
 
     /// The operations of all steps up to `state`, as `engine`, one of this method, counts them.
-    pub fn tally(&self, state: &State<R>, engine: &dyn Engine<R>) -> Tally {
+    pub fn tally(&self, state: &TrainingState<R>, engine: &dyn TrainingEngine<R>) -> Tally {
         let mut tally = Tally::default();
         for record in &state.records {
             tally += record.tally;
@@ -138,7 +138,7 @@ impl<R: Real> Training<'_, R> {
     }
 
     /// A new engine of this method, for mini-batches of the config's size.
-    pub fn engine(&self) -> Box<dyn Engine<R>> {
+    pub fn engine(&self) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.config.batch_size.min(self.rows.len());
         let (network, team, samples) = (self.network, self.team, self.samples);
         self.gradient
@@ -148,8 +148,8 @@ impl<R: Real> Training<'_, R> {
     /// The optimizer's steps over mini-batches; the engine back, where it makes none.
     fn steps(
         &self,
-        engine: Box<dyn Engine<R>>,
-    ) -> std::result::Result<Box<dyn Steps<R>>, Box<dyn Engine<R>>> {
+        engine: Box<dyn TrainingEngine<R>>,
+    ) -> std::result::Result<Box<dyn Steps<R>>, Box<dyn TrainingEngine<R>>> {
         match *self.optimizer {
             OptimizerConfig::Sgd(config) => Ok(Box::new(Sgd {
                 engine,
@@ -166,7 +166,7 @@ impl<R: Real> Training<'_, R> {
         order: &'s [u32],
         factor: f64,
         workers: usize,
-        draw: Draw,
+        draw: DirectionSeed,
         control: &'s Control,
     ) -> Segment<'s, R> {
         Segment {
@@ -182,8 +182,8 @@ impl<R: Real> Training<'_, R> {
 
     /// The random directions of the next step, which depend on its number alone: a run that is
     /// resumed draws on as if it had never stopped.
-    fn draw(&self, state: &State<R>) -> Draw {
-        Draw {
+    fn draw(&self, state: &TrainingState<R>) -> DirectionSeed {
+        DirectionSeed {
             seed: self.seed,
             step: state.steps,
         }
@@ -194,11 +194,15 @@ impl<R: Real> Training<'_, R> {
     ///
     /// # Errors
     /// [`Error::Diverged`] where the loss leaves the finite numbers, and the observer's.
-    pub fn run(&self, state: &mut State<R>, observer: &mut dyn Observer<R>) -> Result<Ending> {
+    pub fn run(
+        &self,
+        state: &mut TrainingState<R>,
+        observer: &mut dyn Observer<R>,
+    ) -> Result<Ending> {
         let engine = self.engine();
         let mut pace = match self.workers {
-            Some(workers) => Pace::exactly(workers),
-            None => Pace::up_to(engine.most_workers().min(self.team.carriers())),
+            Some(workers) => Tuner::exactly(workers),
+            None => Tuner::up_to(engine.most_workers().min(self.team.carriers())),
         };
         match (self.optimizer, self.steps(engine)) {
             (_, Ok(mut steps)) => {
@@ -218,8 +222,8 @@ impl<R: Real> Training<'_, R> {
     /// Epoch after epoch, until one of them or the config ends the run.
     fn run_epochs(
         &self,
-        state: &mut State<R>,
-        mut epoch: impl FnMut(&mut State<R>) -> Result<Option<Ending>>,
+        state: &mut TrainingState<R>,
+        mut epoch: impl FnMut(&mut TrainingState<R>) -> Result<Option<Ending>>,
     ) -> Result<Ending> {
         while !self.finished(state) {
             // Before the epoch, so that a run that stopped early and is resumed stays stopped.
@@ -241,13 +245,13 @@ impl<R: Real> Training<'_, R> {
         Ok(Ending::Finished)
     }
 
-    fn restore_best(&self, state: &mut State<R>) {
+    fn restore_best(&self, state: &mut TrainingState<R>) {
         if let Some((_, _, parameters)) = &state.best {
             state.parameters = parameters.clone();
         }
     }
 
-    fn finished(&self, state: &State<R>) -> bool {
+    fn finished(&self, state: &TrainingState<R>) -> bool {
         self.config
             .epochs
             .is_some_and(|epochs| state.epoch >= epochs)
@@ -264,9 +268,9 @@ impl<R: Real> Training<'_, R> {
     /// One epoch, or what is left of it.
     fn epoch(
         &self,
-        state: &mut State<R>,
+        state: &mut TrainingState<R>,
         steps: &mut dyn Steps<R>,
-        pace: &mut Pace,
+        pace: &mut Tuner,
         order: &mut Vec<u32>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
@@ -345,7 +349,7 @@ impl<R: Real> Training<'_, R> {
             tally += steps.engine().tally(self.samples, rows);
         }
         let rate = self.optimizer.learning_rate().unwrap_or(1.0) * factor;
-        let epoch = Epoch {
+        let epoch = EpochResult {
             learning_rate: R::from_f64(rate).to_f64(),
             train_loss: done.loss / done.rows as f64,
             gradient_norm: gradient_norm.unwrap_or(0.0),
@@ -358,8 +362,8 @@ impl<R: Real> Training<'_, R> {
     /// Assesses θ on the validation rows, and records the epoch.
     fn close(
         &self,
-        state: &mut State<R>,
-        epoch: Epoch,
+        state: &mut TrainingState<R>,
+        epoch: EpochResult,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
         let assessed = self.validation.map(|rows| {
@@ -397,7 +401,7 @@ impl<R: Real> Training<'_, R> {
     fn gradient_norm(
         &self,
         steps: &mut dyn Steps<R>,
-        state: &mut State<R>,
+        state: &mut TrainingState<R>,
         rows: &[u32],
     ) -> Result<Option<f64>> {
         steps.store(&mut state.parameters, &mut state.memory);
@@ -418,7 +422,7 @@ impl<R: Real> Training<'_, R> {
         Ok(Some(norm(&gradient)))
     }
 
-    fn diverged(&self, state: &State<R>) -> Error {
+    fn diverged(&self, state: &TrainingState<R>) -> Error {
         Error::Diverged(format!(
             "training diverged in epoch {}, step {}: the loss is not finite\n  help: lower optimizer.learning_rate (it is {})",
             state.epoch + 1,

@@ -1,6 +1,6 @@
 //! What a run tells while it goes on.
 
-use super::{EpochRecord, State};
+use super::{EpochRecord, TrainingState};
 use crate::error::Result;
 
 /// What watches a run.
@@ -16,26 +16,26 @@ pub trait Observer<R> {
     ///
     /// # Errors
     /// Whatever ends the run.
-    fn state(&mut self, state: &State<R>) -> Result<()>;
+    fn state(&mut self, state: &TrainingState<R>) -> Result<()>;
     /// An epoch is done.
     ///
     /// # Errors
     /// Whatever ends the run.
-    fn epoch(&mut self, record: &EpochRecord, state: &State<R>) -> Result<()>;
+    fn epoch(&mut self, record: &EpochRecord, state: &TrainingState<R>) -> Result<()>;
 }
 
 /// An observer that looks away.
-pub struct Nobody;
+pub struct NoObserver;
 
-impl<R> Observer<R> for Nobody {
+impl<R> Observer<R> for NoObserver {
     fn progress(&mut self, _: usize, _: usize, _: usize) {}
     fn wants_state(&self) -> bool {
         false
     }
-    fn state(&mut self, _: &State<R>) -> Result<()> {
+    fn state(&mut self, _: &TrainingState<R>) -> Result<()> {
         Ok(())
     }
-    fn epoch(&mut self, _: &EpochRecord, _: &State<R>) -> Result<()> {
+    fn epoch(&mut self, _: &EpochRecord, _: &TrainingState<R>) -> Result<()> {
         Ok(())
     }
 }

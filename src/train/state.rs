@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Parameters;
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::optimizer::Memory;
+use crate::optimizer::OptimizerState;
 
 /// One epoch, as a line of the metrics tells it; with L-BFGS one iteration, `train_loss` and
 /// `gradient_norm` those of the whole training set after it.
@@ -33,17 +33,17 @@ pub struct EpochRecord {
 
 /// Where the loop stands, between two steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct State<R> {
+pub struct TrainingState<R> {
     /// θ.
     pub parameters: Parameters<R>,
     /// What the optimizer remembers.
-    pub memory: Memory<R>,
+    pub memory: OptimizerState<R>,
     /// Epochs done.
     pub epoch: usize,
     /// Steps done since the start of the run.
     pub steps: u64,
     /// The epoch in progress.
-    pub partial: Partial,
+    pub partial: EpochSums,
     /// The best validation loss, its epoch and its θ.
     pub best: Option<(f64, usize, Parameters<R>)>,
     /// One record an epoch done.
@@ -52,7 +52,7 @@ pub struct State<R> {
 
 /// Sums over the epoch in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
+pub struct EpochSums {
     /// Rows done.
     pub rows: usize,
     /// Sum of their losses.
@@ -65,15 +65,15 @@ pub struct Partial {
     pub tally: Tally,
 }
 
-impl<R: Real> State<R> {
+impl<R: Real> TrainingState<R> {
     /// The start.
     pub fn new(parameters: Parameters<R>) -> Self {
         Self {
             parameters,
-            memory: Memory::Nothing,
+            memory: OptimizerState::Nothing,
             epoch: 0,
             steps: 0,
-            partial: Partial::default(),
+            partial: EpochSums::default(),
             best: None,
             records: Vec::new(),
         }

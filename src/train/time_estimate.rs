@@ -7,11 +7,11 @@ use super::minibatch_steps::Steps;
 use super::{Training, refused};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::gradient::random_direction::Draw;
+use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, Stopped};
 use crate::model::Parameters;
 use crate::numeric::Real;
-use crate::optimizer::Memory;
+use crate::optimizer::OptimizerState;
 
 impl<R: Real> Training<'_, R> {
     /// Epochs of the whole run, a fraction where steps bound it.
@@ -86,13 +86,13 @@ impl<R: Real> Training<'_, R> {
         let batch = self.config.batch_size.min(self.rows.len());
         let control = Control::default();
         let workers = stepper.engine().most_workers();
-        stepper.load(parameters, &Memory::Nothing);
+        stepper.load(parameters, &OptimizerState::Nothing);
         let (mut steps, mut least) = (1, f64::INFINITY);
         let begin = Instant::now();
         while begin.elapsed() < budget {
             let order = &self.rows[..(steps * batch).min(self.rows.len())];
             let start = Instant::now();
-            let segment = self.segment(order, 0.0, workers, Draw::default(), &control);
+            let segment = self.segment(order, 0.0, workers, DirectionSeed::default(), &control);
             stepper.advance(segment, &mut 0.0).map_err(refused)?;
             let taken = start.elapsed().as_secs_f64();
             least = least.min(taken / order.len().div_ceil(batch) as f64);

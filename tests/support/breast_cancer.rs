@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use nplus1::data::{DataConfig, Dataset, Normalize, Places, Samples, Scaling, Source, load};
-use nplus1::model::{Loss, Network, Output};
+use nplus1::data::{
+    DataConfig, DataSource, Dataset, Normalize, Samples, Scaling, SearchPaths, load,
+};
+use nplus1::model::{Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 
 pub struct BreastCancer {
@@ -15,14 +17,14 @@ pub struct BreastCancer {
 impl BreastCancer {
     pub fn standardized() -> Self {
         let config = DataConfig {
-            source: Source::Catalog("breast-cancer".to_owned()),
+            source: DataSource::Catalog("breast-cancer".to_owned()),
             validation: None,
             test: None,
             folds: None,
             limit: None,
             normalize: Normalize::Standard,
         };
-        let loaded = load(&config, &Places::new(None), "".as_ref()).unwrap();
+        let loaded = load(&config, &SearchPaths::new(None), "".as_ref()).unwrap();
         let split = loaded.split(&config, 1).unwrap();
         let dataset = Arc::clone(&split.train.dataset);
         let rows = (0..dataset.labels.len() as u32).collect();
@@ -35,7 +37,7 @@ impl BreastCancer {
 
     /// 30-8-1, one output for the two classes.
     pub fn network(&self, l2: f64) -> Network {
-        Network::new(&[30, 8, 1], true, Output::Linear, Loss::Logistic, l2).unwrap()
+        Network::new(&[30, 8, 1], true, OutputUnits::Linear, Loss::Logistic, l2).unwrap()
     }
 
     pub fn samples<R: Real>(&self) -> Samples<R> {

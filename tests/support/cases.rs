@@ -6,9 +6,9 @@ use ndarray::Array2;
 use nplus1::data::{Batch, Dataset, Features, Samples};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
-use nplus1::model::{Loss, Network, Output, Parameters};
+use nplus1::model::{Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 use nplus1::textbook::Sample;
 use serde_json::Value;
 
@@ -57,10 +57,10 @@ fn case(case: &Value) -> Case {
         .map(|&size| size as usize)
         .collect();
     let (output, loss) = match case["loss_kind"].as_str().unwrap() {
-        "quadratic" => (Output::Sigmoid, Loss::Quadratic),
-        "cross-entropy-softmax" => (Output::Softmax, Loss::CrossEntropy),
-        "cross-entropy-sigmoid" => (Output::Sigmoid, Loss::CrossEntropy),
-        "logistic" => (Output::Linear, Loss::Logistic),
+        "quadratic" => (OutputUnits::Sigmoid, Loss::Quadratic),
+        "cross-entropy-softmax" => (OutputUnits::Softmax, Loss::CrossEntropy),
+        "cross-entropy-sigmoid" => (OutputUnits::Sigmoid, Loss::CrossEntropy),
+        "logistic" => (OutputUnits::Linear, Loss::Logistic),
         other => panic!("{other}"),
     };
     let bias = case["bias"].as_bool().unwrap();
@@ -143,7 +143,7 @@ impl Case {
             samples: &samples,
             rows: &rows,
         };
-        let team = Arc::new(Team::new(Some(2)).unwrap());
+        let team = Arc::new(Workers::new(Some(2)).unwrap());
         let found = method
             .engine(&self.network, &team, Isa::detect(), &samples, self.rows)
             .gradient(&theta, batch, &mut gradient, control)

@@ -12,10 +12,10 @@
 
 use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme, Summation};
 use nplus1::numeric::Real;
-use nplus1::numeric::output_loss::Head;
+use nplus1::numeric::output_loss::OutputLoss;
 
 use super::kernels::{Batch, Form, chain, sigmoid_pair, softplus};
-use nplus1::textbook::Net;
+use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::Number;
 
 /// Which form changes are computed in.
@@ -32,7 +32,11 @@ pub enum Reach {
 }
 
 /// h of each unit, `[l][j]`, l from 1.
-pub fn increments<R: Real>(net: &Net, theta: &[f64], config: &DifferenceConfig) -> Vec<Vec<f64>> {
+pub fn increments<R: Real>(
+    net: &TextbookNetwork,
+    theta: &[f64],
+    config: &DifferenceConfig,
+) -> Vec<Vec<f64>> {
     let h = |l: usize, j: usize| {
         let row = net.weights(l).start + j * net.sizes[l - 1];
         let weights = theta[row..row + net.sizes[l - 1]].iter();
@@ -54,7 +58,7 @@ pub fn increments<R: Real>(net: &Net, theta: &[f64], config: &DifferenceConfig) 
 /// A gradient `(N,)`, l2 included, by the twin of the engine that `config` asks for; `width` is P,
 /// the columns of a panel.
 pub fn gradient<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
@@ -72,7 +76,7 @@ pub fn gradient<N: Number>(
 /// The incremental gradient once more, with a change of its own for every input of every unit, zeros
 /// included.
 pub fn gradient_input_by_input<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
@@ -88,7 +92,7 @@ pub fn gradient_input_by_input<N: Number>(
 /// The gradient by node perturbation: a change for each unit of each row, times the unit's inputs.
 /// `config` is the difference that a bias would have.
 pub fn gradient_by_units<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
@@ -103,7 +107,7 @@ pub fn gradient_by_units<N: Number>(
 
 /// The loss of one row at the outputs' pre-activations `z`, and its forward difference by each of
 /// them, in plain arithmetic.
-pub fn output_differences<N: Number>(head: Head, z: &[N], label: u16, h: f64) -> (N, Vec<N>) {
+pub fn output_differences<N: Number>(head: OutputLoss, z: &[N], label: u16, h: f64) -> (N, Vec<N>) {
     let units = Units {
         z: z.to_vec(),
         y: z.to_vec(),
@@ -127,7 +131,7 @@ pub fn output_differences<N: Number>(head: Head, z: &[N], label: u16, h: f64) ->
 }
 
 pub(super) struct Twin<'a, N> {
-    net: &'a Net,
+    net: &'a TextbookNetwork,
     theta: &'a [N],
     increments: Vec<Vec<N>>,
     config: &'a DifferenceConfig,
@@ -170,7 +174,7 @@ struct Values<N> {
 
 impl<'a, N: Number> Twin<'a, N> {
     pub(super) fn new(
-        net: &'a Net,
+        net: &'a TextbookNetwork,
         theta: &'a [N],
         increments: &[Vec<f64>],
         config: &'a DifferenceConfig,
@@ -495,10 +499,10 @@ impl<'a, N: Number> Twin<'a, N> {
     fn activate_outputs(&self, outputs: &mut Units<N>) {
         let zero = N::of(0.0);
         match self.net.head {
-            Head::LinearQuadratic => {
+            OutputLoss::LinearQuadratic => {
                 (outputs.y, outputs.complement) = (outputs.z.clone(), outputs.z.clone());
             }
-            Head::SoftmaxCrossEntropy => {
+            OutputLoss::SoftmaxCrossEntropy => {
                 let z = &outputs.z;
                 let largest = z.iter().copied().reduce(N::max).expect("an output");
                 let powers: Vec<N> = z.iter().map(|&z| (z - largest).exp()).collect();
@@ -693,7 +697,7 @@ fn log_sum<N: Number>(a: N, b: N) -> N {
 
 /// The outputs of one row.
 struct Outputs<'a, N> {
-    head: Head,
+    head: OutputLoss,
     reach: Reach,
     units: &'a Units<N>,
     label: u16,
@@ -705,17 +709,17 @@ impl<N: Number> Outputs<'_, N> {
     fn add_term(&self, sum: N, k: usize, point: N) -> N {
         let plain = self.reach == Reach::Plain;
         let hot = match self.head {
-            Head::Logistic => self.label == 1,
+            OutputLoss::Logistic => self.label == 1,
             _ => usize::from(self.label) == k,
         };
         let half = N::of(0.5);
         let (y, complement) = (self.units.y[k], self.units.complement[k]);
         match (self.head, plain) {
-            (Head::SigmoidQuadratic, true) => {
+            (OutputLoss::SigmoidQuadratic, true) => {
                 let residual = if hot { -point } else { point }.sigmoid();
                 residual.fma(residual, sum)
             }
-            (Head::SigmoidQuadratic, false) => {
+            (OutputLoss::SigmoidQuadratic, false) => {
                 let change = sigmoid_change(self.reach, y, complement, point);
                 let residual = if hot { -complement } else { y };
                 if self.reach == Reach::Rate {
@@ -723,11 +727,11 @@ impl<N: Number> Outputs<'_, N> {
                 }
                 change.fma(half.fma(change, residual), sum)
             }
-            (Head::LinearQuadratic, true) => {
+            (OutputLoss::LinearQuadratic, true) => {
                 let residual = point - N::of(f64::from(hot));
                 (half * residual).fma(residual, sum)
             }
-            (Head::LinearQuadratic, false) => {
+            (OutputLoss::LinearQuadratic, false) => {
                 let residual = self.units.z[k] - N::of(f64::from(hot));
                 if self.reach == Reach::Rate {
                     return point.fma(residual, sum);
@@ -745,7 +749,7 @@ impl<N: Number> Outputs<'_, N> {
     /// the margin z_k − ln Σ_{j≠k} e^z_j.
     fn base(&self) -> Vec<N> {
         let z = &self.units.z;
-        if self.head != Head::SoftmaxCrossEntropy {
+        if self.head != OutputLoss::SoftmaxCrossEntropy {
             return z.clone();
         }
         let margin = |k: usize| {
@@ -758,7 +762,7 @@ impl<N: Number> Outputs<'_, N> {
     /// The loss, or a share of it, from sums of terms.
     fn share(&self, sum: N) -> N {
         match (self.head, self.reach) {
-            (Head::SigmoidQuadratic, Reach::Plain) => N::of(0.5) * sum,
+            (OutputLoss::SigmoidQuadratic, Reach::Plain) => N::of(0.5) * sum,
             _ => sum,
         }
     }
@@ -767,7 +771,7 @@ impl<N: Number> Outputs<'_, N> {
     fn total(&self, point: impl Fn(usize) -> N) -> N {
         let zero = N::of(0.0);
         let count = self.units.z.len();
-        if self.head != Head::SoftmaxCrossEntropy {
+        if self.head != OutputLoss::SoftmaxCrossEntropy {
             let sum = (0..count).fold(zero, |sum, k| self.add_term(sum, k, point(k)));
             return self.share(sum);
         }

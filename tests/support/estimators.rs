@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse};
-use nplus1::textbook::Net;
+use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::Number;
 
 use super::differences::{Reach, Twin};
@@ -17,7 +17,7 @@ use super::kernels::{Batch, chain, losses_and_errors, sigmoid_pair};
 
 /// A gradient `(N,)`, l2 included, by simultaneous perturbations of ±`h` along `directions`, `(K, N)`.
 pub fn spsa<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     directions: &[Vec<f64>],
     h: f64,
@@ -64,7 +64,7 @@ pub fn spsa<N: Number>(
 
 /// The same by exact derivatives along `directions`.
 pub fn perturbed_weights<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     directions: &[Vec<f64>],
     batch: &Batch<'_>,
@@ -97,7 +97,7 @@ pub fn perturbed_weights<N: Number>(
 /// The exact gradient by a derivative along each axis; with [`Reuse::Full`] of all layers, else of those
 /// from the parameter's on.
 pub fn along_axes<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     reuse: Reuse,
     batch: &Batch<'_>,
@@ -132,7 +132,7 @@ pub fn along_axes<N: Number>(
 /// The same by exact derivatives along moves of every row's pre-activations: layer by layer, row by
 /// row, unit by unit in each of `directions`.
 pub fn perturbed_activations<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     directions: &[Vec<f64>],
     batch: &Batch<'_>,
@@ -186,7 +186,7 @@ pub fn perturbed_activations<N: Number>(
 }
 
 /// Where the weights are in θ.
-fn weights(net: &Net) -> impl Iterator<Item = usize> + '_ {
+fn weights(net: &TextbookNetwork) -> impl Iterator<Item = usize> + '_ {
     (1..=net.layers()).flat_map(|l| net.weights(l))
 }
 
@@ -216,7 +216,7 @@ fn combined<N: Number>(shares: &[N], directions: &[Vec<f64>]) -> Vec<N> {
 
 /// The values of every row.
 struct Primal<'a, N> {
-    net: &'a Net,
+    net: &'a TextbookNetwork,
     theta: &'a [N],
     twin: Twin<'a, N>,
     /// a below each layer, by row: `[s][l − 1]`.
@@ -228,7 +228,7 @@ struct Primal<'a, N> {
 }
 
 impl<'a, N: Number> Primal<'a, N> {
-    fn new(net: &'a Net, theta: &'a [N], batch: &'a Batch<'a>, width: usize) -> Self {
+    fn new(net: &'a TextbookNetwork, theta: &'a [N], batch: &'a Batch<'a>, width: usize) -> Self {
         const CONFIG: &DifferenceConfig = &DifferenceConfig::TEXTBOOK;
         let twin = Twin::new(net, theta, &[], CONFIG, Reach::Plain, batch, width);
         let scale = twin.share();

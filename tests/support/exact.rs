@@ -3,7 +3,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use nplus1::kernels::{Isa, Task, Vector, elementary};
+use nplus1::kernels::{Isa, Kernel, Vector, elementary};
 use nplus1::numeric::Real;
 
 use nplus1::textbook::counting::Number;
@@ -59,7 +59,7 @@ enum Function {
 /// One lane of a kernel's function.
 struct Lane<R>(Function, R);
 
-impl<R: Real> Task<R> for Lane<R> {
+impl<R: Real> Kernel<R> for Lane<R> {
     type Output = R;
 
     #[inline(always)]

@@ -9,8 +9,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use nplus1::kernels::sparse::SMALL_BATCH;
-use nplus1::numeric::output_loss::Head;
-use nplus1::textbook::Net;
+use nplus1::numeric::output_loss::OutputLoss;
+use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::Number;
 
 use super::differences::output_differences;
@@ -56,13 +56,18 @@ pub fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
 
 /// The sum of the rows' losses (l2 left out), and the gradient (l2 included); `width` is P, the
 /// columns of a panel.
-pub fn gradient<N: Number>(net: &Net, theta: &[N], batch: &Batch<'_>, width: usize) -> (N, Vec<N>) {
+pub fn gradient<N: Number>(
+    net: &TextbookNetwork,
+    theta: &[N],
+    batch: &Batch<'_>,
+    width: usize,
+) -> (N, Vec<N>) {
     passes(net, theta, None, batch, width)
 }
 
 /// The same with difference quotients over `h` for σ′ of the hidden units and δ of the outputs.
 pub fn numeric_gradient<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     h: f64,
     batch: &Batch<'_>,
@@ -72,7 +77,7 @@ pub fn numeric_gradient<N: Number>(
 }
 
 fn passes<N: Number>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[N],
     h: Option<f64>,
     batch: &Batch<'_>,
@@ -191,7 +196,7 @@ fn passes<N: Number>(
 
 /// `Seat::output_quotients`: the sum of the rows' losses, and each row's quotients times `scale`.
 fn losses_and_quotients<N: Number>(
-    head: Head,
+    head: OutputLoss,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
@@ -214,7 +219,7 @@ fn losses_and_quotients<N: Number>(
 
 /// `kernels/output_loss.rs`: the sum of the rows' losses, and each row's δ times `scale`.
 pub fn losses_and_errors<N: Number>(
-    head: Head,
+    head: OutputLoss,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
@@ -222,7 +227,7 @@ pub fn losses_and_errors<N: Number>(
     let zero = N::of(0.0);
     let mut total = zero;
     let mut errors = vec![Vec::new(); z.len()];
-    if head == Head::SoftmaxCrossEntropy {
+    if head == OutputLoss::SoftmaxCrossEntropy {
         for ((z, &label), errors) in z.iter().zip(labels).zip(&mut errors) {
             let (loss, own) = softmax(z, usize::from(label), scale);
             total = total + loss;
@@ -243,30 +248,30 @@ pub fn losses_and_errors<N: Number>(
 }
 
 /// δ and loss of one output; `hot`: it is the target; `positive`: the label is +1.
-fn output<N: Number>(head: Head, z: N, hot: bool, positive: bool) -> (N, N) {
+fn output<N: Number>(head: OutputLoss, z: N, hot: bool, positive: bool) -> (N, N) {
     let half = N::of(0.5);
     match head {
-        Head::SigmoidQuadratic => {
+        OutputLoss::SigmoidQuadratic => {
             let (y, complement) = sigmoid_pair(z);
             let residual = if hot { -complement } else { y };
             (residual * (y * complement), half * residual * residual)
         }
-        Head::LinearQuadratic => {
+        OutputLoss::LinearQuadratic => {
             let residual = z - N::of(f64::from(hot));
             (residual, half * residual * residual)
         }
-        Head::SigmoidCrossEntropy => {
+        OutputLoss::SigmoidCrossEntropy => {
             let (y, complement) = sigmoid_pair(z);
             let residual = if hot { -complement } else { y };
             (residual, softplus(if hot { -z } else { z }))
         }
-        Head::Logistic => {
+        OutputLoss::Logistic => {
             let sign = N::of(if positive { 1.0 } else { -1.0 });
             let margin = sign * z;
             let (_, miss) = sigmoid_pair(margin);
             (-(sign * miss), softplus(-margin))
         }
-        Head::SoftmaxCrossEntropy => unreachable!("handled by rows"),
+        OutputLoss::SoftmaxCrossEntropy => unreachable!("handled by rows"),
     }
 }
 

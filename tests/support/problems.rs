@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Scaling};
 use nplus1::gradient::Control;
-use nplus1::gradient_check::Subject;
+use nplus1::gradient_check::CheckSubject;
 use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Network, Parameters};
-use nplus1::parallel::Team;
+use nplus1::parallel::Workers;
 
 use super::cases::cases;
 use super::rows::{HEADS, divided};
@@ -25,13 +25,17 @@ pub struct Problem {
 
 impl Problem {
     /// What is checked.
-    pub fn subject<'a>(&'a self, team: &'a Arc<Team>) -> Subject<'a> {
+    pub fn subject<'a>(&'a self, team: &'a Arc<Workers>) -> CheckSubject<'a> {
         self.subject_at(&self.theta, team)
     }
 
     /// The same at another θ.
-    pub fn subject_at<'a>(&'a self, theta: &Parameters<f64>, team: &'a Arc<Team>) -> Subject<'a> {
-        Subject::new(
+    pub fn subject_at<'a>(
+        &'a self,
+        theta: &Parameters<f64>,
+        team: &'a Arc<Workers>,
+    ) -> CheckSubject<'a> {
+        CheckSubject::new(
             &self.network,
             theta,
             &self.dataset,
@@ -115,7 +119,7 @@ pub fn mnist_30(rows: u32) -> Problem {
         panic!("f32");
     };
     let numbers = single.flat().iter().map(|&x| f64::from(x)).collect();
-    let places = nplus1::data::Places::new(Some(&folder.join("datasets")));
+    let places = nplus1::data::SearchPaths::new(Some(&folder.join("datasets")));
     Problem {
         name: "mnist-30".to_owned(),
         theta: Parameters::from_flat(Arc::clone(single.layout()), numbers),

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Inputs, Samples, Scaling};
-use nplus1::model::{Initialization, Loss, Network, Output};
+use nplus1::model::{Initialization, Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 
 use super::kernels::Form;
 use nplus1::textbook::counting::Number;
 
 /// Every pair of outputs and loss.
-pub const HEADS: [(Output, Loss); 5] = [
-    (Output::Sigmoid, Loss::Quadratic),
-    (Output::Linear, Loss::Quadratic),
-    (Output::Sigmoid, Loss::CrossEntropy),
-    (Output::Softmax, Loss::CrossEntropy),
-    (Output::Linear, Loss::Logistic),
+pub const HEADS: [(OutputUnits, Loss); 5] = [
+    (OutputUnits::Sigmoid, Loss::Quadratic),
+    (OutputUnits::Linear, Loss::Quadratic),
+    (OutputUnits::Sigmoid, Loss::CrossEntropy),
+    (OutputUnits::Softmax, Loss::CrossEntropy),
+    (OutputUnits::Linear, Loss::Logistic),
 ];
 
 /// A network on `features` inputs: 3 outputs, or the one of the logistic loss.
@@ -24,7 +24,7 @@ pub fn network(
     features: usize,
     hidden: &[usize],
     bias: bool,
-    (output, loss): (Output, Loss),
+    (output, loss): (OutputUnits, Loss),
     l2: f64,
 ) -> Network {
     let outputs = if loss == Loss::Logistic { 1 } else { 3 };

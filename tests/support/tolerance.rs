@@ -28,10 +28,10 @@
 //! hands on to the loss, and which is divided by h.
 
 use nplus1::gradient::finite_difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
-use nplus1::numeric::output_loss::Head;
+use nplus1::numeric::output_loss::OutputLoss;
 use nplus1::numeric::{Precision, Real};
 
-use nplus1::textbook::{Net, Sample, loss, loss_and_errors, sigmoid};
+use nplus1::textbook::{Sample, TextbookNetwork, loss, loss_and_errors, sigmoid};
 
 /// Deviations that are allowed.
 const DEVIATIONS: f64 = 4.0;
@@ -45,7 +45,7 @@ struct RowNoise {
 }
 
 /// The round-off of one row in a precision of unit round-off `u`.
-fn row_noise(net: &Net, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowNoise {
+fn row_noise(net: &TextbookNetwork, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowNoise {
     let rounded = |x: f64| (u * x).powi(2) / 3.0;
     let mut a = inputs.clone();
     let mut noise: Vec<f64> = a.iter().map(|&a| rounded(a)).collect();
@@ -76,7 +76,9 @@ fn row_noise(net: &Net, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowN
             let squares: f64 = of_z.iter().map(|e| e * e).sum();
             // A softmax adds and subtracts z themselves.
             let size = match net.head {
-                Head::SoftmaxCrossEntropy => z.iter().fold(0.0f64, |most, z| most.max(z.abs())),
+                OutputLoss::SoftmaxCrossEntropy => {
+                    z.iter().fold(0.0f64, |most, z| most.max(z.abs()))
+                }
                 _ => 0.0,
             };
             // Each term is off by 2 u or so, each sum of terms is rounded.
@@ -113,17 +115,19 @@ impl Signs {
 
 /// ∂L/∂z of the outputs, without a subtraction that saturated units would lose; `floor` is added to
 /// every sigmoid and share.
-fn output_errors(head: Head, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
+fn output_errors(head: OutputLoss, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
     let target = usize::from(label);
     let sigmoid = |z: f64| sigmoid(z) + floor;
     // σ(z) − 1 = −σ(−z)
     let residual = |z: f64, hot: bool| if hot { -sigmoid(-z) } else { sigmoid(z) };
     let share = |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>() + floor;
     let of = |k: usize| match head {
-        Head::SigmoidQuadratic => residual(z[k], k == target) * sigmoid(z[k]) * sigmoid(-z[k]),
-        Head::SigmoidCrossEntropy => residual(z[k], k == target),
-        Head::LinearQuadratic => z[k] - f64::from(k == target),
-        Head::SoftmaxCrossEntropy => match k == target {
+        OutputLoss::SigmoidQuadratic => {
+            residual(z[k], k == target) * sigmoid(z[k]) * sigmoid(-z[k])
+        }
+        OutputLoss::SigmoidCrossEntropy => residual(z[k], k == target),
+        OutputLoss::LinearQuadratic => z[k] - f64::from(k == target),
+        OutputLoss::SoftmaxCrossEntropy => match k == target {
             // p_t − 1 is less the shares of the others.
             true => -(0..z.len())
                 .filter(|&k| k != target)
@@ -131,7 +135,7 @@ fn output_errors(head: Head, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
                 .sum::<f64>(),
             false => share(k),
         },
-        Head::Logistic => residual(z[0], label == 1),
+        OutputLoss::Logistic => residual(z[0], label == 1),
     };
     (0..z.len()).map(of).collect()
 }
@@ -148,7 +152,7 @@ struct Backprop {
 /// Backprop of one row that keeps its relative precision however saturated units are, which the
 /// textbook's 1 − a does not; `floor` is added to every sigmoid and share.
 fn backprop(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[f64],
     (inputs, label): &Sample,
     signs: Signs,
@@ -164,7 +168,7 @@ fn backprop(
         slopes.push(z.iter().map(|&z| sigmoid(z) * sigmoid(-z)).collect());
     }
     let mut errors = output_errors(net.head, &z, *label, floor);
-    if let (Signs::Dropped, Head::LinearQuadratic) = (signs, net.head) {
+    if let (Signs::Dropped, OutputLoss::LinearQuadratic) = (signs, net.head) {
         // z − y is a sum as well.
         errors = z.iter().map(|z| z.abs() + 1.0).collect();
     }
@@ -201,7 +205,7 @@ fn backprop(
     Backprop { gradient, gain }
 }
 
-fn is_weight(net: &Net, index: usize) -> bool {
+fn is_weight(net: &TextbookNetwork, index: usize) -> bool {
     (1..=net.layers()).any(|l| net.weights(l).contains(&index))
 }
 
@@ -211,7 +215,7 @@ fn mean(rows: usize, of: impl Fn(usize) -> f64) -> f64 {
 
 /// What each partial derivative by `config` with increments `h` may be off by for round-off alone.
 pub fn round_off<R: Real>(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[f64],
     batch: &[Sample],
     h: &[f64],
@@ -301,7 +305,7 @@ fn partial_sums(terms: impl Iterator<Item = f64>, rounded: impl Fn(f64) -> f64) 
 
 /// What each partial derivative with increments `h` is off by for truncation.
 pub fn truncation(
-    net: &Net,
+    net: &TextbookNetwork,
     theta: &[f64],
     batch: &[Sample],
     h: &[f64],
@@ -350,7 +354,7 @@ pub fn distance(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// h of every parameter, from h of every unit.
-pub fn of_parameters(net: &Net, units: &[Vec<f64>]) -> Vec<f64> {
+pub fn of_parameters(net: &TextbookNetwork, units: &[Vec<f64>]) -> Vec<f64> {
     let mut h = vec![0.0; net.parameters()];
     for l in 1..=net.layers() {
         for (at, index) in net.weights(l).enumerate() {

@@ -14,10 +14,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::summary::{Curve, Directed, Foreign, Report, Row};
+use self::summary::{
+    CheckReport, CurveSummary, DirectionalComparison, ExternalGradient, MethodRow,
+};
 use super::arguments::{CheckArguments, Global};
 use super::eval::model_file;
-use super::gradient_progress::Meter;
+use super::gradient_progress::GradientProgress;
 use super::output::{Messages, print};
 use super::report::conclude;
 use super::signals::Interrupt;
@@ -25,18 +27,18 @@ use super::table::{Table, duration};
 use super::train::session::Session;
 use super::train::splits;
 use crate::config::{Config, Overrides};
-use crate::data::{self, Places};
+use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, gradient, safetensors};
 use crate::gradient::finite_difference::{Increment, Reuse, Scheme, Summation};
 use crate::gradient::{Control, Stopped};
-use crate::gradient_check::{Method, Outcome, Subject, methods, refined};
+use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, methods, refined};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Precision;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::{Environment, json};
-use crate::study::record::{Question, Record};
+use crate::study::record::{Question, StudyRecord};
 use crate::study::sweep as sweep_study;
 
 /// Multiplications beyond which a method is left to random directions: some ten seconds of one core.
@@ -57,7 +59,7 @@ pub fn run(
 ) -> Result<()> {
     let path = &arguments.config;
     let config = Config::load(path, &Overrides::from(&arguments.changes))?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
@@ -72,10 +74,10 @@ pub fn run(
         .rows
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
-    let team = Arc::new(Team::new(config.run.threads)?);
+    let team = Arc::new(Workers::new(config.run.threads)?);
     let interrupt = Interrupt::watch("ending without a result")?;
     let control = Control::new(interrupt.flag());
-    let subject = Subject::new(
+    let subject = CheckSubject::new(
         &network,
         &theta,
         &train.dataset,
@@ -87,7 +89,7 @@ pub fn run(
     )
     .map_err(|reason| stopped(reason, &interrupt))?;
 
-    let mut report = Report::new(&config.name, &network, rows.len(), &subject);
+    let mut report = CheckReport::new(&config.name, &network, rows.len(), &subject);
     let check = Check {
         subject: &subject,
         network: &network,
@@ -101,7 +103,7 @@ pub fn run(
         messages.note(&note);
         report.note = Some(note);
     }
-    let own = |method: &Method| {
+    let own = |method: &CheckedMethod| {
         method.gradient == config.gradient && method.precision == config.model.precision
     };
     report.rows = check.rows(&chosen, |method, outcome| match outcome {
@@ -125,7 +127,12 @@ pub fn run(
     };
     if let Some((path, (gradient, precision))) = foreign {
         let found = subject.against(&gradient, precision);
-        report.against = Some(Foreign::new(path, precision, &found, &network.layout));
+        report.against = Some(ExternalGradient::new(
+            path,
+            precision,
+            &found,
+            &network.layout,
+        ));
     }
     if let Some(path) = &arguments.save {
         gradient::save(subject.gradient(), path)?;
@@ -133,7 +140,7 @@ pub fn run(
     report.conclude();
     if let Some(mut record) = record {
         report.study = Some(record.path().display().to_string());
-        for row in report.curves.iter().flat_map(Curve::rows) {
+        for row in report.curves.iter().flat_map(CurveSummary::rows) {
             record.push(row)?;
         }
         let heading = format!("Accuracy of differences: {}", config.name);
@@ -168,15 +175,15 @@ fn record(
     network: &Network,
     batch_rows: usize,
     threads: usize,
-) -> Result<Record<sweep_study::Row>> {
+) -> Result<StudyRecord<sweep_study::SweepRow>> {
     let weights = arguments.weights.as_ref();
-    let plan = sweep_study::Plan {
+    let plan = sweep_study::SweepPlan {
         layers: network.layout.sizes().to_vec(),
         weights: weights.map(|path| path.display().to_string()),
         batch_rows,
         full: arguments.full,
     };
-    Record::create(
+    StudyRecord::create(
         arguments.out.as_deref(),
         &config.name,
         &Question::new("check", &plan),
@@ -186,7 +193,7 @@ fn record(
 }
 
 /// Every method at the increment and by the summation that the config asks for, and the config's own.
-fn candidates(config: &Config) -> Vec<Method> {
+fn candidates(config: &Config) -> Vec<CheckedMethod> {
     let Some(asked) = config.gradient.perturbation() else {
         let mut all = methods(Increment::Auto, Summation::Differences);
         all.extend(refined(Increment::Auto));
@@ -199,7 +206,7 @@ fn candidates(config: &Config) -> Vec<Method> {
     };
     let mut all = methods(increment, asked.summation);
     all.extend(refined(increment));
-    let own = Method {
+    let own = CheckedMethod {
         gradient: config.gradient,
         precision: config.model.precision,
     };
@@ -263,9 +270,9 @@ fn stopped(reason: Stopped, interrupt: &Interrupt) -> Error {
 /// The methods that make whole gradients, and those that are too dear for that.
 fn choose(
     arguments: &CheckArguments,
-    subject: &Subject<'_>,
-    all: Vec<Method>,
-) -> (Vec<Method>, Vec<Method>) {
+    subject: &CheckSubject<'_>,
+    all: Vec<CheckedMethod>,
+) -> (Vec<CheckedMethod>, Vec<CheckedMethod>) {
     all.into_iter().partition(|method| {
         method.reuse().is_none()
             || arguments.full
@@ -274,7 +281,11 @@ fn choose(
 }
 
 /// Which way was chosen, and why.
-fn explain(arguments: &CheckArguments, subject: &Subject<'_>, dear: &[Method]) -> Option<String> {
+fn explain(
+    arguments: &CheckArguments,
+    subject: &CheckSubject<'_>,
+    dear: &[CheckedMethod],
+) -> Option<String> {
     let first = dear.first().filter(|_| arguments.directions.is_none())?;
     let mut kinds: Vec<&str> = dear
         .iter()
@@ -296,7 +307,7 @@ fn explain(arguments: &CheckArguments, subject: &Subject<'_>, dear: &[Method]) -
 }
 
 struct Check<'a> {
-    subject: &'a Subject<'a>,
+    subject: &'a CheckSubject<'a>,
     network: &'a Network,
     control: &'a Control,
     interrupt: &'a Interrupt,
@@ -308,14 +319,14 @@ impl Check<'_> {
     /// Runs the methods; `judge` may refuse an outcome.
     fn rows(
         &self,
-        methods: &[Method],
-        judge: impl Fn(&Method, &Outcome) -> Result<()>,
-    ) -> Result<Vec<Row>> {
+        methods: &[CheckedMethod],
+        judge: impl Fn(&CheckedMethod, &Outcome) -> Result<()>,
+    ) -> Result<Vec<MethodRow>> {
         let evaluations = methods
             .iter()
             .map(|method| self.subject.evaluations(method));
         let control = self.control.uncounted();
-        let meter = Meter::start(self.global, &control, evaluations.sum());
+        let meter = GradientProgress::start(self.global, &control, evaluations.sum());
         let mut rows = Vec::new();
         for method in methods {
             let start = Instant::now();
@@ -324,7 +335,7 @@ impl Check<'_> {
                 .run(method, &control)
                 .map_err(|reason| stopped(reason, self.interrupt))?;
             judge(method, &outcome)?;
-            let row = Row::new(method, &outcome, &self.network.layout);
+            let row = MethodRow::new(method, &outcome, &self.network.layout);
             self.messages.detail(format_args!(
                 "{}: {}",
                 row.label(),
@@ -337,16 +348,16 @@ impl Check<'_> {
     }
 
     /// Backprop in double precision along `count` directions.
-    fn directions(&self, count: usize, seed: u64) -> Result<Vec<Directed>> {
+    fn directions(&self, count: usize, seed: u64) -> Result<Vec<DirectionalComparison>> {
         let control = self.control.uncounted();
-        let meter = Meter::start(self.global, &control, 8 * count as u64);
+        let meter = GradientProgress::start(self.global, &control, 8 * count as u64);
         let mut directed = Vec::new();
         for precision in [Precision::F64, Precision::F32] {
             for scheme in [Scheme::Forward, Scheme::Central] {
                 let subject = self.subject;
                 let found = subject.directions(scheme, precision, count, seed, &control);
                 let found = found.map_err(|reason| stopped(reason, self.interrupt))?;
-                directed.push(Directed::new(&found));
+                directed.push(DirectionalComparison::new(&found));
             }
         }
         drop(meter);
@@ -354,16 +365,21 @@ impl Check<'_> {
     }
 
     /// The config's own estimator along `count` of its directions, if it is one.
-    fn estimate(&self, config: &Config, path: &Path, count: usize) -> Result<Option<Directed>> {
+    fn estimate(
+        &self,
+        config: &Config,
+        path: &Path,
+        count: usize,
+    ) -> Result<Option<DirectionalComparison>> {
         let control = self.control.uncounted();
-        let meter = Meter::start(self.global, &control, 2 * count as u64);
+        let meter = GradientProgress::start(self.global, &control, 2 * count as u64);
         let (precision, seed) = (config.model.precision, config.seed);
         let found = self
             .subject
             .estimate(&config.gradient, precision, count, seed, &control);
         drop(meter);
         match found {
-            Ok(found) => Ok(found.as_ref().map(Directed::estimate)),
+            Ok(found) => Ok(found.as_ref().map(DirectionalComparison::estimate)),
             Err(Stopped::Interrupted) => Err(stopped(Stopped::Interrupted, self.interrupt)),
             Err(lost) => Err(Error::refused(path, lost.to_string())),
         }

@@ -4,15 +4,15 @@
 //! Every decade first, then six increments more around the best, so that the best one is known to a
 //! quarter of a decade.
 
-use super::summary::{Curve, Oracle, Row};
+use super::summary::{ComplexStepComparison, CurveSummary, MethodRow};
 use super::{Check, DEAR, stopped};
-use crate::cli::gradient_progress::Meter;
+use crate::cli::gradient_progress::GradientProgress;
 use crate::error::Result;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Summation,
 };
-use crate::gradient_check::{Method, Minimum};
+use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::numeric::Precision;
 
 /// Increments of a sweep: 1e-1 … 1e-14.
@@ -29,25 +29,25 @@ const QUARTERS: [f64; 3] = [
 const RANGE: [f64; 2] = [1e-14, 1.0];
 
 /// What a sweep found.
-pub(super) struct Swept {
+pub(super) struct SweepResult {
     /// A row a method and increment.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MethodRow>,
     /// A curve a method.
-    pub curves: Vec<Curve>,
+    pub curves: Vec<CurveSummary>,
 }
 
 impl Check<'_> {
     /// The chosen methods at every increment, unless all increments together are too dear.
-    pub(super) fn sweep(&self, chosen: &[Method], full: bool) -> Result<Swept> {
-        let bases: Vec<Base> = chosen
+    pub(super) fn sweep(&self, chosen: &[CheckedMethod], full: bool) -> Result<SweepResult> {
+        let bases: Vec<SweptMethod> = chosen
             .iter()
             .filter(|method| {
                 let looks = f64::from(SHALLOW) + 2.0 * QUARTERS.len() as f64;
                 full || looks * self.subject.cost(method) <= DEAR
             })
-            .flat_map(Base::of)
+            .flat_map(SweptMethod::of)
             .collect();
-        let mut increments: Vec<Vec<f64>> = bases.iter().map(Base::decades).collect();
+        let mut increments: Vec<Vec<f64>> = bases.iter().map(SweptMethod::decades).collect();
         let mut rows = self.at(&bases, &increments)?;
         let around: Vec<Vec<f64>> = (bases.iter().zip(&rows).zip(&increments))
             .map(|((base, rows), increments)| base.around(rows, increments))
@@ -74,17 +74,17 @@ impl Check<'_> {
                 .zip(rows)
                 .map(|((&h, &error), row)| (h, row, error))
                 .collect();
-            curves.extend(Curve::new(&method, &points, lowest));
+            curves.extend(CurveSummary::new(&method, &points, lowest));
         }
-        Ok(Swept {
+        Ok(SweepResult {
             rows: rows.into_iter().flatten().collect(),
             curves,
         })
     }
 
     /// The rows of each method at its increments.
-    fn at(&self, bases: &[Base], increments: &[Vec<f64>]) -> Result<Vec<Vec<Row>>> {
-        let methods: Vec<Method> = (bases.iter().zip(increments))
+    fn at(&self, bases: &[SweptMethod], increments: &[Vec<f64>]) -> Result<Vec<Vec<MethodRow>>> {
+        let methods: Vec<CheckedMethod> = (bases.iter().zip(increments))
             .flat_map(|(base, increments)| {
                 let at = |&h: &f64| base.method(Increment::Absolute(h));
                 increments.iter().map(at)
@@ -98,32 +98,32 @@ impl Check<'_> {
     }
 
     /// Backprop in double precision against the complex step, unless that is too dear.
-    pub(super) fn oracle(&self, full: bool) -> Result<Option<Oracle>> {
+    pub(super) fn oracle(&self, full: bool) -> Result<Option<ComplexStepComparison>> {
         if !full && self.subject.complex_cost() > DEAR {
             return Ok(None);
         }
         let control = self.control.uncounted();
         let layout = &self.network.layout;
-        let meter = Meter::start(self.global, &control, layout.len() as u64);
+        let meter = GradientProgress::start(self.global, &control, layout.len() as u64);
         let found = self
             .subject
             .complex_step(&control)
             .map_err(|reason| stopped(reason, self.interrupt))?;
         drop(meter);
-        Ok(Some(Oracle::new(&found, layout)))
+        Ok(Some(ComplexStepComparison::new(&found, layout)))
     }
 }
 
 /// A method whose increment is to be chosen.
-struct Base {
+struct SweptMethod {
     config: DifferenceConfig,
     precision: Precision,
 }
 
-impl Base {
+impl SweptMethod {
     /// Of plain quotients; whole passes by both summations, and not `prefix`, whose bits are those of
     /// `full`.
-    fn of(method: &Method) -> Vec<Self> {
+    fn of(method: &CheckedMethod) -> Vec<Self> {
         let Some(config) = method.gradient.difference() else {
             return Vec::new();
         };
@@ -147,8 +147,8 @@ impl Base {
         summations.into_iter().map(base).collect()
     }
 
-    fn method(&self, increment: Increment) -> Method {
-        Method {
+    fn method(&self, increment: Increment) -> CheckedMethod {
+        CheckedMethod {
             gradient: GradientConfig::Difference(DifferenceConfig {
                 increment,
                 ..self.config
@@ -167,7 +167,7 @@ impl Base {
     }
 
     /// Increments around the best of `rows`; none of a curve without a V.
-    fn around(&self, rows: &[Row], increments: &[f64]) -> Vec<f64> {
+    fn around(&self, rows: &[MethodRow], increments: &[f64]) -> Vec<f64> {
         let points: Vec<(f64, f64)> = (increments.iter().zip(rows))
             .filter_map(|(&h, row)| Some((h, row.errors.relative_error?)))
             .collect();

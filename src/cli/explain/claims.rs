@@ -13,7 +13,7 @@ pub use crate::explain::claims::claims as all;
 
 /// The document.
 #[derive(Debug, Serialize)]
-struct Report {
+struct ClaimsReport {
     /// Every claim.
     claims: Vec<Claim>,
 }
@@ -23,10 +23,10 @@ struct Report {
 /// # Errors
 /// Only those of printing.
 pub fn run(global: &Global, out: &mut dyn Write) -> Result<()> {
-    show(&Report { claims: all() }, text, global, out)
+    show(&ClaimsReport { claims: all() }, text, global, out)
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &ClaimsReport) -> String {
     let mut text = String::new();
     for (number, claim) in report.claims.iter().enumerate() {
         let _ = writeln!(text, "{:>2}. {}", number + 1, claim.claim);

@@ -10,22 +10,25 @@ use serde::Serialize;
 
 use super::configured;
 use crate::cli::arguments::Global;
-use crate::cli::config::Changes;
+use crate::cli::config::OverrideArguments;
 use crate::cli::output::{Messages, print};
 use crate::cli::signals::Interrupt;
 use crate::cli::table::{Table, duration, list};
 use crate::cli::train::session::Session;
 use crate::cli::train::splits;
 use crate::config::Overrides;
-use crate::data::{self, Places};
+use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::numeric::Precision;
 use crate::optimizer::{LbfgsConfig, OptimizerConfig};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::json;
-use crate::study::lbfgs_precision::{Case, Ending, Row, Subject, Verdict, cases};
+use crate::study::lbfgs_precision::{
+    GradientCase, MinimizationEnding, MinimizationRow, MinimizationSubject, MinimizationVerdict,
+    cases,
+};
 
 /// The config that is studied unless another is named.
 const DEFAULT: (&str, &str) = (
@@ -53,7 +56,7 @@ pub struct LbfgsArguments {
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Form every kind of quotient with these increments, such as 1e-1,1e-8; without it with those
     /// from 1e-1 to 1e-14 (in f32 to 1e-6) that tell most
     #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
@@ -69,7 +72,7 @@ fn increment(text: &str) -> std::result::Result<f64, String> {
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
-struct Report {
+struct LbfgsReport {
     /// The config's name.
     name: String,
     /// Layer sizes.
@@ -85,7 +88,7 @@ struct Report {
     /// Of the gradient's largest element.
     tolerance: f64,
     /// One a case.
-    rows: Vec<Row>,
+    rows: Vec<MinimizationRow>,
     /// What they say together.
     answer: String,
 }
@@ -103,7 +106,7 @@ pub fn run(
 ) -> Result<()> {
     let overrides = Overrides::from(&arguments.changes);
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
@@ -111,14 +114,14 @@ pub fn run(
         .model
         .initialization
         .draw::<f64>(&network.layout, config.seed);
-    let team = Arc::new(Team::new(config.run.threads)?);
+    let team = Arc::new(Workers::new(config.run.threads)?);
     let interrupt = Interrupt::watch("ending with the rows that are done")?;
     let control = Control::new(interrupt.flag());
     let (lbfgs, most) = match config.optimizer {
         OptimizerConfig::Lbfgs(lbfgs) => (lbfgs, config.train.epochs.unwrap_or(MOST)),
         _ => (LBFGS, MOST),
     };
-    let subject = Subject {
+    let subject = MinimizationSubject {
         network: &network,
         dataset: &split.train.dataset,
         scaling: &split.scaling,
@@ -132,7 +135,7 @@ pub fn run(
     };
     let cases = cases(arguments.increments.as_deref());
     refuse_if_dear(&subject, &cases)?;
-    let mut report = Report {
+    let mut report = LbfgsReport {
         name: config.name.clone(),
         sizes: network.layout.sizes().to_vec(),
         parameters: network.layout.len(),
@@ -174,7 +177,7 @@ pub fn run(
 }
 
 /// Refuses a network whose N + 1 losses a gradient would take too long.
-fn refuse_if_dear(subject: &Subject<'_>, cases: &[Case]) -> Result<()> {
+fn refuse_if_dear(subject: &MinimizationSubject<'_>, cases: &[GradientCase]) -> Result<()> {
     let all = cases
         .iter()
         .map(|case| subject.multiplications(case) as f64);
@@ -189,7 +192,7 @@ fn refuse_if_dear(subject: &Subject<'_>, cases: &[Case]) -> Result<()> {
     )))
 }
 
-fn label(row: &Row) -> String {
+fn label(row: &MinimizationRow) -> String {
     let mut label = format!("{} {}", row.method, row.precision);
     if row.arithmetic == Some("cancellation-free") {
         label.push_str(", cancellation-free");
@@ -200,18 +203,18 @@ fn label(row: &Row) -> String {
 }
 
 /// With its increment, for lines of text.
-fn line(row: &Row) -> String {
+fn line(row: &MinimizationRow) -> String {
     let increment = row.increment;
     label(row) + &increment.map_or(String::new(), |h| format!(" at {h:.0e}"))
 }
 
 /// What the rows say together.
-fn answer(rows: &[Row]) -> String {
+fn answer(rows: &[MinimizationRow]) -> String {
     let Some(exact) = rows.first() else {
         return String::new();
     };
     let quotients = rows.iter().filter(|row| row.increment.is_some());
-    let judged = |verdict: Verdict| {
+    let judged = |verdict: MinimizationVerdict| {
         let alike = quotients.clone().filter(|row| row.verdict == verdict);
         alike.count()
     };
@@ -220,13 +223,13 @@ fn answer(rows: &[Row]) -> String {
         exact.iterations,
         exact.explanation,
         quotients.clone().count(),
-        judged(Verdict::Converges),
-        judged(Verdict::Truncation),
-        judged(Verdict::RoundOff),
+        judged(MinimizationVerdict::Converges),
+        judged(MinimizationVerdict::Truncation),
+        judged(MinimizationVerdict::RoundOff),
     )
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for LbfgsReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         let entries = list(&[
@@ -262,11 +265,11 @@ impl fmt::Display for Report {
                 number(row.largest_error),
                 number(row.relative_error),
                 match row.ending {
-                    Ending::Tolerance => "tolerance",
-                    Ending::LineSearch => "line search",
-                    Ending::Iterations => "iterations",
-                    Ending::IncrementLost => "lost increment",
-                    Ending::NotFinite => "not finite",
+                    MinimizationEnding::Tolerance => "tolerance",
+                    MinimizationEnding::LineSearch => "line search",
+                    MinimizationEnding::Iterations => "iterations",
+                    MinimizationEnding::IncrementLost => "lost increment",
+                    MinimizationEnding::NotFinite => "not finite",
                 }
                 .to_owned(),
             ]);
@@ -275,7 +278,7 @@ impl fmt::Display for Report {
         let failing = self
             .rows
             .iter()
-            .filter(|row| row.verdict != Verdict::Converges);
+            .filter(|row| row.verdict != MinimizationVerdict::Converges);
         for row in failing {
             writeln!(formatter, "{}: {}", line(row), row.explanation)?;
         }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use super::{configured, refused, show};
 use crate::cli::arguments::Global;
-use crate::cli::config::Changes;
+use crate::cli::config::OverrideArguments;
 use crate::cli::table::{Table, figure, list, rough, whole};
 use crate::config::Overrides;
-use crate::data::{self, Part, Places, Scaling};
+use crate::data::{self, Part, Scaling, SearchPaths};
 use crate::error::{Error, Result};
-use crate::explain::logistic::{Explanation, Form, Logistic, Method, Row};
+use crate::explain::logistic::{
+    CountRow, Logistic, LogisticExplanation, LogisticMethod, ShapeAndSign,
+};
 use crate::model::Layout;
 
 /// What is explained unless another config is named.
@@ -32,7 +34,7 @@ pub struct LogisticArguments {
     pub dataset: Option<String>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// The increment of differences: finite, not 0
     #[arg(
         long,
@@ -54,7 +56,7 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
         .set
         .extend(named.map(|name| format!("data.dataset=\"{name}\"")));
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let dataset = data::load(&config.data, &places, base)?.train;
     let rows = config
         .data
@@ -89,7 +91,7 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
     )
 }
 
-fn text(found: &Explanation, name: &str) -> String {
+fn text(found: &LogisticExplanation, name: &str) -> String {
     let (m, n) = (found.rows, found.features);
     let mut text = format!(
         "f(θ) = Σ ln(1 + e^(−y·x·θ)) over {m} samples of {n} features ({name}), y = ±1; ε = {:e}\n\n",
@@ -103,7 +105,7 @@ fn text(found: &Explanation, name: &str) -> String {
     text
 }
 
-fn counts(rows: &[Row]) -> String {
+fn counts(rows: &[CountRow]) -> String {
     let mut table = Table::new([
         "method",
         "n",
@@ -139,13 +141,16 @@ fn counts(rows: &[Row]) -> String {
 }
 
 /// What the rows of all features say.
-fn answer(found: &Explanation) -> String {
-    let row = |method: Method| {
+fn answer(found: &LogisticExplanation) -> String {
+    let row = |method: LogisticMethod| {
         let mut rows = found.counts.iter().rev();
         rows.find(|row| row.method == method.name())
             .expect("every method has its row")
     };
-    let (gradient, tabulated) = (row(Method::Gradient).operations, row(Method::Tabulated));
+    let (gradient, tabulated) = (
+        row(LogisticMethod::Gradient).operations,
+        row(LogisticMethod::Tabulated),
+    );
     let differences = tabulated.operations;
     let verdict = if differences.multiplications < gradient.multiplications {
         "fewer"
@@ -164,7 +169,7 @@ fn answer(found: &Explanation) -> String {
     )
 }
 
-fn form(form: &Form) -> String {
+fn form(form: &ShapeAndSign) -> String {
     let mut table = Table::new([
         "feature",
         "θ",

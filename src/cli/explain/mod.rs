@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Global;
-use super::config::Changes;
+use super::config::OverrideArguments;
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ pub fn run(
         return lesson(arguments, path, global, out);
     }
     let own = &arguments.own;
-    let changed = own.changes != Changes::default();
+    let changed = own.changes != OverrideArguments::default();
     match (&arguments.command, &own.config) {
         (Some(_), config) if changed || config.is_some() => Err(refused(
             "a CONFIG or its changes stand before the subject, which does not read them\n  help: put them behind it, such as `nplus1 explain network CONFIG --set KEY=VALUE`".to_owned(),

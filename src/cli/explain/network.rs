@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::{configured, refused, show};
 use crate::cli::arguments::Global;
-use crate::cli::config::Changes;
+use crate::cli::config::OverrideArguments;
 use crate::cli::table::{Table, times, whole};
 use crate::config::Overrides;
-use crate::data::{self, Places};
+use crate::data::{self, SearchPaths};
 use crate::error::Result;
-use crate::explain::network::{Fate, Shape};
+use crate::explain::network::{LayerEffect, NetworkReuse};
 use crate::model::Network;
 
 /// Marks of one layer that are drawn.
@@ -26,7 +26,7 @@ pub struct NetworkArguments {
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Units of each hidden layer of the networks 1 … DEPTH; without it the first of the config, or 3
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub width: Option<u32>,
@@ -37,11 +37,11 @@ pub struct NetworkArguments {
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
-struct Report {
+struct NetworkReport {
     /// Networks of one width, by depth.
-    by_depth: Vec<Shape>,
+    by_depth: Vec<NetworkReuse>,
     /// The config's own.
-    own: Option<Shape>,
+    own: Option<NetworkReuse>,
 }
 
 /// Explains what of a forward pass a perturbation leaves.
@@ -59,25 +59,25 @@ pub fn run(arguments: &NetworkArguments, global: &Global, out: &mut dyn Write) -
     if let Some(path) = &arguments.config {
         let overrides = Overrides::from(&arguments.changes);
         let (config, base) = configured(Some(path), ("", ""), &overrides)?;
-        let places = Places::new(global.datasets.as_deref());
+        let places = SearchPaths::new(global.datasets.as_deref());
         let dataset = data::load(&config.data, &places, base)?.train;
         inputs = dataset.feature_count();
         outputs = Network::outputs(config.loss.kind, dataset.class_count());
         let hidden = &config.model.hidden;
         first = hidden.first().copied().unwrap_or(first);
         let sizes = [&[inputs][..], hidden, &[outputs]].concat();
-        own = Some(Shape::new(&sizes).map_err(refuse)?);
+        own = Some(NetworkReuse::new(&sizes).map_err(refuse)?);
     }
     let width = arguments.width.map_or(first, |width| width as usize);
-    let by_depth = Shape::by_depth(inputs, width, outputs, arguments.depth as usize);
-    let report = Report {
+    let by_depth = NetworkReuse::by_depth(inputs, width, outputs, arguments.depth as usize);
+    let report = NetworkReport {
         by_depth: by_depth.map_err(refuse)?,
         own,
     };
     show(&report, text, global, out)
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &NetworkReport) -> String {
     let mut text = "A weight's change moves one unit of its layer; the next layer moves by one product a unit (a rank-1 update);\nfrom there on every product is new. One sample, quadratic loss.\n\n".to_owned();
     let drawn = report.own.as_ref().or(report.by_depth.last());
     if let Some(shape) = drawn {
@@ -87,7 +87,7 @@ fn text(report: &Report) -> String {
     if let Some(own) = &report.own {
         text += &format!("{}, layer by layer\n{}\n", name(own), perturbations(&[own]));
     }
-    let all: Vec<&Shape> = report.by_depth.iter().collect();
+    let all: Vec<&NetworkReuse> = report.by_depth.iter().collect();
     text += &format!(
         "By depth: the weight is of layers.K\n{}\n",
         perturbations(&all)
@@ -98,13 +98,13 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn name(shape: &Shape) -> String {
+fn name(shape: &NetworkReuse) -> String {
     let sizes: Vec<String> = shape.sizes.iter().map(usize::to_string).collect();
     sizes.join("-")
 }
 
 /// `=` reused, `~` moved by one product, `#` recomputed.
-fn drawing(shape: &Shape) -> String {
+fn drawing(shape: &NetworkReuse) -> String {
     let mut text = format!(
         "{}, a weight of the first layer: = reused, ~ moved by one product, # recomputed\n",
         name(shape)
@@ -133,12 +133,12 @@ fn drawing(shape: &Shape) -> String {
         .collect()
 }
 
-fn marks(fate: &Fate) -> String {
+fn marks(fate: &LayerEffect) -> String {
     let marks = "~ ".repeat(fate.moved) + &"# ".repeat(fate.recomputed) + &"= ".repeat(fate.reused);
     marks.chars().take(2 * DRAWN).collect()
 }
 
-fn perturbations(shapes: &[&Shape]) -> String {
+fn perturbations(shapes: &[&NetworkReuse]) -> String {
     let mut table = Table::new([
         "network",
         "K",
@@ -168,7 +168,7 @@ fn perturbations(shapes: &[&Shape]) -> String {
     table.to_string()
 }
 
-fn gradients(report: &Report) -> String {
+fn gradients(report: &NetworkReport) -> String {
     let mut table = Table::new([
         "network",
         "N",
@@ -180,7 +180,7 @@ fn gradients(report: &Report) -> String {
         "incremental/backprop",
     ]);
     let own = report.own.iter();
-    let other = |own: &&Shape| report.by_depth.iter().all(|one| one.sizes != own.sizes);
+    let other = |own: &&NetworkReuse| report.by_depth.iter().all(|one| one.sizes != own.sizes);
     for shape in own.filter(other).chain(&report.by_depth) {
         let backprop = shape.backprop.multiplications;
         table.row([
@@ -198,12 +198,12 @@ fn gradients(report: &Report) -> String {
 }
 
 /// Whole passes over what changes.
-fn gain(shape: &Shape) -> String {
+fn gain(shape: &NetworkReuse) -> String {
     times(shape.full as f64 / shape.incremental as f64)
 }
 
 /// The claim that changing the first of a layer's units reuses nothing of the others, in numbers.
-fn claim(report: &Report) -> String {
+fn claim(report: &NetworkReport) -> String {
     let mut text = String::new();
     let (Some(shallow), Some(deep)) = (report.by_depth.first(), report.by_depth.last()) else {
         return text;

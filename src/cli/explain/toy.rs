@@ -6,7 +6,7 @@ use super::{refused, show};
 use crate::cli::arguments::Global;
 use crate::cli::table::{figure, list};
 use crate::error::Result;
-use crate::explain::toy::{Explanation, Step, Toy};
+use crate::explain::toy::{DerivationStep, Toy, ToyExplanation};
 
 /// The numbers, unless the reader has others.
 const A: f64 = 0.7;
@@ -56,13 +56,13 @@ impl ToyArguments {
     ///
     /// # Errors
     /// Numbers that are not finite or lead beyond the finite ones.
-    pub fn explain(&self) -> Result<Explanation> {
+    pub fn explain(&self) -> Result<ToyExplanation> {
         let toy = Toy::new(self.a, self.b, self.x, self.epsilon).map_err(refused)?;
         Ok(toy.explain())
     }
 }
 
-fn text(found: &Explanation) -> String {
+fn text(found: &ToyExplanation) -> String {
     let toy = found.toy;
     let mut text = format!(
         "y = σ(a·x), z = b·y at a = {}, b = {}, x = {}; ε = {:e}\n\n",
@@ -110,8 +110,8 @@ fn text(found: &Explanation) -> String {
     text
 }
 
-fn steps(steps: &[Step]) -> String {
-    let line = |step: &Step| {
+fn steps(steps: &[DerivationStep]) -> String {
+    let line = |step: &DerivationStep| {
         let symbol = match step.symbol {
             "" => String::new(),
             symbol => format!("{symbol} ="),

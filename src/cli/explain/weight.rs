@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use super::{configured, refused, show};
 use crate::cli::arguments::Global;
 use crate::cli::check::parameters;
-use crate::cli::config::Changes;
+use crate::cli::config::OverrideArguments;
 use crate::cli::output::Messages;
 use crate::cli::table::{Table, figure, list, rough};
 use crate::cli::train::session::Session;
 use crate::cli::train::splits;
 use crate::config::Overrides;
-use crate::data::{self, Places, Split};
+use crate::data::{self, SearchPaths, Split};
 use crate::error::Result;
-use crate::explain::weight::{Errors, Explanation, Pass, Place, Pull, explain};
+use crate::explain::weight::{
+    ActivationGradient, LayerErrors, LayerValues, ParameterPosition, WeightExplanation, explain,
+};
 use crate::model::Network;
 
 /// `nplus1 explain CONFIG`.
@@ -25,14 +27,14 @@ pub struct WeightArguments {
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
-    pub changes: Changes,
+    pub changes: OverrideArguments,
     /// Take the parameters of this model or run; without it those that training starts from
     #[arg(long, value_name = "FILE|RUN", requires = "config")]
     pub weights: Option<PathBuf>,
     /// The weight, each index from 0, as in layers.LAYER.weight[ROW, COLUMN]; or LAYER,ROW,bias;
     /// without it the weight of the first unit that reads the sample's largest input
     #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
-    pub weight: Option<Place>,
+    pub weight: Option<ParameterPosition>,
     /// The training row, from 0
     #[arg(long, value_name = "K", default_value_t = 0, requires = "config")]
     pub sample: usize,
@@ -60,7 +62,7 @@ pub fn run(
 ) -> Result<()> {
     let overrides = Overrides::from(&arguments.changes);
     let (config, base) = configured(Some(path), ("", ""), &overrides)?;
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let loaded = data::load(&config.data, &places, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
@@ -68,7 +70,7 @@ pub fn run(
     let (inputs, label) = sample(&split, arguments.sample)?;
     let place = arguments
         .weight
-        .unwrap_or_else(|| Place::of_largest(&inputs));
+        .unwrap_or_else(|| ParameterPosition::of_largest(&inputs));
     let found = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
         .map_err(|problem| refused(format!("--weight, --epsilon: {problem}")))?;
     show(
@@ -103,7 +105,7 @@ fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
     ))
 }
 
-fn text(found: &Explanation, network: &Network, split: &Split, sample: usize) -> String {
+fn text(found: &WeightExplanation, network: &Network, split: &Split, sample: usize) -> String {
     let sizes: Vec<String> = network
         .layout
         .sizes()
@@ -200,7 +202,7 @@ fn title(layer: usize, network: &Network) -> String {
     }
 }
 
-fn layer(pass: &Pass, first: bool, network: &Network) -> String {
+fn layer(pass: &LayerValues, first: bool, network: &Network) -> String {
     let fate = pass.fate;
     let mut text = format!("\n{}: ", title(pass.layer, network));
     text += &match (pass.changed, first, fate.moved) {
@@ -239,7 +241,7 @@ fn layer(pass: &Pass, first: bool, network: &Network) -> String {
     text
 }
 
-fn deltas(errors: &Errors, network: &Network, output_error: &str) -> String {
+fn deltas(errors: &LayerErrors, network: &Network, output_error: &str) -> String {
     let formula = if errors.layer + 1 == network.layout.layers() {
         output_error
     } else {
@@ -264,7 +266,7 @@ fn deltas(errors: &Errors, network: &Network, output_error: &str) -> String {
 }
 
 /// From Σ w·δ to ∂L/∂θ.
-fn chain(found: &Explanation) -> String {
+fn chain(found: &WeightExplanation) -> String {
     let Some((pull, slope)) = found.pull.as_ref().zip(found.slope) else {
         return format!(
             "its unit is an output: δ = {} = {}\n∂L/∂θ = δ·input = {} · {} = {}\n",
@@ -288,7 +290,7 @@ fn chain(found: &Explanation) -> String {
     text
 }
 
-fn products(pull: &Pull) -> String {
+fn products(pull: &ActivationGradient) -> String {
     let mut table = Table::new(["unit", "w", "δ", "w·δ"]);
     for term in &pull.shown {
         table.row([

@@ -10,25 +10,25 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::session::{Host, Resumed, Session, claim};
+use self::session::{CommandContext, ResumePoint, Session, claim};
 use super::arguments::{Global, TrainArguments};
 use super::output::{Messages, print};
 use super::signals::Interrupt;
 use super::table::{duration, list};
 use crate::config::{Config, Overrides};
-use crate::data::{self, Loaded, Places, Split};
+use crate::data::{self, LoadedData, SearchPaths, Split};
 use crate::error::{Error, Result};
 use crate::format::safetensors;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::kernels::Isa;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::report;
-use crate::run::{RunDirectory, Summary, checkpoint, directory, json, metrics};
+use crate::run::{RunDirectory, RunSummary, checkpoint, directory, json, metrics};
 
 /// The runs of a cross-validation, and their means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Folded {
+pub struct CrossValidation {
     /// The directory that holds one for each fold.
     pub run: std::path::PathBuf,
     /// The config's name.
@@ -48,20 +48,20 @@ pub struct Folded {
     /// Mean of the folds' test losses.
     pub test_loss: f64,
     /// One summary a fold.
-    pub folds: Vec<Summary>,
+    pub folds: Vec<RunSummary>,
 }
 
 /// What one config with one seed came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Outcome {
+pub enum TrainingResult {
     /// One run.
-    Run(Box<Summary>),
+    Run(Box<RunSummary>),
     /// A run for each fold.
-    Folds(Box<Folded>),
+    Folds(Box<CrossValidation>),
 }
 
-impl Outcome {
+impl TrainingResult {
     /// The test accuracy, the mean over folds.
     pub fn test_accuracy(&self) -> Option<f64> {
         match self {
@@ -81,7 +81,7 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let places = Places::new(global.datasets.as_deref());
+    let places = SearchPaths::new(global.datasets.as_deref());
     let overrides = Overrides::from(&arguments.changes);
     if let Some(path) = &arguments.resume {
         let outcome = resume(path, &overrides, &places, global, messages)?;
@@ -106,13 +106,13 @@ pub fn run(
         Some(seeds) => seeds.iter().collect(),
         None => vec![config.seed],
     };
-    let team = Arc::new(Team::new(config.run.threads)?);
+    let team = Arc::new(Workers::new(config.run.threads)?);
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
         let isa = Isa::detect();
         let prediction = session.predict(&config.gradient, &team, isa)?;
-        let plan = summary::Plan::new(&session, splits.len(), team.threads(), isa, prediction);
+        let plan = summary::DryRun::new(&session, splits.len(), team.threads(), isa, prediction);
         let text = if global.json {
             json::document(&plan)
         } else {
@@ -149,7 +149,7 @@ pub fn run(
             train_folds(&sessions, &host, &directory, messages)
         } else {
             let summary = sessions[0].run(&host, &directory, None);
-            summary.map(|summary| Outcome::Run(Box::new(summary)))
+            summary.map(|summary| TrainingResult::Run(Box::new(summary)))
         };
         let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
         arguments.page.write(directory.path())?;
@@ -162,7 +162,7 @@ pub fn run(
 }
 
 /// Refuses runs that are predicted to take longer than `limit` seconds, and names what would not.
-fn hold_to(limit: f64, sessions: &[Session<'_>], host: &Host<'_>) -> Result<()> {
+fn hold_to(limit: f64, sessions: &[Session<'_>], host: &CommandContext<'_>) -> Result<()> {
     let session = &sessions[0];
     let predict = |gradient: &GradientConfig| -> Result<f64> {
         let prediction = session.predict(gradient, &host.team, host.isa)?;
@@ -226,10 +226,10 @@ fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
 fn resume(
     path: &Path,
     overrides: &Overrides,
-    places: &Places,
+    places: &SearchPaths,
     global: &Global,
     messages: Messages,
-) -> Result<Outcome> {
+) -> Result<TrainingResult> {
     let directory = RunDirectory::open(path)?;
     let file = directory.file(directory::CONFIG);
     // With folds, the checkpoints are in the folds' own directories.
@@ -246,13 +246,13 @@ fn resume(
     };
     let loaded = data::load(&config.data, places, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
-    let team = Arc::new(Team::new(config.run.threads)?);
+    let team = Arc::new(Workers::new(config.run.threads)?);
     let outcome = if let Some(resumed) = resumed {
         let fold = fold_of(path).filter(|_| config.data.folds.is_some());
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
         let session = Session::new(&config, &split, None)?;
         let summary = session.run(&host(global, team)?, &directory, Some(&resumed));
-        summary.map(|summary| Outcome::Run(Box::new(summary)))
+        summary.map(|summary| TrainingResult::Run(Box::new(summary)))
     } else {
         let sessions: Vec<Session<'_>> = splits
             .iter()
@@ -269,10 +269,10 @@ fn resume(
 /// begun, by an earlier process are not trained anew.
 fn train_folds(
     sessions: &[Session<'_>],
-    host: &Host<'_>,
+    host: &CommandContext<'_>,
     directory: &RunDirectory,
     messages: Messages,
-) -> Result<Outcome> {
+) -> Result<TrainingResult> {
     let config = sessions[0].config;
     directory.write(directory::CONFIG, config.to_toml().as_bytes())?;
     let mut folds = Vec::new();
@@ -288,13 +288,13 @@ fn train_folds(
         let label = format!("fold {}/{}", index + 1, sessions.len());
         messages.note(summary::line(
             &label,
-            &Outcome::Run(Box::new(summary.clone())),
+            &TrainingResult::Run(Box::new(summary.clone())),
         ));
         folds.push(summary);
     }
     let accuracies: Vec<f64> = folds.iter().filter_map(|fold| fold.test_accuracy).collect();
     let losses: Vec<f64> = folds.iter().filter_map(|fold| fold.test_loss).collect();
-    let folded = Folded {
+    let folded = CrossValidation {
         run: directory.path().to_path_buf(),
         name: config.name.clone(),
         seed: config.seed,
@@ -307,11 +307,11 @@ fn train_folds(
         folds,
     };
     directory.write(directory::SUMMARY, json::document(&folded).as_bytes())?;
-    Ok(Outcome::Folds(Box::new(folded)))
+    Ok(TrainingResult::Folds(Box::new(folded)))
 }
 
 /// The rows of each run: one split, or one a fold.
-pub fn splits(loaded: &Loaded, config: &Config) -> Result<Vec<Split>> {
+pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
     match config.data.folds {
         Some(count) => loaded.folds(&config.data, count, config.seed),
         None => Ok(vec![loaded.split(&config.data, config.seed)?]),
@@ -325,19 +325,19 @@ pub fn fold_of(path: &Path) -> Option<usize> {
     number.parse().ok().filter(|&number| number > 0)
 }
 
-fn newest(directory: &Path, messages: Messages) -> Result<Resumed> {
+fn newest(directory: &Path, messages: Messages) -> Result<ResumePoint> {
     let found = checkpoint::newest(directory)?;
     for refused in &found.refused {
         messages.warn(format_args!("passed over: {refused}"));
     }
-    Ok(Resumed {
+    Ok(ResumePoint {
         checkpoint: found.checkpoint,
         path: found.path,
     })
 }
 
-fn host<'a>(global: &'a Global, team: Arc<Team>) -> Result<Host<'a>> {
-    Ok(Host {
+fn host<'a>(global: &'a Global, team: Arc<Workers>) -> Result<CommandContext<'a>> {
+    Ok(CommandContext {
         global,
         team,
         isa: Isa::detect(),
@@ -369,13 +369,13 @@ fn explain(error: Error, directory: &RunDirectory, messages: Messages) -> Error 
 }
 
 /// The curves of a run, and where its page is.
-fn shape(outcome: &Outcome) -> Result<String> {
+fn shape(outcome: &TrainingResult) -> Result<String> {
     let (curves, run) = match outcome {
-        Outcome::Run(summary) => {
+        TrainingResult::Run(summary) => {
             let epochs = metrics::read(&summary.run)?.records;
             (report::text::curves(&epochs), &summary.run)
         }
-        Outcome::Folds(folded) => (String::new(), &folded.run),
+        TrainingResult::Folds(folded) => (String::new(), &folded.run),
     };
     let page = run.join(directory::REPORT);
     let page = page
@@ -384,9 +384,14 @@ fn shape(outcome: &Outcome) -> Result<String> {
     Ok(curves + &page.unwrap_or_default())
 }
 
-fn show(outcomes: &[Outcome], seeds: bool, global: &Global, out: &mut dyn Write) -> Result<()> {
+fn show(
+    outcomes: &[TrainingResult],
+    seeds: bool,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
     let text = match (global.json, seeds) {
-        (true, true) => json::document(&summary::Seeds::new(outcomes)),
+        (true, true) => json::document(&summary::SeedsSummary::new(outcomes)),
         (true, false) => json::document(&outcomes[0]),
         (false, true) => summary::seeds_table(outcomes),
         (false, false) => summary::table(&outcomes[0]) + &shape(&outcomes[0])?,

@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// How much there is to do, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Length {
+pub struct ProgressLength {
     /// Epochs of the run; absent where steps or seconds end it.
     pub epochs: Option<usize>,
     /// Steps of the run.
@@ -30,7 +30,7 @@ pub struct Length {
     pub evaluations: u64,
 }
 
-impl Length {
+impl ProgressLength {
     fn shows_evaluations(&self) -> bool {
         self.evaluations > 1
     }
@@ -38,9 +38,9 @@ impl Length {
 
 /// Where progress is shown.
 #[derive(Debug)]
-pub struct Board {
-    form: Form,
-    length: Length,
+pub struct ProgressDisplay {
+    form: DisplayStyle,
+    length: ProgressLength,
     /// Counts the evaluations of this process.
     control: Control,
     start: Instant,
@@ -51,22 +51,22 @@ pub struct Board {
 }
 
 #[derive(Debug)]
-enum Form {
+enum DisplayStyle {
     Bar(ProgressBar),
     Plain,
     None,
 }
 
-impl Board {
+impl ProgressDisplay {
     /// As the global options and the terminal say.
-    pub fn new(global: &Global, length: Length, control: Control) -> Self {
+    pub fn new(global: &Global, length: ProgressLength, control: Control) -> Self {
         let terminal = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let form = match global.progress {
-            _ if global.quiet => Form::None,
-            ProgressMode::None => Form::None,
-            ProgressMode::Auto | ProgressMode::Bar if terminal => Form::Bar(bar(length)),
-            _ => Form::Plain,
+            _ if global.quiet => DisplayStyle::None,
+            ProgressMode::None => DisplayStyle::None,
+            ProgressMode::Auto | ProgressMode::Bar if terminal => DisplayStyle::Bar(bar(length)),
+            _ => DisplayStyle::Plain,
         };
         Self {
             form,
@@ -81,8 +81,8 @@ impl Board {
     /// Shows nothing.
     pub fn hidden() -> Self {
         Self {
-            form: Form::None,
-            length: Length::default(),
+            form: DisplayStyle::None,
+            length: ProgressLength::default(),
             control: Control::default(),
             start: Instant::now(),
             said: Mutex::new(Instant::now()),
@@ -92,7 +92,7 @@ impl Board {
 
     /// So many steps are done since the start of the run.
     pub fn steps(&self, done: u64) {
-        if let Form::Bar(bar) = &self.form
+        if let DisplayStyle::Bar(bar) = &self.form
             && !self.length.shows_evaluations()
         {
             bar.set_position(done);
@@ -108,8 +108,8 @@ impl Board {
         let done = self.control.evaluations();
         let before = self.before * self.length.evaluations;
         match &self.form {
-            Form::Bar(bar) => bar.set_position(before + done),
-            Form::Plain => {
+            DisplayStyle::Bar(bar) => bar.set_position(before + done),
+            DisplayStyle::Plain => {
                 let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
                 if said.elapsed() >= SILENCE {
                     *said = Instant::now();
@@ -122,18 +122,18 @@ impl Board {
                     to_stderr(&evaluations(before + done, all, left));
                 }
             }
-            Form::None => {}
+            DisplayStyle::None => {}
         }
     }
 
     /// An epoch is done.
     pub fn epoch(&self, record: &EpochRecord) {
         match &self.form {
-            Form::Bar(bar) => {
+            DisplayStyle::Bar(bar) => {
                 bar.set_position(record.steps * self.length.evaluations.max(1));
                 bar.set_message(figures(record));
             }
-            Form::Plain => {
+            DisplayStyle::Plain => {
                 let left = time_left(
                     self.start.elapsed(),
                     record.steps.saturating_sub(self.before),
@@ -144,13 +144,13 @@ impl Board {
                 to_stderr(&line(record, self.length.epochs, left));
                 *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             }
-            Form::None => {}
+            DisplayStyle::None => {}
         }
     }
 
     /// Removes the bar; the last figures stay.
     fn finish(&self) {
-        if let Form::Bar(bar) = &self.form {
+        if let DisplayStyle::Bar(bar) = &self.form {
             let message = bar.message();
             bar.finish_and_clear();
             if !message.is_empty() {
@@ -160,13 +160,13 @@ impl Board {
     }
 }
 
-impl Drop for Board {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.finish();
     }
 }
 
-fn bar(length: Length) -> ProgressBar {
+fn bar(length: ProgressLength) -> ProgressBar {
     let style = match (length.steps.is_some(), length.shows_evaluations()) {
         (true, false) => "{msg} {wide_bar} {percent:>3} %, {eta} left",
         (false, false) => "{msg} {spinner} step {pos}, {elapsed}",

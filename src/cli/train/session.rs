@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::progress::{Board, Length};
+use super::progress::{ProgressDisplay, ProgressLength};
 use crate::cli::arguments::Global;
-use crate::cli::event_thread::Listener;
+use crate::cli::event_thread::EventThread;
 use crate::cli::signals::Interrupt;
 use crate::config::{Config, Overrides};
 use crate::data::{Part, Samples, Split};
@@ -22,13 +22,13 @@ use crate::kernels::Isa;
 use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
-use crate::optimizer::Memory;
-use crate::parallel::Team;
-use crate::run::evaluation::{Evaluation, WrongSample};
+use crate::optimizer::OptimizerState;
+use crate::parallel::Workers;
+use crate::run::evaluation::{ModelEvaluation, WrongSample};
 use crate::run::{
-    Checkpoint, Environment, Metrics, RunDirectory, Summary, checkpoint, directory, json,
+    Checkpoint, Environment, Metrics, RunDirectory, RunSummary, checkpoint, directory, json,
 };
-use crate::train::{Ending, EpochRecord, Observer, State, Training};
+use crate::train::{Ending, EpochRecord, Observer, Training, TrainingState};
 
 /// How long a prediction measures, about.
 const MEASURED: Duration = Duration::from_millis(300);
@@ -37,11 +37,11 @@ const MEASURED: Duration = Duration::from_millis(300);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the runs of one command share.
-pub struct Host<'a> {
+pub struct CommandContext<'a> {
     /// Options of every command.
     pub global: &'a Global,
     /// The threads.
-    pub team: Arc<Team>,
+    pub team: Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Signals, as they come.
@@ -63,7 +63,7 @@ pub struct Session<'a> {
 }
 
 /// Where a run goes on from.
-pub struct Resumed {
+pub struct ResumePoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// Its file.
@@ -72,7 +72,7 @@ pub struct Resumed {
 
 /// What a run will take.
 #[derive(Clone, Copy, Debug)]
-pub struct Prediction {
+pub struct TimeEstimate {
     /// Of one step.
     pub seconds_per_step: f64,
     /// Of all steps, where their number is known: without evaluation and files.
@@ -80,7 +80,7 @@ pub struct Prediction {
 }
 
 /// What goes to the listener.
-enum Event {
+enum TrainingEvent {
     Steps(u64),
     Epoch(Box<EpochRecord>),
     Checkpoint(Box<Checkpoint>),
@@ -134,10 +134,10 @@ impl<'a> Session<'a> {
     /// another network; whatever the operating system refuses.
     pub fn run(
         &self,
-        host: &Host<'_>,
+        host: &CommandContext<'_>,
         directory: &RunDirectory,
-        resumed: Option<&Resumed>,
-    ) -> Result<Summary> {
+        resumed: Option<&ResumePoint>,
+    ) -> Result<RunSummary> {
         match self.config.model.precision {
             Precision::F32 => self.run_in::<f32>(host, directory, resumed),
             Precision::F64 => self.run_in::<f64>(host, directory, resumed),
@@ -146,16 +146,16 @@ impl<'a> Session<'a> {
 
     fn run_in<R: Real>(
         &self,
-        host: &Host<'_>,
+        host: &CommandContext<'_>,
         directory: &RunDirectory,
-        resumed: Option<&Resumed>,
-    ) -> Result<Summary>
+        resumed: Option<&ResumePoint>,
+    ) -> Result<RunSummary>
     where
         AnyParameters: From<Parameters<R>>,
     {
         let mut state = match resumed {
             Some(from) => self.resumed(from)?,
-            None => State::new(self.first_parameters::<R>()),
+            None => TrainingState::new(self.first_parameters::<R>()),
         };
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
             directory::ENVIRONMENT,
             json::document(&environment).as_bytes(),
         )?;
-        let length = Length {
+        let length = ProgressLength {
             evaluations: self.evaluations_a_step(),
             ..self.length(training.steps_per_epoch(), state.steps)
         };
@@ -195,17 +195,17 @@ impl<'a> Session<'a> {
 
     /// The state of a checkpoint. What L-BFGS remembers are values of its objective: if this config
     /// asks for another one, it begins anew.
-    fn resumed<R: Real>(&self, from: &Resumed) -> Result<State<R>> {
+    fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
-        if let Memory::History(_) = state.memory {
+        if let OptimizerState::History(_) = state.memory {
             let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
             let objective = |config: &Config| {
                 let (data, loss) = (config.data.clone(), config.loss.clone());
                 (config.seed, data, loss, config.gradient)
             };
             if objective(&before) != objective(self.config) {
-                state.memory = Memory::Nothing;
+                state.memory = OptimizerState::Nothing;
             }
         }
         Ok(state)
@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
         &'s self,
         gradient: &'s GradientConfig,
         samples: &'s Samples<R>,
-        team: &'s Arc<Team>,
+        team: &'s Arc<Workers>,
         isa: Isa,
         control: &'s Control,
     ) -> Training<'s, R> {
@@ -292,9 +292,9 @@ impl<'a> Session<'a> {
     pub fn predict(
         &self,
         gradient: &GradientConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
-    ) -> Result<Prediction> {
+    ) -> Result<TimeEstimate> {
         match self.config.model.precision {
             Precision::F32 => self.predict_in::<f32>(gradient, team, isa),
             Precision::F64 => self.predict_in::<f64>(gradient, team, isa),
@@ -304,25 +304,25 @@ impl<'a> Session<'a> {
     fn predict_in<R: Real>(
         &self,
         gradient: &GradientConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
-    ) -> Result<Prediction> {
+    ) -> Result<TimeEstimate> {
         let samples = Samples::<R>::new(&self.split.train.dataset, &self.split.scaling);
         let control = Control::default();
         let training = self.training(gradient, &samples, team, isa, &control);
         let theta = self.first_parameters::<R>();
         let seconds_per_step = team.install(|| training.seconds_a_step(&theta, MEASURED))?;
         let steps = self.length(training.steps_per_epoch(), 0).steps;
-        Ok(Prediction {
+        Ok(TimeEstimate {
             seconds_per_step,
             seconds: steps.map(|steps| steps as f64 * seconds_per_step),
         })
     }
 
-    fn length(&self, steps_per_epoch: u64, steps_before: u64) -> Length {
+    fn length(&self, steps_per_epoch: u64, steps_before: u64) -> ProgressLength {
         let config = &self.config.train;
         let by_epochs = config.epochs.map(|epochs| epochs as u64 * steps_per_epoch);
-        Length {
+        ProgressLength {
             epochs: config.epochs,
             steps: by_epochs.into_iter().chain(config.max_steps).min(),
             steps_before,
@@ -330,7 +330,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn model<R: Real>(&self, state: &State<R>) -> Model
+    fn model<R: Real>(&self, state: &TrainingState<R>) -> Model
     where
         AnyParameters: From<Parameters<R>>,
     {
@@ -344,7 +344,7 @@ impl<'a> Session<'a> {
     }
 
     /// Why the training ended, in words.
-    fn describe<R: Real>(&self, ending: Ending, state: &State<R>) -> String {
+    fn describe<R: Real>(&self, ending: Ending, state: &TrainingState<R>) -> String {
         match ending {
             Ending::Finished => "as long as [train] asks for".to_owned(),
             Ending::Interrupted => "interrupted".to_owned(),
@@ -354,7 +354,7 @@ impl<'a> Session<'a> {
             ),
             Ending::Converged | Ending::Stuck => {
                 let largest = match &state.memory {
-                    Memory::History(history) => history.largest(),
+                    OptimizerState::History(history) => history.largest(),
                     _ => f64::NAN,
                 };
                 if largest == 0.0 {
@@ -373,13 +373,13 @@ impl<'a> Session<'a> {
     /// Evaluates the weights kept, and sums the run up.
     fn conclude<R: Real>(
         &self,
-        host: &Host<'_>,
+        host: &CommandContext<'_>,
         directory: &RunDirectory,
-        state: &State<R>,
+        state: &TrainingState<R>,
         ending: Ending,
         samples: &Samples<R>,
         model: &Model,
-    ) -> Result<Summary> {
+    ) -> Result<RunSummary> {
         let kept_epoch = state.best.as_ref().map_or(state.epoch, |best| best.1);
         let kept = state.records.get(kept_epoch.wrapping_sub(1));
         let split = self.split;
@@ -404,7 +404,7 @@ impl<'a> Session<'a> {
             (None, None) => None,
         };
         if let Some((name, part, (assessment, elapsed))) = shown {
-            let evaluation = Evaluation {
+            let evaluation = ModelEvaluation {
                 seconds: Some(elapsed.as_secs_f64()),
                 ..evaluation(name, &assessment, part, &model.class_names)
             };
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
             )?;
         }
         let seconds: Vec<f64> = state.records.iter().map(|record| record.seconds).collect();
-        Ok(Summary {
+        Ok(RunSummary {
             run: directory.path().to_path_buf(),
             name: self.config.name.clone(),
             seed: self.config.seed,
@@ -446,7 +446,7 @@ pub fn evaluation(
     assessment: &Assessment,
     part: &Part,
     class_names: &[String],
-) -> Evaluation {
+) -> ModelEvaluation {
     let dataset = &part.dataset;
     // Only the most confident are described: a bad model is wrong on most rows.
     let mut mistakes = assessment.wrong.clone();
@@ -455,7 +455,7 @@ pub fn evaluation(
             .total_cmp(&a.confidence)
             .then(a.place.cmp(&b.place))
     });
-    mistakes.truncate(Evaluation::WRONG_KEPT);
+    mistakes.truncate(ModelEvaluation::WRONG_KEPT);
     let described = mistakes.iter().map(|mistake| {
         let row = part.rows[mistake.place] as usize;
         WrongSample {
@@ -468,9 +468,9 @@ pub fn evaluation(
                 .collect(),
         }
     });
-    Evaluation {
+    ModelEvaluation {
         image: dataset.image.map(|(height, width)| [height, width]),
-        ..Evaluation::new(
+        ..ModelEvaluation::new(
             name,
             assessment.loss,
             &assessment.confusion,
@@ -482,50 +482,50 @@ pub fn evaluation(
 
 /// Hands events to the listener, and decides when a checkpoint is due.
 struct Recorder<R> {
-    listener: Listener<Event>,
+    listener: EventThread<TrainingEvent>,
     config: String,
     pause: Duration,
     last: Instant,
     batch_size: usize,
     /// With early stopping: where the last epoch ended, before the best weights are restored. A
     /// resumed run goes on from there.
-    before_restoring: Option<State<R>>,
+    before_restoring: Option<TrainingState<R>>,
     restores: bool,
 }
 
 impl<R: Real> Recorder<R> {
     fn start(
         session: &Session<'_>,
-        host: &Host<'_>,
+        host: &CommandContext<'_>,
         directory: &RunDirectory,
-        state: &State<R>,
-        length: Length,
+        state: &TrainingState<R>,
+        length: ProgressLength,
         control: &Control,
         config: String,
     ) -> Result<Self> {
         let folder: PathBuf = directory.path().to_path_buf();
         let mut metrics = Metrics::start(&folder, &state.records)?;
         let board = if host.shows_epochs {
-            Board::new(host.global, length, control.clone())
+            ProgressDisplay::new(host.global, length, control.clone())
         } else {
-            Board::hidden()
+            ProgressDisplay::hidden()
         };
         let board = Arc::new(board);
         let watched = Arc::clone(&board);
         let handle = move |event| {
             match event {
-                Event::Steps(done) => board.steps(done),
-                Event::Epoch(record) => {
+                TrainingEvent::Steps(done) => board.steps(done),
+                TrainingEvent::Epoch(record) => {
                     metrics.append(&*record)?;
                     board.epoch(&record);
                 }
-                Event::Checkpoint(content) => {
+                TrainingEvent::Checkpoint(content) => {
                     checkpoint::save(&folder, &content)?;
                 }
             }
             Ok(())
         };
-        let listener = Listener::start_watching(handle, move || watched.look())?;
+        let listener = EventThread::start_watching(handle, move || watched.look())?;
         let pause = Duration::try_from_secs_f64(session.config.run.checkpoint_seconds);
         Ok(Self {
             listener,
@@ -539,13 +539,14 @@ impl<R: Real> Recorder<R> {
     }
 
     /// Saves where the run ended, whatever ended it, and waits until all is on disk.
-    fn finish(mut self, ending: Result<Ending>, state: &State<R>) -> Result<Ending> {
+    fn finish(mut self, ending: Result<Ending>, state: &TrainingState<R>) -> Result<Ending> {
         if let Ok(ending) = &ending {
             let saved = match (ending, self.before_restoring.take()) {
                 (Ending::Interrupted, _) | (_, None) => Checkpoint::of(self.config, state),
                 (_, Some(before)) => Checkpoint::of(self.config, &before),
             };
-            self.listener.deliver(Event::Checkpoint(Box::new(saved)));
+            self.listener
+                .deliver(TrainingEvent::Checkpoint(Box::new(saved)));
         }
         // A failed write comes first: it is why the loop ended.
         self.listener.finish()?;
@@ -557,23 +558,24 @@ impl<R: Real> Observer<R> for Recorder<R> {
     fn progress(&mut self, epoch: usize, rows: usize, of: usize) {
         let steps = |rows: usize| rows.div_ceil(self.batch_size) as u64;
         let done = (epoch as u64 - 1) * steps(of) + steps(rows);
-        self.listener.offer(Event::Steps(done));
+        self.listener.offer(TrainingEvent::Steps(done));
     }
 
     fn wants_state(&self) -> bool {
         self.last.elapsed() >= self.pause
     }
 
-    fn state(&mut self, state: &State<R>) -> Result<()> {
+    fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
         let due = Checkpoint::of(self.config.clone(), state);
-        self.listener.deliver(Event::Checkpoint(Box::new(due)));
+        self.listener
+            .deliver(TrainingEvent::Checkpoint(Box::new(due)));
         self.last = Instant::now();
         self.check()
     }
 
-    fn epoch(&mut self, record: &EpochRecord, state: &State<R>) -> Result<()> {
+    fn epoch(&mut self, record: &EpochRecord, state: &TrainingState<R>) -> Result<()> {
         self.listener
-            .deliver(Event::Epoch(Box::new(record.clone())));
+            .deliver(TrainingEvent::Epoch(Box::new(record.clone())));
         if self.restores {
             self.before_restoring = Some(state.clone());
         }

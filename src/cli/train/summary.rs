@@ -4,16 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Outcome;
-use super::session::{Prediction, Session};
+use super::TrainingResult;
+use super::session::{Session, TimeEstimate};
 use crate::cli::table::{Table, duration, list, loss, percent};
 use crate::kernels::Isa;
-use crate::run::Summary;
+use crate::run::RunSummary;
 use crate::train::TrainConfig;
 
 /// What would be trained: `--dry-run`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub struct DryRun {
     /// The config's name.
     pub name: String,
     /// Layer sizes n_0 … n_L.
@@ -54,14 +54,14 @@ pub struct Plan {
     pub predicted_seconds: Option<f64>,
 }
 
-impl Plan {
+impl DryRun {
     /// What `session`, the first of `folds`, would train.
     pub fn new(
         session: &Session<'_>,
         folds: usize,
         threads: usize,
         isa: Isa,
-        prediction: Prediction,
+        prediction: TimeEstimate,
     ) -> Self {
         let (split, config) = (session.split, session.config);
         let TrainConfig {
@@ -95,7 +95,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for DryRun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits: Vec<String> = [
             self.epochs.map(|epochs| format!("{epochs} epochs")),
@@ -149,19 +149,22 @@ impl fmt::Display for Plan {
 
 /// The runs of several seeds: `--seeds`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Seeds<'a> {
+pub struct SeedsSummary<'a> {
     /// The best test accuracy.
     pub best_test_accuracy: Option<f64>,
     /// The mean test accuracy.
     pub mean_test_accuracy: Option<f64>,
     /// One outcome a seed.
-    pub runs: &'a [Outcome],
+    pub runs: &'a [TrainingResult],
 }
 
-impl<'a> Seeds<'a> {
+impl<'a> SeedsSummary<'a> {
     /// Best and mean of `runs`.
-    pub fn new(runs: &'a [Outcome]) -> Self {
-        let accuracies: Vec<f64> = runs.iter().filter_map(Outcome::test_accuracy).collect();
+    pub fn new(runs: &'a [TrainingResult]) -> Self {
+        let accuracies: Vec<f64> = runs
+            .iter()
+            .filter_map(TrainingResult::test_accuracy)
+            .collect();
         let all = accuracies.len() == runs.len();
         let best = accuracies.iter().copied().reduce(f64::max);
         Self {
@@ -173,9 +176,9 @@ impl<'a> Seeds<'a> {
 }
 
 /// One outcome, a line a figure; a cross-validation also with a line a fold.
-pub fn table(outcome: &Outcome) -> String {
+pub fn table(outcome: &TrainingResult) -> String {
     match outcome {
-        Outcome::Run(summary) => {
+        TrainingResult::Run(summary) => {
             let epochs = if summary.kept_epoch == summary.epochs {
                 summary.epochs.to_string()
             } else {
@@ -206,7 +209,7 @@ pub fn table(outcome: &Outcome) -> String {
                 ("run", summary.run.display().to_string()),
             ])
         }
-        Outcome::Folds(folded) => {
+        TrainingResult::Folds(folded) => {
             let mut rows = runs_header("fold");
             for (index, fold) in folded.folds.iter().enumerate() {
                 rows.row(run_cells(&(index + 1).to_string(), fold));
@@ -233,12 +236,12 @@ pub fn table(outcome: &Outcome) -> String {
 }
 
 /// A line a seed, then best and mean.
-pub fn seeds_table(outcomes: &[Outcome]) -> String {
+pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
     let mut rows = runs_header("seed");
     for outcome in outcomes {
         match outcome {
-            Outcome::Run(summary) => rows.row(run_cells(&summary.seed.to_string(), summary)),
-            Outcome::Folds(folded) => rows.row([
+            TrainingResult::Run(summary) => rows.row(run_cells(&summary.seed.to_string(), summary)),
+            TrainingResult::Folds(folded) => rows.row([
                 folded.seed.to_string(),
                 percent(Some(folded.test_accuracy)),
                 "–".to_owned(),
@@ -249,7 +252,7 @@ pub fn seeds_table(outcomes: &[Outcome]) -> String {
             ]),
         }
     }
-    let seeds = Seeds::new(outcomes);
+    let seeds = SeedsSummary::new(outcomes);
     let entries = list(&[
         ("best test accuracy", percent(seeds.best_test_accuracy)),
         ("mean test accuracy", percent(seeds.mean_test_accuracy)),
@@ -258,10 +261,10 @@ pub fn seeds_table(outcomes: &[Outcome]) -> String {
 }
 
 /// One outcome on one line.
-pub fn line(label: &str, outcome: &Outcome) -> String {
+pub fn line(label: &str, outcome: &TrainingResult) -> String {
     let seconds = match outcome {
-        Outcome::Run(summary) => summary.seconds,
-        Outcome::Folds(folded) => folded.seconds,
+        TrainingResult::Run(summary) => summary.seconds,
+        TrainingResult::Folds(folded) => folded.seconds,
     };
     format!(
         "{label}  test {}  {}",
@@ -282,7 +285,7 @@ fn runs_header(first: &str) -> Table {
     ])
 }
 
-fn run_cells(first: &str, summary: &Summary) -> [String; 7] {
+fn run_cells(first: &str, summary: &RunSummary) -> [String; 7] {
     [
         first.to_owned(),
         percent(summary.test_accuracy),

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::records::Row;
+use super::records::CsvRow;
 use crate::data::classes::list;
 use crate::data::spelling;
 use crate::error::{Error, Result};
 
 /// What the first line is, and which column holds the labels.
-pub(super) enum Heading {
+pub(super) enum Header {
     /// A row like the others.
     Data { label: usize },
     /// The columns' names.
@@ -17,10 +17,10 @@ pub(super) enum Heading {
     Counts { rows: usize, names: Vec<String> },
 }
 
-impl Heading {
+impl Header {
     pub(super) fn of(
-        first: &Row,
-        second: Option<&Row>,
+        first: &CsvRow,
+        second: Option<&CsvRow>,
         label: Option<&str>,
         path: &Path,
     ) -> Result<Self> {
@@ -91,7 +91,7 @@ impl Heading {
     }
 
     /// scikit-learn's first line, if it is one.
-    fn counts(fields: &[&str], second: Option<&Row>, label: Option<&str>) -> Option<Self> {
+    fn counts(fields: &[&str], second: Option<&CsvRow>, label: Option<&str>) -> Option<Self> {
         let [rows, features, names @ ..] = fields else {
             return None;
         };
@@ -106,7 +106,7 @@ impl Heading {
         })
     }
 
-    fn missing(name: &str, fields: &[&str], is_header: bool, first: &Row, path: &Path) -> Error {
+    fn missing(name: &str, fields: &[&str], is_header: bool, first: &CsvRow, path: &Path) -> Error {
         let (problem, help) = if is_header {
             let nearest = spelling::nearest(name, fields.iter().copied());
             (

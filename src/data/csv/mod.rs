@@ -14,8 +14,8 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use self::header::Heading;
-use self::records::{Records, Row};
+use self::header::Header;
+use self::records::{CsvRecords, CsvRow};
 use super::classes::{Classes, MOST_CLASSES, integer};
 use super::dataset::Features;
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ mod records;
 
 /// What a CSV file holds.
 #[derive(Debug)]
-pub struct Table {
+pub struct CsvTable {
     /// Shape `(rows, features)`: all columns but the label's, in the file's order.
     pub features: Features,
     /// The header's names of them, if there is a header.
@@ -38,14 +38,14 @@ pub struct Table {
 ///
 /// # Errors
 /// Every departure from the format, with line and column.
-pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<Table> {
-    let mut records = Records::open(path, sha256)?;
+pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<CsvTable> {
+    let mut records = CsvRecords::open(path, sha256)?;
     let Some(first) = records.next()? else {
         return Err(Error::refused(path, "empty file").help("a CSV has one row a line"));
     };
     let second = records.next()?;
-    let heading = Heading::of(&first, second.as_ref(), label, path)?;
-    let mut rows = Rows::new(path, &heading, &first);
+    let heading = Header::of(&first, second.as_ref(), label, path)?;
+    let mut rows = RowBuffer::new(path, &heading, &first);
     if heading.is_data() {
         rows.push(&first)?;
     }
@@ -102,7 +102,7 @@ impl Cells {
 }
 
 /// The rows of data so far.
-struct Rows<'a> {
+struct RowBuffer<'a> {
     path: &'a Path,
     width: usize,
     width_line: u64,
@@ -115,8 +115,8 @@ struct Rows<'a> {
     columns: Vec<String>,
 }
 
-impl<'a> Rows<'a> {
-    fn new(path: &'a Path, heading: &Heading, first: &Row) -> Self {
+impl<'a> RowBuffer<'a> {
+    fn new(path: &'a Path, heading: &Header, first: &CsvRow) -> Self {
         let mut rows = Self {
             path,
             width: first.fields.len(),
@@ -128,12 +128,12 @@ impl<'a> Rows<'a> {
             columns: Vec::new(),
         };
         match heading {
-            Heading::Data { label } => rows.label = *label,
-            Heading::Names { label } => {
+            Header::Data { label } => rows.label = *label,
+            Header::Names { label } => {
                 rows.label = *label;
                 rows.columns = first.names();
             }
-            Heading::Counts { names, .. } => {
+            Header::Counts { names, .. } => {
                 // The next row sets the width.
                 rows.width = 0;
                 rows.named = Some(names.len());
@@ -142,7 +142,7 @@ impl<'a> Rows<'a> {
         rows
     }
 
-    fn push(&mut self, row: &Row) -> Result<()> {
+    fn push(&mut self, row: &CsvRow) -> Result<()> {
         let fields = row.texts(self.path)?;
         if self.width == 0 {
             self.width = fields.len();
@@ -217,7 +217,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn finish(mut self, heading: &Heading, first: &Row) -> Result<Table> {
+    fn finish(mut self, heading: &Header, first: &CsvRow) -> Result<CsvTable> {
         let features = self.width.saturating_sub(1);
         // Columns may be called 0, 1, 2, …: then only the label's name tells a header.
         if heading.is_data() && self.classes.first_alone_is_text() {
@@ -237,7 +237,7 @@ impl<'a> Rows<'a> {
             ));
         }
         match heading {
-            Heading::Counts { rows: promised, .. } if *promised != rows => {
+            Header::Counts { rows: promised, .. } if *promised != rows => {
                 return Err(Error::refused(
                     self.path,
                     format!(
@@ -247,7 +247,7 @@ impl<'a> Rows<'a> {
                 )
                 .at(format!("line {}", first.line)));
             }
-            Heading::Counts { names, .. } => {
+            Header::Counts { names, .. } => {
                 self.classes.first_lines = vec![first.line; names.len()];
                 self.classes.names.clone_from(names);
             }
@@ -257,7 +257,7 @@ impl<'a> Rows<'a> {
         if !feature_names.is_empty() {
             feature_names.remove(self.label);
         }
-        Ok(Table {
+        Ok(CsvTable {
             features: self.cells.shaped((rows, features)),
             feature_names: Some(feature_names).filter(|names| !names.is_empty()),
             classes: self.classes,

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
 
-use crate::data::input::Input;
+use crate::data::input::DataFile;
 use crate::error::{Error, Result};
 
 /// One line, cut into its fields.
-pub(super) struct Row {
+pub(super) struct CsvRow {
     pub(super) line: u64,
     pub(super) fields: ByteRecord,
 }
 
-impl Row {
+impl CsvRow {
     /// The fields as texts.
     pub(super) fn texts(&self, path: &Path) -> Result<Vec<&str>> {
         self.fields
@@ -42,24 +42,24 @@ impl Row {
 }
 
 /// The lines of a file that are not blank.
-pub(super) struct Records<'a> {
+pub(super) struct CsvRecords<'a> {
     path: &'a Path,
     // A line end is appended, so that the last line ends like every other: see `next`.
-    reader: csv::Reader<Chain<Input, &'static [u8]>>,
+    reader: csv::Reader<Chain<DataFile, &'static [u8]>>,
 }
 
-impl<'a> Records<'a> {
+impl<'a> CsvRecords<'a> {
     pub(super) fn open(path: &'a Path, sha256: Option<&str>) -> Result<Self> {
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .trim(Trim::All)
             .terminator(Terminator::Any(b'\n'))
-            .from_reader(Input::open(path, sha256)?.chain(&b"\n"[..]));
+            .from_reader(DataFile::open(path, sha256)?.chain(&b"\n"[..]));
         Ok(Self { path, reader })
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Row>> {
+    pub(super) fn next(&mut self) -> Result<Option<CsvRow>> {
         let mut fields = ByteRecord::new();
         loop {
             let start = self.reader.position().line();
@@ -79,7 +79,7 @@ impl<'a> Records<'a> {
                     }
                     // A carriage return alone is a blank line too.
                     if fields.len() > 1 || !fields[0].is_empty() {
-                        return Ok(Some(Row { line, fields }));
+                        return Ok(Some(CsvRow { line, fields }));
                     }
                 }
                 Err(error) => return Err(self.failure(error)),

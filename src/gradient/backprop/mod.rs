@@ -10,7 +10,7 @@
 //!
 //! The chain rule, and with it the cost, is backprop's; the error is a difference's: h·max|σ″|/2 ≤ .05·h
 //! and about 2u/h relative to each slope. The engine keeps θ in panels of its
-//! own ([`Packed`]); the passes are in `passes.rs`. Work is cut by units and each sum is one chain
+//! own ([`PackedParameters`]); the passes are in `passes.rs`. Work is cut by units and each sum is one chain
 //! in a fixed order, so the bits do not depend on the number of workers.
 
 pub mod packed;
@@ -20,11 +20,11 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use self::packed::{Packed, Strides, owned_layers};
-use self::worker::{Last, Layer, Scratch, Seat, Task};
+use self::packed::{PackedParameters, Strides, owned_layers};
+use self::worker::{BackpropScratch, BackpropWorker, LastLayer, OwnedLayer, StepTask};
 use super::finite_difference::{Arithmetic, DifferenceConfig};
 use super::operation_counts::backprop::{of_gradient, of_numeric_gradient};
-use super::{Control, Descent, Evaluation, GradientEngine, Stopped};
+use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
 use crate::kernels::panels::{APART, Aligned, count, width};
@@ -33,7 +33,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Circle, Shared, Team};
+use crate::parallel::{PhasedSlice, Supersteps, Workers};
 
 /// `method = "numeric-backprop"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,7 @@ impl NumericBackpropConfig {
 /// The backprop engine.
 pub struct Backprop<R> {
     network: Network,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     /// Workers of a gradient; `None`: as many as find something to do.
     seats: Option<usize>,
@@ -72,21 +72,21 @@ pub struct Backprop<R> {
     panel_rows: usize,
     /// h, where quotients stand in for derivatives.
     increment: Option<R>,
-    weights: Packed<R>,
-    velocity: Option<Packed<R>>,
-    gradient: Option<Packed<R>>,
+    weights: PackedParameters<R>,
+    velocity: Option<PackedParameters<R>>,
+    gradient: Option<PackedParameters<R>>,
     activations: Vec<Aligned<R>>,
     slopes: Vec<Aligned<R>>,
     errors: Vec<Aligned<R>>,
     sums: Vec<Aligned<R>>,
     shares: [Aligned<R>; 2],
     /// In lines of their own: what neighbors write every step would travel between their caches.
-    scratch: Vec<CachePadded<Scratch<R>>>,
+    scratch: Vec<CachePadded<BackpropScratch<R>>>,
 }
 
 impl<R: Real> Backprop<R> {
     /// An engine for mini-batches of at most `capacity` rows.
-    pub fn new(network: &Network, team: &Arc<Team>, isa: Isa, capacity: usize) -> Self {
+    pub fn new(network: &Network, team: &Arc<Workers>, isa: Isa, capacity: usize) -> Self {
         let layout = &network.layout;
         let (sizes, p) = (layout.sizes(), width::<R>());
         let owned = owned_layers(layout);
@@ -101,7 +101,7 @@ impl<R: Real> Backprop<R> {
         let rows = |units: usize| Aligned::zeros(panels(units) * panel_rows * p);
         let hidden = layout.layers() - 1;
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
-        let scratch = |_| Scratch {
+        let scratch = |_| BackpropScratch {
             inputs: Aligned::zeros(panels(sizes[0]) * panel_rows * p),
             outputs: Aligned::zeros(outputs * panel_rows * p),
             losses: Vec::with_capacity(capacity),
@@ -120,7 +120,7 @@ impl<R: Real> Backprop<R> {
             capacity,
             panel_rows,
             increment: None,
-            weights: Packed::zeros(layout, team.threads()),
+            weights: PackedParameters::zeros(layout, team.threads()),
             velocity: None,
             gradient: None,
             activations: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
@@ -147,7 +147,7 @@ impl<R: Real> Backprop<R> {
     pub fn numeric(
         network: &Network,
         config: NumericBackpropConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -166,7 +166,7 @@ impl<R: Real> Backprop<R> {
         batch_size: usize,
         rule: Rule<R>,
         workers: usize,
-        mut velocity: Option<&mut Packed<R>>,
+        mut velocity: Option<&mut PackedParameters<R>>,
     ) -> f64 {
         assert!(
             (1..=self.capacity).contains(&batch_size)
@@ -177,8 +177,8 @@ impl<R: Real> Backprop<R> {
             velocity.spread();
         }
         let layout = Arc::clone(&self.network.layout);
-        let circle = Circle::new(workers);
-        let task = Task {
+        let circle = Supersteps::new(workers);
+        let task = StepTask {
             samples,
             order,
             batch_size,
@@ -192,7 +192,7 @@ impl<R: Real> Backprop<R> {
         };
         let team = Arc::clone(&self.team);
         let seats = self.seats(&circle, velocity);
-        team.run(circle, seats, async |seat: Seat<'_, R>, step| {
+        team.run(circle, seats, async |seat: BackpropWorker<'_, R>, step| {
             seat.train(&task, step).await;
         });
         let loss = self.scratch[0].loss;
@@ -205,9 +205,9 @@ impl<R: Real> Backprop<R> {
     /// One seat a worker: its panels of everything.
     fn seats<'b>(
         &'b mut self,
-        circle: &Circle,
-        velocity: Option<&'b mut Packed<R>>,
-    ) -> Vec<Seat<'b, R>> {
+        circle: &Supersteps,
+        velocity: Option<&'b mut PackedParameters<R>>,
+    ) -> Vec<BackpropWorker<'b, R>> {
         let workers = circle.workers();
         let layout = Arc::clone(&self.network.layout);
         let (sizes, p, panel_rows) = (layout.sizes(), width::<R>(), self.panel_rows);
@@ -222,9 +222,9 @@ impl<R: Real> Backprop<R> {
             cut(panels).map(move |own| own.start * size..own.end * size)
         };
         let parity = |l: usize, shared: bool| shared.then_some(l % 2);
-        let mut velocity = velocity.map(|packed| Velocity::new(packed));
+        let mut velocity = velocity.map(|packed| VelocityBuffers::new(packed));
 
-        let mut layers: Vec<Vec<Layer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut layers: Vec<Vec<OwnedLayer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
         let mut activations = self.activations.iter_mut();
         let mut slopes = self.slopes.iter_mut();
         let mut errors = self.errors.iter_mut();
@@ -269,7 +269,7 @@ impl<R: Real> Backprop<R> {
             let mut own_velocity = own_velocity.into_iter();
             let mut own_bias_velocity = own_bias_velocity.into_iter();
             for (panels, layers) in cut(panels).zip(&mut layers) {
-                layers.push(Layer {
+                layers.push(OwnedLayer {
                     panels,
                     weights: take(&mut own_weights),
                     velocity: take(&mut own_velocity),
@@ -303,7 +303,7 @@ impl<R: Real> Backprop<R> {
             .share(&mut self.weights.last_bias, None, copies(strides.biases))
             .into_iter();
         let (mut forward_velocity, mut transposed_velocity, mut bias_velocity) = match velocity {
-            Some(Velocity {
+            Some(VelocityBuffers {
                 last,
                 last_transposed,
                 last_bias,
@@ -335,9 +335,9 @@ impl<R: Real> Backprop<R> {
         layers
             .into_iter()
             .zip(&mut self.scratch)
-            .map(|(layers, scratch)| Seat {
+            .map(|(layers, scratch)| BackpropWorker {
                 layers,
-                last: Last {
+                last: LastLayer {
                     weights: take(&mut forward),
                     velocity: take(&mut forward_velocity),
                     transposed: take(&mut transposed),
@@ -353,7 +353,7 @@ impl<R: Real> Backprop<R> {
 }
 
 /// A velocity's buffers, layer by layer.
-struct Velocity<'b, R> {
+struct VelocityBuffers<'b, R> {
     hidden: std::slice::IterMut<'b, Aligned<R>>,
     biases: std::slice::IterMut<'b, Aligned<R>>,
     last: &'b mut Aligned<R>,
@@ -361,8 +361,8 @@ struct Velocity<'b, R> {
     last_bias: &'b mut Aligned<R>,
 }
 
-impl<'b, R: Real> Velocity<'b, R> {
-    fn new(packed: &'b mut Packed<R>) -> Self {
+impl<'b, R: Real> VelocityBuffers<'b, R> {
+    fn new(packed: &'b mut PackedParameters<R>) -> Self {
         Self {
             hidden: packed.hidden.iter_mut(),
             biases: packed.biases.iter_mut(),
@@ -377,11 +377,11 @@ impl<'b, R: Real> Velocity<'b, R> {
     }
 }
 
-fn optional<'b, R>(parts: Vec<Shared<'b, R>>) -> Vec<Option<Shared<'b, R>>> {
+fn optional<'b, R>(parts: Vec<PhasedSlice<'b, R>>) -> Vec<Option<PhasedSlice<'b, R>>> {
     parts.into_iter().map(Some).collect()
 }
 
-fn nothing<'b, R>(workers: usize) -> Vec<Option<Shared<'b, R>>> {
+fn nothing<'b, R>(workers: usize) -> Vec<Option<PhasedSlice<'b, R>>> {
     (0..workers).map(|_| None).collect()
 }
 
@@ -403,7 +403,7 @@ impl<R: Real> Descent<R> for Backprop<R> {
         let copies = self.team.threads();
         let layout = &self.network.layout;
         self.velocity
-            .get_or_insert_with(|| Packed::zeros(layout, copies))
+            .get_or_insert_with(|| PackedParameters::zeros(layout, copies))
             .load(velocity);
     }
 
@@ -428,7 +428,10 @@ impl<R: Real> Descent<R> for Backprop<R> {
         _: &Control,
     ) -> Result<usize, Stopped> {
         if rule.momentum != R::ZERO && self.velocity.is_none() {
-            self.velocity = Some(Packed::zeros(&self.network.layout, self.team.threads()));
+            self.velocity = Some(PackedParameters::zeros(
+                &self.network.layout,
+                self.team.threads(),
+            ));
         }
         let mut velocity = self.velocity.take();
         self.scratch[0].loss = *loss;
@@ -445,12 +448,12 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         _: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         self.weights.load(parameters);
         let mut packed = self
             .gradient
             .take()
-            .unwrap_or_else(|| Packed::zeros(&self.network.layout, self.team.threads()));
+            .unwrap_or_else(|| PackedParameters::zeros(&self.network.layout, self.team.threads()));
         packed.clear();
         let rule = Rule::gradient_only(R::from_f64(self.network.l2));
         let rows = batch.rows.len();
@@ -464,7 +467,7 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         );
         packed.store(gradient);
         self.gradient = Some(packed);
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / rows as f64,
             tally: self.tally(batch.samples, batch.rows),
         })

@@ -10,7 +10,7 @@ use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
 /// θ, or a gradient, or a velocity, in panels.
-pub struct Packed<R> {
+pub struct PackedParameters<R> {
     /// Wᵀ of every layer that is owned by its units.
     pub hidden: Vec<Aligned<R>>,
     /// The biases of these layers.
@@ -54,7 +54,7 @@ pub fn owned_layers(layout: &Layout) -> usize {
     (layout.layers() - 1).max(1)
 }
 
-impl<R: Real> Packed<R> {
+impl<R: Real> PackedParameters<R> {
     /// All zeros.
     pub fn zeros(layout: &Layout, copies: usize) -> Self {
         let (sizes, p) = (layout.sizes(), width::<R>());

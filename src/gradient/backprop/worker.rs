@@ -23,22 +23,24 @@ use std::ops::Range;
 
 use super::packed::Strides;
 use crate::data::{Inputs, Samples};
-use crate::gradient::finite_difference::quotient::{Quotients, Scheme};
+use crate::gradient::finite_difference::quotient::{DivideSums, Scheme};
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::RowLosses;
-use crate::kernels::divided_difference::formulas::{Carried, Form, Outputs as RowOutputs, Units};
-use crate::kernels::divided_difference::one_layer::OwnTail;
-use crate::kernels::matmul::{Left, Product};
-use crate::kernels::output_loss::Outputs;
+use crate::kernels::divided_difference::formulas::{
+    LossForm, OutputRow as RowOutputs, Propagation, Units,
+};
+use crate::kernels::divided_difference::one_layer::PerturbOutputs;
+use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, transpose, width};
 use crate::kernels::sparse::{SparseForward, SparseUpdate, Workspace};
 use crate::kernels::update::{Activate, ActivateByQuotient, ColumnSums, Multiply, Rule, Update};
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
-use crate::parallel::{Shared, Step};
+use crate::numeric::output_loss::OutputLoss;
+use crate::parallel::{PhasedSlice, Superstep};
 
 /// What all workers are told.
-pub(super) struct Task<'a, R> {
+pub(super) struct StepTask<'a, R> {
     pub samples: &'a Samples<R>,
     /// Row numbers, mini-batch after mini-batch.
     pub order: &'a [u32],
@@ -48,7 +50,7 @@ pub(super) struct Task<'a, R> {
     /// Layer sizes.
     pub sizes: &'a [usize],
     pub bias: bool,
-    pub head: Head,
+    pub head: OutputLoss,
     /// Distance between panels of the buffers' values, in rows.
     pub panel_rows: usize,
     /// h of the quotients that stand in for the derivatives of σ and of the loss; `None`: these are
@@ -57,31 +59,31 @@ pub(super) struct Task<'a, R> {
 }
 
 /// A layer that is owned by its units, as one worker holds it.
-pub(super) struct Layer<'b, R> {
+pub(super) struct OwnedLayer<'b, R> {
     pub panels: Range<usize>,
-    pub weights: Shared<'b, R>,
-    pub velocity: Option<Shared<'b, R>>,
-    pub biases: Shared<'b, R>,
-    pub bias_velocity: Option<Shared<'b, R>>,
-    pub activations: Shared<'b, R>,
-    pub slopes: Shared<'b, R>,
-    pub errors: Shared<'b, R>,
+    pub weights: PhasedSlice<'b, R>,
+    pub velocity: Option<PhasedSlice<'b, R>>,
+    pub biases: PhasedSlice<'b, R>,
+    pub bias_velocity: Option<PhasedSlice<'b, R>>,
+    pub activations: PhasedSlice<'b, R>,
+    pub slopes: PhasedSlice<'b, R>,
+    pub errors: PhasedSlice<'b, R>,
     /// ∂W until nobody reads W any more; empty for the first layer.
-    pub sums: Shared<'b, R>,
+    pub sums: PhasedSlice<'b, R>,
 }
 
 /// The last layer, as one worker holds it.
-pub(super) struct Last<'b, R> {
-    pub weights: Shared<'b, R>,
-    pub velocity: Option<Shared<'b, R>>,
-    pub transposed: Shared<'b, R>,
-    pub transposed_velocity: Option<Shared<'b, R>>,
-    pub bias: Shared<'b, R>,
-    pub bias_velocity: Option<Shared<'b, R>>,
+pub(super) struct LastLayer<'b, R> {
+    pub weights: PhasedSlice<'b, R>,
+    pub velocity: Option<PhasedSlice<'b, R>>,
+    pub transposed: PhasedSlice<'b, R>,
+    pub transposed_velocity: Option<PhasedSlice<'b, R>>,
+    pub bias: PhasedSlice<'b, R>,
+    pub bias_velocity: Option<PhasedSlice<'b, R>>,
 }
 
 /// One worker's memory of its own.
-pub(super) struct Scratch<R> {
+pub(super) struct BackpropScratch<R> {
     pub inputs: Aligned<R>,
     pub outputs: Aligned<R>,
     pub transposed: Aligned<R>,
@@ -95,17 +97,17 @@ pub(super) struct Scratch<R> {
 }
 
 /// One worker's seat.
-pub(super) struct Seat<'b, R> {
-    pub layers: Vec<Layer<'b, R>>,
-    pub last: Last<'b, R>,
+pub(super) struct BackpropWorker<'b, R> {
+    pub layers: Vec<OwnedLayer<'b, R>>,
+    pub last: LastLayer<'b, R>,
     /// Shares of the outputs' pre-activations, written in even and in odd supersteps.
-    pub shares: [Shared<'b, R>; 2],
-    pub scratch: &'b mut Scratch<R>,
+    pub shares: [PhasedSlice<'b, R>; 2],
+    pub scratch: &'b mut BackpropScratch<R>,
 }
 
-impl<R: Real> Seat<'_, R> {
+impl<R: Real> BackpropWorker<'_, R> {
     /// All mini-batches of the task.
-    pub(super) async fn train(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
+    pub(super) async fn train(mut self, task: &StepTask<'_, R>, mut step: Superstep<'_>) {
         let hidden = task.sizes.len() - 2;
         let mut batches = task.order.chunks(task.batch_size);
         while let Some(rows) = batches.next() {
@@ -143,7 +145,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// a_1 of own units, from the inputs.
-    fn forward_first(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    fn forward_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let activate = task.sizes.len() > 2;
         let layer = &mut self.layers[0];
@@ -173,7 +175,7 @@ impl<R: Real> Seat<'_, R> {
             _ => {
                 task.samples.gather(rows, &mut self.scratch.inputs, stride);
                 task.isa.run(Product {
-                    left: Left::rows_of(&self.scratch.inputs, stride),
+                    left: LeftOperand::rows_of(&self.scratch.inputs, stride),
                     rows: rows.len(),
                     depth: task.sizes[0],
                     right: layer.weights.mine(step),
@@ -194,13 +196,13 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// a_{h+1} of own units, from a_h.
-    fn forward(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn forward(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let panels = layer.panels.len();
         let out = layer.activations.own(step);
         task.isa.run(Product {
-            left: Left::rows_of(below.activations.all(step), stride),
+            left: LeftOperand::rows_of(below.activations.all(step), stride),
             rows,
             depth: task.sizes[h],
             right: layer.weights.mine(step),
@@ -215,7 +217,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// Each own hidden panel's share of the outputs' pre-activations.
-    fn share_outputs(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn share_outputs(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let hidden = task.sizes.len() - 2;
         if hidden == 0 {
             return;
@@ -230,7 +232,7 @@ impl<R: Real> Seat<'_, R> {
         let shares = self.shares[step.phase()].own(step);
         for (k, panel) in layer.panels.clone().enumerate() {
             task.isa.run(Product {
-                left: Left::rows_of(&activations[k * stride..], stride),
+                left: LeftOperand::rows_of(&activations[k * stride..], stride),
                 rows,
                 depth: p.min(units - panel * p),
                 right: &weights[k * strides.blocks..],
@@ -244,7 +246,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// δ of the outputs, by every worker alike.
-    fn output_errors(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    fn output_errors(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
@@ -272,7 +274,7 @@ impl<R: Real> Seat<'_, R> {
         labels.extend(rows.iter().map(|&row| task.samples.label(row)));
         let share = R::from_f64(1.0 / rows.len() as f64);
         self.scratch.loss += match task.increment {
-            None => task.isa.run(Outputs {
+            None => task.isa.run(OutputErrors {
                 head: task.head,
                 columns: outputs,
                 labels,
@@ -286,10 +288,10 @@ impl<R: Real> Seat<'_, R> {
 
     /// The outputs' z become (L(z + h) − L(z))/h, output by output, times `share`; the sum of the
     /// rows' losses.
-    fn output_quotients(&mut self, task: &Task<'_, R>, h: R, share: R) -> f64 {
+    fn output_quotients(&mut self, task: &StepTask<'_, R>, h: R, share: R) -> f64 {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let count = task.sizes[task.sizes.len() - 1];
-        let Scratch {
+        let BackpropScratch {
             outputs: z,
             changes,
             labels,
@@ -316,9 +318,9 @@ impl<R: Real> Seat<'_, R> {
         for panel in 0..count.div_ceil(p) {
             let changes = &mut changes[panel * stride..][..labels.len() * p];
             for (row, changes) in changes.chunks_exact_mut(p).enumerate() {
-                task.isa.run(OwnTail {
-                    form: Form {
-                        carried: Carried::Values,
+                task.isa.run(PerturbOutputs {
+                    form: LossForm {
+                        carried: Propagation::Values,
                         central: false,
                     },
                     panel,
@@ -336,7 +338,7 @@ impl<R: Real> Seat<'_, R> {
                     changes,
                 });
             }
-            task.isa.run(Quotients {
+            task.isa.run(DivideSums {
                 scheme: Scheme::Forward,
                 share,
                 increments,
@@ -348,21 +350,21 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// δ_H of own units, then the update of the last layer.
-    fn backward_last(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn backward_last(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
         let strides = Strides::new::<R>(outputs);
         let layer = &mut self.layers[hidden - 1];
-        let Scratch {
+        let BackpropScratch {
             outputs: top, tile, ..
         } = &mut *self.scratch;
         let last = &mut self.last;
         let panels = layer.panels.len();
         let errors = layer.errors.own(step);
         task.isa.run(Product {
-            left: Left::rows_of(top, stride),
+            left: LeftOperand::rows_of(top, stride),
             rows,
             depth: outputs,
             right: last.transposed.mine(step),
@@ -385,7 +387,7 @@ impl<R: Real> Seat<'_, R> {
             // ∂W[j][i] = Σ_s δ[s][j]·a[s][i], along i for the backward copy, along j for the other.
             let blocks = k * strides.blocks..k * strides.blocks + output_panels * p * p;
             task.isa.run(Product {
-                left: Left::columns_of(&activations[k * stride..]),
+                left: LeftOperand::columns_of(&activations[k * stride..]),
                 rows: p,
                 depth: rows,
                 right: top,
@@ -407,7 +409,7 @@ impl<R: Real> Seat<'_, R> {
                 let columns = p.min(outputs - panel * p);
                 let from = k * strides.transposed + panel * p * p;
                 task.isa.run(Product {
-                    left: Left::columns_of(&top[panel * stride..]),
+                    left: LeftOperand::columns_of(&top[panel * stride..]),
                     rows: columns,
                     depth: rows,
                     right: &activations[k * stride..],
@@ -444,7 +446,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// δ_{h+1} of own units, from δ_{h+2}.
-    fn backward(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn backward(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (layer, above) = neighbors(&mut self.layers, h + 1);
         let (units, depth) = (task.sizes[h + 1], task.sizes[h + 2]);
@@ -463,7 +465,7 @@ impl<R: Real> Seat<'_, R> {
             }
             let out = &mut errors[k * stride..][..rows * p];
             task.isa.run(Product {
-                left: Left::rows_of(above.errors.all(step), stride),
+                left: LeftOperand::rows_of(above.errors.all(step), stride),
                 rows,
                 depth,
                 right: transposed,
@@ -484,7 +486,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// ∂W_{h+1} of own units, kept until nobody reads the weights.
-    fn weight_sums(&mut self, h: usize, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn weight_sums(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let fan_in = task.sizes[h];
@@ -493,7 +495,7 @@ impl<R: Real> Seat<'_, R> {
         let sums = layer.sums.own(step);
         for (q, from) in (0..fan_in).step_by(p).enumerate() {
             task.isa.run(Product {
-                left: Left::columns_of(&activations[q * stride..]),
+                left: LeftOperand::columns_of(&activations[q * stride..]),
                 rows: p.min(fan_in - from),
                 depth: rows,
                 right: errors,
@@ -507,7 +509,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// Applies the rule to layer h's weights with the sums kept.
-    fn apply(&mut self, h: usize, task: &Task<'_, R>, step: &Step<'_>) {
+    fn apply(&mut self, h: usize, task: &StepTask<'_, R>, step: &Superstep<'_>) {
         let layer = &mut self.layers[h];
         let sums = layer.sums.mine(step);
         update(
@@ -521,9 +523,9 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// The update of the first layer, fused with its gradient.
-    fn update_first(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    fn update_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
-        let Scratch {
+        let BackpropScratch {
             inputs,
             outputs,
             tile,
@@ -572,7 +574,7 @@ impl<R: Real> Seat<'_, R> {
             for (q, from) in (0..fan_in).step_by(p).enumerate() {
                 let count = p.min(fan_in - from);
                 task.isa.run(Product {
-                    left: Left::columns_of(&inputs[q * stride..]),
+                    left: LeftOperand::columns_of(&inputs[q * stride..]),
                     rows: count,
                     depth: rows.len(),
                     right: &errors[first * stride..],
@@ -598,9 +600,15 @@ impl<R: Real> Seat<'_, R> {
     }
 }
 
-impl<R: Real> Layer<'_, R> {
+impl<R: Real> OwnedLayer<'_, R> {
     /// Activations and slopes of units that are only padding become 0, and so do their errors.
-    fn clear_padding(&mut self, task: &Task<'_, R>, h: usize, rows: usize, step: &Step<'_>) {
+    fn clear_padding(
+        &mut self,
+        task: &StepTask<'_, R>,
+        h: usize,
+        rows: usize,
+        step: &Superstep<'_>,
+    ) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let units = task.sizes[h + 1];
         if units.is_multiple_of(p) || self.panels.end * p < units || self.panels.is_empty() {
@@ -614,7 +622,7 @@ impl<R: Real> Layer<'_, R> {
         }
     }
 
-    fn update_biases(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    fn update_biases(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         for k in 0..self.panels.len() {
             let errors = &self.errors.mine(step)[k * stride..][..rows * p];
@@ -632,15 +640,15 @@ impl<R: Real> Layer<'_, R> {
 
 /// Layers h − 1 and h.
 fn neighbors<'s, 'b, R>(
-    layers: &'s mut [Layer<'b, R>],
+    layers: &'s mut [OwnedLayer<'b, R>],
     h: usize,
-) -> (&'s mut Layer<'b, R>, &'s mut Layer<'b, R>) {
+) -> (&'s mut OwnedLayer<'b, R>, &'s mut OwnedLayer<'b, R>) {
     let (below, above) = layers.split_at_mut(h);
     (&mut below[h - 1], &mut above[0])
 }
 
 fn activate_panels<R: Real>(
-    task: &Task<'_, R>,
+    task: &StepTask<'_, R>,
     rows: usize,
     panels: usize,
     out: &mut [R],
@@ -666,12 +674,12 @@ fn activate_panels<R: Real>(
 
 /// The rule over `range` of own weights.
 fn update<R: Real>(
-    task: &Task<'_, R>,
+    task: &StepTask<'_, R>,
     gradient: &[R],
-    weights: &mut Shared<'_, R>,
-    velocity: &mut Option<Shared<'_, R>>,
+    weights: &mut PhasedSlice<'_, R>,
+    velocity: &mut Option<PhasedSlice<'_, R>>,
     range: Range<usize>,
-    step: &Step<'_>,
+    step: &Superstep<'_>,
 ) {
     task.isa.run(Update {
         rule: task.rule,
@@ -685,12 +693,12 @@ fn update<R: Real>(
 
 /// The rule over own bias panel `k`.
 fn bias_update<R: Real>(
-    task: &Task<'_, R>,
+    task: &StepTask<'_, R>,
     errors: &[R],
-    biases: &mut Shared<'_, R>,
-    velocity: &mut Option<Shared<'_, R>>,
+    biases: &mut PhasedSlice<'_, R>,
+    velocity: &mut Option<PhasedSlice<'_, R>>,
     k: usize,
-    step: &Step<'_>,
+    step: &Superstep<'_>,
 ) {
     let p = width::<R>();
     let mut sums = [R::ZERO; 16];

@@ -5,40 +5,40 @@
 //! extrapolation the engine runs at h and at h/2 ([`super::richardson`]): twice its cost, an error of
 //! the next order, and an estimate of it.
 
-use super::{DifferenceConfig, Gauge, Increment, Perturbing, richardson};
+use super::{DifferenceConfig, Increment, IncrementControl, NoiseIncrement, richardson};
 use crate::data::{Batch, Samples};
-use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
 /// The engine around another.
-pub struct Refined<R> {
-    inner: Box<dyn Perturbing<R>>,
+pub struct AdaptiveIncrement<R> {
+    inner: Box<dyn IncrementControl<R>>,
     config: DifferenceConfig,
     /// N.
     parameters: u64,
-    gauge: Option<Gauge<R>>,
+    gauge: Option<NoiseIncrement<R>>,
     /// Quotients at h; after a gradient, the estimate of its error.
     wide: Option<Parameters<R>>,
 }
 
-impl<R: Real> Refined<R> {
+impl<R: Real> AdaptiveIncrement<R> {
     /// Around `inner`, an engine of `config` for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         config: &DifferenceConfig,
         isa: Isa,
         capacity: usize,
-        inner: Box<dyn Perturbing<R>>,
+        inner: Box<dyn IncrementControl<R>>,
     ) -> Self {
         let measures = config.increment == Increment::Noise;
         Self {
             inner,
             config: *config,
             parameters: network.layout.len() as u64,
-            gauge: measures.then(|| Gauge::new(network, config, isa, capacity)),
+            gauge: measures.then(|| NoiseIncrement::new(network, config, isa, capacity)),
             wide: None,
         }
     }
@@ -49,14 +49,14 @@ impl<R: Real> Refined<R> {
     }
 }
 
-impl<R: Real> GradientEngine<R> for Refined<R> {
+impl<R: Real> GradientEngine<R> for AdaptiveIncrement<R> {
     fn gradient(
         &mut self,
         parameters: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         let measured = match &mut self.gauge {
             Some(gauge) => gauge.measure(parameters, batch, control)?,
             None => f64::NAN,
@@ -76,7 +76,7 @@ impl<R: Real> GradientEngine<R> for Refined<R> {
         let evaluation = self.inner.gradient(parameters, batch, gradient, control)?;
         richardson::extrapolate(self.config.scheme, wide.flat_mut(), gradient.flat_mut());
         self.wide = Some(wide);
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: evaluation.loss,
             tally: self.tally(batch.samples, batch.rows),
         })

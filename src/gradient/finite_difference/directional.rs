@@ -3,7 +3,7 @@
 //! It costs 2 evaluations, whatever N, and tells one number of the gradient instead of N. Differences
 //! are those of each row's losses, summed in order.
 
-use super::forward_pass::{Gathered, Pass};
+use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::quotient::{Scheme, quotient};
 use super::unit_panels::UnitPanels;
 use crate::data::Batch;
@@ -14,7 +14,7 @@ use crate::numeric::Real;
 
 /// v·∇L as found, and the v along which it was found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Directional {
+pub struct DirectionalDerivative {
     /// The quotient, l2 left out.
     pub derivative: f64,
     /// The direction as it was stepped: θ ± h·v is rounded, the difference of both is known exactly.
@@ -35,13 +35,13 @@ pub fn directional<R: Real>(
     h: f64,
     scheme: Scheme,
     control: &Control,
-) -> Result<Directional, Stopped> {
+) -> Result<DirectionalDerivative, Stopped> {
     let batch_rows = batch.rows.len();
-    let mut gathered = Gathered::new(batch.samples.features(), batch_rows);
+    let mut gathered = GatheredBatch::new(batch.samples.features(), batch_rows);
     gathered.read(batch);
     let rows = gathered.rows(network, isa, batch, control);
     let mut weights = UnitPanels::zeros(&network.layout);
-    let mut pass = Pass::new(network, batch_rows);
+    let mut pass = ForwardPass::new(network, batch_rows);
     let mut losses = |steps: f64| {
         if control.is_stopped() {
             return Err(Stopped::Interrupted);
@@ -67,7 +67,7 @@ pub fn directional<R: Real>(
         .fold(R::ZERO, |sum, (&upper, &lower)| sum + (upper - lower));
     let mean = change.to_f64() / batch_rows as f64;
     let points = above.flat().iter().zip(below.flat());
-    Ok(Directional {
+    Ok(DirectionalDerivative {
         derivative: quotient(mean, distance),
         stepped: points
             .map(|(above, below)| (above.to_f64() - below.to_f64()) / distance)

@@ -1,7 +1,7 @@
 //! One evaluation, on its own: the forward pass and the loss that whole differences repeat N + 1
 //! times, and that a gradient's cost is told in.
 
-use super::forward_pass::{Gathered, Pass};
+use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::unit_panels::UnitPanels;
 use crate::data::{Batch, Samples};
 use crate::gradient::Control;
@@ -12,15 +12,15 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
 /// Evaluates the loss at a θ that it holds, on one worker.
-pub struct Evaluator<R> {
+pub struct LossEvaluator<R> {
     network: Network,
     isa: Isa,
     weights: UnitPanels<R>,
-    pass: Pass<R>,
-    gathered: Gathered<R>,
+    pass: ForwardPass<R>,
+    gathered: GatheredBatch<R>,
 }
 
-impl<R: Real> Evaluator<R> {
+impl<R: Real> LossEvaluator<R> {
     /// For mini-batches of at most `capacity` rows, at θ = `parameters`.
     pub fn new(network: &Network, parameters: &Parameters<R>, isa: Isa, capacity: usize) -> Self {
         let features = network.layout.sizes()[0];
@@ -30,8 +30,8 @@ impl<R: Real> Evaluator<R> {
             network: network.clone(),
             isa,
             weights,
-            pass: Pass::new(network, capacity),
-            gathered: Gathered::new(features, capacity),
+            pass: ForwardPass::new(network, capacity),
+            gathered: GatheredBatch::new(features, capacity),
         }
     }
 

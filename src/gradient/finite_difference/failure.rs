@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Where an objective was evaluated.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Place {
+pub enum EvaluationPoint {
     /// At θ itself.
     Theta,
     /// At θ but for one parameter.
@@ -26,7 +26,7 @@ pub enum Place {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EvaluationPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Theta => f.write_str("at θ itself"),
@@ -44,7 +44,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl EvaluationPoint {
     fn way_out(&self) -> String {
         match self {
             Self::Theta => "start from a θ where the function is finite".to_owned(),
@@ -123,7 +123,7 @@ pub enum Failure {
         /// Its value.
         value: f64,
         /// Where.
-        place: Place,
+        place: EvaluationPoint,
     },
     /// The noise that the increment was to be chosen by could not be measured.
     #[error(transparent)]

@@ -6,14 +6,14 @@ use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
-use crate::kernels::matmul::{Left, Product};
+use crate::kernels::matmul::{LeftOperand, Product};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::model::Network;
 use crate::numeric::Real;
 
 /// Room for the activations of every layer, and the rows' losses.
-pub(in crate::gradient) struct Pass<R> {
+pub(in crate::gradient) struct ForwardPass<R> {
     capacity: usize,
     /// z, layer by layer, panels of `(capacity, P)`.
     z: Vec<Aligned<R>>,
@@ -26,7 +26,7 @@ pub(in crate::gradient) struct Pass<R> {
 
 /// What every pass of a gradient reads.
 #[derive(Clone, Copy)]
-pub(in crate::gradient) struct Rows<'a, R> {
+pub(in crate::gradient) struct PassRows<'a, R> {
     pub network: &'a Network,
     pub isa: Isa,
     pub batch: Batch<'a, R>,
@@ -38,12 +38,12 @@ pub(in crate::gradient) struct Rows<'a, R> {
 }
 
 /// The inputs and labels of a mini-batch, gathered once for all passes.
-pub(in crate::gradient) struct Gathered<R> {
+pub(in crate::gradient) struct GatheredBatch<R> {
     inputs: Aligned<R>,
     labels: Vec<u16>,
 }
 
-impl<R: Real> Gathered<R> {
+impl<R: Real> GatheredBatch<R> {
     /// Room for `capacity` rows.
     pub(in crate::gradient) fn new(features: usize, capacity: usize) -> Self {
         Self {
@@ -74,8 +74,8 @@ impl<R: Real> Gathered<R> {
         isa: Isa,
         batch: Batch<'a, R>,
         control: &'a Control,
-    ) -> Rows<'a, R> {
-        Rows {
+    ) -> PassRows<'a, R> {
+        PassRows {
             network,
             isa,
             batch,
@@ -86,13 +86,13 @@ impl<R: Real> Gathered<R> {
     }
 }
 
-impl<R: Real> Rows<'_, R> {
+impl<R: Real> PassRows<'_, R> {
     /// W·a + b of one panel of units over the mini-batch, into `out`, `(rows, P)`: `weights` are the
     /// panel's lines, the biases' last; a is `below`, or with `None` the inputs.
     pub(in crate::gradient) fn products(
         &self,
         weights: &[R],
-        below: Option<Left<'_, R>>,
+        below: Option<LeftOperand<'_, R>>,
         out: &mut [R],
     ) {
         let p = width::<R>();
@@ -113,7 +113,7 @@ impl<R: Real> Rows<'_, R> {
                 });
                 return;
             }
-            (None, _) => Left::rows_of(self.inputs, self.batch.rows.len() * p),
+            (None, _) => LeftOperand::rows_of(self.inputs, self.batch.rows.len() * p),
         };
         self.isa.run(Product {
             left,
@@ -129,7 +129,7 @@ impl<R: Real> Rows<'_, R> {
     }
 }
 
-impl<R: Real> Pass<R> {
+impl<R: Real> ForwardPass<R> {
     pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
         let p = width::<R>();
         let sizes = network.layout.sizes();
@@ -148,7 +148,7 @@ impl<R: Real> Pass<R> {
     /// from `below` (`None`: `first` is 0).
     pub(in crate::gradient) fn run(
         &mut self,
-        rows: &Rows<'_, R>,
+        rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
         first: usize,
         below: Option<&Self>,
@@ -165,9 +165,9 @@ impl<R: Real> Pass<R> {
                     0 => None,
                     _ if layer == first => {
                         let below = below.expect("a pass from the middle starts from another");
-                        Some(Left::rows_of(&below.y[layer - 1], stride))
+                        Some(LeftOperand::rows_of(&below.y[layer - 1], stride))
                     }
-                    _ => Some(Left::rows_of(&self.y[layer - 1], stride)),
+                    _ => Some(LeftOperand::rows_of(&self.y[layer - 1], stride)),
                 };
                 rows.products(weights, below, &mut self.z[layer][range.clone()]);
                 if layer + 1 < layers {

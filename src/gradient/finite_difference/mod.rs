@@ -21,14 +21,14 @@ pub mod richardson;
 pub mod unit_panels;
 pub mod whole_passes;
 
-pub use adaptive::Refined;
-pub use evaluation::Evaluator;
+pub use adaptive::AdaptiveIncrement;
+pub use evaluation::LossEvaluator;
 pub use failure::Failure;
 pub use increment::Increment;
 pub use incremental::Incremental;
-pub use noise_increment::Gauge;
-pub use objective::{Differences, Estimate};
-pub use perturbation::{NodePerturbationConfig, Probe};
+pub use noise_increment::NoiseIncrement;
+pub use objective::{Differences, GradientEstimate};
+pub use perturbation::{NodePerturbationConfig, Perturbation};
 pub use quotient::Scheme;
 pub use whole_passes::{WholePasses, check_increments};
 
@@ -157,7 +157,7 @@ impl DifferenceConfig {
 }
 
 /// An engine whose increments can be set from outside, gradient by gradient.
-pub trait Perturbing<R: Real>: GradientEngine<R> {
+pub trait IncrementControl<R: Real>: GradientEngine<R> {
     /// Multiplies all increments by `factor`, and takes `measured` for [`Increment::Noise`]: h
     /// relative to max(1, the unit's largest |θ|).
     fn set_increments(&mut self, factor: f64, measured: f64);

@@ -48,7 +48,7 @@ const LOOKS: usize = 3;
 
 /// What a difference table says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
+pub enum NoiseVerdict {
     /// Noise of this standard deviation.
     Noise(f64),
     /// Half the neighbors are equal: the values' own grid is seen. Try 100·h.
@@ -98,7 +98,7 @@ impl From<Unmeasured> for Error {
 ///
 /// # Panics
 /// With fewer than 4 points, or a number of losses that is no multiple of `samples`.
-pub fn verdict(losses: &mut [f64], samples: usize) -> Verdict {
+pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     assert!(samples > 0 && losses.len().is_multiple_of(samples));
     let points = losses.len() / samples;
     assert!(points >= 4, "{points} points: a table has 4 at least");
@@ -122,10 +122,10 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> Verdict {
         }
     }
     if range > CLOSE_RANGE * largest {
-        return Verdict::TooLarge;
+        return NoiseVerdict::TooLarge;
     }
     if moving == 0 || 2 * equal >= moving * points {
-        return Verdict::TooSmall;
+        return NoiseVerdict::TooSmall;
     }
     let mut scale = 1.0;
     let mut levels = Vec::with_capacity(points - 1);
@@ -153,12 +153,14 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> Verdict {
             let most = three.iter().map(|level| level.0).fold(0.0, f64::max);
             three[0].1 && most <= AGREEMENT * least
         })
-        .map_or(Verdict::TooLarge, |three| Verdict::Noise(three[0].0))
+        .map_or(NoiseVerdict::TooLarge, |three| {
+            NoiseVerdict::Noise(three[0].0)
+        })
 }
 
 /// The noise of a loss near θ.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Noise {
+pub struct NoiseEstimate {
     /// Its standard deviation, ε: of the mean over the samples.
     pub deviation: f64,
     /// The spacing at which it was seen.
@@ -186,7 +188,7 @@ pub fn measure<E: From<Unmeasured>>(
     spacing: f64,
     samples: usize,
     mut line: impl FnMut(&[f64], &mut [f64]) -> Result<(), E>,
-) -> Result<Noise, E> {
+) -> Result<NoiseEstimate, E> {
     let mut losses = vec![0.0; POINTS * samples];
     let (mut small, mut large) = (0f64, f64::INFINITY);
     let mut spacing = spacing;
@@ -197,16 +199,16 @@ pub fn measure<E: From<Unmeasured>>(
         evaluate(&distances, &mut losses, &mut line)?;
         let at_theta = losses[middle * samples..][..samples].to_vec();
         match verdict(&mut losses, samples) {
-            Verdict::Noise(deviation) => {
-                return Ok(Noise {
+            NoiseVerdict::Noise(deviation) => {
+                return Ok(NoiseEstimate {
                     deviation,
                     spacing,
                     evaluations: (table * POINTS) as u64,
                     at_theta,
                 });
             }
-            Verdict::TooSmall => small = spacing,
-            Verdict::TooLarge => large = spacing,
+            NoiseVerdict::TooSmall => small = spacing,
+            NoiseVerdict::TooLarge => large = spacing,
         }
         spacing = if small == 0.0 {
             spacing / STRIDE
@@ -277,7 +279,7 @@ fn stencil(scheme: Scheme) -> Stencil {
 
 /// A derivative along a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Derivative {
+pub struct DerivativeEstimate {
     /// |f″| for forward differences, |f‴| for central ones; where it is lost in the noise, the
     /// most that noise can hide.
     pub magnitude: f64,
@@ -285,7 +287,7 @@ pub struct Derivative {
     pub evaluations: u64,
 }
 
-impl Noise {
+impl NoiseEstimate {
     /// The derivative along a line that sets the truncation error of `scheme`.
     ///
     /// `line` as in [`measure`], not necessarily along the same direction.
@@ -297,13 +299,13 @@ impl Noise {
         &self,
         scheme: Scheme,
         mut line: impl FnMut(&[f64], &mut [f64]) -> Result<(), E>,
-    ) -> Result<Derivative, E> {
+    ) -> Result<DerivativeEstimate, E> {
         let stencil = stencil(scheme);
         let samples = self.at_theta.len();
         let mut losses = vec![0.0; stencil.offsets.len() * samples];
         let root = 1.0 / f64::from(stencil.order + 2);
         let mut evaluations = 0;
-        let mut look = |h: f64| -> Result<Look, E> {
+        let mut look = |h: f64| -> Result<DerivativeTrial, E> {
             let distances: Vec<f64> = stencil.offsets.iter().map(|offset| offset * h).collect();
             evaluate(&distances, &mut losses, &mut line)?;
             evaluations += distances.len() as u64;
@@ -311,7 +313,7 @@ impl Noise {
         };
         let mut h = self.deviation.powf(root).min(1.0);
         // The farthest look from which f was seen at close range: it says most about curvature.
-        let mut farthest: Option<Look> = None;
+        let mut farthest: Option<DerivativeTrial> = None;
         for _ in 0..LOOKS {
             let seen = look(h)?;
             let balance = (self.deviation / seen.magnitude.max(f64::MIN_POSITIVE)).powf(root);
@@ -340,13 +342,13 @@ impl Noise {
         }
         let chosen = farthest.ok_or(Unmeasured::Steep { spacing: h })?;
         let hidden = stencil.noise * self.deviation / chosen.h.powi(stencil.order);
-        Ok(Derivative {
+        Ok(DerivativeEstimate {
             magnitude: chosen.magnitude.max(hidden),
             evaluations,
         })
     }
 
-    fn look(&self, stencil: &Stencil, h: f64, losses: &[f64]) -> Look {
+    fn look(&self, stencil: &Stencil, h: f64, losses: &[f64]) -> DerivativeTrial {
         let samples = self.at_theta.len();
         let mean = |sum: f64| sum / samples as f64;
         let middle = mean(self.at_theta.iter().sum());
@@ -368,7 +370,7 @@ impl Noise {
             around + stencil.at_theta * self.at_theta[sample]
         });
         let difference = mean(difference.sum()).abs();
-        Look {
+        DerivativeTrial {
             h,
             difference,
             magnitude: difference / h.powi(stencil.order),
@@ -386,7 +388,7 @@ impl Noise {
 }
 
 /// One try at a derivative.
-struct Look {
+struct DerivativeTrial {
     h: f64,
     difference: f64,
     magnitude: f64,

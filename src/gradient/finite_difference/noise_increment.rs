@@ -10,7 +10,7 @@
 
 use ndarray_rand::rand::RngCore;
 
-use super::forward_pass::{Gathered, Pass};
+use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::noise::{self, Unmeasured};
 use super::unit_panels::UnitPanels;
 use super::{DifferenceConfig, Summation};
@@ -26,16 +26,16 @@ use crate::numeric::random::{Purpose, stream};
 const PROBES: usize = 6;
 
 /// The passes that measure.
-pub struct Gauge<R> {
+pub struct NoiseIncrement<R> {
     config: DifferenceConfig,
     network: Network,
     isa: Isa,
     weights: UnitPanels<R>,
-    pass: Pass<R>,
-    gathered: Gathered<R>,
+    pass: ForwardPass<R>,
+    gathered: GatheredBatch<R>,
 }
 
-impl<R: Real> Gauge<R> {
+impl<R: Real> NoiseIncrement<R> {
     /// For mini-batches of at most `capacity` rows.
     pub fn new(network: &Network, config: &DifferenceConfig, isa: Isa, capacity: usize) -> Self {
         let features = network.layout.sizes()[0];
@@ -44,8 +44,8 @@ impl<R: Real> Gauge<R> {
             network: network.clone(),
             isa,
             weights: UnitPanels::zeros(&network.layout),
-            pass: Pass::new(network, capacity),
-            gathered: Gathered::new(features, capacity),
+            pass: ForwardPass::new(network, capacity),
+            gathered: GatheredBatch::new(features, capacity),
         }
     }
 
@@ -78,7 +78,7 @@ impl<R: Real> Gauge<R> {
             Summation::Losses => 1,
         };
         let scheme = self.config.scheme;
-        let mut line = Line {
+        let mut line = LossLine {
             gauge: self,
             theta,
             batch,
@@ -157,14 +157,14 @@ fn largest_input<R: Real>(batch: Batch<'_, R>) -> (usize, f64) {
 }
 
 /// The loss along lines through θ.
-struct Line<'a, R> {
-    gauge: &'a mut Gauge<R>,
+struct LossLine<'a, R> {
+    gauge: &'a mut NoiseIncrement<R>,
     theta: &'a Parameters<R>,
     batch: Batch<'a, R>,
     control: &'a Control,
 }
 
-impl<R: Real> Line<'_, R> {
+impl<R: Real> LossLine<'_, R> {
     /// The losses at θ + distance·direction, `(distances, samples)`, or `(distances, 1)`: their
     /// means.
     fn evaluate(

@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ndarray_rand::rand::RngCore;
 
-use super::failure::{Failure, Place};
-use super::noise::{self, Noise};
+use super::failure::{EvaluationPoint, Failure};
+use super::noise::{self, NoiseEstimate};
 use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::random::{Purpose, stream};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
-/// Parameters along which derivatives are estimated for [`Increment::Noise`].
+/// Parameters along which derivatives are estimated for [`Increment::NoiseEstimate`].
 const PROBES: usize = 4;
 
 /// How a function is differentiated.
@@ -30,7 +30,7 @@ const PROBES: usize = 4;
 pub struct Differences {
     /// One-sided or two-sided.
     pub scheme: Scheme,
-    /// The choice of h, for each parameter on its own. [`Increment::Noise`] makes some 20
+    /// The choice of h, for each parameter on its own. [`Increment::NoiseEstimate`] makes some 20
     /// evaluations besides.
     pub increment: Increment,
     /// Quotients at h, h/2, … h/2^(levels − 1), extrapolated to h → 0; 1: at h only.
@@ -39,7 +39,7 @@ pub struct Differences {
 
 /// A gradient, and what it took.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Estimate {
+pub struct GradientEstimate {
     /// The gradient, `(N,)`.
     pub gradient: Vec<f64>,
     /// With extrapolation: an estimate of each partial derivative's error, `(N,)`.
@@ -49,7 +49,7 @@ pub struct Estimate {
     /// Evaluations made: N + 1 or 2N for each level (θ itself once for all), and those that
     /// measured the noise.
     pub evaluations: u64,
-    /// What [`Increment::Noise`] found: ε, and h relative to max(1, |θ|).
+    /// What [`Increment::NoiseEstimate`] found: ε, and h relative to max(1, |θ|).
     pub noise: Option<(f64, f64)>,
 }
 
@@ -77,7 +77,7 @@ impl Differences {
     /// ```
     /// use nplus1::gradient::finite_difference::Differences;
     /// use nplus1::model::Function;
-    /// use nplus1::parallel::Team;
+    /// use nplus1::parallel::Workers;
     ///
     /// let rosenbrock = Function::new(2, |x: &[f64]| {
     ///     (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2)
@@ -99,8 +99,8 @@ impl Differences {
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        team: &Team,
-    ) -> Result<Estimate, Failure> {
+        team: &Workers,
+    ) -> Result<GradientEstimate, Failure> {
         self.gradient_under(objective, theta, team, &Control::default())
     }
 
@@ -112,11 +112,11 @@ impl Differences {
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        team: &Team,
+        team: &Workers,
         control: &Control,
-    ) -> Result<Estimate, Failure> {
+    ) -> Result<GradientEstimate, Failure> {
         self.check(objective, theta)?;
-        let evaluator = Evaluator {
+        let evaluator = ObjectiveEvaluator {
             objective,
             theta,
             team,
@@ -131,7 +131,7 @@ impl Differences {
         let increments = self.increments(&evaluator, measured.map(|(_, increment)| increment))?;
         let values = self.values(&evaluator, &increments)?;
         let (gradient, errors) = self.quotients(theta, &increments, &values);
-        Ok(Estimate {
+        Ok(GradientEstimate {
             gradient,
             errors: (self.levels > 1).then_some(errors),
             value: (self.scheme == Scheme::Forward).then(|| values[0]),
@@ -159,7 +159,11 @@ impl Differences {
     }
 
     /// h of each parameter at the first level; refuses those that would divide by nothing.
-    fn increments(&self, of: &Evaluator<'_>, noise: Option<f64>) -> Result<Vec<f64>, Failure> {
+    fn increments(
+        &self,
+        of: &ObjectiveEvaluator<'_>,
+        noise: Option<f64>,
+    ) -> Result<Vec<f64>, Failure> {
         // Extrapolation takes the truncation error away: the measured h is for the last level.
         let noise = noise.map_or(f64::NAN, |h| h * ((self.levels - 1) as f64).exp2());
         let rule = |value: f64| match self.increment {
@@ -216,7 +220,7 @@ impl Differences {
     }
 
     /// The values of all evaluations, in order.
-    fn values(&self, of: &Evaluator<'_>, increments: &[f64]) -> Result<Vec<f64>, Failure> {
+    fn values(&self, of: &ObjectiveEvaluator<'_>, increments: &[f64]) -> Result<Vec<f64>, Failure> {
         let count = self.evaluations(increments.len());
         let perturbation = |number| self.perturbation(increments, number);
         let values = of.values(count as usize, |number, theta| match perturbation(number) {
@@ -231,8 +235,8 @@ impl Differences {
             Some(number) => Err(Failure::NotFinite {
                 value: values[number],
                 place: match perturbation(number) {
-                    None => Place::Theta,
-                    Some((index, increment)) => Place::Perturbed {
+                    None => EvaluationPoint::Theta,
+                    Some((index, increment)) => EvaluationPoint::Perturbed {
                         parameter: of.objective.name(index),
                         value: of.theta[index],
                         increment,
@@ -271,7 +275,7 @@ impl Differences {
     /// The noise along a random direction, and the increment relative to max(1, |θ|) that makes the
     /// sum of squared errors least: the root mean square of the derivatives along a few
     /// parameters stands for all. Returns the evaluations made besides.
-    fn measure(&self, of: &Evaluator<'_>) -> Result<(Noise, f64, u64), Failure> {
+    fn measure(&self, of: &ObjectiveEvaluator<'_>) -> Result<(NoiseEstimate, f64, u64), Failure> {
         let parameters = of.theta.len();
         let mut random = stream(0, Purpose::Directions);
         let direction: Vec<f64> = of
@@ -321,14 +325,14 @@ fn scale(value: f64) -> f64 {
 }
 
 /// A function near θ, and who evaluates it.
-struct Evaluator<'a> {
+struct ObjectiveEvaluator<'a> {
     objective: &'a dyn Objective,
     theta: &'a [f64],
-    team: &'a Team,
+    team: &'a Workers,
     control: &'a Control,
 }
 
-impl Evaluator<'_> {
+impl ObjectiveEvaluator<'_> {
     /// The values of evaluations `0..count`. `place(number, θ)` moves a copy of θ to where that
     /// evaluation is made, and returns what it wrote, to be restored.
     ///
@@ -346,7 +350,7 @@ impl Evaluator<'_> {
         let workers = self.team.threads().min(count).max(1);
         let seats = vec![self.theta.to_vec(); workers];
         self.team.each(seats, |mut theta| {
-            let _panics = Raised(&failed);
+            let _panics = PanicFlag(&failed);
             while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(slot) = values.get(number) else {
@@ -387,7 +391,7 @@ impl Evaluator<'_> {
         if let Some(number) = found.iter().position(|value| !value.is_finite()) {
             return Err(Failure::NotFinite {
                 value: found[number],
-                place: Place::Line {
+                place: EvaluationPoint::Line {
                     distance: distances[number],
                 },
             });
@@ -398,9 +402,9 @@ impl Evaluator<'_> {
 }
 
 /// Raises a flag if its worker panics, so that the others begin nothing more.
-struct Raised<'a>(&'a AtomicBool);
+struct PanicFlag<'a>(&'a AtomicBool);
 
-impl Drop for Raised<'_> {
+impl Drop for PanicFlag<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.store(true, Ordering::Relaxed);

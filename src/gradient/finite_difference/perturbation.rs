@@ -11,7 +11,7 @@
 
 use super::quotient::Scheme;
 use super::{Arithmetic, DifferenceConfig};
-use crate::kernels::divided_difference::formulas::{Carried, Form};
+use crate::kernels::divided_difference::formulas::{LossForm, Propagation};
 use crate::model::Layout;
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
@@ -34,7 +34,7 @@ impl NodePerturbationConfig {
 
 /// What is followed to the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Probe {
+pub enum Perturbation {
     /// From each parameter a perturbation, whose change of the loss is divided by h.
     Difference(DifferenceConfig),
     /// From each parameter a rate of change.
@@ -43,7 +43,7 @@ pub enum Probe {
     Unit(NodePerturbationConfig),
 }
 
-impl Probe {
+impl Perturbation {
     /// The difference that is taken, if one is.
     pub fn difference(&self) -> Option<DifferenceConfig> {
         match self {
@@ -59,21 +59,21 @@ impl Probe {
     }
 
     /// What the stages of a tail carry.
-    pub fn form(&self) -> Form {
-        Form {
+    pub fn form(&self) -> LossForm {
+        LossForm {
             carried: match self.difference().map(|config| config.arithmetic) {
-                Some(Arithmetic::Plain) => Carried::Values,
-                Some(Arithmetic::CancellationFree) => Carried::Changes,
-                None => Carried::Rates,
+                Some(Arithmetic::Plain) => Propagation::Values,
+                Some(Arithmetic::CancellationFree) => Propagation::Changes,
+                None => Propagation::Rates,
             },
             central: self.scheme() == Scheme::Central,
         }
     }
 
     /// What the derivative of the l2 term is found from.
-    pub fn penalty(&self) -> Carried {
+    pub fn penalty(&self) -> Propagation {
         if self.is_of_units() {
-            Carried::Rates
+            Propagation::Rates
         } else {
             self.form().carried
         }

@@ -5,9 +5,9 @@
 //! central:  ∂L/∂θᵢ ≈ (L(θ + h·eᵢ) − L(θ − h·eᵢ)) / 2h     2N evaluations, error O(h²)
 //! ```
 
-use crate::kernels::divided_difference::formulas::Carried;
+use crate::kernels::divided_difference::formulas::Propagation;
 use crate::kernels::panels::width;
-use crate::kernels::{Task, Vector};
+use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// One-sided or two-sided.
@@ -54,7 +54,7 @@ pub fn quotient<R: Real>(change: R, distance: R) -> R {
 }
 
 /// Sums of changes over the rows, in lines of P units, to partial derivatives, in place.
-pub struct Quotients<'a, R> {
+pub struct DivideSums<'a, R> {
     /// One-sided or two-sided.
     pub scheme: Scheme,
     /// 1/rows.
@@ -65,7 +65,7 @@ pub struct Quotients<'a, R> {
     pub changes: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Quotients<'_, R> {
+impl<R: Real> Kernel<R> for DivideSums<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -87,7 +87,7 @@ pub struct Penalties<'a, R> {
     /// One-sided or two-sided.
     pub scheme: Scheme,
     /// Changes: (w + h)² − w² as h·(2w + h) (central: 4wh), without the subtraction. Rates: λ'w, and no quotient.
-    pub carried: Carried,
+    pub carried: Propagation,
     /// λ'.
     pub l2: R,
     /// Units of the panel; columns beyond them are padding and stay 0.
@@ -100,7 +100,7 @@ pub struct Penalties<'a, R> {
     pub gradient: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Penalties<'_, R> {
+impl<R: Real> Kernel<R> for Penalties<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -118,14 +118,14 @@ impl<R: Real> Task<R> for Penalties<'_, R> {
             {
                 let square = |w: R| half * (w * w);
                 let change = match (self.scheme, self.carried) {
-                    (_, Carried::Rates) => {
+                    (_, Propagation::Rates) => {
                         *g = *g + self.l2 * w;
                         continue;
                     }
-                    (Scheme::Forward, Carried::Changes) => half * (h * (w + w + h)),
-                    (Scheme::Forward, Carried::Values) => square(w + h) - square(w),
-                    (Scheme::Central, Carried::Changes) => half * ((h + h) * (w + w)),
-                    (Scheme::Central, Carried::Values) => square(w + h) - square(w - h),
+                    (Scheme::Forward, Propagation::Changes) => half * (h * (w + w + h)),
+                    (Scheme::Forward, Propagation::Values) => square(w + h) - square(w),
+                    (Scheme::Central, Propagation::Changes) => half * ((h + h) * (w + w)),
+                    (Scheme::Central, Propagation::Values) => square(w + h) - square(w - h),
                 };
                 *g = *g + quotient(change, self.scheme.distance(h));
             }

@@ -118,7 +118,7 @@ pub fn by_panel(
 }
 
 /// A worker's lines of one panel of θ, and where they are in its part of a buffer.
-pub struct OwnLines {
+pub struct WorkerLines {
     /// The panel.
     pub panel: usize,
     /// The inputs whose lines these are.
@@ -133,13 +133,13 @@ pub struct OwnLines {
 pub fn own_lines<R: Real>(
     pairs: &Range<usize>,
     fan_in: usize,
-) -> impl Iterator<Item = OwnLines> + use<R> {
+) -> impl Iterator<Item = WorkerLines> + use<R> {
     let (first, p) = (pairs.start, width::<R>());
     by_panel(pairs, lines(fan_in), lines(fan_in)).map(move |(panel, own)| {
         let start = panel * lines(fan_in) + own.start - first;
         let inputs = own.start..own.end.min(fan_in);
         let (middle, end) = (start + inputs.len(), start + own.len());
-        OwnLines {
+        WorkerLines {
             panel,
             inputs,
             weights: start * p..middle * p,

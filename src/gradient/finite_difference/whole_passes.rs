@@ -7,24 +7,24 @@
 
 use std::sync::Arc;
 
-use super::forward_pass::{Gathered, Pass, Rows};
+use super::forward_pass::{ForwardPass, GatheredBatch, PassRows};
 use super::quotient::quotient;
 use super::unit_panels::UnitPanels;
-use super::{DifferenceConfig, Increment, Perturbing, Reuse, Scheme, Summation};
+use super::{DifferenceConfig, Increment, IncrementControl, Reuse, Scheme, Summation};
 use crate::data::{Batch, Samples};
-use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::kernels::panels::width;
 use crate::kernels::scatter_add::SquaresOf;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Circle, Team, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
 /// The engine.
 pub struct WholePasses<R> {
     network: Network,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     config: DifferenceConfig,
     /// Workers of a gradient.
@@ -35,18 +35,18 @@ pub struct WholePasses<R> {
     measured: f64,
     /// h of every unit, layer by layer.
     increments: Vec<Vec<R>>,
-    gathered: Gathered<R>,
+    gathered: GatheredBatch<R>,
     /// The pass at θ itself.
-    base: Pass<R>,
+    base: ForwardPass<R>,
     /// Counts the passes that are no evaluation of the gradient's.
     monitoring: Control,
-    workers: Vec<Worker<R>>,
+    workers: Vec<PassWorker<R>>,
 }
 
 /// One worker's memory.
-struct Worker<R> {
+struct PassWorker<R> {
     weights: UnitPanels<R>,
-    pass: Pass<R>,
+    pass: ForwardPass<R>,
     /// The losses on the upper side of a central difference.
     upper: Vec<R>,
 }
@@ -56,15 +56,15 @@ impl<R: Real> WholePasses<R> {
     pub fn new(
         network: &Network,
         config: &DifferenceConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
         let sizes = layout.sizes();
-        let worker = |_| Worker {
+        let worker = |_| PassWorker {
             weights: UnitPanels::zeros(layout),
-            pass: Pass::new(network, capacity),
+            pass: ForwardPass::new(network, capacity),
             upper: vec![R::ZERO; capacity],
         };
         Self {
@@ -79,8 +79,8 @@ impl<R: Real> WholePasses<R> {
                 .iter()
                 .map(|&units| vec![R::ZERO; units])
                 .collect(),
-            gathered: Gathered::new(sizes[0], capacity),
-            base: Pass::new(network, capacity),
+            gathered: GatheredBatch::new(sizes[0], capacity),
+            base: ForwardPass::new(network, capacity),
             monitoring: Control::default(),
             workers: (0..team.threads()).map(worker).collect(),
         }
@@ -103,7 +103,7 @@ impl<R: Real> WholePasses<R> {
         // its activations serve the passes that start above the bottom, and training reports it.
         let base = match self.config.scheme {
             Scheme::Forward => rows,
-            Scheme::Central => Rows {
+            Scheme::Central => PassRows {
                 control: &self.monitoring,
                 ..rows
             },
@@ -125,7 +125,7 @@ impl<R: Real> WholePasses<R> {
             rest = others;
             seats.push((share, worker, own));
         }
-        let shared = Shared {
+        let shared = PassContext {
             rows,
             theta,
             config: &self.config,
@@ -134,7 +134,7 @@ impl<R: Real> WholePasses<R> {
         };
         let outcomes: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
         self.team.run(
-            Circle::new(workers),
+            Supersteps::new(workers),
             seats,
             async |(share, worker, gradient), step| {
                 let outcome = worker.differentiate(&shared, share, gradient);
@@ -261,19 +261,19 @@ fn pass_cost(sizes: &[usize], first: usize) -> f64 {
 }
 
 /// What all workers read.
-struct Shared<'a, R> {
-    rows: Rows<'a, R>,
+struct PassContext<'a, R> {
+    rows: PassRows<'a, R>,
     theta: &'a Parameters<R>,
     config: &'a DifferenceConfig,
     increments: &'a [Vec<R>],
-    base: &'a Pass<R>,
+    base: &'a ForwardPass<R>,
 }
 
-impl<R: Real> Worker<R> {
+impl<R: Real> PassWorker<R> {
     /// The partial derivatives of its share, which holds a range of each layer's parameters.
     fn differentiate(
         &mut self,
-        shared: &Shared<'_, R>,
+        shared: &PassContext<'_, R>,
         share: &[std::ops::Range<usize>],
         gradient: &mut [R],
     ) -> Result<(), Stopped> {
@@ -295,7 +295,7 @@ impl<R: Real> Worker<R> {
     /// ∂L/∂θᵢ of parameter `index`, which lies in layer `layer`.
     fn partial(
         &mut self,
-        shared: &Shared<'_, R>,
+        shared: &PassContext<'_, R>,
         layout: &Layout,
         layer: usize,
         index: usize,
@@ -344,7 +344,7 @@ impl<R: Real> Worker<R> {
     }
 
     /// The rows' losses with the number at `place` of layer `layer` set to `value`; θ is put back.
-    fn evaluate(&mut self, shared: &Shared<'_, R>, layer: usize, place: usize, value: R) {
+    fn evaluate(&mut self, shared: &PassContext<'_, R>, layer: usize, place: usize, value: R) {
         let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
         let first = first(shared.config.reuse, layer);
         self.pass
@@ -356,7 +356,7 @@ impl<R: Real> Worker<R> {
     /// one number.
     fn total(
         &mut self,
-        shared: &Shared<'_, R>,
+        shared: &PassContext<'_, R>,
         layer: usize,
         place: usize,
         value: R,
@@ -389,7 +389,7 @@ impl<R: Real> Worker<R> {
     }
 }
 
-impl<R: Real> Shared<'_, R> {
+impl<R: Real> PassContext<'_, R> {
     fn labels(&self) -> usize {
         self.rows.labels.len()
     }
@@ -434,9 +434,9 @@ impl<R: Real> GradientEngine<R> for WholePasses<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         let loss = self.differentiate(parameters, batch, gradient.flat_mut(), control)?;
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
@@ -461,7 +461,7 @@ impl<R: Real> GradientEngine<R> for WholePasses<R> {
     }
 }
 
-impl<R: Real> Perturbing<R> for WholePasses<R> {
+impl<R: Real> IncrementControl<R> for WholePasses<R> {
     fn set_increments(&mut self, factor: f64, measured: f64) {
         (self.factor, self.measured) = (factor, measured);
     }

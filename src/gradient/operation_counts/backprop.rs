@@ -12,14 +12,14 @@ use crate::kernels::panels::count;
 use crate::kernels::sparse::SMALL_BATCH;
 use crate::model::Network;
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
 /// One gradient of a mini-batch.
 pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
     let mut of_outputs = of_outputs(network.head(), outputs) * rows.len() as u64;
-    if network.head() != Head::SoftmaxCrossEntropy {
+    if network.head() != OutputLoss::SoftmaxCrossEntropy {
         // The rows' losses are summed for each output, then over the outputs.
         of_outputs.additions += outputs;
     }
@@ -144,7 +144,7 @@ pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units:
 }
 
 /// Losses and errors of one row.
-pub(super) fn of_outputs(head: Head, outputs: u64) -> Tally {
+pub(super) fn of_outputs(head: OutputLoss, outputs: u64) -> Tally {
     let [
         multiplications,
         additions,
@@ -154,15 +154,15 @@ pub(super) fn of_outputs(head: Head, outputs: u64) -> Tally {
         rows,
     ] = match head {
         // t·r, y·ȳ, r·σ′, ½r·r, scale | 1 + t, loss.
-        Head::SigmoidQuadratic => [6, 2, 1, 1, 0, 0],
+        OutputLoss::SigmoidQuadratic => [6, 2, 1, 1, 0, 0],
         // ½r·r, scale | z − y, loss.
-        Head::LinearQuadratic => [3, 2, 0, 0, 0, 0],
+        OutputLoss::LinearQuadratic => [3, 2, 0, 0, 0, 0],
         // t·r, scale | 1 + t, max + ln, loss; σ and the loss each have their exponential.
-        Head::SigmoidCrossEntropy => [2, 3, 2, 1, 1, 0],
+        OutputLoss::SigmoidCrossEntropy => [2, 3, 2, 1, 1, 0],
         // scale | z − max, sum; a row: max − z_target, + ln, loss.
-        Head::SoftmaxCrossEntropy => [1, 2, 1, 1, 0, 1],
+        OutputLoss::SoftmaxCrossEntropy => [1, 2, 1, 1, 0, 1],
         // y·z, t·r, y·σ, scale | as cross-entropy.
-        Head::Logistic => [4, 3, 2, 1, 1, 0],
+        OutputLoss::Logistic => [4, 3, 2, 1, 1, 0],
     };
     Tally {
         multiplications: multiplications * outputs,

@@ -12,19 +12,19 @@
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
 use crate::model::Network;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 use crate::textbook::counting::{Counted, Number, count};
-use crate::textbook::{Net, Sample};
+use crate::textbook::{Sample, TextbookNetwork};
 
 /// One loss of `rows` rows at one θ.
 pub fn evaluation(network: &Network, rows: u64) -> Tally {
-    Sizes::new(network).evaluation(rows)
+    NetworkSums::new(network).evaluation(rows)
 }
 
 /// One gradient over `rows` rows; absent for methods that have no plain form here.
 pub fn gradient(network: &Network, method: &GradientConfig, rows: u64) -> Option<Tally> {
-    let sizes = Sizes::new(network);
+    let sizes = NetworkSums::new(network);
     match method {
         GradientConfig::Backprop => Some(sizes.backprop(rows)),
         GradientConfig::Difference(config) => sizes.difference(config, rows),
@@ -48,7 +48,7 @@ pub fn counted(
     batch: &[Sample],
 ) -> Option<Tally> {
     let evaluations = gradient(network, method, batch.len() as u64)?.evaluations;
-    let net = Net::from(network);
+    let net = TextbookNetwork::from(network);
     let theta: Vec<Counted> = theta.iter().map(|&x| Counted::of(x)).collect();
     // Counts do not depend on h.
     let h = 1e-6;
@@ -69,7 +69,7 @@ pub fn counted(
 
 /// The same evaluation, counted.
 pub fn counted_evaluation(network: &Network, theta: &[f64], batch: &[Sample]) -> Tally {
-    let net = Net::from(network);
+    let net = TextbookNetwork::from(network);
     let theta: Vec<Counted> = theta.iter().map(|&x| Counted::of(x)).collect();
     let (_, tally) = count(|| net.loss(&theta, batch));
     Tally {
@@ -79,10 +79,10 @@ pub fn counted_evaluation(network: &Network, theta: &[f64], batch: &[Sample]) ->
 }
 
 /// The sums that the formulas are made of.
-struct Sizes {
+struct NetworkSums {
     n: Vec<u64>,
     bias: bool,
-    head: Head,
+    head: OutputLoss,
     /// P.
     weights: u64,
     /// U.
@@ -91,7 +91,7 @@ struct Sizes {
     parameters: u64,
 }
 
-impl Sizes {
+impl NetworkSums {
     fn new(network: &Network) -> Self {
         let n: Vec<u64> = (network.layout.sizes().iter())
             .map(|&size| size as u64)
@@ -147,17 +147,17 @@ impl Sizes {
             ..Tally::NONE
         };
         match self.head {
-            Head::SigmoidQuadratic => SIGMOID * n + residuals + half_square,
-            Head::LinearQuadratic => residuals + half_square,
-            Head::SigmoidCrossEntropy => SOFTPLUS * n + Tally::additions(n - 1),
+            OutputLoss::SigmoidQuadratic => SIGMOID * n + residuals + half_square,
+            OutputLoss::LinearQuadratic => residuals + half_square,
+            OutputLoss::SigmoidCrossEntropy => SOFTPLUS * n + Tally::additions(n - 1),
             // z − max, e^…, their sum; its logarithm, z − max of the target, their difference.
-            Head::SoftmaxCrossEntropy => Tally {
+            OutputLoss::SoftmaxCrossEntropy => Tally {
                 additions: 2 * n + 1,
                 exponentials: n,
                 logarithms: 1,
                 ..Tally::NONE
             },
-            Head::Logistic => SOFTPLUS + Tally::multiplications(1),
+            OutputLoss::Logistic => SOFTPLUS + Tally::multiplications(1),
         }
     }
 
@@ -166,13 +166,13 @@ impl Sizes {
         let n = self.outputs();
         match self.head {
             // r·(a·(1 − a))
-            Head::SigmoidQuadratic => Tally::fused(n) + Tally::multiplications(n),
-            Head::LinearQuadratic => Tally::NONE,
-            Head::SigmoidCrossEntropy => (SIGMOID + Tally::additions(1)) * n,
+            OutputLoss::SigmoidQuadratic => Tally::fused(n) + Tally::multiplications(n),
+            OutputLoss::LinearQuadratic => Tally::NONE,
+            OutputLoss::SigmoidCrossEntropy => (SIGMOID + Tally::additions(1)) * n,
             // p = e^…/Σ, p − y
-            Head::SoftmaxCrossEntropy => (Tally::divisions(1) + Tally::additions(1)) * n,
+            OutputLoss::SoftmaxCrossEntropy => (Tally::divisions(1) + Tally::additions(1)) * n,
             // −y·σ(−y·z)
-            Head::Logistic => SIGMOID + Tally::multiplications(2),
+            OutputLoss::Logistic => SIGMOID + Tally::multiplications(2),
         }
     }
 
@@ -222,7 +222,7 @@ impl Sizes {
     /// Whether a textbook follows a perturbation of a unit to the loss here: quadratic losses of
     /// sigmoids, with biases.
     fn has_tails(&self) -> bool {
-        self.bias && self.head == Head::SigmoidQuadratic
+        self.bias && self.head == OutputLoss::SigmoidQuadratic
     }
 
     /// One row's pass, with Σ r², that perturbations start from.

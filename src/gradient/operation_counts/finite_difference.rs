@@ -29,14 +29,14 @@
 
 use crate::data::{Inputs, Samples};
 use crate::gradient::finite_difference::{
-    Arithmetic, DifferenceConfig, Increment, Probe, Reuse, Scheme, Summation,
+    Arithmetic, DifferenceConfig, Increment, Perturbation, Reuse, Scheme, Summation,
 };
 use crate::gradient::operation_counts::backprop::{PAIR, SCALED, first_products, sizes};
-use crate::kernels::divided_difference::formulas::Carried;
+use crate::kernels::divided_difference::formulas::Propagation;
 use crate::kernels::panels::count;
 use crate::model::Network;
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
 /// The rows' losses at one θ: one whole pass, its inputs gathered.
@@ -45,9 +45,9 @@ pub(in crate::gradient) fn pass<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(
+    let shape = DifferenceShape::new(
         network,
-        &Probe::Difference(DifferenceConfig::TEXTBOOK),
+        &Perturbation::Difference(DifferenceConfig::TEXTBOOK),
         samples,
         rows,
     );
@@ -72,7 +72,7 @@ pub fn whole<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, &Probe::Difference(*config), samples, rows);
+    let shape = DifferenceShape::new(network, &Perturbation::Difference(*config), samples, rows);
     let layers = shape.layers();
     let pass = |first: usize| shape.layers_from(first) + shape.losses();
     let mut tally = shape.evaluations + shape.share();
@@ -102,19 +102,19 @@ pub fn whole<R: Real>(
 }
 
 /// The loss of one row, and its difference by each output's own pre-activation, in plain arithmetic.
-pub(in crate::gradient) fn output_differences(head: Head, outputs: u64) -> Tally {
-    let each = own_tail(Reach::Plain, head) * 2 + Tally::additions(1);
-    total(Reach::Plain, head, outputs) + (margin(head, outputs) + each) * outputs
+pub(in crate::gradient) fn output_differences(head: OutputLoss, outputs: u64) -> Tally {
+    let each = own_tail(ChangeForm::Plain, head) * 2 + Tally::additions(1);
+    total(ChangeForm::Plain, head, outputs) + (margin(head, outputs) + each) * outputs
 }
 
 /// An incremental gradient.
 pub fn incremental<R: Real>(
     network: &Network,
-    probe: &Probe,
+    probe: &Perturbation,
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, probe, samples, rows);
+    let shape = DifferenceShape::new(network, probe, samples, rows);
     let bias = u64::from(network.layout.has_bias());
     let mut tally = shape.evaluations + shape.share();
     if shape.reads_bytes {
@@ -168,14 +168,14 @@ pub fn incremental<R: Real>(
 }
 
 /// What the formulas depend on.
-struct Shape {
+struct DifferenceShape {
     /// n_0 … n_L.
     sizes: Vec<u64>,
     bias: bool,
-    head: Head,
+    head: OutputLoss,
     l2: bool,
     scheme: Scheme,
-    reach: Reach,
+    reach: ChangeForm,
     /// B.
     rows: u64,
     /// Whether inputs are bytes that are scaled as they are read.
@@ -186,18 +186,23 @@ struct Shape {
     panels: u64,
     evaluations: Tally,
     /// What the derivative of the l2 term is found from.
-    penalty: Carried,
+    penalty: Propagation,
 }
 
-impl Shape {
-    fn new<R: Real>(network: &Network, probe: &Probe, samples: &Samples<R>, rows: &[u32]) -> Self {
+impl DifferenceShape {
+    fn new<R: Real>(
+        network: &Network,
+        probe: &Perturbation,
+        samples: &Samples<R>,
+        rows: &[u32],
+    ) -> Self {
         let sizes = sizes(network);
         Self {
             bias: network.layout.has_bias(),
             head: network.head(),
             l2: network.l2 != 0.0,
             scheme: probe.scheme(),
-            reach: Reach::new::<R>(probe),
+            reach: ChangeForm::new::<R>(probe),
             rows: rows.len() as u64,
             reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
             first_products: first_products(samples, rows, sizes[1]),
@@ -230,7 +235,7 @@ impl Shape {
     }
 
     fn is_plain(&self) -> bool {
-        self.reach == Reach::Plain
+        self.reach == ChangeForm::Plain
     }
 
     /// Perturbations of a parameter.
@@ -273,7 +278,7 @@ impl Shape {
 
     /// `RowLosses`: the loss at z.
     fn losses(&self) -> Tally {
-        total(Reach::Plain, self.head, self.classes()) * self.rows
+        total(ChangeForm::Plain, self.head, self.classes()) * self.rows
     }
 
     /// z of the outputs, and with them `Pairs` or `Probabilities`.
@@ -281,8 +286,8 @@ impl Shape {
         let units = self.rows * self.classes();
         self.products(self.layers())
             + match self.head {
-                Head::LinearQuadratic => Tally::NONE,
-                Head::SoftmaxCrossEntropy => {
+                OutputLoss::LinearQuadratic => Tally::NONE,
+                OutputLoss::SoftmaxCrossEntropy => {
                     // z − max, e^…; the sums before, after, of the others and of all; p and 1 − p.
                     Tally {
                         additions: 5,
@@ -400,7 +405,7 @@ impl Shape {
 
     /// `Penalties`: the difference of ½λ′·w², its quotient, its addition.
     fn penalty(&self) -> Tally {
-        if self.penalty == Carried::Rates {
+        if self.penalty == Propagation::Rates {
             // λ′·w.
             return Tally::multiplications(1) + Tally::additions(1);
         }
@@ -423,7 +428,7 @@ impl Shape {
 
 /// Which form a change of the loss is computed in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum ChangeForm {
     /// Perturbed values, subtracted at the end.
     Plain,
     /// Changes by series of two terms, |Δz| ≤ √u/2.
@@ -434,8 +439,8 @@ enum Reach {
     Rate,
 }
 
-impl Reach {
-    fn new<R: Real>(probe: &Probe) -> Self {
+impl ChangeForm {
+    fn new<R: Real>(probe: &Perturbation) -> Self {
         let Some(config) = probe.difference() else {
             return Self::Rate;
         };
@@ -456,18 +461,18 @@ impl Reach {
 }
 
 /// A unit's own next point: h·v, in plain arithmetic z + h·v.
-fn point(reach: Reach) -> Tally {
-    Tally::multiplications(1) + Tally::additions(u64::from(reach == Reach::Plain))
+fn point(reach: ChangeForm) -> Tally {
+    Tally::multiplications(1) + Tally::additions(u64::from(reach == ChangeForm::Plain))
 }
 
 /// `OwnTail`: an output is perturbed.
-fn own_tail(reach: Reach, head: Head) -> Tally {
+fn own_tail(reach: ChangeForm, head: OutputLoss) -> Tally {
     point(reach) + term(reach, head) + share(reach, head)
 }
 
 /// What perturbed values of an output start from: of a softmax its margin, z_k − ln Σ_{j≠k} e^z_j.
-fn margin(head: Head, outputs: u64) -> Tally {
-    if head == Head::SoftmaxCrossEntropy {
+fn margin(head: OutputLoss, outputs: u64) -> Tally {
+    if head == OutputLoss::SoftmaxCrossEntropy {
         log_sum(outputs - 1) + Tally::additions(1)
     } else {
         Tally::NONE
@@ -494,15 +499,15 @@ const SIGMOID: Tally = Tally {
 };
 
 /// σ at z′, or its change.
-fn activation(reach: Reach) -> Tally {
+fn activation(reach: ChangeForm) -> Tally {
     match reach {
         // y·ȳ·ż.
-        Reach::Rate => Tally::multiplications(2),
-        Reach::Plain => PAIR,
+        ChangeForm::Rate => Tally::multiplications(2),
+        ChangeForm::Plain => PAIR,
         // y·ȳ·Δz·(1 + Δz·(½ − y)).
-        Reach::Tiny => Tally::fused(1) + Tally::multiplications(3) + Tally::additions(1),
+        ChangeForm::Tiny => Tally::fused(1) + Tally::multiplications(3) + Tally::additions(1),
         // y·ȳ·M/(1 + y·M), M = e^Δz − 1.
-        Reach::Close => Tally {
+        ChangeForm::Close => Tally {
             multiplications: 3,
             additions: 1,
             exponentials: 1,
@@ -513,26 +518,29 @@ fn activation(reach: Reach) -> Tally {
 }
 
 /// One output's share of the loss at z′, or the change of its share; added to a sum.
-fn term(reach: Reach, head: Head) -> Tally {
+fn term(reach: ChangeForm, head: OutputLoss) -> Tally {
     match (head, reach) {
         // sum + r·r, r = |σ(z′) − y|.
-        (Head::SigmoidQuadratic, Reach::Plain) => SIGMOID + Tally::fused(1),
-        (Head::SigmoidQuadratic, Reach::Rate) => activation(reach) + Tally::fused(1),
-        (Head::SigmoidQuadratic, _) => activation(reach) + Tally::fused(2),
+        (OutputLoss::SigmoidQuadratic, ChangeForm::Plain) => SIGMOID + Tally::fused(1),
+        (OutputLoss::SigmoidQuadratic, ChangeForm::Rate) => activation(reach) + Tally::fused(1),
+        (OutputLoss::SigmoidQuadratic, _) => activation(reach) + Tally::fused(2),
         // r = z′ − y.
-        (Head::LinearQuadratic, Reach::Plain) => Tally::additions(1) + HALF_SQUARE,
-        (Head::LinearQuadratic, Reach::Rate) => Tally::additions(1) + Tally::fused(1),
-        (Head::LinearQuadratic, _) => Tally::additions(1) + Tally::fused(2),
+        (OutputLoss::LinearQuadratic, ChangeForm::Plain) => Tally::additions(1) + HALF_SQUARE,
+        (OutputLoss::LinearQuadratic, ChangeForm::Rate) => Tally::additions(1) + Tally::fused(1),
+        (OutputLoss::LinearQuadratic, _) => Tally::additions(1) + Tally::fused(2),
         // A softmax has one term, of the output that moves.
-        (Head::SigmoidCrossEntropy | Head::Logistic | Head::SoftmaxCrossEntropy, _) => {
-            Tally::additions(1) + entropy_change(reach)
-        }
+        (
+            OutputLoss::SigmoidCrossEntropy
+            | OutputLoss::Logistic
+            | OutputLoss::SoftmaxCrossEntropy,
+            _,
+        ) => Tally::additions(1) + entropy_change(reach),
     }
 }
 
 /// The loss, or a share of it, from the sum of the terms: half a sum of squares.
-fn share(reach: Reach, head: Head) -> Tally {
-    let squares = reach == Reach::Plain && head == Head::SigmoidQuadratic;
+fn share(reach: ChangeForm, head: OutputLoss) -> Tally {
+    let squares = reach == ChangeForm::Plain && head == OutputLoss::SigmoidQuadratic;
     Tally::multiplications(u64::from(squares))
 }
 
@@ -544,21 +552,21 @@ const HALF_SQUARE: Tally = Tally {
 };
 
 /// One output's cross-entropy, or its change.
-fn entropy_change(reach: Reach) -> Tally {
+fn entropy_change(reach: ChangeForm) -> Tally {
     match reach {
         // softplus: max(z, 0) + ln(1 + e^−|z|).
-        Reach::Plain => Tally {
+        ChangeForm::Plain => Tally {
             additions: 1,
             exponentials: 1,
             logarithms: 1,
             ..Tally::NONE
         },
         // y·x.
-        Reach::Rate => Tally::multiplications(1),
+        ChangeForm::Rate => Tally::multiplications(1),
         // y·x·(1 + x·½ȳ).
-        Reach::Tiny => Tally::fused(1) + Tally::multiplications(3),
+        ChangeForm::Tiny => Tally::fused(1) + Tally::multiplications(3),
         // ln(1 + y·(e^x − 1)).
-        Reach::Close => Tally {
+        ChangeForm::Close => Tally {
             multiplications: 1,
             exponentials: 1,
             logarithms: 1,
@@ -568,20 +576,20 @@ fn entropy_change(reach: Reach) -> Tally {
 }
 
 /// The loss of a row at z′, or its change: the outputs' terms and their sum.
-fn total(reach: Reach, head: Head, outputs: u64) -> Tally {
-    if head != Head::SoftmaxCrossEntropy {
+fn total(reach: ChangeForm, head: OutputLoss, outputs: u64) -> Tally {
+    if head != OutputLoss::SoftmaxCrossEntropy {
         return term(reach, head) * outputs + share(reach, head);
     }
     let others = outputs - 1;
     match reach {
         // ln Σ_{k≠t} e^z_k; softplus of its margin to the target. Each z′ is added to a base of 0.
-        Reach::Plain => {
-            Tally::additions(outputs + 1) + log_sum(others) + entropy_change(Reach::Plain)
+        ChangeForm::Plain => {
+            Tally::additions(outputs + 1) + log_sum(others) + entropy_change(ChangeForm::Plain)
         }
         // Σ_{k≠t} p_k·(ż_k − ż_t).
-        Reach::Rate => Tally::fused(others) + Tally::additions(others),
+        ChangeForm::Rate => Tally::fused(others) + Tally::additions(others),
         // ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1)).
-        Reach::Tiny | Reach::Close => Tally {
+        ChangeForm::Tiny | ChangeForm::Close => Tally {
             multiplications: others,
             additions: 2 * others,
             exponentials: others,

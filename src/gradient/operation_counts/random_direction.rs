@@ -15,7 +15,7 @@ use crate::gradient::operation_counts::finite_difference::pass;
 use crate::gradient::random_direction::{DirectionsConfig, SpsaConfig};
 use crate::model::Network;
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
 /// SPSA: 2K evaluations.
@@ -25,7 +25,7 @@ pub fn spsa<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, samples, rows);
+    let shape = DirectionShape::new(network, samples, rows);
     let directions = config.directions.count as u64;
     let side = pass(network, samples, rows) + Tally::fused(shape.parameters);
     // Differences of losses and their sum, 2h; the mean, the quotient, 1/K.
@@ -56,7 +56,7 @@ pub fn perturbed_weights<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, samples, rows);
+    let shape = DirectionShape::new(network, samples, rows);
     let directions = directions.count as u64;
     // m = V·a + c, the rows' derivatives, their sum, 1/K.
     let mut product = shape.products()
@@ -77,7 +77,7 @@ pub fn along_axes<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, samples, rows);
+    let shape = DirectionShape::new(network, samples, rows);
     let mut tally = shape.gathered() + shape.values();
     for l in 1..shape.sizes.len() {
         // The moves of the layer itself, or of all, 0 or not; the rows' sum.
@@ -104,7 +104,7 @@ pub fn perturbed_activations<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
-    let shape = Shape::new(network, samples, rows);
+    let shape = DirectionShape::new(network, samples, rows);
     let directions = directions.count as u64;
     let units: u64 = shape.sizes[1..].iter().sum();
     // The rates, each row's share of 1/K, δ̂; 1/K.
@@ -123,10 +123,10 @@ pub fn perturbed_activations<R: Real>(
 }
 
 /// What the formulas depend on.
-struct Shape {
+struct DirectionShape {
     /// n_0 … n_L.
     sizes: Vec<u64>,
-    head: Head,
+    head: OutputLoss,
     l2: bool,
     /// B.
     rows: u64,
@@ -140,7 +140,7 @@ struct Shape {
     weights: u64,
 }
 
-impl Shape {
+impl DirectionShape {
     fn new<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Self {
         let sizes = sizes(network);
         Self {
@@ -195,7 +195,7 @@ impl Shape {
         tally += self.products();
         tally += (PAIR + Tally::multiplications(1)) * (self.rows * self.hidden());
         tally += of_outputs(self.head, self.outputs()) * self.rows;
-        if self.head != Head::SoftmaxCrossEntropy {
+        if self.head != OutputLoss::SoftmaxCrossEntropy {
             // The rows' losses are summed for each output, then over the outputs.
             tally.additions += self.outputs();
         }

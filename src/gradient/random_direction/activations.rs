@@ -16,42 +16,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DirectionsConfig;
-use super::direction::{Direction, Draw};
-use super::tangent::{Primal, Tangent};
+use super::direction::{Direction, DirectionSeed};
+use super::tangent::{PrimalValues, TangentBuffers};
 use crate::data::{Batch, Inputs, Samples};
-use crate::gradient::finite_difference::forward_pass::{Gathered, Rows};
+use crate::gradient::finite_difference::forward_pass::{GatheredBatch, PassRows};
 use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
 use crate::gradient::operation_counts::random_direction;
-use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
-use crate::kernels::matmul::{Left, Product};
+use crate::kernels::matmul::{LeftOperand, Product};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::update::ColumnSums;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Circle, Team, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
 /// The engine.
 pub struct PerturbedActivations<R> {
     network: Network,
     directions: DirectionsConfig,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     seats: usize,
-    draw: Draw,
-    gathered: Gathered<R>,
+    draw: DirectionSeed,
+    gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
-    primal: Primal<R>,
-    workers: Vec<Worker<R>>,
+    primal: PrimalValues<R>,
+    workers: Vec<ActivationWorker<R>>,
     /// Of each row's loss, along each direction: `(K, rows)`.
     derivatives: Vec<R>,
     gradient: UnitPanels<R>,
 }
 
 /// One worker's memory.
-struct Worker<R> {
-    tangent: Tangent<R>,
+struct ActivationWorker<R> {
+    tangent: TangentBuffers<R>,
     /// δ̂ of one panel, `(rows, P)`.
     errors: Aligned<R>,
 }
@@ -61,13 +61,13 @@ impl<R: Real> PerturbedActivations<R> {
     pub fn new(
         network: &Network,
         directions: DirectionsConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
-        let worker = |_| Worker {
-            tangent: Tangent::new(network, capacity),
+        let worker = |_| ActivationWorker {
+            tangent: TangentBuffers::new(network, capacity),
             errors: Aligned::zeros(capacity * width::<R>()),
         };
         let mut engine = Self {
@@ -76,10 +76,10 @@ impl<R: Real> PerturbedActivations<R> {
             team: Arc::clone(team),
             isa,
             seats: 1,
-            draw: Draw::default(),
-            gathered: Gathered::new(layout.sizes()[0], capacity),
+            draw: DirectionSeed::default(),
+            gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
-            primal: Primal::new(network, capacity),
+            primal: PrimalValues::new(network, capacity),
             workers: (0..team.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; directions.count * capacity],
             gradient: UnitPanels::zeros(layout),
@@ -93,7 +93,7 @@ impl<R: Real> PerturbedActivations<R> {
         let (sizes, p) = (layout.sizes(), width::<R>());
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         let loss = self.primal.run(&rows, &self.weights);
-        let shared = Shared {
+        let shared = ActivationContext {
             rows,
             weights: &self.weights,
             primal: &self.primal,
@@ -101,7 +101,7 @@ impl<R: Real> PerturbedActivations<R> {
             draw: self.draw,
         };
         let (seats, count_rows, number) = (self.seats, batch.rows.len(), self.directions.count);
-        let circle = Circle::new(seats);
+        let circle = Supersteps::new(seats);
         let numbers = |seat: usize| number * seat / seats..number * (seat + 1) / seats;
         let rows_of = |own: Range<usize>| own.start * count_rows..own.end * count_rows;
         let derivatives = circle.share(
@@ -165,15 +165,15 @@ impl<R: Real> PerturbedActivations<R> {
 }
 
 /// What all workers read.
-struct Shared<'a, R> {
-    rows: Rows<'a, R>,
+struct ActivationContext<'a, R> {
+    rows: PassRows<'a, R>,
     weights: &'a UnitPanels<R>,
-    primal: &'a Primal<R>,
+    primal: &'a PrimalValues<R>,
     directions: DirectionsConfig,
-    draw: Draw,
+    draw: DirectionSeed,
 }
 
-impl<R: Real> Shared<'_, R> {
+impl<R: Real> ActivationContext<'_, R> {
     fn direction(&self, number: usize) -> Direction {
         self.directions.of(self.draw, number)
     }
@@ -191,9 +191,14 @@ impl<R: Real> Shared<'_, R> {
     }
 }
 
-impl<R: Real> Worker<R> {
+impl<R: Real> ActivationWorker<R> {
     /// The rows' derivatives along direction `number`, 1/K included.
-    fn derivatives(&mut self, shared: &Shared<'_, R>, number: usize, derivatives: &mut [R]) {
+    fn derivatives(
+        &mut self,
+        shared: &ActivationContext<'_, R>,
+        number: usize,
+        derivatives: &mut [R],
+    ) {
         let p = width::<R>();
         let mut components = shared.direction(number).components();
         let moves = |layer: usize, panel: usize, out: &mut [R]| {
@@ -206,7 +211,7 @@ impl<R: Real> Worker<R> {
                 out[own..].fill(R::ZERO);
             }
         };
-        let Shared {
+        let ActivationContext {
             rows,
             weights,
             primal,
@@ -221,7 +226,13 @@ impl<R: Real> Worker<R> {
     }
 
     /// δ̂ of one panel: a sum over the directions, in order.
-    fn errors(&mut self, shared: &Shared<'_, R>, layer: usize, panel: usize, derivatives: &[R]) {
+    fn errors(
+        &mut self,
+        shared: &ActivationContext<'_, R>,
+        layer: usize,
+        panel: usize,
+        derivatives: &[R],
+    ) {
         let (p, rows) = (width::<R>(), shared.rows.labels.len());
         let (units, own) = shared.units(layer, panel);
         self.errors[..rows * p].fill(R::ZERO);
@@ -238,7 +249,7 @@ impl<R: Real> Worker<R> {
     }
 
     /// Σ_s δ̂·aᵀ and Σ_s δ̂ of the panel whose δ̂ was formed last: its lines of the gradient.
-    fn products(&self, shared: &Shared<'_, R>, layer: usize, gradient: &mut [R]) {
+    fn products(&self, shared: &ActivationContext<'_, R>, layer: usize, gradient: &mut [R]) {
         let (p, rows) = (width::<R>(), &shared.rows);
         let (fan_in, count) = (gradient.len() / p - 1, rows.labels.len());
         let errors = &self.errors[..count * p];
@@ -249,7 +260,7 @@ impl<R: Real> Worker<R> {
         let (weights, bias) = gradient.split_at_mut(fan_in * p);
         for (panel, out) in weights.chunks_mut(p * p).enumerate() {
             rows.isa.run(Product {
-                left: Left::columns_of(&below[panel * stride..]),
+                left: LeftOperand::columns_of(&below[panel * stride..]),
                 rows: out.len() / p,
                 depth: count,
                 right: errors,
@@ -276,7 +287,7 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         self.gathered.read(batch);
         if matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
             self.gathered.read_inputs(batch.samples, batch.rows);
@@ -292,7 +303,7 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
                 *partial = l2.mul_add(parameters.flat()[index], *partial);
             }
         }
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
@@ -313,7 +324,7 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
         self.seats = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: Draw) {
+    fn set_draw(&mut self, draw: DirectionSeed) {
         self.draw = draw;
     }
 }

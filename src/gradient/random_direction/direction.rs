@@ -15,7 +15,7 @@ pub const MOST_DIRECTIONS: usize = 1 << 16;
 
 /// Which random numbers: those of one step of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Draw {
+pub struct DirectionSeed {
     /// The run's seed.
     pub seed: u64,
     /// Steps since the start of the run.
@@ -53,7 +53,7 @@ impl Distribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// The step.
-    pub draw: Draw,
+    pub draw: DirectionSeed,
     /// Which of its directions, from 0.
     pub number: usize,
     /// What its components are drawn from.
@@ -63,7 +63,7 @@ pub struct Direction {
 impl Direction {
     /// Its components, from the first on.
     pub fn components(&self) -> Components {
-        let Draw { seed, step } = self.draw;
+        let DirectionSeed { seed, step } = self.draw;
         Components {
             random: epoch_stream(seed, Purpose::Estimate, step as usize),
             distribution: self.distribution,
@@ -141,7 +141,7 @@ mod tests {
 
     fn direction(seed: u64, step: u64, number: usize, distribution: Distribution) -> Direction {
         Direction {
-            draw: Draw { seed, step },
+            draw: DirectionSeed { seed, step },
             number,
             distribution,
         }

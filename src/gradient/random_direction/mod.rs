@@ -29,7 +29,7 @@ pub(in crate::gradient) mod tangent;
 mod weights;
 
 pub use activations::PerturbedActivations;
-pub use direction::{Distribution, Draw, MOST_DIRECTIONS};
+pub use direction::{DirectionSeed, Distribution, MOST_DIRECTIONS};
 pub use spsa::{Spsa, check_increment};
 pub use weights::PerturbedWeights;
 
@@ -46,7 +46,7 @@ pub struct DirectionsConfig {
 
 impl DirectionsConfig {
     /// Direction `number` of a step.
-    fn of(self, draw: Draw, number: usize) -> Direction {
+    fn of(self, draw: DirectionSeed, number: usize) -> Direction {
         Direction {
             draw,
             number,
@@ -66,14 +66,14 @@ pub struct SpsaConfig {
 
 /// What a forward gradient moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Perturbed {
+pub enum PerturbedQuantity {
     /// θ.
     Weights,
     /// The pre-activations of every sample.
     Activations,
 }
 
-impl Perturbed {
+impl PerturbedQuantity {
     /// As configs spell it.
     pub fn name(self) -> &'static str {
         match self {
@@ -89,5 +89,5 @@ pub struct ForwardGradientConfig {
     /// The directions.
     pub directions: DirectionsConfig,
     /// What is moved.
-    pub perturbed: Perturbed,
+    pub perturbed: PerturbedQuantity,
 }

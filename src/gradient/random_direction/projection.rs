@@ -7,14 +7,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DirectionsConfig;
-use super::direction::{Direction, Draw};
+use super::direction::{Direction, DirectionSeed};
 use crate::gradient::{Control, Stopped};
 use crate::numeric::Real;
 use crate::numeric::random::DRAWN;
-use crate::parallel::{Circle, Team};
+use crate::parallel::{Supersteps, Workers};
 
 /// The most workers that find something to do.
-pub(super) fn most_workers(team: &Team, directions: DirectionsConfig, parameters: usize) -> usize {
+pub(super) fn most_workers(
+    team: &Workers,
+    directions: DirectionsConfig,
+    parameters: usize,
+) -> usize {
     let parts = directions.count.max(parameters / DRAWN);
     parts.clamp(1, team.threads())
 }
@@ -25,16 +29,16 @@ pub(super) fn most_workers(team: &Team, directions: DirectionsConfig, parameters
 /// # Errors
 /// [`Stopped::Interrupted`] if `control` asked for it between two derivatives.
 pub(super) fn project<R: Real, W: Send>(
-    team: &Team,
+    team: &Workers,
     workers: &mut [W],
-    (directions, draw): (DirectionsConfig, Draw),
+    (directions, draw): (DirectionsConfig, DirectionSeed),
     derivatives: &mut [R],
     gradient: &mut [R],
     control: &Control,
     derivative: impl Fn(&mut W, &Direction) -> R + Sync,
 ) -> Result<(), Stopped> {
     let seats = workers.len();
-    let circle = Circle::new(seats);
+    let circle = Supersteps::new(seats);
     let cut = |len: usize| (0..seats).map(move |seat| len * seat / seats..len * (seat + 1) / seats);
     let (count, parameters) = (directions.count, gradient.len());
     let share = R::ONE / R::from_f64(count as f64);

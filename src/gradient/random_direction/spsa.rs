@@ -16,44 +16,44 @@
 use std::sync::Arc;
 
 use super::SpsaConfig;
-use super::direction::{Direction, Draw};
+use super::direction::{Direction, DirectionSeed};
 use super::projection::{most_workers, project};
 use crate::data::{Batch, Samples};
-use crate::gradient::finite_difference::forward_pass::{Gathered, Pass, Rows};
+use crate::gradient::finite_difference::forward_pass::{ForwardPass, GatheredBatch, PassRows};
 use crate::gradient::finite_difference::quotient::quotient;
 use crate::gradient::finite_difference::unit_panels::UnitPanels;
 use crate::gradient::finite_difference::whole_passes::{hold_increments, mean_difference};
 use crate::gradient::finite_difference::{Scheme, increment};
 use crate::gradient::operation_counts::random_direction;
-use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// The engine.
 pub struct Spsa<R> {
     network: Network,
     config: SpsaConfig,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     seats: usize,
-    draw: Draw,
+    draw: DirectionSeed,
     /// h, for each unit of each layer: all alike.
     increments: Vec<Vec<R>>,
-    gathered: Gathered<R>,
+    gathered: GatheredBatch<R>,
     /// Counts the passes that are no evaluation of the estimate's.
     monitoring: Control,
-    workers: Vec<Worker<R>>,
+    workers: Vec<SpsaWorker<R>>,
     derivatives: Vec<R>,
 }
 
 /// One worker's memory.
-struct Worker<R> {
+struct SpsaWorker<R> {
     /// θ, moved.
     weights: UnitPanels<R>,
-    pass: Pass<R>,
+    pass: ForwardPass<R>,
     /// The losses on the upper side.
     upper: Vec<R>,
 }
@@ -63,14 +63,14 @@ impl<R: Real> Spsa<R> {
     pub fn new(
         network: &Network,
         config: &SpsaConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
-        let worker = |_| Worker {
+        let worker = |_| SpsaWorker {
             weights: UnitPanels::zeros(layout),
-            pass: Pass::new(network, capacity),
+            pass: ForwardPass::new(network, capacity),
             upper: vec![R::ZERO; capacity],
         };
         Self {
@@ -79,9 +79,9 @@ impl<R: Real> Spsa<R> {
             team: Arc::clone(team),
             isa,
             seats: most_workers(team, config.directions, layout.len()),
-            draw: Draw::default(),
+            draw: DirectionSeed::default(),
             increments: increments(config, layout),
-            gathered: Gathered::new(layout.sizes()[0], capacity),
+            gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             monitoring: Control::default(),
             workers: (0..team.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; config.directions.count],
@@ -121,15 +121,15 @@ pub fn check_increment<R: Real>(config: &SpsaConfig, theta: &Parameters<R>) -> R
 }
 
 /// What all workers read.
-struct Shared<'a, R> {
+struct SpsaContext<'a, R> {
     theta: &'a Parameters<R>,
-    rows: Rows<'a, R>,
+    rows: PassRows<'a, R>,
     h: R,
 }
 
-impl<R: Real> Worker<R> {
+impl<R: Real> SpsaWorker<R> {
     /// The quotient along `direction`, l2 included.
-    fn derivative(&mut self, shared: &Shared<'_, R>, direction: &Direction) -> R {
+    fn derivative(&mut self, shared: &SpsaContext<'_, R>, direction: &Direction) -> R {
         let count = self.upper.len();
         self.evaluate(shared, direction, shared.h);
         self.upper.copy_from_slice(&self.pass.losses[..count]);
@@ -143,7 +143,7 @@ impl<R: Real> Worker<R> {
     }
 
     /// The rows' losses at θ + `step`·v; on the second side, the difference of the penalties of both.
-    fn evaluate(&mut self, shared: &Shared<'_, R>, direction: &Direction, step: R) -> f64 {
+    fn evaluate(&mut self, shared: &SpsaContext<'_, R>, direction: &Direction, step: R) -> f64 {
         let theta = shared.theta;
         let mut components = direction.components();
         let l2 = shared.rows.network.l2;
@@ -170,7 +170,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         hold_increments(Scheme::Central, parameters, &self.increments, "")?;
         self.gathered.read(batch);
         let gathered = &self.gathered;
@@ -182,7 +182,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
             .run(&rows(&self.monitoring), &first.weights, 0, None);
         let losses = &first.pass.losses[..batch.rows.len()];
         let loss: f64 = losses.iter().map(|loss| loss.to_f64()).sum();
-        let shared = Shared {
+        let shared = SpsaContext {
             theta: parameters,
             rows: rows(control),
             h: self.increments[0][0],
@@ -196,7 +196,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
             control,
             |worker, direction| worker.derivative(&shared, direction),
         )?;
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
@@ -216,7 +216,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         self.seats = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: Draw) {
+    fn set_draw(&mut self, draw: DirectionSeed) {
         self.draw = draw;
     }
 }

@@ -1,8 +1,8 @@
 //! Jacobian-vector products: the exact derivative of each row's loss along moves of θ or of the
 //! pre-activations, by a forward pass of dual numbers.
 //!
-//! The values are the same along every direction, so they are computed once ([`Primal`]); what each
-//! direction adds are the rates ([`Tangent`]), layer by layer, with δ = ∂L/∂z of the outputs at the
+//! The values are the same along every direction, so they are computed once ([`PrimalValues`]); what each
+//! direction adds are the rates ([`TangentBuffers`]), layer by layer, with δ = ∂L/∂z of the outputs at the
 //! end:
 //!
 //! ```text
@@ -13,18 +13,18 @@
 
 use std::ops::Range;
 
-use crate::gradient::finite_difference::forward_pass::Rows;
+use crate::gradient::finite_difference::forward_pass::PassRows;
 use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
-use crate::kernels::matmul::{Left, Product};
-use crate::kernels::output_loss::Outputs;
+use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, count, width};
-use crate::kernels::tangent::Rates;
+use crate::kernels::tangent::ActivationRates;
 use crate::kernels::update::Activate;
 use crate::model::Network;
 use crate::numeric::Real;
 
 /// Values of one forward pass; panels of `(capacity, P)`.
-pub(in crate::gradient) struct Primal<R> {
+pub(in crate::gradient) struct PrimalValues<R> {
     stride: usize,
     /// a of the hidden layers.
     activations: Vec<Aligned<R>>,
@@ -34,7 +34,7 @@ pub(in crate::gradient) struct Primal<R> {
     errors: Aligned<R>,
 }
 
-impl<R: Real> Primal<R> {
+impl<R: Real> PrimalValues<R> {
     pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
         let sizes = network.layout.sizes();
         let room = |&units: &usize| Aligned::zeros(count::<R>(units) * capacity * width::<R>());
@@ -48,7 +48,11 @@ impl<R: Real> Primal<R> {
     }
 
     /// The pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
-    pub(in crate::gradient) fn run(&mut self, rows: &Rows<'_, R>, weights: &UnitPanels<R>) -> f64 {
+    pub(in crate::gradient) fn run(
+        &mut self,
+        rows: &PassRows<'_, R>,
+        weights: &UnitPanels<R>,
+    ) -> f64 {
         let (p, stride) = (width::<R>(), self.stride);
         let sizes = rows.network.layout.sizes();
         let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
@@ -61,7 +65,9 @@ impl<R: Real> Primal<R> {
                     Some(own) => &mut own[range.clone()],
                     None => &mut self.errors[range.clone()],
                 };
-                let below = below.last().map(|below| Left::rows_of(below, stride));
+                let below = below
+                    .last()
+                    .map(|below| LeftOperand::rows_of(below, stride));
                 rows.products(weights, below, out);
                 if layer + 1 < layers {
                     rows.isa.run(Activate {
@@ -72,7 +78,7 @@ impl<R: Real> Primal<R> {
             }
         }
         rows.control.count(1);
-        rows.isa.run(Outputs {
+        rows.isa.run(OutputErrors {
             head: rows.network.head(),
             columns: sizes[layers],
             labels: rows.labels,
@@ -90,14 +96,14 @@ impl<R: Real> Primal<R> {
 }
 
 /// Room for the rates of two layers.
-pub(super) struct Tangent<R> {
+pub(super) struct TangentBuffers<R> {
     stride: usize,
     rates: Aligned<R>,
     below: Aligned<R>,
     carried: Aligned<R>,
 }
 
-impl<R: Real> Tangent<R> {
+impl<R: Real> TangentBuffers<R> {
     pub(super) fn new(network: &Network, capacity: usize) -> Self {
         let sizes = network.layout.sizes();
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
@@ -115,9 +121,9 @@ impl<R: Real> Tangent<R> {
     /// moves.
     pub(super) fn run(
         &mut self,
-        rows: &Rows<'_, R>,
+        rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
-        primal: &Primal<R>,
+        primal: &PrimalValues<R>,
         first: usize,
         mut moves: impl FnMut(usize, usize, &mut [R]),
         derivatives: &mut [R],
@@ -134,7 +140,7 @@ impl<R: Real> Tangent<R> {
                 let carried = &mut self.carried[..batch * p];
                 if layer > first {
                     rows.isa.run(Product {
-                        left: Left::rows_of(&self.below, stride),
+                        left: LeftOperand::rows_of(&self.below, stride),
                         rows: batch,
                         depth: fan_in,
                         right: weights,
@@ -145,7 +151,7 @@ impl<R: Real> Tangent<R> {
                         panels: 1,
                     });
                 }
-                rows.isa.run(Rates {
+                rows.isa.run(ActivationRates {
                     rates,
                     carried: (layer > first).then_some(&*carried),
                     slopes: primal.slopes.get(layer).map(|slopes| &slopes[range]),
@@ -164,19 +170,19 @@ impl<R: Real> Tangent<R> {
 }
 
 /// A direction of θ, and room to follow it.
-pub(in crate::gradient) struct Along<R> {
+pub(in crate::gradient) struct ParameterDirection<R> {
     /// The direction.
     pub direction: UnitPanels<R>,
-    tangent: Tangent<R>,
+    tangent: TangentBuffers<R>,
     /// Of each row's loss.
     derivatives: Vec<R>,
 }
 
-impl<R: Real> Along<R> {
+impl<R: Real> ParameterDirection<R> {
     pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
         Self {
             direction: UnitPanels::zeros(&network.layout),
-            tangent: Tangent::new(network, capacity),
+            tangent: TangentBuffers::new(network, capacity),
             derivatives: vec![R::ZERO; capacity],
         }
     }
@@ -185,9 +191,9 @@ impl<R: Real> Along<R> {
     /// `moving` are moved by it: the sum over the rows, in order.
     pub(in crate::gradient) fn derivative(
         &mut self,
-        rows: &Rows<'_, R>,
+        rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
-        primal: &Primal<R>,
+        primal: &PrimalValues<R>,
         moving: Range<usize>,
     ) -> R {
         let sizes = rows.network.layout.sizes();
@@ -199,7 +205,7 @@ impl<R: Real> Along<R> {
             }
             let size = lines(sizes[layer]) * width::<R>();
             let below = primal.below(layer);
-            let below = below.map(|(below, stride)| Left::rows_of(below, stride));
+            let below = below.map(|(below, stride)| LeftOperand::rows_of(below, stride));
             rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
         };
         let derivatives = &mut self.derivatives[..rows.labels.len()];
@@ -211,9 +217,9 @@ impl<R: Real> Along<R> {
     /// and after.
     pub(in crate::gradient) fn axis(
         &mut self,
-        rows: &Rows<'_, R>,
+        rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
-        primal: &Primal<R>,
+        primal: &PrimalValues<R>,
         (layer, place): (usize, usize),
         moving: Range<usize>,
     ) -> R {

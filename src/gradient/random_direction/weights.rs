@@ -7,32 +7,32 @@
 use std::sync::Arc;
 
 use super::DirectionsConfig;
-use super::direction::{Direction, Draw};
+use super::direction::{Direction, DirectionSeed};
 use super::projection::{most_workers, project};
-use super::tangent::{Along, Primal};
+use super::tangent::{ParameterDirection, PrimalValues};
 use crate::data::{Batch, Samples};
-use crate::gradient::finite_difference::forward_pass::{Gathered, Rows};
+use crate::gradient::finite_difference::forward_pass::{GatheredBatch, PassRows};
 use crate::gradient::finite_difference::unit_panels::UnitPanels;
 use crate::gradient::operation_counts::random_direction;
-use crate::gradient::{Control, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// The engine.
 pub struct PerturbedWeights<R> {
     network: Network,
     directions: DirectionsConfig,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
     seats: usize,
-    draw: Draw,
-    gathered: Gathered<R>,
+    draw: DirectionSeed,
+    gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
-    primal: Primal<R>,
-    workers: Vec<Along<R>>,
+    primal: PrimalValues<R>,
+    workers: Vec<ParameterDirection<R>>,
     derivatives: Vec<R>,
 }
 
@@ -41,22 +41,22 @@ impl<R: Real> PerturbedWeights<R> {
     pub fn new(
         network: &Network,
         directions: DirectionsConfig,
-        team: &Arc<Team>,
+        team: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
-        let worker = |_| Along::new(network, capacity);
+        let worker = |_| ParameterDirection::new(network, capacity);
         Self {
             network: network.clone(),
             directions,
             team: Arc::clone(team),
             isa,
             seats: most_workers(team, directions, layout.len()),
-            draw: Draw::default(),
-            gathered: Gathered::new(layout.sizes()[0], capacity),
+            draw: DirectionSeed::default(),
+            gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
-            primal: Primal::new(network, capacity),
+            primal: PrimalValues::new(network, capacity),
             workers: (0..team.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; directions.count],
         }
@@ -64,16 +64,16 @@ impl<R: Real> PerturbedWeights<R> {
 }
 
 /// What all workers read.
-struct Shared<'a, R> {
+struct WeightContext<'a, R> {
     theta: &'a Parameters<R>,
-    rows: Rows<'a, R>,
+    rows: PassRows<'a, R>,
     weights: &'a UnitPanels<R>,
-    primal: &'a Primal<R>,
+    primal: &'a PrimalValues<R>,
 }
 
-impl<R: Real> Shared<'_, R> {
+impl<R: Real> WeightContext<'_, R> {
     /// g·v along `direction`, l2 included.
-    fn derivative(&self, worker: &mut Along<R>, direction: &Direction) -> R {
+    fn derivative(&self, worker: &mut ParameterDirection<R>, direction: &Direction) -> R {
         let theta = self.theta;
         let l2 = self.rows.network.l2;
         let mut components = direction.components();
@@ -102,12 +102,12 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         self.gathered.read(batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         self.weights.load(parameters);
         let loss = self.primal.run(&rows, &self.weights);
-        let shared = Shared {
+        let shared = WeightContext {
             theta: parameters,
             rows,
             weights: &self.weights,
@@ -122,7 +122,7 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
             control,
             |worker, direction| shared.derivative(worker, direction),
         )?;
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),
         })
@@ -141,7 +141,7 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
         self.seats = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: Draw) {
+    fn set_draw(&mut self, draw: DirectionSeed) {
         self.draw = draw;
     }
 }

@@ -3,18 +3,18 @@
 //! them too, since their losses are made of the same z and a.
 
 use super::quotients::quotient_of_sigmoid;
-use super::{CHAIN, ELEMENTARY, Tolerance, smaller};
-use crate::gradient_check::number_format::Format;
-use crate::gradient_check::sample_pass::Trace;
-use crate::numeric::output_loss::Head;
+use super::{CHAIN, ELEMENTARY, ErrorBounds, smaller};
+use crate::gradient_check::number_format::NumberFormat;
+use crate::gradient_check::sample_pass::SamplePass;
+use crate::numeric::output_loss::OutputLoss;
 
-impl Tolerance<'_> {
+impl ErrorBounds<'_> {
     /// Own errors of one sample's δ and a, at the end of a backward pass in `format`; `h`: with
     /// difference quotients for σ′ and for the outputs' δ. Returns the errors of a, layer by layer.
     pub(super) fn add_own(
         &self,
-        trace: &Trace,
-        format: Format,
+        trace: &SamplePass,
+        format: NumberFormat,
         h: Option<f64>,
         bounds: &mut [f64],
     ) -> Vec<Vec<f64>> {
@@ -96,7 +96,7 @@ impl Tolerance<'_> {
     }
 
     /// Errors of δ in the last layer, from those of z.
-    fn output_errors(&self, trace: &Trace, format: Format, ez: &[f64]) -> Vec<f64> {
+    fn output_errors(&self, trace: &SamplePass, format: NumberFormat, ez: &[f64]) -> Vec<f64> {
         let last = trace.z.len() - 1;
         let u = format.roundoff;
         let largest = ez.iter().copied().fold(0.0, f64::max);
@@ -112,11 +112,11 @@ impl Tolerance<'_> {
                     + if format.foreign { 2.0 * u } else { 0.0 };
                 match self.network.head() {
                     // Two slopes and a residual, each relative to itself.
-                    Head::SigmoidQuadratic => {
+                    OutputLoss::SigmoidQuadratic => {
                         off(delta, 3.0 * ez[unit], 3.0 * ELEMENTARY * u).min(1.0) + 2.0 * absolute
                     }
-                    Head::LinearQuadratic => ez[unit] + ELEMENTARY * u * (delta + 1.0),
-                    Head::SoftmaxCrossEntropy => {
+                    OutputLoss::LinearQuadratic => ez[unit] + ELEMENTARY * u * (delta + 1.0),
+                    OutputLoss::SoftmaxCrossEntropy => {
                         let n = ez.len() as f64;
                         let rounded = u * (2.0 * ELEMENTARY + n + highest * 2.0);
                         let lost = n * clamped(spread, format);
@@ -132,9 +132,9 @@ impl Tolerance<'_> {
     /// Adds errors of δ·a: `errors` of δ, `ea` of a, and the sum's own.
     fn add_products(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         layer: usize,
-        format: Format,
+        format: NumberFormat,
         errors: &[f64],
         ea: &[f64],
         bounds: &mut [f64],
@@ -170,7 +170,7 @@ pub(super) fn spread(z: &[f64]) -> f64 {
 }
 
 /// What σ(z), 1 − σ(z) and σ′(z) may be off where z lies beyond the clamp.
-pub(super) fn clamped(z: f64, format: Format) -> f64 {
+pub(super) fn clamped(z: f64, format: NumberFormat) -> f64 {
     if z.abs() > format.clamp {
         2.0 * (-format.clamp).exp()
     } else {

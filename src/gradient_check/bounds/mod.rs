@@ -34,17 +34,17 @@ mod quotients;
 mod reach;
 
 use self::perturbed_roundoff::gains;
-use self::reach::Moved;
-use super::curvature::{Magnitudes, fifths, of_units};
-use super::directional_taylor::{self, Along};
-use super::evaluation_points::{Look, Steepness, left_out};
-use super::number_format::Format;
-use super::sample_pass::Trace;
+use self::reach::ReachBounds;
+use super::curvature::{WeightMagnitudes, fifths, of_units};
+use super::directional_taylor::{self, DirectionalTaylor};
+use super::evaluation_points::{DerivativeBounds, EvaluationPoints, left_out};
+use super::number_format::NumberFormat;
+use super::sample_pass::SamplePass;
 use crate::data::Samples;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
 use crate::kernels::panels::{count, width};
 use crate::model::{Network, Parameters};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// Standard deviations of √3·u·√Σ s² that a chain may be off.
 const CHAIN: f64 = 4.0;
@@ -53,7 +53,7 @@ const ELEMENTARY: f64 = 4.0;
 
 /// What a difference perturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Perturbed {
+pub(super) enum PerturbedPart {
     /// Each parameter.
     Parameters,
     /// Each unit's pre-activation, as its bias does; the quotient is multiplied by the inputs.
@@ -62,30 +62,30 @@ pub(super) enum Perturbed {
 
 /// A difference as it is taken.
 #[derive(Clone, Copy)]
-pub(super) struct Taken<'a> {
+pub(super) struct DifferenceSpec<'a> {
     pub config: &'a DifferenceConfig,
-    pub perturbed: Perturbed,
+    pub perturbed: PerturbedPart,
     /// The widest first.
-    pub looks: &'a [Look],
+    pub looks: &'a [EvaluationPoints],
 }
 
 /// The bounds at one θ, for one mini-batch.
-pub(super) struct Tolerance<'a> {
+pub(super) struct ErrorBounds<'a> {
     network: &'a Network,
     theta: Parameters<f64>,
-    magnitudes: Magnitudes,
+    magnitudes: WeightMagnitudes,
     gains: Vec<Vec<f64>>,
-    traces: Vec<Trace>,
+    traces: Vec<SamplePass>,
     loss: f64,
 }
 
-impl<'a> Tolerance<'a> {
+impl<'a> ErrorBounds<'a> {
     pub(super) fn new(
         network: &'a Network,
         theta: &Parameters<f64>,
         samples: &Samples<f64>,
         rows: &[u32],
-        team: &Team,
+        team: &Workers,
     ) -> Self {
         let traces = team.map(rows.len(), |at| {
             let features = samples.features();
@@ -93,13 +93,13 @@ impl<'a> Tolerance<'a> {
             // One row in panels of one row is one row after the other.
             samples.gather(&rows[at..=at], &mut inputs, width::<f64>());
             let label = samples.label(rows[at]);
-            Trace::new(network, theta, &inputs[..features], label)
+            SamplePass::new(network, theta, &inputs[..features], label)
         });
         let loss = traces.iter().map(|trace| trace.loss).sum::<f64>() / rows.len() as f64;
         Self {
             network,
             theta: theta.clone(),
-            magnitudes: Magnitudes::new(theta),
+            magnitudes: WeightMagnitudes::new(theta),
             gains: gains(theta),
             traces,
             loss,
@@ -107,21 +107,21 @@ impl<'a> Tolerance<'a> {
     }
 
     /// The rows' passes.
-    pub(super) fn traces(&self) -> &[Trace] {
+    pub(super) fn traces(&self) -> &[SamplePass] {
         &self.traces
     }
 
     /// Bounds of a backprop's errors, its own number format's.
-    pub(super) fn backprop(&self, format: Format) -> Vec<f64> {
+    pub(super) fn backprop(&self, format: NumberFormat) -> Vec<f64> {
         self.backward(format, None)
     }
 
     /// Bounds of a backprop's errors whose derivatives of σ and of the loss are quotients over `h`.
-    pub(super) fn numeric_backprop(&self, format: Format, h: f64) -> Vec<f64> {
+    pub(super) fn numeric_backprop(&self, format: NumberFormat, h: f64) -> Vec<f64> {
         self.backward(format, Some(h))
     }
 
-    fn backward(&self, format: Format, h: Option<f64>) -> Vec<f64> {
+    fn backward(&self, format: NumberFormat, h: Option<f64>) -> Vec<f64> {
         let mut bounds = vec![0.0; self.network.layout.len()];
         for trace in &self.traces {
             self.add_own(trace, format, h, &mut bounds);
@@ -131,7 +131,7 @@ impl<'a> Tolerance<'a> {
     }
 
     /// Bounds of forward mode's errors.
-    pub(super) fn tangent(&self, format: Format) -> Vec<f64> {
+    pub(super) fn tangent(&self, format: NumberFormat) -> Vec<f64> {
         let layout = &self.network.layout;
         let mut bounds = vec![0.0; layout.len()];
         for trace in &self.traces {
@@ -157,7 +157,12 @@ impl<'a> Tolerance<'a> {
 
     /// Bounds of the errors of a finite difference, or of several, extrapolated: own errors are then
     /// those of each, weighted.
-    pub(super) fn difference(&self, taken: &Taken<'_>, format: Format, team: &Team) -> Vec<f64> {
+    pub(super) fn difference(
+        &self,
+        taken: &DifferenceSpec<'_>,
+        format: NumberFormat,
+        team: &Workers,
+    ) -> Vec<f64> {
         let layout = &self.network.layout;
         let weight: f64 = taken.looks.iter().map(|look| look.weight.abs()).sum();
         let parts = team.map(self.traces.len(), |at| {
@@ -182,7 +187,7 @@ impl<'a> Tolerance<'a> {
     }
 
     /// From the rows' sum to their mean, with l2's own roundings and what is below every number.
-    fn finish(&self, bounds: &mut [f64], format: Format) {
+    fn finish(&self, bounds: &mut [f64], format: NumberFormat) {
         let share = 1.0 / self.traces.len() as f64;
         for bound in bounds.iter_mut() {
             *bound = *bound * share + 4.0 * format.least;
@@ -196,8 +201,8 @@ impl<'a> Tolerance<'a> {
     }
 
     /// What concerns the sum over the rows, and the l2 term's own difference.
-    fn add_sums(&self, taken: &Taken<'_>, format: Format, bounds: &mut [f64]) {
-        let Taken { config, looks, .. } = *taken;
+    fn add_sums(&self, taken: &DifferenceSpec<'_>, format: NumberFormat, bounds: &mut [f64]) {
+        let DifferenceSpec { config, looks, .. } = *taken;
         let (u, l2) = (format.roundoff, self.network.l2);
         let layout = &self.network.layout;
         let plain = config.arithmetic == Arithmetic::Plain;
@@ -214,9 +219,9 @@ impl<'a> Tolerance<'a> {
                     + ELEMENTARY * u * (self.loss + of_weights)
             }
         };
-        let penalty = Steepness {
+        let penalty = DerivativeBounds {
             second: l2,
-            ..Steepness::default()
+            ..DerivativeBounds::default()
         };
         for layer in 0..layout.layers() {
             for index in layout.weights(layer).chain(layout.biases(layer)) {
@@ -227,7 +232,7 @@ impl<'a> Tolerance<'a> {
                 }
                 let penalized = l2 != 0.0 && layout.weights(layer).contains(&index);
                 // No pre-activation feels l2: its derivative is added as it is.
-                if !penalized || taken.perturbed == Perturbed::PreActivations {
+                if !penalized || taken.perturbed == PerturbedPart::PreActivations {
                     continue;
                 }
                 let truncated = left_out(looks, config.scheme, index, penalty);
@@ -256,22 +261,22 @@ impl<'a> Tolerance<'a> {
     /// `errors`.
     fn add_difference(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         layer: usize,
-        taken: &Taken<'_>,
-        format: Format,
+        taken: &DifferenceSpec<'_>,
+        format: NumberFormat,
         errors: &[f64],
         bounds: &mut [f64],
     ) {
         let layout = &self.network.layout;
-        let Taken { config, looks, .. } = *taken;
-        let by_unit = taken.perturbed == Perturbed::PreActivations;
+        let DifferenceSpec { config, looks, .. } = *taken;
+        let by_unit = taken.perturbed == PerturbedPart::PreActivations;
         let largest = if by_unit {
             1.0
         } else {
             trace.largest_input(layer)
         };
-        let reach = |look: &Look| -> Vec<f64> {
+        let reach = |look: &EvaluationPoints| -> Vec<f64> {
             let increments = look.increments[layer].iter();
             increments.map(|h| 2.0 * h * largest).collect()
         };
@@ -279,7 +284,7 @@ impl<'a> Tolerance<'a> {
         let noises: Vec<Vec<[f64; 2]>> = looks
             .iter()
             .map(|look| {
-                let moved = Moved::new(network, magnitudes, trace, layer, &reach(look));
+                let moved = ReachBounds::new(network, magnitudes, trace, layer, &reach(look));
                 let units = 0..look.increments[layer].len();
                 let of_unit =
                     |unit| self.noise(trace, layer, unit, config, format, moved.along(unit));
@@ -299,7 +304,7 @@ impl<'a> Tolerance<'a> {
         for (unit, (&[second, third], fifth)) in curvatures.iter().zip(fifths).enumerate() {
             let error = |input: f64, index: usize| {
                 let a = input.abs();
-                let of = Steepness {
+                let of = DerivativeBounds {
                     second: second * a * a,
                     third: third * a.powi(3),
                     fifth: fifth * a.powi(5),
@@ -334,7 +339,7 @@ impl<'a> Tolerance<'a> {
 
     /// Bounds of the mean of |L″| and |L‴| over the rows along θ + t·`direction`, at θ, and the
     /// largest |dz/dt|.
-    pub(super) fn along(&self, direction: &Parameters<f64>) -> Along {
+    pub(super) fn along(&self, direction: &Parameters<f64>) -> DirectionalTaylor {
         directional_taylor::of(self.network, &self.theta, &self.traces, direction)
     }
 }

@@ -1,26 +1,26 @@
 //! What a perturbed pass rounds anew, at its worst: bounds of the noise of a difference of two losses.
 
 use super::backprop_roundoff::{clamped, spread};
-use super::reach::Along;
-use super::{CHAIN, ELEMENTARY, Tolerance, smaller};
+use super::reach::UnitReach;
+use super::{CHAIN, ELEMENTARY, ErrorBounds, smaller};
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::gradient_check::curvature::grown;
-use crate::gradient_check::number_format::Format;
-use crate::gradient_check::sample_pass::Trace;
+use crate::gradient_check::number_format::NumberFormat;
+use crate::gradient_check::sample_pass::SamplePass;
 use crate::model::Parameters;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
-impl Tolerance<'_> {
+impl ErrorBounds<'_> {
     /// The noise of a perturbation of one unit: what is divided by the distance, and what is
     /// relative to the input. `moved` is how far the perturbation takes the pass.
     pub(super) fn noise(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         layer: usize,
         unit: usize,
         config: &DifferenceConfig,
-        format: Format,
-        moved: Along<'_>,
+        format: NumberFormat,
+        moved: UnitReach<'_>,
     ) -> [f64; 2] {
         let u = format.roundoff;
         if config.arithmetic == Arithmetic::Plain {
@@ -54,7 +54,13 @@ impl Tolerance<'_> {
 
     /// What a difference of two losses misses where a perturbation takes units across the clamp: beyond
     /// it σ and the loss stay as they are, where their slopes are e^−clamp at most.
-    fn clamped_anew(&self, trace: &Trace, layer: usize, format: Format, moved: Along<'_>) -> f64 {
+    fn clamped_anew(
+        &self,
+        trace: &SamplePass,
+        layer: usize,
+        format: NumberFormat,
+        moved: UnitReach<'_>,
+    ) -> f64 {
         let last = trace.z.len() - 1;
         let of_unit = |m: usize, k: usize| {
             let change = moved.z(m, k);
@@ -66,8 +72,8 @@ impl Tolerance<'_> {
             .sum();
         let outputs = 0..trace.z[last].len();
         let of_outputs = match self.network.head() {
-            Head::LinearQuadratic => 0.0,
-            Head::SoftmaxCrossEntropy => {
+            OutputLoss::LinearQuadratic => 0.0,
+            OutputLoss::SoftmaxCrossEntropy => {
                 let farthest = outputs.clone().map(|k| moved.z(last, k));
                 let apart = 2.0 * farthest.fold(0.0, f64::max);
                 let spread = spread(&trace.z[last]) + apart;
@@ -81,10 +87,10 @@ impl Tolerance<'_> {
     /// The noise of a change, or of a rate of change, that is carried from a unit to the loss.
     pub(super) fn carried(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         layer: usize,
         unit: usize,
-        format: Format,
+        format: NumberFormat,
     ) -> [f64; 2] {
         let depth = self.network.layout.layers() - layer;
         let widths = &self.network.layout.sizes()[layer + 1..];
@@ -106,11 +112,11 @@ impl Tolerance<'_> {
     /// `layer` on), in u: at θ, or where it is largest as far as it has `moved`.
     pub(super) fn rounded_anew(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         layer: usize,
         unit: Option<usize>,
         incremental: bool,
-        moved: Option<Along<'_>>,
+        moved: Option<UnitReach<'_>>,
     ) -> f64 {
         let last = trace.z.len() - 1;
         let change = |m: usize, k: usize| moved.map_or(0.0, |moved| moved.z(m, k));
@@ -155,14 +161,14 @@ impl Tolerance<'_> {
         let count = outputs.len() as f64;
         let terms = ELEMENTARY + count.min(CHAIN * count.sqrt());
         let mut losses = terms * (trace.loss + moved.map_or(0.0, |moved| moved.loss(trace)));
-        if self.network.head() == Head::SoftmaxCrossEntropy {
+        if self.network.head() == OutputLoss::SoftmaxCrossEntropy {
             // The margin is formed from logarithms of sums, each rounded.
             let moved_to = outputs
                 .clone()
                 .map(|k| trace.z[last][k].abs() + change(last, k));
             losses += delta(last, trace.label) * moved_to.fold(1.0, f64::max) * terms;
         }
-        if self.network.head() == Head::LinearQuadratic {
+        if self.network.head() == OutputLoss::LinearQuadratic {
             losses += outputs.map(|k| delta(last, k)).sum::<f64>();
         }
         smaller(sum, squares) + losses

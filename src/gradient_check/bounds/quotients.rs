@@ -2,26 +2,26 @@
 //! second derivative, and what the two values round.
 
 use super::backprop_roundoff::clamped;
-use super::{ELEMENTARY, Tolerance};
-use crate::gradient_check::number_format::Format;
-use crate::gradient_check::sample_pass::Trace;
-use crate::numeric::output_loss::Head;
+use super::{ELEMENTARY, ErrorBounds};
+use crate::gradient_check::number_format::NumberFormat;
+use crate::gradient_check::sample_pass::SamplePass;
+use crate::numeric::output_loss::OutputLoss;
 
-impl Tolerance<'_> {
+impl ErrorBounds<'_> {
     /// What (L(z + h) − L(z))/h of one output errs by: h/2·max|∂²L/∂z²|, and what the perturbed losses
     /// round anew.
     pub(super) fn quotient_of_loss(
         &self,
-        trace: &Trace,
+        trace: &SamplePass,
         unit: usize,
-        format: Format,
+        format: NumberFormat,
         h: f64,
     ) -> f64 {
         let last = trace.z.len() - 1;
         // σ′ ≤ ¼, |σ″| ≤ 1/(6√3); of ½r² with r = σ − y it is σ′² + r·σ″.
         let curvature = match self.network.head() {
-            Head::SigmoidQuadratic => 1.0 / 16.0 + SIGMOID_BEND,
-            Head::LinearQuadratic => 1.0,
+            OutputLoss::SigmoidQuadratic => 1.0 / 16.0 + SIGMOID_BEND,
+            OutputLoss::LinearQuadratic => 1.0,
             _ => 0.25,
         };
         let u = format.roundoff;
@@ -31,7 +31,7 @@ impl Tolerance<'_> {
         let moved = (trace.z[last][unit].abs() + h) * (delta + curvature * h);
         let outputs = trace.z[last].len() as f64;
         let grown = match self.network.head() {
-            Head::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (1.0 + delta) * h,
+            OutputLoss::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (1.0 + delta) * h,
             _ => ELEMENTARY * (delta + curvature * h) * h,
         };
         let noise =
@@ -46,10 +46,10 @@ const SIGMOID_BEND: f64 = 0.096_225_044_864_937_63;
 
 /// What (σ(z + h) − σ(z))/h errs by: h/2·max|σ″|, the roundings of both σ, and of z + h.
 pub(super) fn quotient_of_sigmoid(
-    trace: &Trace,
+    trace: &SamplePass,
     layer: usize,
     unit: usize,
-    format: Format,
+    format: NumberFormat,
     h: f64,
 ) -> f64 {
     let (u, z) = (format.roundoff, trace.z[layer][unit].abs());

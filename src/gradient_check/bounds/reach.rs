@@ -11,14 +11,14 @@
 
 use ndarray::Array2;
 
-use crate::gradient_check::curvature::{Magnitudes, grown, slopes};
-use crate::gradient_check::sample_pass::{Trace, is_hot};
+use crate::gradient_check::curvature::{WeightMagnitudes, grown, slopes};
+use crate::gradient_check::sample_pass::{SamplePass, is_hot};
 use crate::model::Network;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// Bounds of changes while one unit of layer `layer` is perturbed: of every unit of layer
 /// `layer + m`, at m, `(units of it, units of the layer)`.
-pub(super) struct Moved {
+pub(super) struct ReachBounds {
     layer: usize,
     /// Of z.
     z: Vec<Array2<f64>>,
@@ -30,17 +30,17 @@ pub(super) struct Moved {
 
 /// Changes while unit `unit` is perturbed.
 #[derive(Clone, Copy)]
-pub(super) struct Along<'a> {
-    moved: &'a Moved,
+pub(super) struct UnitReach<'a> {
+    moved: &'a ReachBounds,
     unit: usize,
 }
 
-impl Moved {
+impl ReachBounds {
     /// Unit j of layer `layer` within `reach[j]` of its z.
     pub(super) fn new(
         network: &Network,
-        magnitudes: &Magnitudes,
-        trace: &Trace,
+        magnitudes: &WeightMagnitudes,
+        trace: &SamplePass,
         layer: usize,
         reach: &[f64],
     ) -> Self {
@@ -77,13 +77,13 @@ impl Moved {
     }
 
     /// While unit `unit` is perturbed.
-    pub(super) fn along(&self, unit: usize) -> Along<'_> {
-        Along { moved: self, unit }
+    pub(super) fn along(&self, unit: usize) -> UnitReach<'_> {
+        UnitReach { moved: self, unit }
     }
 }
 
 /// |Δδ| of the outputs, from their |Δz|.
-fn of_outputs(head: Head, trace: &Trace, z: &Array2<f64>) -> Array2<f64> {
+fn of_outputs(head: OutputLoss, trace: &SamplePass, z: &Array2<f64>) -> Array2<f64> {
     let last = trace.z.len() - 1;
     let farthest: Vec<f64> = z
         .columns()
@@ -95,15 +95,15 @@ fn of_outputs(head: Head, trace: &Trace, z: &Array2<f64>) -> Array2<f64> {
         let (y, complement) = (trace.y[last][k], trace.complement[last][k]);
         let [first, second]: [f64; 2] = slopes(y * complement, change);
         match head {
-            Head::LinearQuadratic => change,
-            Head::SigmoidQuadratic => {
+            OutputLoss::LinearQuadratic => change,
+            OutputLoss::SigmoidQuadratic => {
                 let hot = is_hot(head, trace.label, k);
                 let residual = grown(if hot { complement } else { y }, change).min(1.0);
                 // r·σ′ is below 1/4 anywhere.
                 ((first * first + residual * second) * change).min(0.25)
             }
-            Head::SigmoidCrossEntropy | Head::Logistic => (first * change).min(1.0),
-            Head::SoftmaxCrossEntropy => {
+            OutputLoss::SigmoidCrossEntropy | OutputLoss::Logistic => (first * change).min(1.0),
+            OutputLoss::SoftmaxCrossEntropy => {
                 let apart = 2.0 * farthest[unit];
                 (grown(y.min(complement), apart) * apart).min(1.0)
             }
@@ -111,7 +111,7 @@ fn of_outputs(head: Head, trace: &Trace, z: &Array2<f64>) -> Array2<f64> {
     })
 }
 
-impl Along<'_> {
+impl UnitReach<'_> {
     /// |Δz| of unit `k` of layer `m`.
     pub(super) fn z(self, m: usize, k: usize) -> f64 {
         self.moved.z[m - self.moved.layer][[k, self.unit]]
@@ -128,7 +128,7 @@ impl Along<'_> {
     }
 
     /// By how much the loss changes at most: each output at its steepest.
-    pub(super) fn loss(self, trace: &Trace) -> f64 {
+    pub(super) fn loss(self, trace: &SamplePass) -> f64 {
         let last = trace.z.len() - 1;
         let outputs = trace.delta[last].iter().enumerate();
         outputs

@@ -7,10 +7,10 @@
 //! powers of two, [`ROUNDING`]·u²x² on the whole.
 
 use super::perturbed_roundoff::chains;
-use crate::gradient_check::number_format::Format;
-use crate::gradient_check::sample_pass::{Trace, is_hot};
+use crate::gradient_check::number_format::NumberFormat;
+use crate::gradient_check::sample_pass::{SamplePass, is_hot};
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// E q²/(12·u²x²): of a significand whose logarithm is spread evenly.
 const ROUNDING: f64 = 0.18;
@@ -24,8 +24,8 @@ const PRODUCTS: f64 = 6.0;
 pub(super) fn add(
     network: &Network,
     theta: &Parameters<f64>,
-    trace: &Trace,
-    format: Format,
+    trace: &SamplePass,
+    format: NumberFormat,
     shared: bool,
     squares: &mut [f64],
 ) {
@@ -107,26 +107,26 @@ pub(super) fn add(
 }
 
 /// What the sum over `rows` rows, the mean and the quotient add, relative to a derivative: u²·…
-pub(super) fn of_sums(rows: usize, format: Format, shared: bool) -> f64 {
+pub(super) fn of_sums(rows: usize, format: NumberFormat, shared: bool) -> f64 {
     let both = if shared { 2.0 } else { 1.0 };
     // Partial sums grow evenly, if at all: Σ (b/B)² = B/3.
     both * ROUNDING * format.roundoff.powi(2) * (rows as f64 / 3.0 + 2.0)
 }
 
 /// Of δ in the last layer, from those of z.
-fn of_outputs(head: Head, trace: &Trace, of_z: &[f64]) -> Vec<f64> {
+fn of_outputs(head: OutputLoss, trace: &SamplePass, of_z: &[f64]) -> Vec<f64> {
     let last = trace.z.len() - 1;
     let of_unit = |unit: usize| {
         let (y, complement) = (trace.y[last][unit], trace.complement[last][unit]);
         let slope = trace.slope(last, unit);
         let bend = match head {
-            Head::SigmoidQuadratic => {
+            OutputLoss::SigmoidQuadratic => {
                 let hot = is_hot(head, trace.label, unit);
                 let residual = if hot { -complement } else { y };
                 slope * slope + residual * slope * (complement - y)
             }
-            Head::LinearQuadratic => 1.0,
-            Head::SoftmaxCrossEntropy => {
+            OutputLoss::LinearQuadratic => 1.0,
+            OutputLoss::SoftmaxCrossEntropy => {
                 let others = of_z.iter().zip(&trace.y[last]).enumerate();
                 return others
                     .map(|(other, (square, p))| {

@@ -20,9 +20,9 @@ mod truncation;
 pub use self::truncation::Derivatives;
 
 use self::perturbed_roundoff::RowNoise;
-use super::evaluation_points::{Look, Stride, looks};
-use super::number_format::Format;
-use super::{Method, Point, Subject, converted};
+use super::evaluation_points::{EvaluationPoints, RealizedIncrement, looks};
+use super::number_format::NumberFormat;
+use super::{CheckSubject, CheckedMethod, ReferencePoint, converted};
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
 };
@@ -43,7 +43,7 @@ pub struct Minimum {
 }
 
 /// What predictions at one θ need.
-pub(super) struct Ground {
+pub(super) struct CurveContext {
     derivatives: Derivatives,
     /// Squares of own errors, in f32 and in f64.
     own: [Vec<f64>; 2],
@@ -72,7 +72,7 @@ impl Minimum {
     }
 }
 
-impl Subject<'_> {
+impl CheckSubject<'_> {
     /// The derivatives of the objective along every parameter, at θ in `precision`.
     pub fn derivatives(&self, precision: Precision) -> &Derivatives {
         &self.ground(self.point(precision)).derivatives
@@ -80,7 +80,7 @@ impl Subject<'_> {
 
     /// The relative error ‖ĝ − g‖/‖g‖ to expect of `method` at each of `increments`; `None` where
     /// one is lost in θ, and of methods that are no plain quotient.
-    pub fn predict(&self, method: &Method, increments: &[Increment]) -> Vec<Option<f64>> {
+    pub fn predict(&self, method: &CheckedMethod, increments: &[Increment]) -> Vec<Option<f64>> {
         let Some(config) = method
             .gradient
             .difference()
@@ -89,12 +89,12 @@ impl Subject<'_> {
             return vec![None; increments.len()];
         };
         let point = self.point(method.precision);
-        let plan = Plan {
+        let plan = CurvePlan {
             subject: self,
             point,
             ground: self.ground(point),
             config: *config,
-            format: Format::of(method.precision),
+            format: NumberFormat::of(method.precision),
         };
         match method.precision {
             Precision::F32 => plan.predict::<f32>(increments),
@@ -103,7 +103,12 @@ impl Subject<'_> {
     }
 
     /// The best increment between `most` and `least`, and the floor, to expect of `method`.
-    pub fn predict_minimum(&self, method: &Method, least: f64, most: f64) -> Option<Minimum> {
+    pub fn predict_minimum(
+        &self,
+        method: &CheckedMethod,
+        least: f64,
+        most: f64,
+    ) -> Option<Minimum> {
         let arithmetic = method.gradient.difference()?.arithmetic;
         let mut range = [least, most];
         let mut found = None;
@@ -128,26 +133,26 @@ impl Subject<'_> {
         found
     }
 
-    fn point(&self, precision: Precision) -> &Point<'_> {
+    fn point(&self, precision: Precision) -> &ReferencePoint<'_> {
         match precision {
             Precision::F32 => &self.rounded,
             Precision::F64 => &self.exact,
         }
     }
 
-    fn ground<'p>(&self, point: &'p Point<'_>) -> &'p Ground {
+    fn ground<'p>(&self, point: &'p ReferencePoint<'_>) -> &'p CurveContext {
         point.ground.get_or_init(|| {
             let traces = point.tolerance.traces();
             let own = [(Precision::F32, false), (Precision::F64, true)];
-            Ground {
+            CurveContext {
                 derivatives: truncation::of(self.network, &point.theta, traces, self.team),
                 own: own.map(|(precision, shared)| self.own(point, precision, shared)),
             }
         })
     }
 
-    fn own(&self, point: &Point<'_>, precision: Precision, shared: bool) -> Vec<f64> {
-        let (format, traces) = (Format::of(precision), point.tolerance.traces());
+    fn own(&self, point: &ReferencePoint<'_>, precision: Precision, shared: bool) -> Vec<f64> {
+        let (format, traces) = (NumberFormat::of(precision), point.tolerance.traces());
         let mut squares = vec![0.0; self.network.layout.len()];
         for trace in traces {
             backprop_roundoff::add(
@@ -169,22 +174,22 @@ impl Subject<'_> {
 }
 
 /// One method at one θ.
-struct Plan<'a> {
-    subject: &'a Subject<'a>,
-    point: &'a Point<'a>,
-    ground: &'a Ground,
+struct CurvePlan<'a> {
+    subject: &'a CheckSubject<'a>,
+    point: &'a ReferencePoint<'a>,
+    ground: &'a CurveContext,
     config: DifferenceConfig,
-    format: Format,
+    format: NumberFormat,
 }
 
-impl Plan<'_> {
+impl CurvePlan<'_> {
     fn predict<R: Real>(&self, increments: &[Increment]) -> Vec<Option<f64>> {
         let layout = &self.subject.network.layout;
         let theta = converted::<f64, R>(&self.point.theta);
         let batch = (ROOM / layout.len()).clamp(1, 32);
         let batches: Vec<&[Increment]> = increments.chunks(batch).collect();
         let errors = self.subject.team.map(batches.len(), |at| {
-            let steps: Vec<Option<Look>> = batches[at]
+            let steps: Vec<Option<EvaluationPoints>> = batches[at]
                 .iter()
                 .map(|&increment| {
                     let config = DifferenceConfig {
@@ -200,7 +205,7 @@ impl Plan<'_> {
         errors.into_iter().flatten().collect()
     }
 
-    fn errors(&self, steps: &[Option<Look>]) -> Vec<Option<f64>> {
+    fn errors(&self, steps: &[Option<EvaluationPoints>]) -> Vec<Option<f64>> {
         let gradient = self.point.gradient.flat();
         let norm: f64 = gradient.iter().map(|g| g * g).sum();
         let noise = match self.config.arithmetic {
@@ -215,7 +220,7 @@ impl Plan<'_> {
             true => &self.ground.own[1],
         };
         let own: f64 = own.iter().sum();
-        let of_one = |(steps, (noise, lost)): (&Option<Look>, (f64, Vec<f64>))| {
+        let of_one = |(steps, (noise, lost)): (&Option<EvaluationPoints>, (f64, Vec<f64>))| {
             let truncated = self.truncation(steps.as_ref()?);
             let off = truncated.iter().enumerate().map(|(index, truncated)| {
                 let lost = lost.get(index).copied().unwrap_or(0.0);
@@ -227,22 +232,22 @@ impl Plan<'_> {
     }
 
     /// What each quotient leaves out, `(N,)`.
-    fn truncation(&self, steps: &Look) -> Vec<f64> {
+    fn truncation(&self, steps: &EvaluationPoints) -> Vec<f64> {
         let Derivatives { second, third, .. } = &self.ground.derivatives;
         let derivatives = second.iter().zip(third);
         derivatives
             .zip(&steps.strides)
-            .map(
-                |((second, third), &Stride { distance, skew })| match self.config.scheme {
+            .map(|((second, third), &RealizedIncrement { distance, skew })| {
+                match self.config.scheme {
                     Scheme::Forward => distance * (second / 2.0 + distance * third / 6.0),
                     Scheme::Central => skew * second / 2.0 + distance * distance * third / 24.0,
-                },
-            )
+                }
+            })
             .collect()
     }
 
     /// Of each step: Σᵢ of the expected squares of noise, and what of each derivative is lost.
-    fn noise(&self, steps: &[Option<Look>]) -> Vec<(f64, Vec<f64>)> {
+    fn noise(&self, steps: &[Option<EvaluationPoints>]) -> Vec<(f64, Vec<f64>)> {
         let layout = &self.subject.network.layout;
         let traces = self.point.tolerance.traces();
         let share = 1.0 / traces.len() as f64;
@@ -291,7 +296,7 @@ impl Plan<'_> {
 
     /// Where the mini-batch's mean losses are subtracted: two sums of B losses, their means, and l2's
     /// sum of squares.
-    fn of_sums(&self, steps: &Look) -> f64 {
+    fn of_sums(&self, steps: &EvaluationPoints) -> f64 {
         if self.config.summation == Summation::Differences {
             return 0.0;
         }
@@ -335,7 +340,7 @@ impl Plan<'_> {
     }
 
     /// Of ½λ'·w² on both sides of a weight: two roundings each.
-    fn of_penalty(&self, steps: &Look) -> f64 {
+    fn of_penalty(&self, steps: &EvaluationPoints) -> f64 {
         let (format, network) = (self.format, self.subject.network);
         if network.l2 == 0.0 || self.config.summation == Summation::Losses {
             return 0.0;

@@ -20,17 +20,17 @@
 //! Cost: of each row the tail of layers above each unit, and one pass.
 
 use crate::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme};
-use crate::gradient_check::number_format::Format;
-use crate::gradient_check::sample_pass::{Trace, is_hot};
+use crate::gradient_check::number_format::NumberFormat;
+use crate::gradient_check::sample_pass::{SamplePass, is_hot};
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// What e^x adds to the square of its last rounding by those before it.
 const EXPONENTIAL: f64 = 1.25;
 
 /// The expected square of the error of one row's difference of losses, as a function of t.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Noise {
+pub(super) struct NoiseVariance {
     /// Of arguments that lie anywhere: min(slope·t, level).
     slope: f64,
     level: f64,
@@ -46,7 +46,7 @@ pub(super) struct Noise {
 /// A row's noise by the unit perturbed, and by the input its perturbation is worth.
 pub(super) struct RowNoise {
     /// Layer by layer, unit by unit.
-    units: Vec<Vec<Noise>>,
+    units: Vec<Vec<NoiseVariance>>,
     /// Slope and level of a unit's own chain from an input on, `(units, fan_in)` a layer.
     chains: Vec<Vec<[f64; 2]>>,
     /// ∂L/∂z.
@@ -59,13 +59,13 @@ impl RowNoise {
     pub(super) fn new(
         network: &Network,
         theta: &Parameters<f64>,
-        trace: &Trace,
+        trace: &SamplePass,
         config: &DifferenceConfig,
-        format: Format,
+        format: NumberFormat,
     ) -> Self {
         let incremental = config.reuse == Reuse::Incremental;
         let chains = chains(theta, trace, format);
-        let pass = Pass {
+        let pass = NoisePass {
             head: network.head(),
             theta,
             trace,
@@ -121,7 +121,11 @@ impl RowNoise {
 }
 
 /// Σ q and Σ q²/6 over the partial sums of each z from an input on, `(units, fan_in)` a layer.
-pub(super) fn chains(theta: &Parameters<f64>, trace: &Trace, format: Format) -> Vec<Vec<[f64; 2]>> {
+pub(super) fn chains(
+    theta: &Parameters<f64>,
+    trace: &SamplePass,
+    format: NumberFormat,
+) -> Vec<Vec<[f64; 2]>> {
     let of_layer = |layer: usize| {
         let inputs = &trace.a[layer];
         let biases = theta.biases(layer);
@@ -153,20 +157,20 @@ pub(super) fn chains(theta: &Parameters<f64>, trace: &Trace, format: Format) -> 
 }
 
 /// One row's passes, as the noise of a perturbed one sees them.
-struct Pass<'a> {
-    head: Head,
+struct NoisePass<'a> {
+    head: OutputLoss,
     theta: &'a Parameters<f64>,
-    trace: &'a Trace,
+    trace: &'a SamplePass,
     chains: &'a [Vec<[f64; 2]>],
-    format: Format,
+    format: NumberFormat,
     incremental: bool,
     sides: f64,
 }
 
-impl Pass<'_> {
-    fn of_unit(&self, layer: usize, unit: usize) -> Noise {
+impl NoisePass<'_> {
+    fn of_unit(&self, layer: usize, unit: usize) -> NoiseVariance {
         let (trace, last) = (self.trace, self.trace.z.len() - 1);
-        let mut noise = Noise::default();
+        let mut noise = NoiseVariance::default();
         let delta = trace.delta[layer][unit];
         let z = if self.incremental && layer == last {
             self.base(unit)
@@ -241,7 +245,9 @@ impl Pass<'_> {
     fn base(&self, unit: usize) -> f64 {
         let (trace, last) = (self.trace, self.trace.z.len() - 1);
         match self.head {
-            Head::SoftmaxCrossEntropy => (trace.y[last][unit] / trace.complement[last][unit]).ln(),
+            OutputLoss::SoftmaxCrossEntropy => {
+                (trace.y[last][unit] / trace.complement[last][unit]).ln()
+            }
             _ => trace.z[last][unit],
         }
     }
@@ -251,7 +257,7 @@ impl Pass<'_> {
     fn loss(&self, speeds: &[f64], alone: bool, mut each: impl FnMut(f64, f64, f64)) {
         let (trace, format) = (self.trace, self.format);
         let last = trace.z.len() - 1;
-        if self.head == Head::SoftmaxCrossEntropy && !alone {
+        if self.head == OutputLoss::SoftmaxCrossEntropy && !alone {
             return self.softmax(speeds, each);
         }
         let (mut sum, mut speed) = (0.0, 0.0);
@@ -264,7 +270,7 @@ impl Pass<'_> {
             let hot = is_hot(self.head, trace.label, k);
             let (y, complement) = (trace.y[last][k], trace.complement[last][k]);
             let term = match self.head {
-                Head::SigmoidQuadratic => {
+                OutputLoss::SigmoidQuadratic => {
                     let residual = if hot { complement } else { y };
                     if own != 0.0 {
                         let toward = if hot { -z } else { z };
@@ -274,7 +280,7 @@ impl Pass<'_> {
                     }
                     0.5 * residual * residual
                 }
-                Head::LinearQuadratic => {
+                OutputLoss::LinearQuadratic => {
                     let residual = trace.delta[last][k];
                     if hot {
                         each(format.spacing(residual), residual, own);
@@ -291,7 +297,10 @@ impl Pass<'_> {
             };
             if alone {
                 // A sum of one term is rounded where the term is: a product, or a sum already.
-                let product = matches!(self.head, Head::SigmoidQuadratic | Head::LinearQuadratic);
+                let product = matches!(
+                    self.head,
+                    OutputLoss::SigmoidQuadratic | OutputLoss::LinearQuadratic
+                );
                 if product && own != 0.0 {
                     each(format.spacing(term), 1.0, trace.delta[last][k] * own);
                 }
@@ -343,7 +352,7 @@ impl Pass<'_> {
     }
 }
 
-impl Noise {
+impl NoiseVariance {
     /// One rounding to numbers `q` apart.
     fn add(&mut self, q: f64, weight: f64, speed: f64, fixed: bool) {
         self.add_sums(q, q * q / 6.0, weight, speed, fixed);
@@ -362,7 +371,7 @@ impl Noise {
 }
 
 /// The roundings of σ(z) = r = 1/(1 + e), e = e^−z: spacing, ∂r/∂x, |dx/dz|.
-fn sigmoid(format: Format, z: f64, mut each: impl FnMut(f64, f64, f64)) {
+fn sigmoid(format: NumberFormat, z: f64, mut each: impl FnMut(f64, f64, f64)) {
     let e = (-z).exp();
     let r = 1.0 / (1.0 + e);
     each(format.spacing(e) * EXPONENTIAL.sqrt(), r * r, e);
@@ -372,7 +381,7 @@ fn sigmoid(format: Format, z: f64, mut each: impl FnMut(f64, f64, f64)) {
 
 /// The roundings of the pair σ(z), 1 − σ(z) (`upper`: of the larger of the two, r = 1/(1 + t) with
 /// t = e^−|z|; else of t·r): spacing, ∂σ/∂x, |dx/dz|.
-fn pair(format: Format, z: f64, upper: bool, mut each: impl FnMut(f64, f64, f64)) {
+fn pair(format: NumberFormat, z: f64, upper: bool, mut each: impl FnMut(f64, f64, f64)) {
     let t = (-z.abs()).exp();
     let r = 1.0 / (1.0 + t);
     let slope = r * t * r;
@@ -386,7 +395,7 @@ fn pair(format: Format, z: f64, upper: bool, mut each: impl FnMut(f64, f64, f64)
 }
 
 /// The roundings of ln(1 + e^−x), x ≥ 0, as 2·atanh(s), s = t/(2 + t): spacing, weight, |dx/dz|.
-fn logarithm(format: Format, x: f64, mut each: impl FnMut(f64, f64, f64)) {
+fn logarithm(format: NumberFormat, x: f64, mut each: impl FnMut(f64, f64, f64)) {
     let t = (-x).exp();
     let (value, s) = (t.ln_1p(), t / (2.0 + t));
     let of_s = 2.0 * t / (2.0 + t).powi(2);
@@ -401,7 +410,7 @@ fn logarithm(format: Format, x: f64, mut each: impl FnMut(f64, f64, f64)) {
 }
 
 /// The roundings of ln(1 + e^z) = max(z, 0) + ln(1 + e^−|z|).
-fn softplus(format: Format, z: f64, mut each: impl FnMut(f64, f64, f64)) {
+fn softplus(format: NumberFormat, z: f64, mut each: impl FnMut(f64, f64, f64)) {
     logarithm(format, z.abs(), &mut each);
     if z > 0.0 {
         let t = (-z).exp();

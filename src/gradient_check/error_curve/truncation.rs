@@ -8,9 +8,9 @@
 //! Cost: of each row, for each unit the tail of layers above it, three times.
 
 use crate::gradient_check::jet::{Jet, compose, of_loss, sigmoid, upward};
-use crate::gradient_check::sample_pass::Trace;
+use crate::gradient_check::sample_pass::SamplePass;
 use crate::model::{Network, Parameters};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 
 /// Derivatives of the objective, l2 included, along each of the N parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,8 @@ pub struct Derivatives {
 pub(super) fn of(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[Trace],
-    team: &Team,
+    traces: &[SamplePass],
+    team: &Workers,
 ) -> Derivatives {
     let layout = &network.layout;
     // One row's units take little room; all rows' parameters would take much.
@@ -73,7 +73,12 @@ pub(super) fn of(
 }
 
 /// Of one sample's loss by the z of each unit of layer `layer`.
-fn of_units(network: &Network, theta: &Parameters<f64>, trace: &Trace, layer: usize) -> Vec<Jet> {
+fn of_units(
+    network: &Network,
+    theta: &Parameters<f64>,
+    trace: &SamplePass,
+    layer: usize,
+) -> Vec<Jet> {
     let (layers, head) = (network.layout.layers(), network.head());
     let units = trace.z[layer].len();
     let outputs = trace.z[layers - 1].len();

@@ -1,13 +1,13 @@
 //! Where perturbations start from: activations with their complements, and the rows' losses.
 
 use super::formulas::{
-    ENTROPY, LINEAR, Outputs, PLAIN, Points, QUADRATIC, SOFTMAX, Units, is_hot, kind,
+    ENTROPY, LINEAR, OutputRow, PLAIN, PerturbedOutputs, QUADRATIC, SOFTMAX, Units, is_hot, kind,
 };
 use crate::kernels::elementary::{exp, sigmoid, sigmoid_pair, softplus};
 use crate::kernels::panels::width;
-use crate::kernels::{Task, Vector};
+use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// y = σ(z) and ȳ = 1 − y.
 pub struct Pairs<'a, R> {
@@ -19,7 +19,7 @@ pub struct Pairs<'a, R> {
     pub complement: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Pairs<'_, R> {
+impl<R: Real> Kernel<R> for Pairs<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -50,7 +50,7 @@ pub struct Probabilities<'a, R> {
     pub complement: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Probabilities<'_, R> {
+impl<R: Real> Kernel<R> for Probabilities<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -94,7 +94,7 @@ impl<R: Real> Task<R> for Probabilities<'_, R> {
 /// The loss of each row, in its own precision.
 pub struct RowLosses<'a, R> {
     /// Units and loss.
-    pub head: Head,
+    pub head: OutputLoss,
     /// The outputs' pre-activations; `y` and `complement` are not read.
     pub units: Units<'a, R>,
     /// One class a row.
@@ -103,7 +103,7 @@ pub struct RowLosses<'a, R> {
     pub losses: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for RowLosses<'_, R> {
+impl<R: Real> Kernel<R> for RowLosses<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -121,7 +121,7 @@ impl<R: Real> Task<R> for RowLosses<'_, R> {
 }
 
 impl<R: Real> RowLosses<'_, R> {
-    /// Outputs side by side, then their sum in order: the bits of [`Outputs::total`] at the same z,
+    /// Outputs side by side, then their sum in order: the bits of [`OutputRow::total`] at the same z,
     /// so that a perturbation that moves nothing changes the loss by exactly 0.
     #[inline(always)]
     fn row<V: Vector<Element = R>, const HEAD: u8>(&mut self, row: usize) -> R {
@@ -168,14 +168,14 @@ impl<R: Real> RowLosses<'_, R> {
 
     #[inline(always)]
     fn softmax<V: Vector<Element = R>>(&self, row: usize) -> R {
-        let outputs = Outputs {
+        let outputs = OutputRow {
             head: self.head,
             units: self.units,
             row,
             label: self.labels[row],
             loss: R::ZERO,
         };
-        let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(&Still { outputs: &outputs });
+        let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(&FixedOutputs { outputs: &outputs });
         let mut lanes = [R::ZERO; 16];
         // SAFETY: no vector has more than 16 lanes.
         unsafe { loss.store(lanes.as_mut_ptr()) };
@@ -184,11 +184,11 @@ impl<R: Real> RowLosses<'_, R> {
 }
 
 /// Outputs that stay where they are.
-struct Still<'a, R> {
-    outputs: &'a Outputs<'a, R>,
+struct FixedOutputs<'a, R> {
+    outputs: &'a OutputRow<'a, R>,
 }
 
-impl<V: Vector> Points<V, 1> for Still<'_, V::Element> {
+impl<V: Vector> PerturbedOutputs<V, 1> for FixedOutputs<'_, V::Element> {
     #[inline(always)]
     fn of(&self, unit: usize) -> [V; 1] {
         [self.outputs.z(unit)]

@@ -1,23 +1,23 @@
 //! The stages of a deep tail: a unit more than one layer below the outputs is perturbed.
 //!
 //! [`Spread`] perturbs the units of one panel, lane by lane, and updates the layer above them;
-//! [`Activate`] turns a further layer's pre-activations to activations, [`LossTail`] the outputs' to
+//! [`ActivateChanges`] turns a further layer's pre-activations to activations, [`PerturbedLoss`] the outputs' to
 //! the change of the loss; between them stands a matrix product. The formulas are in
 //! [`super::formulas`].
 
 use super::formulas::{
-    CLOSE, Carried, ENTROPY, FAR, Form, LINEAR, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
-    TINY, Units, activated, kind, largest, mode, specialized,
+    CLOSE, ENTROPY, FAR, LINEAR, LossForm, OutputRow, PLAIN, PerturbedOutputs, Propagation,
+    QUADRATIC, RATE, SOFTMAX, TINY, Units, activated, kind, largest, mode, specialized,
 };
 use crate::kernels::panels::width;
-use crate::kernels::{Task, Vector};
+use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 
 /// The first stage of a deep tail: the units of one panel are perturbed, and each of the next
 /// layer's units takes a rank-1 update.
 pub struct Spread<'a, R> {
     /// Which losses are compared.
-    pub form: Form,
+    pub form: LossForm,
     /// 1 or −1: the side that the perturbation is on.
     pub sign: R,
     /// z, y, ȳ of the panel's units in this row, P numbers each.
@@ -41,7 +41,7 @@ pub struct Spread<'a, R> {
     pub out: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Spread<'_, R> {
+impl<R: Real> Kernel<R> for Spread<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -106,9 +106,9 @@ impl<R: Real> Spread<'_, R> {
 
 /// A middle stage of a deep tail: from pre-activations z' (or Δz, ż) to activations a' (or Δa, ȧ),
 /// in place.
-pub struct Activate<'a, R> {
+pub struct ActivateChanges<'a, R> {
     /// Which losses are compared.
-    pub form: Form,
+    pub form: LossForm,
     /// The layer.
     pub units: Units<'a, R>,
     /// The row.
@@ -119,7 +119,7 @@ pub struct Activate<'a, R> {
     pub values: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for Activate<'_, R> {
+impl<R: Real> Kernel<R> for ActivateChanges<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -130,14 +130,14 @@ impl<R: Real> Task<R> for Activate<'_, R> {
         let lines = (self.units.count + 1) * width;
         for value in 0..self.count {
             self.values[value * lines + self.units.count * width..][..width].fill(
-                if self.form.carried == Carried::Values {
+                if self.form.carried == Propagation::Values {
                     R::ONE
                 } else {
                     R::ZERO
                 },
             );
         }
-        let bound = if self.form.carried == Carried::Changes {
+        let bound = if self.form.carried == Propagation::Changes {
             largest(&self.values[..self.count * lines])
         } else {
             0.0
@@ -152,7 +152,7 @@ impl<R: Real> Task<R> for Activate<'_, R> {
     }
 }
 
-impl<R: Real> Activate<'_, R> {
+impl<R: Real> ActivateChanges<'_, R> {
     #[inline(always)]
     fn activate<V: Vector<Element = R>, const MODE: u8>(&mut self) {
         let width = width::<R>();
@@ -176,13 +176,13 @@ impl<R: Real> Activate<'_, R> {
 }
 
 /// The last stage of a deep tail: from the outputs' pre-activations to the change of the loss.
-pub struct LossTail<'a, R> {
+pub struct PerturbedLoss<'a, R> {
     /// Which losses are compared.
-    pub form: Form,
+    pub form: LossForm,
     /// The second side of a central difference: its losses are subtracted from `changes`.
     pub second: bool,
     /// The outputs.
-    pub outputs: Outputs<'a, R>,
+    pub outputs: OutputRow<'a, R>,
     /// z' (or Δz), for each value `(outputs + 1, P)`.
     pub values: &'a [R],
     /// Which line of `changes` each value's change goes to.
@@ -191,7 +191,7 @@ pub struct LossTail<'a, R> {
     pub changes: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for LossTail<'_, R> {
+impl<R: Real> Kernel<R> for PerturbedLoss<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -200,7 +200,7 @@ impl<R: Real> Task<R> for LossTail<'_, R> {
         let lines = (self.outputs.units.count + 1) * width;
         assert!(self.values.len() >= self.slots.len() * lines);
         self.outputs.units.check(self.outputs.row);
-        let bound = if self.form.carried == Carried::Changes {
+        let bound = if self.form.carried == Propagation::Changes {
             let lines = self.values.chunks(lines).take(self.slots.len());
             let points = lines.map(|line| largest(&line[..self.outputs.units.count * width]));
             2.0 * points.fold(0.0, f64::max)
@@ -214,7 +214,7 @@ impl<R: Real> Task<R> for LossTail<'_, R> {
     }
 }
 
-impl<R: Real> LossTail<'_, R> {
+impl<R: Real> PerturbedLoss<'_, R> {
     #[inline(always)]
     fn value<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, index: usize) {
         let width = width::<R>();
@@ -224,7 +224,7 @@ impl<R: Real> LossTail<'_, R> {
         for lane in (0..width).step_by(V::LANES) {
             let [total] = self
                 .outputs
-                .total::<V, HEAD, MODE, 1>(&Lines { values, lane });
+                .total::<V, HEAD, MODE, 1>(&PointLines { values, lane });
             let to = &mut self.changes[line + lane..line + lane + V::LANES];
             // SAFETY: a slice of LANES numbers.
             unsafe {
@@ -242,12 +242,12 @@ impl<R: Real> LossTail<'_, R> {
 }
 
 /// Outputs whose points stand in lines.
-struct Lines<'a, R> {
+struct PointLines<'a, R> {
     values: &'a [R],
     lane: usize,
 }
 
-impl<V: Vector> Points<V, 1> for Lines<'_, V::Element> {
+impl<V: Vector> PerturbedOutputs<V, 1> for PointLines<'_, V::Element> {
     #[inline(always)]
     fn of(&self, unit: usize) -> [V; 1] {
         let at = unit * width::<V::Element>() + self.lane;

@@ -31,11 +31,11 @@ use crate::kernels::elementary::{
 };
 use crate::kernels::panels::width;
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// What the stages hand on, from a perturbed unit to the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carried {
+pub enum Propagation {
     /// Perturbed values: two losses are subtracted at the end.
     Values,
     /// Their changes.
@@ -47,9 +47,9 @@ pub enum Carried {
 
 /// Which losses are compared, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Form {
+pub struct LossForm {
     /// What is propagated.
-    pub carried: Carried,
+    pub carried: Propagation,
     /// The change between −h and +h; otherwise between 0 and +h.
     pub central: bool,
 }
@@ -86,9 +86,9 @@ impl<R: Real> Units<'_, R> {
 
 /// The outputs of one row, and the class it should have.
 #[derive(Clone, Copy)]
-pub struct Outputs<'a, R> {
+pub struct OutputRow<'a, R> {
     /// Units and loss.
-    pub head: Head,
+    pub head: OutputLoss,
     /// The outputs.
     pub units: Units<'a, R>,
     /// The row.
@@ -132,21 +132,21 @@ macro_rules! specialized {
 }
 pub(super) use specialized;
 
-pub(super) fn kind(head: Head) -> u8 {
+pub(super) fn kind(head: OutputLoss) -> u8 {
     match head {
-        Head::SigmoidQuadratic => QUADRATIC,
-        Head::LinearQuadratic => LINEAR,
+        OutputLoss::SigmoidQuadratic => QUADRATIC,
+        OutputLoss::LinearQuadratic => LINEAR,
         // Labels ±1 are targets 0 and 1 of a sigmoid: ln(1 + e^(−y·z)) is its cross-entropy.
-        Head::SigmoidCrossEntropy | Head::Logistic => ENTROPY,
-        Head::SoftmaxCrossEntropy => SOFTMAX,
+        OutputLoss::SigmoidCrossEntropy | OutputLoss::Logistic => ENTROPY,
+        OutputLoss::SoftmaxCrossEntropy => SOFTMAX,
     }
 }
 
 /// Whether the outputs' class `label` makes unit `unit`'s target 1.
 #[inline(always)]
-pub(super) fn is_hot(head: Head, label: u16, unit: usize) -> bool {
+pub(super) fn is_hot(head: OutputLoss, label: u16, unit: usize) -> bool {
     match head {
-        Head::Logistic => label == 1,
+        OutputLoss::Logistic => label == 1,
         _ => usize::from(label) == unit,
     }
 }
@@ -210,7 +210,7 @@ fn entropy_change<V: Vector, const MODE: u8>(y: V, complement: V, z: V, x: V) ->
 
 /// One output, as vectors of the same number or of several outputs.
 #[derive(Clone, Copy)]
-pub(super) struct Output<V> {
+pub(super) struct OutputValue<V> {
     pub z: V,
     pub y: V,
     pub complement: V,
@@ -222,7 +222,7 @@ pub(super) struct Output<V> {
 #[inline(always)]
 pub(super) fn add_terms<V: Vector, const HEAD: u8, const MODE: u8, const W: usize>(
     mut sums: [V; W],
-    output: Output<V>,
+    output: OutputValue<V>,
     hot: bool,
     mut points: [V; W],
 ) -> [V; W] {
@@ -261,13 +261,13 @@ pub(super) fn shares<V: Vector, const HEAD: u8, const MODE: u8, const W: usize>(
 #[inline(always)]
 fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
     sum: V,
-    output: Output<V>,
+    output: OutputValue<V>,
     hot: bool,
     point: V,
 ) -> V {
     let zero = V::splat(V::Element::ZERO);
     let half = V::splat(V::Element::from_f64(0.5));
-    let Output { z, y, complement } = output;
+    let OutputValue { z, y, complement } = output;
     match (HEAD, MODE) {
         (QUADRATIC, _) => {
             let change = sigmoid_change::<V, MODE>(y, complement, point);
@@ -304,12 +304,12 @@ fn add_term<V: Vector, const HEAD: u8, const MODE: u8>(
 
 /// Where the outputs are moved to, `W` vectors at once: z' in plain arithmetic, else Δz or ż.
 ///
-/// A trait and no closure: everything between a [`crate::kernels::Task`] and an instruction must be inlined.
-pub(super) trait Points<V: Vector, const W: usize> {
+/// A trait and no closure: everything between a [`crate::kernels::Kernel`] and an instruction must be inlined.
+pub(super) trait PerturbedOutputs<V: Vector, const W: usize> {
     fn of(&self, unit: usize) -> [V; W];
 }
 
-impl<R: Real> Outputs<'_, R> {
+impl<R: Real> OutputRow<'_, R> {
     #[inline(always)]
     pub(super) fn z<V: Vector<Element = R>>(&self, unit: usize) -> V {
         V::splat(self.units.z[self.units.at(self.row, unit)])
@@ -329,7 +329,7 @@ impl<R: Real> Outputs<'_, R> {
     #[inline(always)]
     pub(super) fn total<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
         &self,
-        points: &impl Points<V, W>,
+        points: &impl PerturbedOutputs<V, W>,
     ) -> [V; W] {
         if HEAD == SOFTMAX {
             return self.softmax::<V, MODE, W>(points);
@@ -337,7 +337,7 @@ impl<R: Real> Outputs<'_, R> {
         let mut sums = [V::splat(R::ZERO); W];
         for unit in 0..self.units.count {
             let hot = is_hot(self.head, self.label, unit);
-            let output = Output {
+            let output = OutputValue {
                 z: self.z(unit),
                 y: self.y(unit),
                 complement: self.complement(unit),
@@ -368,7 +368,7 @@ impl<R: Real> Outputs<'_, R> {
     #[inline(always)]
     fn softmax<V: Vector<Element = R>, const MODE: u8, const W: usize>(
         &self,
-        points: &impl Points<V, W>,
+        points: &impl PerturbedOutputs<V, W>,
     ) -> [V; W] {
         let zero = V::splat(R::ZERO);
         let half = V::splat(R::from_f64(0.5));
@@ -462,13 +462,13 @@ pub(super) fn largest<R: Real>(values: &[R]) -> f64 {
 }
 
 /// Which form serves arguments up to `bound`.
-pub(super) fn mode<R: Real>(form: Form, bound: f64) -> u8 {
+pub(super) fn mode<R: Real>(form: LossForm, bound: f64) -> u8 {
     match form.carried {
-        Carried::Values => PLAIN,
-        Carried::Rates => RATE,
+        Propagation::Values => PLAIN,
+        Propagation::Rates => RATE,
         // A NaN is neither tiny nor close.
-        Carried::Changes if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
-        Carried::Changes if bound <= NEAR => CLOSE,
-        Carried::Changes => FAR,
+        Propagation::Changes if bound * bound <= R::UNIT_ROUNDOFF / 4.0 => TINY,
+        Propagation::Changes if bound <= NEAR => CLOSE,
+        Propagation::Changes => FAR,
     }
 }

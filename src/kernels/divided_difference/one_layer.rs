@@ -2,24 +2,24 @@
 //! row's loss.
 //!
 //! The lanes of a vector are units of one panel, each perturbed on its own; the perturbation of
-//! unit j by an input v is Δz_j = h_j·v. [`UnitTail`] follows it through one layer of outputs above
-//! the unit, [`OwnTail`] perturbs outputs themselves. The formulas are in [`super::formulas`].
+//! unit j by an input v is Δz_j = h_j·v. [`PerturbUnits`] follows it through one layer of outputs above
+//! the unit, [`PerturbOutputs`] perturbs outputs themselves. The formulas are in [`super::formulas`].
 
 use super::formulas::{
-    CLOSE, ENTROPY, FAR, Form, LINEAR, Output, Outputs, PLAIN, Points, QUADRATIC, RATE, SOFTMAX,
-    TINY, activated, add_terms, kind, lane_of, mode, shares, specialized,
+    CLOSE, ENTROPY, FAR, LINEAR, LossForm, OutputRow, OutputValue, PLAIN, PerturbedOutputs,
+    QUADRATIC, RATE, SOFTMAX, TINY, activated, add_terms, kind, lane_of, mode, shares, specialized,
 };
 use crate::kernels::elementary::sigmoid;
 use crate::kernels::panels::width;
-use crate::kernels::{Task, Vector};
+use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 
 /// Perturbs the units of one panel below the outputs: for each input value the change of the
 /// row's loss, lane by lane.
-pub struct UnitTail<'a, R> {
+pub struct PerturbUnits<'a, R> {
     /// Which losses are compared.
-    pub form: Form,
+    pub form: LossForm,
     /// z, y, ȳ of the panel's units in this row, P numbers each.
     pub unit: [&'a [R]; 3],
     /// h of each unit, P numbers.
@@ -33,12 +33,12 @@ pub struct UnitTail<'a, R> {
     /// At least every |Δz| of a unit, and of an output.
     pub bounds: [f64; 2],
     /// The outputs.
-    pub outputs: Outputs<'a, R>,
+    pub outputs: OutputRow<'a, R>,
     /// ΔL out, lines of P numbers.
     pub changes: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for UnitTail<'_, R> {
+impl<R: Real> Kernel<R> for PerturbUnits<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -66,7 +66,7 @@ impl<R: Real> Task<R> for UnitTail<'_, R> {
     }
 }
 
-impl<R: Real> UnitTail<'_, R> {
+impl<R: Real> PerturbUnits<'_, R> {
     #[inline(always)]
     fn blocks<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, still: &[R; 16]) {
         if HEAD == QUADRATIC && MODE == PLAIN {
@@ -153,7 +153,7 @@ impl<R: Real> UnitTail<'_, R> {
             }
         }
         self.outputs
-            .total::<V, HEAD, MODE, W>(&Above::<V, MODE, W> {
+            .total::<V, HEAD, MODE, W>(&RankOneUpdate::<V, MODE, W> {
                 outputs: &self.outputs,
                 weights: self.weights,
                 lane,
@@ -175,8 +175,8 @@ fn abreast(slots: &[u32], first: usize, w: usize) -> usize {
 }
 
 /// Outputs above units that have changed: a rank-1 update.
-struct Above<'a, V: Vector, const MODE: u8, const W: usize> {
-    outputs: &'a Outputs<'a, V::Element>,
+struct RankOneUpdate<'a, V: Vector, const MODE: u8, const W: usize> {
+    outputs: &'a OutputRow<'a, V::Element>,
     /// `(outputs, P)`.
     weights: &'a [V::Element],
     lane: usize,
@@ -184,7 +184,9 @@ struct Above<'a, V: Vector, const MODE: u8, const W: usize> {
     changes: [V; W],
 }
 
-impl<V: Vector, const MODE: u8, const W: usize> Points<V, W> for Above<'_, V, MODE, W> {
+impl<V: Vector, const MODE: u8, const W: usize> PerturbedOutputs<V, W>
+    for RankOneUpdate<'_, V, MODE, W>
+{
     #[inline(always)]
     fn of(&self, unit: usize) -> [V; W] {
         let at = unit * width::<V::Element>() + self.lane;
@@ -205,9 +207,9 @@ impl<V: Vector, const MODE: u8, const W: usize> Points<V, W> for Above<'_, V, MO
 
 /// Perturbs the outputs of one panel themselves: one term of the loss changes. A softmax, as one of its
 /// outputs sees it, is a sigmoid of the output's margin over the others: p_k = σ(z_k − ln Σ_{j≠k} e^z_j).
-pub struct OwnTail<'a, R> {
+pub struct PerturbOutputs<'a, R> {
     /// Which losses are compared.
-    pub form: Form,
+    pub form: LossForm,
     /// The panel.
     pub panel: usize,
     /// h of each unit, P numbers.
@@ -219,12 +221,12 @@ pub struct OwnTail<'a, R> {
     /// At least every |Δz|.
     pub bound: f64,
     /// The outputs.
-    pub outputs: Outputs<'a, R>,
+    pub outputs: OutputRow<'a, R>,
     /// ΔL out, lines of P numbers; padding becomes 0.
     pub changes: &'a mut [R],
 }
 
-impl<R: Real> Task<R> for OwnTail<'_, R> {
+impl<R: Real> Kernel<R> for PerturbOutputs<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -248,7 +250,7 @@ impl<R: Real> Task<R> for OwnTail<'_, R> {
     }
 }
 
-impl<R: Real> OwnTail<'_, R> {
+impl<R: Real> PerturbOutputs<'_, R> {
     #[inline(always)]
     fn all<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self) {
         let len = self.slots.len();
@@ -265,22 +267,22 @@ impl<R: Real> OwnTail<'_, R> {
             ];
             // SAFETY: slices of LANES numbers.
             let mut output = unsafe {
-                Output {
+                OutputValue {
                     z: V::load(operands[0].as_ptr()),
                     y: V::load(operands[1].as_ptr()),
                     complement: V::load(operands[2].as_ptr()),
                 }
             };
-            if outputs.head == Head::SoftmaxCrossEntropy && (MODE == PLAIN || MODE == FAR) {
+            if outputs.head == OutputLoss::SoftmaxCrossEntropy && (MODE == PLAIN || MODE == FAR) {
                 output.z = outputs.margins(output.z, first);
             }
             // The target's lane takes the hot term, the others the cold one.
             let target = match outputs.head {
-                Head::Logistic if outputs.label == 1 => 0,
-                Head::Logistic => usize::MAX,
+                OutputLoss::Logistic if outputs.label == 1 => 0,
+                OutputLoss::Logistic => usize::MAX,
                 _ => usize::from(outputs.label),
             };
-            let own = OwnLanes {
+            let own = OutputLanes {
                 output,
                 hot: V::splat(R::ZERO).sub(lane_of(target, first)),
             };
@@ -294,7 +296,7 @@ impl<R: Real> OwnTail<'_, R> {
     #[inline(always)]
     fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &mut self,
-        own: &OwnLanes<V>,
+        own: &OutputLanes<V>,
         first: usize,
         lane: usize,
     ) {
@@ -329,7 +331,7 @@ impl<R: Real> OwnTail<'_, R> {
     #[inline(always)]
     fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
         &self,
-        own: &OwnLanes<V>,
+        own: &OutputLanes<V>,
         first: usize,
         lane: usize,
         sign: V,
@@ -365,8 +367,8 @@ impl<R: Real> OwnTail<'_, R> {
 }
 
 /// Outputs side by side.
-struct OwnLanes<V> {
-    output: Output<V>,
+struct OutputLanes<V> {
+    output: OutputValue<V>,
     /// −1 in the target's lane.
     hot: V,
 }

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::Reuse;
-use crate::gradient::random_direction::Perturbed;
+use crate::gradient::random_direction::PerturbedQuantity;
 use crate::study::table::bytes;
 
 /// The tables of incremental differences hold as many rows as this has room for, but one.
@@ -21,7 +21,7 @@ const CHUNK: f64 = 8.0;
 
 /// What the prediction depends on.
 #[derive(Clone, Debug)]
-pub struct Shape<'a> {
+pub struct MemoryShape<'a> {
     /// Layer sizes n_0 … n_L.
     pub sizes: &'a [usize],
     /// Rows of a mini-batch.
@@ -34,7 +34,7 @@ pub struct Shape<'a> {
     pub number: usize,
 }
 
-impl Shape<'_> {
+impl MemoryShape<'_> {
     /// Bytes of θ: one copy.
     pub fn parameters(&self) -> f64 {
         let layers = self.sizes.windows(2);
@@ -55,9 +55,9 @@ impl Shape<'_> {
                 self.incremental(false)
             }
             GradientConfig::ForwardGradient(config) => match config.perturbed {
-                Perturbed::Weights => self.passes() + self.panels(),
+                PerturbedQuantity::Weights => self.passes() + self.panels(),
                 // θ and the gradient once for all.
-                Perturbed::Activations => {
+                PerturbedQuantity::Activations => {
                     self.passes() + (2.0 - self.threads as f64) * self.panels()
                 }
             },

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::memory::Shape;
+use self::memory::MemoryShape;
 use super::methods::{self, Method};
-use super::record::Record;
-use super::timing::{Bench, Missing, Timing};
+use super::record::StudyRecord;
+use super::timing::{NotMeasured, Timing, TimingBench};
 use crate::data::{Inputs, Samples, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
@@ -26,7 +26,7 @@ use crate::model::{Initialization, Network};
 use crate::numeric::statistics::median;
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::textbook::Sample;
 
 /// The label of a network's first row.
@@ -38,7 +38,7 @@ const MOST_COUNTED: u64 = 20_000_000;
 
 /// What is asked, every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct CostPlan {
     /// Hidden layers of each network, in the order of their parameters.
     pub hidden: Vec<Vec<usize>>,
     /// Rows of the mini-batch.
@@ -53,7 +53,7 @@ pub struct Plan {
     pub limit: f64,
 }
 
-impl Plan {
+impl CostPlan {
     /// Whether it can be made: a plan that was read from a file may be anyone's.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Plan {
 
 /// One method on one network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct CostRow {
     /// `forward-pass`, or the method with its way.
     pub label: String,
     /// As configs spell it.
@@ -119,7 +119,7 @@ pub struct Row {
     pub seconds_to_backprop: Option<f64>,
 }
 
-impl Row {
+impl CostRow {
     /// Hidden layers.
     pub fn hidden(&self) -> &[usize] {
         &self.layers[1..self.layers.len() - 1]
@@ -136,7 +136,7 @@ impl Row {
 }
 
 /// What the rows are of.
-pub struct Subject<'a> {
+pub struct CostSubject<'a> {
     /// The rows' dataset and scaling.
     pub split: &'a Split,
     /// The networks, in the order of the plan.
@@ -148,7 +148,7 @@ pub struct Subject<'a> {
     /// What is computed in.
     pub precision: Precision,
     /// The threads.
-    pub team: &'a Arc<Team>,
+    pub team: &'a Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Ends the study between two rows, or in the middle of one.
@@ -157,24 +157,24 @@ pub struct Subject<'a> {
 
 /// How a study ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum CostEnding {
     /// All rows are there.
     Finished,
     /// The control was raised.
     Interrupted,
 }
 
-impl Subject<'_> {
+impl CostSubject<'_> {
     /// Makes every row that `record` does not have yet; `tell` is told of each.
     ///
     /// # Errors
     /// A gradient that cannot be; whatever the operating system refuses.
     pub fn run(
         &self,
-        plan: &Plan,
-        record: &mut Record<Row>,
-        tell: &mut dyn FnMut(&Row),
-    ) -> Result<Ending> {
+        plan: &CostPlan,
+        record: &mut StudyRecord<CostRow>,
+        tell: &mut dyn FnMut(&CostRow),
+    ) -> Result<CostEnding> {
         match self.precision {
             Precision::F32 => self.run_in::<f32>(plan, record, tell),
             Precision::F64 => self.run_in::<f64>(plan, record, tell),
@@ -183,18 +183,18 @@ impl Subject<'_> {
 
     fn run_in<R: Real>(
         &self,
-        plan: &Plan,
-        record: &mut Record<Row>,
-        tell: &mut dyn FnMut(&Row),
-    ) -> Result<Ending> {
+        plan: &CostPlan,
+        record: &mut StudyRecord<CostRow>,
+        tell: &mut dyn FnMut(&CostRow),
+    ) -> Result<CostEnding> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
         let rows = &train.rows[..plan.batch.min(train.rows.len())];
         let methods = methods::select(&plan.methods)?;
         for network in self.networks {
             let sizes = network.layout.sizes();
-            let done = |record: &Record<Row>, label: &str| {
-                let own = |row: &&Row| row.label == label && row.layers == sizes;
+            let done = |record: &StudyRecord<CostRow>, label: &str| {
+                let own = |row: &&CostRow| row.label == label && row.layers == sizes;
                 record.rows().iter().find(own).cloned()
             };
             let mut labels = methods.iter().map(|method| method.label.as_str());
@@ -202,7 +202,7 @@ impl Subject<'_> {
                 continue;
             }
             let theta = self.initialization.draw::<R>(&network.layout, self.seed);
-            let bench = Bench {
+            let bench = TimingBench {
                 network,
                 theta: &theta,
                 samples: &samples,
@@ -219,31 +219,31 @@ impl Subject<'_> {
                 if done(record, label).is_some() {
                     continue;
                 }
-                let base = Base {
+                let base = CostBaseline {
                     forward: done(record, FORWARD_PASS),
                     backprop: done(record, BACKPROP),
                 };
                 let Some(row) = self.row(&bench, method, plan, &base)? else {
-                    return Ok(Ending::Interrupted);
+                    return Ok(CostEnding::Interrupted);
                 };
                 tell(&row);
                 record.push(row)?;
             }
         }
-        Ok(Ending::Finished)
+        Ok(CostEnding::Finished)
     }
 
     /// A row; `None` if the control was raised.
     fn row<R: Real>(
         &self,
-        bench: &Bench<'_, R>,
+        bench: &TimingBench<'_, R>,
         method: Option<&Method>,
-        plan: &Plan,
-        base: &Base,
-    ) -> Result<Option<Row>> {
+        plan: &CostPlan,
+        base: &CostBaseline,
+    ) -> Result<Option<CostRow>> {
         let (network, rows) = (bench.network, bench.rows.len());
         let sizes = network.layout.sizes();
-        let shape = Shape {
+        let shape = MemoryShape {
             sizes,
             rows,
             threads: self.team.threads(),
@@ -256,9 +256,9 @@ impl Subject<'_> {
             (true, Some(method)) => Some(bench.gradient(&method.gradient)?),
         };
         let timing = match timing {
-            Some(Err(Missing::Interrupted)) => return Ok(None),
+            Some(Err(NotMeasured::Interrupted)) => return Ok(None),
             Some(Ok(timing)) => Some(timing),
-            Some(Err(Missing::TooSlow)) | None => None,
+            Some(Err(NotMeasured::TooSlow)) | None => None,
         };
         let predicted_seconds = match method {
             Some(method) => bench.predict(&method.gradient),
@@ -279,7 +279,7 @@ impl Subject<'_> {
             None => Some(dense_formulas::evaluation(network, rows as u64)),
         };
         let difference = method.and_then(Method::difference);
-        let ratio = |over: Option<&Row>| {
+        let ratio = |over: Option<&CostRow>| {
             let over = over?;
             let (own, below) = match (tally, over.tally) {
                 (Some(own), Some(below)) => (own, below),
@@ -287,7 +287,7 @@ impl Subject<'_> {
             };
             Some(own.multiplications as f64 / below.multiplications as f64)
         };
-        let mut row = Row {
+        let mut row = CostRow {
             label: method
                 .map_or(FORWARD_PASS, |method| &method.label)
                 .to_owned(),
@@ -322,12 +322,12 @@ impl Subject<'_> {
     }
 }
 
-impl Subject<'_> {
+impl CostSubject<'_> {
     /// The plain implementation, counted, unless it is predicted to take too long. Its counts do not
     /// depend on the inputs, so they are taken as they are in the file.
     fn counted<R: Real>(
         &self,
-        bench: &Bench<'_, R>,
+        bench: &TimingBench<'_, R>,
         method: Option<&Method>,
         predicted: &Tally,
     ) -> Option<Tally> {
@@ -357,12 +357,12 @@ impl Subject<'_> {
 }
 
 /// The rows that others are told in, once they are there.
-struct Base {
-    forward: Option<Row>,
-    backprop: Option<Row>,
+struct CostBaseline {
+    forward: Option<CostRow>,
+    backprop: Option<CostRow>,
 }
 
-impl Row {
+impl CostRow {
     fn take(&mut self, timing: Timing, backprop: Option<&Self>) {
         self.seconds = median(&timing.samples);
         let pairs = timing.samples.iter().zip(&timing.evaluations);

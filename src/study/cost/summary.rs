@@ -4,13 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BACKPROP, FORWARD_PASS, Row};
-use crate::numeric::statistics::Line;
+use super::{BACKPROP, CostRow, FORWARD_PASS};
+use crate::numeric::statistics::LeastSquaresLine;
 use crate::study::table::{Table, bytes, duration, times, whole};
 
 /// How a quantity grows with N: the line through the logarithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fit {
+pub struct GrowthFit {
     /// The method's label.
     pub method: String,
     /// `multiplications` (plain), `multiplications_performed`, `seconds`, `predicted_seconds`.
@@ -23,27 +23,27 @@ pub struct Fit {
     pub range: [usize; 2],
     /// The exponent of N with its 95 % interval.
     #[serde(flatten)]
-    pub line: Line,
+    pub line: LeastSquaresLine,
 }
 
 /// A study's rows and what they mean.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report<'a> {
+pub struct CostReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
     /// One a method and network.
-    pub rows: &'a [Row],
+    pub rows: &'a [CostRow],
     /// Exponents.
-    pub fits: Vec<Fit>,
+    pub fits: Vec<GrowthFit>,
     /// Sentences.
     pub findings: Vec<String>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> CostReport<'a> {
     /// Of all `rows`, kept in `study`.
-    pub fn new(name: &'a str, study: String, rows: &'a [Row]) -> Self {
+    pub fn new(name: &'a str, study: String, rows: &'a [CostRow]) -> Self {
         let fits = fits(rows);
         let findings = findings(rows, &fits);
         Self {
@@ -92,8 +92,8 @@ impl<'a> Report<'a> {
 }
 
 /// Rows of the same network, in their order.
-fn networks(rows: &[Row]) -> Vec<Vec<&Row>> {
-    let mut networks: Vec<Vec<&Row>> = Vec::new();
+fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
+    let mut networks: Vec<Vec<&CostRow>> = Vec::new();
     for row in rows {
         match networks
             .iter_mut()
@@ -112,7 +112,7 @@ fn topology(layers: &[usize]) -> String {
     layers.join("-")
 }
 
-fn rows_table(rows: &[&Row]) -> Table {
+fn rows_table(rows: &[&CostRow]) -> Table {
     let measured = rows.iter().any(|row| row.seconds.is_some());
     let mut header = vec![
         "method",
@@ -165,7 +165,7 @@ fn rows_table(rows: &[&Row]) -> Table {
 }
 
 /// Of each method the multiplications and the time: plain and measured, where there are such.
-fn fits_table(fits: &[Fit]) -> Table {
+fn fits_table(fits: &[GrowthFit]) -> Table {
     let mut table = Table::new(["method", "over", "quantity", "exponent", "95 % interval"]);
     let better = [
         ("multiplications_performed", "multiplications"),
@@ -207,10 +207,10 @@ fn layers(count: usize) -> String {
 }
 
 /// A quantity's name, and what a row has of it.
-type Quantity = (&'static str, fn(&Row) -> Option<f64>);
+type FitQuantity = (&'static str, fn(&CostRow) -> Option<f64>);
 
 /// What is fitted.
-const QUANTITIES: [Quantity; 4] = [
+const QUANTITIES: [FitQuantity; 4] = [
     ("multiplications", |row| {
         Some(row.tally?.multiplications as f64)
     }),
@@ -222,21 +222,21 @@ const QUANTITIES: [Quantity; 4] = [
 ];
 
 /// Every method's exponents over widths, depth by depth, and over depths, width by width.
-pub fn fits(rows: &[Row]) -> Vec<Fit> {
+pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {
         if !labels.contains(&row.label.as_str()) {
             labels.push(&row.label);
         }
     }
-    let alike: Vec<(&Row, usize, usize)> = rows
+    let alike: Vec<(&CostRow, usize, usize)> = rows
         .iter()
         .filter_map(|row| Some((row, row.width()?, row.hidden().len())))
         .collect();
     let mut fits = Vec::new();
     for over in ["widths", "depths"] {
         // What stays, and what varies.
-        let axes = |&(_, width, depth): &(&Row, usize, usize)| match over {
+        let axes = |&(_, width, depth): &(&CostRow, usize, usize)| match over {
             "widths" => (depth, width),
             _ => (width, depth),
         };
@@ -253,15 +253,15 @@ pub fn fits(rows: &[Row]) -> Vec<Fit> {
                     continue;
                 };
                 for (quantity, value) in QUANTITIES {
-                    let point = |row: &&&(&Row, usize, usize)| {
+                    let point = |row: &&&(&CostRow, usize, usize)| {
                         Some((row.0.parameters as f64, value(row.0)?))
                     };
                     let points: Vec<(f64, f64)> =
                         own.iter().filter_map(|row| point(&row)).collect();
                     let positive = points.iter().all(|&(_, y)| y > 0.0);
-                    let line = Line::through_logarithms(&points).filter(|_| positive);
+                    let line = LeastSquaresLine::through_logarithms(&points).filter(|_| positive);
                     if let Some(line) = line.filter(|_| points.len() == own.len()) {
-                        fits.push(Fit {
+                        fits.push(GrowthFit {
                             method: (*label).to_owned(),
                             quantity: quantity.to_owned(),
                             over: over.to_owned(),
@@ -278,7 +278,7 @@ pub fn fits(rows: &[Row]) -> Vec<Fit> {
 }
 
 /// Sentences about the largest network, then about growth, then about the prediction.
-fn findings(rows: &[Row], fits: &[Fit]) -> Vec<String> {
+fn findings(rows: &[CostRow], fits: &[GrowthFit]) -> Vec<String> {
     let mut findings = Vec::new();
     let largest = networks(rows)
         .into_iter()
@@ -300,7 +300,7 @@ fn findings(rows: &[Row], fits: &[Fit]) -> Vec<String> {
     findings
 }
 
-fn of_backprop(row: &Row) -> Option<String> {
+fn of_backprop(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_forward?;
     let time = row.seconds_to_forward.map_or(String::new(), |ratio| {
         format!(" and {} times its time", times(ratio))
@@ -313,7 +313,7 @@ fn of_backprop(row: &Row) -> Option<String> {
     ))
 }
 
-fn of_full(row: &Row) -> Option<String> {
+fn of_full(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_backprop?;
     let time = match (row.seconds_to_forward, row.seconds_to_backprop) {
         (Some(forward), Some(backprop)) => format!(
@@ -330,7 +330,7 @@ fn of_full(row: &Row) -> Option<String> {
     ))
 }
 
-fn of_central(row: &Row) -> Option<String> {
+fn of_central(row: &CostRow) -> Option<String> {
     Some(format!(
         "Central differences evaluate 2N = {} losses: {} times backprop's multiplications.",
         whole(row.tally_performed.evaluations),
@@ -338,7 +338,7 @@ fn of_central(row: &Row) -> Option<String> {
     ))
 }
 
-fn of_incremental(row: &Row) -> Option<String> {
+fn of_incremental(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_backprop?;
     let time = row.seconds_to_backprop.map_or(String::new(), |ratio| {
         format!(
@@ -362,7 +362,7 @@ fn of_incremental(row: &Row) -> Option<String> {
 }
 
 /// One sentence a depth, of the methods that a formula counts.
-fn of_growth(fits: &[Fit]) -> Vec<String> {
+fn of_growth(fits: &[GrowthFit]) -> Vec<String> {
     let named = [
         (BACKPROP, "backprop"),
         ("forward-difference/incremental", "incremental differences"),
@@ -370,7 +370,7 @@ fn of_growth(fits: &[Fit]) -> Vec<String> {
     ];
     let mut told = Vec::new();
     let mut sentences = Vec::new();
-    let counted = |fit: &&Fit| fit.quantity == "multiplications" && fit.line.points > 2;
+    let counted = |fit: &&GrowthFit| fit.quantity == "multiplications" && fit.line.points > 2;
     for fit in fits.iter().filter(counted) {
         let group = (&fit.over, fit.at);
         if told.contains(&group) {
@@ -378,7 +378,8 @@ fn of_growth(fits: &[Fit]) -> Vec<String> {
         }
         told.push(group);
         let exponent = |(label, name): &(&str, &str)| {
-            let own = |other: &&Fit| other.method == *label && (&other.over, other.at) == group;
+            let own =
+                |other: &&GrowthFit| other.method == *label && (&other.over, other.at) == group;
             let own = fits.iter().filter(counted).find(own)?;
             Some(format!("N^{:.2} ({name})", own.line.slope))
         };
@@ -402,8 +403,8 @@ fn of_growth(fits: &[Fit]) -> Vec<String> {
     sentences
 }
 
-fn of_prediction(rows: &[Row]) -> Option<String> {
-    let factor = |row: &Row| {
+fn of_prediction(rows: &[CostRow]) -> Option<String> {
+    let factor = |row: &CostRow| {
         let ratio = row.seconds? / row.predicted_seconds;
         Some(ratio.max(1.0 / ratio))
     };
@@ -417,7 +418,7 @@ fn of_prediction(rows: &[Row]) -> Option<String> {
     ))
 }
 
-fn of_broken(rows: &[Row]) -> Option<String> {
+fn of_broken(rows: &[CostRow]) -> Option<String> {
     let broken: Vec<f64> = (rows.iter())
         .filter_map(|row| row.measured_share)
         .filter(|&share| share < 1.0)
@@ -432,7 +433,7 @@ fn of_broken(rows: &[Row]) -> Option<String> {
 }
 
 /// A row as a line of progress.
-pub fn line(row: &Row) -> String {
+pub fn line(row: &CostRow) -> String {
     let time = match row.seconds {
         Some(seconds) => format!("{} measured", duration(seconds)),
         None => format!("{} predicted", duration(row.predicted_seconds)),

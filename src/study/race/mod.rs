@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::methods::Method;
-use super::record::Record;
+use super::record::StudyRecord;
 use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
-use crate::gradient::random_direction::Perturbed;
-use crate::gradient::{Control, Engine, GradientConfig};
+use crate::gradient::random_direction::PerturbedQuantity;
+use crate::gradient::{Control, GradientConfig, TrainingEngine};
 use crate::kernels::Isa;
 use crate::model::{Assessment, Forward, Network};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::OptimizerConfig;
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::run::{Checkpoint, checkpoint};
-use crate::train::{EpochRecord, Observer, State, TrainConfig, Training};
+use crate::train::{EpochRecord, Observer, TrainConfig, Training, TrainingState};
 
 /// The distance between the first two evaluations, and what each is longer by than the one before.
 const FIRST_PAUSE: f64 = 0.01;
@@ -39,7 +39,7 @@ const LONGEST: f64 = 0.05;
 
 /// What is asked, every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RacePlan {
     /// Labels of the methods, in the order of their starts.
     pub methods: Vec<String>,
     /// Learning rates of methods that do not take the config's, by label.
@@ -57,7 +57,9 @@ pub struct Plan {
 pub fn rate_of_estimate(method: &Method, network: &Network, rate: f64) -> Option<f64> {
     let sizes = network.layout.sizes();
     let moved = match &method.gradient {
-        GradientConfig::ForwardGradient(config) if config.perturbed == Perturbed::Activations => {
+        GradientConfig::ForwardGradient(config)
+            if config.perturbed == PerturbedQuantity::Activations =>
+        {
             sizes[1..].iter().sum()
         }
         GradientConfig::ForwardGradient(_) | GradientConfig::Spsa(_) => network.layout.len(),
@@ -68,7 +70,7 @@ pub fn rate_of_estimate(method: &Method, network: &Network, rate: f64) -> Option
 
 /// Where a method stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct RaceRow {
     /// The method's label.
     pub method: String,
     /// Epochs done, the one in progress as a fraction.
@@ -88,7 +90,7 @@ pub struct Row {
 }
 
 /// What the methods train.
-pub struct Subject<'a> {
+pub struct RaceSubject<'a> {
     /// The run's config: optimizer, mini-batches, epochs, seed.
     pub config: &'a Config,
     /// The rows.
@@ -96,14 +98,14 @@ pub struct Subject<'a> {
     /// The network.
     pub network: &'a Network,
     /// The threads.
-    pub team: &'a Arc<Team>,
+    pub team: &'a Arc<Workers>,
     /// The kernels.
     pub isa: Isa,
     /// Ends the race.
     pub control: &'a Control,
 }
 
-impl Subject<'_> {
+impl RaceSubject<'_> {
     /// The rows that methods are judged by, and what they are called: the validation rows, or the
     /// test's where there are none.
     ///
@@ -131,10 +133,10 @@ impl Subject<'_> {
     /// A gradient that cannot be; whatever the operating system refuses.
     pub fn run(
         &self,
-        plan: &Plan,
+        plan: &RacePlan,
         methods: &[Method],
-        record: &mut Record<Row>,
-        tell: &mut (dyn FnMut(&Row) + Send),
+        record: &mut StudyRecord<RaceRow>,
+        tell: &mut (dyn FnMut(&RaceRow) + Send),
     ) -> Result<bool> {
         match self.config.model.precision {
             Precision::F32 => self.run_in::<f32>(plan, methods, record, tell),
@@ -144,10 +146,10 @@ impl Subject<'_> {
 
     fn run_in<R: Real>(
         &self,
-        plan: &Plan,
+        plan: &RacePlan,
         methods: &[Method],
-        record: &mut Record<Row>,
-        tell: &mut (dyn FnMut(&Row) + Send),
+        record: &mut StudyRecord<RaceRow>,
+        tell: &mut (dyn FnMut(&RaceRow) + Send),
     ) -> Result<bool> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
@@ -155,7 +157,7 @@ impl Subject<'_> {
         let own = Arc::ptr_eq(&judged.dataset, &train.dataset);
         let others = (!own).then(|| Samples::<R>::new(&judged.dataset, &self.split.scaling));
         for method in methods {
-            let done = |row: &Row| row.method == method.label && row.ending.is_some();
+            let done = |row: &RaceRow| row.method == method.label && row.ending.is_some();
             if record.rows().iter().any(done) {
                 continue;
             }
@@ -182,7 +184,7 @@ impl Subject<'_> {
             };
             let folder = record.path().join(method.label.replace('/', "-"));
             let mut state = self.start::<R>(&method.label, &folder, record)?;
-            let mut racer = Racer {
+            let mut racer = RaceObserver {
                 training: &training,
                 engine: training.engine(),
                 samples: others.as_ref().unwrap_or(&samples),
@@ -215,7 +217,7 @@ impl Subject<'_> {
     }
 
     /// The config's update, with the method's own learning rate where it has one.
-    fn optimizer(&self, plan: &Plan, label: &str) -> OptimizerConfig {
+    fn optimizer(&self, plan: &RacePlan, label: &str) -> OptimizerConfig {
         let mut optimizer = self.config.optimizer.clone();
         if let Some((_, rate)) = plan.rates.iter().find(|(own, _)| own == label) {
             match &mut optimizer {
@@ -232,15 +234,15 @@ impl Subject<'_> {
         &self,
         label: &str,
         folder: &std::path::Path,
-        record: &mut Record<Row>,
-    ) -> Result<State<R>> {
+        record: &mut StudyRecord<RaceRow>,
+    ) -> Result<TrainingState<R>> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
         let layout = &self.network.layout;
         let state = match checkpoint::newest(folder) {
             Ok(found) => found.checkpoint.state::<R>(layout, &found.path)?,
             Err(Error::NoCheckpoint(_)) => {
                 let (initialization, seed) = (self.config.model.initialization, self.config.seed);
-                State::new(initialization.draw(layout, seed))
+                TrainingState::new(initialization.draw(layout, seed))
             }
             Err(other) => return Err(other),
         };
@@ -251,31 +253,31 @@ impl Subject<'_> {
 }
 
 /// Watches one method.
-struct Racer<'a, R> {
+struct RaceObserver<'a, R> {
     training: &'a Training<'a, R>,
     /// Counts.
-    engine: Box<dyn Engine<R>>,
+    engine: Box<dyn TrainingEngine<R>>,
     /// Of the judged rows.
     samples: &'a Samples<R>,
     judged: &'a Part,
     label: &'a str,
     folder: PathBuf,
     config: String,
-    record: &'a mut Record<Row>,
-    tell: &'a mut (dyn FnMut(&Row) + Send),
+    record: &'a mut StudyRecord<RaceRow>,
+    tell: &'a mut (dyn FnMut(&RaceRow) + Send),
     last: Instant,
     /// Seconds to the next evaluation.
     pause: f64,
     longest: f64,
 }
 
-impl<R: Real> Racer<'_, R> {
+impl<R: Real> RaceObserver<'_, R> {
     /// Judges `state`, and keeps it with its row.
-    fn note(&mut self, state: &State<R>, ending: Option<String>) -> Result<()> {
+    fn note(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
         let begin = Instant::now();
         let Assessment { loss, accuracy, .. } = self.assess(state);
         let rows = self.training.rows.len() as f64;
-        let row = Row {
+        let row = RaceRow {
             method: self.label.to_owned(),
             epochs: state.epoch as f64 + state.partial.rows as f64 / rows,
             steps: state.steps,
@@ -294,7 +296,7 @@ impl<R: Real> Racer<'_, R> {
         Ok(())
     }
 
-    fn assess(&self, state: &State<R>) -> Assessment {
+    fn assess(&self, state: &TrainingState<R>) -> Assessment {
         let training = self.training;
         let forward = Forward::new(training.network, &state.parameters, training.isa);
         forward.assess(
@@ -306,18 +308,18 @@ impl<R: Real> Racer<'_, R> {
     }
 }
 
-impl<R: Real> Observer<R> for Racer<'_, R> {
+impl<R: Real> Observer<R> for RaceObserver<'_, R> {
     fn progress(&mut self, _: usize, _: usize, _: usize) {}
 
     fn wants_state(&self) -> bool {
         self.last.elapsed() >= Duration::from_secs_f64(self.pause)
     }
 
-    fn state(&mut self, state: &State<R>) -> Result<()> {
+    fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
         self.note(state, None)
     }
 
-    fn epoch(&mut self, _: &EpochRecord, state: &State<R>) -> Result<()> {
+    fn epoch(&mut self, _: &EpochRecord, state: &TrainingState<R>) -> Result<()> {
         if self.wants_state() {
             self.note(state, None)?;
         }

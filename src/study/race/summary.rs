@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Plan, Row};
+use super::{RacePlan, RaceRow};
 use crate::study::table::{Table, duration, percent, times, whole};
 
 /// The first row of a method at or above a target.
@@ -18,8 +18,8 @@ pub struct Reached {
     pub multiplications: u64,
 }
 
-impl From<&Row> for Reached {
-    fn from(row: &Row) -> Self {
+impl From<&RaceRow> for Reached {
+    fn from(row: &RaceRow) -> Self {
         Self {
             seconds: row.seconds,
             steps: row.steps,
@@ -31,7 +31,7 @@ impl From<&Row> for Reached {
 
 /// One method's race.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Standing {
+pub struct MethodSummary {
     /// Its label.
     pub method: String,
     /// The learning rate, where it is not the config's.
@@ -51,7 +51,7 @@ pub struct Standing {
 
 /// A race's rows and what they came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report<'a> {
+pub struct RaceReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
@@ -61,23 +61,23 @@ pub struct Report<'a> {
     /// The targets, ascending.
     pub targets: &'a [f64],
     /// One a method.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<MethodSummary>,
     /// Sentences.
     pub findings: Vec<String>,
     /// Where each method stood, evaluation by evaluation.
-    pub rows: &'a [Row],
+    pub rows: &'a [RaceRow],
 }
 
-impl<'a> Report<'a> {
+impl<'a> RaceReport<'a> {
     /// Of all `rows`, kept in `study`.
     pub fn new(
         name: &'a str,
         study: String,
         judged: &'a str,
-        plan: &'a Plan,
-        rows: &'a [Row],
+        plan: &'a RacePlan,
+        rows: &'a [RaceRow],
     ) -> Self {
-        let standings: Vec<Standing> = (plan.methods.iter())
+        let standings: Vec<MethodSummary> = (plan.methods.iter())
             .filter_map(|label| standing(label, plan, rows))
             .collect();
         let findings = findings(&standings, &plan.targets);
@@ -138,15 +138,15 @@ impl<'a> Report<'a> {
     }
 }
 
-fn standing(label: &str, plan: &Plan, rows: &[Row]) -> Option<Standing> {
-    let own: Vec<&Row> = rows.iter().filter(|row| row.method == label).collect();
+fn standing(label: &str, plan: &RacePlan, rows: &[RaceRow]) -> Option<MethodSummary> {
+    let own: Vec<&RaceRow> = rows.iter().filter(|row| row.method == label).collect();
     let last = own.last()?;
     let first_above = |target: &f64| {
         let row = own.iter().find(|row| row.accuracy >= *target)?;
         Some(Reached::from(*row))
     };
     let rate = plan.rates.iter().find(|(own, _)| own == label);
-    Some(Standing {
+    Some(MethodSummary {
         method: label.to_owned(),
         learning_rate: rate.map(|&(_, rate)| rate),
         reached: plan.targets.iter().map(first_above).collect(),
@@ -158,10 +158,10 @@ fn standing(label: &str, plan: &Plan, rows: &[Row]) -> Option<Standing> {
 }
 
 /// A sentence a target: who was first, how much later the others came, and who never did.
-fn findings(standings: &[Standing], targets: &[f64]) -> Vec<String> {
+fn findings(standings: &[MethodSummary], targets: &[f64]) -> Vec<String> {
     let sentence = |(place, target): (usize, &f64)| {
         let target = format!("{} %", trimmed(100.0 * target));
-        let mut reached: Vec<(&Standing, Reached)> = (standings.iter())
+        let mut reached: Vec<(&MethodSummary, Reached)> = (standings.iter())
             .filter_map(|standing| Some((standing, standing.reached[place]?)))
             .collect();
         reached.sort_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds));
@@ -209,7 +209,7 @@ fn trimmed(number: f64) -> String {
 }
 
 /// A row as a line of progress.
-pub fn line(row: &Row) -> String {
+pub fn line(row: &RaceRow) -> String {
     let ending = (row.ending.as_ref()).map_or(String::new(), |ending| format!(", done: {ending}"));
     format!(
         "{}: {} after {}, epoch {:.2}{ending}",
@@ -225,8 +225,8 @@ mod tests {
     use super::*;
     use crate::numeric::tally::Tally;
 
-    fn row(method: &str, seconds: f64, accuracy: f64, ending: Option<&str>) -> Row {
-        Row {
+    fn row(method: &str, seconds: f64, accuracy: f64, ending: Option<&str>) -> RaceRow {
+        RaceRow {
             method: method.to_owned(),
             epochs: seconds,
             steps: (10.0 * seconds) as u64,
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_first_row_at_a_target_counts_and_who_never_reached_it_is_named() {
-        let plan = Plan {
+        let plan = RacePlan {
             methods: ["slow", "fast", "lost"].map(str::to_owned).to_vec(),
             rates: vec![("lost".to_owned(), 0.5)],
             targets: vec![0.9, 0.95],
@@ -254,7 +254,7 @@ mod tests {
             row("fast", 2.0, 0.96, Some("as long as [train] asks for")),
             row("lost", 3.0, 0.2, Some("the time limit")),
         ];
-        let report = Report::new("a", "s".to_owned(), "validation", &plan, &rows);
+        let report = RaceReport::new("a", "s".to_owned(), "validation", &plan, &rows);
         let slow = &report.standings[0];
         assert_eq!(slow.reached[0].unwrap().multiplications, 800);
         assert_eq!(slow.reached[1], None);

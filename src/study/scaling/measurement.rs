@@ -7,21 +7,21 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cell, Plan, Sample, take_in_turns};
+use super::{Cell, ScalingPlan, ScalingSample, take_in_turns};
 use crate::data::{Inputs, Samples, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::model::{Initialization, Network};
 use crate::numeric::{Precision, Real};
-use crate::parallel::Team;
+use crate::parallel::Workers;
 use crate::study::machine_peaks::{Peaks, bytes_to_read};
 use crate::study::methods;
-use crate::study::record::Record;
-use crate::study::timing::{Bench, Lap, Missing, Ready};
+use crate::study::record::StudyRecord;
+use crate::study::timing::{NotMeasured, TimingBench, TimingSample, WarmEngine};
 
 /// What the cells compute.
-pub struct Lineup<'a> {
+pub struct Measurement<'a> {
     /// The rows' dataset and scaling.
     pub split: &'a Split,
     /// Topology and loss.
@@ -43,16 +43,16 @@ pub struct Lineup<'a> {
 }
 
 /// A cell's engine.
-struct Seat<'a, R> {
-    bench: Bench<'a, R>,
+struct CellEngine<'a, R> {
+    bench: TimingBench<'a, R>,
     peaks: &'a Peaks,
-    ready: Ready<R>,
+    ready: WarmEngine<R>,
     weights_sha256: Option<String>,
     operations: u64,
     least_bytes: u64,
 }
 
-impl Lineup<'_> {
+impl Measurement<'_> {
     /// Takes every sample that `record` does not have yet; `tell` is told of each. Returns whether
     /// all are there: the control was not raised.
     ///
@@ -61,9 +61,9 @@ impl Lineup<'_> {
     /// the system refuses threads; whatever else it refuses. The samples taken are in `record`.
     pub fn run(
         &self,
-        plan: &Plan,
-        record: &mut Record<Sample>,
-        tell: &mut dyn FnMut(&Sample),
+        plan: &ScalingPlan,
+        record: &mut StudyRecord<ScalingSample>,
+        tell: &mut dyn FnMut(&ScalingSample),
     ) -> Result<bool> {
         match self.precision {
             Precision::F32 => self.run_in::<f32>(plan, record, tell),
@@ -73,9 +73,9 @@ impl Lineup<'_> {
 
     fn run_in<R: Real>(
         &self,
-        plan: &Plan,
-        record: &mut Record<Sample>,
-        tell: &mut dyn FnMut(&Sample),
+        plan: &ScalingPlan,
+        record: &mut StudyRecord<ScalingSample>,
+        tell: &mut dyn FnMut(&ScalingSample),
     ) -> Result<bool> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
@@ -84,7 +84,7 @@ impl Lineup<'_> {
             .draw::<R>(&self.network.layout, self.seed);
         let cells = plan.cells();
         let places: Vec<OnceCell<Peaks>> = plan.threads.iter().map(|_| OnceCell::new()).collect();
-        let mut seats: Vec<Option<Seat<R>>> = cells.iter().map(|_| None).collect();
+        let mut seats: Vec<Option<CellEngine<R>>> = cells.iter().map(|_| None).collect();
         let there = record.rows().to_vec();
         let take = |cell: &Cell, round| {
             let number = cells.iter().position(|other| other == cell);
@@ -92,7 +92,7 @@ impl Lineup<'_> {
             if seat.is_none() {
                 let place = plan.threads.iter().position(|&count| count == cell.threads);
                 let place = &places[place.expect("cells have the plan's numbers of threads")];
-                let bench = Bench {
+                let bench = TimingBench {
                     network: self.network,
                     theta: &theta,
                     samples: &samples,
@@ -103,7 +103,7 @@ impl Lineup<'_> {
                     repeats: 1,
                     limit: Duration::try_from_secs_f64(plan.limit_seconds).unwrap_or(Duration::MAX),
                 };
-                match Seat::new(
+                match CellEngine::new(
                     bench,
                     self.peaks(place, cell.threads)?,
                     cell,
@@ -126,19 +126,19 @@ impl Lineup<'_> {
         if let Some(made) = place.get() {
             return Ok(made);
         }
-        let team = Arc::new(Team::on(Some(threads), self.processors)?);
+        let team = Arc::new(Workers::on(Some(threads), self.processors)?);
         Ok(place.get_or_init(|| Peaks::new(team, self.isa, bytes_to_read())))
     }
 }
 
-impl<'a, R: Real> Seat<'a, R> {
+impl<'a, R: Real> CellEngine<'a, R> {
     /// The engine of `cell`, and the hash of θ after a step of it.
     fn new(
-        bench: Bench<'a, R>,
+        bench: TimingBench<'a, R>,
         peaks: &'a Peaks,
         cell: &Cell,
         rate: f64,
-    ) -> Result<std::result::Result<Self, Missing>> {
+    ) -> Result<std::result::Result<Self, NotMeasured>> {
         let method = methods::one(&cell.method)?;
         let mut ready = match bench.ready(&method.gradient)? {
             Ok(ready) => ready,
@@ -160,9 +160,9 @@ impl<'a, R: Real> Seat<'a, R> {
     }
 
     /// One sample; `None` if the control was raised.
-    fn take(&mut self, cell: &Cell, round: usize) -> Result<Option<Sample>> {
+    fn take(&mut self, cell: &Cell, round: usize) -> Result<Option<ScalingSample>> {
         let rates = self.peaks.sample();
-        let Lap {
+        let TimingSample {
             seconds,
             cpu_seconds,
             share,
@@ -173,7 +173,7 @@ impl<'a, R: Real> Seat<'a, R> {
         if self.bench.control.is_stopped() {
             return Ok(None);
         }
-        Ok(Some(Sample {
+        Ok(Some(ScalingSample {
             round,
             method: cell.method.clone(),
             batch_rows: cell.batch_rows,
@@ -192,10 +192,10 @@ impl<'a, R: Real> Seat<'a, R> {
     }
 }
 
-fn none(missing: Missing, cell: &Cell) -> Result<Option<Sample>> {
+fn none(missing: NotMeasured, cell: &Cell) -> Result<Option<ScalingSample>> {
     match missing {
-        Missing::Interrupted => Ok(None),
-        Missing::TooSlow => Err(Error::Usage(format!(
+        NotMeasured::Interrupted => Ok(None),
+        NotMeasured::TooSlow => Err(Error::Usage(format!(
             "{} on {} rows makes not one evaluation within the limit\n  help: give --limit more seconds, or leave the method out with --methods",
             cell.method, cell.batch_rows
         ))),

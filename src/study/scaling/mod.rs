@@ -13,14 +13,14 @@ pub mod summary;
 
 use serde::{Deserialize, Serialize};
 
-use super::fits::{Amdahl, Point, Universal};
+use super::fits::{Amdahl, SpeedupPoint, Universal};
 use crate::error::Result;
 use crate::numeric::statistics;
 use summary::counted;
 
 /// What is asked of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct ScalingPlan {
     /// Labels of the methods.
     pub methods: Vec<String>,
     /// Rows of the mini-batches.
@@ -48,7 +48,7 @@ pub struct Cell {
     pub threads: usize,
 }
 
-impl Plan {
+impl ScalingPlan {
     /// All cells, each once: threads change fastest, then methods, then mini-batches.
     pub fn cells(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
@@ -75,7 +75,7 @@ impl Plan {
 
 /// One sample of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub struct ScalingSample {
     /// The round, from 1.
     pub round: usize,
     /// The method's label.
@@ -107,7 +107,7 @@ pub struct Sample {
     pub weights_sha256: Option<String>,
 }
 
-impl Sample {
+impl ScalingSample {
     /// Whether it was taken of `cell`.
     pub fn is_of(&self, cell: &Cell) -> bool {
         (self.method.as_str(), self.batch_rows, self.threads)
@@ -121,15 +121,15 @@ impl Sample {
 /// # Errors
 /// Whatever `take` or `keep` refuses, at once: what was handed on is kept.
 pub fn take_in_turns(
-    plan: &Plan,
-    there: &[Sample],
-    mut take: impl FnMut(&Cell, usize) -> Result<Option<Sample>>,
-    mut keep: impl FnMut(Sample) -> Result<()>,
+    plan: &ScalingPlan,
+    there: &[ScalingSample],
+    mut take: impl FnMut(&Cell, usize) -> Result<Option<ScalingSample>>,
+    mut keep: impl FnMut(ScalingSample) -> Result<()>,
 ) -> Result<bool> {
     let cells = plan.cells();
     for round in 1..=plan.rounds {
         for cell in &cells {
-            let has = |sample: &Sample| sample.round == round && sample.is_of(cell);
+            let has = |sample: &ScalingSample| sample.round == round && sample.is_of(cell);
             if there.iter().any(has) {
                 continue;
             }
@@ -144,7 +144,7 @@ pub fn take_in_turns(
 
 /// A cell, summed up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct ScalingRow {
     /// The method's label.
     pub method: String,
     /// Rows of the mini-batch.
@@ -183,7 +183,7 @@ pub struct Row {
 
 /// How soon so many threads meet: what a superstep costs beside its work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Meeting {
+pub struct SynchronizationTime {
     /// Number of threads.
     pub threads: usize,
     /// Seconds: the median of all samples.
@@ -192,8 +192,8 @@ pub struct Meeting {
     pub range: [f64; 2],
 }
 
-impl Meeting {
-    fn of(threads: usize, samples: &[Sample]) -> Option<Self> {
+impl SynchronizationTime {
+    fn of(threads: usize, samples: &[ScalingSample]) -> Option<Self> {
         let own = samples.iter().filter(|sample| sample.threads == threads);
         let seconds: Vec<f64> = own.filter_map(|sample| sample.meeting_seconds).collect();
         let at = |quantile| statistics::quantile(&seconds, quantile);
@@ -207,7 +207,7 @@ impl Meeting {
 
 /// What fits to the speedups of a method on a mini-batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fit {
+pub struct ScalingFit {
     /// The method's label.
     pub method: String,
     /// Rows of the mini-batch.
@@ -222,33 +222,33 @@ pub struct Fit {
 
 /// Everything that the samples say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct ScalingSummary {
     /// The cells that have samples.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ScalingRow>,
     /// A fit for each method and mini-batch.
-    pub fits: Vec<Fit>,
+    pub fits: Vec<ScalingFit>,
     /// Meetings of each number of threads beyond 1.
     #[serde(default)]
-    pub meetings: Vec<Meeting>,
+    pub meetings: Vec<SynchronizationTime>,
 }
 
-impl Summary {
+impl ScalingSummary {
     /// Sums up what there is.
-    pub fn of(plan: &Plan, samples: &[Sample]) -> Self {
+    pub fn of(plan: &ScalingPlan, samples: &[ScalingSample]) -> Self {
         let cells = plan.cells();
-        let rows: Vec<Row> = (cells.iter())
+        let rows: Vec<ScalingRow> = (cells.iter())
             .filter_map(|cell| row(cell, samples))
             .collect();
         let mut fits = Vec::new();
         for cell in cells {
             let known =
-                |fit: &Fit| (&fit.method, fit.batch_rows) == (&cell.method, cell.batch_rows);
+                |fit: &ScalingFit| (&fit.method, fit.batch_rows) == (&cell.method, cell.batch_rows);
             if !fits.iter().any(known) {
                 fits.extend(fit(&cell.method, cell.batch_rows, samples, &rows));
             }
         }
         let several = plan.threads.iter().filter(|&&threads| threads > 1);
-        let meetings = several.filter_map(|&threads| Meeting::of(threads, samples));
+        let meetings = several.filter_map(|&threads| SynchronizationTime::of(threads, samples));
         Self {
             rows,
             fits,
@@ -272,9 +272,10 @@ impl Summary {
 
     /// The method and mini-batch whose θ depends on the number of threads, if there is one: never.
     pub fn differing_weights(&self) -> Option<(&str, usize)> {
-        let differs = |row: &&Row| {
-            let same_work =
-                |other: &&Row| (&other.method, other.batch_rows) == (&row.method, row.batch_rows);
+        let differs = |row: &&ScalingRow| {
+            let same_work = |other: &&ScalingRow| {
+                (&other.method, other.batch_rows) == (&row.method, row.batch_rows)
+            };
             let mut others = self.rows.iter().filter(same_work);
             others.any(|other| {
                 let both = other
@@ -289,9 +290,9 @@ impl Summary {
     }
 }
 
-fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
-    let own: Vec<&Sample> = samples.iter().filter(|sample| sample.is_of(cell)).collect();
-    let median = |of: fn(&Sample) -> f64| {
+fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
+    let own: Vec<&ScalingSample> = samples.iter().filter(|sample| sample.is_of(cell)).collect();
+    let median = |of: fn(&ScalingSample) -> f64| {
         let values: Vec<f64> = own.iter().map(|sample| of(sample)).collect();
         statistics::median(&values)
     };
@@ -304,10 +305,11 @@ fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
         batch_rows,
         threads: 1,
     };
-    let ratios = |base: &Cell, of: fn(&Sample) -> f64| -> Vec<f64> {
+    let ratios = |base: &Cell, of: fn(&ScalingSample) -> f64| -> Vec<f64> {
         own.iter()
             .filter_map(|sample| {
-                let same = |other: &&Sample| other.round == sample.round && other.is_of(base);
+                let same =
+                    |other: &&ScalingSample| other.round == sample.round && other.is_of(base);
                 samples
                     .iter()
                     .find(same)
@@ -327,7 +329,7 @@ fn row(cell: &Cell, samples: &[Sample]) -> Option<Row> {
     let cpu: Vec<f64> = own.iter().filter_map(|sample| sample.cpu_seconds).collect();
     let operations = first.operations as f64;
     let roofline = (operations / peak_operations).max(first.least_bytes as f64 / peak_bytes);
-    Some(Row {
+    Some(ScalingRow {
         method: cell.method.clone(),
         batch_rows: cell.batch_rows,
         threads: cell.threads,
@@ -355,15 +357,20 @@ fn range(values: &[f64]) -> [f64; 2] {
 
 /// Both laws through every round's speedups, not through their medians: the intervals need the
 /// spread.
-fn fit(method: &str, batch_rows: usize, samples: &[Sample], rows: &[Row]) -> Option<Fit> {
-    let own = |sample: &&Sample| sample.method == method && sample.batch_rows == batch_rows;
-    let own: Vec<&Sample> = samples.iter().filter(own).collect();
-    let points: Vec<Point> = (own.iter())
+fn fit(
+    method: &str,
+    batch_rows: usize,
+    samples: &[ScalingSample],
+    rows: &[ScalingRow],
+) -> Option<ScalingFit> {
+    let own = |sample: &&ScalingSample| sample.method == method && sample.batch_rows == batch_rows;
+    let own: Vec<&ScalingSample> = samples.iter().filter(own).collect();
+    let points: Vec<SpeedupPoint> = (own.iter())
         .filter_map(|sample| {
             let base = own
                 .iter()
                 .find(|other| other.threads == 1 && other.round == sample.round)?;
-            Some(Point {
+            Some(SpeedupPoint {
                 workers: sample.threads as f64,
                 speedup: base.seconds / sample.seconds,
             })
@@ -372,7 +379,7 @@ fn fit(method: &str, batch_rows: usize, samples: &[Sample], rows: &[Row]) -> Opt
     let fastest = (rows.iter())
         .filter(|row| row.method == method && row.batch_rows == batch_rows)
         .min_by(|one, other| one.seconds.total_cmp(&other.seconds))?;
-    Some(Fit {
+    Some(ScalingFit {
         method: method.to_owned(),
         batch_rows,
         amdahl: Amdahl::fit(&points),
@@ -386,8 +393,8 @@ fn fit(method: &str, batch_rows: usize, samples: &[Sample], rows: &[Row]) -> Opt
 /// `others` is how many processors' time other processes took meanwhile, where the system tells;
 /// `[cores, processors]` is how many physical cores and logical processors the process may use.
 pub fn warnings(
-    plan: &Plan,
-    samples: &[Sample],
+    plan: &ScalingPlan,
+    samples: &[ScalingSample],
     others: Option<f64>,
     [cores, processors]: [usize; 2],
 ) -> Vec<String> {
@@ -445,7 +452,7 @@ pub fn warnings(
         .threads
         .iter()
         .filter(|&&threads| threads > 1 && threads <= processors);
-    for meeting in within.filter_map(|&threads| Meeting::of(threads, samples)) {
+    for meeting in within.filter_map(|&threads| SynchronizationTime::of(threads, samples)) {
         let [low, high] = meeting.range;
         if high > APART * low {
             warnings.push(format!(
@@ -463,8 +470,8 @@ pub fn warnings(
 mod tests {
     use super::*;
 
-    fn plan() -> Plan {
-        Plan {
+    fn plan() -> ScalingPlan {
+        ScalingPlan {
             methods: vec!["backprop".to_owned(), "forward-difference/full".to_owned()],
             batches: vec![10, 40],
             threads: vec![1, 2, 4],
@@ -477,7 +484,7 @@ mod tests {
 
     /// A machine whose gradient of B rows takes B·(1 + α(p − 1) + β·p(p − 1))/p plus a join of
     /// `join` seconds with more than one thread, and which is `round` times as slow in every round.
-    fn synthetic(cell: &Cell, round: usize, join: f64) -> Sample {
+    fn synthetic(cell: &Cell, round: usize, join: f64) -> ScalingSample {
         let (alpha, beta) = if cell.method == "backprop" {
             (0.1, 0.01)
         } else {
@@ -487,7 +494,7 @@ mod tests {
         let lost = alpha * (p - 1.0) + beta * p * (p - 1.0);
         let joined = if cell.threads > 1 { join } else { 0.0 };
         let seconds = (cell.batch_rows as f64 * (1.0 + lost) / p + joined) * round as f64;
-        Sample {
+        ScalingSample {
             round,
             method: cell.method.clone(),
             batch_rows: cell.batch_rows,
@@ -505,7 +512,7 @@ mod tests {
         }
     }
 
-    fn taken(plan: &Plan, join: f64) -> Vec<Sample> {
+    fn taken(plan: &ScalingPlan, join: f64) -> Vec<ScalingSample> {
         let mut samples = Vec::new();
         take_in_turns(
             plan,
@@ -549,7 +556,7 @@ mod tests {
     #[test]
     fn speedups_are_of_the_same_round_whatever_the_machine_does_meanwhile() {
         let plan = plan();
-        let summary = Summary::of(&plan, &taken(&plan, 0.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         for row in &summary.rows {
             let p = row.threads as f64;
             let lost = if row.method == "backprop" {
@@ -575,7 +582,7 @@ mod tests {
     #[test]
     fn fits_recover_the_machine_s_laws() {
         let plan = plan();
-        let summary = Summary::of(&plan, &taken(&plan, 0.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         let fit = &summary.fits[0];
         assert_eq!((fit.method.as_str(), fit.fastest_threads), ("backprop", 4));
         let universal = fit.universal.unwrap();
@@ -590,17 +597,17 @@ mod tests {
     fn the_second_thread_pays_once_the_join_costs_less_than_half_the_work() {
         let mut plan = plan();
         plan.batches = vec![10, 20, 40, 80];
-        let summary = Summary::of(&plan, &taken(&plan, 9.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 9.0));
         let pays = |method| summary.second_thread_pays_from(method);
         // Differences: B > B/2 + 9 from 18 rows on. Backprop: B > .56·B + 9 from 20.5 on.
         assert_eq!(pays("forward-difference/full"), Some((20, false)));
         assert_eq!(pays("backprop"), Some((40, false)));
-        let summary = Summary::of(&plan, &taken(&plan, 1.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 1.0));
         assert_eq!(
             summary.second_thread_pays_from("backprop"),
             Some((10, true))
         );
-        let summary = Summary::of(&plan, &taken(&plan, 90.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 90.0));
         assert_eq!(summary.second_thread_pays_from("backprop"), None);
     }
 
@@ -610,7 +617,7 @@ mod tests {
         plan.weak = true;
         plan.batches = vec![10];
         assert_eq!(plan.cells().len(), 2 * 5);
-        let summary = Summary::of(&plan, &taken(&plan, 0.0));
+        let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         let of = |method: &str, batch_rows, threads| {
             let found = summary.rows.iter().find(|row| {
                 (row.method.as_str(), row.batch_rows, row.threads) == (method, batch_rows, threads)
@@ -631,7 +638,7 @@ mod tests {
                 sample.weights_sha256 = Some("another".to_owned());
             }
         }
-        let summary = Summary::of(&plan, &samples);
+        let summary = ScalingSummary::of(&plan, &samples);
         assert_eq!(summary.differing_weights(), Some(("backprop", 40)));
     }
 
@@ -646,9 +653,9 @@ mod tests {
         assert!(all[2].contains("than 2 logical processors to use: 4;"));
         assert!(all[3].contains("clock changed"));
         assert!(all[4].contains("2 threads met in 90 to 350 ns"));
-        let meetings = Summary::of(&plan, &samples).meetings;
+        let meetings = ScalingSummary::of(&plan, &samples).meetings;
         assert_eq!((meetings[1].threads, meetings[1].seconds), (4, 90e-9));
-        let steady: Vec<Sample> = samples
+        let steady: Vec<ScalingSample> = samples
             .into_iter()
             .filter(|sample| sample.round == 1)
             .collect();

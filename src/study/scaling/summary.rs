@@ -2,45 +2,48 @@
 
 use serde::Serialize;
 
-use super::{Fit, Meeting, Plan, Row, Sample, Summary, warnings};
+use super::{
+    ScalingFit, ScalingPlan, ScalingRow, ScalingSample, ScalingSummary, SynchronizationTime,
+    warnings,
+};
 use crate::run::Environment;
 use crate::study::fits::Coefficient;
 use crate::study::table::Table;
 
 /// A study's samples, summed up and put in words.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report<'a> {
+pub struct ScalingReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
     /// One a method, mini-batch and number of threads.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ScalingRow>,
     /// One a method and mini-batch.
-    pub fits: Vec<Fit>,
+    pub fits: Vec<ScalingFit>,
     /// How soon threads meet.
-    pub meetings: Vec<Meeting>,
+    pub meetings: Vec<SynchronizationTime>,
     /// The machine and the program.
     pub machine: &'a Environment,
     /// What was asked.
-    pub plan: &'a Plan,
+    pub plan: &'a ScalingPlan,
     /// Sentences.
     pub findings: Vec<String>,
     /// What makes the figures doubtful.
     pub warnings: Vec<String>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ScalingReport<'a> {
     /// Of all `samples`; `others` is how many processors other processes took meanwhile.
     pub fn new(
         name: &'a str,
         study: String,
         machine: &'a Environment,
-        plan: &'a Plan,
-        samples: &[Sample],
+        plan: &'a ScalingPlan,
+        samples: &[ScalingSample],
         others: Option<f64>,
     ) -> Self {
-        let summary = Summary::of(plan, samples);
+        let summary = ScalingSummary::of(plan, samples);
         let cores = machine.physical_cores.min(machine.logical_cores);
         let findings = findings(plan, &summary);
         Self {
@@ -86,7 +89,7 @@ impl<'a> Report<'a> {
 }
 
 /// A line of progress.
-pub fn line(sample: &Sample) -> String {
+pub fn line(sample: &ScalingSample) -> String {
     format!(
         "round {}: {}, {} rows, {}: {}",
         sample.round,
@@ -97,7 +100,7 @@ pub fn line(sample: &Sample) -> String {
     )
 }
 
-fn rows_table(rows: &[Row]) -> Table {
+fn rows_table(rows: &[ScalingRow]) -> Table {
     let weak = rows
         .iter()
         .any(|row| row.weak_efficiency.is_some() && row.threads > 1);
@@ -149,7 +152,7 @@ fn rows_table(rows: &[Row]) -> Table {
     table
 }
 
-fn fits_table(fits: &[Fit]) -> Table {
+fn fits_table(fits: &[ScalingFit]) -> Table {
     let mut table = Table::new([
         "method",
         "rows",
@@ -181,7 +184,7 @@ fn fits_table(fits: &[Fit]) -> Table {
     table
 }
 
-fn findings(plan: &Plan, summary: &Summary) -> Vec<String> {
+fn findings(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
     let mut findings = vec![match summary.differing_weights() {
         None => "The weights after a step are the same at every number of threads.".to_owned(),
         Some((method, rows)) => format!(
@@ -220,8 +223,8 @@ fn findings(plan: &Plan, summary: &Summary) -> Vec<String> {
 }
 
 /// How well the most threads are used.
-fn efficiency(method: &str, summary: &Summary) -> Option<String> {
-    let own = |row: &&Row| row.method == method && row.speedup.is_some();
+fn efficiency(method: &str, summary: &ScalingSummary) -> Option<String> {
+    let own = |row: &&ScalingRow| row.method == method && row.speedup.is_some();
     let most = summary
         .rows
         .iter()
@@ -242,7 +245,7 @@ fn efficiency(method: &str, summary: &Summary) -> Option<String> {
     (!each.is_empty()).then(|| format!("{method} with {most} threads: {}.", each.join(", ")))
 }
 
-fn second_thread(method: &str, summary: &Summary) -> String {
+fn second_thread(method: &str, summary: &ScalingSummary) -> String {
     match summary.second_thread_pays_from(method) {
         None => format!("{method}: a second thread does not pay on the mini-batches measured."),
         Some((rows, true)) => format!(

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::Row;
-use crate::gradient_check::{Method, Minimum};
+use super::MethodRow;
+use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::study::sweep;
 
 /// A curve.
 #[derive(Clone, Debug, Serialize)]
-pub struct Curve {
+pub struct CurveSummary {
     /// As configs spell it.
     pub method: &'static str,
     /// The same.
@@ -20,16 +20,16 @@ pub struct Curve {
     /// `f32` or `f64`.
     pub precision: &'static str,
     /// What it should come down to; none if every increment is lost.
-    pub predicted: Option<Lowest>,
+    pub predicted: Option<CurveMinimum>,
     /// What it came down to.
-    pub measured: Option<Lowest>,
+    pub measured: Option<CurveMinimum>,
     /// From the largest increment to the smallest.
-    pub points: Vec<Point>,
+    pub points: Vec<CurvePoint>,
 }
 
 /// Where a curve is lowest.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Lowest {
+pub struct CurveMinimum {
     /// The best h; none of a curve without a V.
     pub increment: Option<f64>,
     /// The relative error there; without a V, at the smallest h.
@@ -38,7 +38,7 @@ pub struct Lowest {
 
 /// One increment.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Point {
+pub struct CurvePoint {
     /// h.
     pub increment: f64,
     /// ‖ĝ − g‖₂/‖g‖₂; none if h is lost in θ.
@@ -49,12 +49,12 @@ pub struct Point {
     pub passed: bool,
 }
 
-impl Curve {
+impl CurveSummary {
     /// Of the rows of `method` at their increments, each with the error predicted; `None` if the method
     /// is no difference.
     pub fn new(
-        method: &Method,
-        rows: &[(f64, &Row, Option<f64>)],
+        method: &CheckedMethod,
+        rows: &[(f64, &MethodRow, Option<f64>)],
         predicted: Option<Minimum>,
     ) -> Option<Self> {
         let config = method.gradient.difference()?;
@@ -62,9 +62,9 @@ impl Curve {
             .iter()
             .filter_map(|(h, row, _)| Some((*h, row.errors.relative_error?)))
             .collect();
-        let mut points: Vec<Point> = rows
+        let mut points: Vec<CurvePoint> = rows
             .iter()
-            .map(|&(increment, row, predicted)| Point {
+            .map(|&(increment, row, predicted)| CurvePoint {
                 increment,
                 measured: row.errors.relative_error,
                 predicted,
@@ -78,15 +78,15 @@ impl Curve {
             arithmetic: config.arithmetic.name(),
             summation: config.summation.name(),
             precision: method.precision.name(),
-            predicted: predicted.map(Lowest::from),
-            measured: Minimum::of(&measured, config.arithmetic).map(Lowest::from),
+            predicted: predicted.map(CurveMinimum::from),
+            measured: Minimum::of(&measured, config.arithmetic).map(CurveMinimum::from),
             points,
         })
     }
 
     /// The same, as a study keeps it: a row an increment.
-    pub fn rows(&self) -> impl Iterator<Item = sweep::Row> {
-        self.points.iter().map(|point| sweep::Row {
+    pub fn rows(&self) -> impl Iterator<Item = sweep::SweepRow> {
+        self.points.iter().map(|point| sweep::SweepRow {
             method: self.method.to_owned(),
             evaluation: self.evaluation.to_owned(),
             arithmetic: self.arithmetic.to_owned(),
@@ -109,7 +109,7 @@ impl Curve {
     }
 }
 
-impl From<Minimum> for Lowest {
+impl From<Minimum> for CurveMinimum {
     fn from(Minimum { increment, floor }: Minimum) -> Self {
         Self { increment, floor }
     }

@@ -3,7 +3,7 @@
 mod curve;
 mod text;
 
-pub use self::curve::Curve;
+pub use self::curve::CurveSummary;
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::gradient::finite_difference::{DifferenceConfig, Increment, Reuse};
-use crate::gradient_check::directions::Directions;
-use crate::gradient_check::{Comparison, Group, Method, Outcome, Subject};
+use crate::gradient_check::directions::DirectionsResult;
+use crate::gradient_check::{CheckSubject, CheckedMethod, GradientComparison, Group, Outcome};
 use crate::model::{Layout, Network};
 use crate::numeric::Precision;
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The config's name.
     pub name: String,
     /// Layer sizes.
@@ -36,26 +36,26 @@ pub struct Report {
     /// What was left out, and why.
     pub note: Option<String>,
     /// Gradients made whole.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MethodRow>,
     /// Backprop's gradient along random directions.
-    pub directions: Vec<Directed>,
+    pub directions: Vec<DirectionalComparison>,
     /// The config's estimator along its own directions, if it is one.
-    pub estimate: Option<Directed>,
+    pub estimate: Option<DirectionalComparison>,
     /// Rows at other increments.
-    pub sweep: Vec<Row>,
+    pub sweep: Vec<MethodRow>,
     /// The same, a curve a method, with what was predicted.
-    pub curves: Vec<Curve>,
+    pub curves: Vec<CurveSummary>,
     /// Backprop in double precision held against the complex step.
-    pub oracle: Option<Oracle>,
+    pub oracle: Option<ComplexStepComparison>,
     /// A gradient made elsewhere.
-    pub against: Option<Foreign>,
+    pub against: Option<ExternalGradient>,
     /// The directory of the study that a sweep leaves behind.
     pub study: Option<String>,
 }
 
 /// One method.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct MethodRow {
     /// As configs spell it.
     pub method: &'static str,
     /// As configs spell it; none of backprop.
@@ -72,9 +72,9 @@ pub struct Row {
     pub increment: Value,
     /// Errors over the whole vector; none if the increment is lost.
     #[serde(flatten)]
-    pub errors: Errors,
+    pub errors: ElementErrors,
     /// The same per layer.
-    pub layers: Vec<Errors>,
+    pub layers: Vec<ElementErrors>,
     /// Whether the increment vanishes in θ, and in which parameter.
     pub lost: Option<String>,
     /// Whether every element is within its bound.
@@ -83,7 +83,7 @@ pub struct Row {
 
 /// Errors of some elements.
 #[derive(Clone, Debug, Serialize)]
-pub struct Errors {
+pub struct ElementErrors {
     /// ‖ĝ − g‖₂/‖g‖₂.
     pub relative_error: Option<f64>,
     /// The same of the bounds.
@@ -100,7 +100,7 @@ pub struct Errors {
     pub excess_at: Option<String>,
 }
 
-impl Errors {
+impl ElementErrors {
     const NONE: Self = Self {
         relative_error: None,
         allowed: None,
@@ -123,7 +123,7 @@ impl Errors {
         }
     }
 
-    fn whole_and_layers(comparison: &Comparison, layout: &Layout) -> (Self, Vec<Self>) {
+    fn whole_and_layers(comparison: &GradientComparison, layout: &Layout) -> (Self, Vec<Self>) {
         let layers = comparison.layers.iter();
         (
             Self::of(&comparison.whole, layout),
@@ -143,7 +143,7 @@ impl Errors {
 
 /// Derivatives along random directions, by backprop's gradient and by another way.
 #[derive(Clone, Debug, Serialize)]
-pub struct Directed {
+pub struct DirectionalComparison {
     /// As configs spell it.
     pub method: &'static str,
     /// `f32` or `f64`.
@@ -157,14 +157,14 @@ pub struct Directed {
     /// The same of the tolerances.
     pub allowed: f64,
     /// Upper bounds of the probability that a gradient with such an error passes.
-    pub missed: Vec<Missed>,
+    pub missed: Vec<MissProbability>,
     /// Whether every direction is within its tolerance.
     pub passed: bool,
 }
 
 /// A size of an error, and how probably it is missed.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Missed {
+pub struct MissProbability {
     /// ‖e‖/‖g‖.
     pub relative_error: f64,
     /// At most.
@@ -173,39 +173,44 @@ pub struct Missed {
 
 /// The derivative by the complex step, against backprop's in double precision.
 #[derive(Clone, Debug, Serialize)]
-pub struct Oracle {
+pub struct ComplexStepComparison {
     /// `complex-step`.
     pub method: &'static str,
     /// Losses evaluated, in complex numbers: N.
     pub evaluations: u64,
     /// Over the whole vector.
     #[serde(flatten)]
-    pub errors: Errors,
+    pub errors: ElementErrors,
     /// The same per layer.
-    pub layers: Vec<Errors>,
+    pub layers: Vec<ElementErrors>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
 /// A gradient made elsewhere.
 #[derive(Clone, Debug, Serialize)]
-pub struct Foreign {
+pub struct ExternalGradient {
     /// Its file.
     pub file: String,
     /// What its numbers need.
     pub precision: &'static str,
     /// Over the whole vector.
     #[serde(flatten)]
-    pub errors: Errors,
+    pub errors: ElementErrors,
     /// The same per layer.
-    pub layers: Vec<Errors>,
+    pub layers: Vec<ElementErrors>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
-impl Report {
+impl CheckReport {
     /// Nothing checked yet.
-    pub fn new(name: &str, network: &Network, batch_rows: usize, subject: &Subject<'_>) -> Self {
+    pub fn new(
+        name: &str,
+        network: &Network,
+        batch_rows: usize,
+        subject: &CheckSubject<'_>,
+    ) -> Self {
         let squares = subject.gradient().flat().iter().map(|g| g * g);
         Self {
             name: name.to_owned(),
@@ -281,16 +286,16 @@ impl Report {
     }
 }
 
-impl Row {
+impl MethodRow {
     /// Of one method.
-    pub fn new(method: &Method, outcome: &Outcome, layout: &Layout) -> Self {
+    pub fn new(method: &CheckedMethod, outcome: &Outcome, layout: &Layout) -> Self {
         let difference = method.gradient.perturbation();
         let (errors, layers, lost) = match outcome {
             Outcome::Compared(comparison) => {
-                let (whole, layers) = Errors::whole_and_layers(comparison, layout);
+                let (whole, layers) = ElementErrors::whole_and_layers(comparison, layout);
                 (whole, layers, None)
             }
-            Outcome::Lost(lost) => (Errors::NONE, Vec::new(), Some(lost.to_string())),
+            Outcome::Lost(lost) => (ElementErrors::NONE, Vec::new(), Some(lost.to_string())),
         };
         Self {
             method: method.gradient.method(),
@@ -341,9 +346,9 @@ impl Row {
     }
 }
 
-impl Directed {
+impl DirectionalComparison {
     /// What they told.
-    pub fn new(directions: &Directions) -> Self {
+    pub fn new(directions: &DirectionsResult) -> Self {
         let missed = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
         Self {
             method: directions.by,
@@ -353,7 +358,7 @@ impl Directed {
             relative_error: directions.relative_error(),
             allowed: directions.allowed(),
             missed: missed
-                .map(|relative_error| Missed {
+                .map(|relative_error| MissProbability {
                     relative_error,
                     probability: directions.missed(relative_error),
                 })
@@ -364,7 +369,7 @@ impl Directed {
 
     /// What an estimator's own directions told: of any distribution, so nothing is said of what they
     /// miss.
-    pub fn estimate(directions: &Directions) -> Self {
+    pub fn estimate(directions: &DirectionsResult) -> Self {
         Self {
             missed: Vec::new(),
             ..Self::new(directions)
@@ -372,10 +377,10 @@ impl Directed {
     }
 }
 
-impl Oracle {
+impl ComplexStepComparison {
     /// What the two gradients' comparison told.
-    pub fn new(found: &Comparison, layout: &Layout) -> Self {
-        let (errors, layers) = Errors::whole_and_layers(found, layout);
+    pub fn new(found: &GradientComparison, layout: &Layout) -> Self {
+        let (errors, layers) = ElementErrors::whole_and_layers(found, layout);
         Self {
             method: "complex-step",
             evaluations: layout.len() as u64,
@@ -386,10 +391,15 @@ impl Oracle {
     }
 }
 
-impl Foreign {
+impl ExternalGradient {
     /// Of the gradient in `file`.
-    pub fn new(file: &Path, precision: Precision, found: &Comparison, layout: &Layout) -> Self {
-        let (errors, layers) = Errors::whole_and_layers(found, layout);
+    pub fn new(
+        file: &Path,
+        precision: Precision,
+        found: &GradientComparison,
+        layout: &Layout,
+    ) -> Self {
+        let (errors, layers) = ElementErrors::whole_and_layers(found, layout);
         Self {
             file: file.display().to_string(),
             precision: precision.name(),

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::curve::Lowest;
-use super::{Directed, Report, short, step};
+use super::curve::CurveMinimum;
+use super::{CheckReport, DirectionalComparison, short, step};
 use crate::cli::table::{Table, list, loss};
 
-impl fmt::Display for Report {
+impl fmt::Display for CheckReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         let head = list(&[
@@ -59,7 +59,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl CheckReport {
     fn table(&self) -> Table {
         let mut table = Table::new([
             "method",
@@ -220,13 +220,13 @@ impl Report {
             "predicted",
         ]);
         for curve in &self.curves {
-            let best = |of: Option<Lowest>| match of {
-                Some(Lowest {
+            let best = |of: Option<CurveMinimum>| match of {
+                Some(CurveMinimum {
                     increment: None, ..
                 }) => "no V".to_owned(),
                 lowest => short(lowest.and_then(|lowest| lowest.increment)),
             };
-            let floor = |of: Option<Lowest>| short(of.map(|lowest| lowest.floor));
+            let floor = |of: Option<CurveMinimum>| short(of.map(|lowest| lowest.floor));
             table.row([
                 format!("{}, {}", curve.method, curve.way()),
                 curve.precision.to_owned(),
@@ -241,7 +241,7 @@ impl Report {
 }
 
 /// An estimator along its own directions.
-fn estimated(row: &Directed) -> Table {
+fn estimated(row: &DirectionalComparison) -> Table {
     let label = format!("derivatives along {} of its directions, by", row.directions);
     let heading = [label.as_str(), "in", "h", "relative error", "allowed", ""];
     let mut table = Table::new(heading);

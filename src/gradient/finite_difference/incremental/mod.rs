@@ -22,20 +22,22 @@ use std::sync::atomic::AtomicBool;
 
 use crossbeam_utils::CachePadded;
 
-use self::tables::{BYTE_SLOTS, CHUNK, Values};
-use self::worker::{Layer, RowInputs, Scratch, Seat, Task};
+use self::tables::{BYTE_SLOTS, CHUNK, SlotValues};
+use self::worker::{
+    DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs,
+};
 use super::unit_panels::{UnitPanels, lines};
-use super::{Perturbing, Probe};
+use super::{IncrementControl, Perturbation};
 use crate::data::{Batch, Inputs, Samples};
-use crate::gradient::{Control, Descent, Evaluation, GradientEngine, Stopped};
+use crate::gradient::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::update::Rule;
-use crate::kernels::value_sharing::Equals;
+use crate::kernels::value_sharing::EqualValues;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Circle, Shared, Team, cut_by_cost};
+use crate::parallel::{PhasedSlice, Supersteps, Workers, cut_by_cost};
 
 /// Memory that a block's tables of changes may take: what stays in the second-level cache.
 const TABLES: usize = 1 << 20;
@@ -47,9 +49,9 @@ const LEAST_SHARE: f64 = 1500.0;
 /// The engine.
 pub struct Incremental<R> {
     network: Network,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     isa: Isa,
-    probe: Probe,
+    probe: Perturbation,
     /// The most workers that pay.
     most: usize,
     /// Workers of a gradient.
@@ -76,15 +78,15 @@ pub struct Incremental<R> {
     value_slots: Vec<u32>,
     value_counts: Vec<u32>,
     /// In lines of their own: what neighbors write every step would travel between their caches.
-    scratch: Vec<CachePadded<Scratch<R>>>,
+    scratch: Vec<CachePadded<IncrementalScratch<R>>>,
 }
 
 impl<R: Real> Incremental<R> {
     /// An engine for mini-batches of at most `capacity` rows of `samples`.
     pub fn new(
         network: &Network,
-        probe: Probe,
-        team: &Arc<Team>,
+        probe: Perturbation,
+        team: &Arc<Workers>,
         isa: Isa,
         samples: &Samples<R>,
         capacity: usize,
@@ -126,10 +128,10 @@ impl<R: Real> Incremental<R> {
             .collect();
         let most = most_workers::<R>(sizes, block, samples, &table_costs).min(team.threads());
         let stage = || Aligned::zeros(CHUNK * lines(widest.next_multiple_of(p)) * p);
-        let scratch = |_| Scratch {
+        let scratch = |_| IncrementalScratch {
             inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
             outputs: Aligned::zeros(block * p),
-            values: Values::with_capacity(longest),
+            values: SlotValues::with_capacity(longest),
             slots: Vec::with_capacity(longest),
             largest_above: 0.0,
             above: Aligned::zeros(widest * p),
@@ -138,7 +140,7 @@ impl<R: Real> Incremental<R> {
                 .iter()
                 .map(|&units| Aligned::zeros(panels(units)))
                 .collect(),
-            equals: Equals::new(features),
+            equals: EqualValues::new(features),
             labels: Vec::with_capacity(block),
             loss: 0.0,
             done: 0,
@@ -194,15 +196,17 @@ impl<R: Real> Incremental<R> {
                 && (1..=self.team.threads()).contains(&workers)
         );
         let layers = self.network.layout.layers();
-        let circle = Circle::with_phases(workers, layers + 2);
+        let circle = Supersteps::with_phases(workers, layers + 2);
         let team = Arc::clone(&self.team);
         let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
         let bytes = match samples.inputs() {
-            Inputs::Sparse(records) if !self.probe.is_of_units() => Some(Values::of_bytes(records)),
+            Inputs::Sparse(records) if !self.probe.is_of_units() => {
+                Some(SlotValues::of_bytes(records))
+            }
             _ => None,
         };
-        let task = Task {
+        let task = DifferenceTask {
             samples,
             distinct: samples.distinct(),
             bytes: bytes.as_ref(),
@@ -223,16 +227,24 @@ impl<R: Real> Incremental<R> {
             (scratch.loss, scratch.done) = (*loss, 0);
         }
         let seats = self.seats(&circle, &task);
-        team.run(circle, seats, async |seat: Seat<'_, R>, step| {
-            seat.walk(&task, step).await;
-        });
+        team.run(
+            circle,
+            seats,
+            async |seat: IncrementalWorker<'_, R>, step| {
+                seat.walk(&task, step).await;
+            },
+        );
         self.slots = slots;
         *loss = self.scratch[0].loss;
         (self.scratch[0].done * batch_size).min(order.len())
     }
 
     /// One seat a worker: its share of everything, by predicted cost.
-    fn seats<'b>(&'b mut self, circle: &Circle, task: &Task<'_, R>) -> Vec<Seat<'b, R>> {
+    fn seats<'b>(
+        &'b mut self,
+        circle: &Supersteps,
+        task: &DifferenceTask<'_, R>,
+    ) -> Vec<IncrementalWorker<'b, R>> {
         let workers = circle.workers();
         let layout = Arc::clone(&self.network.layout);
         let (sizes, p, block) = (layout.sizes(), width::<R>(), self.block);
@@ -255,7 +267,8 @@ impl<R: Real> Incremental<R> {
                 .map(move |own| own.start * size..own.end * size)
         };
 
-        let mut held: Vec<Vec<Layer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut held: Vec<Vec<IncrementalLayer<'b, R>>> =
+            (0..workers).map(|_| Vec::new()).collect();
         let mut velocity = self
             .velocity
             .as_mut()
@@ -300,7 +313,7 @@ impl<R: Real> Incremental<R> {
             });
             for (worker, held) in held.iter_mut().enumerate() {
                 let [z, y, complement] = units.each_mut().map(take);
-                held.push(Layer {
+                held.push(IncrementalLayer {
                     own_units: own_units[worker].clone(),
                     z,
                     y,
@@ -331,7 +344,7 @@ impl<R: Real> Incremental<R> {
             .into_iter();
         held.into_iter()
             .zip(&mut self.scratch)
-            .map(|(layers, scratch)| Seat {
+            .map(|(layers, scratch)| IncrementalWorker {
                 layers,
                 inputs: RowInputs {
                     values: take(&mut values),
@@ -345,7 +358,7 @@ impl<R: Real> Incremental<R> {
     }
 }
 
-fn take<'b, T>(parts: &mut std::vec::IntoIter<Shared<'b, T>>) -> Shared<'b, T> {
+fn take<'b, T>(parts: &mut std::vec::IntoIter<PhasedSlice<'b, T>>) -> PhasedSlice<'b, T> {
     parts.next().expect("one part a worker")
 }
 
@@ -421,7 +434,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
         control: &Control,
-    ) -> Result<Evaluation, Stopped> {
+    ) -> Result<GradientEvaluation, Stopped> {
         self.weights.load(parameters);
         let (rows, workers) = (batch.rows, self.seats);
         let mut loss = 0.0;
@@ -438,7 +451,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
             return Err(Stopped::Interrupted);
         }
         self.sums.store(gradient);
-        Ok(Evaluation {
+        Ok(GradientEvaluation {
             loss: loss / rows.len() as f64,
             tally: self.tally(batch.samples, rows),
         })
@@ -463,7 +476,7 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
     }
 }
 
-impl<R: Real> Perturbing<R> for Incremental<R> {
+impl<R: Real> IncrementControl<R> for Incremental<R> {
     fn set_increments(&mut self, factor: f64, measured: f64) {
         (self.factor, self.measured) = (factor, measured);
     }

@@ -2,25 +2,25 @@
 //! quotients, the update.
 
 use super::tables::list_activations;
-use super::worker::{Seat, Task};
+use super::worker::{DifferenceTask, IncrementalWorker};
 use crate::data::Inputs;
-use crate::gradient::finite_difference::quotient::{Penalties, Quotients};
+use crate::gradient::finite_difference::quotient::{DivideSums, Penalties};
 use crate::gradient::finite_difference::unit_panels::own_lines;
 use crate::kernels::panels::width;
 use crate::kernels::scatter_add::{AddAll, AddByteProducts, AddBytes, AddProducts, AddSlots};
 use crate::kernels::update::Update;
 use crate::numeric::Real;
-use crate::parallel::Step;
+use crate::parallel::Superstep;
 
-impl<R: Real> Seat<'_, R> {
-    pub(super) fn clear_sums(&mut self, step: &Step<'_>) {
+impl<R: Real> IncrementalWorker<'_, R> {
+    pub(super) fn clear_sums(&mut self, step: &Superstep<'_>) {
         for held in &mut self.layers {
             held.sums.own(step).fill(R::ZERO);
         }
     }
 
     /// Adds the block's changes to the sums of own lines.
-    pub(super) fn sum(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    pub(super) fn sum(&mut self, task: &DifferenceTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let bias = task.network.layout.has_bias();
@@ -69,7 +69,12 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// Adds to the sums of own lines what the block's units changed, times the inputs of each.
-    pub(super) fn sum_products(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    pub(super) fn sum_products(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let bias = task.network.layout.has_bias();
@@ -127,7 +132,12 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// Quotients of own lines from their sums over `rows` rows, and the update.
-    pub(super) fn finish(&mut self, task: &Task<'_, R>, rows: usize, step: &Step<'_>) {
+    pub(super) fn finish(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: usize,
+        step: &Superstep<'_>,
+    ) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let l2 = R::from_f64(task.network.l2);
@@ -141,7 +151,7 @@ impl<R: Real> Seat<'_, R> {
                 let (panel, weights) = (own.panel, own.weights);
                 let all = weights.start..own.biases.end;
                 let increments = &self.scratch.increments[layer][panel * p..][..p];
-                task.isa.run(Quotients {
+                task.isa.run(DivideSums {
                     scheme,
                     share,
                     increments,

@@ -1,17 +1,17 @@
 //! The tables of an incremental gradient, superstep L: for each layer, panel of units, row and input
 //! value the change of the row's loss.
 
-use super::worker::{Layer, Scratch, Seat, Task};
+use super::worker::{DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker};
 use crate::gradient::finite_difference::unit_panels::{by_panel, lines, panels_of};
-use crate::kernels::divided_difference::deep::{Activate, LossTail, Spread};
-use crate::kernels::divided_difference::formulas::{Form, Outputs, Units};
-use crate::kernels::divided_difference::one_layer::{OwnTail, UnitTail};
-use crate::kernels::matmul::{Left, Product};
+use crate::kernels::divided_difference::deep::{ActivateChanges, PerturbedLoss, Spread};
+use crate::kernels::divided_difference::formulas::{LossForm, OutputRow, Units};
+use crate::kernels::divided_difference::one_layer::{PerturbOutputs, PerturbUnits};
+use crate::kernels::matmul::{LeftOperand, Product};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::scatter_add::LargestOf;
-use crate::kernels::sparse::Records;
+use crate::kernels::sparse::SparseRows;
 use crate::numeric::Real;
-use crate::parallel::Step;
+use crate::parallel::Superstep;
 
 /// Values whose deep tails are followed together: the columns of one matrix product.
 pub(super) const CHUNK: usize = 8;
@@ -20,13 +20,13 @@ pub(super) const CHUNK: usize = 8;
 pub(super) const BYTE_SLOTS: usize = 257;
 
 /// What the input of each slot is worth.
-pub(super) struct Values<R> {
+pub(super) struct SlotValues<R> {
     pub of_slots: Vec<R>,
     /// At least every |value|.
     pub largest: f64,
 }
 
-impl<R: Real> Values<R> {
+impl<R: Real> SlotValues<R> {
     /// Room for `slots` slots.
     pub(super) fn with_capacity(slots: usize) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl<R: Real> Values<R> {
     }
 
     /// Of each byte, and of the bias.
-    pub(super) fn of_bytes(records: &Records<R>) -> Self {
+    pub(super) fn of_bytes(records: &SparseRows<R>) -> Self {
         let bytes = (0..BYTE_SLOTS as u32 - 1).map(|byte| records.value(byte));
         let of_slots: Vec<R> = bytes.chain([R::ONE]).collect();
         let largest = largest(&of_slots);
@@ -44,9 +44,9 @@ impl<R: Real> Values<R> {
     }
 }
 
-impl<R: Real> Seat<'_, R> {
+impl<R: Real> IncrementalWorker<'_, R> {
     /// h of every unit in the panels of which this worker has a part.
-    pub(super) fn choose_increments(&mut self, task: &Task<'_, R>, step: &Step<'_>) {
+    pub(super) fn choose_increments(&mut self, task: &DifferenceTask<'_, R>, step: &Superstep<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         for (layer, held) in self.layers.iter().enumerate() {
@@ -78,7 +78,12 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// The changes of the loss in own (panel, row) pairs of every layer.
-    pub(super) fn change(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    pub(super) fn change(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
         for layer in 0..task.layers() {
             let pairs = self.layers[layer].own_tables.clone();
             for (panel, own) in by_panel(&pairs, task.block, rows.len()) {
@@ -92,7 +97,13 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// Weights from the units of one panel to each unit above, `(units above, P)`.
-    fn transpose_above(&mut self, task: &Task<'_, R>, layer: usize, panel: usize, step: &Step<'_>) {
+    fn transpose_above(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        layer: usize,
+        panel: usize,
+        step: &Superstep<'_>,
+    ) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let Some(above) = self.layers.get(layer + 1) else {
@@ -116,14 +127,14 @@ impl<R: Real> Seat<'_, R> {
     /// bias comes last.
     fn list_values(
         &mut self,
-        task: &Task<'_, R>,
+        task: &DifferenceTask<'_, R>,
         layer: usize,
         rows: &[u32],
         row: usize,
-        step: &Step<'_>,
+        step: &Superstep<'_>,
     ) {
-        let Scratch { values, slots, .. } = &mut *self.scratch;
-        let Values {
+        let IncrementalScratch { values, slots, .. } = &mut *self.scratch;
+        let SlotValues {
             of_slots: values,
             largest: largest_value,
         } = values;
@@ -164,12 +175,12 @@ impl<R: Real> Seat<'_, R> {
     /// One table: the change of the loss of row `row` for each value, in each unit of the panel.
     fn change_one(
         &mut self,
-        task: &Task<'_, R>,
+        task: &DifferenceTask<'_, R>,
         layer: usize,
         panel: usize,
         rows: &[u32],
         row: usize,
-        step: &Step<'_>,
+        step: &Superstep<'_>,
     ) {
         let p = width::<R>();
         let last = task.layers() - 1;
@@ -182,7 +193,7 @@ impl<R: Real> Seat<'_, R> {
             None => [&held.z, &held.y, &held.complement].map(|values| values.all(step)),
         };
         let panels = count::<R>(sizes[last + 1]);
-        let outputs = Outputs {
+        let outputs = OutputRow {
             head,
             units: Units {
                 z,
@@ -196,7 +207,7 @@ impl<R: Real> Seat<'_, R> {
             label: task.samples.label(rows[row]),
             loss: self.losses.all(step)[row],
         };
-        let Scratch {
+        let IncrementalScratch {
             values,
             slots,
             above: weights,
@@ -206,7 +217,7 @@ impl<R: Real> Seat<'_, R> {
             ..
         } = &mut *self.scratch;
         let increments = &increments[layer][panel * p..][..p];
-        let Values {
+        let SlotValues {
             of_slots: values,
             largest: largest_value,
         } = match task.bytes {
@@ -220,7 +231,7 @@ impl<R: Real> Seat<'_, R> {
         let at = (panel * task.block + row - held.own_tables.start) * table;
         if layer == last {
             let changes = &mut held.tables.own(step)[at..at + table];
-            task.isa.run(OwnTail {
+            task.isa.run(PerturbOutputs {
                 form,
                 panel,
                 increments,
@@ -240,7 +251,7 @@ impl<R: Real> Seat<'_, R> {
         ];
         let changes = &mut held.tables.own(step)[at..at + table];
         if layer + 1 == last {
-            task.isa.run(UnitTail {
+            task.isa.run(PerturbUnits {
                 form,
                 unit,
                 increments,
@@ -253,7 +264,7 @@ impl<R: Real> Seat<'_, R> {
             });
             return;
         }
-        let deep = Deep {
+        let deep = DeepPerturbation {
             task,
             layer,
             form,
@@ -286,19 +297,19 @@ impl<R: Real> Seat<'_, R> {
 }
 
 /// The tail of a perturbation more than one layer below the outputs.
-struct Deep<'a, 'b, R> {
-    task: &'a Task<'a, R>,
+struct DeepPerturbation<'a, 'b, R> {
+    task: &'a DifferenceTask<'a, R>,
     /// The layer perturbed.
     layer: usize,
-    form: Form,
+    form: LossForm,
     /// The layers above it.
-    above: &'a [Layer<'b, R>],
+    above: &'a [IncrementalLayer<'b, R>],
     row: usize,
-    outputs: Outputs<'a, R>,
-    step: &'a Step<'a>,
+    outputs: OutputRow<'a, R>,
+    step: &'a Superstep<'a>,
 }
 
-impl<'a, R: Real> Deep<'a, '_, R> {
+impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
     /// The units of hidden layer `layer`.
     fn units(&self, layer: usize) -> Units<'a, R> {
         let p = width::<R>();
@@ -330,7 +341,7 @@ impl<'a, R: Real> Deep<'a, '_, R> {
             let weights = self.above[layer - self.layer - 1].weights.all(self.step);
             for (panel, weights) in weights.chunks_exact(lines(fan_in) * p).enumerate() {
                 task.isa.run(Product {
-                    left: Left::columns_of(weights),
+                    left: LeftOperand::columns_of(weights),
                     rows: p.min(units - panel * p),
                     depth: lines(fan_in),
                     right: below,
@@ -342,7 +353,7 @@ impl<'a, R: Real> Deep<'a, '_, R> {
                 });
             }
             if layer < last {
-                task.isa.run(Activate {
+                task.isa.run(ActivateChanges {
                     form: self.form,
                     units: self.units(layer),
                     row: self.row,
@@ -352,7 +363,7 @@ impl<'a, R: Real> Deep<'a, '_, R> {
             }
             std::mem::swap(&mut below, &mut above);
         }
-        task.isa.run(LossTail {
+        task.isa.run(PerturbedLoss {
             form: self.form,
             second,
             outputs: self.outputs,

@@ -20,39 +20,39 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::tables::Values;
+use super::tables::SlotValues;
 use crate::data::{Inputs, Samples};
 use crate::gradient::Control;
-use crate::gradient::finite_difference::Probe;
+use crate::gradient::finite_difference::Perturbation;
 use crate::gradient::finite_difference::unit_panels::{by_panel, lines};
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, Probabilities, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
-use crate::kernels::matmul::{Left, Product};
+use crate::kernels::matmul::{LeftOperand, Product};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::kernels::update::Rule;
-use crate::kernels::value_sharing::{DistinctBytes, Equals};
+use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
 use crate::model::Network;
 use crate::numeric::Real;
-use crate::numeric::output_loss::Head;
+use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Shared, Step};
+use crate::parallel::{PhasedSlice, Superstep};
 
 /// What all workers are told.
-pub(super) struct Task<'a, R> {
+pub(super) struct DifferenceTask<'a, R> {
     pub samples: &'a Samples<R>,
     pub distinct: Option<&'a DistinctBytes>,
     /// What the slots of a table of changes over bytes are worth, where inputs are perturbed byte by
     /// byte.
-    pub bytes: Option<&'a Values<R>>,
+    pub bytes: Option<&'a SlotValues<R>>,
     /// Row numbers, mini-batch after mini-batch.
     pub order: &'a [u32],
     pub batch_size: usize,
     /// `None`: the gradient is left in the sums, and θ as it is.
     pub rule: Option<Rule<R>>,
     pub network: &'a Network,
-    pub probe: Probe,
+    pub probe: Perturbation,
     /// What all increments are multiplied by.
     pub factor: f64,
     /// The relative increment that was measured, if one was.
@@ -67,47 +67,47 @@ pub(super) struct Task<'a, R> {
     pub stopping: AtomicBool,
 }
 
-impl<R> Task<'_, R> {
+impl<R> DifferenceTask<'_, R> {
     pub(super) fn layers(&self) -> usize {
         self.network.layout.layers()
     }
 }
 
 /// One layer, as one worker holds it.
-pub(super) struct Layer<'b, R> {
+pub(super) struct IncrementalLayer<'b, R> {
     /// Own (panel, row) pairs, in the order of panels; of the outputs, own rows.
     pub own_units: Range<usize>,
-    pub z: Shared<'b, R>,
-    pub y: Shared<'b, R>,
-    pub complement: Shared<'b, R>,
+    pub z: PhasedSlice<'b, R>,
+    pub y: PhasedSlice<'b, R>,
+    pub complement: PhasedSlice<'b, R>,
     /// Own (panel, row) pairs of the tables.
     pub own_tables: Range<usize>,
-    pub tables: Shared<'b, R>,
+    pub tables: PhasedSlice<'b, R>,
     /// Own (panel, line) pairs of θ.
     pub own_lines: Range<usize>,
-    pub weights: Shared<'b, R>,
-    pub velocity: Option<Shared<'b, R>>,
-    pub sums: Shared<'b, R>,
+    pub weights: PhasedSlice<'b, R>,
+    pub velocity: Option<PhasedSlice<'b, R>>,
+    pub sums: PhasedSlice<'b, R>,
 }
 
 /// What a row's inputs are worth, where they are no sparse bytes.
 pub(super) struct RowInputs<'b, R> {
     /// Distinct values, `(rows, features)`.
-    pub values: Shared<'b, R>,
+    pub values: PhasedSlice<'b, R>,
     /// The slot of each feature, `(rows, features)`.
-    pub slots: Shared<'b, u32>,
+    pub slots: PhasedSlice<'b, u32>,
     /// Number of distinct values of each row.
-    pub counts: Shared<'b, u32>,
+    pub counts: PhasedSlice<'b, u32>,
 }
 
 /// One worker's memory of its own.
-pub(super) struct Scratch<R> {
+pub(super) struct IncrementalScratch<R> {
     /// Inputs of some rows, in panels or one after the other.
     pub inputs: Aligned<R>,
     /// Outputs of some rows, in panels.
     pub outputs: Aligned<R>,
     /// What the input of each slot is worth, in the row at hand.
-    pub values: Values<R>,
+    pub values: SlotValues<R>,
     /// The slots in use.
     pub slots: Vec<u32>,
     /// Weights from one panel to the layer above.
@@ -118,7 +118,7 @@ pub(super) struct Scratch<R> {
     pub stages: [Aligned<R>; 2],
     /// h of every unit, layer by layer, in panels.
     pub increments: Vec<Aligned<R>>,
-    pub equals: Equals,
+    pub equals: EqualValues,
     pub labels: Vec<u16>,
     pub loss: f64,
     /// Mini-batches done.
@@ -126,16 +126,16 @@ pub(super) struct Scratch<R> {
 }
 
 /// One worker's seat.
-pub(super) struct Seat<'b, R> {
-    pub layers: Vec<Layer<'b, R>>,
+pub(super) struct IncrementalWorker<'b, R> {
+    pub layers: Vec<IncrementalLayer<'b, R>>,
     pub inputs: RowInputs<'b, R>,
-    pub losses: Shared<'b, R>,
-    pub scratch: &'b mut Scratch<R>,
+    pub losses: PhasedSlice<'b, R>,
+    pub scratch: &'b mut IncrementalScratch<R>,
 }
 
-impl<R: Real> Seat<'_, R> {
+impl<R: Real> IncrementalWorker<'_, R> {
     /// All mini-batches of the task, unless it is stopped.
-    pub(super) async fn walk(mut self, task: &Task<'_, R>, mut step: Step<'_>) {
+    pub(super) async fn walk(mut self, task: &DifferenceTask<'_, R>, mut step: Superstep<'_>) {
         for batch in task.order.chunks(task.batch_size) {
             let loss = self.scratch.loss;
             let blocks = batch.len().div_ceil(task.block);
@@ -177,7 +177,13 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// z, y and ȳ of own (panel, row) pairs of a hidden layer.
-    fn activate(&mut self, task: &Task<'_, R>, layer: usize, rows: &[u32], step: &Step<'_>) {
+    fn activate(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        layer: usize,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
         let p = width::<R>();
         let pairs = self.layers[layer].own_units.clone();
         for (panel, own) in by_panel(&pairs, task.block, rows.len()) {
@@ -186,7 +192,7 @@ impl<R: Real> Seat<'_, R> {
             let (below, this) = self.layers.split_at_mut(layer);
             let this = &mut this[0];
             let below = below.last().map(|below| below.y.all(step));
-            let source = Source {
+            let source = PreActivationSource {
                 task,
                 layer,
                 below,
@@ -203,7 +209,7 @@ impl<R: Real> Seat<'_, R> {
     }
 
     /// z, y, ȳ of the outputs and the loss of own rows; what their inputs are worth.
-    fn output(&mut self, task: &Task<'_, R>, rows: &[u32], step: &Step<'_>) {
+    fn output(&mut self, task: &DifferenceTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
         let (p, head) = (width::<R>(), task.network.head());
         let layer = task.layers() - 1;
         let (below, this) = self.layers.split_at_mut(layer);
@@ -214,14 +220,14 @@ impl<R: Real> Seat<'_, R> {
         }
         let outputs = task.network.layout.sizes()[layer + 1];
         let panels = count::<R>(outputs);
-        let Scratch {
+        let IncrementalScratch {
             inputs,
             outputs: tile,
             labels,
             equals,
             ..
         } = &mut *self.scratch;
-        let source = Source {
+        let source = PreActivationSource {
             task,
             layer,
             below: below.last().map(|below| below.y.all(step)),
@@ -240,7 +246,7 @@ impl<R: Real> Seat<'_, R> {
         let y = &mut this.y.own(step)[range.clone()];
         let complement = &mut this.complement.own(step)[range];
         match head {
-            Head::SoftmaxCrossEntropy => {
+            OutputLoss::SoftmaxCrossEntropy => {
                 let rows = z
                     .chunks_exact(panels * p)
                     .zip(y.chunks_exact_mut(panels * p));
@@ -253,7 +259,7 @@ impl<R: Real> Seat<'_, R> {
                     });
                 }
             }
-            Head::LinearQuadratic => {}
+            OutputLoss::LinearQuadratic => {}
             _ => task.isa.run(Pairs { z, y, complement }),
         }
         labels.clear();
@@ -289,11 +295,11 @@ impl<R: Real> Seat<'_, R> {
     /// rows of the mini-batch are.
     fn count(
         &mut self,
-        task: &Task<'_, R>,
+        task: &DifferenceTask<'_, R>,
         before: usize,
         rows: usize,
         batch: usize,
-        step: &Step<'_>,
+        step: &Superstep<'_>,
     ) {
         for &loss in &self.losses.all(step)[..rows] {
             self.scratch.loss += loss.to_f64();
@@ -310,15 +316,15 @@ impl<R: Real> Seat<'_, R> {
 }
 
 /// Where a layer's pre-activations come from.
-struct Source<'a, R> {
-    task: &'a Task<'a, R>,
+struct PreActivationSource<'a, R> {
+    task: &'a DifferenceTask<'a, R>,
     layer: usize,
     /// Activations of the layer below, in panels of a block's rows; `None`: the inputs.
     below: Option<&'a [R]>,
     weights: &'a [R],
 }
 
-impl<R: Real> Source<'_, R> {
+impl<R: Real> PreActivationSource<'_, R> {
     /// z of panel `panel` in rows `own` of the block `rows`, `(rows, P)`.
     fn multiply(
         &self,
@@ -334,7 +340,7 @@ impl<R: Real> Source<'_, R> {
         let (weights, bias) = panel.split_at(fan_in * p);
         let out_stride = out.len();
         let left = match (self.below, task.samples.inputs()) {
-            (Some(below), _) => Left::rows_of(&below[own.start * p..], task.block * p),
+            (Some(below), _) => LeftOperand::rows_of(&below[own.start * p..], task.block * p),
             (None, Inputs::Sparse(records)) => {
                 return task.isa.run(SparseForward {
                     records,
@@ -350,7 +356,7 @@ impl<R: Real> Source<'_, R> {
             (None, _) => {
                 task.samples
                     .gather(&rows[own.clone()], inputs, own.len() * p);
-                Left::rows_of(inputs, own.len() * p)
+                LeftOperand::rows_of(inputs, own.len() * p)
             }
         };
         task.isa.run(Product {
