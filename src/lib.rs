@@ -22,6 +22,7 @@
 //! | [`study`] | questions about gradients, answered by measuring |
 //! | [`report`] | runs and studies → one HTML page each, from their files |
 //! | [`cli`] | one file a command |
+//! | [`text`] | text that is safe to show |
 
 // `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.
 #![warn(clippy::unwrap_used)]
@@ -42,5 +43,6 @@ pub mod parallel;
 pub mod report;
 pub mod run;
 pub mod study;
+pub mod text;
 pub mod textbook;
 pub mod train;

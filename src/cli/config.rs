@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
+use super::output::Messages;
 use crate::config::{Config, Overrides, STARTER};
 use crate::error::{Error, Result};
 use crate::optimizer::Schedule;
+use crate::text::brief;
 use crate::train::TrainConfig;
 
 /// `nplus1 config …`.
@@ -86,9 +88,17 @@ impl From<&OverrideArguments> for Overrides {
 /// # Errors
 /// What is wrong with the configs; [`Error::Refused`] if `init` would overwrite a file;
 /// [`Error::Io`] if `out` cannot be written to.
-pub fn run(command: &ConfigCommand, out: &mut dyn Write, json: bool) -> Result<()> {
+pub fn run(
+    command: &ConfigCommand,
+    out: &mut dyn Write,
+    json: bool,
+    messages: Messages,
+) -> Result<()> {
     match command {
-        ConfigCommand::Check { files, changes } => check(files, &changes.into(), out, json),
+        ConfigCommand::Check { files, changes } => {
+            let errors = check(files, &changes.into(), out, json)?;
+            end(errors, messages)
+        }
         ConfigCommand::Show { file, changes } => {
             let text = Config::load(file, &changes.into())?.to_toml();
             if json {
@@ -118,8 +128,13 @@ pub fn run(command: &ConfigCommand, out: &mut dyn Write, json: bool) -> Result<(
     }
 }
 
-/// Checks every file before it fails, so that one run tells all.
-fn check(files: &[PathBuf], overrides: &Overrides, out: &mut dyn Write, json: bool) -> Result<()> {
+/// Checks every file, whatever is wrong with another, so that one run tells all.
+fn check(
+    files: &[PathBuf],
+    overrides: &Overrides,
+    out: &mut dyn Write,
+    json: bool,
+) -> Result<Vec<Error>> {
     let mut errors = Vec::new();
     let mut rows = Vec::new();
     for file in files {
@@ -135,7 +150,9 @@ fn check(files: &[PathBuf], overrides: &Overrides, out: &mut dyn Write, json: bo
             Err(error) => {
                 if json {
                     let error = error.to_string();
-                    rows.push(json!({ "file": name.to_string(), "ok": false, "error": error }));
+                    rows.push(
+                        json!({ "file": name.to_string(), "ok": false, "error": brief(&error) }),
+                    );
                 }
                 errors.push(error);
             }
@@ -144,25 +161,19 @@ fn check(files: &[PathBuf], overrides: &Overrides, out: &mut dyn Write, json: bo
     if json {
         print(out, &json!({ "files": rows }))?;
     }
-    join(errors)
+    Ok(errors)
 }
 
-/// One error as it is; several as one, unless the operating system had a part in it.
-fn join(mut errors: Vec<Error>) -> Result<()> {
-    if let Some(at) = errors.iter().position(|error| error.exit_code() != 2) {
-        return Err(errors.swap_remove(at));
-    }
-    if errors.len() < 2 {
-        return errors.pop().map_or(Ok(()), Err);
-    }
-    let texts: Vec<String> = errors
-        .iter()
-        .map(|error| match error {
-            Error::Config(report) => report.clone(),
-            other => format!("error: {other}"),
-        })
-        .collect();
-    Err(Error::Config(texts.join("\n\n")))
+/// Tells every error but one, which ends the program: one that the operating system had a part in, or
+/// else the last. Each is a message of its own, so that none crowds another out.
+fn end(mut errors: Vec<Error>, messages: Messages) -> Result<()> {
+    let unforeseen = errors.iter().position(|error| error.exit_code() != 2);
+    let Some(last) = unforeseen.or(errors.len().checked_sub(1)) else {
+        return Ok(());
+    };
+    let last = errors.remove(last);
+    errors.iter().for_each(|error| messages.error(error));
+    Err(last)
 }
 
 /// `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.

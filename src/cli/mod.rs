@@ -25,11 +25,12 @@ pub use crate::study::table;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::builder::Styles;
+use clap::{CommandFactory, Parser};
 
 use crate::error::Result;
 use arguments::{Arguments, Command};
-use output::{Messages, is_closed_pipe, to_stderr};
+use output::{Messages, Screen, is_closed_pipe, to_stderr};
 
 /// The exit code of anything unforeseen.
 const UNFORESEEN: u8 = 1;
@@ -39,8 +40,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(told) => {
-            // Help and version go to standard output, whose reader may be gone.
-            let _ = told.print();
+            refuse(&told);
             return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(UNFORESEEN));
         }
     };
@@ -60,9 +60,23 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints help and version, styled on a terminal, or what is wrong with the arguments.
+fn refuse(told: &clap::Error) {
+    if !told.use_stderr() {
+        // Standard output's reader may be gone.
+        let _ = told.print();
+        return;
+    }
+    // The arguments are told, and what acts in them looks like a style: so without styles.
+    let command = Arguments::command().styles(Styles::plain());
+    if let Err(told) = command.try_get_matches() {
+        to_stderr(&told.render().ansi().to_string());
+    }
+}
+
 fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
     let global = &arguments.global;
-    let mut out = std::io::stdout().lock();
+    let mut out = Screen::new(std::io::stdout().lock(), global.json);
     match &arguments.command {
         Command::Train(train) => train::run(train, global, messages, &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
@@ -78,6 +92,6 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Scale(scale) => scale::run(scale, global, messages, &mut out),
         Command::Compare(compare) => compare::run(compare, global.json, &mut out),
         Command::Env(env) => env::run(env, global.json, &mut out),
-        Command::Config(config) => config::run(&config.command, &mut out, global.json),
+        Command::Config(config) => config::run(&config.command, &mut out, global.json, messages),
     }
 }

@@ -1,4 +1,5 @@
-//! Results on standard output, messages on standard error.
+//! Results on standard output, messages on standard error: [`Screen`] and [`to_stderr`] are the only
+//! ways there, and what passes them cannot act on the terminal.
 //!
 //! A reader that closes the pipe is no error: the program ends quietly with 0. Nothing here panics
 //! because a stream is gone, as `println!` would.
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use super::arguments::{Color, Global};
 use crate::error::{Error, Result};
+use crate::text::{brief, escaped, plain};
 
 /// How errors of standard output call it.
 const STDOUT: &str = "standard output";
@@ -70,11 +72,46 @@ impl Messages {
     }
 
     fn say(self, heading: &str, color: &str, message: &dyn Display) {
-        if self.color {
-            to_stderr(&format!("\x1b[1;{color}m{heading}\x1b[0m {message}\n"));
+        let heading = if self.color {
+            format!("\x1b[1;{color}m{heading}\x1b[0m ")
         } else {
-            to_stderr(&format!("{heading} {message}\n"));
-        }
+            format!("{heading} ")
+        };
+        tell(&heading, &format!("{message}\n"));
+    }
+}
+
+/// Standard output as people and programs get it: nothing that is printed acts on a terminal.
+///
+/// Each write holds whole characters, as `write!` and [`print`] make them.
+#[derive(Debug)]
+pub struct Screen<W> {
+    inner: W,
+    /// What is printed is a JSON document, whose content must not change.
+    json: bool,
+}
+
+impl<W: Write> Screen<W> {
+    /// Prints to `inner`: a JSON document, or text.
+    pub fn new(inner: W, json: bool) -> Self {
+        Self { inner, json }
+    }
+}
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let shown = if self.json {
+            escaped(&text)
+        } else {
+            plain(&text)
+        };
+        self.inner.write_all(shown.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -94,9 +131,16 @@ pub fn is_closed_pipe(error: &Error) -> bool {
         if source.kind() == io::ErrorKind::BrokenPipe && path == Path::new(STDOUT))
 }
 
-/// Writes to standard error; if that is gone, there is nobody to tell.
+/// Writes a message to standard error, the middle left out if it is too long.
 pub fn to_stderr(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    tell("", text);
+}
+
+/// Writes a message under a heading of ours, which may be colored; if standard error is gone, there
+/// is nobody to tell.
+fn tell(heading: &str, text: &str) {
+    let message = format!("{heading}{}", brief(&plain(text)));
+    let _ = io::stderr().write_all(message.as_bytes());
 }
 
 /// The error, and each cause that it does not already tell.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::text::{acts, plain_line, spelled};
 
 /// The widest part of a line that is shown, in characters: a caret far right in a long line must
 /// not drown in it.
@@ -109,8 +110,7 @@ fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
         " ".repeat(caret.start),
         "^".repeat(caret.len().max(1))
     );
-    let message = diagnostic.message.replace(char::is_control, "\u{fffd}");
-    let mut drawn = format!("error: {message}\n");
+    let mut drawn = format!("error: {}\n", plain_line(&diagnostic.message));
     let _ = writeln!(drawn, "{gutter}--> {place}");
     let _ = writeln!(drawn, "{gutter} |");
     let _ = writeln!(drawn, "{}", format!("{number} | {line}").trim_end());
@@ -142,7 +142,7 @@ fn line_at(text: &str, byte: usize) -> (usize, usize) {
     (number, start + mark)
 }
 
-/// The line as a terminal may show it (no tabs, no control characters, at most [`WIDTH`] wide),
+/// The line as a terminal may show it (no tabs, nothing that [`acts`], at most [`WIDTH`] wide),
 /// and the caret's columns in it, from 0.
 fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
     let mut shown = Vec::new();
@@ -155,7 +155,7 @@ fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
         }
         match character {
             '\t' => shown.extend([' '; 4]),
-            control if control.is_control() => shown.push('\u{fffd}'),
+            letter if acts(letter) => shown.extend(spelled(letter).chars()),
             other => shown.push(other),
         }
     }
@@ -213,9 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_never_reach_the_terminal() {
-        let drawn = drawn("a = \u{1b}[31m", 4..5);
-        assert!(!drawn.contains('\u{1b}'), "{drawn}");
+    fn control_characters_are_shown_and_the_caret_stays_under_its_bytes() {
+        let drawn = drawn("a\u{202e} = \u{1b}[31m x", 13..14);
+        assert!(
+            drawn.contains("1 | a<U+202E> = ␛[31m x\n  |                   ^ "),
+            "{drawn}"
+        );
     }
 
     #[test]

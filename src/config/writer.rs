@@ -1,6 +1,6 @@
 //! A [`Config`] → TOML, every default filled in.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
@@ -10,12 +10,13 @@ use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::DirectionsConfig;
 use crate::optimizer::{OptimizerConfig, Schedule};
+use crate::text::{acts, escaped};
 use crate::train::TrainConfig;
 
 /// The document; what is off is left out.
 pub(super) fn write(config: &Config) -> DocumentMut {
     let mut document = DocumentMut::new();
-    document["name"] = value(&config.name);
+    document["name"] = text(&config.name).into();
     document["seed"] = integer(config.seed);
     document["data"] = data(config);
     document["model"] = model(config);
@@ -46,7 +47,7 @@ fn data(config: &Config) -> Item {
                 section["test"] = files(test);
             }
             if let Some(label) = label {
-                section["label"] = value(label);
+                section["label"] = text(label).into();
             }
             section
         }
@@ -207,16 +208,21 @@ fn share(share: Share) -> Item {
 
 /// One file as text, two as a list. The reader lets no path through that is not UTF-8.
 fn files(files: &[PathBuf]) -> Item {
-    let text = |file: &Path| file.to_string_lossy().into_owned();
+    let path = |file: &PathBuf| text(&file.to_string_lossy());
     match files {
-        [file] => value(text(file)),
-        files => value(
-            files
-                .iter()
-                .map(|file| Value::from(text(file)))
-                .collect::<Array>(),
-        ),
+        [file] => path(file).into(),
+        files => value(files.iter().map(path).collect::<Array>()),
     }
+}
+
+/// A string; one that would act on a terminal in JSON's spelling, which is TOML's as well.
+fn text(text: &str) -> Value {
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let spelled = serde_json::Value::from(text).to_string();
+    let spelled = escaped(&spelled).parse();
+    spelled.expect("a string of JSON is a string of TOML")
 }
 
 fn count(count: usize) -> Item {

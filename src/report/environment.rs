@@ -3,10 +3,11 @@
 use maud::html;
 use toml_edit::{DocumentMut, Item};
 
-use super::page::{Page, plain, table};
+use super::page::{Page, table};
 use super::source::CommonContent;
 use crate::run::Environment;
 use crate::study::table::{Table, bytes};
+use crate::text::plain;
 
 /// Writes both, folded up.
 pub fn write(page: &mut Page, held: &CommonContent) {

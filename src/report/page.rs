@@ -1,7 +1,7 @@
 //! The frame of a page: one file that asks nothing of any network.
 //!
 //! Its content-security policy names the scripts and the style sheet by their hashes and allows
-//! nothing else: a text that got in as markup could not run. All text passes through [`plain`].
+//! nothing else: a text that got in as markup could not run. All text passes through [`plain`], so that nothing in it acts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::figure::Figure;
 use super::svg;
 use crate::study::table::Table;
+use crate::text::plain;
 
 const STYLE: &str = concat!(
     include_str!("assets/uPlot.css"),
@@ -203,22 +204,6 @@ fn name(title: &str) -> String {
     words.join("-")
 }
 
-/// Text as a page can show it: control characters as their pictures, so that they cannot act.
-///
-/// Escaping is the markup's own; what this adds is that no letter is lost or does anything.
-pub fn plain(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' | '\t' => letter,
-        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + letter as u32).unwrap_or('\u{fffd}'),
-        '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' => '\u{fffd}',
-        // They would turn around whatever follows.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        _ => letter,
-    };
-    text.chars().map(shown).collect()
-}
-
 /// JSON without a letter that could end a script or act in a page: only strings can have such, and a
 /// string may spell them by their numbers.
 fn without_markup(json: &str) -> String {
@@ -333,6 +318,7 @@ mod tests {
         assert_eq!(page.matches("<script").count(), 3, "data and two scripts");
         assert_eq!(page.matches("</script").count(), 3);
         assert!(!page.contains('\u{0}') && !page.contains('\u{1b}'));
+        assert!(page.contains("␀␛[31m&lt;U+202E&gt;"), "shown, each letter");
         assert!(page.contains("alert(1)"), "no letter is lost");
         let data = page.split("id=\"data\">").nth(1).unwrap();
         let data: Value = serde_json::from_str(data.split("</script").next().unwrap()).unwrap();

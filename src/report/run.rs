@@ -7,13 +7,14 @@ use serde::Deserialize;
 use super::environment;
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::image::{gray, tiles};
-use super::page::{Origin, Page, plain};
+use super::page::{Origin, Page};
 use super::source::ReportSource;
 use crate::format::{AnyParameters, safetensors};
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
 use crate::run::evaluation::ModelEvaluation;
 use crate::study::table::{Table, duration, loss, percent, whole};
+use crate::text::{plain, plain_line};
 
 /// Units of the first layer that are shown.
 const MOST_UNITS: usize = 100;
@@ -350,7 +351,7 @@ fn confusion(evaluation: &ModelEvaluation) -> Markup {
     let names: Vec<String> = evaluation
         .classes
         .iter()
-        .map(|class| plain(&class.name))
+        .map(|class| plain_line(&class.name).into_owned())
         .collect();
     let caption = "Confusion matrix: true classes down, predicted classes across";
     html! {
@@ -407,6 +408,7 @@ fn wrong(evaluation: &ModelEvaluation) -> Markup {
             sample.predicted,
             percent(Some(sample.confidence))
         ))
+        .into_owned()
     };
     html! {
         h3 { "Most confidently wrong" }

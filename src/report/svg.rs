@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series, written};
 use super::ticks::Ticks;
+use crate::text::plain;
 
 /// The colors, told apart by most people with a color deficiency (after Okabe and Ito, 2008, darkened
 /// for paper); those of the page in light.
@@ -51,10 +52,10 @@ pub fn draw(figure: &Figure) -> Markup {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}"))
             width=(WIDTH) height=(height)
             role="img" font-family="system-ui, sans-serif" font-size="12" {
-            title { (super::page::plain(&figure.alternative())) }
+            title { (plain(&figure.alternative())) }
             rect class="paper" width=(WIDTH) height=(height) fill=(PAPER) {}
             text class="ink" x=(MARGINS[0]) y="22" font-size="15" font-weight="600" fill=(INK) {
-                (super::page::plain(&figure.title))
+                (plain(&figure.title))
             }
             @for &mark in &across.ticks.marks {
                 @let x = number(across.place(mark));
@@ -71,15 +72,15 @@ pub fn draw(figure: &Figure) -> Markup {
                 }
             }
             text class="ink" x=(f64::midpoint(MARGINS[0], WIDTH - MARGINS[2])) y=(HEIGHT - 14.0)
-                text-anchor="middle" fill=(INK) { (super::page::plain(&figure.x.label)) }
+                text-anchor="middle" fill=(INK) { (plain(&figure.x.label)) }
             text class="ink" transform=(format!("translate(15 {}) rotate(-90)", f64::midpoint(MARGINS[1], HEIGHT - MARGINS[3])))
-                text-anchor="middle" fill=(INK) { (super::page::plain(&figure.y.label)) }
+                text-anchor="middle" fill=(INK) { (plain(&figure.y.label)) }
             @for series in &shown { (path(series, &across, &up)) }
             @for (place, (name, group)) in groups.iter().enumerate() {
                 @let x = MARGINS[0] + (WIDTH - MARGINS[0]) / columns as f64 * (place % columns) as f64;
                 @let y = HEIGHT + 6.0 + LINE * (place / columns) as f64;
                 @for series in group { (sample(series, x, y)) }
-                text class="ink" x=(x + 32.0) y=(y + 4.0) fill=(INK) { (super::page::plain(&cut(name))) }
+                text class="ink" x=(x + 32.0) y=(y + 4.0) fill=(INK) { (plain(&cut(name))) }
             }
         }
     }

@@ -1,7 +1,6 @@
 //! What a page shows, for a terminal: a run's curves as a line of blocks each and its figures, a
 //! study's tables.
 
-use super::page::plain;
 use super::run::{EpochLine, RunFiles};
 use super::source::{Content, ReportSource};
 use super::{environment, sweep};
@@ -24,8 +23,7 @@ pub fn render(sources: Vec<ReportSource>) -> Result<String> {
     for mut source in sources {
         parts.push(one(&mut source)?);
     }
-    // A terminal acts on control characters.
-    Ok(plain(&parts.join("\n")))
+    Ok(parts.join("\n"))
 }
 
 fn one(source: &mut ReportSource) -> Result<String> {

@@ -4,11 +4,12 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::figure::{Axis, Figure, Mark, Series};
-use super::page::{Page, plain, table};
+use super::page::{Page, table};
 use super::svg;
 use crate::explain::claims::Claim;
 use crate::explain::toy::{Toy, ToyExplanation};
 use crate::study::table::{Table, figure};
+use crate::text::plain;
 
 const SCRIPT: &str = include_str!("assets/toy.js");
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::plain_line;
+
 /// Rows of cells under a header, or without one.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -13,14 +15,14 @@ impl Table {
     /// A table with a header.
     pub fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
         Self {
-            header: header.into_iter().map(Into::into).collect(),
+            header: cells(header),
             rows: Vec::new(),
         }
     }
 
     /// Adds a row; missing cells are empty.
-    pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+    pub fn row<S: Into<String>>(&mut self, row: impl IntoIterator<Item = S>) {
+        self.rows.push(cells(row));
     }
 
     /// The header's cells; none if it has no header.
@@ -64,6 +66,12 @@ impl Table {
         }
         widths
     }
+}
+
+/// Each on one line, so that a row is.
+fn cells<S: Into<String>>(of: impl IntoIterator<Item = S>) -> Vec<String> {
+    let cell = |cell: S| plain_line(&cell.into()).into_owned();
+    of.into_iter().map(cell).collect()
 }
 
 impl fmt::Display for Table {
