@@ -160,6 +160,20 @@ fn idx_with_a_wrong_header_is_refused() {
 }
 
 #[test]
+fn idx_with_more_or_fewer_labels_than_images_is_refused() {
+    for labels in [&[0, 1, 1, 0, 1][..], &[0, 1, 1]] {
+        let found = format!("4 images, but {} labels in", labels.len());
+        let labels = idx(&[u32::try_from(labels.len()).unwrap()], labels);
+        idx_refused(
+            &images(),
+            &labels,
+            "images",
+            &["byte 4", &found, "the labels file that belongs to it"],
+        );
+    }
+}
+
+#[test]
 fn idx_of_the_wrong_length_is_refused() {
     let short = &images()[..20];
     idx_refused(

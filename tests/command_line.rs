@@ -408,6 +408,52 @@ fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
 }
 
 #[test]
+fn a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() {
+    let folder = Workplace::new(&CONFIG.replace("dataset = \"iris\"", "train = \"right.csv\""));
+    // Where x is 0 the class is a, where it is 1 it is b; 10 rows of each, and few test them.
+    folder.write(
+        "right.csv",
+        &format!("x,class\n{}", "0,a\n1,b\n".repeat(40)),
+    );
+    folder.report("train flowers.toml --out run --set train.epochs=20 --json");
+    // Of 4 rows of a one looks like b; of 6 rows of b two look like a.
+    let rows = [
+        "0,a\n".repeat(3),
+        "1,a\n".repeat(1),
+        "0,b\n".repeat(2),
+        "1,b\n".repeat(4),
+    ];
+    folder.write("mixed.csv", &format!("x,class\n{}", rows.concat()));
+    let found = folder.report("eval run --data mixed.csv --json");
+    assert_eq!(found["confusion"], serde_json::json!([[3, 1], [2, 4]]));
+    let figures = |class: usize, key: &str| found["classes"][class][key].as_f64().unwrap();
+    assert_eq!((figures(0, "precision"), figures(0, "recall")), (0.6, 0.75));
+    assert_eq!(
+        (figures(1, "precision"), figures(1, "recall")),
+        (0.8, 4.0 / 6.0)
+    );
+    let shown = text(
+        &folder
+            .nplus1("eval run --data mixed.csv --confusion")
+            .stdout,
+    );
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let matrix: Vec<_> = shown.lines().map(words).collect();
+    assert!(
+        matrix.ends_with(&[
+            words("true \\ predicted a b"),
+            words("a 3 1"),
+            words("b 2 4")
+        ]),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let folder = Workplace::new(CONFIG);
     for line in [

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use nplus1::config::{Config, Overrides};
+use nplus1::config::{Config, Overrides, keys};
 use nplus1::error::Error;
 use support::drawn::cases;
 
@@ -120,6 +120,38 @@ fn unknown_keys_and_sections_are_refused_with_what_was_probably_meant() {
     assert_alone(
         &broken("seed = 1", "[data.more]\nx = 1"),
         &["unknown key `more` in [data]", "allowed: dataset"],
+    );
+}
+
+#[test]
+fn every_section_refuses_an_unknown_key_with_its_line() {
+    for section in keys::SECTIONS {
+        let (header, key) = (format!("[{}]", section.name), "colour = 1");
+        let text = if RIGHT.contains(&header) {
+            RIGHT.replace(&header, &format!("{header}\n{key}"))
+        } else {
+            format!("{RIGHT}{header}\n{key}\n")
+        };
+        let line = 1 + text.lines().position(|line| line == key).unwrap();
+        let first = section.keys[0].name;
+        assert_alone(
+            &errors_of(&text, &[]),
+            &[
+                &format!("unknown key `colour` in {header}"),
+                &format!("a.toml:{line}:1\n"),
+                &format!("{line} | {key}\n"),
+                &format!("allowed: {first}"),
+            ],
+        );
+    }
+    let report = errors_of(&format!("colour = 1\n{RIGHT}"), &[]);
+    assert_alone(
+        &report,
+        &[
+            "unknown key `colour`",
+            "a.toml:1:1\n",
+            "allowed: name, seed",
+        ],
     );
 }
 

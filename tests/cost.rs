@@ -16,6 +16,7 @@ use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
 use nplus1::numeric::statistics::LeastSquaresLine;
 use nplus1::parallel::Workers;
+use nplus1::study::cost::{CostRow, summary};
 use nplus1::study::methods;
 use nplus1::textbook::Sample;
 use serde_json::Value;
@@ -250,6 +251,32 @@ fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
     rows.iter()
         .find(|row| row["label"] == label)
         .unwrap_or_else(|| panic!("a row of {label}"))
+}
+
+#[test]
+fn the_prediction_that_is_told_is_the_one_furthest_off() {
+    let folder = Workplace::new(CONFIG);
+    let methods = "backprop,forward-difference/full,spsa";
+    let document = folder.report(&format!("cost flowers.toml --methods {methods} --json"));
+    let mut rows: Vec<CostRow> = serde_json::from_value(document["rows"].clone()).unwrap();
+    // Measured over predicted; one that took less than predicted is off as well.
+    let told = |rows: &mut [CostRow], ratios: [f64; 4]| {
+        for (row, ratio) in rows.iter_mut().zip(ratios) {
+            row.seconds = Some(ratio * row.predicted_seconds);
+        }
+        summary::CostReport::new("flowers", String::new(), rows)
+            .findings
+            .join("\n")
+    };
+    assert_eq!(rows.len(), 4);
+    for (ratios, at) in [([1.0, 1.5, 0.25, 2.0], 2), ([1.0, 4.0, 0.5, 2.0], 1)] {
+        let sentence = format!(
+            "Of 4 times, predicted from some 60 ms each, the one furthest off is {} on 4-5-3: by a factor of 4.00.",
+            rows[at].label
+        );
+        let found = told(&mut rows, ratios);
+        assert!(found.contains(&sentence), "{sentence}\n{found}");
+    }
 }
 
 #[test]

@@ -309,6 +309,57 @@ fn a_cross_validation_tells_which_folds_are_missing() {
 }
 
 #[test]
+fn the_spread_over_folds_is_that_of_a_sample() {
+    let place = workplace();
+    let (_, line) = support::pages::COMMANDS[1];
+    make(&place, line);
+    for (fold, accuracy) in [(1, 0.90), (2, 0.94), (3, 0.95)] {
+        let path = place
+            .path()
+            .join(format!("folds/fold-{fold:02}/summary.json"));
+        let mut summary: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        summary["test_accuracy"] = accuracy.into();
+        fs::write(&path, summary.to_string()).unwrap();
+    }
+    // The mean is 0.93; √((0.03² + 0.01² + 0.02²)/2) = 0.02646; over 3 it would be 0.02160.
+    let spread = "Test accuracy of 3 runs: 93.00 % ± 2.65 % (mean and standard deviation).";
+    assert!(make(&place, "report folds --text").contains(spread));
+    assert!(page(&place, "folds").contains(spread));
+}
+
+#[test]
+fn a_page_s_confusion_matrix_has_true_classes_down() {
+    let place = workplace();
+    make(&place, "train flowers.toml --out run");
+    let path = place.path().join("run/evaluation.json");
+    let mut evaluation: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let names = evaluation["classes"].as_array().unwrap().len();
+    for (truth, row) in (0..names).zip(evaluation["confusion"].as_array_mut().unwrap()) {
+        *row = (0..names)
+            .map(|predicted| 100 * truth + predicted)
+            .collect();
+    }
+    fs::write(&path, evaluation.to_string()).unwrap();
+    let page = page(&place, "run");
+    let matrix = page.split("<table class=\"confusion\">").nth(1).unwrap();
+    let cells = matrix
+        .split("</table>")
+        .next()
+        .unwrap()
+        .split("<td class=\"")
+        .skip(1);
+    let cells: Vec<usize> = cells
+        .map(|cell| {
+            let count = cell.split('>').nth(1).unwrap();
+            count.split('<').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    let rows =
+        (0..names).flat_map(|truth| (0..names).map(move |predicted| 100 * truth + predicted));
+    assert!(rows.eq(cells.iter().copied()), "{cells:?}");
+}
+
+#[test]
 fn the_lesson_has_pictures_without_scripts_where_there_is_something_to_draw() {
     let place = workplace();
     make(&place, "explain toy --html lesson.html");

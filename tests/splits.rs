@@ -76,6 +76,17 @@ fn mnist_validates_on_its_last_rows_and_tests_on_its_own() {
 }
 
 #[test]
+fn no_row_of_mnist_both_trains_and_validates() {
+    let asked = DataConfig {
+        validation: Some(Share::Rows(10_000)),
+        ..config("mnist")
+    };
+    let split = loaded("mnist").split(&asked, 1).unwrap();
+    assert!(split.train.rows.iter().copied().eq(0..50_000));
+    assert_partition(&[&split.train, &split.validation.unwrap()], 60_000);
+}
+
+#[test]
 fn a_set_without_a_test_part_is_split_stratified() {
     let iris = loaded("iris");
     let asked = DataConfig {
