@@ -144,15 +144,6 @@ fn every_section_refuses_an_unknown_key_with_its_line() {
             ],
         );
     }
-    let report = errors_of(&format!("colour = 1\n{RIGHT}"), &[]);
-    assert_alone(
-        &report,
-        &[
-            "unknown key `colour`",
-            "a.toml:1:1\n",
-            "allowed: name, seed",
-        ],
-    );
 }
 
 #[test]

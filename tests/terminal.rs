@@ -227,7 +227,9 @@ fn every_file_that_is_checked_has_a_message_of_its_own() {
     let place = workplace();
     let keys: String = (0..100).map(|key| format!("k{key} = 1\n")).collect();
     let files = ["a.toml", "b.toml", "c.toml"];
-    files.map(|file| place.write(file, &format!("{keys}{CONFIG}")));
+    for file in files {
+        place.write(file, &format!("{keys}{CONFIG}"));
+    }
     let errors = place.failure("config check a.toml b.toml c.toml", 2);
     for file in files {
         assert!(

@@ -215,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_stays_on_its_line_and_is_as_wide_as_it_is_shown() {
+        let mut table = Table::new(["class", "rows"]);
+        table.row(["a\nb\u{202e}", "1"]);
+        table.row(["c", "2"]);
+        assert_eq!(
+            table.to_string(),
+            "class        rows\na␊b<U+202E>     1\nc               2\n"
+        );
+    }
+
+    #[test]
     fn a_short_row_leaves_its_last_cells_empty() {
         let mut table = Table::default();
         table.row(["a", "b", "c"]);
