@@ -9,6 +9,7 @@
 //!
 //! | module | one idea |
 //! |---|---|
+//! | [mod@open] | the files that a user names: regular ones, opened without waiting |
 //! | [`numeric`] | the precision, every hot loop, operation counts, seeded streams |
 //! | [`parallel`] | the team of workers: the only place that names rayon |
 //! | [`data`] | real datasets, the user's own files, mini-batches |
@@ -38,6 +39,7 @@ pub mod gradient_check;
 pub mod kernels;
 pub mod model;
 pub mod numeric;
+pub mod open;
 pub mod optimizer;
 pub mod parallel;
 pub mod report;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers, from the bottom up: a module imports from lower layers and from itself.
 const LAYERS: [&[&str]; 12] = [
-    &["error", "numeric", "kernels"],
+    &["error", "open", "text", "numeric", "kernels"],
     &["parallel", "data"],
     &["model"],
     &["textbook"],
@@ -20,8 +20,13 @@ const LAYERS: [&[&str]; 12] = [
     &["cli"],
 ];
 
-/// The imports within a layer: a precision has its vectors, and vectors have a precision.
-const WITHIN: [(&str, &str); 2] = [("numeric", "kernels"), ("kernels", "numeric")];
+/// The imports within a layer: a precision has its vectors, vectors have a precision, and what
+/// cannot be opened is a typed error.
+const WITHIN: [(&str, &str); 3] = [
+    ("numeric", "kernels"),
+    ("kernels", "numeric"),
+    ("open", "error"),
+];
 
 /// Modules that may import less than what lies below them, and all that they may import.
 const ONLY: [(&str, &[&str]); 4] = [
@@ -30,7 +35,9 @@ const ONLY: [(&str, &[&str]); 4] = [
     ("optimizer", &["kernels", "model", "numeric"]),
     (
         "report",
-        &["error", "explain", "format", "numeric", "run", "study"],
+        &[
+            "error", "explain", "format", "numeric", "open", "run", "study", "text",
+        ],
     ),
 ];
 
@@ -155,4 +162,33 @@ fn unsafe_stays_in_kernels_and_parallel() {
             path.display()
         );
     }
+}
+
+/// Beside `open`: the system's own files, and folders that are synced.
+const OPENERS: [&str; 4] = [
+    "src/parallel/processors.rs",
+    "src/run/cpu_caches.rs",
+    "src/run/environment.rs",
+    "src/format/file.rs",
+];
+
+#[test]
+fn files_that_are_read_are_opened_in_one_place() {
+    let calls = [
+        "File::open(",
+        "fs::read(",
+        "fs::read_to_string(",
+        ".read(true)",
+    ];
+    let mut opened = 0;
+    for (module, path, code) in code() {
+        if module == "open" || OPENERS.iter().any(|opener| path.ends_with(opener)) {
+            opened += 1;
+            continue;
+        }
+        for call in calls {
+            assert!(!code.contains(call), "{} calls {call}", path.display());
+        }
+    }
+    assert_eq!(opened, 1 + OPENERS.len(), "the exceptions were found");
 }

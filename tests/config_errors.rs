@@ -697,7 +697,16 @@ fn what_is_missing_is_named_with_its_section() {
 
 #[test]
 fn names_that_cannot_name_a_folder_are_refused() {
-    for name in ["", "..", ".hidden", "a/b", "a b", "é", &"x".repeat(101)] {
+    for name in [
+        "",
+        "..",
+        ".hidden",
+        "-option",
+        "a/b",
+        "a b",
+        "é",
+        &"x".repeat(101),
+    ] {
         let report = broken("seed = 1", &format!("name = {name:?}"));
         assert_alone(
             &report,
@@ -883,7 +892,7 @@ fn files_that_are_no_configs_are_refused() {
         &refusal("none.toml"),
         &["none.toml", "no such file", "config init"],
     );
-    assert_holds(&refusal(""), &["a folder, where a config file is needed"]);
+    assert_holds(&refusal(""), &["is a folder, not a regular file"]);
     std::fs::write(folder.path().join("large.toml"), " ".repeat((1 << 20) + 1)).unwrap();
     assert_holds(&refusal("large.toml"), &["larger than 1 MiB"]);
     std::fs::write(

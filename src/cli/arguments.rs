@@ -1,6 +1,9 @@
 //! The arguments, as clap reads them. What they mean is decided elsewhere.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::config::{ConfigArguments, OverrideArguments};
 use super::report::{PageArguments, ReportArguments};
@@ -114,7 +117,7 @@ pub struct TrainArguments {
     #[arg(long, value_name = "A..B", conflicts_with_all = ["seed", "out"])]
     pub seeds: Option<Seeds>,
     /// The run's own directory; without it runs/NAME/NNN
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output())]
     pub out: Option<PathBuf>,
     /// Start from the parameters of this model
     #[arg(long, value_name = "FILE")]
@@ -167,13 +170,13 @@ pub struct CheckArguments {
     #[arg(long)]
     pub sweep: bool,
     /// Write backprop's gradient, in double precision, to this safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output())]
     pub save: Option<PathBuf>,
     /// Compare with the gradient in this safetensors file, made by another program
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
     /// With --sweep: the study's own directory; without it studies/NAME/NNN
-    #[arg(long, value_name = "DIR", requires = "sweep")]
+    #[arg(long, value_name = "DIR", requires = "sweep", value_parser = output())]
     pub out: Option<PathBuf>,
     /// The page at the end.
     #[command(flatten)]
@@ -223,7 +226,7 @@ pub struct ScaleArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, conflicts_with = "resume", value_parser = seconds)]
     pub limit: f64,
     /// The study's own directory; without it studies/NAME/NNN
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
     /// Go on with the study in this directory, as it was begun
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
@@ -290,7 +293,7 @@ pub struct CostArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
     /// The study's own directory; without it studies/NAME/NNN
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
     /// Go on with the study in this directory; without CONFIG, as it was begun
     #[arg(long, value_name = "DIR")]
@@ -338,7 +341,7 @@ pub struct RaceArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
     /// The study's own directory; without it studies/NAME/NNN
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
     /// Go on with the race in this directory; without CONFIG, as it was begun
     #[arg(long, value_name = "DIR")]
@@ -384,6 +387,34 @@ impl std::str::FromStr for MethodRate {
     }
 }
 
+/// Parses the path of a file or folder to write.
+pub(super) fn output() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(no_option)
+}
+
+/// As [`output`], or `-` for standard output.
+pub(super) fn output_or_stdout() -> impl TypedValueParser<Value = PathBuf> {
+    let stdout = |path: &PathBuf| path.as_os_str() == "-";
+    PathBufValueParser::new().try_map(move |path| {
+        if stdout(&path) {
+            Ok(path)
+        } else {
+            no_option(path)
+        }
+    })
+}
+
+/// Refuses a path that other programs would take for an option.
+fn no_option(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let dash = |name: &OsStr| name.as_encoded_bytes().starts_with(b"-");
+    if dash(path.as_os_str()) || path.file_name().is_some_and(dash) {
+        return Err(
+            "other programs would take a name that begins with `-` for an option; allowed: names that begin otherwise",
+        );
+    }
+    Ok(path)
+}
+
 /// A time limit: above 0, at most a year.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -402,6 +433,17 @@ pub struct Seeds {
 }
 
 impl Seeds {
+    /// The largest seed that a config can have.
+    const LARGEST: u64 = i64::MAX.unsigned_abs();
+
+    /// One seed.
+    pub fn only(seed: u64) -> Self {
+        Self {
+            first: seed,
+            last: seed,
+        }
+    }
+
     /// All seeds, in order.
     pub fn iter(self) -> impl Iterator<Item = u64> {
         self.first..=self.last
@@ -412,12 +454,15 @@ impl std::str::FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let allowed = "allowed: A..B, both included, with A not above B, such as 1..5";
+        let largest = Self::LARGEST;
+        let allowed = format!(
+            "allowed: A..B, both included, with A not above B and B at most {largest}, such as 1..5"
+        );
         let number = |text: &str| {
-            text.parse::<u64>()
-                .map_err(|_| format!("`{text}` is no seed; {allowed}"))
+            let seed = text.parse().ok().filter(|&seed: &u64| seed <= largest);
+            seed.ok_or_else(|| format!("`{text}` is no seed; {allowed}"))
         };
-        let (first, last) = text.split_once("..").ok_or(allowed)?;
+        let (first, last) = text.split_once("..").ok_or_else(|| allowed.clone())?;
         let (first, last) = (number(first)?, number(last)?);
         if first > last {
             return Err(format!("{first} is above {last}; {allowed}"));
@@ -462,6 +507,7 @@ mod tests {
             "nplus1 train a.toml --seeds 5..1",
             "nplus1 train a.toml --seeds 1",
             "nplus1 train a.toml --seeds 1..x",
+            "nplus1 train a.toml --seeds 1..9223372036854775808",
             "nplus1 train a.toml -q -v",
             "nplus1 eval",
             "nplus1 eval a --data b c d",
@@ -490,7 +536,7 @@ mod tests {
     fn seeds_include_both_ends() {
         let seeds: Seeds = "1..5".parse().unwrap();
         assert_eq!(seeds.iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        let last: Seeds = format!("{0}..{0}", u64::MAX).parse().unwrap();
+        let last: Seeds = format!("{0}..{0}", i64::MAX).parse().unwrap();
         assert_eq!(last.iter().count(), 1);
     }
 }

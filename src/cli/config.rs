@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
+use super::arguments::output_or_stdout;
 use super::output::Messages;
 use crate::config::{Config, Overrides, STARTER};
 use crate::error::{Error, Result};
@@ -47,7 +48,7 @@ pub enum ConfigCommand {
     /// Write a commented config to start from
     Init {
         /// The file to write, which must not exist yet; none, or `-`: standard output
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", value_parser = output_or_stdout())]
         file: Option<PathBuf>,
     },
 }

@@ -173,7 +173,7 @@ fn verify_set(entry: &'static CatalogEntry, places: &SearchPaths) -> Result<Vec<
         .map(|file| {
             let relative = Path::new(entry.name).join(file.name);
             let path = folder.as_ref().map(|folder| folder.join(file.name));
-            let there = path.as_ref().filter(|path| path.is_file());
+            let there = path.as_ref().filter(|path| path.exists());
             let found = there.map(|path| sha256(path)).transpose()?;
             Ok(FileVerification {
                 dataset: entry.name,

@@ -28,9 +28,12 @@ use std::process::ExitCode;
 use clap::builder::Styles;
 use clap::{CommandFactory, Parser};
 
-use crate::error::Result;
+use crate::data::spelling;
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
 use arguments::{Arguments, Command};
 use output::{Messages, Screen, is_closed_pipe, to_stderr};
+use signals::survive_size_limit;
 
 /// The exit code of anything unforeseen.
 const UNFORESEEN: u8 = 1;
@@ -75,6 +78,8 @@ fn refuse(told: &clap::Error) {
 }
 
 fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
+    survive_size_limit()?;
+    check_kernel()?;
     let global = &arguments.global;
     let mut out = Screen::new(std::io::stdout().lock(), global.json);
     match &arguments.command {
@@ -94,4 +99,28 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Env(env) => env::run(env, global.json, &mut out),
         Command::Config(config) => config::run(&config.command, &mut out, global.json, messages),
     }
+}
+
+/// Refuses a kernel asked for by [`Isa::VARIABLE`] that is unknown, or that this processor lacks.
+fn check_kernel() -> Result<()> {
+    let Some(asked) = std::env::var_os(Isa::VARIABLE).filter(|asked| !asked.is_empty()) else {
+        return Ok(());
+    };
+    let asked = asked.to_string_lossy();
+    let available = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    let allowed: Vec<&str> = available.map(Isa::name).collect();
+    if allowed.contains(&&*asked) {
+        return Ok(());
+    }
+    let problem = if Isa::ALL.iter().any(|isa| isa.name() == asked) {
+        format!("this processor has no kernel `{asked}`")
+    } else {
+        let question = spelling::question(spelling::nearest(&asked, allowed.iter().copied()));
+        format!("unknown kernel `{asked}`{question}")
+    };
+    Err(Error::Usage(format!(
+        "{}: {problem}\n  help: set it to one of {}, or unset it for the fastest",
+        Isa::VARIABLE,
+        allowed.join(", ")
+    )))
 }

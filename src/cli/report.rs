@@ -6,18 +6,18 @@
 //! nplus1 report studies/mnist-30/001 --text             to read here
 //! ```
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::arguments::Global;
+use super::arguments::{Global, output};
 use super::output::print;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::format::file::write_atomically;
+use crate::open;
 use crate::report::source::ReportSource;
 use crate::report::{self, date};
 use crate::run::{directory, json};
@@ -33,13 +33,13 @@ pub struct ReportArguments {
     #[arg(required = true, value_name = "RUN|STUDY")]
     pub sources: Vec<PathBuf>,
     /// The page; without it report.html in the directory, if there is one
-    #[arg(short, long, value_name = "FILE", conflicts_with = "text")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text", value_parser = output())]
     pub output: Option<PathBuf>,
     /// Print it here instead
     #[arg(long)]
     pub text: bool,
     /// Write the pictures as SVG into this folder, too
-    #[arg(long, value_name = "DIR", conflicts_with = "text")]
+    #[arg(long, value_name = "DIR", conflicts_with = "text", value_parser = output())]
     pub figures: Option<PathBuf>,
 }
 
@@ -124,11 +124,16 @@ pub(super) fn target(page: PathBuf) -> Result<PathBuf> {
         return refused(&page, "is a folder; the page is one file");
     }
     if !page.is_file() {
-        return refused(&page, "is no ordinary file, and would be replaced by one");
+        let kind = open::kind(&page);
+        return refused(
+            &page,
+            &format!("is {kind}, no ordinary file: it would be replaced by one"),
+        );
     }
     let mut beginning = Vec::new();
-    File::open(&page)
-        .and_then(|file| file.take(PAGE.len() as u64).read_to_end(&mut beginning))
+    open::regular(&page)?
+        .take(PAGE.len() as u64)
+        .read_to_end(&mut beginning)
         .map_err(|source| Error::io("read", &page, source))?;
     if !beginning.is_empty() && beginning != PAGE {
         return refused(&page, "is there already and is no page: it would be lost");

@@ -13,6 +13,23 @@ use signal_hook::iterator::Signals;
 use super::output::to_stderr;
 use crate::error::{Error, Result};
 
+/// Lets a write beyond the process's limit of a file's size (`ulimit -f`) fail as any other does,
+/// with an error: by default the signal SIGXFSZ ends the process before it can tell or tidy up.
+///
+/// A handler that does nothing, for programs started from here would inherit an ignored signal.
+///
+/// # Errors
+/// [`Error::Resources`] if the operating system refuses the handler.
+pub fn survive_size_limit() -> Result<()> {
+    #[cfg(unix)]
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map_err(refused)?;
+    Ok(())
+}
+
+fn refused(error: std::io::Error) -> Error {
+    Error::Resources(format!("cannot watch for signals: {error}"))
+}
+
 /// What the first signal leaves behind.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
@@ -27,7 +44,6 @@ impl Interrupt {
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
     pub fn watch(ending: &'static str) -> Result<Self> {
-        let refused = |error| Error::Resources(format!("cannot watch for signals: {error}"));
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
         let own = interrupt.clone();

@@ -19,8 +19,6 @@ mod sections;
 mod validation;
 mod writer;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use data::DATASETS;
@@ -30,6 +28,7 @@ use crate::data::DataConfig;
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::model::{LossConfig, ModelConfig};
+use crate::open;
 use crate::optimizer::OptimizerConfig;
 use crate::train::TrainConfig;
 use diagnostic::{Diagnostic, Location};
@@ -76,10 +75,11 @@ pub struct RunConfig {
 }
 
 impl Config {
-    /// Reads a file, changed by the command line.
+    /// Reads a file or a pipe, changed by the command line.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such file, if it is a folder, or larger than 1 MiB;
+    /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, or
+    /// larger than 1 MiB, or if the pipe does not come to its end within 5 seconds;
     /// [`Error::Config`] with every fault of its content; [`Error::Io`] if reading fails.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self> {
         let bytes = read_file(path)?;
@@ -144,20 +144,12 @@ fn absolute(folder: &Path) -> Result<PathBuf> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    if path.is_dir() {
-        return Err(Error::refused(
-            path,
-            "a folder, where a config file is needed",
-        ));
-    }
-    let io = |source| {
-        Error::io("read", path, source)
-            .help("`nplus1 config init FILE` writes a config to start from")
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(io)?;
+    let bytes = open::read_file_or_pipe(path, LARGEST).map_err(|error| match &error {
+        Error::Refused(refused) if refused.help.is_none() => {
+            error.help("`nplus1 config init FILE` writes a config to start from")
+        }
+        _ => error,
+    })?;
     if bytes.len() as u64 > LARGEST {
         return Err(
             Error::refused(path, "larger than 1 MiB, so it is no config")

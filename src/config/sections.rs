@@ -42,20 +42,14 @@ pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
 }
 
 /// The file's name without its ending, as a run's name: what is not safe in a folder's name
-/// becomes `-`.
+/// becomes `-`, none of which it begins with.
 pub(super) fn name_after(stem: &str) -> String {
     let safe = |letter: char| if is_safe(letter) { letter } else { '-' };
-    let name: String = stem
-        .trim_start_matches('.')
-        .chars()
-        .map(safe)
-        .take(LONGEST_NAME)
-        .collect();
-    if name.is_empty() {
-        "run".to_owned()
-    } else {
-        name
-    }
+    let safe: String = stem.chars().map(safe).collect();
+    // All ASCII by now.
+    let name = safe.trim_start_matches(['.', '-']);
+    let name = &name[..name.len().min(LONGEST_NAME)];
+    if name.is_empty() { "run" } else { name }.to_owned()
 }
 
 fn is_safe(letter: char) -> bool {
@@ -66,12 +60,11 @@ fn read_name(top: &SectionReader, stem: &str) -> String {
     let Some(field) = top.field("name") else {
         return name_after(stem);
     };
-    let allowed =
-        "letters, digits, `-`, `_` and `.`, no `.` at the start, at most 100: it names a folder";
+    let allowed = "letters, digits, `-`, `_` and `.`, no `.` or `-` at the start, at most 100: it names a folder";
     let Some(name) = field.item.as_str() else {
         return top.wrong_type(&field, "text", allowed).unwrap_or_default();
     };
-    let safe = name.chars().all(is_safe) && !name.starts_with('.');
+    let safe = name.chars().all(is_safe) && !name.starts_with(['.', '-']);
     if !safe || name.is_empty() || name.len() > LONGEST_NAME {
         let message = format!(
             "`name` cannot name a folder: found {}",
@@ -212,6 +205,8 @@ mod tests {
         assert_eq!(name_after("mnist-30"), "mnist-30");
         assert_eq!(name_after("my net (2)"), "my-net--2-");
         assert_eq!(name_after("..hidden"), "hidden");
+        assert_eq!(name_after("-option"), "option");
+        assert_eq!(name_after("été"), "t-");
         assert_eq!(name_after(""), "run");
         assert_eq!(name_after("größe"), "gr--e");
     }

@@ -12,6 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::open;
 
 /// Bytes read from the file at a time.
 const BUFFER: usize = 1 << 16;
@@ -31,7 +32,7 @@ impl DataFile {
     /// Opens `path`; with a checksum (SHA-256 of the file as it lies, in hexadecimal), only if the
     /// file has it.
     pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Self> {
-        let mut file = open_file(path)?;
+        let mut file = open::regular(path)?;
         let size = file
             .metadata()
             .map_err(|source| Error::io("read", path, source))?
@@ -117,16 +118,7 @@ impl Read for DataFile {
 /// # Errors
 /// No such file, not a regular file, or a failed read.
 pub fn sha256(path: &Path) -> Result<String> {
-    digest(&mut open_file(path)?).map_err(|source| Error::io("read", path, source))
-}
-
-fn open_file(path: &Path) -> Result<File> {
-    let fault = |source| Error::io("read", path, source);
-    // Looked at before it is opened: opening a named pipe would wait for its writer.
-    if !path.metadata().map_err(fault)?.is_file() {
-        return Err(Error::refused(path, "not a regular file").help("name a data file"));
-    }
-    File::open(path).map_err(fault)
+    digest(&mut open::regular(path)?).map_err(|source| Error::io("read", path, source))
 }
 
 fn digest(file: &mut File) -> io::Result<String> {

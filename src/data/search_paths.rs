@@ -89,7 +89,7 @@ impl SearchPaths {
             let missing = entry
                 .files
                 .iter()
-                .find(|file| !folder.join(file.name).is_file());
+                .find(|file| !folder.join(file.name).exists());
             let Some(missing) = missing else {
                 return Ok(folder);
             };

@@ -4,10 +4,13 @@
 //! sees half a file, and a full disk leaves the previous version in place.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::error::{Error, Result};
+use crate::open;
 
 /// How the temporary files of [`write_atomically`] begin; one that survived a crash may be removed.
 pub const TEMPORARY_PREFIX: &str = ".nplus1-";
@@ -18,6 +21,31 @@ pub const TEMPORARY_PREFIX: &str = ".nplus1-";
 /// # Errors
 /// Whatever the operating system refuses; `path` is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_to(&mut System, path, bytes)
+}
+
+/// The calls whose order makes a write atomic and durable, so that a test can watch them.
+trait Disk {
+    /// Makes the content of a file, or the entries of a folder, durable.
+    fn sync(&mut self, handle: &File) -> io::Result<()>;
+    /// Puts a temporary file in the place of `path`.
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()>;
+}
+
+/// The operating system's.
+struct System;
+
+impl Disk for System {
+    fn sync(&mut self, handle: &File) -> io::Result<()> {
+        handle.sync_all()
+    }
+
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+        file.persist(path).map(drop).map_err(|error| error.error)
+    }
+}
+
+fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |source| Error::io("write", path, source);
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
@@ -30,25 +58,20 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary
-        .persist(path)
-        .map_err(|error| failed(error.error))?;
-    sync_folder(folder)
+    disk.sync(temporary.as_file()).map_err(failed)?;
+    disk.rename(temporary, path).map_err(failed)?;
+    sync_folder(disk, folder)
 }
 
 /// All of `path`, refused beyond `cap` bytes.
 ///
 /// # Errors
-/// A path that leads nowhere or to a folder, and a file of more than `cap` bytes, are refused.
+/// A path that leads nowhere or to no regular file, and a file of more than `cap` bytes, are refused.
 pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::io("read", path, source);
-    let file = File::open(path).map_err(failed)?;
+    let file = open::regular(path)?;
     let metadata = file.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(Error::refused(path, "is a folder, not a file"));
-    }
-    // The stated length only sizes the buffer: a device or a growing file states anything.
+    // The stated length only sizes the buffer: a file may grow, or state none, as those of /proc.
     let mut bytes = Vec::new();
     if metadata.len() <= cap {
         let length = usize::try_from(metadata.len()).unwrap_or(0);
@@ -78,10 +101,10 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes the folder's entries durable. Only Unix can open a folder as a file.
-fn sync_folder(folder: &Path) -> Result<()> {
+fn sync_folder(disk: &mut impl Disk, folder: &Path) -> Result<()> {
     #[cfg(unix)]
     File::open(folder)
-        .and_then(|handle| handle.sync_all())
+        .and_then(|handle| disk.sync(&handle))
         .map_err(|source| Error::io("write", folder, source))?;
     Ok(())
 }
@@ -110,6 +133,57 @@ mod tests {
         let error = write_atomically(&path, b"content").unwrap_err();
         assert_eq!(error.exit_code(), 8);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Does what the system does, and keeps what was done with what the path then held.
+    #[cfg(unix)]
+    struct Watched<'a> {
+        path: &'a Path,
+        calls: Vec<(String, Vec<u8>)>,
+    }
+
+    #[cfg(unix)]
+    impl Watched<'_> {
+        fn note(&mut self, call: String) {
+            let held = std::fs::read(self.path).unwrap();
+            self.calls.push((call, held));
+        }
+    }
+
+    #[cfg(unix)]
+    impl Disk for Watched<'_> {
+        fn sync(&mut self, handle: &File) -> io::Result<()> {
+            let metadata = handle.metadata()?;
+            self.note(if metadata.is_dir() {
+                "sync the folder".to_owned()
+            } else {
+                format!("sync a file of {} bytes", metadata.len())
+            });
+            System.sync(handle)
+        }
+
+        fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+            self.note("rename".to_owned());
+            System.rename(file, path)
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_write_syncs_the_whole_file_then_renames_it_then_syncs_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write_atomically(&path, b"old").unwrap();
+        let calls = Vec::new();
+        let mut disk = Watched { path: &path, calls };
+        write_to(&mut disk, &path, b"newer").unwrap();
+        let calls = [
+            ("sync a file of 5 bytes", "old"),
+            ("rename", "old"),
+            ("sync the folder", "newer"),
+        ];
+        let calls = calls.map(|(call, held)| (call.to_owned(), held.as_bytes().to_vec()));
+        assert_eq!(disk.calls, calls);
     }
 
     #[cfg(unix)]
@@ -144,6 +218,6 @@ mod tests {
     #[test]
     fn an_endless_device_is_refused_not_read_to_its_end() {
         let error = read_capped(Path::new("/dev/zero"), 1000).unwrap_err();
-        assert!(error.to_string().contains("1000"), "{error}");
+        assert!(error.to_string().contains("a device"), "{error}");
     }
 }

@@ -22,10 +22,13 @@ impl Isa {
     /// All of them, widest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The widest that this processor has, or the one that `NPLUS1_KERNEL` names
-    /// (`avx512`, `avx2`, `portable`) if the processor has it.
+    /// The variable of the environment that names the one to use.
+    pub const VARIABLE: &str = "NPLUS1_KERNEL";
+
+    /// The widest that this processor has, or the one that [`Isa::VARIABLE`] names
+    /// (`avx512`, `avx2`, `portable`) if the processor has it. The command line refuses others.
     pub fn detect() -> Self {
-        let asked = std::env::var("NPLUS1_KERNEL").ok();
+        let asked = std::env::var(Self::VARIABLE).ok();
         Self::ALL
             .into_iter()
             .filter(|isa| isa.is_available())

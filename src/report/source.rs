@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::page::Origin;
 use crate::error::{Error, Result};
 use crate::format::file::read_capped;
+use crate::open;
 use crate::run::directory::{
     CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
 };
@@ -94,11 +95,12 @@ impl ReportSource {
     pub fn read(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             let problem = if path.exists() {
-                "is a file, not the directory of a run or a study"
+                let kind = open::kind(path);
+                format!("is {kind}, not the directory of a run or a study")
             } else {
-                "no such folder"
+                "no such folder".to_owned()
             };
-            return Err(nothing(path, problem));
+            return Err(nothing(path, &problem));
         }
         let mut held = CommonContent::read(path);
         let content = if path.join(STUDY).exists() {
@@ -160,10 +162,15 @@ impl CommonContent {
                 label.clone_into(&mut held.label);
             }
         }
-        held.config = match read_capped(&path.join(CONFIG), CAP) {
-            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(_) => None,
-        };
+        let config = path.join(CONFIG);
+        if config.exists() {
+            match read_capped(&config, CAP) {
+                Ok(bytes) => held.config = Some(String::from_utf8_lossy(&bytes).into_owned()),
+                Err(error) => held.notes.push(format!(
+                    "{CONFIG} cannot be read, and what it tells is left out: {error}."
+                )),
+            }
+        }
         if let Some(version) = held.newer() {
             held.notes.push(format!(
                 "Made by nplus1 {version}, which is newer than this {}: what this version does not know is left out.",
@@ -186,8 +193,7 @@ impl CommonContent {
     /// The JSON document `name`, if it is there; why it cannot be read becomes a note.
     pub fn document<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let path = self.path.join(name);
-        // Not of a pipe, which may never end.
-        if !path.is_file() {
+        if !path.exists() {
             return None;
         }
         let read = read_capped(&path, CAP).map_err(|error| error.to_string());
@@ -209,11 +215,6 @@ impl CommonContent {
     /// The records of the log `name`; damaged lines are skipped, counted and noted.
     pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
         let path = self.path.join(name);
-        if path.exists() && !path.is_file() {
-            self.notes
-                .push(format!("{name} is no file, and what it tells is left out."));
-            return Vec::new();
-        }
         let recorded = match metrics::read_log(&path) {
             Ok(recorded) => recorded,
             Err(error) => {

@@ -10,6 +10,7 @@ use std::{fs, io};
 use super::lock::Lock;
 use crate::error::{Error, Result};
 use crate::format::file::{TEMPORARY_PREFIX, write_atomically};
+use crate::open;
 
 /// The resolved config.
 pub const CONFIG: &str = "config.toml";
@@ -116,9 +117,11 @@ impl RunDirectory {
             Some(_) => {}
             None => {
                 let problem = if path.is_dir() {
-                    "no run in this folder"
+                    "no run in this folder".to_owned()
+                } else if path.exists() {
+                    format!("is {}, not a folder", open::kind(path))
                 } else {
-                    "no such folder"
+                    "no such folder".to_owned()
                 };
                 return Err(Error::refused(path, problem)
                     .help("give the directory of a run, such as runs/mnist/001"));
@@ -160,7 +163,7 @@ impl RunDirectory {
 /// A run's name becomes one folder below `runs/`.
 fn check_name(name: &str) -> Result<()> {
     let plain = !name.is_empty()
-        && !name.starts_with('.')
+        && !name.starts_with(['.', '-'])
         && name.len() <= 100
         && !name
             .chars()
@@ -169,7 +172,7 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "a run cannot be named {name:?}: its name becomes a folder, so it may not be empty, start with a dot, be longer than 100 bytes, or contain / \\ : or control characters"
+        "a run cannot be named {name:?}: its name becomes a folder, so it may not be empty, start with . or -, be longer than 100 bytes, or contain / \\ : or control characters"
     )))
 }
 
@@ -188,8 +191,8 @@ fn highest_number(folder: &Path) -> Result<u64> {
 /// Refuses a folder with a run in it.
 fn refuse_runs(path: &Path) -> Result<()> {
     if path.exists() && !path.is_dir() {
-        return Err(Error::refused(path, "is a file, not a folder")
-            .help("choose another folder with --out"));
+        let problem = format!("is {}, not a folder", open::kind(path));
+        return Err(Error::refused(path, problem).help("choose another folder with --out"));
     }
     first_of_ours(path)?.map_or(Ok(()), |name| {
         Err(Error::InUse(format!(
@@ -232,7 +235,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let long = "n".repeat(101);
         for name in [
-            "", ".", "..", "a/b", "../up", "a\\b", "a\nb", ".hidden", &long,
+            "", ".", "..", "a/b", "../up", "a\\b", "a\nb", ".hidden", "-option", &long,
         ] {
             let error = RunDirectory::create_numbered(parent.path(), name).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{name:?}");

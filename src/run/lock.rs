@@ -3,10 +3,11 @@
 //! An advisory lock of the operating system on the file `lock`, so that a crash never leaves a
 //! directory locked. The file itself stays: removing it would let two processes hold two locks.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::open;
 
 /// The file that is locked.
 pub const LOCK_FILE: &str = "lock";
@@ -21,15 +22,11 @@ impl Lock {
     /// Takes the lock of `directory`, without waiting.
     ///
     /// # Errors
-    /// [`Error::InUse`] if another process (or another lock of this one) holds it.
+    /// [`Error::InUse`] if another process (or another lock of this one) holds it; a `lock` that is
+    /// a link, or no regular file, is refused.
     pub fn take(directory: &Path) -> Result<Self> {
         let path = directory.join(LOCK_FILE);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|source| Error::io("create", &path, source))?;
+        let file = open::lock_file(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse(format!(

@@ -137,7 +137,7 @@ pub fn read(path: &Path) -> Result<Vec<TimedRow>> {
     } else {
         path.to_path_buf()
     };
-    if path.is_dir() && !file.is_file() {
+    if path.is_dir() && !file.exists() {
         return Err(
             Error::refused(path, format!("no {RESULTS} in this folder")).help(
                 "give the directory of a study that has ended; an interrupted one goes on with --resume",

@@ -210,7 +210,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
 /// A folder without a study.
 pub fn asked(path: &Path) -> Result<Question> {
     let file = path.join(STUDY);
-    if !file.is_file() {
+    if !file.exists() {
         return Err(Error::refused(path, "no study in this folder")
             .help("give the directory of a study, such as studies/mnist-30/001"));
     }

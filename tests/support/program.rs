@@ -44,6 +44,25 @@ impl Workplace {
         self.command(line).output().unwrap()
     }
 
+    /// Standard error of `command`, which must end with `code` within a minute.
+    pub fn ends(&self, command: &mut Command, code: i32) -> String {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                panic!("{command:?} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        let errors = text(&output.stderr);
+        let found = output.status;
+        assert_eq!(found.code(), Some(code), "{command:?}: {found}: {errors}");
+        errors
+    }
+
     /// The JSON document of a command that must succeed.
     pub fn report(&self, line: &str) -> Value {
         self.verdict(line, 0).0

@@ -10,7 +10,7 @@ pub mod weight;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::arguments::Global;
+use super::arguments::{Global, output};
 use super::config::OverrideArguments;
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
@@ -29,7 +29,7 @@ pub struct ExplainArguments {
     #[command(flatten)]
     pub own: weight::WeightArguments,
     /// Write a page to this file instead: the toy with sliders, and every claim
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, value_parser = output())]
     pub html: Option<PathBuf>,
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::session::{CommandContext, ResumePoint, Session, claim};
-use super::arguments::{Global, TrainArguments};
+use super::arguments::{Global, Seeds, TrainArguments};
 use super::output::{Messages, print};
 use super::signals::Interrupt;
 use super::table::{duration, list};
@@ -102,10 +102,7 @@ pub fn run(
         }
         None => None,
     };
-    let seeds = match arguments.seeds {
-        Some(seeds) => seeds.iter().collect(),
-        None => vec![config.seed],
-    };
+    let seeds = arguments.seeds.unwrap_or(Seeds::only(config.seed));
     let team = Arc::new(Workers::new(config.run.threads)?);
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
@@ -122,9 +119,9 @@ pub fn run(
     }
     let mut host = host(global, team)?;
     let mut outcomes = Vec::new();
-    for seed in &seeds {
+    for seed in seeds.iter() {
         let config = Config {
-            seed: *seed,
+            seed,
             ..config.clone()
         };
         let splits = splits(&loaded, &config)?;
@@ -153,7 +150,7 @@ pub fn run(
         };
         let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
         arguments.page.write(directory.path())?;
-        if seeds.len() > 1 {
+        if seeds.first < seeds.last {
             messages.note(summary::line(&format!("seed {seed}"), &outcome));
         }
         outcomes.push(outcome);
