@@ -419,7 +419,7 @@ fn a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() {
     // Of 4 rows of a one looks like b; of 6 rows of b two look like a.
     let rows = [
         "0,a\n".repeat(3),
-        "1,a\n".repeat(1),
+        "1,a\n".to_owned(),
         "0,b\n".repeat(2),
         "1,b\n".repeat(4),
     ];

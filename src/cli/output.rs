@@ -16,7 +16,7 @@ use crate::text::{brief, escaped, plain};
 const STDOUT: &str = "standard output";
 
 /// Which messages are wanted, and how they look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Messages {
     quiet: bool,
     verbose: bool,
