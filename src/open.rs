@@ -129,9 +129,23 @@ fn is_of_kind(error: &io::Error) -> bool {
         .is_some_and(|code| kinds.contains(&code))
 }
 
-/// What `path` leads to, in words.
-pub fn kind(path: &Path) -> &'static str {
-    fs::metadata(path).map_or("nothing", |found| name(found.file_type()))
+/// What is at `path`, links followed; `None` if nothing is.
+///
+/// # Errors
+/// Whatever keeps the operating system from telling: that does not mean that nothing is there.
+pub fn file_type(path: &Path) -> Result<Option<FileType>> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(metadata.file_type())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(Error::io("read", path, source)),
+    }
 }
 
 fn refusal(path: &Path, kind: FileType) -> Error {
@@ -140,10 +154,11 @@ fn refusal(path: &Path, kind: FileType) -> Error {
     } else {
         "name a regular file, or copy the content into one first"
     };
-    Error::refused(path, format!("is {}, not a regular file", name(kind))).help(help)
+    Error::refused(path, format!("is {}, not a regular file", kind_name(kind))).help(help)
 }
 
-fn name(kind: FileType) -> &'static str {
+/// Names the kind of a file in words, with its article.
+pub fn kind_name(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;

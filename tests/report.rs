@@ -428,7 +428,7 @@ fn folders_that_hold_nothing_are_refused() {
             "its folder does not exist",
         ),
         ("report run -o run", "is a folder"),
-        ("report run -o /dev/null", "is a device, no ordinary file"),
+        ("report run -o /dev/null", "is a device, not a regular file"),
         ("report rows", "no study.json"),
         (
             "explain logistic --html x.html",

@@ -32,7 +32,7 @@ fn checkpoint(epoch: usize) -> Checkpoint {
 #[test]
 fn directories_are_numbered_from_one_above_the_highest() {
     let runs = tempfile::tempdir().unwrap();
-    let create = |name: &str| RunDirectory::create_numbered(runs.path(), name).unwrap();
+    let create = |name: &str| RunDirectory::create_numbered(runs.path(), name, &[]).unwrap();
     assert_eq!(create("a").path(), runs.path().join("a/001"));
     assert_eq!(create("a").path(), runs.path().join("a/002"));
     assert_eq!(create("b").path(), runs.path().join("b/001"));
@@ -52,7 +52,7 @@ fn runs_that_start_together_never_share_a_directory() {
             .map(|_| {
                 scope.spawn(|| {
                     (0..8)
-                        .map(|_| RunDirectory::create_numbered(runs.path(), "same").unwrap())
+                        .map(|_| RunDirectory::create_numbered(runs.path(), "same", &[]).unwrap())
                         .map(|directory| directory.path().to_path_buf())
                         .collect::<Vec<_>>()
                 })
@@ -80,7 +80,7 @@ fn a_directory_with_any_file_of_a_run_is_refused_and_left_as_it_was() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(file), "x").unwrap();
-        let error = RunDirectory::create_at(folder.path()).unwrap_err();
+        let error = RunDirectory::create_at(folder.path(), &[]).unwrap_err();
         assert_eq!(error.exit_code(), 6, "{file}");
         assert!(error.to_string().contains(file), "{error}");
         assert_eq!(names(folder.path()), [file]);
@@ -91,20 +91,39 @@ fn a_directory_with_any_file_of_a_run_is_refused_and_left_as_it_was() {
 fn a_directory_is_created_where_it_is_missing_and_shared_with_files_of_others() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("notes.txt"), "mine").unwrap();
-    RunDirectory::create_at(folder.path()).unwrap();
+    RunDirectory::create_at(folder.path(), &[]).unwrap();
     let deep = folder.path().join("x/y");
-    let directory = RunDirectory::create_at(&deep).unwrap();
+    let directory = RunDirectory::create_at(&deep, &[]).unwrap();
     directory.write("config.toml", b"seed = 1\n").unwrap();
     assert_eq!(fs::read(deep.join("config.toml")).unwrap(), b"seed = 1\n");
     let file = folder.path().join("notes.txt");
-    assert_eq!(RunDirectory::create_at(&file).unwrap_err().exit_code(), 2);
+    assert_eq!(
+        RunDirectory::create_at(&file, &[]).unwrap_err().exit_code(),
+        2
+    );
+}
+
+#[test]
+fn a_directory_has_its_first_files_whether_it_is_new_or_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("config.toml", b"seed = 1\n".to_vec())];
+    let new = RunDirectory::create_at(&folder.path().join("new"), &files).unwrap();
+    let there = RunDirectory::create_at(folder.path(), &files).unwrap();
+    let numbered = RunDirectory::create_numbered(folder.path(), "runs", &files).unwrap();
+    for directory in [&new, &there, &numbered] {
+        let config = fs::read(directory.file("config.toml")).unwrap();
+        assert_eq!(config, b"seed = 1\n");
+        assert!(directory.has_only_begun().unwrap());
+    }
+    assert_eq!(names(folder.path()), ["config.toml", "lock", "new", "runs"]);
+    assert_eq!(names(&folder.path().join("runs")), ["001"]);
 }
 
 #[test]
 fn a_directory_is_in_use_for_as_long_as_its_run_lives() {
     let folder = tempfile::tempdir().unwrap();
-    let running = RunDirectory::create_at(folder.path()).unwrap();
-    let second = RunDirectory::create_at(folder.path()).unwrap_err();
+    let running = RunDirectory::create_at(folder.path(), &[]).unwrap();
+    let second = RunDirectory::create_at(folder.path(), &[]).unwrap_err();
     assert_eq!(second.exit_code(), 6);
     running.write("config.toml", b"").unwrap();
     let resumed = RunDirectory::open(folder.path()).unwrap_err();

@@ -16,6 +16,7 @@ use crate::format::{AnyParameters, Model, safetensors};
 use crate::kernels::Isa;
 use crate::model::{Assessment, Forward, Parameters};
 use crate::numeric::Real;
+use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::{directory, json};
@@ -70,7 +71,7 @@ pub(super) fn model_file(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let file = path.join(directory::MODEL);
-    if file.exists() {
+    if file_type(&file)?.is_some() {
         return Ok(file);
     }
     let help = if path.join("fold-01").is_dir() {
@@ -89,7 +90,7 @@ fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
         path.parent().unwrap_or(Path::new(""))
     };
     let file = folder.join(directory::CONFIG);
-    if !file.exists() {
+    if file_type(&file)?.is_none() {
         return Err(Error::Usage(format!(
             "{}: a model by itself has no data; say on which with --data NAME|FILE",
             path.display()
@@ -98,7 +99,7 @@ fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
     let config = Config::load(&file, &Overrides::default())?;
     let loaded = data::load(&config.data, places, folder)?;
     let mut splits = splits(&loaded, &config)?;
-    let fold = match (config.data.folds, fold_of(folder)) {
+    let fold = match (config.data.folds, fold_of(folder)?) {
         (None, _) => 1,
         (Some(count), Some(fold)) if fold <= count => fold,
         (Some(_), _) => {

@@ -17,7 +17,7 @@ use super::output::print;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::format::file::write_atomically;
-use crate::open;
+use crate::open::{self, file_type};
 use crate::report::source::ReportSource;
 use crate::report::{self, date};
 use crate::run::{directory, json};
@@ -113,22 +113,25 @@ pub(super) fn target(page: PathBuf) -> Result<PathBuf> {
     {
         return refused(&page, "its folder does not exist");
     }
-    if !page.exists() {
+    if file_type(&page)?.is_none() {
         return Ok(page);
     }
     // Through a link, to what it names.
     let page = page
         .canonicalize()
         .map_err(|source| Error::io("read", &page, source))?;
-    if page.is_dir() {
-        return refused(&page, "is a folder; the page is one file");
-    }
-    if !page.is_file() {
-        let kind = open::kind(&page);
-        return refused(
-            &page,
-            &format!("is {kind}, no ordinary file: it would be replaced by one"),
-        );
+    match file_type(&page)? {
+        Some(kind) if kind.is_dir() => {
+            return refused(&page, "is a folder; the page is one file");
+        }
+        Some(kind) if !kind.is_file() => {
+            let kind = open::kind_name(kind);
+            return refused(
+                &page,
+                &format!("is {kind}, not a regular file: it would be replaced by one"),
+            );
+        }
+        _ => {}
     }
     let mut beginning = Vec::new();
     open::regular(&page)?

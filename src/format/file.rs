@@ -3,6 +3,7 @@
 //! Every result file goes through [`write_atomically`]: a reader (or a run that is resumed) never
 //! sees half a file, and a full disk leaves the previous version in place.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -14,6 +15,19 @@ use crate::open;
 
 /// How the temporary files of [`write_atomically`] begin; one that survived a crash may be removed.
 pub const TEMPORARY_PREFIX: &str = ".nplus1-";
+
+/// How many random letters and digits follow [`TEMPORARY_PREFIX`].
+const RANDOM_CHARACTERS: usize = 6;
+
+/// Whether [`write_atomically`] gives its temporary files names like `name`.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(TEMPORARY_PREFIX));
+    random.is_some_and(|random| {
+        random.len() == RANDOM_CHARACTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
 
 /// Replaces `path` by `bytes`, all or nothing: a temporary file in the same folder is written,
 /// synced, renamed over `path`, and the folder is synced.
@@ -49,7 +63,9 @@ fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |source| Error::io("write", path, source);
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
+    builder
+        .prefix(TEMPORARY_PREFIX)
+        .rand_bytes(RANDOM_CHARACTERS);
     // A temporary file is private by default; a result is as readable as the user's umask allows.
     #[cfg(unix)]
     {
@@ -60,7 +76,7 @@ fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     temporary.write_all(bytes).map_err(failed)?;
     disk.sync(temporary.as_file()).map_err(failed)?;
     disk.rename(temporary, path).map_err(failed)?;
-    sync_folder(disk, folder)
+    sync_folder_on(disk, folder)
 }
 
 /// All of `path`, refused beyond `cap` bytes.
@@ -93,7 +109,7 @@ pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
 }
 
 /// The folder that holds `path`.
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -101,7 +117,14 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes the folder's entries durable. Only Unix can open a folder as a file.
-fn sync_folder(disk: &mut impl Disk, folder: &Path) -> Result<()> {
+///
+/// # Errors
+/// Whatever the operating system refuses.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    sync_folder_on(&mut System, folder)
+}
+
+fn sync_folder_on(disk: &mut impl Disk, folder: &Path) -> Result<()> {
     #[cfg(unix)]
     File::open(folder)
         .and_then(|handle| disk.sync(&handle))

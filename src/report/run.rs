@@ -10,6 +10,7 @@ use super::image::{gray, tiles};
 use super::page::{Origin, Page};
 use super::source::ReportSource;
 use crate::format::{AnyParameters, safetensors};
+use crate::open::file_type;
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
 use crate::run::evaluation::ModelEvaluation;
@@ -432,7 +433,7 @@ fn wrong(evaluation: &ModelEvaluation) -> Markup {
 /// The first layer's weights as pictures: a unit's own where rows are images, else a row a unit.
 fn weights(page: &mut Page, run: &RunFiles<'_>) {
     let path = run.source.held.path.join(MODEL);
-    if !path.exists() {
+    if let Ok(None) = file_type(&path) {
         return;
     }
     let model = match safetensors::load(&path) {

@@ -4,6 +4,7 @@
 //! page: what is wrong is noted, and the page shows the notes. Only a folder that holds neither a run
 //! nor a study is refused.
 
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use super::page::Origin;
 use crate::error::{Error, Result};
 use crate::format::file::read_capped;
-use crate::open;
+use crate::open::{self, file_type};
 use crate::run::directory::{
     CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
 };
@@ -93,19 +94,20 @@ impl ReportSource {
     /// # Errors
     /// A folder that is missing, or holds neither a run nor a study; a study whose plan cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            let problem = if path.exists() {
-                let kind = open::kind(path);
-                format!("is {kind}, not the directory of a run or a study")
-            } else {
-                "no such folder".to_owned()
-            };
-            return Err(nothing(path, &problem));
+        match file_type(path)? {
+            Some(kind) if kind.is_dir() => {}
+            Some(kind) => {
+                let kind = open::kind_name(kind);
+                let problem = format!("is {kind}, not the directory of a run or a study");
+                return Err(nothing(path, &problem));
+            }
+            None => return Err(nothing(path, "no such folder")),
         }
+        let there = |name: &str| Ok::<_, Error>(file_type(&path.join(name))?.is_some());
         let mut held = CommonContent::read(path);
-        let content = if path.join(STUDY).exists() {
+        let content = if there(STUDY)? {
             study(&mut held)?
-        } else if path.join(ROWS_JSONL).exists() {
+        } else if there(ROWS_JSONL)? {
             return Err(Error::refused(
                 path,
                 format!("the rows of a study, but no {STUDY} that says of which"),
@@ -113,10 +115,10 @@ impl ReportSource {
             .help("give a study's whole directory"));
         } else if let Some(folds) = folds(&mut held)? {
             Content::Folds(folds)
-        } else if [SUMMARY, METRICS_JSONL, CONFIG]
-            .iter()
-            .any(|name| path.join(name).exists())
-            || checkpoint::newest(path).is_ok()
+        } else if there(SUMMARY)?
+            || there(METRICS_JSONL)?
+            || there(CONFIG)?
+            || has_checkpoint(path)?
         {
             Content::Run
         } else {
@@ -163,14 +165,17 @@ impl CommonContent {
             }
         }
         let config = path.join(CONFIG);
-        if config.exists() {
-            match read_capped(&config, CAP) {
-                Ok(bytes) => held.config = Some(String::from_utf8_lossy(&bytes).into_owned()),
-                Err(error) => held.notes.push(format!(
-                    "{CONFIG} cannot be read, and what it tells is left out: {error}."
-                )),
+        held.config = match file_type(&config)
+            .and_then(|kind| kind.map(|_| read_capped(&config, CAP)).transpose())
+        {
+            Ok(bytes) => bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            Err(failed) => {
+                held.notes.push(format!(
+                    "{CONFIG} cannot be read, and what it tells is left out: {failed}."
+                ));
+                None
             }
-        }
+        };
         if let Some(version) = held.newer() {
             held.notes.push(format!(
                 "Made by nplus1 {version}, which is newer than this {}: what this version does not know is left out.",
@@ -193,11 +198,12 @@ impl CommonContent {
     /// The JSON document `name`, if it is there; why it cannot be read becomes a note.
     pub fn document<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let path = self.path.join(name);
-        if !path.exists() {
-            return None;
-        }
-        let read = read_capped(&path, CAP).map_err(|error| error.to_string());
-        let parsed = read.and_then(|bytes| {
+        let read = match file_type(&path) {
+            Ok(Some(_)) => read_capped(&path, CAP),
+            Ok(None) => return None,
+            Err(failed) => Err(failed),
+        };
+        let parsed = read.map_err(|error| error.to_string()).and_then(|bytes| {
             let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
             json::parse(&text).map_err(|error| error.to_string())
         });
@@ -259,6 +265,15 @@ impl CommonContent {
     }
 }
 
+/// Whether there is a valid checkpoint in `path`.
+fn has_checkpoint(path: &Path) -> Result<bool> {
+    match checkpoint::newest(path) {
+        Ok(_) => Ok(true),
+        Err(Error::NoCheckpoint(_)) => Ok(false),
+        Err(failed) => Err(failed),
+    }
+}
+
 fn nothing(path: &Path, problem: &str) -> Error {
     Error::refused(path, problem).help(
         "give the directory of a run or a study, such as runs/mnist/001 or studies/mnist-30/001",
@@ -267,10 +282,11 @@ fn nothing(path: &Path, problem: &str) -> Error {
 
 /// The folds of a cross-validation, if there are any; those that are missing or cannot be read are noted.
 fn folds(held: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
-    let entries =
-        std::fs::read_dir(&held.path).map_err(|source| Error::io("read", &held.path, source))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+    let entries: Vec<DirEntry> = std::fs::read_dir(&held.path)
+        .and_then(Iterator::collect)
+        .map_err(|source| Error::io("read", &held.path, source))?;
+    let mut names: Vec<String> = (entries.iter())
+        .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| {
             name.strip_prefix("fold-")
                 .is_some_and(|number| number.parse::<u32>().is_ok())

@@ -29,6 +29,8 @@ const MAGIC: &[u8; 8] = b"nplus1cp";
 const VERSION: u32 = 2;
 /// Magic, version, length, hash.
 const PREFIX: usize = 8 + 4 + 8 + 32;
+/// The file of a directory's first checkpoint.
+pub const FIRST: &str = "checkpoint-000001.bin";
 /// Checkpoints kept.
 const KEPT: usize = 2;
 /// Largest checkpoint: θ, the best θ and L-BFGS's 2m + 1 vectors at m = 6 of the largest model, or
@@ -245,7 +247,9 @@ pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
 /// The newest valid checkpoint of `directory`.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`] if there is none, with what is wrong with each of those found.
+/// [`Error::NoCheckpoint`] if there is none, with what is wrong with each of those found; whatever
+/// keeps one from being read before a valid one is found, because to go on from an older one would
+/// in time remove it.
 pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
     let mut refused = Vec::new();
     for (_, path) in list(directory)?.into_iter().rev() {
@@ -259,7 +263,8 @@ pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
                     refused,
                 });
             }
-            Err(error) => refused.push(error.to_string()),
+            Err(error @ Error::Refused(_)) => refused.push(error.to_string()),
+            Err(failed) => return Err(failed),
         }
     }
     let mut message = format!(
@@ -270,7 +275,6 @@ pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
         message.push_str("\n  ");
         message.push_str(problem);
     }
-    message.push_str("\n  help: train from the start, or --init-from its model.safetensors");
     Err(Error::NoCheckpoint(message))
 }
 
@@ -282,6 +286,14 @@ pub fn number_of(name: &OsStr) -> Option<u64> {
         .strip_suffix(".bin")?;
     let plain = digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
+}
+
+/// Whether `directory` has a checkpoint, valid or not.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn any(directory: &Path) -> Result<bool> {
+    Ok(!list(directory)?.is_empty())
 }
 
 /// The checkpoints of `directory`, oldest first.
@@ -392,6 +404,15 @@ fn little_endian(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_checkpoint_has_the_number_1() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(number_of(OsStr::new(FIRST)), Some(1));
+        let saved = save(folder.path(), &checkpoint()).unwrap();
+        assert_eq!(saved, folder.path().join(FIRST));
+    }
+
     use crate::numeric::tally::Tally;
     use crate::optimizer::state::StateKind;
     use crate::optimizer::{History, Moments};

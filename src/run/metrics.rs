@@ -17,6 +17,7 @@ use super::directory::{METRICS_CSV, METRICS_JSONL};
 use super::json;
 use crate::error::{Error, Result};
 use crate::format::file::{read_capped, write_atomically};
+use crate::open::file_type;
 
 /// Largest log that is read.
 const LOG_CAP: u64 = 1 << 30;
@@ -99,7 +100,7 @@ pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<LogContent<T>> {
         records: Vec::new(),
         damaged: 0,
     };
-    if !path.exists() {
+    if file_type(path)?.is_none() {
         return Ok(recorded);
     }
     let bytes = read_capped(path, LOG_CAP)?;

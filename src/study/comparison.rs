@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::format::file::read_capped;
 use crate::numeric::statistics;
+use crate::open::file_type;
 use crate::run::directory::RESULTS;
 use crate::run::json;
 
@@ -137,7 +138,7 @@ pub fn read(path: &Path) -> Result<Vec<TimedRow>> {
     } else {
         path.to_path_buf()
     };
-    if path.is_dir() && !file.exists() {
+    if path.is_dir() && file_type(&file)?.is_none() {
         return Err(
             Error::refused(path, format!("no {RESULTS} in this folder")).help(
                 "give the directory of a study that has ended; an interrupted one goes on with --resume",

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::file::read_capped;
+use crate::open::file_type;
 use crate::run::directory::{
     CONFIG, ENVIRONMENT, RESULTS, RESULTS_MARKDOWN, ROWS_CSV, ROWS_JSONL, STUDY,
 };
@@ -85,16 +86,17 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         config: Option<&str>,
         environment: &Environment,
     ) -> Result<Self> {
-        let directory = match out {
-            Some(out) => RunDirectory::create_at(out)?,
-            None => RunDirectory::create_numbered(Path::new("studies"), name)?,
-        };
+        let mut files = Vec::new();
         if let Some(config) = config {
-            directory.write(CONFIG, config.as_bytes())?;
+            files.push((CONFIG, config.into()));
         }
-        directory.write(ENVIRONMENT, json::document(environment).as_bytes())?;
+        files.push((ENVIRONMENT, json::document(environment).into_bytes()));
         // Last, so that a directory with a question has all that belongs to it.
-        directory.write(STUDY, json::document(question).as_bytes())?;
+        files.push((STUDY, json::document(question).into_bytes()));
+        let directory = match out {
+            Some(out) => RunDirectory::create_at(out, &files)?,
+            None => RunDirectory::create_numbered(Path::new("studies"), name, &files)?,
+        };
         Self::open(directory, Vec::new())
     }
 
@@ -210,7 +212,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
 /// A folder without a study.
 pub fn asked(path: &Path) -> Result<Question> {
     let file = path.join(STUDY);
-    if !file.exists() {
+    if file_type(&file)?.is_none() {
         return Err(Error::refused(path, "no study in this folder")
             .help("give the directory of a study, such as studies/mnist-30/001"));
     }
@@ -373,6 +375,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(begin(&path));
-        assert_eq!(RunDirectory::create_at(&path).unwrap_err().exit_code(), 6);
+        assert_eq!(
+            RunDirectory::create_at(&path, &[]).unwrap_err().exit_code(),
+            6
+        );
     }
 }

@@ -71,7 +71,7 @@ pub fn run(
         (Some(ExplainCommand::Logistic(logistic)), _) => logistic::run(logistic, global, out),
         (Some(ExplainCommand::Network(network)), _) => network::run(network, global, out),
         (Some(ExplainCommand::Lbfgs(lbfgs)), _) => lbfgs::run(lbfgs, global, messages, out),
-        (None, Some(path)) if !path.exists() => Err(Error::refused(path, "no such config").help(
+        (None, Some(path)) if path.try_exists().is_ok_and(|there| !there) => Err(Error::refused(path, "no such config").help(
             "explain a CONFIG, or one of the subjects claims, toy, logistic, network, lbfgs",
         )),
         (None, Some(path)) => weight::run(own, path, global, messages, out),

@@ -4,6 +4,7 @@ pub mod progress;
 pub mod session;
 pub mod summary;
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::format::safetensors;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::kernels::Isa;
+use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::report;
 use crate::run::{RunDirectory, RunSummary, checkpoint, directory, json, metrics};
@@ -140,7 +142,8 @@ pub fn run(
         if let Some(limit) = config.run.limit_seconds {
             hold_to(limit, &sessions, &host)?;
         }
-        let directory = claim(arguments.out.as_deref(), &config.name)?;
+        let first = sessions[0].first_files();
+        let directory = claim(arguments.out.as_deref(), &config.name, &first)?;
         let outcome = if config.data.folds.is_some() {
             host.shows_epochs = false;
             train_folds(&sessions, &host, &directory, messages)
@@ -229,32 +232,43 @@ fn resume(
 ) -> Result<TrainingResult> {
     let directory = RunDirectory::open(path)?;
     let file = directory.file(directory::CONFIG);
-    // With folds, the checkpoints are in the folds' own directories.
-    let config = Config::load(&file, overrides);
-    let folded = config
-        .as_ref()
-        .is_ok_and(|config| config.data.folds.is_some() && fold_of(path).is_none());
-    let (config, resumed) = if folded {
-        (config?, None)
-    } else {
-        let resumed = newest(directory.path(), messages)?;
-        let text = &resumed.checkpoint.config;
-        (Config::parse(text, &file, overrides)?, Some(resumed))
+    // A damaged config is no loss where a checkpoint holds it as well.
+    let config = match Config::load(&file, overrides) {
+        Err(failed @ Error::Io { .. }) => return Err(failed),
+        config => config,
     };
+    let fold = fold_of(path)?;
+    let has_folds = |config: &Config| config.data.folds.is_some() && fold.is_none();
+    // Folds have checkpoints of their own; the one beside them holds the model they start from.
+    let resumed = if config.as_ref().is_ok_and(has_folds) && !checkpoint::any(path)? {
+        None
+    } else {
+        newest(&directory, messages)?
+    };
+    let config = match (config, &resumed) {
+        (Ok(config), _) if has_folds(&config) => config,
+        (_, Some(from)) => Config::parse(&from.checkpoint.config, &file, overrides)?,
+        (config, None) => config?,
+    };
+    let folded = has_folds(&config);
     let loaded = data::load(&config.data, places, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
     let team = Arc::new(Workers::new(config.run.threads)?);
-    let outcome = if let Some(resumed) = resumed {
-        let fold = fold_of(path).filter(|_| config.data.folds.is_some());
+    let outcome = if !folded {
+        let fold = fold.filter(|_| config.data.folds.is_some());
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
         let session = Session::new(&config, &split, None)?;
-        let summary = session.run(&host(global, team)?, &directory, Some(&resumed));
+        let summary = session.run(&host(global, team)?, &directory, resumed.as_ref());
         summary.map(|summary| TrainingResult::Run(Box::new(summary)))
     } else {
-        let sessions: Vec<Session<'_>> = splits
-            .iter()
-            .map(|split| Session::new(&config, split, None))
-            .collect::<Result<_>>()?;
+        let session = |split| {
+            let session = Session::new(&config, split, None)?;
+            match &resumed {
+                Some(from) => session.start_from(from),
+                None => Ok(session),
+            }
+        };
+        let sessions: Vec<Session<'_>> = splits.iter().map(session).collect::<Result<_>>()?;
         let mut host = host(global, team)?;
         host.shows_epochs = false;
         train_folds(&sessions, &host, &directory, messages)
@@ -275,11 +289,14 @@ fn train_folds(
     let mut folds = Vec::new();
     for (index, session) in sessions.iter().enumerate() {
         let path = directory.file(&format!("fold-{:02}", index + 1));
-        let begun = path.join(directory::CONFIG).exists();
+        let begun = file_type(&path.join(directory::CONFIG))?.is_some();
         let (own, resumed) = if begun {
-            (RunDirectory::open(&path)?, newest(&path, messages).ok())
+            let own = RunDirectory::open(&path)?;
+            let resumed = newest(&own, messages)?;
+            (own, resumed)
         } else {
-            (RunDirectory::create_at(&path)?, None)
+            let own = RunDirectory::create_at(&path, &session.first_files())?;
+            (own, None)
         };
         let summary = session.run(host, &own, resumed.as_ref())?;
         let label = format!("fold {}/{}", index + 1, sessions.len());
@@ -316,21 +333,49 @@ pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
 }
 
 /// The number of a fold's directory, from 1.
-pub fn fold_of(path: &Path) -> Option<usize> {
-    let path = path.canonicalize().ok()?;
-    let number = path.file_name()?.to_str()?.strip_prefix("fold-")?;
-    number.parse().ok().filter(|&number| number > 0)
+///
+/// # Errors
+/// A folder that cannot be found.
+pub fn fold_of(path: &Path) -> Result<Option<usize>> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let path = path
+        .canonicalize()
+        .map_err(|source| Error::io("read", path, source))?;
+    let name = path.file_name().and_then(OsStr::to_str);
+    let number = name.and_then(|name| name.strip_prefix("fold-"));
+    let number = number.and_then(|number| number.parse().ok());
+    Ok(number.filter(|&number| number > 0))
 }
 
-fn newest(directory: &Path, messages: Messages) -> Result<ResumePoint> {
-    let found = checkpoint::newest(directory)?;
-    for refused in &found.refused {
-        messages.warn(format_args!("passed over: {refused}"));
+/// Where the run in `directory` stands; `None` if it ended before its first checkpoint.
+fn newest(directory: &RunDirectory, messages: Messages) -> Result<Option<ResumePoint>> {
+    let path = directory.path();
+    match checkpoint::newest(path) {
+        Ok(found) => {
+            for refused in &found.refused {
+                messages.warn(format_args!("passed over: {refused}"));
+            }
+            Ok(Some(ResumePoint {
+                checkpoint: found.checkpoint,
+                path: found.path,
+            }))
+        }
+        Err(Error::NoCheckpoint(_)) if directory.has_only_begun()? => {
+            messages.note(format_args!(
+                "{}: ended before its first checkpoint, so it starts from the beginning",
+                path.display()
+            ));
+            Ok(None)
+        }
+        Err(Error::NoCheckpoint(message)) => Err(Error::NoCheckpoint(format!(
+            "{message}\n  help: train from the start in another directory, or --init-from its model.safetensors"
+        ))),
+        Err(failed) => Err(failed),
     }
-    Ok(ResumePoint {
-        checkpoint: found.checkpoint,
-        path: found.path,
-    })
 }
 
 fn host<'a>(global: &'a Global, team: Arc<Workers>) -> Result<CommandContext<'a>> {

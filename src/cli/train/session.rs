@@ -24,6 +24,7 @@ use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::OptimizerState;
 use crate::parallel::Workers;
+use crate::run::directory::First;
 use crate::run::evaluation::{ModelEvaluation, WrongSample};
 use crate::run::{
     Checkpoint, Environment, Metrics, RunDirectory, RunSummary, checkpoint, directory, json,
@@ -209,6 +210,46 @@ impl<'a> Session<'a> {
             }
         }
         Ok(state)
+    }
+
+    /// Starts from the parameters in `from`.
+    ///
+    /// # Errors
+    /// A checkpoint of another network.
+    pub fn start_from(self, from: &ResumePoint) -> Result<Self> {
+        fn parameters<R: Real>(network: &Network, from: &ResumePoint) -> Result<Parameters<R>> {
+            let state = from.checkpoint.state(&network.layout, &from.path)?;
+            Ok(state.parameters)
+        }
+        let start = match self.config.model.precision {
+            Precision::F32 => parameters::<f32>(&self.network, from)?.into(),
+            Precision::F64 => parameters::<f64>(&self.network, from)?.into(),
+        };
+        Ok(Self {
+            start: Some(start),
+            ..self
+        })
+    }
+
+    /// The files that its directory has from the start, so that it can be resumed before its first
+    /// step: the config, and a checkpoint if θ comes from a model, which no config tells.
+    pub fn first_files(&self) -> Vec<First> {
+        let config = self.config.to_toml();
+        let checkpoint = |config: &str| match self.config.model.precision {
+            Precision::F32 => self.first_checkpoint::<f32>(config),
+            Precision::F64 => self.first_checkpoint::<f64>(config),
+        };
+        let mut files = Vec::new();
+        if self.start.is_some() {
+            files.push((checkpoint::FIRST, checkpoint(&config).to_bytes()));
+        }
+        files.push((directory::CONFIG, config.into_bytes()));
+        files
+    }
+
+    fn first_checkpoint<R: Real>(&self, config: &str) -> Checkpoint {
+        let state = TrainingState::new(self.first_parameters::<R>());
+        Checkpoint::of(config.to_owned(), &state)
     }
 
     fn first_parameters<R: Real>(&self) -> Parameters<R> {
@@ -598,13 +639,13 @@ impl<R> Recorder<R> {
     }
 }
 
-/// The directory for a run: the one asked for, or the next of `runs/NAME`.
+/// The directory for a run, with `files` in it: the one asked for, or the next of `runs/NAME`.
 ///
 /// # Errors
 /// [`Error::InUse`] if another run is in it.
-pub fn claim(out: Option<&Path>, name: &str) -> Result<RunDirectory> {
+pub fn claim(out: Option<&Path>, name: &str, files: &[First]) -> Result<RunDirectory> {
     match out {
-        Some(out) => RunDirectory::create_at(out),
-        None => RunDirectory::create_numbered(Path::new("runs"), name),
+        Some(out) => RunDirectory::create_at(out, files),
+        None => RunDirectory::create_numbered(Path::new("runs"), name, files),
     }
 }

@@ -26,7 +26,7 @@ use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Workers;
-use crate::run::{Checkpoint, checkpoint};
+use crate::run::{Checkpoint, checkpoint, directory};
 use crate::train::{EpochRecord, Observer, TrainConfig, Training, TrainingState};
 
 /// The distance between the first two evaluations, and what each is longer by than the one before.
@@ -157,6 +157,11 @@ impl RaceSubject<'_> {
         let own = Arc::ptr_eq(&judged.dataset, &train.dataset);
         let others = (!own).then(|| Samples::<R>::new(&judged.dataset, &self.split.scaling));
         for method in methods {
+            let folder = record.path().join(method.label.replace('/', "-"));
+            std::fs::create_dir_all(&folder)
+                .map_err(|source| Error::io("create", &folder, source))?;
+            // Only the holder of the study's lock writes here.
+            directory::sweep(&folder)?;
             let done = |row: &RaceRow| row.method == method.label && row.ending.is_some();
             if record.rows().iter().any(done) {
                 continue;
@@ -182,7 +187,6 @@ impl RaceSubject<'_> {
                 workers: None,
                 control: self.control,
             };
-            let folder = record.path().join(method.label.replace('/', "-"));
             let mut state = self.start::<R>(&method.label, &folder, record)?;
             let mut racer = RaceObserver {
                 training: &training,
@@ -230,16 +234,21 @@ impl RaceSubject<'_> {
     }
 
     /// θ as every method gets it, or where an interrupted one stood; rows after that are forgotten.
+    /// A method whose checkpoints cannot be read, or are all damaged, keeps its rows.
     fn start<R: Real>(
         &self,
         label: &str,
         folder: &std::path::Path,
         record: &mut StudyRecord<RaceRow>,
     ) -> Result<TrainingState<R>> {
-        std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
         let layout = &self.network.layout;
         let state = match checkpoint::newest(folder) {
             Ok(found) => found.checkpoint.state::<R>(layout, &found.path)?,
+            Err(Error::NoCheckpoint(message)) if checkpoint::any(folder)? => {
+                return Err(Error::NoCheckpoint(format!(
+                    "{message}\n  help: remove this folder, and {label} runs anew; its rows are then made again"
+                )));
+            }
             Err(Error::NoCheckpoint(_)) => {
                 let (initialization, seed) = (self.config.model.initialization, self.config.seed);
                 TrainingState::new(initialization.draw(layout, seed))
@@ -272,8 +281,14 @@ struct RaceObserver<'a, R> {
 }
 
 impl<R: Real> RaceObserver<'_, R> {
-    /// Judges `state`, and keeps it with its row.
+    /// Judges `state`, and keeps it with its row. A state stands in one row: the one with the
+    /// ending takes the place of the one before.
     fn note(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
+        let label = self.label;
+        let same = |row: &RaceRow| row.method == label && row.steps == state.steps;
+        if ending.is_none() && self.record.rows().iter().any(same) {
+            return Ok(());
+        }
         let begin = Instant::now();
         let Assessment { loss, accuracy, .. } = self.assess(state);
         let rows = self.training.rows.len() as f64;
@@ -288,6 +303,7 @@ impl<R: Real> RaceObserver<'_, R> {
             ending,
         };
         checkpoint::save(&self.folder, &Checkpoint::of(self.config.clone(), state))?;
+        self.record.retain(|row| !same(row))?;
         (self.tell)(&row);
         self.record.push(row)?;
         let taken = begin.elapsed().as_secs_f64();
