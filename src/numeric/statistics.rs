@@ -10,6 +10,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
+/// The median of `values` over `others`, pair by pair: of samples that were taken side by side, so that
+/// a machine whose speed drifts changes both; absent for no pairs.
+pub fn median_ratio(values: &[f64], others: &[f64]) -> Option<f64> {
+    let pairs = values.iter().zip(others);
+    let ratios: Vec<f64> = pairs.map(|(value, other)| value / other).collect();
+    median(&ratios)
+}
+
 /// The value below which a fraction `at` of `values` lies, between neighbors by a straight line
 /// (Hyndman and Fan, "Sample quantiles in statistical packages", 1996, definition 7: NumPy's
 /// default); absent for no values.
@@ -184,6 +192,14 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+    }
+
+    #[test]
+    fn a_median_ratio_is_of_pairs_and_no_ratio_of_medians() {
+        // 4, 0.5 and 3 have the median 3; the medians 4 and 2 have the ratio 2.
+        let found = median_ratio(&[4.0, 1.0, 6.0], &[1.0, 2.0, 2.0]);
+        assert_eq!(found, Some(3.0));
+        assert_eq!(median_ratio(&[], &[]), None);
     }
 
     #[test]

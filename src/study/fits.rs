@@ -225,6 +225,38 @@ mod tests {
         assert!(width(0.02) > 5.0 * width(0.002));
     }
 
+    /// numpy.linalg.lstsq, and scipy.stats.t.ppf(0.975, n − K) times the standard error: n points
+    /// leave n − K degrees of freedom to K coefficients.
+    #[test]
+    fn intervals_are_numpy_s_and_scipy_s() {
+        let points = [(1.0, 1.0), (2.0, 1.8), (3.0, 2.5), (4.0, 3.1), (8.0, 4.7)];
+        let points = points.map(|(workers, speedup)| SpeedupPoint { workers, speedup });
+        let universal = Universal::fit(&points).unwrap();
+        let amdahl = Amdahl::fit(&points).unwrap();
+        for (found, value, [low, high]) in [
+            (
+                universal.contention,
+                0.098_462_712_443_747_62,
+                [0.076_750_896_681_977_42, 0.120_174_528_205_517_81],
+            ),
+            (
+                universal.coherence,
+                0.000_212_266_031_927_089_8,
+                [-0.002_778_602_875_716_899, 0.003_203_134_939_571_078_8],
+            ),
+            (
+                amdahl.serial,
+                0.099_951_943_969_331_3,
+                [0.096_506_795_753_071_85, 0.103_397_092_185_590_3],
+            ),
+        ] {
+            close(found.value, value);
+            let interval = found.interval.unwrap();
+            close(interval[0], low);
+            close(interval[1], high);
+        }
+    }
+
     #[test]
     fn what_the_points_do_not_determine_is_left_out() {
         let at = |workers, speedup| SpeedupPoint { workers, speedup };

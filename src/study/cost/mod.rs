@@ -23,7 +23,7 @@ use crate::gradient::Control;
 use crate::gradient::operation_counts::{dense_formulas, finite_difference};
 use crate::kernels::Isa;
 use crate::model::{Initialization, Network};
-use crate::numeric::statistics::median;
+use crate::numeric::statistics::{median, median_ratio};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
@@ -365,9 +365,7 @@ struct CostBaseline {
 impl CostRow {
     fn take(&mut self, timing: Timing, backprop: Option<&Self>) {
         self.seconds = median(&timing.samples);
-        let pairs = timing.samples.iter().zip(&timing.evaluations);
-        let ratios: Vec<f64> = pairs.map(|(gradient, pass)| gradient / pass).collect();
-        self.seconds_to_forward = median(&ratios);
+        self.seconds_to_forward = median_ratio(&timing.samples, &timing.evaluations);
         let backprop = backprop.and_then(|row| row.seconds);
         self.seconds_to_backprop = match (self.seconds, backprop) {
             (Some(own), Some(backprop)) => Some(own / backprop),
@@ -386,5 +384,41 @@ impl CostRow {
         self.gradients_per_sample = timing.gradients;
         self.samples = timing.samples;
         self.forward_samples = timing.evaluations;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times of uneven rounds: least, median and largest differ, of seconds and of ratios.
+    #[test]
+    fn a_row_has_the_median_of_its_samples_and_of_its_ratios() {
+        let backprop: CostRow = serde_json::from_value(serde_json::json!({
+            "label": "backprop", "method": "backprop", "layers": [4, 5, 3], "parameters": 43,
+            "batch_rows": 10, "tally_performed": Tally::default(), "memory": 0.0,
+            "predicted_seconds": 1.0, "seconds": 2.5, "samples": [], "forward_samples": [],
+            "gradients_per_sample": 0
+        }))
+        .unwrap();
+        let mut row = backprop.clone();
+        let timing = Timing {
+            samples: vec![50.0, 30.0, 10.0, 20.0, 90.0],
+            evaluations: vec![5.0, 10.0, 1.0, 10.0, 10.0],
+            gradients: 7,
+            share: 0.5,
+            counted: 0,
+        };
+        row.take(timing.clone(), Some(&backprop));
+        assert_eq!(row.seconds, Some(30.0));
+        // 10, 3, 10, 2 and 9.
+        assert_eq!(row.seconds_to_forward, Some(9.0));
+        assert_eq!(row.seconds_to_backprop, Some(30.0 / 2.5));
+        assert_eq!(row.samples, timing.samples);
+        assert_eq!(row.forward_samples, timing.evaluations);
+        assert_eq!(
+            (row.measured_share, row.gradients_per_sample),
+            (Some(0.5), 7)
+        );
     }
 }

@@ -579,6 +579,60 @@ mod tests {
         assert_eq!(summary.differing_weights(), None);
     }
 
+    /// A machine without any law: least, median and largest of every figure differ, and the median of
+    /// the rounds' ratios is not the ratio of the medians.
+    #[test]
+    fn every_figure_is_a_median_over_uneven_rounds() {
+        let mut plan = plan();
+        plan.methods.truncate(1);
+        (plan.batches, plan.threads) = (vec![10], vec![1, 2]);
+        plan.weak = true;
+        // By round: seconds with 1 thread, with 2, and with 2 on twice the rows.
+        const ONE: [f64; 5] = [4.0, 9.0, 7.5, 10.0, 5.0];
+        const TWO: [f64; 5] = [2.0, 9.0, 3.0, 2.5, 4.0];
+        const WEAK: [f64; 5] = [5.0, 9.0, 12.0, 5.0, 10.0];
+        const CPU: [f64; 5] = [3.0, 9.0, 1.0, 2.0, 8.0];
+        const PEAK: [f64; 5] = [1200.0, 2000.0, 1600.0, 1000.0, 1900.0];
+        const MEETING: [f64; 5] = [7e-7, 1e-7, 9e-7, 3e-7, 2e-7];
+        let mut samples = taken(&plan, 0.0);
+        for sample in &mut samples {
+            let round = sample.round - 1;
+            sample.peak_operations = 1000.0;
+            sample.seconds = match (sample.threads, sample.batch_rows) {
+                (1, _) => ONE[round],
+                (_, 10) => TWO[round],
+                _ => WEAK[round],
+            };
+            if sample.threads == 2 {
+                sample.cpu_seconds = Some(CPU[round]);
+                sample.peak_operations = PEAK[round];
+                sample.meeting_seconds = Some(MEETING[round]);
+            }
+        }
+        let summary = ScalingSummary::of(&plan, &samples);
+        let of = |batch_rows, threads| {
+            let mut rows = summary.rows.iter();
+            let own = |row: &&ScalingRow| (row.batch_rows, row.threads) == (batch_rows, threads);
+            rows.find(own).unwrap()
+        };
+        let row = of(10, 2);
+        close(row.seconds, 3.0);
+        // 2, 1, 2.5, 4 and 1.25.
+        close(row.speedup.unwrap(), 2.0);
+        assert_eq!(row.speedup_range, Some([1.0, 4.0]));
+        close(row.efficiency.unwrap(), 1.0);
+        close(row.cpu_seconds.unwrap(), 3.0);
+        close(row.peak_efficiency.unwrap(), 1.6 / 2.0);
+        close(row.operations_per_second, 10_000.0 / 3.0);
+        close(row.of_peak, 10_000.0 / 3.0 / 1600.0);
+        close(row.of_roofline, 10_000.0 / 3.0 / 1600.0);
+        // .8, 1, .625, 2 and .5.
+        close(of(20, 2).weak_efficiency.unwrap(), 0.8);
+        close(of(10, 1).seconds, 7.5);
+        close(summary.meetings[0].seconds, 3e-7);
+        assert_eq!(summary.fits[0].fastest_threads, 2);
+    }
+
     #[test]
     fn fits_recover_the_machine_s_laws() {
         let plan = plan();
