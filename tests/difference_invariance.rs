@@ -22,6 +22,7 @@ use nplus1::numeric::Real;
 use nplus1::parallel::Workers;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};
+use support::watchdog::time_limit;
 
 #[global_allocator]
 static ALLOCATOR: OfThread = OfThread;
@@ -158,6 +159,7 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
 
 #[test]
 fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
+    let _limit = time_limit();
     let most = |hidden: &[usize], rows: usize| {
         let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0);
         let samples = samples::<f32>(false);
@@ -212,6 +214,7 @@ const SMALL: Case = Case {
 
 #[test]
 fn incremental_differences_keep_their_bits() {
+    let _limit = time_limit();
     for way in [INCREMENTAL, CANCELLATION_FREE] {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for (sparse, batch_size) in [(true, 10), (false, 10), (true, 128), (false, 128)] {
@@ -229,6 +232,7 @@ fn incremental_differences_keep_their_bits() {
 
 #[test]
 fn deep_incremental_differences_keep_their_bits() {
+    let _limit = time_limit();
     for way in [INCREMENTAL, CANCELLATION_FREE] {
         for (hidden, scheme, sparse) in [
             (&[18, 9][..], Scheme::Forward, true),
@@ -255,6 +259,7 @@ fn deep_incremental_differences_keep_their_bits() {
 
 #[test]
 fn networks_without_hidden_units_keep_their_bits() {
+    let _limit = time_limit();
     for way in [INCREMENTAL, CANCELLATION_FREE, PREFIX] {
         holds_in_both_precisions(&Case {
             hidden: &[],
@@ -266,6 +271,7 @@ fn networks_without_hidden_units_keep_their_bits() {
 
 #[test]
 fn whole_passes_keep_their_bits() {
+    let _limit = time_limit();
     for (way, scheme, sparse, batch_size, steps) in [
         (FULL, Scheme::Forward, true, 10, 20),
         (FULL, Scheme::Central, false, 10, 4),
@@ -315,6 +321,7 @@ fn estimators(count: usize) -> impl Iterator<Item = GradientConfig> {
 
 #[test]
 fn estimates_from_random_directions_keep_their_bits() {
+    let _limit = time_limit();
     for (hidden, output, loss, l2, sparse, batch_size) in [
         (
             &[][..],
@@ -360,6 +367,7 @@ fn estimates_from_random_directions_keep_their_bits() {
 
 #[test]
 fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
+    let _limit = time_limit();
     for method in OTHERS {
         for (hidden, output, loss, l2) in [
             (&[][..], OutputUnits::Softmax, Loss::CrossEntropy, 0.0),
@@ -398,6 +406,7 @@ fn allocated(config: &GradientConfig) -> usize {
 
 #[test]
 fn memory_does_not_grow_by_a_direction_for_each_direction() {
+    let _limit = time_limit();
     for (one, many) in estimators(1).zip(estimators(1001)) {
         let grown = allocated(&many) - allocated(&one);
         // A derivative each, or one for each of 10 rows; a direction has 473 weights or 230 moves.
@@ -434,6 +443,7 @@ fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64
 
 #[test]
 fn directions_depend_on_the_seed_and_the_step_alone() {
+    let _limit = time_limit();
     for config in estimators(2) {
         let whole = trained_in_calls(&config, 12, 12, 7);
         for cut in [1, 5] {
@@ -491,6 +501,7 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way
 
 #[test]
 fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
+    let _limit = time_limit();
     for way in every_way() {
         for hidden in [&[][..], &[9], &[5, 4]] {
             for sparse in [true, false] {
@@ -521,6 +532,7 @@ fn gradient_of<R: Real>(
 
 #[test]
 fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
+    let _limit = time_limit();
     let samples = samples::<f64>(true);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
     let team = Arc::new(Workers::new(Some(2)).unwrap());
@@ -549,6 +561,7 @@ fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
 
 #[test]
 fn memory_full_of_nan_changes_no_bit() {
+    let _limit = time_limit();
     for way in every_way() {
         for sparse in [true, false] {
             for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
@@ -577,6 +590,7 @@ fn memory_full_of_nan_changes_no_bit() {
 
 #[test]
 fn a_steady_step_allocates_nothing() {
+    let _limit = time_limit();
     let differences = [INCREMENTAL, CANCELLATION_FREE]
         .into_iter()
         .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)));
@@ -610,6 +624,7 @@ fn a_steady_step_allocates_nothing() {
 /// for ever: a change of this value is a change of the arithmetic and belongs into the changelog.
 #[test]
 fn the_golden_hash_stands() {
+    let _limit = time_limit();
     let case = Case {
         method: method(Scheme::Forward, CANCELLATION_FREE),
         ..SMALL

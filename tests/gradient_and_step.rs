@@ -13,6 +13,7 @@ use nplus1::numeric::Real;
 use nplus1::parallel::Workers;
 use support::allocations::{self, OfThread};
 use support::rows::{divided, images};
+use support::watchdog::time_limit;
 
 #[global_allocator]
 static ALLOCATOR: OfThread = OfThread;
@@ -79,6 +80,7 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
 
 #[test]
 fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
+    let _limit = time_limit();
     for hidden in [&[][..], &[30], &[40, 20], &[20, 40, 30]] {
         for sparse in [true, false] {
             for rows in [1, 10, 33] {
@@ -93,6 +95,7 @@ fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
 
 #[test]
 fn a_steady_step_allocates_nothing() {
+    let _limit = time_limit();
     for hidden in [&[30][..], &[40, 20]] {
         for sparse in [true, false] {
             for batch in [10, 33] {

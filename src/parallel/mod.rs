@@ -13,6 +13,9 @@ pub mod partition;
 pub mod phased;
 pub mod processors;
 pub mod tuner;
+#[cfg(test)]
+#[path = "../../tests/support/watchdog.rs"]
+mod watchdog;
 pub mod workers;
 
 pub use partition::cut_by_cost;

@@ -200,9 +200,11 @@ impl<T> PhasedSlice<'_, T> {
 mod tests {
     use super::*;
     use crate::parallel::Workers;
+    use crate::parallel::watchdog::time_limit;
 
     #[test]
     fn workers_take_turns_with_a_buffer() {
+        let _limit = time_limit();
         for workers in [1, 2, 3, 5, 8, 16] {
             let team = Workers::new(Some(workers)).unwrap();
             let circle = Supersteps::new(workers);
@@ -236,6 +238,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "panicked")]
     fn a_panic_of_one_worker_ends_all() {
+        let _limit = time_limit();
         let team = Workers::new(Some(2)).unwrap();
         team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             assert!(step.worker() == 0, "worker 1 panicked");
@@ -246,6 +249,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "phase")]
     fn writing_out_of_turn_panics() {
+        let _limit = time_limit();
         let team = Workers::new(Some(1)).unwrap();
         let circle = Supersteps::new(1);
         let mut values = [0];

@@ -200,6 +200,7 @@ impl Workers {
 mod tests {
     use super::*;
     use crate::parallel::PhasedSlice;
+    use crate::parallel::watchdog::time_limit;
 
     #[test]
     fn zero_and_seventy_thousand_threads_are_refused() {
@@ -237,6 +238,7 @@ mod tests {
 
     #[test]
     fn workers_get_the_same_whoever_carries_them() {
+        let _limit = time_limit();
         for threads in [2, 3, 7, 16] {
             let of = |carriers| sums(&Workers::with_carriers(threads, carriers, &[]).unwrap());
             let own = of(threads);
@@ -249,6 +251,7 @@ mod tests {
 
     #[test]
     fn as_many_threads_compute_as_there_are_processors_and_all_may_wait() {
+        let _limit = time_limit();
         let team = Workers::with_carriers(6, 2, &[]).unwrap();
         let ids = Mutex::new(std::collections::HashSet::new());
         let note = || ids.lock().unwrap().insert(std::thread::current().id());
@@ -272,6 +275,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "all workers end a step")]
     fn a_worker_that_returns_before_its_neighbor_panics() {
+        let _limit = time_limit();
         let team = Workers::with_carriers(2, 1, &[]).unwrap();
         team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             if step.worker() == 1 {
@@ -283,6 +287,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "all workers end a step")]
     fn a_worker_that_waits_for_anything_else_panics() {
+        let _limit = time_limit();
         let team = Workers::new(Some(1)).unwrap();
         team.run(Supersteps::new(1), vec![()], async |(), _| {
             std::future::pending().await
@@ -291,6 +296,7 @@ mod tests {
 
     #[test]
     fn map_keeps_the_order() {
+        let _limit = time_limit();
         let team = Workers::new(Some(3)).unwrap();
         assert_eq!(
             team.map(100, |tile| tile * 2),

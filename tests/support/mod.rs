@@ -19,3 +19,4 @@ pub mod problems;
 pub mod program;
 pub mod rows;
 pub mod tolerance;
+pub mod watchdog;

@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::watchdog::LIMIT;
 
 /// A folder with a config in it, gone when the test ends.
 pub struct Workplace(TempDir);
@@ -41,7 +44,9 @@ impl Workplace {
 
     /// What `nplus1` with the words of `line` printed.
     pub fn nplus1(&self, line: &str) -> Output {
-        self.command(line).output().unwrap()
+        let mut command = self.command(line);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(command.spawn().unwrap(), line)
     }
 
     /// Standard error of `command`, which must end with `code` within a minute.
@@ -114,18 +119,35 @@ impl Workplace {
             std::thread::sleep(Duration::from_millis(5));
         }
         send("-INT", &child);
-        let output = child.wait_with_output().unwrap();
+        let output = finish(child, line);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{errors}");
         errors
     }
 }
 
+/// What `child`, `nplus1` with the words of `line`, prints until it ends. It is killed if it hangs.
+fn finish(child: Child, line: &str) -> Output {
+    let id = child.id();
+    let (ended, output) = channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    let Ok(output) = output.recv_timeout(LIMIT) else {
+        kill("-KILL", id);
+        panic!("`nplus1 {line}` has run for {LIMIT:?}: it hangs");
+    };
+    output.unwrap()
+}
+
 /// Sends `signal`, as `kill` spells it.
 #[cfg(unix)]
 pub fn send(signal: &str, child: &Child) {
-    let id = child.id().to_string();
-    let kill = Command::new("kill").args([signal, &id]).status();
+    kill(signal, child.id());
+}
+
+fn kill(signal: &str, id: u32) {
+    let kill = Command::new("kill")
+        .args([signal, &id.to_string()])
+        .status();
     assert!(kill.unwrap().success());
 }
 
