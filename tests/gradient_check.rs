@@ -10,7 +10,7 @@ use nplus1::gradient::random_direction::{
 };
 use nplus1::gradient::{Control, GradientConfig, Stopped};
 use nplus1::gradient_check::{CheckedMethod, Outcome, methods, refined};
-use nplus1::model::Loss;
+use nplus1::model::{Loss, Parameters};
 use nplus1::numeric::Precision;
 use nplus1::parallel::Workers;
 use proptest::prelude::*;
@@ -197,6 +197,70 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
     assert!(found > 10, "{found}");
 }
 
+/// The smallest error that 20 directions must find (but for one chance in a million), relative to the
+/// gradient's norm, on networks that are not saturated: by differences, then by estimators. Each is at
+/// most about twice what the worst of the reference cases needs.
+#[test]
+fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let tame = |problem: &Problem| {
+        !problem.name.contains("saturated") && !problem.name.contains("large margins")
+    };
+    let mut seen = 0;
+    for problem in references().into_iter().filter(tame) {
+        let subject = problem.subject(&team);
+        for (scheme, precision, smallest) in [
+            (Scheme::Forward, Precision::F64, 1e-5),
+            (Scheme::Forward, Precision::F32, 0.2),
+            (Scheme::Central, Precision::F64, 2e-8),
+            (Scheme::Central, Precision::F32, 0.02),
+        ] {
+            let of = |gradient: &Parameters<f64>| {
+                let control = Control::default();
+                let found = subject.directions_of(gradient, scheme, precision, 20, 1, &control);
+                found.unwrap()
+            };
+            let case = format!("{}, {scheme:?} {precision:?}", problem.name);
+            // Where θ itself is rounded, the gradient is that of the rounded one.
+            let found = subject.directions(scheme, precision, 20, 1, &Control::default());
+            let found = found.unwrap();
+            assert!(found.passed(), "{case}");
+            let missed = found.missed(smallest);
+            assert!(missed < 1e-6, "{case}: {missed:e}");
+            // All elements off by so much of themselves, and one by so much of the norm.
+            let right = subject.gradient();
+            let mut all = right.clone();
+            all.flat_mut().iter_mut().for_each(|g| *g *= 1.0 + smallest);
+            let mut one = right.clone();
+            one.flat_mut()[right.flat().len() / 2] += smallest * found.norm;
+            for wrong in [all, one] {
+                assert!(!of(&wrong).passed(), "{case}: {smallest:e} is not found");
+                seen += 1;
+            }
+        }
+        for config in estimators(&[Increment::Auto]) {
+            let limits = match &config {
+                GradientConfig::Spsa(_) => [2e-7, 0.15],
+                GradientConfig::ForwardGradient(config) => match config.perturbed {
+                    PerturbedQuantity::Weights => [2e-11, 5e-3],
+                    PerturbedQuantity::Activations => [3e-12, 1e-3],
+                },
+                other => panic!("{other:?}"),
+            };
+            for (precision, smallest) in [Precision::F64, Precision::F32].into_iter().zip(limits) {
+                let found = subject.estimate(&config, precision, 20, 1, &Control::default());
+                let missed = found.unwrap().unwrap().missed(smallest);
+                assert!(
+                    missed < 1e-6,
+                    "{}, {config:?} {precision:?}: {missed:e}",
+                    problem.name
+                );
+            }
+        }
+    }
+    assert_eq!(seen, 7 * 4 * 2);
+}
+
 /// NUMERICS: the best relative errors of 784-30-10 on 100 images, after an epoch of training.
 #[test]
 fn the_best_errors_on_mnist_are_those_of_theory() {
@@ -274,6 +338,70 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
         assert!(whole.relative_error < 1e-14, "{}: {whole:?}", problem.name);
         let parameters = problem.network.layout.len() as u64;
         assert_eq!(control.evaluations(), parameters, "N passes");
+    }
+}
+
+/// −1 + u is a number and −1 − u is none: a central difference of increment u would be one-sided in
+/// this one parameter.
+#[test]
+fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences() {
+    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let mut problem = random(3, &[2], 0, 2, 4, (1.0, 1.0), 0.0, 5);
+    let at = 4;
+    for (index, theta) in problem.theta.flat_mut().iter_mut().enumerate() {
+        *theta = if index == at {
+            -1.0
+        } else {
+            0.75 - 0.03 * index as f64
+        };
+    }
+    let subject = problem.subject(&team);
+    let named = |lost: Stopped| match lost {
+        Stopped::Vanished {
+            parameter, value, ..
+        } => {
+            assert_eq!(parameter, problem.network.layout.name(at));
+            assert_eq!(value, -1.0);
+        }
+        other => panic!("{other}"),
+    };
+    for (precision, u) in [
+        (Precision::F64, f64::EPSILON / 2.0),
+        (Precision::F32, f64::from(f32::EPSILON / 2.0)),
+    ] {
+        let mut refused = 0;
+        for method in methods(Increment::Absolute(u), Summation::Differences) {
+            let Some(config) = method.gradient.difference() else {
+                continue;
+            };
+            if method.precision != precision || config.reuse == Reuse::Incremental {
+                continue;
+            }
+            let outcome = subject.run(&method, &Control::default()).unwrap();
+            let predicted = subject.predict(&method, &[config.increment]);
+            match (config.scheme, outcome) {
+                (Scheme::Central, Outcome::Lost(lost)) => {
+                    named(lost);
+                    assert_eq!(predicted, [None], "{}", describe(&method));
+                    refused += 1;
+                }
+                (Scheme::Forward, Outcome::Compared(_)) => assert_ne!(predicted, [None]),
+                (_, other) => panic!("{}: {other:?}", describe(&method)),
+            }
+        }
+        assert_eq!(
+            refused, 2,
+            "whole passes and those from the perturbed layer on"
+        );
+        let spsa = GradientConfig::Spsa(SpsaConfig {
+            directions: DirectionsConfig {
+                count: 1,
+                distribution: Distribution::Rademacher,
+            },
+            increment: Some(u),
+        });
+        let lost = subject.estimate(&spsa, precision, 4, 5, &Control::default());
+        named(lost.unwrap_err());
     }
 }
 

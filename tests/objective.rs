@@ -16,6 +16,7 @@ use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
 use nplus1::parallel::Workers;
 use support::rows::relative_error;
+use support::watchdog::time_limit;
 
 const U: f64 = f64::EPSILON / 2.0;
 
@@ -48,6 +49,7 @@ fn point(parameters: usize) -> Vec<f64> {
 
 #[test]
 fn every_point_is_evaluated_once_and_theta_only_by_forward_differences() {
+    let _limit = time_limit();
     let theta = point(9);
     for threads in [1, 2, 3] {
         for (scheme, levels, expected) in [
@@ -94,6 +96,7 @@ fn every_point_is_evaluated_once_and_theta_only_by_forward_differences() {
 
 #[test]
 fn the_same_bits_on_any_number_of_threads() {
+    let _limit = time_limit();
     let theta = point(37);
     let objective = Function::new(37, rosenbrock);
     for scheme in [Scheme::Forward, Scheme::Central] {
@@ -120,6 +123,7 @@ fn the_same_bits_on_any_number_of_threads() {
 /// error of c·u·f over h. c = 20 covers the 4 roundings of each of the sum's 9 terms and the sum.
 #[test]
 fn rosenbrocks_gradient_errs_by_truncation_and_round_off_alone() {
+    let _limit = time_limit();
     let theta = point(10);
     let exact = rosenbrock_gradient(&theta);
     let objective = Function::new(10, rosenbrock);
@@ -147,6 +151,7 @@ fn rosenbrocks_gradient_errs_by_truncation_and_round_off_alone() {
 /// θ + h is rounded by up to half of θ's spacing, 7e-12 here; h as it became leaves nothing of it.
 #[test]
 fn the_quotient_divides_by_the_increment_as_it_became() {
+    let _limit = time_limit();
     let identity = Function::new(1, |x: &[f64]| x[0]);
     for scheme in [Scheme::Forward, Scheme::Central] {
         let method = Differences {
@@ -162,6 +167,7 @@ fn the_quotient_divides_by_the_increment_as_it_became() {
 /// GradBench's finding. f(x) = ½ Σᵢ (sign(tᵢ) − Σⱼ xⱼ tᵢʲ)², its `llsq`, here with a tally.
 #[test]
 fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
+    let _limit = time_limit();
     const N: usize = 128;
     const ROWS: usize = 64;
     let multiplications = AtomicU64::new(0);
@@ -200,6 +206,7 @@ fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
 
 #[test]
 fn slow_evaluations_run_on_every_thread_at_once() {
+    let _limit = time_limit();
     let (now, most, made) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let black_box = Function::new(11, |x: &[f64]| {
         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -217,6 +224,7 @@ fn slow_evaluations_run_on_every_thread_at_once() {
 
 #[test]
 fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads() {
+    let _limit = time_limit();
     let theta = point(20);
     let objective = Function::new(20, |x: &[f64]| {
         // The later one is found first.
@@ -262,6 +270,7 @@ fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads
 
 #[test]
 fn a_function_that_is_not_finite_at_theta_or_below_it_says_so() {
+    let _limit = time_limit();
     let logarithm = Function::new(1, |x: &[f64]| x[0].ln());
     let failure = Differences::FORWARD
         .gradient(&logarithm, &[-1.0], &team(1))
@@ -280,6 +289,7 @@ fn a_function_that_is_not_finite_at_theta_or_below_it_says_so() {
 
 #[test]
 fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
+    let _limit = time_limit();
     struct Named(AtomicU64);
     impl Objective for Named {
         fn parameters(&self) -> usize {
@@ -324,6 +334,10 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
         .unwrap();
     assert_eq!(objective.0.swap(0, Ordering::Relaxed), 4);
 
+    // −1 + u is a number, −1 − u is none.
+    let text = refused(Increment::Absolute(U), &[0.5, -1.0]);
+    assert!(text.contains("delay = -1.0 does not change"), "{text}");
+
     let text = refused(Increment::Relative(1e-17), &[0.5, 3.0]);
     assert!(text.contains("rate = 0.5 does not change"), "{text}");
     let text = refused(Increment::Auto, &[0.5]);
@@ -350,6 +364,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
 
 #[test]
 fn a_raised_flag_stops_before_the_next_evaluation() {
+    let _limit = time_limit();
     for threads in [1, 3] {
         let stop = Arc::new(AtomicBool::new(false));
         let control = Control::new(&stop);
@@ -381,6 +396,7 @@ fn a_raised_flag_stops_before_the_next_evaluation() {
 
 #[test]
 fn a_panic_of_the_objective_begins_nothing_more_and_reaches_the_caller() {
+    let _limit = time_limit();
     for threads in [1, 3] {
         let begun = AtomicU64::new(0);
         let objective = Function::new(1000, |x: &[f64]| {
@@ -425,6 +441,7 @@ fn inputs(row: usize) -> impl Iterator<Item = f64> {
 
 #[test]
 fn extrapolation_reaches_errors_that_smaller_increments_do_not() {
+    let _limit = time_limit();
     let theta = point(8);
     let exact = smooth_gradient(&theta);
     let objective = Function::new(8, smooth);
@@ -459,6 +476,7 @@ fn extrapolation_reaches_errors_that_smaller_increments_do_not() {
 
 #[test]
 fn extrapolation_says_how_wrong_it_may_be() {
+    let _limit = time_limit();
     let theta = point(8);
     let exact = smooth_gradient(&theta);
     let objective = Function::new(8, smooth);

@@ -88,9 +88,11 @@ impl EvaluationPoints {
         }
     }
 
-    /// Whether every increment changes its parameter.
+    /// Whether every increment changes its parameter, on both sides where there are two: of a step
+    /// that is lost on one side, the skew is the whole distance.
     pub(super) fn is_kept(&self) -> bool {
-        self.strides.iter().all(|stride| stride.distance > 0.0)
+        let mut strides = self.strides.iter();
+        strides.all(|stride| stride.distance > stride.skew.abs())
     }
 }
 
