@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::program::{Workplace, names, text};
+use support::program::{Workplace, lines, names, text};
 
 const CONFIG: &str = r#"
 name = "flowers"
@@ -98,6 +98,17 @@ fn plain_progress_is_one_line_an_epoch_on_standard_error() {
     }
     let silent = folder.nplus1("train flowers.toml -q");
     assert_eq!(text(&silent.stderr), "");
+}
+
+#[test]
+fn a_dry_run_predicts_the_time_of_all_steps() {
+    let folder = Workplace::new(CONFIG);
+    let plan = folder.report("train flowers.toml --dry-run --json --set train.epochs=40");
+    let number = |name: &str| plan[name].as_f64().unwrap();
+    // 90 rows in mini-batches of 10.
+    let expected = 40.0 * 9.0 * number("seconds_per_step");
+    let ratio = number("predicted_seconds") / expected;
+    assert!((ratio - 1.0).abs() < 1e-12, "{plan}");
 }
 
 /// The settings of a run by whole passes.
@@ -259,6 +270,24 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
         .collect();
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(whole["validation_loss"].as_f64().unwrap(), best);
+}
+
+/// A learning rate that is 0 in single precision leaves θ, and so the loss, exactly where it is: that
+/// is no better epoch than the first.
+#[test]
+fn an_exact_plateau_stops_early_after_as_many_epochs_as_patience_allows() {
+    let folder = Workplace::new(CONFIG);
+    let summary = folder.report(
+        "train flowers.toml --json --out here --set train.epochs=20 \
+         --set train.early_stopping=3 --set optimizer.learning_rate=1e-300",
+    );
+    let losses: Vec<Value> = lines(&folder.path().join("here/metrics.jsonl"))
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["validation_loss"].take())
+        .collect();
+    assert!(losses.iter().all(|loss| *loss == losses[0]), "{losses:?}");
+    assert_eq!(summary["kept_epoch"], 1);
+    assert_eq!(summary["epochs"], 1 + 3);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nplus1::data::Batch;
 use nplus1::gradient::finite_difference::{
@@ -18,6 +19,7 @@ use nplus1::numeric::statistics::LeastSquaresLine;
 use nplus1::parallel::Workers;
 use nplus1::study::cost::{CostRow, summary};
 use nplus1::study::methods;
+use nplus1::study::timing::TimingBench;
 use nplus1::textbook::Sample;
 use serde_json::Value;
 use support::kernels::Form;
@@ -333,6 +335,45 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
     assert_eq!(kept, document);
     for file in ["study.json", "config.toml", "environment.json"] {
         assert!(path.join(file).exists(), "{file}");
+    }
+}
+
+/// Both times are the shortest of many, taken in turns on one thread: a loaded machine leaves some of
+/// them alone.
+#[test]
+fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
+    let network = network(FEATURES, HIDDEN[2], true, HEADS[0], 0.0);
+    let (inputs, labels) = inputs(Form::Numbers, 8, FEATURES, 3);
+    let samples = samples::<f64>(Form::Numbers, &inputs, &labels);
+    let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
+    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let rows: Vec<u32> = (0..8).collect();
+    let bench = TimingBench {
+        network: &network,
+        theta: &theta,
+        samples: &samples,
+        rows: &rows,
+        team: &team,
+        isa: Isa::detect(),
+        control: &Control::default(),
+        repeats: 4,
+        limit: Duration::from_secs(60),
+    };
+    for method in [GradientConfig::Backprop, full(Scheme::Forward)] {
+        let [mut predicted, mut taken] = [f64::INFINITY; 2];
+        for _ in 0..6 {
+            predicted = predicted.min(bench.predict(&method).unwrap());
+            let Ok(timing) = bench.gradient(&method).unwrap() else {
+                panic!("nobody interrupts it, and the limit is a minute");
+            };
+            taken = timing.samples.into_iter().fold(taken, f64::min);
+        }
+        let ratio = predicted / taken;
+        println!(
+            "{}: {predicted:e} s predicted, {taken:e} s",
+            method.method()
+        );
+        assert!((0.5..2.0).contains(&ratio), "{}: {ratio}", method.method());
     }
 }
 

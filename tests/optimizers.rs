@@ -1,4 +1,4 @@
-//! The promise: Adam and L-BFGS make the steps that PyTorch and scipy make (tests/reference/
+//! The promise: SGD, Adam and L-BFGS make the steps that PyTorch and scipy make (tests/reference/
 //! optimizers.py), on gradients by any method; a run goes on from its checkpoint with the same bits,
 //! and ends in words where no step can be made.
 
@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nplus1::data::{Batch, Samples};
 use nplus1::gradient::finite_difference::{
@@ -104,6 +105,84 @@ fn adam_makes_pytorch_s_steps() {
     assert!(compared > 100);
 }
 
+/// Momentum, weight decay (of biases as well) and a last mini-batch with fewer rows, by each of the
+/// three codes that make SGD's steps: backprop's, that of incremental differences, and the one for
+/// engines that know gradients only.
+#[test]
+fn sgd_makes_pytorch_s_steps_by_every_engine() {
+    let mut compared = 0;
+    for row in reference()["sgd"].as_array().unwrap() {
+        let case = cases()
+            .into_iter()
+            .find(|case| case.name == row["case"])
+            .unwrap();
+        let setting = |name: &str| row["settings"][name].as_f64().unwrap_or(0.0);
+        let sgd = SgdConfig {
+            learning_rate: setting("lr"),
+            momentum: setting("momentum"),
+            weight_decay: setting("weight_decay"),
+            schedule: Schedule::Constant,
+        };
+        assert!(sgd.weight_decay > 0.0);
+        let count = |name: &str| row[name].as_u64().unwrap() as usize;
+        let (epochs, batch_size) = (count("epochs"), count("batch_size"));
+        assert!(!case.rows.is_multiple_of(batch_size), "the last is smaller");
+        let layout = &case.network.layout;
+        let samples = case.samples::<f64>();
+        let order: Vec<u32> = (0..case.rows as u32).collect();
+        let team = Arc::new(Workers::new(Some(2)).unwrap());
+        let theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
+        let expected = flat(layout, &row["weights"], &row["biases"]);
+        // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs), those of a mini-batch
+        // are taken to be up to ten times as long as that of all rows, and each step's error reaches
+        // θ rate/(1 − μ) times.
+        let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let steps = epochs * case.rows.div_ceil(batch_size);
+        let reach = sgd.learning_rate / (1.0 - sgd.momentum);
+        let allowed = steps as f64 * reach * 10.0 * norm * 1e-12;
+        assert!(
+            allowed < 1e-9,
+            "a tolerance that says something: {allowed:e}"
+        );
+        for method in [
+            GradientConfig::Backprop,
+            difference(
+                Scheme::Forward,
+                Arithmetic::CancellationFree,
+                Increment::Auto,
+            ),
+            GradientConfig::ForwardMode(Reuse::Full),
+        ] {
+            let mut engine =
+                method.engine(&case.network, &team, Isa::detect(), &samples, batch_size);
+            engine.load(&theta);
+            let rule = sgd.rule(case.network.l2, 1.0);
+            for _ in 0..epochs {
+                let control = Control::default();
+                let workers = engine.most_workers().min(2);
+                engine
+                    .descend(
+                        &samples, &order, batch_size, rule, workers, &mut 0.0, &control,
+                    )
+                    .unwrap();
+            }
+            let mut found = theta.clone();
+            engine.store(&mut found);
+            for (index, (found, expected)) in found.flat().iter().zip(&expected).enumerate() {
+                assert!(
+                    (found - expected).abs() <= allowed,
+                    "{}, {}: {} is {found} for {expected}",
+                    case.name,
+                    method.method(),
+                    layout.name(index)
+                );
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 1000, "{compared}");
+}
+
 /// `Training` with all that the tests here do not change.
 struct Setting<'a, R> {
     samples: &'a Samples<R>,
@@ -115,13 +194,8 @@ struct Setting<'a, R> {
 }
 
 impl<R: Real> Setting<'_, R> {
-    fn run(
-        &self,
-        state: &mut TrainingState<R>,
-        observer: &mut dyn Observer<R>,
-        control: &Control,
-    ) -> Ending {
-        let training = Training {
+    fn training<'s>(&'s self, team: &'s Arc<Workers>, control: &'s Control) -> Training<'s, R> {
+        Training {
             network: self.network,
             samples: self.samples,
             rows: self.rows,
@@ -131,11 +205,21 @@ impl<R: Real> Setting<'_, R> {
             optimizer: &self.optimizer,
             config: &self.config,
             seed: 5,
-            team: &Arc::new(Workers::new(Some(2)).unwrap()),
+            team,
             isa: Isa::detect(),
             workers: None,
             control,
-        };
+        }
+    }
+
+    fn run(
+        &self,
+        state: &mut TrainingState<R>,
+        observer: &mut dyn Observer<R>,
+        control: &Control,
+    ) -> Ending {
+        let team = Arc::new(Workers::new(Some(2)).unwrap());
+        let training = self.training(&team, control);
         training.run(state, observer).unwrap()
     }
 }
@@ -263,6 +347,72 @@ fn every_gradient_method_trains_with_every_optimizer() {
         for loss in &losses {
             assert!((loss / losses[0] - 1.0).abs() < 1e-5, "{losses:?}");
         }
+    }
+}
+
+/// Both times are the shortest of many, taken in turns, of at most milliseconds on one thread: a loaded
+/// machine leaves some of them alone.
+#[test]
+fn a_step_is_predicted_to_take_as_long_as_it_takes() {
+    let data = BreastCancer::standardized();
+    let samples = data.samples::<f64>();
+    let network = data.network(1e-3);
+    let (plain, batch_size) = (Arithmetic::Plain, 50);
+    let whole = GradientConfig::Difference(DifferenceConfig {
+        scheme: Scheme::Forward,
+        reuse: Reuse::Full,
+        arithmetic: plain,
+        summation: Summation::Differences,
+        increment: Increment::Auto,
+        extrapolate: false,
+    });
+    for (gradient, steps) in [(GradientConfig::Backprop, 8), (whole, 1)] {
+        let sgd = SgdConfig {
+            learning_rate: 0.1,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            schedule: Schedule::Constant,
+        };
+        let setting = Setting {
+            samples: &samples,
+            network: &network,
+            rows: &data.rows,
+            optimizer: OptimizerConfig::Sgd(sgd),
+            config: epochs(1, batch_size),
+            gradient,
+        };
+        let team = Arc::new(Workers::new(Some(1)).unwrap());
+        let control = Control::default();
+        let training = setting.training(&team, &control);
+        let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
+        let mut engine = training.engine();
+        engine.load(&theta);
+        let still = SgdConfig {
+            learning_rate: 0.0,
+            ..sgd
+        };
+        let rule = still.rule(network.l2, 1.0);
+        let order = &data.rows[..steps * batch_size];
+        let [mut predicted, mut taken] = [f64::INFINITY; 2];
+        for _ in 0..30 {
+            let budget = Duration::from_millis(10);
+            predicted = predicted.min(training.seconds_a_step(&theta, budget).unwrap());
+            let start = Instant::now();
+            engine
+                .descend(&samples, order, batch_size, rule, 1, &mut 0.0, &control)
+                .unwrap();
+            taken = taken.min(start.elapsed().as_secs_f64() / steps as f64);
+        }
+        let ratio = predicted / taken;
+        println!(
+            "{}: {predicted:e} s predicted, {taken:e} s",
+            gradient.method()
+        );
+        assert!(
+            (0.5..2.0).contains(&ratio),
+            "{}: {ratio}",
+            gradient.method()
+        );
     }
 }
 
