@@ -1,9 +1,9 @@
-//! The barrier between supersteps, among the threads that carry the workers of a circle.
+//! The barrier that the computing threads pass between two supersteps.
 //!
-//! Where there are more workers than processors, a thread carries several: it brings one after the
-//! other to the end of the superstep, then meets the other threads. So a superstep costs one meeting
-//! of as many threads as there are processors, however many workers there are; threads of their own
-//! would cost a switch between them for each worker and superstep.
+//! If there are more workers than processors, each computing thread runs several workers: it brings
+//! one after the other to the end of the superstep, then waits for the other threads. So a
+//! superstep costs one barrier among at most as many threads as there are processors, whatever the
+//! number of workers. One thread per worker would cost a context switch per worker and superstep.
 
 use std::cell::Cell;
 use std::ops::DerefMut;
@@ -14,17 +14,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-/// Spins before a waiting thread offers its core to others: the fewest and the most.
+/// Spins before a waiting thread yields its core: the smallest and the largest limit.
 ///
-/// With a core each, threads meet within the most, about 50 µs. Two on one core, where another
-/// process holds a core, never do: the one that spins keeps the other from coming. So a wait that
-/// ends in vain halves a thread's spins, and one that is worth its while doubles them.
-const SPINS: [u32; 2] = [32, 4000];
-/// Time of yielding after which a waiting thread sleeps between looks: something holds its
-/// partner up for long.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Threads with a core each meet within the largest limit, about 50 µs. If another process holds a
+/// core, two threads share the other one, and the spinning thread keeps its partner from arriving.
+/// So the limit adapts: it is halved after a wait that had to yield, and doubled after a wait that
+/// ended while spinning.
+const SPIN_LIMITS: [u32; 2] = [32, 4000];
+/// Time for which a waiting thread yields before it sleeps between checks: by then a partner is
+/// delayed for long.
+const YIELD_TIME: Duration = Duration::from_millis(2);
 
-/// Where threads meet, over and over.
+/// A reusable barrier for a fixed number of threads.
 pub(super) struct Barrier {
     threads: usize,
     arrived: CachePadded<AtomicUsize>,
@@ -33,7 +34,7 @@ pub(super) struct Barrier {
 }
 
 impl Barrier {
-    /// A barrier of so many threads.
+    /// Creates a barrier for `threads` threads.
     pub(super) fn new(threads: usize) -> Self {
         Self {
             threads,
@@ -43,13 +44,14 @@ impl Barrier {
         }
     }
 
-    /// How often all have passed.
+    /// Returns how many times all threads have passed.
     pub(super) fn passed(&self) -> usize {
         self.passed.load(Ordering::Acquire)
     }
 
-    /// Passes, once all threads are here; `most` is how often this one spins before it yields.
-    fn pass(&self, most: &mut u32) {
+    /// Waits until all threads have arrived; adapts `spin_limit`, this thread's spins before it
+    /// yields.
+    fn pass(&self, spin_limit: &mut u32) {
         let passed = self.passed.load(Ordering::Relaxed);
         if self.threads == 1 {
             self.passed.store(passed + 1, Ordering::Release);
@@ -61,43 +63,45 @@ impl Barrier {
             return;
         }
         let mut spins = 0;
-        let mut since = None;
+        let mut yielding_since = None;
         while self.passed.load(Ordering::Acquire) == passed {
             assert!(
                 !self.broken.load(Ordering::Relaxed),
                 "another worker panicked"
             );
-            if spins < *most {
+            if spins < *spin_limit {
                 spins += 1;
                 std::hint::spin_loop();
-            } else if since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            } else if yielding_since.get_or_insert_with(Instant::now).elapsed() < YIELD_TIME {
                 std::thread::yield_now();
             } else {
                 std::thread::sleep(Duration::from_micros(50));
             }
         }
-        let [least, all] = SPINS;
-        *most = if since.is_some() {
-            (*most / 2).max(least)
+        let [fewest, most] = SPIN_LIMITS;
+        *spin_limit = if yielding_since.is_some() {
+            (*spin_limit / 2).max(fewest)
         } else {
-            (*most * 2).min(all)
+            (*spin_limit * 2).min(most)
         };
     }
 
-    /// One thread's part of a run: brings each of its workers to the end of the superstep, passes,
-    /// and so on until they have returned. `ended` is how many steps each worker has ended.
+    /// Runs the workers of one thread, superstep by superstep, until they have returned: brings
+    /// each to the end of the superstep, then waits for the other threads. `ended` counts the
+    /// supersteps that each worker has ended.
     ///
     /// # Panics
-    /// If a worker waits for anything but its next step, or returns in a step of its own.
-    pub(super) fn carry<P: DerefMut<Target: Future<Output = ()>>>(
+    /// If a worker waits for anything but its next superstep, or if the workers of this thread
+    /// return in different supersteps.
+    pub(super) fn run_workers<P: DerefMut<Target: Future<Output = ()>>>(
         &self,
         workers: &mut [Pin<P>],
         ended: &[Cell<usize>],
     ) {
         let _guard = BreakOnPanic(self);
         let mut context = Context::from_waker(Waker::noop());
-        let mut spins = SPINS[1];
-        for step in 1.. {
+        let mut spin_limit = SPIN_LIMITS[1];
+        for superstep in 1.. {
             let mut waiting = 0;
             for worker in &mut *workers {
                 waiting += usize::from(worker.as_mut().poll(&mut context).is_pending());
@@ -106,15 +110,16 @@ impl Barrier {
                 return;
             }
             assert!(
-                ended.iter().all(|ended| ended.get() == step),
-                "all workers end a step, or return in it"
+                ended.iter().all(|ended| ended.get() == superstep),
+                "all workers end a superstep, or all return in it"
             );
-            self.pass(&mut spins);
+            self.pass(&mut spin_limit);
         }
     }
 }
 
-/// Breaks the barrier if its thread panics, so that the others do not wait for it.
+/// Guard that marks the barrier as broken if its thread panics, so that no other thread waits for
+/// it.
 struct BreakOnPanic<'b>(&'b Barrier);
 
 impl Drop for BreakOnPanic<'_> {

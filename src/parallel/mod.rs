@@ -1,10 +1,12 @@
-//! The team of workers: the only place that names rayon.
+//! Parallel execution: a pool of workers, supersteps, work partitioned by cost, and a tuner that
+//! chooses the number of workers. Only this module names rayon.
 //!
-//! A [`Workers`] is rayon's pool, installed once a run. [`Workers::run`] starts one worker a seat, which
-//! then advance together in supersteps ([`phased`]). As many threads carry them as there are
-//! processors; the barrier between these spins briefly, then yields; between runs rayon parks
-//! the threads. Who computes a thing may depend on the number of workers; what is computed never
-//! does.
+//! [`Workers`] wraps rayon's thread pool and is created once per run of the program.
+//! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). At most one
+//! thread per processor computes; a thread runs several workers in turn if there are more workers
+//! than processors. Threads meet at a barrier that spins briefly, then yields, then sleeps; between
+//! two calls of `run`, rayon parks them. The number of workers may decide which thread computes a
+//! value, never the value itself.
 
 #![allow(unsafe_code)]
 

@@ -1,18 +1,19 @@
-//! Work cut by predicted cost: one contiguous share a worker.
+//! Partition of work by predicted cost: one contiguous share per worker.
 
 use std::ops::Range;
 
-/// Cuts tasks, which lie in groups of equal cost a task, into one contiguous share a worker; gives
-/// each worker its range of every group. `groups` holds numbers of tasks and the cost of one.
+/// Partitions tasks into one contiguous share per worker; returns each worker's range of every
+/// group.
 ///
-/// A share ends with the task in which its part of the total cost does, so no worker has more than
-/// one task beyond its part.
+/// Tasks of equal cost form a group; `groups` holds the number of tasks and the cost of one task.
+/// A share ends at the task boundary nearest to its part of the total cost, so it is off by at
+/// most half a task at either end.
 pub fn cut_by_cost(groups: &[(usize, f64)], workers: usize) -> Vec<Vec<Range<usize>>> {
     let total: f64 = groups
         .iter()
         .map(|&(tasks, cost)| tasks as f64 * cost)
         .sum();
-    // Where share `worker` begins, group by group.
+    // Returns the first task of share `worker` in each group.
     let start = |worker: usize| -> Vec<usize> {
         let mut left = total * worker as f64 / workers as f64;
         groups
@@ -63,7 +64,7 @@ mod tests {
                 let cost: f64 = share
                     .iter()
                     .zip(&groups)
-                    .map(|(own, group)| own.len() as f64 * group.1)
+                    .map(|(range, group)| range.len() as f64 * group.1)
                     .sum();
                 assert!(
                     cost <= 15_000.0 / workers as f64 + 700.0,

@@ -1,13 +1,13 @@
-//! Supersteps: workers that advance together, and memory that they take turns with.
+//! Supersteps, in which workers advance together, and phased slices, which the workers share.
 //!
-//! A [`Supersteps`] of workers passes a barrier together: [`Superstep::next`]. Supersteps run through a
-//! cycle of phases, two (even and odd) unless more are asked for. A [`PhasedSlice`] buffer is written in
-//! the steps of one phase, each worker its own part, and read whole in the others. That is all the
-//! locking there is: a borrow lasts no longer than the step it was made in, and a step ends only
-//! when every worker has ended it.
+//! All workers of a [`Supersteps`] pass a barrier between two supersteps: [`Superstep::next`].
+//! Supersteps run through a cycle of phases, by default two (even and odd). In the supersteps of
+//! one phase, each worker writes its own part of a [`PhasedSlice`]; in all other phases, every
+//! worker may read the whole slice. No lock is needed: a borrow lasts no longer than the superstep
+//! it was made in, and a superstep ends only when every worker has ended it.
 //!
-//! A worker is a future that waits for nothing but its next step, so that one thread can carry
-//! several (`barrier.rs`).
+//! A worker is a future that waits for nothing but its next superstep, so that one thread can run
+//! several workers (`barrier.rs`).
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,9 +18,10 @@ use std::task::Poll;
 
 use super::barrier::Barrier;
 
-static CIRCLES: AtomicU64 = AtomicU64::new(1);
+/// The identifier of the next [`Supersteps`].
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Workers that advance together.
+/// The workers that advance together, and the phases of their supersteps.
 pub struct Supersteps {
     id: u64,
     workers: usize,
@@ -28,63 +29,67 @@ pub struct Supersteps {
 }
 
 impl Supersteps {
-    /// A circle of so many workers, whose steps are even or odd.
+    /// Creates supersteps of `workers` workers with two phases, even and odd.
     pub fn new(workers: usize) -> Self {
         Self::with_phases(workers, 2)
     }
 
-    /// A circle of so many workers, whose steps run through so many phases, over and over.
+    /// Creates supersteps of `workers` workers that run through `phases` phases, again and again.
     ///
     /// # Panics
-    /// With fewer than two phases: nobody could read what another has written.
+    /// With fewer than two phases: no worker could read what another has written.
     pub fn with_phases(workers: usize, phases: usize) -> Self {
-        assert!(phases >= 2, "a phase to write, a phase to read");
+        assert!(
+            phases >= 2,
+            "supersteps need at least two phases: one to write, one to read"
+        );
         Self {
-            id: CIRCLES.fetch_add(1, Ordering::Relaxed),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             workers,
             phases,
         }
     }
 
-    /// Number of workers.
+    /// Returns the number of workers.
     pub fn workers(&self) -> usize {
         self.workers
     }
 
-    /// Lends `values` to the circle: worker w may write `parts[w]` in the steps of phase `written`,
-    /// and all may read everything in the others. With `None` each part stays its worker's alone,
-    /// in every step.
+    /// Shares `values` among the workers; returns one slice per worker. Worker w may write
+    /// `parts[w]` in the supersteps of phase `write_phase`, and all workers may read everything in
+    /// the other phases. With `None`, each part is private to its worker in every superstep.
     ///
     /// # Panics
-    /// Unless there is one part a worker, in order, disjoint, within `values`.
+    /// Unless there is one part per worker, in ascending order, disjoint and within `values`.
     pub fn share<'b, T>(
         &self,
         values: &'b mut [T],
-        written: impl Into<Option<usize>>,
+        write_phase: impl Into<Option<usize>>,
         parts: impl IntoIterator<Item = Range<usize>>,
     ) -> Vec<PhasedSlice<'b, T>> {
         let (pointer, len) = (values.as_mut_ptr(), values.len());
-        let written = written.into();
+        let write_phase = write_phase.into();
         let mut end = 0;
         let parts: Vec<_> = parts
             .into_iter()
-            .map(|own| {
-                assert!(end <= own.start && own.start <= own.end && own.end <= len);
-                end = own.end;
+            .map(|part| {
+                assert!(end <= part.start && part.start <= part.end && part.end <= len);
+                end = part.end;
                 PhasedSlice {
-                    circle: self.id,
-                    written,
+                    supersteps: self.id,
+                    write_phase,
                     pointer,
                     len,
-                    own,
-                    life: PhantomData,
+                    part,
+                    borrow: PhantomData,
                 }
             })
             .collect();
-        assert_eq!(parts.len(), self.workers, "one part a worker");
+        assert_eq!(parts.len(), self.workers, "one part per worker");
         parts
     }
 
+    /// Returns the first superstep of worker `worker`; `ended` counts those that it has ended.
     pub(super) fn enter<'c>(
         &'c self,
         barrier: &'c Barrier,
@@ -92,7 +97,7 @@ impl Supersteps {
         ended: &'c Cell<usize>,
     ) -> Superstep<'c> {
         Superstep {
-            circle: self,
+            supersteps: self,
             barrier,
             worker,
             number: 0,
@@ -101,33 +106,33 @@ impl Supersteps {
     }
 }
 
-/// A worker's place in the current superstep.
+/// The current superstep of one worker.
 pub struct Superstep<'c> {
-    circle: &'c Supersteps,
+    supersteps: &'c Supersteps,
     barrier: &'c Barrier,
     worker: usize,
     number: usize,
-    /// Steps that this worker has ended: what its thread goes by.
+    /// Supersteps that this worker has ended; its thread checks it.
     ended: &'c Cell<usize>,
 }
 
 impl Superstep<'_> {
-    /// Which worker this is, from 0.
+    /// Returns the index of this worker, from 0.
     pub fn worker(&self) -> usize {
         self.worker
     }
 
-    /// Number of workers.
+    /// Returns the number of workers.
     pub fn workers(&self) -> usize {
-        self.circle.workers
+        self.supersteps.workers
     }
 
-    /// The phase of this step, from 0.
+    /// Returns the phase of this superstep, from 0.
     pub fn phase(&self) -> usize {
-        self.number % self.circle.phases
+        self.number % self.supersteps.phases
     }
 
-    /// Ends this step, and begins the next when every worker has ended it.
+    /// Ends this superstep; begins the next one once every worker has ended this one.
     #[must_use]
     pub async fn next(mut self) -> Self {
         self.number += 1;
@@ -144,55 +149,61 @@ impl Superstep<'_> {
     }
 }
 
-/// One worker's hold on a buffer that the circle takes turns with.
+/// One worker's access to a slice that all workers share: a part to write, the whole to read.
 pub struct PhasedSlice<'b, T> {
-    circle: u64,
-    written: Option<usize>,
+    /// Identifier of the [`Supersteps`] that share the slice.
+    supersteps: u64,
+    /// The phase in which the parts are written; `None`: the part is private to its worker.
+    write_phase: Option<usize>,
     pointer: *mut T,
     len: usize,
-    own: Range<usize>,
-    life: PhantomData<&'b mut [T]>,
+    /// The part that this worker writes.
+    part: Range<usize>,
+    borrow: PhantomData<&'b mut [T]>,
 }
 
-// SAFETY: a hold is a `&mut` to its part and, by turns, a `&` to the whole.
+// SAFETY: a `PhasedSlice` is a `&mut` to its part and, in other phases, a `&` to the whole.
 unsafe impl<T: Send + Sync> Send for PhasedSlice<'_, T> {}
 
 impl<T> PhasedSlice<'_, T> {
-    /// The own part, to write.
+    /// Returns this worker's part, to write.
     ///
     /// # Panics
-    /// In a step of another phase, or of another circle.
+    /// In a superstep of another phase than the write phase, or of another [`Supersteps`].
     pub fn own<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
         assert!(
-            step.circle.id == self.circle && self.written.is_none_or(|phase| phase == step.phase())
+            step.supersteps.id == self.supersteps
+                && self.write_phase.is_none_or(|phase| phase == step.phase())
         );
-        // SAFETY: parts are disjoint and each is held once; in steps of this phase nobody has a
-        // borrow of the whole, since such a borrow ends with the step it was made in, and all
-        // workers of the circle are in the same step.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(self.own.start), self.own.len()) }
+        // SAFETY: parts are disjoint and each belongs to one `PhasedSlice`. In supersteps of the
+        // write phase there is no borrow of the whole: such a borrow ends with the superstep it was
+        // made in, and all workers are in the same superstep.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.pointer.add(self.part.start), self.part.len())
+        }
     }
 
-    /// The whole buffer, to read.
+    /// Returns the whole slice, to read.
     ///
     /// # Panics
-    /// In a step in which it is written, or of another circle.
+    /// In a superstep of the write phase, or of another [`Supersteps`], or if the part is private.
     pub fn all<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
         assert!(
-            step.circle.id == self.circle
-                && self.written.is_some_and(|phase| phase != step.phase())
+            step.supersteps.id == self.supersteps
+                && self.write_phase.is_some_and(|phase| phase != step.phase())
         );
-        // SAFETY: in steps of this phase nobody has a borrow of a part to write; as above.
+        // SAFETY: in supersteps of this phase there is no borrow of a part to write; as above.
         unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
     }
 
-    /// The own part, to read, in any step.
+    /// Returns this worker's part, to read, in any superstep.
     ///
     /// # Panics
-    /// In a step of another circle.
+    /// In a superstep of another [`Supersteps`].
     pub fn mine<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
-        assert!(step.circle.id == self.circle);
-        // SAFETY: only this hold can write this part, and it is borrowed.
-        unsafe { std::slice::from_raw_parts(self.pointer.add(self.own.start), self.own.len()) }
+        assert!(step.supersteps.id == self.supersteps);
+        // SAFETY: only this `PhasedSlice` can write the part, and it is borrowed.
+        unsafe { std::slice::from_raw_parts(self.pointer.add(self.part.start), self.part.len()) }
     }
 }
 
@@ -203,31 +214,35 @@ mod tests {
     use crate::parallel::watchdog::time_limit;
 
     #[test]
-    fn workers_take_turns_with_a_buffer() {
+    fn workers_read_what_the_others_wrote_in_the_superstep_before() {
         let _limit = time_limit();
         for workers in [1, 2, 3, 5, 8, 16] {
-            let team = Workers::new(Some(workers)).unwrap();
-            let circle = Supersteps::new(workers);
+            let pool = Workers::new(Some(workers)).unwrap();
+            let supersteps = Supersteps::new(workers);
             let mut values = vec![0u64; workers];
             let mut sums = vec![0u64; workers];
-            let seats: Vec<_> = circle
+            let states: Vec<_> = supersteps
                 .share(&mut values, 0, (0..workers).map(|w| w..w + 1))
                 .into_iter()
-                .zip(circle.share(&mut sums, 1, (0..workers).map(|w| w..w + 1)))
+                .zip(supersteps.share(&mut sums, 1, (0..workers).map(|w| w..w + 1)))
                 .collect();
-            team.run(circle, seats, async |(mut values, mut sums), mut step| {
-                for _ in 0..200 {
-                    let sum: u64 = if step.worker() == 0 && values.mine(&step)[0] == 0 {
-                        0
-                    } else {
-                        sums.all(&step).iter().sum()
-                    };
-                    values.own(&step)[0] = sum + step.worker() as u64 + 1;
-                    step = step.next().await;
-                    sums.own(&step)[0] = values.all(&step).iter().sum::<u64>() % 1000;
-                    step = step.next().await;
-                }
-            });
+            pool.run(
+                supersteps,
+                states,
+                async |(mut values, mut sums), mut step| {
+                    for _ in 0..200 {
+                        let sum: u64 = if step.worker() == 0 && values.mine(&step)[0] == 0 {
+                            0
+                        } else {
+                            sums.all(&step).iter().sum()
+                        };
+                        values.own(&step)[0] = sum + step.worker() as u64 + 1;
+                        step = step.next().await;
+                        sums.own(&step)[0] = values.all(&step).iter().sum::<u64>() % 1000;
+                        step = step.next().await;
+                    }
+                },
+            );
             assert!(
                 sums.iter().all(|&sum| sum == sums[0]),
                 "{workers}: {sums:?}"
@@ -237,10 +252,10 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "panicked")]
-    fn a_panic_of_one_worker_ends_all() {
+    fn a_panic_of_one_worker_ends_the_others() {
         let _limit = time_limit();
-        let team = Workers::new(Some(2)).unwrap();
-        team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
+        let pool = Workers::new(Some(2)).unwrap();
+        pool.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             assert!(step.worker() == 0, "worker 1 panicked");
             let _ = step.next().await;
         });
@@ -248,13 +263,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "phase")]
-    fn writing_out_of_turn_panics() {
+    fn writing_outside_the_write_phase_panics() {
         let _limit = time_limit();
-        let team = Workers::new(Some(1)).unwrap();
-        let circle = Supersteps::new(1);
+        let pool = Workers::new(Some(1)).unwrap();
+        let supersteps = Supersteps::new(1);
         let mut values = [0];
-        let seats = circle.share(&mut values, 1, std::iter::once(0..1));
-        team.run(circle, seats, async |mut values, step| {
+        let states = supersteps.share(&mut values, 1, std::iter::once(0..1));
+        pool.run(supersteps, states, async |mut values, step| {
             values.own(&step)[0] = 1;
         });
     }

@@ -1,13 +1,13 @@
-//! The processors that this process may use: in which order threads should take them, and how busy
-//! they are.
+//! The processors that this process may use: the order in which threads should take them, and the
+//! time for which they were busy.
 //!
-//! What the operating system does not tell is absent, never guessed.
+//! A value that the operating system does not report is `None`, never guessed.
 
 use std::fs;
 
-/// The logical processors that this process may use, the first of each physical core before the
-/// second of any: so the first p are p cores, as far as they go. Absent where the system does not
-/// pin threads.
+/// Returns the logical processors that this process may use, the first of each physical core before
+/// the second of any: the first p entries are p different cores, if there are p cores. `None` if
+/// the system does not pin threads.
 pub fn in_order() -> Option<Vec<usize>> {
     let allowed = allowed()?;
     let core = |processor: usize| {
@@ -18,8 +18,8 @@ pub fn in_order() -> Option<Vec<usize>> {
     Some(by_core(&allowed, core))
 }
 
-/// `processors`, those that are the first of their core before the others; one whose core is unknown
-/// is a core of its own.
+/// Sorts `processors` so that the first of each core comes before the second of any core. A
+/// processor whose core is unknown counts as a separate core.
 fn by_core<C: PartialEq>(processors: &[usize], core: impl Fn(usize) -> Option<C>) -> Vec<usize> {
     let mut seen: Vec<(C, usize)> = Vec::new();
     let mut ranked: Vec<(usize, usize)> = Vec::new();
@@ -43,11 +43,16 @@ fn by_core<C: PartialEq>(processors: &[usize], core: impl Fn(usize) -> Option<C>
     ranked.into_iter().map(|(_, processor)| processor).collect()
 }
 
+/// Returns the logical processors in this process's affinity mask.
 #[cfg(target_os = "linux")]
 fn allowed() -> Option<Vec<usize>> {
     let set = rustix::thread::sched_getaffinity(None).ok()?;
-    let all = 0..rustix::thread::CpuSet::MAX_CPU;
-    Some(all.filter(|&processor| set.is_set(processor)).collect())
+    let processors = 0..rustix::thread::CpuSet::MAX_CPU;
+    Some(
+        processors
+            .filter(|&processor| set.is_set(processor))
+            .collect(),
+    )
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -55,41 +60,42 @@ fn allowed() -> Option<Vec<usize>> {
     None
 }
 
-/// Keeps the calling thread on one logical processor, where the system allows it.
+/// Pins the calling thread to one logical processor if the system allows it.
 pub(super) fn pin(processor: usize) {
     #[cfg(target_os = "linux")]
     {
         let mut set = rustix::thread::CpuSet::new();
         set.set(processor);
-        // A thread that stays free is slower at worst.
+        // A failure is ignored: an unpinned thread is at worst slower.
         let _ = rustix::thread::sched_setaffinity(None, &set);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = processor;
 }
 
-/// Seconds that all threads of this process together have been on a processor.
+/// Returns the processor time of this process in seconds, summed over its threads.
 #[cfg(unix)]
 pub fn busy_seconds() -> Option<f64> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Some(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
 }
 
-/// Seconds that all threads of this process together have been on a processor.
+/// Returns the processor time of this process in seconds, summed over its threads.
 #[cfg(not(unix))]
 pub fn busy_seconds() -> Option<f64> {
     None
 }
 
-/// Seconds that the machine's processors have been busy since it started, all processes and all
-/// processors together, in steps of some hundredths.
+/// Returns the time for which the machine's processors were busy since it started, in seconds,
+/// summed over all processors and all processes. The resolution is about a hundredth of a second.
 pub fn machine_busy_seconds() -> Option<f64> {
     busy_of(&fs::read_to_string("/proc/stat").ok()?)
 }
 
-/// The busy seconds in the text of `/proc/stat`: a hundredth of a second is its unit on every Linux
-/// (USER_HZ), user, nice, system, irq, softirq and steal are busy, idle and iowait are not, and
-/// guests are in user already.
+/// Reads the busy seconds from the text of `/proc/stat`.
+///
+/// The unit is 1/100 s on every Linux (USER_HZ). User, nice, system, irq, softirq and steal count
+/// as busy; idle and iowait do not; guest time is included in user time already.
 fn busy_of(stat: &str) -> Option<f64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<f64> = (line.split_whitespace())
@@ -106,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_core_comes_before_the_second_thread_of_any() {
-        // 0 and 2 share a core, 1 and 3 another; 7 is told nothing of.
+    fn the_first_processor_of_every_core_comes_before_the_second_of_any() {
+        // 0 and 2 share a core, 1 and 3 another; the core of 7 is unknown.
         let core = |processor| (processor < 4).then_some(processor % 2);
         assert_eq!(by_core(&[0, 1, 2, 3, 7], core), [0, 1, 7, 2, 3]);
     }
 
     #[test]
-    fn idle_and_waiting_are_not_busy() {
+    fn idle_and_iowait_do_not_count_as_busy() {
         let stat = "cpu  100 20 30 9999 888 4 5 6 50 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
         assert_eq!(busy_of(stat), Some(1.65));
         assert_eq!(busy_of("cpu 1 2 3\n"), None);
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_may_use_processors_and_uses_them() {
+    fn the_affinity_and_the_processor_time_of_this_process_are_known() {
         let order = in_order().unwrap();
         assert!(!order.is_empty());
         let before = busy_seconds().unwrap();

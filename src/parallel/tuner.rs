@@ -1,59 +1,63 @@
-//! How many workers a step deserves, found out by measuring.
+//! The tuner: chooses the number of workers for a step by measurement.
 //!
-//! A step too small to share, or a core that another process holds, makes more workers slower
-//! than fewer. So work is handed out in segments of some milliseconds; each candidate number of
-//! workers is tried now and then, and the fastest does the rest. Timing decides who computes,
-//! never what: the bits stay the same.
+//! More workers are slower than fewer if a step is too small to share, or if another process holds
+//! a core. So steps run in segments of about 8 ms. Now and then a trial uses another number of
+//! workers; if it is faster, it becomes the new choice. Timing decides which workers compute, never
+//! what: the bits stay the same.
 
 use std::time::Duration;
 
-/// Length of a segment, in seconds: a hundred times what it takes to wake the workers.
+/// Length of a segment in seconds: a hundred times what it takes to wake the workers.
 const SEGMENT: f64 = 8e-3;
-/// A look at another candidate lasts so long, in seconds, and its last segment counts: a core that
-/// was idle takes milliseconds to come up to speed, and a worker's share of θ to move to its caches.
-const WARM: f64 = 12e-3;
-/// How often what a look takes passes between two looks: seldom at first, when the data is still on
-/// its way to the caches, then twice as often each time up to the last.
+/// Shortest trial of another number of workers, in seconds. Only its last segment counts: an idle
+/// core needs milliseconds to reach full speed, and a worker's share of θ to move to its caches.
+const TRIAL: f64 = 12e-3;
+/// Pause between two trials, as a multiple of a trial's length: short at first, while the data is
+/// still moving to the caches, then doubled after each trial up to the last.
 const FIRST_PAUSE: f64 = 1.0;
 const LAST_PAUSE: f64 = 64.0;
-/// The same for a look at a step that fills a segment alone. Such a step is worth sharing by its
-/// size; only another process on a core makes fewer workers faster.
+/// Shortest pause before a trial with a single step longer than [`TRIAL`]. Such a step is large
+/// enough to share; fewer workers are faster only if another process holds a core.
 const SLOW_PAUSE: f64 = 20.0;
 
-/// Picks the number of workers of the next segment.
+/// Chooses the number of workers of the next segment.
 #[derive(Clone, Debug)]
 pub struct Tuner {
     candidates: Vec<Candidate>,
     current: usize,
-    /// The best when last chosen.
-    settled: usize,
-    /// Seconds of the look in progress, if there is one.
-    look: Option<f64>,
-    /// Seconds.
-    since_look: f64,
+    /// The best candidate when it was last determined.
+    last_best: usize,
+    /// Seconds that the trial in progress has taken, if there is one.
+    trial: Option<f64>,
+    /// Seconds since the last trial began or the best candidate changed.
+    since_trial: f64,
+    /// Pause before the next trial, as a multiple of a trial's length.
     pause: f64,
-    next_look: usize,
+    /// Trials of candidates that had been tried before; its parity alternates the neighbors.
+    repeated_trials: usize,
 }
 
+/// A number of workers, and the time that a step takes with it.
 #[derive(Clone, Debug)]
 struct Candidate {
     workers: usize,
-    /// The last three measurements: their median counts, so that one disturbed segment changes
-    /// nothing. Before the first look ends, a guess.
+    /// The last three measurements, in seconds per step: their median counts, so that one disturbed
+    /// segment changes nothing. Provisional until the first trial has ended.
     recent: Option<[f64; 3]>,
-    /// Whether a look at it has ended.
-    seen: bool,
+    /// Whether a trial of it has ended.
+    tried: bool,
 }
 
 impl Candidate {
-    fn seconds_a_step(&self) -> Option<f64> {
+    /// Returns the median of the last three measurements.
+    fn seconds_per_step(&self) -> Option<f64> {
         let [a, b, c] = self.recent?;
         Some(a.max(b).min(a.min(b).max(c)))
     }
 }
 
 impl Tuner {
-    /// Between 1 and `most` workers.
+    /// Creates a tuner that chooses among the powers of two below `most`, and `most`.
     pub fn up_to(most: usize) -> Self {
         let mut workers = 1;
         let mut candidates = Vec::new();
@@ -65,7 +69,7 @@ impl Tuner {
         Self::of(candidates)
     }
 
-    /// Always `workers`: what the tests force.
+    /// Creates a tuner that always chooses `workers`.
     pub fn exactly(workers: usize) -> Self {
         Self::of(vec![workers])
     }
@@ -76,73 +80,73 @@ impl Tuner {
             .map(|workers| Candidate {
                 workers,
                 recent: None,
-                seen: false,
+                tried: false,
             })
             .collect();
         Self {
             current: candidates.len() - 1,
-            settled: candidates.len() - 1,
+            last_best: candidates.len() - 1,
             candidates,
-            look: None,
-            since_look: 0.0,
+            trial: None,
+            since_trial: 0.0,
             pause: FIRST_PAUSE,
-            next_look: 0,
+            repeated_trials: 0,
         }
     }
 
-    /// Workers and steps of the next segment.
+    /// Returns the number of workers and the number of steps of the next segment.
     pub fn plan(&mut self) -> (usize, usize) {
-        if self.look.is_none() {
+        if self.trial.is_none() {
             self.choose();
         }
         let chosen = &self.candidates[self.current];
-        let steps = match chosen.seconds_a_step() {
+        let steps = match chosen.seconds_per_step() {
             Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
             None => 1,
         };
         (chosen.workers, steps)
     }
 
-    /// The best candidate, or another one to look at.
+    /// Makes the best candidate current, or begins a trial of another one if it is time.
     fn choose(&mut self) {
         let best = self.best();
-        if best != self.settled {
-            // Something has changed: look again soon.
+        if best != self.last_best {
+            // Something has changed: the next trial should come soon.
             self.pause = FIRST_PAUSE;
-            self.since_look = 0.0;
-            self.settled = best;
+            self.since_trial = 0.0;
+            self.last_best = best;
         }
         self.current = best;
-        let Some(other) = self.other(best) else {
+        let Some(other) = self.next_candidate(best) else {
             return;
         };
-        let cost = self.cost_of_look(best, other);
-        let slow = cost > WARM;
-        let pause = match (self.candidates[other].seen, slow) {
+        let cost = self.trial_cost(best, other);
+        let slow = cost > TRIAL;
+        let pause = match (self.candidates[other].tried, slow) {
             (false, false) => 0.0,
             (true, false) => self.pause,
             (_, true) => self.pause.max(SLOW_PAUSE),
         };
-        if self.since_look < pause * cost {
+        if self.since_trial < pause * cost {
             return;
         }
-        if self.candidates[other].seen {
+        if self.candidates[other].tried {
             self.pause = (2.0 * self.pause).min(LAST_PAUSE);
-            self.next_look += 1;
+            self.repeated_trials += 1;
         }
-        self.since_look = 0.0;
-        self.look = Some(0.0);
+        self.since_trial = 0.0;
+        self.trial = Some(0.0);
         self.current = other;
     }
 
-    /// What to look at next: what was never seen, the most workers first; then the neighbors of the
-    /// best in turn.
-    fn other(&self, best: usize) -> Option<usize> {
-        let unseen = self.candidates.iter().rposition(|c| !c.seen);
-        if unseen.is_some() || self.candidates.len() == 1 {
-            return unseen;
+    /// Returns the candidate of the next trial: one that was never tried, the most workers first;
+    /// then the two neighbors of the best in turn.
+    fn next_candidate(&self, best: usize) -> Option<usize> {
+        let untried = self.candidates.iter().rposition(|c| !c.tried);
+        if untried.is_some() || self.candidates.len() == 1 {
+            return untried;
         }
-        let up = self.next_look.is_multiple_of(2);
+        let up = self.repeated_trials.is_multiple_of(2);
         Some(match best {
             0 => 1,
             _ if best + 1 == self.candidates.len() || !up => best - 1,
@@ -150,36 +154,36 @@ impl Tuner {
         })
     }
 
-    /// Seconds that a look at `other` takes at least: one step of it, as if its workers did no more
-    /// than the best's.
-    fn cost_of_look(&self, best: usize, other: usize) -> f64 {
+    /// Returns the shortest duration of a trial of `other` in seconds: [`TRIAL`], or one step if
+    /// that is longer, at the speed per worker that the best candidate has.
+    fn trial_cost(&self, best: usize, other: usize) -> f64 {
         let best = &self.candidates[best];
         let workers = best.workers as f64 / self.candidates[other].workers as f64;
         let step = best
-            .seconds_a_step()
+            .seconds_per_step()
             .map_or(0.0, |seconds| seconds * workers);
-        step.max(WARM)
+        step.max(TRIAL)
     }
 
-    /// What the segment took.
+    /// Records that the `steps` steps of the last segment took the time `taken`.
     pub fn record(&mut self, steps: usize, taken: Duration) {
         let taken = taken.as_secs_f64();
         let measured = taken / steps.max(1) as f64;
-        // The few steps at the end of an epoch tell what waking the workers costs, not a step.
-        let tells = taken >= SEGMENT / 4.0;
-        self.since_look += taken;
+        // A few steps at the end of an epoch measure the cost of waking the workers, not of a step.
+        let representative = taken >= SEGMENT / 4.0;
+        self.since_trial += taken;
         let chosen = &mut self.candidates[self.current];
-        match &mut self.look {
-            // What was known is replaced: between two looks the machine may have changed.
+        match &mut self.trial {
+            // Earlier measurements are replaced: the machine may have changed between two trials.
             Some(seconds) => {
                 *seconds += taken;
                 chosen.recent = Some([measured; 3]);
-                if *seconds >= WARM && tells {
-                    chosen.seen = true;
-                    self.look = None;
+                if *seconds >= TRIAL && representative {
+                    chosen.tried = true;
+                    self.trial = None;
                 }
             }
-            None if tells => {
+            None if representative => {
                 let [_, second, third] = chosen.recent.unwrap_or([measured; 3]);
                 chosen.recent = Some([second, third, measured]);
             }
@@ -187,13 +191,18 @@ impl Tuner {
         }
     }
 
-    /// The fastest of those seen; before that, the most workers.
+    /// Returns the fastest measured candidate; before any measurement, the one with the most
+    /// workers.
     fn best(&self) -> usize {
-        let seconds = |k: usize| self.candidates[k].seconds_a_step().unwrap_or(f64::INFINITY);
+        let seconds = |k: usize| {
+            self.candidates[k]
+                .seconds_per_step()
+                .unwrap_or(f64::INFINITY)
+        };
         (0..self.candidates.len())
             .rev()
             .min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
-            .expect("there is a candidate")
+            .expect("a tuner has at least one candidate")
     }
 }
 
@@ -201,14 +210,14 @@ impl Tuner {
 mod tests {
     use super::*;
 
-    /// Runs `segments` segments on a machine where a step takes `seconds(workers)`; returns how
-    /// many steps each number of workers did.
-    fn simulate(pace: &mut Tuner, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
+    /// Runs `segments` segments on a machine where a step takes `seconds(workers)`; returns the
+    /// number of steps that each number of workers did.
+    fn simulate(tuner: &mut Tuner, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
         let mut steps_of = vec![0; 17];
         for _ in 0..segments {
-            let (workers, steps) = pace.plan();
+            let (workers, steps) = tuner.plan();
             steps_of[workers] += steps;
-            pace.record(
+            tuner.record(
                 steps,
                 Duration::from_secs_f64(seconds(workers) * steps as f64),
             );
@@ -218,9 +227,9 @@ mod tests {
 
     #[test]
     fn the_fastest_number_of_workers_does_nearly_all_steps() {
-        let mut pace = Tuner::up_to(16);
+        let mut tuner = Tuner::up_to(16);
         let steps = simulate(
-            &mut pace,
+            &mut tuner,
             1000,
             |workers| if workers == 4 { 1e-5 } else { 2e-5 },
         );
@@ -228,33 +237,33 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_a_machine_that_changes() {
-        let mut pace = Tuner::up_to(2);
-        simulate(&mut pace, 100, |workers| 1e-5 / workers as f64);
+    fn the_choice_follows_a_machine_that_changes() {
+        let mut tuner = Tuner::up_to(2);
+        simulate(&mut tuner, 100, |workers| 1e-5 / workers as f64);
         let steps = simulate(
-            &mut pace,
+            &mut tuner,
             2000,
             |workers| if workers == 1 { 1e-5 } else { 5e-5 },
         );
         assert!(steps[1] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
-        let steps = simulate(&mut pace, 2000, |workers| 1e-5 / workers as f64);
+        let steps = simulate(&mut tuner, 2000, |workers| 1e-5 / workers as f64);
         assert!(steps[2] * 10 > steps.iter().sum::<usize>() * 8, "{steps:?}");
     }
 
     #[test]
-    fn a_step_of_half_a_second_is_shared_from_the_first_on() {
-        let mut pace = Tuner::up_to(2);
-        let steps = simulate(&mut pace, 20, |workers| 0.5 / workers as f64);
+    fn a_step_of_half_a_second_is_shared_from_the_first_step_on() {
+        let mut tuner = Tuner::up_to(2);
+        let steps = simulate(&mut tuner, 20, |workers| 0.5 / workers as f64);
         assert_eq!(steps[2], 20, "{steps:?}");
-        // Now and then one worker is looked at all the same: a core may be busy.
-        let steps = simulate(&mut pace, 200, |workers| 0.5 / workers as f64);
+        // One worker is still tried now and then: a core may be busy.
+        let steps = simulate(&mut tuner, 200, |workers| 0.5 / workers as f64);
         assert!((1..10).contains(&steps[1]), "{steps:?}");
     }
 
     #[test]
-    fn a_forced_number_stays() {
-        let mut pace = Tuner::exactly(5);
-        let steps = simulate(&mut pace, 100, |_| 1e-3);
+    fn a_fixed_number_of_workers_never_changes() {
+        let mut tuner = Tuner::exactly(5);
+        let steps = simulate(&mut tuner, 100, |_| 1e-3);
         assert_eq!(steps[5], steps.iter().sum::<usize>());
     }
 }

@@ -1,4 +1,4 @@
-//! Rayon's pools as a team, and the number of threads it should have.
+//! The worker pool: rayon's threads, how many there are, and how work is given to them.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,42 +10,45 @@ use super::phased::{Superstep, Supersteps};
 use super::processors;
 use crate::error::{Error, Result};
 
-/// The most threads that may be asked for.
+/// Largest number of threads that may be requested.
 pub const MOST_THREADS: usize = 1024;
 
-/// Threads that stay for a whole run.
+/// A pool of threads that lasts for a whole run.
 ///
-/// What computes is carried by as many of them as there are processors: more would only take turns
-/// on them. The others are there for functions that wait for something else ([`Workers::each`]).
+/// At most as many of them as there are processors compute: more would only take turns on the
+/// processors. The rest serve functions that wait for something other than a processor
+/// ([`Workers::each`]).
 pub struct Workers {
-    carriers: rayon::ThreadPool,
-    /// The threads beyond the processors, if there are any.
-    others: Option<rayon::ThreadPool>,
+    /// The computing threads, at most one per processor.
+    computing: rayon::ThreadPool,
+    /// The threads in excess of the processors, if there are any.
+    waiting: Option<rayon::ThreadPool>,
     threads: usize,
 }
 
 impl Workers {
-    /// `auto`: the physical cores that this process may use (affinity and cgroup limits respected).
+    /// Returns the number of threads for `auto`: the physical cores that this process may use
+    /// (affinity and cgroup limits respected).
     pub fn available() -> usize {
         num_cpus::get_physical().clamp(1, Self::processors())
     }
 
-    /// The logical processors that this process may use, by the same limits: no team has more
-    /// threads that compute.
+    /// Returns the number of logical processors that this process may use, by the same limits. No
+    /// pool has more computing threads.
     pub fn processors() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// A team of `threads` threads; `None`: [`Workers::available`].
+    /// Creates a pool of `threads` threads; `None` means [`Workers::available`].
     ///
     /// # Errors
-    /// [`Error::Usage`] outside 1…1024; [`Error::Resources`] where the system refuses threads.
+    /// [`Error::Usage`] outside 1…1024; [`Error::Resources`] if the system refuses threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         Self::on(threads, &[])
     }
 
-    /// The same, thread k kept on logical processor `processors[k]`; threads beyond those, and all
-    /// where the system does not pin, stay free.
+    /// Creates a pool whose thread k is pinned to logical processor `processors[k]`. Further
+    /// threads stay unpinned, as do all threads if the system does not pin.
     ///
     /// # Errors
     /// Those of [`Workers::new`].
@@ -56,10 +59,15 @@ impl Workers {
                 "{threads} threads: allowed are 1 to {MOST_THREADS}, or \"auto\""
             )));
         }
-        Self::with_carriers(threads, Self::processors().min(threads), processors)
+        Self::with_computing_threads(threads, Self::processors().min(threads), processors)
     }
 
-    fn with_carriers(threads: usize, carriers: usize, processors: &[usize]) -> Result<Self> {
+    /// Creates a pool of `threads` threads, `computing` of which compute.
+    fn with_computing_threads(
+        threads: usize,
+        computing: usize,
+        processors: &[usize],
+    ) -> Result<Self> {
         let pool = |indices: Range<usize>| {
             let processors = processors.to_vec();
             let first = indices.start;
@@ -79,119 +87,125 @@ impl Workers {
                 })
         };
         Ok(Self {
-            carriers: pool(0..carriers)?,
-            others: match carriers < threads {
-                true => Some(pool(carriers..threads)?),
+            computing: pool(0..computing)?,
+            waiting: match computing < threads {
+                true => Some(pool(computing..threads)?),
                 false => None,
             },
             threads,
         })
     }
 
-    /// Number of threads.
+    /// Returns the number of threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// How many of them compute: no more than there are processors.
+    /// Returns the number of computing threads, at most the number of processors.
     pub fn carriers(&self) -> usize {
-        self.carriers.current_num_threads()
+        self.computing.current_num_threads()
     }
 
-    /// Runs `work` on one of the team's threads, so that what it starts joins without waking
-    /// anyone from outside: once a run.
+    /// Runs `work` on one of the pool's computing threads: parallel work that is started there
+    /// skips the wake-up of the pool from outside. Meant to be called once per run of the program.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.carriers.install(work)
+        self.computing.install(work)
     }
 
-    /// Runs `work` once for each seat, in supersteps; returns when all have returned. The seats are
-    /// dealt to the threads that compute in order and evenly; a thread that has several takes turns
-    /// with them superstep by superstep. One thread is the calling one.
+    /// Runs one worker per state in supersteps: worker w runs `work` with `states[w]`. Returns when
+    /// all workers have returned.
+    ///
+    /// The workers are distributed over the computing threads in order and evenly; a thread with
+    /// several workers runs them in turn, superstep by superstep. If one thread suffices, it is the
+    /// calling one. All workers must return in the same superstep: a thread whose workers have not
+    /// returned waits for the other threads without end.
     ///
     /// # Panics
-    /// With more seats than threads, if `work` panics, waits for anything but its next step, or does
-    /// not return in the same step for all seats.
+    /// With more states than threads, or another number than `supersteps` has workers; if `work`
+    /// panics or waits for anything but its next superstep; if the workers of one thread return in
+    /// different supersteps.
     pub fn run<S: Send>(
         &self,
-        circle: Supersteps,
-        seats: Vec<S>,
+        supersteps: Supersteps,
+        states: Vec<S>,
         work: impl AsyncFn(S, Superstep<'_>) + Sync,
     ) {
-        let workers = circle.workers();
-        assert!(workers <= self.threads && seats.len() == workers);
-        let carriers = self.carriers().min(workers);
-        let barrier = Barrier::new(carriers);
-        let mut seats = seats.into_iter().enumerate();
+        let workers = supersteps.workers();
+        assert!(workers <= self.threads && states.len() == workers);
+        let threads = self.carriers().min(workers);
+        let barrier = Barrier::new(threads);
+        let mut states = states.into_iter().enumerate();
         if workers == 1 {
-            // Nothing is allocated: a gradient of a small network takes microseconds.
+            // This path allocates nothing: a gradient of a small network takes microseconds.
             let ended = Cell::new(0);
-            for (worker, seat) in seats {
-                let only = pin!(work(seat, circle.enter(&barrier, worker, &ended)));
-                barrier.carry(&mut [only], std::slice::from_ref(&ended));
+            for (worker, state) in states {
+                let future = pin!(work(state, supersteps.enter(&barrier, worker, &ended)));
+                barrier.run_workers(&mut [future], std::slice::from_ref(&ended));
             }
             return;
         }
-        let carry = |seats: Vec<(usize, S)>| {
-            let ended = vec![Cell::new(0); seats.len()];
-            let mut begun: Vec<_> = (seats.into_iter().zip(&ended))
-                .map(|((worker, seat), ended)| {
-                    Box::pin(work(seat, circle.enter(&barrier, worker, ended)))
+        let run_share = |states: Vec<(usize, S)>| {
+            let ended = vec![Cell::new(0); states.len()];
+            let mut futures: Vec<_> = (states.into_iter().zip(&ended))
+                .map(|((worker, state), ended)| {
+                    Box::pin(work(state, supersteps.enter(&barrier, worker, ended)))
                 })
                 .collect();
-            barrier.carry(&mut begun, &ended);
+            barrier.run_workers(&mut futures, &ended);
         };
-        let mut deal = |carrier: usize| {
-            let share = workers * (carrier + 1) / carriers - workers * carrier / carriers;
-            seats.by_ref().take(share).collect()
+        let mut take_share = |thread: usize| {
+            let share = workers * (thread + 1) / threads - workers * thread / threads;
+            states.by_ref().take(share).collect()
         };
-        if carriers == 1 {
-            return carry(deal(0));
+        if threads == 1 {
+            return run_share(take_share(0));
         }
-        let shares: Vec<_> = (0..carriers).map(|k| Mutex::new(deal(k))).collect();
-        self.carriers.broadcast(|context| {
+        let shares: Vec<_> = (0..threads).map(|k| Mutex::new(take_share(k))).collect();
+        self.computing.broadcast(|context| {
             if let Some(share) = shares.get(context.index()) {
-                let share = std::mem::take(&mut *share.lock().expect("taken once"));
-                carry(share);
+                let share = std::mem::take(&mut *share.lock().expect("each share is taken once"));
+                run_share(share);
             }
         });
     }
 
-    /// Runs `work` once for each seat, all at the same time, each on a thread of its own, processors
-    /// or not: for functions that wait for something else than a processor. One seat runs on the
-    /// calling thread.
+    /// Runs `work` once for each state, all at the same time, each on a separate thread, even if
+    /// there are fewer processors: for functions that wait for something other than a processor. A
+    /// single state runs on the calling thread.
     ///
     /// # Panics
-    /// With more seats than threads, or if `work` panics.
-    pub fn each<S: Send>(&self, seats: Vec<S>, work: impl Fn(S) + Sync) {
-        assert!(seats.len() <= self.threads);
-        let seats: Vec<_> = (seats.into_iter())
-            .map(|seat| Mutex::new(Some(seat)))
+    /// With more states than threads, or if `work` panics.
+    pub fn each<S: Send>(&self, states: Vec<S>, work: impl Fn(S) + Sync) {
+        assert!(states.len() <= self.threads);
+        let states: Vec<_> = (states.into_iter())
+            .map(|state| Mutex::new(Some(state)))
             .collect();
-        let take = |place: usize| {
-            let seat = seats.get(place)?;
-            seat.lock().expect("taken once").take()
+        let take = |thread: usize| {
+            let state = states.get(thread)?;
+            state.lock().expect("each state is taken once").take()
         };
-        let sit = |place: usize| take(place).map_or((), &work);
-        match &self.others {
-            _ if seats.len() == 1 => sit(0),
+        let run_on = |thread: usize| take(thread).map_or((), &work);
+        match &self.waiting {
+            _ if states.len() == 1 => run_on(0),
             None => {
-                self.carriers.broadcast(|context| sit(context.index()));
+                self.computing.broadcast(|context| run_on(context.index()));
             }
-            Some(others) => others.in_place_scope(|scope| {
+            Some(waiting) => waiting.in_place_scope(|scope| {
                 let first = self.carriers();
-                scope.spawn_broadcast(move |_, context| sit(first + context.index()));
-                self.carriers.broadcast(|context| sit(context.index()));
+                scope.spawn_broadcast(move |_, context| run_on(first + context.index()));
+                self.computing.broadcast(|context| run_on(context.index()));
             }),
         }
     }
 
-    /// `work(tile)` for every tile in `0..tiles`, in any order, on any threads; results in order.
+    /// Calls `work(tile)` for every tile in `0..tiles`, in any order and on any computing thread;
+    /// returns the results in order of the tiles.
     pub fn map<T: Send>(&self, tiles: usize, work: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
         use rayon::prelude::*;
         if self.carriers() == 1 {
             return (0..tiles).map(work).collect();
         }
-        self.carriers
+        self.computing
             .install(|| (0..tiles).into_par_iter().map(work).collect())
     }
 }
@@ -211,18 +225,20 @@ mod tests {
         }
     }
 
-    /// Each worker adds up what all have written, for a while: what 16 workers find depends on every
-    /// one of them being in the same step.
-    fn sums(team: &Workers) -> Vec<u64> {
-        let workers = team.threads();
-        let circle = Supersteps::new(workers);
+    /// Lets each worker sum what all have written, 50 times. The sums are right only if all workers
+    /// are in the same superstep.
+    fn sums(pool: &Workers) -> Vec<u64> {
+        let workers = pool.threads();
+        let supersteps = Supersteps::new(workers);
         let (mut values, mut sums) = (vec![1u64; workers], vec![0u64; workers]);
         let parts = || (0..workers).map(|w| w..w + 1);
-        let seats = circle.share(&mut values, 0, parts()).into_iter();
-        let seats = seats.zip(circle.share(&mut sums, 1, parts())).collect();
-        team.run(
-            circle,
-            seats,
+        let states = supersteps.share(&mut values, 0, parts()).into_iter();
+        let states = states
+            .zip(supersteps.share(&mut sums, 1, parts()))
+            .collect();
+        pool.run(
+            supersteps,
+            states,
             async |(mut values, mut sums): (PhasedSlice<u64>, PhasedSlice<u64>), mut step| {
                 for round in 0..50 {
                     let old = sums.mine(&step)[0];
@@ -237,35 +253,41 @@ mod tests {
     }
 
     #[test]
-    fn workers_get_the_same_whoever_carries_them() {
+    fn results_do_not_depend_on_the_number_of_computing_threads() {
         let _limit = time_limit();
         for threads in [2, 3, 7, 16] {
-            let of = |carriers| sums(&Workers::with_carriers(threads, carriers, &[]).unwrap());
-            let own = of(threads);
-            assert!(own[0] > 0 && own.iter().all(|&sum| sum == own[0]));
-            for carriers in [1, 2, 3.min(threads)] {
-                assert_eq!(of(carriers), own, "{threads} carried by {carriers}");
+            let sums_on = |computing| {
+                sums(&Workers::with_computing_threads(threads, computing, &[]).unwrap())
+            };
+            let expected = sums_on(threads);
+            assert!(expected[0] > 0 && expected.iter().all(|&sum| sum == expected[0]));
+            for computing in [1, 2, 3.min(threads)] {
+                assert_eq!(
+                    sums_on(computing),
+                    expected,
+                    "{threads} workers on {computing} computing threads"
+                );
             }
         }
     }
 
     #[test]
-    fn as_many_threads_compute_as_there_are_processors_and_all_may_wait() {
+    fn supersteps_use_the_computing_threads_only_and_each_uses_all_threads() {
         let _limit = time_limit();
-        let team = Workers::with_carriers(6, 2, &[]).unwrap();
+        let pool = Workers::with_computing_threads(6, 2, &[]).unwrap();
         let ids = Mutex::new(std::collections::HashSet::new());
         let note = || ids.lock().unwrap().insert(std::thread::current().id());
-        team.run(Supersteps::new(6), vec![(); 6], async |(), step| {
+        pool.run(Supersteps::new(6), vec![(); 6], async |(), step| {
             note();
             let _ = step.next().await;
         });
         assert_eq!(ids.lock().unwrap().len(), 2);
         ids.lock().unwrap().clear();
-        // Nobody passes before all six are here.
-        let all = std::sync::Barrier::new(6);
-        team.install(|| {
-            team.each(vec![(); 6], |()| {
-                all.wait();
+        // No thread passes before all six have arrived.
+        let barrier = std::sync::Barrier::new(6);
+        pool.install(|| {
+            pool.each(vec![(); 6], |()| {
+                barrier.wait();
                 note();
             });
         });
@@ -273,11 +295,11 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "all workers end a step")]
-    fn a_worker_that_returns_before_its_neighbor_panics() {
+    #[should_panic(expected = "all workers end a superstep")]
+    fn a_worker_that_returns_before_another_of_its_thread_panics() {
         let _limit = time_limit();
-        let team = Workers::with_carriers(2, 1, &[]).unwrap();
-        team.run(Supersteps::new(2), vec![(), ()], async |(), step| {
+        let pool = Workers::with_computing_threads(2, 1, &[]).unwrap();
+        pool.run(Supersteps::new(2), vec![(), ()], async |(), step| {
             if step.worker() == 1 {
                 let _ = step.next().await;
             }
@@ -285,21 +307,19 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "all workers end a step")]
+    #[should_panic(expected = "all workers end a superstep")]
     fn a_worker_that_waits_for_anything_else_panics() {
-        let _limit = time_limit();
-        let team = Workers::new(Some(1)).unwrap();
-        team.run(Supersteps::new(1), vec![()], async |(), _| {
+        let pool = Workers::new(Some(1)).unwrap();
+        pool.run(Supersteps::new(1), vec![()], async |(), _| {
             std::future::pending().await
         });
     }
 
     #[test]
     fn map_keeps_the_order() {
-        let _limit = time_limit();
-        let team = Workers::new(Some(3)).unwrap();
+        let pool = Workers::new(Some(3)).unwrap();
         assert_eq!(
-            team.map(100, |tile| tile * 2),
+            pool.map(100, |tile| tile * 2),
             (0..100).map(|tile| tile * 2).collect::<Vec<_>>()
         );
     }
