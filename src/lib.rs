@@ -1,31 +1,34 @@
 //! **nplus1** trains small multilayer sigmoid networks and shows, by measurement, what a gradient
 //! costs: one backward pass, or N + 1 forward passes.
 //!
-//! Data flows one way, and imports point only to the left:
+//! The modules form layers. A module imports only modules of lower layers; within a layer, [`numeric`] and
+//! [`kernels`] import each other, and [mod@open] imports [`mod@error`]. `tests/architecture.rs` checks this, and the
+//! narrower limits of four modules.
 //!
-//! ```text
-//! config → data → model → gradient → optimizer → train → run → study → report
-//! ```
-//!
-//! | module | one idea |
-//! |---|---|
-//! | [mod@open] | the files that a user names: regular ones, opened without waiting |
-//! | [`numeric`] | the precision, every hot loop, operation counts, seeded streams |
-//! | [`parallel`] | the team of workers: the only place that names rayon |
-//! | [`data`] | real datasets, the user's own files, mini-batches |
-//! | [`model`] | parameters θ, network topology, losses, initialization |
-//! | [`gradient`] | the gradient engines |
-//! | [`optimizer`] | what turns a gradient into an update |
-//! | [`train`] | the epoch loop: emits events, knows no files and no terminal |
-//! | [`config`] | TOML → a validated [`config::Config`] |
-//! | [mod@format] | files that other programs read |
-//! | [`run`] | the run's directory |
-//! | [`study`] | questions about gradients, answered by measuring |
-//! | [`report`] | runs and studies → one HTML page each, from their files |
-//! | [`cli`] | one file a command |
-//! | [`text`] | text that is safe to show |
+//! | layer | module | content |
+//! |---|---|---|
+//! | 1 | [`mod@error`] | Typed errors, each with an exit code. |
+//! | 1 | [mod@open] | The only place that opens files for reading: regular files, without waiting; imports [`mod@error`]. |
+//! | 1 | [`text`] | Text that is safe to print: control characters as pictures, long messages cut. |
+//! | 1 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, operation counts. |
+//! | 1 | [`kernels`] | Every hot loop, written once over SIMD vectors, with the same bits on every machine. |
+//! | 2 | [`parallel`] | Worker pool, supersteps and work partition; the only module that names rayon; imports [`mod@error`] only. |
+//! | 2 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
+//! | 3 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
+//! | 4 | [`textbook`] | Forward pass, loss, backprop and finite differences over any number type; imports [`model`] and [`numeric`] only. |
+//! | 5 | [`gradient`] | The gradient methods: backprop, finite differences, forward mode, random directions. |
+//! | 5 | [`optimizer`] | Optimizers: the update of θ by a gradient; imports [`kernels`], [`model`] and [`numeric`] only. |
+//! | 6 | [`gradient_check`] | Comparison of every gradient method with backprop in `f64`, within derived error bounds. |
+//! | 6 | [`train`] | The epoch loop: emits events, uses neither files nor a terminal. |
+//! | 7 | [`config`] | TOML files read into a validated [`config::Config`]. |
+//! | 7 | [mod@format] | Files that other programs read: models and gradients. |
+//! | 8 | [`run`] | The directory of a run: metrics, checkpoints, lock. |
+//! | 9 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling, sweep. |
+//! | 10 | [`explain`] | Worked examples, computed and counted with the textbook's code. |
+//! | 11 | [`report`] | HTML pages of runs and studies, made from their files; imports [`mod@error`], [`explain`], [mod@format], [`numeric`], [mod@open], [`run`], [`study`] and [`text`] only. |
+//! | 12 | [`cli`] | The command line, one file per command. |
 
-// `unwrap` is for tests: tests/ has its own crates, unit tests are let through by clippy.toml.
+// `unwrap` is for tests: those in tests/ are separate crates, and clippy.toml allows it in unit tests.
 #![warn(clippy::unwrap_used)]
 
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Parse, dispatch, print the error chain, exit code.
+//! The `nplus1` program: calls the command line and returns its exit code.
 
 fn main() -> std::process::ExitCode {
     nplus1::cli::main()

@@ -1,4 +1,4 @@
-//! Number types: precisions, random streams, statistics and operation tallies.
+//! Precisions, kinds of output loss, random streams, statistics and operation counts.
 
 pub mod output_loss;
 pub mod random;

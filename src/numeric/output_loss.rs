@@ -1,6 +1,6 @@
-//! The combinations of output units and loss that networks are trained with.
+//! The combinations of output units and loss with which networks are trained.
 
-/// Output units and loss together: what the last layer's errors depend on.
+/// A kind of output unit with its loss; together they determine the last layer's errors δ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputLoss {
     /// Sigmoid units, ½ Σ (a − y)²: δ = (a − y)·σ′.
@@ -11,6 +11,7 @@ pub enum OutputLoss {
     SigmoidCrossEntropy,
     /// Softmax, −ln p_target: δ = p − y.
     SoftmaxCrossEntropy,
-    /// One linear unit, ln(1 + e^(−y·z)), label 1 is y = +1: δ = −y·σ(−y·z).
+    /// One linear unit, ln(1 + e^(−y·z)), where label 1 means y = +1, any other y = −1: δ =
+    /// −y·σ(−y·z).
     Logistic,
 }

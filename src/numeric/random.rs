@@ -1,4 +1,7 @@
-//! Seeded random streams: separate for each purpose, counter-based, the same on every machine.
+//! Seeded random streams and the normal distribution.
+//!
+//! Each purpose has a separate counter-based stream (ChaCha with 12 rounds), whose numbers are the
+//! same on every machine.
 
 use ndarray_rand::rand::Rng;
 use ndarray_rand::rand_distr::Distribution;
@@ -7,38 +10,39 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::kernels::elementary::{cos_turn, ln};
 
-/// What a stream of random numbers is for. Each purpose has its own stream, so that drawing more
-/// of one never shifts another.
+/// The purpose of a random stream. Purposes have separate streams, so that drawing more numbers for
+/// one never shifts another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The first weights and biases.
+    /// The initial weights and biases.
     Initialization = 0,
-    /// Which rows are for training, validation and test.
+    /// The split of the rows into training, validation and test.
     Split = 1,
     /// The order of the rows in an epoch.
     Shuffle = 2,
     /// Random directions.
     Directions = 3,
-    /// The directions of a step's estimate of the gradient.
+    /// The directions along which a step estimates the gradient.
     Estimate = 4,
 }
 
-/// The stream of `seed` for `purpose`.
+/// Returns the stream of `seed` for `purpose`.
 pub fn stream(seed: u64, purpose: Purpose) -> ChaCha12Rng {
     let mut random = ChaCha12Rng::seed_from_u64(seed);
     random.set_stream(purpose as u64);
     random
 }
 
-/// The stream of `seed` for `purpose` in one epoch (of estimates: in one step), which can be drawn
-/// without those before it.
+/// Returns the stream of `seed` for `purpose` in one epoch (for [`Purpose::Estimate`]: in one
+/// step). It does not depend on the streams of earlier epochs.
 pub fn epoch_stream(seed: u64, purpose: Purpose, epoch: usize) -> ChaCha12Rng {
     let mut random = ChaCha12Rng::seed_from_u64(seed);
     random.set_stream(purpose as u64 | (epoch as u64) << 8);
     random
 }
 
-/// N(0, 1) by Box and Muller, with elementary functions that are the same on every machine.
+/// The normal distribution N(0, 1) by Box and Muller's method, with elementary functions that give
+/// the same bits on every machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Gaussian;
 
@@ -49,17 +53,20 @@ impl Distribution<f64> for Gaussian {
     }
 }
 
-/// Numbers that [`gaussians`] draws at once.
+/// Number of normal numbers that one call of [`gaussians`] computes.
 pub const DRAWN: usize = 64;
 
-/// Random words to numbers from N(0, 1), by Box and Muller: fast, and single precision.
+/// Computes numbers from N(0, 1) out of random words, by Box and Muller's method, fast and in
+/// single precision.
 ///
-/// Word k of the first half gives a radius, word k of the second an angle: a number for each. With
-/// x uniform in (0, 1) and φ in (−π/4, π/4) the point √(−2 ln x)·(cos(φ + π/4), sin(φ + π/4)) lies
-/// in the first quadrant and is √(−ln x)·(cos φ − sin φ, cos φ + sin φ); two bits of the angle's word
-/// are its signs. x has 32 bits, so no number is beyond 6.66, which one in 4·10¹⁰ would be.
+/// Word k of the first half gives a radius, word k of the second half an angle; the pair gives two
+/// numbers. With x uniform in (0, 1) and φ in (−π/4, π/4) the point √(−2 ln x)·(cos(φ + π/4), sin(φ
+/// + π/4)) lies in the first quadrant and equals √(−ln x)·(cos φ − sin φ, cos φ + sin φ); two bits
+/// of the angle's word give the signs. x has 32 bits, so no number exceeds 6.66 in size, as one in
+/// 4·10¹⁰ should.
 ///
-/// Plain loops of single operations: compilers make vectors of them, and the bits stay the same.
+/// The loop consists of single operations, so that the compiler vectorizes it and the bits stay the
+/// same.
 pub fn gaussians(words: &[u32; DRAWN], numbers: &mut [f32; DRAWN]) {
     const HALF: usize = DRAWN / 2;
     const SIGN: u32 = 1 << 31;
@@ -77,7 +84,7 @@ pub fn gaussians(words: &[u32; DRAWN], numbers: &mut [f32; DRAWN]) {
             .iter()
             .fold(1.0 / 15.0, |p: f32, odd| p * s2 + 1.0 / odd);
         let logarithm = 2.0 * s * series;
-        // Next to x = 1 the difference of the two may round below 0.
+        // Near x = 1 the difference of the two may be rounded to below 0.
         let square = ((zeros + 1) as f32 * std::f32::consts::LN_2 - logarithm).max(0.0);
         let turn = ((angle & (SIGN / 2 - 1)) >> 6) as f32 * (1.0 / (1 << 24) as f32);
         let phi = (turn - 0.5) * std::f32::consts::FRAC_PI_2;
@@ -96,7 +103,7 @@ pub fn gaussians(words: &[u32; DRAWN], numbers: &mut [f32; DRAWN]) {
     }
 }
 
-/// Uniform in [0, 1), 53 bits.
+/// Draws a number that is uniform in [0, 1), with 53 bits.
 pub fn unit<G: Rng + ?Sized>(random: &mut G) -> f64 {
     (random.next_u64() >> 11) as f64 * (0.5f64).powi(53)
 }
@@ -107,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// 2²⁰ numbers, in chunks as they are drawn.
+    /// Draws 2²⁰ numbers, one block after the other.
     fn drawn() -> Vec<f64> {
         let mut random = stream(7, Purpose::Estimate);
         let mut words = [0; DRAWN];
@@ -121,21 +128,21 @@ mod tests {
         all
     }
 
-    /// Means of powers of n numbers lie within 4 standard errors: x, x², x³, x⁴ deviate by 1, √2, √15
-    /// and √96.
+    /// Compares means of powers of n numbers with their expectations, within 4 standard errors: the
+    /// standard deviations of x, x², x³ and x⁴ are 1, √2, √15 and √96.
     #[test]
     fn fast_gaussians_have_the_moments_and_the_tails_of_a_normal_distribution() {
         let all = drawn();
         let n = all.len() as f64;
         let mean = |of: &dyn Fn(f64) -> f64| all.iter().map(|&x| of(x)).sum::<f64>() / n;
-        for (power, expected, deviation) in [
+        for (power, expected, variance) in [
             (1, 0.0, 1.0),
             (2, 1.0, 2.0f64),
             (3, 0.0, 15.0),
             (4, 3.0, 96.0),
         ] {
             let found = mean(&|x| x.powi(power));
-            let allowed = 4.0 * deviation.sqrt() / n.sqrt();
+            let allowed = 4.0 * variance.sqrt() / n.sqrt();
             assert!((found - expected).abs() < allowed, "x^{power}: {found}");
         }
         // P(|x| > 1, 2, 3, 4).
@@ -152,17 +159,18 @@ mod tests {
                 "beyond {beyond}: {found}"
             );
         }
-        // Both numbers of a pair, and neighbors.
-        for apart in [1, DRAWN / 2] {
-            let pairs = all.iter().zip(&all[apart..]);
+        // The correlation of neighbors, and of the two numbers of a pair.
+        for distance in [1, DRAWN / 2] {
+            let pairs = all.iter().zip(&all[distance..]);
             let found = pairs.map(|(a, b)| a * b).sum::<f64>() / n;
-            assert!(found.abs() < 4.0 / n.sqrt(), "{apart} apart: {found}");
+            assert!(found.abs() < 4.0 / n.sqrt(), "{distance} apart: {found}");
         }
     }
 
-    /// Box and Muller's formula with the library's functions: a few roundings of numbers below 7.
+    /// Compares with Box and Muller's formula over the library's functions: the errors are a few
+    /// roundings of numbers below 7.
     #[test]
-    fn fast_gaussians_are_those_of_the_formula_at_every_extreme() {
+    fn fast_gaussians_agree_with_the_formula_at_every_extreme() {
         let extremes = [
             0,
             1,
@@ -188,7 +196,7 @@ mod tests {
                 let exact = [sign(31) * length * phi.cos(), sign(30) * length * phi.sin()];
                 let found = [numbers[0], numbers[DRAWN / 2]].map(f64::from);
                 for (found, exact) in found.iter().zip(exact) {
-                    // √ takes an error e of −ln x near x = 1 to √e.
+                    // Near x = 1, the root turns an error e of −ln x into √e.
                     let allowed = if x > 0.99 { 5e-4 } else { 3e-6 };
                     assert!(
                         (found - exact).abs() <= allowed,

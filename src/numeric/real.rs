@@ -1,19 +1,19 @@
-//! The precision a network is computed in: `f32` or `f64`, sealed.
+//! The precision of a network's numbers: the sealed trait [`Real`], implemented by `f32` and `f64`.
 
 use std::fmt::{Debug, Display, LowerExp};
 
-/// The name of a precision, as configs and files spell it.
+/// A precision, named as in configs and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision, 24 bits.
+    /// Single precision, with a significand of 24 bits.
     F32,
-    /// Double precision, 53 bits.
+    /// Double precision, with a significand of 53 bits.
     F64,
 }
 
 impl Precision {
-    /// `f32` or `f64`.
+    /// Returns `f32` or `f64`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -28,7 +28,7 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`.
+/// A floating-point number: `f32` or `f64`.
 pub trait Real:
     sealed::Sealed
     + crate::kernels::simd::Dispatch
@@ -47,48 +47,52 @@ pub trait Real:
     + std::ops::Div<Output = Self>
     + std::ops::Neg<Output = Self>
 {
-    /// Which of the two this is.
+    /// The precision of this type.
     const PRECISION: Precision;
-    /// Bytes of one number.
+    /// Size of a number in bytes.
     const BYTES: usize;
-    /// 0.
+    /// The number 0.
     const ZERO: Self;
-    /// 1.
+    /// The number 1.
     const ONE: Self;
     /// The unit round-off u: half the distance from 1 to the next number.
     const UNIT_ROUNDOFF: f64;
 
-    /// Sigmoids are evaluated at arguments clamped to ±this, so that no product of theirs is
-    /// subnormal.
+    /// Bound to which the arguments of sigmoids are clamped on either side, so that no product of
+    /// their values is subnormal.
     const SIGMOID_CLAMP: f64;
-    /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest first.
+    /// Coefficients c_2, c_3, … of e^r ≈ 1 + r + Σ c_k r^k on |r| ≤ ½ ln 2, highest order first.
     const EXP: &'static [f64];
-    /// Coefficients of the same series that serve [`crate::kernels::elementary::sigmoid`], highest first.
+    /// Coefficients of the shorter series for e^r that [`crate::kernels::elementary::sigmoid`]
+    /// uses, highest order first.
     const EXP_SHORT: &'static [f64];
-    /// How many of [`Real::EXP`] serve e^x − 1 for |x| ≤ 1/64.
+    /// Number of coefficients of [`Real::EXP`] that e^x − 1 needs for |x| ≤ 1/64.
     const NEAR_TERMS: usize;
-    /// ln 2 in two parts, the first with enough zeros at its end that n · first is exact.
+    /// ln 2 as a sum of two parts; the first ends in enough zero bits that its product with n is
+    /// exact.
     const LN_2: [f64; 2];
-    /// ln 2 in as many parts as n · ln 2 takes by fused multiply-adds: n ≤ 87 (f32), n ≤ 866 (f64).
+    /// ln 2 as a sum of as many parts as n · ln 2 needs with fused multiply-adds: n ≤ 87 (f32), n ≤
+    /// 866 (f64).
     const LN_2_FUSED: &'static [f64];
-    /// Number of terms of 2 atanh(s)/s in s² that give full precision for s ≤ 1/3.
+    /// Number of terms of the series of 2 atanh(s)/s in s² that give full precision for s ≤ 1/3.
     const ATANH_TERMS: usize;
 
-    /// The nearest number of this precision.
+    /// Returns the nearest number of this precision.
     fn from_f64(value: f64) -> Self;
-    /// The same number in double precision, exactly.
+    /// Returns the same number in double precision, exactly.
     fn to_f64(self) -> f64;
-    /// `self · factor + addend`, rounded once.
+    /// Returns `self · factor + addend`, rounded once.
     #[must_use]
     fn mul_add(self, factor: Self, addend: Self) -> Self;
-    /// Neither infinite nor NaN.
+    /// Returns whether the number is neither infinite nor NaN.
     fn is_finite(self) -> bool;
-    /// |self|.
+    /// Returns |self|.
     #[must_use]
     fn abs(self) -> Self;
-    /// Appends the little-endian bytes of `values`.
+    /// Appends the little-endian bytes of `values` to `bytes`.
     fn extend_bytes(values: &[Self], bytes: &mut Vec<u8>);
-    /// The number in `bytes`, little-endian; `bytes` holds [`Real::BYTES`].
+    /// Returns the number whose little-endian bytes are `bytes`, of which there are
+    /// [`Real::BYTES`].
     fn from_bytes(bytes: &[u8]) -> Self;
 }
 
@@ -143,8 +147,8 @@ macro_rules! real {
     };
 }
 
-/// 1/2!, 1/3!, … highest first: Taylor's coefficients, whose remainder on |r| ≤ ½ ln 2 is below a
-/// tenth of a unit in the last place.
+/// Taylor's coefficients 1/2!, 1/3!, …, highest order first. The remainder on |r| ≤ ½ ln 2 is below
+/// a tenth of a unit in the last place.
 const EXP_F32: &[f64] = &[
     1.0 / 5040.0,
     1.0 / 720.0,
@@ -153,7 +157,8 @@ const EXP_F32: &[f64] = &[
     1.0 / 6.0,
     0.5,
 ];
-/// The best five on |r| ≤ ½ ln 2 (Remez), rounded to `f32`: e^r to 4e-9, its slope to 4e-7.
+/// The five coefficients of the minimax polynomial on |r| ≤ ½ ln 2 (Remez), rounded to `f32`. The
+/// error of e^r is 4e-9, that of its slope 4e-7.
 const EXP_SHORT_F32: &[f64] = &[
     0.001_381_461_275_741_458,
     0.008_368_710_055_947_304,
@@ -161,6 +166,7 @@ const EXP_SHORT_F32: &[f64] = &[
     0.166_665_211_319_923_4,
     0.499_999_940_395_355_2,
 ];
+/// Taylor's coefficients of the same series for `f64`.
 const EXP_F64: &[f64] = &[
     1.0 / 6_227_020_800.0,
     1.0 / 479_001_600.0,
@@ -185,7 +191,7 @@ real!(
     EXP_SHORT_F32,
     3,
     [0.693_359_375, -2.121_944_400_546_905_8e-4],
-    // In `f32` ln 2 is right to 2e-9: 87 times that is 3 u.
+    // ln 2 in `f32` has an error of 2e-9; 87 times that is 3 u.
     &[std::f64::consts::LN_2],
     8
 );

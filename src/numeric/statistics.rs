@@ -1,88 +1,93 @@
-//! Statistics of measurements: medians, quantiles, and the slope of a line with its interval.
+//! Statistics of measurements: medians, quantiles, a rank sum test, and least-squares lines with
+//! the confidence interval of the slope.
 //!
-//! Medians stand where timings are summed up: one disturbed sample moves a mean, never a median.
-//! Refused, as an absent value: figures that the values do not determine.
+//! Timings are summarized by medians: one disturbed sample moves a mean, but hardly a median. A
+//! figure that the values do not determine is `None`.
 
 use serde::{Deserialize, Serialize};
 
-/// The median: the middle value, or the mean of the middle two; absent for no values.
+/// Returns the median: the middle value, or the mean of the middle two; `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The median of `values` over `others`, pair by pair: of samples that were taken side by side, so that
-/// a machine whose speed drifts changes both; absent for no pairs.
+/// Returns the median of the ratios `values[i]/others[i]`, `None` without pairs. The samples of a
+/// pair are taken side by side, so a machine whose speed drifts changes both.
 pub fn median_ratio(values: &[f64], others: &[f64]) -> Option<f64> {
     let pairs = values.iter().zip(others);
     let ratios: Vec<f64> = pairs.map(|(value, other)| value / other).collect();
     median(&ratios)
 }
 
-/// The value below which a fraction `at` of `values` lies, between neighbors by a straight line
-/// (Hyndman and Fan, "Sample quantiles in statistical packages", 1996, definition 7: NumPy's
-/// default); absent for no values.
+/// Returns the quantile of `values` at `fraction`, with linear interpolation between neighbors
+/// (Hyndman and Fan, "Sample quantiles in statistical packages", 1996, definition 7, NumPy's
+/// default); `None` without values.
 ///
 /// # Panics
-/// If `at` is not between 0 and 1.
-pub fn quantile(values: &[f64], at: f64) -> Option<f64> {
-    assert!((0.0..=1.0).contains(&at), "a quantile at {at}");
+/// If `fraction` is not between 0 and 1.
+pub fn quantile(values: &[f64], fraction: f64) -> Option<f64> {
+    assert!(
+        (0.0..=1.0).contains(&fraction),
+        "a quantile at {fraction}: allowed are 0 to 1"
+    );
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let place = at * (sorted.len().checked_sub(1)? as f64);
+    let place = fraction * (sorted.len().checked_sub(1)? as f64);
     let (below, above) = (
         sorted[place.floor() as usize],
         sorted[place.ceil() as usize],
     );
-    let share = place.fract();
-    // Both terms, so that the median of two is their mean, rounded once.
-    Some(if share == 0.0 {
+    let weight = place.fract();
+    // This form makes the median of two values their mean, rounded once.
+    Some(if weight == 0.0 {
         below
     } else {
-        below * (1.0 - share) + above * share
+        below * (1.0 - weight) + above * weight
     })
 }
 
-/// The median distance from the median; absent for no values.
+/// Returns the median distance of the values from their median; `None` without values.
 pub fn median_absolute_deviation(values: &[f64]) -> Option<f64> {
     let center = median(values)?;
     let distances: Vec<f64> = values.iter().map(|value| (value - center).abs()).collect();
     median(&distances)
 }
 
-/// A line through points, by least squares.
+/// A least-squares line through points.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeastSquaresLine {
-    /// Change of y for a change of x by 1.
+    /// Change of y per unit of x.
     pub slope: f64,
-    /// y at x = 0.
+    /// Value of y at x = 0.
     pub intercept: f64,
-    /// Both ends of the slope's 95 % confidence interval, for independent normal errors of equal
-    /// variance in y; absent with 2 points, through which a line always goes.
+    /// Ends of the slope's 95 % confidence interval, for independent normal errors of equal
+    /// variance in y; `None` with 2 points, which always lie on a line.
     pub interval: Option<[f64; 2]>,
     /// Number of points.
     pub points: usize,
 }
 
 impl LeastSquaresLine {
-    /// The line through `points` of (x, y); absent with fewer than two different x, or where a
-    /// number is not finite.
+    /// Fits a line to `points` of (x, y); `None` with fewer than two different x, or if a number is
+    /// not finite.
     pub fn through(points: &[(f64, f64)]) -> Option<Self> {
         let count = points.len() as f64;
-        let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let mean =
+            |value: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
         let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
-        let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
-        let common: f64 = (points.iter().map(|point| (point.0 - x) * (point.1 - y))).sum();
-        let slope = common / spread;
+        let variation_of_x: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+        let covariation: f64 = (points.iter().map(|point| (point.0 - x) * (point.1 - y))).sum();
+        let slope = covariation / variation_of_x;
         let intercept = y - slope * x;
-        if !(spread > 0.0 && slope.is_finite()) {
+        if !(variation_of_x > 0.0 && slope.is_finite()) {
             return None;
         }
-        let rest = |point: &(f64, f64)| (point.1 - y - slope * (point.0 - x)).powi(2);
+        let squared_residual = |point: &(f64, f64)| (point.1 - y - slope * (point.0 - x)).powi(2);
         let interval = (points.len() > 2).then(|| {
             let freedom = points.len() - 2;
-            let variance = points.iter().map(rest).sum::<f64>() / freedom as f64;
-            let reach = t_quantile(0.95, freedom as u32) * (variance / spread).sqrt();
-            [slope - reach, slope + reach]
+            let variance = points.iter().map(squared_residual).sum::<f64>() / freedom as f64;
+            let half_width = t_quantile(0.95, freedom as u32) * (variance / variation_of_x).sqrt();
+            [slope - half_width, slope + half_width]
         });
         Some(Self {
             slope,
@@ -92,33 +97,34 @@ impl LeastSquaresLine {
         })
     }
 
-    /// The exponent of a power law: the line through the logarithms of `points`.
+    /// Fits a power law: a line through the logarithms of `points`, whose slope is the exponent.
     pub fn through_logarithms(points: &[(f64, f64)]) -> Option<Self> {
         let logarithms: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
         Self::through(&logarithms)
     }
 }
 
-/// How probable it is that two samples of one distribution differ in their ranks by as much as `one`
-/// and `other` do, or more: the two-sided p of Mann and Whitney's rank sum test, exact by counting
-/// all ways to deal the values out, with equal values at their mean rank; absent for no values.
+/// Returns the two-sided p of Mann and Whitney's rank sum test: the probability that two samples of
+/// one distribution differ in their rank sums at least as much as `one` and `other` do. `None` if a
+/// sample is empty.
 ///
-/// Costs (m + n)²·m·n steps.
+/// p is exact: all assignments of the values to the two samples are counted, with equal values at
+/// their mean rank. Costs O((m + n)³·m) operations for samples of m and n values.
 pub fn rank_sum_p(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.is_empty() || other.is_empty() {
         return None;
     }
-    let mut all: Vec<f64> = one.iter().chain(other).copied().collect();
-    all.sort_by(f64::total_cmp);
-    // Twice the mean rank of a value: whole, even where values are equal.
+    let mut pooled: Vec<f64> = one.iter().chain(other).copied().collect();
+    pooled.sort_by(f64::total_cmp);
+    // Returns twice the mean rank of a value, an integer even for equal values.
     let rank = |value: f64| {
-        let below = all.partition_point(|other| other.total_cmp(&value).is_lt());
-        let within = all.partition_point(|other| other.total_cmp(&value).is_le());
+        let below = pooled.partition_point(|other| other.total_cmp(&value).is_lt());
+        let within = pooled.partition_point(|other| other.total_cmp(&value).is_le());
         below + within + 1
     };
-    let ranks: Vec<usize> = all.iter().map(|&value| rank(value)).collect();
+    let ranks: Vec<usize> = pooled.iter().map(|&value| rank(value)).collect();
     let total: usize = ranks.iter().sum();
-    // ways[k][s]: in how many ways k of the ranks so far sum up to s.
+    // ways[k][s] is the number of ways in which k of the ranks so far have the sum s.
     let mut ways = vec![vec![0.0f64; total + 1]; one.len() + 1];
     ways[0][0] = 1.0;
     for &rank in &ranks {
@@ -129,26 +135,26 @@ pub fn rank_sum_p(one: &[f64], other: &[f64]) -> Option<f64> {
         }
     }
     let ways = &ways[one.len()];
-    // Distances from the mean sum, times the number of values: whole numbers, so ties are exact.
-    let distance = |sum: usize| (sum * all.len()).abs_diff(total * one.len());
-    let found = distance(one.iter().map(|&value| rank(value)).sum());
-    let as_far = (ways.iter().enumerate()).filter(|(sum, _)| distance(*sum) >= found);
+    // The distance from the mean sum, times the number of values: an integer, so ties are exact.
+    let distance = |sum: usize| (sum * pooled.len()).abs_diff(total * one.len());
+    let observed = distance(one.iter().map(|&value| rank(value)).sum());
+    let as_far = (ways.iter().enumerate()).filter(|(sum, _)| distance(*sum) >= observed);
     Some(as_far.map(|(_, count)| count).sum::<f64>() / ways.iter().sum::<f64>())
 }
 
-/// t such that a variable of Student's distribution with `freedom` degrees of freedom lies between
-/// −t and t with probability `confidence`.
+/// Returns t such that a variable of Student's distribution with `freedom` degrees of freedom lies
+/// between −t and t with probability `confidence`.
 ///
 /// # Panics
-/// Without a degree of freedom, or if `confidence` is not inside 0…1.
+/// If `freedom` is 0, or `confidence` is not strictly between 0 and 1.
 pub fn t_quantile(confidence: f64, freedom: u32) -> f64 {
     assert!(freedom > 0 && confidence > 0.0 && confidence < 1.0);
-    // In θ = atan(t/√ν) the distribution is a smooth function on 0…π/2: 60 halvings reach the last
-    // bit.
+    // As a function of θ = atan(t/√ν) the distribution is smooth on 0…π/2: 60 bisections reach the
+    // last bit.
     let (mut low, mut high) = (0.0, std::f64::consts::FRAC_PI_2);
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        if between(middle, freedom) < confidence {
+        if central_probability(middle, freedom) < confidence {
             low = middle;
         } else {
             high = middle;
@@ -157,11 +163,12 @@ pub fn t_quantile(confidence: f64, freedom: u32) -> f64 {
     low.tan() * f64::from(freedom).sqrt()
 }
 
-/// P(|T| ≤ √ν·tan θ), a finite sum for whole ν (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-fn between(theta: f64, freedom: u32) -> f64 {
+/// Returns P(|T| ≤ √ν·tan θ), a finite sum for integer ν (Abramowitz and Stegun, 26.7.3 and
+/// 26.7.4).
+fn central_probability(theta: f64, freedom: u32) -> f64 {
     let (sine, cosine) = theta.sin_cos();
     let odd = freedom % 2;
-    // Odd: cos θ + 2/3·cos³ θ + …; even: 1 + 1/2·cos² θ + …; up to cos^(ν−2) θ.
+    // For odd ν: cos θ + 2/3·cos³ θ + …; for even ν: 1 + 1/2·cos² θ + …; up to cos^(ν−2) θ.
     let mut term = if odd == 1 { cosine } else { 1.0 };
     let mut sum = 0.0;
     let mut power = odd;
@@ -181,8 +188,9 @@ fn between(theta: f64, freedom: u32) -> f64 {
 mod tests {
     use super::*;
 
-    /// Relative, or absolute below 1.
-    fn close(found: f64, expected: f64, tolerance: f64) {
+    /// Asserts that two numbers agree within `tolerance`, relative to `expected`, or absolute if
+    /// that is below 1.
+    fn assert_close(found: f64, expected: f64, tolerance: f64) {
         let error = (found - expected).abs() / expected.abs().max(1.0);
         assert!(error <= tolerance, "{found} for {expected}");
     }
@@ -207,7 +215,7 @@ mod tests {
         // numpy.quantile([3.1, 0.4, 9.2, 5.5, 7.7, 2.6], q)
         let values = [3.1, 0.4, 9.2, 5.5, 7.7, 2.6];
         for (at, expected) in QUANTILES {
-            close(quantile(&values, at).unwrap(), expected, 1e-15);
+            assert_close(quantile(&values, at).unwrap(), expected, 1e-15);
         }
         assert_eq!(quantile(&[], 0.3), None);
         assert_eq!(quantile(&[8.0], 0.3), Some(8.0));
@@ -217,13 +225,13 @@ mod tests {
     fn the_median_absolute_deviation_is_scipy_s() {
         // scipy.stats.median_abs_deviation of the same values
         let values = [3.1, 0.4, 9.2, 5.5, 7.7, 2.6];
-        close(median_absolute_deviation(&values).unwrap(), MAD, 1e-15);
+        assert_close(median_absolute_deviation(&values).unwrap(), MAD, 1e-15);
     }
 
     #[test]
     fn t_quantiles_are_scipy_s() {
-        // scipy.stats.t.ppf((1 + confidence)/2, freedom). Near the top of the distribution θ is
-        // known to about 1e-16, tan θ to 1e-16·(1 + tan² θ): 1e-14 for t/√ν of 13.
+        // scipy.stats.t.ppf((1 + confidence)/2, freedom). In the upper tail θ is accurate to about
+        // 1e-16, so tan θ to 1e-16·(1 + tan² θ): 1e-14 for t/√ν = 13.
         for (confidence, freedom, expected) in T_QUANTILES {
             let found = t_quantile(confidence, freedom);
             assert!(
@@ -234,21 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn rank_sums_are_scipy_s_and_with_ties_those_of_all_deals() {
+    fn rank_sum_p_is_scipy_s_and_with_ties_that_of_all_assignments() {
         // scipy.stats.mannwhitneyu(…, method="exact").pvalue
         let one = [1.0, 2.0, 3.5, 4.0, 6.0];
         let other = [2.5, 5.0, 7.0, 8.0, 9.0, 10.0];
-        close(
+        assert_close(
             rank_sum_p(&one, &other).unwrap(),
             0.05194805194805195,
             1e-15,
         );
         let (low, high) = ([1.0, 2.0, 3.0, 4.0, 5.0], [6.0, 7.0, 8.0, 9.0, 10.0]);
-        close(rank_sum_p(&low, &high).unwrap(), 2.0 / 252.0, 1e-15);
+        assert_close(rank_sum_p(&low, &high).unwrap(), 2.0 / 252.0, 1e-15);
         assert_eq!(rank_sum_p(&low, &high), rank_sum_p(&high, &low));
         // itertools.combinations over scipy.stats.rankdata
         let (one, other) = ([1.0, 2.0, 2.0, 3.0], [2.0, 3.0, 4.0, 4.0, 5.0]);
-        close(rank_sum_p(&one, &other).unwrap(), 11.0 / 126.0, 1e-15);
+        assert_close(rank_sum_p(&one, &other).unwrap(), 11.0 / 126.0, 1e-15);
         assert_eq!(rank_sum_p(&low, &low), Some(1.0));
         assert_eq!(rank_sum_p(&[], &low), None);
     }
@@ -259,15 +267,15 @@ mod tests {
         let points = [(0.0, 1.2), (1.0, 2.9), (2.5, 6.4), (4.0, 8.8), (7.0, 15.7)];
         let line = LeastSquaresLine::through(&points).unwrap();
         let [slope, intercept, low, high] = REGRESSION;
-        close(line.slope, slope, 1e-14);
-        close(line.intercept, intercept, 1e-14);
+        assert_close(line.slope, slope, 1e-14);
+        assert_close(line.intercept, intercept, 1e-14);
         let interval = line.interval.unwrap();
-        close(interval[0], low, 1e-13);
-        close(interval[1], high, 1e-13);
+        assert_close(interval[0], low, 1e-13);
+        assert_close(interval[1], high, 1e-13);
     }
 
     #[test]
-    fn a_line_that_the_points_do_not_determine_is_absent() {
+    fn a_line_that_the_points_do_not_determine_is_none() {
         assert_eq!(LeastSquaresLine::through(&[]), None);
         assert_eq!(LeastSquaresLine::through(&[(1.0, 2.0)]), None);
         assert_eq!(LeastSquaresLine::through(&[(1.0, 2.0), (1.0, 3.0)]), None);
@@ -280,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn the_exponent_of_a_power_law_is_found() {
+    fn the_slope_through_logarithms_is_the_exponent_of_a_power_law() {
         let points: Vec<(f64, f64)> = (1..9)
             .map(|x| (f64::from(x), f64::from(x).powi(2)))
             .collect();
         let line = LeastSquaresLine::through_logarithms(&points).unwrap();
-        close(line.slope, 2.0, 1e-14);
+        assert_close(line.slope, 2.0, 1e-14);
         assert!(line.interval.unwrap()[1] - line.interval.unwrap()[0] < 1e-12);
     }
 

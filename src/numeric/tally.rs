@@ -1,12 +1,12 @@
-//! Counts of the operations performed.
+//! Tallies: how many operations of each kind were performed.
 
 use std::ops::{Add, AddAssign, Mul};
 
-/// Operations performed in training steps, in closed form per kernel call: no counter stands in a
-/// hot loop. A fused multiply-add is one multiplication and one addition.
+/// Numbers of operations performed, by kind. They are computed in closed form per kernel call: no
+/// hot loop has a counter. A fused multiply-add counts as one multiplication and one addition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
-    /// Losses at one θ over a whole mini-batch.
+    /// Evaluations: losses at one θ over a whole mini-batch.
     pub evaluations: u64,
     /// Exact derivatives along one direction over a whole mini-batch (forward mode).
     #[serde(default)]
@@ -24,7 +24,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// So many multiplications.
+    /// Returns a tally of `count` multiplications.
     pub const fn multiplications(count: u64) -> Self {
         Self {
             multiplications: count,
@@ -32,7 +32,7 @@ impl Tally {
         }
     }
 
-    /// So many additions.
+    /// Returns a tally of `count` additions.
     pub const fn additions(count: u64) -> Self {
         Self {
             additions: count,
@@ -40,7 +40,7 @@ impl Tally {
         }
     }
 
-    /// So many divisions.
+    /// Returns a tally of `count` divisions.
     pub const fn divisions(count: u64) -> Self {
         Self {
             divisions: count,
@@ -48,7 +48,7 @@ impl Tally {
         }
     }
 
-    /// So many fused multiply-adds.
+    /// Returns a tally of `count` fused multiply-adds.
     pub const fn fused(count: u64) -> Self {
         Self {
             multiplications: count,
@@ -57,12 +57,12 @@ impl Tally {
         }
     }
 
-    /// What a control counts: losses, and derivatives along a direction.
+    /// Returns the number of passes over a mini-batch: evaluations and Jacobian-vector products.
     pub const fn passes(&self) -> u64 {
         self.evaluations + self.jacobian_vector_products
     }
 
-    /// Nothing.
+    /// The tally of no operation.
     pub const NONE: Self = Self {
         evaluations: 0,
         jacobian_vector_products: 0,
