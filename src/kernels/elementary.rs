@@ -1,13 +1,13 @@
-//! Elementary functions of our own: the same bits on every machine, in any vector width.
+//! Elementary functions with the same bits on every machine and for every vector width.
 //!
-//! σ comes as a pair, y = σ(z) and ȳ = 1 − y, both without a subtraction: with t = e^−|z| and
-//! r = 1/(1 + t) the two values are r and t·r. So σ′ = y·ȳ keeps its relative precision where
-//! y(1 − y) has lost it (9e-3 at z = 12 in `f32`).
+//! [`sigmoid_pair`] computes y = σ(z) and ȳ = 1 − y, both without a subtraction: with t = e^−|z|
+//! and r = 1/(1 + t), the two values are r and t·r. So σ′ = y·ȳ keeps its relative precision where
+//! y(1 − y) loses it (relative error 9e-3 at z = 12 in `f32`).
 
 use super::Vector;
 use crate::numeric::Real;
 
-/// e^x for x ≤ 0 down to −[`Real::SIGMOID_CLAMP`]; error ≤ 1 ulp.
+/// Computes e^x for −[`Real::SIGMOID_CLAMP`] ≤ x ≤ 0; error ≤ 1 ulp.
 #[inline(always)]
 pub fn exp<V: Vector>(x: V) -> V {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
@@ -22,14 +22,14 @@ pub fn exp<V: Vector>(x: V) -> V {
     p.mul(r).fma(r, r).add(one).mul(n.power_of_two())
 }
 
-/// Arguments up to this size have their e^x − 1 from [`expm1_near`]'s short series.
+/// Largest |x| for which [`expm1_near`]'s short series gives e^x − 1.
 pub const NEAR: f64 = 1.0 / 64.0;
 
-/// e^x − 1 for |x| ≤ [`NEAR`]; error ≤ 2 ulp.
+/// Computes e^x − 1 for |x| ≤ [`NEAR`]; error ≤ 2 ulp.
 #[inline(always)]
 pub fn expm1_near<V: Vector>(x: V) -> V {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
-    // The series of e^x from the term on whose successor no longer counts.
+    // The lowest terms of the series of e^x; higher ones are below the rounding error.
     let series = V::Element::EXP;
     let series = &series[series.len() - V::Element::NEAR_TERMS..];
     let mut p = constant(series[0]);
@@ -39,12 +39,12 @@ pub fn expm1_near<V: Vector>(x: V) -> V {
     p.fma(x, constant(1.0)).mul(x)
 }
 
-/// e^x − 1, x clamped to ±[`Real::SIGMOID_CLAMP`]; error ≤ 3 ulp.
+/// Computes e^x − 1 for x clamped to ±[`Real::SIGMOID_CLAMP`]; error ≤ 3 ulp.
 #[inline(always)]
 pub fn expm1<V: Vector>(x: V) -> V {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
     let clamp = V::Element::SIGMOID_CLAMP;
-    // In this order both keep a NaN.
+    // `max` and `min` return their argument for a NaN, so in this order a NaN is kept.
     let x = constant(clamp).min(constant(-clamp).max(x));
     let n = x.mul(constant(std::f64::consts::LOG2_E)).round();
     let r = n.fma(constant(-V::Element::LN_2[0]), x);
@@ -58,31 +58,32 @@ pub fn expm1<V: Vector>(x: V) -> V {
     power.fma(p, power.sub(constant(1.0)))
 }
 
-/// σ(z) and 1 − σ(z).
+/// Computes σ(z) and 1 − σ(z).
 #[inline(always)]
 pub fn sigmoid_pair<V: Vector>(z: V) -> (V, V) {
     let clamp = V::splat(V::Element::from_f64(V::Element::SIGMOID_CLAMP));
     let zero = V::splat(V::Element::ZERO);
     let one = V::splat(V::Element::ONE);
-    // `min` keeps its argument's NaN: a lost number stays visible.
+    // `min` returns its argument if that is NaN, so a NaN is kept.
     let t = exp(zero.sub(clamp.min(z.abs())));
     let r = one.div(one.add(t));
     let tr = t.mul(r);
     (z.select_negative(tr, r), z.select_negative(r, tr))
 }
 
-/// σ(z) alone, `W` vectors abreast: 1/(1 + e^−z), with the relative precision of [`sigmoid_pair`] in
-/// both tails and exactly 1 where e^−z is below u, but not its bits; error ≤ 4 ulp.
+/// Computes σ(z) = 1/(1 + e^−z) of `W` vectors side by side; error ≤ 4 ulp. The result has the
+/// relative precision of [`sigmoid_pair`] in both tails, but not its bits; it is exactly 1 where
+/// e^−z is below u.
 ///
-/// One step of all vectors before the next step: written one vector after the other, their chains
-/// are longer than the processor looks ahead.
+/// Each operation is done for all vectors before the next operation. Vector by vector, the
+/// dependency chains would be longer than the processor's window for out-of-order execution.
 #[inline(always)]
 pub fn sigmoid<V: Vector, const W: usize>(z: [V; W]) -> [V; W] {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
     let (zero, one) = (V::splat(V::Element::ZERO), V::splat(V::Element::ONE));
     let clamp = V::Element::SIGMOID_CLAMP;
     let mut r = z;
-    // In this order both keep a NaN.
+    // `max` and `min` return their argument for a NaN, so in this order a NaN is kept.
     for w in 0..W {
         r[w] = constant(-clamp).max(z[w]);
     }
@@ -128,7 +129,7 @@ pub fn sigmoid<V: Vector, const W: usize>(z: [V; W]) -> [V; W] {
     p
 }
 
-/// ln(1 + t) for 0 ≤ t ≤ 1, as 2 atanh(t/(2 + t)); relative error ≤ 3 ulp.
+/// Computes ln(1 + t) for 0 ≤ t ≤ 1 as 2 atanh(t/(2 + t)); relative error ≤ 3 ulp.
 #[inline(always)]
 pub fn ln_1p<V: Vector>(t: V) -> V {
     let constant = |value: f64| V::splat(V::Element::from_f64(value));
@@ -141,7 +142,7 @@ pub fn ln_1p<V: Vector>(t: V) -> V {
     p.mul(s)
 }
 
-/// ln(1 + e^z), finite for every finite z.
+/// Computes ln(1 + e^z), finite for every finite z.
 #[inline(always)]
 pub fn softplus<V: Vector>(z: V) -> V {
     let zero = V::splat(V::Element::ZERO);
@@ -150,7 +151,7 @@ pub fn softplus<V: Vector>(z: V) -> V {
     z.select_negative(zero, z).add(ln_1p(t))
 }
 
-/// ln x of one normal number x > 0, in double precision; error ≤ 2 ulp.
+/// Computes ln x of a normal number x > 0 in double precision; error ≤ 2 ulp.
 pub fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let mut exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
@@ -169,11 +170,12 @@ pub fn ln(x: f64) -> f64 {
     f64::mul_add(n, f64::LN_2[0], f64::mul_add(n, f64::LN_2[1], p * s))
 }
 
-/// cos(2π·turn) for 0 ≤ turn < 1, in double precision; error ≤ 2 ulp of 1.
+/// Computes cos(2π·turn) for 0 ≤ turn < 1 in double precision; error ≤ 2 ulp of 1.
 pub fn cos_turn(turn: f64) -> f64 {
-    // Fold to |quarter| ≤ 1/8 of a turn, where a short series of cos or sin serves.
-    let eighth = (turn * 4.0).round();
-    let x = (turn - eighth / 4.0) * std::f64::consts::TAU;
+    // Subtract the nearest multiple of a quarter turn: the rest is at most 1/8 of a turn, where a
+    // short series of cos or sin suffices.
+    let quarters = (turn * 4.0).round();
+    let x = (turn - quarters / 4.0) * std::f64::consts::TAU;
     let x2 = x * x;
     let series = |first: f64, from: u32| {
         let mut sum = 0.0;
@@ -186,7 +188,7 @@ pub fn cos_turn(turn: f64) -> f64 {
         }
         sum
     };
-    match eighth as i64 {
+    match quarters as i64 {
         0 | 4 => series(1.0, 0),
         1 => -series(x, 1),
         2 => -series(1.0, 0),
@@ -204,7 +206,7 @@ mod tests {
     enum ElementaryFunction {
         Sigmoid,
         SigmoidAlone,
-        Complement,
+        OneMinusSigmoid,
         Softplus,
     }
 
@@ -225,7 +227,7 @@ mod tests {
                         let [_, y] = sigmoid([V::splat(R::ZERO), z]);
                         y
                     }
-                    ElementaryFunction::Complement => sigmoid_pair(z).1,
+                    ElementaryFunction::OneMinusSigmoid => sigmoid_pair(z).1,
                     ElementaryFunction::Softplus => softplus(z),
                 };
                 // SAFETY: as above.
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn sigmoid_and_its_complement_keep_their_relative_precision_in_both_tails() {
+    fn sigmoid_and_one_minus_sigmoid_keep_their_relative_precision_in_both_tails() {
         let z = grid::<f32>(59.0);
         let exact = |z: f64| 1.0 / (1.0 + (-z).exp());
         assert!(
@@ -270,7 +272,7 @@ mod tests {
         assert!(
             worst(
                 &z,
-                &map(Isa::detect(), &z, ElementaryFunction::Complement),
+                &map(Isa::detect(), &z, ElementaryFunction::OneMinusSigmoid),
                 |z| exact(-z)
             ) < 6.0
         );
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn sigmoid_alone_is_as_precise_and_exactly_one_where_it_saturates() {
+    fn sigmoid_alone_keeps_its_relative_precision_and_saturates_at_exactly_one() {
         let exact = |z: f64| 1.0 / (1.0 + (-z).exp());
         let z = grid::<f32>(59.0);
         let y = map(Isa::detect(), &z, ElementaryFunction::SigmoidAlone);
@@ -329,7 +331,7 @@ mod tests {
             for function in [
                 ElementaryFunction::Sigmoid,
                 ElementaryFunction::SigmoidAlone,
-                ElementaryFunction::Complement,
+                ElementaryFunction::OneMinusSigmoid,
                 ElementaryFunction::Softplus,
             ] {
                 let z = grid::<f32>(100.0);
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_number_stays_lost() {
+    fn the_sigmoid_of_nan_is_nan() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             assert!(map(isa, &[f32::NAN; 16], ElementaryFunction::Sigmoid)[3].is_nan());
             assert!(map(isa, &[f32::NAN; 16], ElementaryFunction::SigmoidAlone)[3].is_nan());

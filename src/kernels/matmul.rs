@@ -1,30 +1,31 @@
-//! The register-blocked matrix product that every dense layer is made of.
+//! The register-blocked matrix product of the dense layers.
 //!
 //! `out[m][c] = start[c] + Σ_k left(m, k) · right[k][c]`. Each element is one chain of fused
-//! multiply-adds over k in order, so its bits depend neither on the block it falls in, nor on the
-//! vector's width, nor on who computes it.
+//! multiply-adds in the order of k, so its bits depend neither on the register block, nor on the
+//! vector's width, nor on the worker that computes it.
 
 use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// The left operand: an address for every (m, k).
+/// The left operand of a product: numbers with strides that give the address of element (m, k).
 #[derive(Clone, Copy)]
 pub struct LeftOperand<'a, R> {
     /// The numbers.
     pub values: &'a [R],
     /// Distance from row m to row m + 1.
     pub row: usize,
-    /// Distance from k to k + 1 within a run.
+    /// Distance from k to k + 1 within a run of consecutive k.
     pub inner: usize,
-    /// Length of a run of k.
+    /// Number of k in a run.
     pub run: usize,
     /// Distance from the start of a run to the next.
     pub outer: usize,
 }
 
 impl<'a, R: Real> LeftOperand<'a, R> {
-    /// A matrix in panels, `panel_stride` numbers apart, by its rows: k runs along the columns.
+    /// Creates an operand whose rows are those of a matrix in panels, `panel_stride` numbers apart:
+    /// k is the column.
     pub fn rows_of(values: &'a [R], panel_stride: usize) -> Self {
         Self {
             values,
@@ -35,7 +36,7 @@ impl<'a, R: Real> LeftOperand<'a, R> {
         }
     }
 
-    /// One panel by its columns: k runs along the rows.
+    /// Creates an operand whose rows are the columns of one panel: k is the row.
     pub fn columns_of(values: &'a [R]) -> Self {
         Self {
             values,
@@ -46,6 +47,7 @@ impl<'a, R: Real> LeftOperand<'a, R> {
         }
     }
 
+    /// Returns the length that `values` must have at least for `rows` rows of `depth` numbers.
     fn end(&self, rows: usize, depth: usize) -> usize {
         if rows == 0 || depth == 0 {
             return 0;
@@ -55,19 +57,19 @@ impl<'a, R: Real> LeftOperand<'a, R> {
     }
 }
 
-/// One product, into as many panels as `out` has.
+/// Computes a matrix product into `panels` panels of `out`.
 pub struct Product<'a, R> {
     /// The left operand.
     pub left: LeftOperand<'a, R>,
     /// Rows of the result.
     pub rows: usize,
-    /// Length of the sums.
+    /// Number of terms of each sum.
     pub depth: usize,
     /// Panels of the right operand, each `(depth, P)`.
     pub right: &'a [R],
     /// Distance between panels of the right operand.
     pub right_stride: usize,
-    /// What the sums start from, a panel's width for each panel; `None`: 0.
+    /// Initial values of the sums, P numbers per panel; `None` for 0.
     pub start: Option<&'a [R]>,
     /// Panels of the result, each `(rows, P)`.
     pub out: &'a mut [R],
@@ -77,9 +79,10 @@ pub struct Product<'a, R> {
     pub panels: usize,
 }
 
-/// Rows whose left operand stays in the second-level cache while all panels pass over it.
+/// Bytes of the left operand that stay in the second-level cache while all panels are multiplied
+/// with it.
 const ROW_BLOCK_BYTES: usize = 768 * 1024;
-/// Depth of right operand that stays in the first-level cache.
+/// Rows of the right operand that stay in the first-level cache.
 const DEPTH_BLOCK: usize = 256;
 
 impl<R: Real> Kernel<R> for Product<'_, R> {
@@ -119,7 +122,7 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
 }
 
 impl<R: Real> Product<'_, R> {
-    /// `C` vectors of columns from vector `first` on, rows `row..row + rows`.
+    /// Computes `C` vectors of columns from vector `first` on, in rows `row..row + rows`.
     #[inline(always)]
     fn columns<V: Vector<Element = R>, const C: usize>(
         &mut self,
@@ -143,7 +146,7 @@ impl<R: Real> Product<'_, R> {
             let until = self.depth.min(depth + DEPTH_BLOCK);
             for b in 0..blocks {
                 let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
-                let place = BlockPosition {
+                let position = BlockPosition {
                     row: row + from,
                     from: depth,
                     until,
@@ -155,7 +158,7 @@ impl<R: Real> Product<'_, R> {
                     ($($height:literal)*) => {
                         match to - from {
                             // SAFETY: `run` checked every operand's extent.
-                            $($height if $height <= V::BLOCK_ROWS => unsafe { self.block::<V, $height, C>(&place) },)*
+                            $($height if $height <= V::BLOCK_ROWS => unsafe { self.block::<V, $height, C>(&position) },)*
                             _ => unreachable!("blocks have 1 to BLOCK_ROWS rows"),
                         }
                     };
@@ -169,11 +172,14 @@ impl<R: Real> Product<'_, R> {
         }
     }
 
-    /// `M` rows and `C` vectors in registers.
+    /// Computes a block of `M` rows and `C` vectors in registers.
+    ///
+    /// # Safety
+    /// The block must lie within the extents that `run` has checked.
     #[inline(always)]
     unsafe fn block<V: Vector<Element = R>, const M: usize, const C: usize>(
         &mut self,
-        place: &BlockPosition<C>,
+        position: &BlockPosition<C>,
     ) {
         let width = width::<R>();
         let LeftOperand {
@@ -189,22 +195,22 @@ impl<R: Real> Product<'_, R> {
             let mut sums = [[V::splat(R::ZERO); C]; M];
             for m in 0..M {
                 for c in 0..C {
-                    if place.from > 0 {
-                        sums[m][c] = V::load(out.add(place.out[c] + (place.row + m) * width));
+                    if position.from > 0 {
+                        sums[m][c] = V::load(out.add(position.out[c] + (position.row + m) * width));
                     } else if let Some(start) = self.start {
-                        sums[m][c] = V::load(start.as_ptr().add(place.start[c]));
+                        sums[m][c] = V::load(start.as_ptr().add(position.start[c]));
                     }
                 }
             }
-            let mut k = place.from;
-            while k < place.until {
-                let end = place.until.min(k - k % run + run.min(place.until));
+            let mut k = position.from;
+            while k < position.until {
+                let end = position.until.min(k - k % run + run.min(position.until));
                 let mut left = values
                     .as_ptr()
-                    .add(place.row * row + k / run * outer + k % run * inner);
+                    .add(position.row * row + k / run * outer + k % run * inner);
                 let mut right = [values.as_ptr(); C];
                 for c in 0..C {
-                    right[c] = self.right.as_ptr().add(place.right[c] + k * width);
+                    right[c] = self.right.as_ptr().add(position.right[c] + k * width);
                 }
                 for _ in k..end {
                     let mut columns = [V::splat(R::ZERO); C];
@@ -224,14 +230,15 @@ impl<R: Real> Product<'_, R> {
             }
             for m in 0..M {
                 for c in 0..C {
-                    sums[m][c].store(out.add(place.out[c] + (place.row + m) * width));
+                    sums[m][c].store(out.add(position.out[c] + (position.row + m) * width));
                 }
             }
         }
     }
 }
 
-/// Where a block of the product lies.
+/// The position of a register block: its first row, its range of k, and the offsets of its vectors
+/// of columns.
 struct BlockPosition<const C: usize> {
     row: usize,
     from: usize,

@@ -1,7 +1,8 @@
-//! Kernels: every hot loop, over panels of SIMD width.
+//! Kernels: every hot loop, over matrices stored in panels ([`panels`]).
 //!
-//! Each kernel is a pure function of its arguments with the same bits on every machine: only
-//! correctly rounded operations, explicit fused multiply-adds, and elementary functions of our own.
+//! A kernel depends on its arguments only and gives the same bits on every machine: it uses
+//! correctly rounded operations, explicit fused multiply-adds and this crate's elementary
+//! functions.
 
 #![allow(unsafe_code)]
 // Register blocks are arrays indexed by two or three counters at once.

@@ -1,7 +1,8 @@
-//! The last layer: from pre-activations to the loss and the errors δ = ∂L/∂z.
+//! The output layer: computes the loss and the errors δ = ∂L/∂z from the pre-activations z.
 //!
-//! With one target a sample: residuals a − y come from the pair (σ, 1 − σ), never from a
-//! subtraction, and every loss is computed from z, finite for every finite input.
+//! Each sample has one target class. The residual of a sigmoid is taken from the pair (σ, 1 − σ),
+//! never from a subtraction; every loss except the sigmoid quadratic one is computed from z, and
+//! all are finite wherever the exact loss is representable.
 
 use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
 use super::panels::width;
@@ -9,24 +10,24 @@ use super::{Kernel, Vector};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 
-/// Losses and errors of a mini-batch.
+/// Computes the losses and the errors of a mini-batch.
 pub struct OutputErrors<'a, R> {
-    /// Units and loss.
+    /// Kind of output units and loss.
     pub head: OutputLoss,
     /// Number of outputs.
     pub columns: usize,
-    /// One class index a row.
+    /// One class index per row.
     pub labels: &'a [u16],
-    /// What each error is multiplied by: 1/rows.
+    /// Factor of each error: 1/rows.
     pub scale: R,
-    /// z in, δ out: panels of `(rows, P)`, `stride` apart. Padding becomes 0.
+    /// z in, δ out: panels `(rows, P)`, `stride` numbers apart. Padding becomes 0.
     pub values: &'a mut [R],
-    /// Distance between panels.
+    /// Distance between panels, in numbers.
     pub stride: usize,
 }
 
 impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
-    /// The sum of the rows' losses.
+    /// Sum of the rows' losses.
     type Output = f64;
 
     #[inline(always)]
@@ -53,16 +54,18 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
         let one = V::splat(R::ONE);
         let half = V::splat(R::from_f64(0.5));
         let scale = V::splat(self.scale);
-        // identity[15 − label + lane] is 1 where lane = label.
+        // LANES numbers from identity[16 − offset] on are a unit vector with its 1 in lane
+        // `offset`.
         let mut identity = [R::ZERO; 48];
         identity[16] = R::ONE;
         for first in (0..self.columns).step_by(V::LANES) {
-            let real = V::LANES.min(self.columns - first);
+            let used = V::LANES.min(self.columns - first);
             let mut mask = [R::ZERO; 16];
-            mask[..real].fill(R::ONE);
+            mask[..used].fill(R::ONE);
             let mut lanes = [R::ZERO; 16];
-            // SAFETY: `mask` and `lanes` hold 16 numbers, LANES at the most are used; the extent
-            // of `values` was checked; `identity` is read from 0…16 on.
+            // SAFETY: `mask` and `lanes` hold 16 numbers, at most LANES of which are used; the
+            // extent of `values` was checked; `identity` holds 48 numbers and is read from at most
+            // 16 on.
             unsafe {
                 let mask = V::load(mask.as_ptr());
                 let mut losses = zero;
@@ -75,14 +78,14 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                     } else {
                         zero
                     };
-                    let cold = zero.sub(hot);
+                    let minus_hot = zero.sub(hot);
                     let z = V::load(at);
                     let (error, loss) = match self.head {
                         OutputLoss::SigmoidQuadratic => {
-                            let (y, complement) = sigmoid_pair(z);
-                            let residual = cold.select_negative(zero.sub(complement), y);
+                            let (y, one_minus_y) = sigmoid_pair(z);
+                            let residual = minus_hot.select_negative(zero.sub(one_minus_y), y);
                             (
-                                residual.mul(y.mul(complement)),
+                                residual.mul(y.mul(one_minus_y)),
                                 half.mul(residual).mul(residual),
                             )
                         }
@@ -91,25 +94,30 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                             (residual, half.mul(residual).mul(residual))
                         }
                         OutputLoss::SigmoidCrossEntropy => {
-                            let (y, complement) = sigmoid_pair(z);
-                            let residual = cold.select_negative(zero.sub(complement), y);
-                            (residual, softplus(cold.select_negative(zero.sub(z), z)))
+                            let (y, one_minus_y) = sigmoid_pair(z);
+                            let residual = minus_hot.select_negative(zero.sub(one_minus_y), y);
+                            (
+                                residual,
+                                softplus(minus_hot.select_negative(zero.sub(z), z)),
+                            )
                         }
                         OutputLoss::Logistic => {
-                            // The one column holds y·z for y = ±1.
+                            // The margin is y·z with y = ±1.
                             let sign = if label == 1 { one } else { zero.sub(one) };
                             let margin = sign.mul(z);
-                            let (_, miss) = sigmoid_pair(margin);
-                            (zero.sub(sign.mul(miss)), softplus(zero.sub(margin)))
+                            let (_, one_minus_y) = sigmoid_pair(margin);
+                            (zero.sub(sign.mul(one_minus_y)), softplus(zero.sub(margin)))
                         }
-                        OutputLoss::SoftmaxCrossEntropy => unreachable!("handled by rows"),
+                        OutputLoss::SoftmaxCrossEntropy => {
+                            unreachable!("softmax is handled row by row above")
+                        }
                     };
                     error.mul(scale).mul(mask).store(at);
                     losses = losses.add(loss);
                 }
                 losses.store(lanes.as_mut_ptr());
             }
-            for &lane in &lanes[..real] {
+            for &lane in &lanes[..used] {
                 total += lane.to_f64();
             }
         }
@@ -117,7 +125,7 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
     }
 }
 
-/// One row of softmax with cross-entropy.
+/// Computes the loss and the errors of one row of softmax with cross-entropy; returns the loss.
 #[inline(always)]
 fn softmax<V: Vector>(
     values: &mut [V::Element],
@@ -162,7 +170,8 @@ fn softmax<V: Vector>(
     for column in columns..columns.next_multiple_of(width) {
         values[place(column)] = V::Element::ZERO;
     }
-    // 0 where the target is the largest: one addition whatever the data, so that it can be counted.
+    // The margin is 0 if the target has the largest z. Adding it in any case keeps the number of
+    // operations independent of the data, so that a formula can count them.
     let margin = largest.to_f64() - z_target;
     margin
         + if margin > 0.0 {
@@ -172,7 +181,7 @@ fn softmax<V: Vector>(
         }
 }
 
-/// ln(1 + x) for x ≥ 0, or NaN.
+/// Returns ln(1 + x) for x ≥ 0; a NaN stays NaN.
 fn ln_1p_of(x: f64) -> f64 {
     struct Scalar(f64);
     impl Kernel<f64> for Scalar {

@@ -1,20 +1,22 @@
-//! Large pages for what is read at random.
+//! Huge pages for buffers that are read at random.
 //!
-//! Rows of a mini-batch lie anywhere in tens of megabytes; on pages of 4 KiB nearly every one
-//! costs a walk through the page table before its data can even be asked for.
+//! Rows of a mini-batch lie anywhere in tens of megabytes. On pages of 4 KiB, nearly every row
+//! costs a walk through the page table before its data can be requested.
 
-/// Asks the system to back the room of `values` with huge pages. Only memory that was never
-/// touched gains, so it comes before the first value; where the system refuses, nothing is lost.
+/// Asks the system to back the spare capacity of `values` with huge pages. Only memory that was
+/// never touched benefits, so the call belongs before the first value is pushed. A refusal is
+/// ignored.
 pub fn prefer_huge<T>(values: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
     {
         const PAGE: usize = 4096;
-        let room = values.spare_capacity_mut();
-        let bytes = size_of_val(room);
-        let skipped = room.as_ptr().addr().wrapping_neg() % PAGE;
+        let spare = values.spare_capacity_mut();
+        let bytes = size_of_val(spare);
+        let skipped = spare.as_ptr().addr().wrapping_neg() % PAGE;
         if bytes > skipped + PAGE {
-            let start = room.as_mut_ptr().cast::<u8>().wrapping_add(skipped);
-            // SAFETY: whole pages of this allocation; advice changes no content.
+            let start = spare.as_mut_ptr().cast::<u8>().wrapping_add(skipped);
+            // SAFETY: the range begins at a page and lies in this allocation; advice changes no
+            // content.
             unsafe { libc::madvise(start.cast(), bytes - skipped, libc::MADV_HUGEPAGE) };
         }
     }

@@ -1,32 +1,33 @@
-//! Matrices in panels: the layout of every kernel's operands.
+//! Panels: the memory layout of matrices that all kernels share.
 //!
 //! A matrix of R rows and C columns is stored as ⌈C/P⌉ panels, each `(R, P)` row-major, where P
-//! numbers fill a cache line. So a register block reads its columns in one unbroken stream, and a
+//! numbers fill a cache line. A register block reads its columns from consecutive memory, and a
 //! worker that owns some units owns one range of memory. Padding columns stay 0.
 
 use crate::numeric::Real;
 
-/// Columns of a panel: a cache line of numbers.
+/// Returns P, the number of columns of a panel: the numbers in a cache line of 64 bytes.
 pub const fn width<R: Real>() -> usize {
     64 / R::BYTES
 }
 
-/// Panels that `columns` columns need.
+/// Returns the number of panels that hold `columns` columns.
 pub const fn count<R: Real>(columns: usize) -> usize {
     columns.div_ceil(width::<R>())
 }
 
-/// Two cache lines: prefetchers fetch them in pairs, and a pair that two workers write to is in the
-/// way of both.
+/// Two adjacent cache lines. Prefetchers fetch such pairs, so a pair that two workers write to
+/// slows both down.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 struct CacheLinePair([u64; 16]);
 
-/// Panels between whose parts two workers are cut are so many lines of P numbers apart, 512 bytes: a
-/// processor reads ahead of a stream, and would take from its neighbor what that is writing.
+/// Number of unused rows of P numbers between the parts of two workers in one buffer: 512 bytes. A
+/// processor prefetches beyond the end of a stream; without this gap it would take cache lines away
+/// from the worker that writes them.
 pub const APART: usize = 8;
 
-/// Numbers that begin on a pair of cache lines.
+/// A slice of numbers that begins at a pair of cache lines (128 bytes).
 pub struct Aligned<R> {
     lines: Vec<CacheLinePair>,
     len: usize,
@@ -34,7 +35,7 @@ pub struct Aligned<R> {
 }
 
 impl<R: Real> Aligned<R> {
-    /// So many zeros.
+    /// Creates `len` zeros.
     pub fn zeros(len: usize) -> Self {
         Self {
             lines: vec![CacheLinePair([0; 16]); (len * R::BYTES).div_ceil(128)],
@@ -47,7 +48,7 @@ impl<R: Real> Aligned<R> {
 impl<R: Real> std::ops::Deref for Aligned<R> {
     type Target = [R];
     fn deref(&self) -> &[R] {
-        // SAFETY: the lines hold `len` numbers, every bit pattern of which is valid.
+        // SAFETY: the lines hold `len` numbers; every bit pattern is a valid number.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
@@ -59,8 +60,8 @@ impl<R: Real> std::ops::DerefMut for Aligned<R> {
     }
 }
 
-/// Copies rows `rows` of one panel, each `width` wide, transposed: `to[column][row]`, with `to`'s
-/// rows `width` apart.
+/// Transposes the first `rows` rows of one panel, at most P of them: `to[column·P + row] =
+/// from[row·P + column]`.
 pub fn transpose<R: Real>(from: &[R], to: &mut [R], rows: usize) {
     let width = width::<R>();
     for (row, values) in from.chunks_exact(width).take(rows).enumerate() {

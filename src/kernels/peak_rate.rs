@@ -1,20 +1,21 @@
-//! What a processor can do at best: fused multiply-adds in registers, and numbers read once.
+//! Kernels that measure a processor's peak rates: fused multiply-adds in registers, and memory
+//! reads.
 //!
-//! Neither computes anything; they are what measured gradients are held against.
+//! Their results are discarded; measured gradients are compared with their rates.
 
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// Chains of multiply-adds that do not wait for one another: latency × throughput of every
-/// processor so far (4 cycles × 2 a cycle on x86-64), and half as many again.
+/// Number of independent chains of multiply-adds: latency × throughput (4 cycles × 2 per cycle on
+/// x86-64), and half as many again.
 const CHAINS: usize = 12;
 
-/// So many rounds of a multiply-add on each of 12 vectors; returns the floating-point operations,
-/// two for each lane.
+/// Performs `rounds` rounds of one multiply-add on each of 12 vectors; returns the number of
+/// floating-point operations, two per lane.
 pub struct MultiplyAdds<R> {
-    /// How often.
+    /// Number of rounds.
     pub rounds: usize,
-    /// The factor, which the compiler must not know; of a size at most 1, lest numbers overflow.
+    /// The factor, of size at most 1 to avoid overflow; the compiler must not know its value.
     pub factor: R,
 }
 
@@ -41,7 +42,7 @@ impl<R: Real> Kernel<R> for MultiplyAdds<R> {
 
 /// Reads every number once.
 pub struct MemoryReads<'a, R> {
-    /// The numbers, a multiple of 512 bytes of them; what is left is not read.
+    /// The numbers; what remains after the last block of 8 vectors (at most 512 bytes) is not read.
     pub values: &'a [R],
 }
 
@@ -57,11 +58,11 @@ impl<R: Real> Kernel<R> for MemoryReads<'_, R> {
                 *sum = sum.add(unsafe { V::load(block.as_ptr().add(k * V::LANES)) });
             }
         }
-        let mut all = V::splat(R::ZERO);
+        let mut total = V::splat(R::ZERO);
         for sum in sums {
-            all = all.add(sum);
+            total = total.add(sum);
         }
-        std::hint::black_box(all);
+        std::hint::black_box(total);
     }
 }
 
@@ -71,9 +72,9 @@ mod tests {
     use crate::kernels::Isa;
 
     #[test]
-    fn operations_are_told_as_performed() {
+    fn multiply_adds_return_the_number_of_operations_performed() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            let told = isa.run(MultiplyAdds {
+            let operations = isa.run(MultiplyAdds {
                 rounds: 10,
                 factor: 0.5f32,
             });
@@ -82,7 +83,7 @@ mod tests {
                 Isa::Avx2 => 8,
                 Isa::Portable => 4,
             };
-            assert_eq!(told, 2 * 10 * 12 * lanes, "{}", isa.name());
+            assert_eq!(operations, 2 * 10 * 12 * lanes, "{}", isa.name());
             isa.run(MemoryReads {
                 values: &[1.0f64; 1000],
             });

@@ -1,43 +1,45 @@
-//! Vectors of numbers, and the choice of instructions at run time: one portable binary.
+//! SIMD vectors, and the choice of the instruction set at run time.
 //!
-//! A [`Kernel`] is a loop written once over any [`Vector`]; [`Isa::run`] picks the widest vector
-//! that this processor has. Every operation here is correctly rounded and no loop sums across
-//! lanes, so AVX-512, AVX2 and the portable form give the same bits.
+//! A [`Kernel`] is a loop written once over any [`Vector`]; [`Isa::run`] runs it with the vectors
+//! of one instruction set, usually the widest that the processor has ([`Isa::detect`]). Every
+//! operation here is correctly rounded and no kernel's result depends on the number of lanes, so
+//! AVX-512, AVX2 and the portable form give the same bits.
 
 use crate::numeric::Real;
 
-/// The instruction set a kernel uses.
+/// An instruction set that kernels can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// 512-bit vectors.
     Avx512,
     /// 256-bit vectors with fused multiply-add.
     Avx2,
-    /// Plain arrays, which the compiler vectorizes as far as the target's baseline goes. On an
-    /// x86-64 processor without FMA this is exact but very slow.
+    /// Plain arrays, which the compiler vectorizes with the target's baseline instructions. On an
+    /// x86-64 processor without FMA this form is correct but very slow.
     Portable,
 }
 
 impl Isa {
-    /// All of them, widest first.
+    /// All instruction sets, the widest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The variable of the environment that names the one to use.
+    /// Environment variable that names the instruction set to use.
     pub const VARIABLE: &str = "NPLUS1_KERNEL";
 
-    /// The widest that this processor has, or the one that [`Isa::VARIABLE`] names
-    /// (`avx512`, `avx2`, `portable`) if the processor has it. The command line refuses others.
+    /// Returns the widest instruction set that this processor has, or the one that
+    /// [`Isa::VARIABLE`] names (`avx512`, `avx2`, `portable`) if the processor has it. The command
+    /// line refuses any other name.
     pub fn detect() -> Self {
-        let asked = std::env::var(Self::VARIABLE).ok();
+        let requested = std::env::var(Self::VARIABLE).ok();
         Self::ALL
             .into_iter()
             .filter(|isa| isa.is_available())
-            .find(|isa| asked.is_none() || asked.as_deref() == Some(isa.name()))
+            .find(|isa| requested.is_none() || requested.as_deref() == Some(isa.name()))
             .or_else(|| Self::ALL.into_iter().find(|isa| isa.is_available()))
             .unwrap_or(Self::Portable)
     }
 
-    /// Whether this processor has it.
+    /// Returns whether this processor has the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -50,7 +52,7 @@ impl Isa {
         }
     }
 
-    /// `avx512`, `avx2` or `portable`.
+    /// Returns `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
@@ -59,82 +61,84 @@ impl Isa {
         }
     }
 
-    /// Runs `task` with this instruction set.
+    /// Runs `kernel` with this instruction set.
     ///
     /// # Panics
-    /// If the processor lacks it.
+    /// If the processor does not have it.
     #[inline]
-    pub fn run<R: Real, T: Kernel<R>>(self, task: T) -> T::Output {
-        R::dispatch(self, task)
+    pub fn run<R: Real, K: Kernel<R>>(self, kernel: K) -> K::Output {
+        R::dispatch(self, kernel)
     }
 }
 
-/// A loop over vectors, written once. `run` must be `#[inline(always)]`, and so must everything it
-/// calls, or the vectors are not compiled to their instructions.
+/// A loop over vectors, written once for all instruction sets. `run` and every function that it
+/// calls must be `#[inline(always)]`; otherwise the vector operations are compiled to calls instead
+/// of instructions.
 pub trait Kernel<R: Real> {
-    /// What it returns.
+    /// The result of [`Kernel::run`].
     type Output;
-    /// The loop.
+    /// Runs the loop over vectors of type `V`.
     fn run<V: Vector<Element = R>>(self) -> Self::Output;
 }
 
 /// A vector of [`Vector::LANES`] numbers.
 ///
-/// The methods may only be called where the processor has the instructions: from a [`Kernel`].
+/// The methods may be called from a [`Kernel`] only, where the processor has the instructions.
 pub trait Vector: Copy {
-    /// `f32` or `f64`.
+    /// Type of a number: `f32` or `f64`.
     type Element: Real;
-    /// How many numbers.
+    /// Number of lanes.
     const LANES: usize;
-    /// How many rows a register block of two vectors a row may have without spilling.
+    /// Largest number of rows of a register block with two vectors per row that does not spill
+    /// registers.
     const BLOCK_ROWS: usize;
 
-    /// The same number in every lane.
+    /// Returns a vector with the same number in every lane.
     fn splat(value: Self::Element) -> Self;
     /// Reads [`Vector::LANES`] numbers.
     ///
     /// # Safety
-    /// They must lie within one allocation and be initialized.
+    /// The numbers must lie within one allocation and be initialized.
     unsafe fn load(from: *const Self::Element) -> Self;
     /// Writes [`Vector::LANES`] numbers.
     ///
     /// # Safety
-    /// They must lie within one allocation that may be written.
+    /// The numbers must lie within one allocation that may be written.
     unsafe fn store(self, to: *mut Self::Element);
-    /// `self + other`.
+    /// Returns `self + other`.
     #[must_use]
     fn add(self, other: Self) -> Self;
-    /// `self − other`.
+    /// Returns `self − other`.
     #[must_use]
     fn sub(self, other: Self) -> Self;
-    /// `self · other`.
+    /// Returns `self · other`.
     #[must_use]
     fn mul(self, other: Self) -> Self;
-    /// `self / other`.
+    /// Returns `self / other`.
     #[must_use]
     fn div(self, other: Self) -> Self;
-    /// `self · factor + addend`, rounded once.
+    /// Returns `self · factor + addend`, rounded once.
     #[must_use]
     fn fma(self, factor: Self, addend: Self) -> Self;
-    /// The smaller of each pair; where one is NaN, `other`.
+    /// Returns the smaller number of each pair; `other` if one of them is NaN.
     #[must_use]
     fn min(self, other: Self) -> Self;
-    /// The larger of each pair; where one is NaN, `other`.
+    /// Returns the larger number of each pair; `other` if one of them is NaN.
     #[must_use]
     fn max(self, other: Self) -> Self;
-    /// The nearest integer, ties to even.
+    /// Rounds to the nearest integer, ties to even.
     #[must_use]
     fn round(self) -> Self;
-    /// 2ⁿ of an integer-valued n whose power is a normal number.
+    /// Returns 2ⁿ for integers n = `self` for which 2ⁿ is a normal number.
     #[must_use]
     fn power_of_two(self) -> Self;
-    /// self·2ⁿ of an integer-valued n, where self and the product are normal numbers.
+    /// Returns self·2ⁿ for integers n, where self and the product are normal numbers.
     #[must_use]
     fn scale(self, n: Self) -> Self;
-    /// Lane by lane: `yes` where `self` < 0, else `no`.
+    /// Selects lane by lane: `yes` where `self` < 0, else `no`.
     #[must_use]
     fn select_negative(self, yes: Self, no: Self) -> Self;
-    /// |self|.
+    /// Returns |self|.
     #[must_use]
     #[inline(always)]
     fn abs(self) -> Self {
@@ -142,8 +146,8 @@ pub trait Vector: Copy {
     }
 }
 
-/// An array of numbers as a vector: the portable form, 128 bits of them, as every 64-bit processor
-/// has at least (twice as many took 1.4 MB more of the program).
+/// An array as a vector: the portable form. It has 128 bits, the register width of every 64-bit
+/// processor; 256 bits made the program 1.4 MB larger.
 #[derive(Clone, Copy)]
 pub struct Lanes<R, const K: usize>([R; K]);
 
@@ -159,12 +163,12 @@ macro_rules! portable {
             }
             #[inline(always)]
             unsafe fn load(from: *const $real) -> Self {
-                // SAFETY: the caller vouches for LANES numbers at `from`.
+                // SAFETY: the caller guarantees LANES numbers at `from`.
                 Self(unsafe { from.cast::<[$real; $lanes]>().read_unaligned() })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $real) {
-                // SAFETY: the caller vouches for LANES numbers at `to`.
+                // SAFETY: the caller guarantees LANES numbers at `to`.
                 unsafe { to.cast::<[$real; $lanes]>().write_unaligned(self.0) }
             }
             #[inline(always)]
@@ -244,36 +248,40 @@ macro_rules! dispatch {
     ($real:ident, $avx512:ident, $avx2:ident, $lanes:expr) => {
         impl Dispatch for $real {
             #[inline]
-            fn dispatch<T: Kernel<$real>>(isa: Isa, task: T) -> T::Output {
-                assert!(isa.is_available(), "{} is not available", isa.name());
+            fn dispatch<K: Kernel<$real>>(isa: Isa, kernel: K) -> K::Output {
+                assert!(
+                    isa.is_available(),
+                    "this processor does not have {}",
+                    isa.name()
+                );
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx512f,avx2,fma")]
-                    fn avx512<T: Kernel<$real>>(task: T) -> T::Output {
-                        task.run::<x86::$avx512>()
+                    fn avx512<K: Kernel<$real>>(kernel: K) -> K::Output {
+                        kernel.run::<x86::$avx512>()
                     }
                     #[target_feature(enable = "avx2,fma")]
-                    fn avx2<T: Kernel<$real>>(task: T) -> T::Output {
-                        task.run::<x86::$avx2>()
+                    fn avx2<K: Kernel<$real>>(kernel: K) -> K::Output {
+                        kernel.run::<x86::$avx2>()
                     }
                     match isa {
-                        // SAFETY: the processor has it, as asserted.
-                        Isa::Avx512 => return unsafe { avx512(task) },
+                        // SAFETY: the processor has the instructions, as asserted above.
+                        Isa::Avx512 => return unsafe { avx512(kernel) },
                         // SAFETY: as above.
-                        Isa::Avx2 => return unsafe { avx2(task) },
+                        Isa::Avx2 => return unsafe { avx2(kernel) },
                         Isa::Portable => {}
                     }
                 }
-                task.run::<Lanes<$real, $lanes>>()
+                kernel.run::<Lanes<$real, $lanes>>()
             }
         }
     };
 }
 
-/// How a precision finds its vectors.
+/// Selection of the vectors of a precision.
 pub trait Dispatch: Sized {
-    /// Runs `task` with `isa`.
-    fn dispatch<T: Kernel<Self>>(isa: Isa, task: T) -> T::Output
+    /// Runs `kernel` with `isa`.
+    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output
     where
         Self: Real;
 }

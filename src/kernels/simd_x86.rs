@@ -1,4 +1,4 @@
-//! The x86-64 vectors, AVX-512 and AVX2 with FMA.
+//! The vectors of x86-64 processors: AVX-512, and AVX2 with FMA.
 
 use std::arch::x86_64::*;
 
@@ -18,17 +18,17 @@ macro_rules! vector {
             const BLOCK_ROWS: usize = $rows;
             #[inline(always)]
             fn splat(value: $real) -> Self {
-                // SAFETY: only a `Task` calls this, where the instructions exist.
+                // SAFETY: only a `Kernel` calls this, where the processor has the instructions.
                 Self(unsafe { $splat(value) })
             }
             #[inline(always)]
             unsafe fn load(from: *const $real) -> Self {
-                // SAFETY: the caller vouches for LANES numbers at `from`.
+                // SAFETY: the caller guarantees LANES numbers at `from`.
                 Self(unsafe { $load(from) })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $real) {
-                // SAFETY: the caller vouches for LANES numbers at `to`.
+                // SAFETY: the caller guarantees LANES numbers at `to`.
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
@@ -90,6 +90,7 @@ macro_rules! vector {
     };
 }
 
+/// Rounding to the nearest integer, ties to even, without exceptions.
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 macro_rules! primitive {

@@ -1,7 +1,8 @@
-//! The first layer over inputs most of which are exactly 0: MNIST's pixels.
+//! The first layer over sparse inputs, most of which are exactly 0, such as MNIST's pixels.
 //!
-//! A zero input adds exactly nothing to a pre-activation and to a gradient, so it is left out: the
-//! sums keep their order and their bits. An image is a list of words, position · 256 + byte.
+//! A zero input adds exactly nothing to a pre-activation or a gradient, so it is left out: the sums
+//! keep their order and their bits. A row is a list of 32-bit words, position · 256 + byte, one for
+//! each non-zero byte.
 
 use std::ops::Range;
 
@@ -11,10 +12,10 @@ use super::update::{Rule, Rules};
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// The non-zero bytes of each row, and what each byte is worth.
+/// The non-zero bytes of each row, and the value of each byte.
 ///
-/// A row's record is one piece of memory, its mask and then its words: mini-batches pick rows at
-/// random, so a record costs one address and can be asked for ahead.
+/// The record of a row is one block of memory: its mask (one bit per feature), then its words.
+/// Mini-batches pick rows at random, so a record needs one address and can be prefetched.
 #[derive(Clone, Debug)]
 pub struct SparseRows<R> {
     features: usize,
@@ -24,11 +25,11 @@ pub struct SparseRows<R> {
 }
 
 impl<R: Real> SparseRows<R> {
-    /// The non-zero bytes of `rows`, each `features` long; byte b is worth `values[b]`, and 0 is
-    /// worth 0.
+    /// Stores the non-zero bytes of `rows`, each `features` long. Byte b has the value `values[b]`;
+    /// byte 0 has the value 0, whatever `values[0]` is.
     ///
     /// # Panics
-    /// With more than 2²⁴ features, records of 2³² words, or a number of values that is not 256.
+    /// With more than 2²⁴ features, with 2³² words or more in all, or unless there are 256 values.
     pub fn new<'a>(
         features: usize,
         rows: impl Iterator<Item = &'a [u8]> + Clone,
@@ -52,7 +53,8 @@ impl<R: Real> SparseRows<R> {
                     records[mask + position / 32] |= 1 << (position % 32);
                 }
             }
-            starts.push(u32::try_from(records.len()).expect("fewer than 2³² words"));
+            starts
+                .push(u32::try_from(records.len()).expect("the records have fewer than 2³² words"));
         }
         Self {
             features,
@@ -62,28 +64,28 @@ impl<R: Real> SparseRows<R> {
         }
     }
 
-    /// Number of features, zeros included.
+    /// Returns the number of features, zeros included.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// The words of row `row`.
+    /// Returns the words of row `row`.
     #[inline(always)]
     pub fn row(&self, row: u32) -> &[u32] {
         &self.record(row)[mask_words(self.features)..]
     }
 
-    /// The words of row `row` at `positions`.
+    /// Returns the words of row `row` whose position is in `positions`.
     #[inline(always)]
     pub fn words_at(&self, row: u32, positions: Range<usize>) -> &[u32] {
         let words = self.row(row);
-        &words[self.before(row, positions.start)..self.before(row, positions.end)]
+        &words[self.words_before(row, positions.start)..self.words_before(row, positions.end)]
     }
 
-    /// Words of row `row` whose position is below `position`: bits of its mask, without a branch that
-    /// depends on the row.
+    /// Counts the words of row `row` whose position is below `position`: the bits of its mask,
+    /// without a branch that depends on the row.
     #[inline(always)]
-    fn before(&self, row: u32, position: usize) -> usize {
+    fn words_before(&self, row: u32, position: usize) -> usize {
         let mask = self.mask(row);
         let position = position.min(32 * mask.len());
         let whole = &mask[..position / 32];
@@ -94,47 +96,51 @@ impl<R: Real> SparseRows<R> {
         whole.iter().map(ones).sum::<usize>() + ones(&rest)
     }
 
-    /// What word `word` is worth.
+    /// Returns the value of the byte in `word`.
     #[inline(always)]
     pub fn value(&self, word: u32) -> R {
         self.values[(word & 255) as usize]
     }
 
+    /// Returns the mask and the words of row `row`.
     #[inline(always)]
     fn record(&self, row: u32) -> &[u32] {
         let row = row as usize;
         &self.records[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
-    /// A bit for every feature, set where it is not 0.
+    /// Returns the mask of row `row`: one bit per feature, set if the input is not 0.
     #[inline(always)]
     fn mask(&self, row: u32) -> &[u32] {
         &self.record(row)[..mask_words(self.features)]
     }
 
-    /// Mean number of non-zero inputs of a row.
+    /// Returns the mean number of non-zero inputs per row.
     pub fn mean_filled(&self) -> f64 {
         let rows = self.starts.len() - 1;
         (self.records.len() as f64 / rows.max(1) as f64) - mask_words(self.features) as f64
     }
 
-    /// Non-zero inputs of `rows`, and features that are non-zero in any of them.
+    /// Returns the number of non-zero inputs of `rows`, and the number of features that are
+    /// non-zero in at least one of them.
     pub fn filled(&self, rows: &[u32]) -> (usize, usize) {
         let mut union = vec![0; mask_words(self.features)];
-        let mut filled = 0;
+        let mut nonzeros = 0;
         for &row in rows {
-            filled += self.row(row).len();
-            for (all, mask) in union.iter_mut().zip(self.mask(row)) {
-                *all |= mask;
+            nonzeros += self.row(row).len();
+            for (any, mask) in union.iter_mut().zip(self.mask(row)) {
+                *any |= mask;
             }
         }
         let ones = |bits: &u32| bits.count_ones() as usize;
-        (filled, union.iter().map(ones).sum())
+        (nonzeros, union.iter().map(ones).sum())
     }
 
-    /// Asks the second-level cache for the records of `next`, and for where those of `later` lie.
+    /// Prefetches the records of `next` into the second-level cache, and the addresses of the
+    /// records of `later`.
     ///
-    /// Not the first level: the weights of the pass in between would drive them out again.
+    /// The first level would not keep the records: the weights of the pass in between would evict
+    /// them.
     #[inline(always)]
     pub fn prefetch(&self, next: &[u32], later: &[u32]) {
         #[cfg(target_arch = "x86_64")]
@@ -142,7 +148,7 @@ impl<R: Real> SparseRows<R> {
             use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
             for &row in next {
                 for line in self.record(row).chunks(16) {
-                    // SAFETY: a prefetch reads nothing.
+                    // SAFETY: a prefetch has no effect on memory.
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
                 }
             }
@@ -158,30 +164,31 @@ impl<R: Real> SparseRows<R> {
     }
 }
 
-/// Words of a mask: two for every 64 features begun.
+/// Returns the number of words of a mask: two per 64 features, rounded up.
 #[inline(always)]
 fn mask_words(features: usize) -> usize {
     2 * features.div_ceil(64)
 }
 
-/// `z[s] = bias + Σ x·W` of own panels over the non-zero inputs.
+/// Computes `z[s] = bias + Σ x·W` of a worker's panels over the non-zero inputs x of each sample s,
+/// and activates the result unless z is wanted.
 pub struct SparseForward<'a, R> {
     /// The inputs.
     pub records: &'a SparseRows<R>,
-    /// The mini-batch: row numbers.
+    /// The mini-batch, as row numbers.
     pub rows: &'a [u32],
-    /// Own panels, each `(features, P)`.
+    /// The worker's panels of weights, each `(features, P)`.
     pub weights: &'a [R],
-    /// Own biases.
+    /// The worker's biases, P per panel.
     pub biases: &'a [R],
-    /// y (or z) out: own panels, `stride` apart.
+    /// y (or z) out: the worker's panels, each `(rows, P)`, `stride` numbers apart.
     pub activations: &'a mut [R],
-    /// σ′ out, laid out the same; `None`: z is wanted, not σ(z).
+    /// σ′ out, in the same layout; `None` to compute z instead of σ(z).
     pub slopes: Option<&'a mut [R]>,
-    /// Distance between panels of the result.
+    /// Distance between panels of the result, in numbers.
     pub stride: usize,
-    /// The bytes out, transposed as [`Workspace::transposed`] has them: the update will want them,
-    /// and writing them costs nothing beside the reads of weights.
+    /// The inputs' bytes out, transposed as in [`Workspace::transposed`], for the update. Writing
+    /// them costs nothing beside the reads of weights.
     pub transposed: Option<&'a mut [u8]>,
 }
 
@@ -222,8 +229,9 @@ impl<R: Real> Kernel<R> for SparseForward<'_, R> {
 }
 
 impl<R: Real> SparseForward<'_, R> {
-    /// `C` vectors of columns for all rows, in blocks whose heights differ by one at most: as many
-    /// rows as fit the registers, up to five, for their chains hide the caches' latency.
+    /// Computes `C` vectors of columns for all rows; returns `C`. The blocks have as many rows as
+    /// fit the registers, up to five, whose chains hide the latency of the caches; heights differ
+    /// by at most one.
     #[inline(always)]
     fn columns<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) -> usize {
         let rows = self.rows.len();
@@ -249,7 +257,7 @@ impl<R: Real> SparseForward<'_, R> {
         C
     }
 
-    /// `S` rows and `C` vectors of columns; `T`: the bytes are kept, transposed.
+    /// Computes `S` rows and `C` vectors of columns; with `T`, also writes the transposed bytes.
     #[inline(always)]
     fn block<V: Vector<Element = R>, const C: usize, const S: usize, const T: bool>(
         &mut self,
@@ -271,8 +279,8 @@ impl<R: Real> SparseForward<'_, R> {
             Some(bytes) if T => bytes[row..].as_mut_ptr(),
             _ => std::ptr::null_mut(),
         };
-        // SAFETY: `run` checked the panels and the bytes; every word's position is below
-        // `features`, its byte below 256, as `Records::new` made them.
+        // SAFETY: `run` checked the panels and the bytes; `SparseRows::new` made every word's
+        // position less than `features` and its byte less than 256.
         unsafe {
             for c in 0..C {
                 let column = (first + c) * V::LANES;
@@ -313,9 +321,9 @@ impl<R: Real> SparseForward<'_, R> {
                     let at = column / width * self.stride + (row + s) * width + column % width;
                     match &mut self.slopes {
                         Some(slopes) => {
-                            let (y, complement) = sigmoid_pair(sums[s][c]);
+                            let (y, one_minus_y) = sigmoid_pair(sums[s][c]);
                             y.store(self.activations.as_mut_ptr().add(at));
-                            y.mul(complement).store(slopes.as_mut_ptr().add(at));
+                            y.mul(one_minus_y).store(slopes.as_mut_ptr().add(at));
                         }
                         None => sums[s][c].store(self.activations.as_mut_ptr().add(at)),
                     }
@@ -325,21 +333,21 @@ impl<R: Real> SparseForward<'_, R> {
     }
 }
 
-/// Mini-batches up to this size keep their errors in registers.
+/// Largest mini-batch for which the update keeps the errors in registers.
 pub const SMALL_BATCH: usize = 16;
 
-/// What a worker needs to update the first layer: allocated once.
+/// A worker's buffers for updating the first layer, allocated once.
 pub struct Workspace<R> {
-    /// Small batches: the inputs' bytes transposed, `(features, SMALL_BATCH)`, 0 between steps.
+    /// For small batches: the inputs' bytes transposed, `(features, SMALL_BATCH)`; 0 between steps.
     transposed: Vec<u8>,
-    /// Small batches: the features that are non-zero in any row, a bit each.
+    /// For small batches: one bit per feature, set if it is non-zero in at least one row.
     union: Vec<u32>,
-    /// Others: the gradient of two panels, `(features, P)` each.
+    /// For other batches: the gradient of two panels, each `(features, P)`.
     gradient: super::panels::Aligned<R>,
 }
 
 impl<R: Real> Workspace<R> {
-    /// For inputs with `features` features.
+    /// Allocates the buffers for inputs with `features` features.
     pub fn new(features: usize) -> Self {
         Self {
             transposed: vec![0; features * SMALL_BATCH],
@@ -348,30 +356,31 @@ impl<R: Real> Workspace<R> {
         }
     }
 
-    /// Where [`SparseForward`] leaves the bytes of a mini-batch of `rows` rows, if the update
-    /// wants them.
+    /// Returns the buffer to which [`SparseForward`] writes the bytes of a mini-batch of `rows`
+    /// rows; `None` if the batch is not small, so that the update does not need them.
     pub fn transposed(&mut self, rows: usize) -> Option<&mut [u8]> {
         (rows <= SMALL_BATCH).then_some(&mut self.transposed)
     }
 }
 
-/// `W ← rule(W, Σ_s x[s]·δ[s])` of own panels over the non-zero inputs.
+/// Computes the gradient `Σ_s x[s]·δ[s]` of a worker's panels over the non-zero inputs, and applies
+/// a rule to the weights.
 pub struct SparseUpdate<'a, R> {
     /// The inputs.
     pub records: &'a SparseRows<R>,
-    /// The mini-batch: row numbers.
+    /// The mini-batch, as row numbers.
     pub rows: &'a [u32],
-    /// Errors of own panels, `(rows, P)` each, `stride` apart.
+    /// Errors of the worker's panels, each `(rows, P)`, `stride` numbers apart.
     pub errors: &'a [R],
-    /// Distance between panels of errors.
+    /// Distance between panels of errors, in numbers.
     pub stride: usize,
     /// The rule.
     pub rule: Rule<R>,
-    /// Own panels, each `(features, P)`.
+    /// The worker's panels of weights, each `(features, P)`.
     pub weights: &'a mut [R],
-    /// Laid out as the weights.
+    /// The velocity in the layout of the weights, if it is kept.
     pub velocity: Option<&'a mut [R]>,
-    /// Scratch; small batches find here what [`SparseForward`] left.
+    /// Buffers; for a small batch, [`SparseForward`] must have written the transposed bytes here.
     pub workspace: &'a mut Workspace<R>,
 }
 
@@ -393,7 +402,7 @@ impl<R: Real> Kernel<R> for SparseUpdate<'_, R> {
                 .as_ref()
                 .is_none_or(|velocity| velocity.len() == self.weights.len())
         );
-        // The loops below index the workspace unchecked.
+        // The loops below index the workspace without bounds checks.
         let features = self.records.features;
         assert!(self.workspace.transposed.len() == features * SMALL_BATCH);
         assert!(self.workspace.union.len() == mask_words(features));
@@ -419,6 +428,7 @@ impl<R: Real> Kernel<R> for SparseUpdate<'_, R> {
 }
 
 impl<R: Real> SparseUpdate<'_, R> {
+    /// Returns a pointer to the velocity, or null if it is not kept.
     #[inline(always)]
     fn velocity(&mut self) -> *mut R {
         self.velocity
@@ -426,26 +436,27 @@ impl<R: Real> SparseUpdate<'_, R> {
             .map_or(std::ptr::null_mut(), |velocity| velocity.as_mut_ptr())
     }
 
-    /// The errors of one panel in registers, the inputs transposed: a pixel at a time.
+    /// Updates the weights feature by feature, with the errors of one or two vectors in registers
+    /// and the inputs transposed.
     #[inline(always)]
     fn small<V: Vector<Element = R>>(&mut self, panels: usize) {
         let union = &mut self.workspace.union;
         union.fill(0);
         for &row in self.rows {
-            for (all, mask) in union.iter_mut().zip(self.records.mask(row)) {
-                *all |= mask;
+            for (any, mask) in union.iter_mut().zip(self.records.mask(row)) {
+                *any |= mask;
             }
         }
         let vectors = panels * width::<R>() / V::LANES;
         let mut vector = 0;
         while vector < vectors {
-            // Two vectors share each input they read, while their errors fit the registers.
+            // Two vectors share the reads of inputs if their errors fit the registers.
             let pair = vector + 2 <= vectors && self.rows.len() <= 12;
             macro_rules! by_rows {
                 ($($rows:literal)*) => {
                     match self.rows.len() {
-                        $($rows if pair => self.pixels::<V, $rows, 2>(vector),)*
-                        $($rows => self.pixels::<V, $rows, 1>(vector),)*
+                        $($rows if pair => self.features::<V, $rows, 2>(vector),)*
+                        $($rows => self.features::<V, $rows, 1>(vector),)*
                         _ => unreachable!("a small batch has 1 to 16 rows"),
                     }
                 };
@@ -456,12 +467,13 @@ impl<R: Real> SparseUpdate<'_, R> {
         self.workspace.transposed.fill(0);
     }
 
+    /// Updates `C` vectors of columns for a mini-batch of `B` rows.
     #[inline(always)]
-    fn pixels<V: Vector<Element = R>, const B: usize, const C: usize>(&mut self, vector: usize) {
+    fn features<V: Vector<Element = R>, const B: usize, const C: usize>(&mut self, vector: usize) {
         let width = width::<R>();
         let panel = self.records.features * width;
         let rules = Rules::<V>::new(&self.rule);
-        let all_move = self.rule.moves_without_gradient() || self.velocity.is_some();
+        let updates_all = self.rule.moves_without_gradient() || self.velocity.is_some();
         let velocity = self.velocity();
         let weights = self.weights.as_mut_ptr();
         let mut errors = [[V::splat(R::ZERO); C]; B];
@@ -481,10 +493,10 @@ impl<R: Real> SparseUpdate<'_, R> {
             let values = self.records.values.as_ptr();
             for (k, union) in self.workspace.union.chunks_exact(2).enumerate() {
                 let union = u64::from(union[0]) | u64::from(union[1]) << 32;
-                let mut filled = union;
-                while filled != 0 {
-                    let position = k * 64 + filled.trailing_zeros() as usize;
-                    filled &= filled - 1;
+                let mut nonzero = union;
+                while nonzero != 0 {
+                    let position = k * 64 + nonzero.trailing_zeros() as usize;
+                    nonzero &= nonzero - 1;
                     let x = bytes.add(position * SMALL_BATCH);
                     let mut sums = [V::splat(R::ZERO); C];
                     for s in 0..B {
@@ -502,7 +514,7 @@ impl<R: Real> SparseUpdate<'_, R> {
                     }
                 }
                 let features = u64::MAX >> 64usize.saturating_sub(self.records.features - k * 64);
-                let mut empty = if all_move { !union & features } else { 0 };
+                let mut empty = if updates_all { !union & features } else { 0 };
                 while empty != 0 {
                     let position = k * 64 + empty.trailing_zeros() as usize;
                     empty &= empty - 1;
@@ -515,7 +527,8 @@ impl<R: Real> SparseUpdate<'_, R> {
         }
     }
 
-    /// The gradient of `C` panels in the cache, a sample at a time.
+    /// Updates `C` panels: sums their gradient in the cache, sample by sample, then applies the
+    /// rule.
     #[inline(always)]
     fn large<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) {
         let width = width::<R>();
@@ -527,7 +540,7 @@ impl<R: Real> SparseUpdate<'_, R> {
         let weights = self.weights.as_mut_ptr();
         let gradient = self.workspace.gradient.as_mut_ptr();
         let values = self.records.values.as_ptr();
-        // SAFETY: as in `pixels`; `gradient` holds C panels.
+        // SAFETY: as in `features`; `gradient` holds C panels.
         unsafe {
             for lane in (0..width).step_by(V::LANES) {
                 for (s, &row) in self.rows.iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Rates of change, carried from layer to layer: what a forward pass of dual numbers has besides
-//! its values.
+//! Propagation of rates of change (tangents) from layer to layer: the derivative part of a forward
+//! pass over dual numbers.
 
 use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// ż = moves + carried, and above it ȧ = σ′·ż, in place.
+/// Computes ż = rates + carried and, if slopes are given, ȧ = σ′·ż, in place.
 pub struct ActivationRates<'a, R> {
-    /// The layer's own moves in, rates out.
+    /// The rates of z due to this layer's own parameters in; ż or ȧ out. Whole panels.
     pub rates: &'a mut [R],
-    /// W·ȧ of the layer below, as many; `None`: nothing moves there.
+    /// W·ȧ propagated from the layer below, as many numbers; `None` if nothing changes there.
     pub carried: Option<&'a [R]>,
-    /// σ′, as many; `None`: ż is wanted.
+    /// σ′, as many numbers; `None` to compute ż.
     pub slopes: Option<&'a [R]>,
 }
 
@@ -25,7 +25,7 @@ impl<R: Real> Kernel<R> for ActivationRates<'_, R> {
         assert!(self.carried.is_none_or(|carried| carried.len() == len));
         assert!(self.slopes.is_none_or(|slopes| slopes.len() == len));
         for at in (0..len).step_by(V::LANES) {
-            // SAFETY: all of them hold `len` numbers, a multiple of LANES.
+            // SAFETY: all operands hold `len` numbers, a multiple of LANES.
             unsafe {
                 let mut rate = V::load(self.rates.as_ptr().add(at));
                 if let Some(carried) = self.carried {

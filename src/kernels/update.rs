@@ -1,15 +1,17 @@
-//! The element-wise update of stochastic gradient descent, which backprop fuses with the gradient.
+//! Element-wise kernels of a training step: the SGD update, activations, and sums over rows or
+//! shares.
 
 use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// g ← g + l2·w + decay·w, v ← momentum·v + g, w ← w − rate·v.
+/// The SGD rule: g ← g + l2·w + decay·w, v ← momentum·v + g, w ← w − rate·v. Without momentum there
+/// is no stored velocity, and v = g.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule<R> {
     /// The learning rate.
     pub rate: R,
-    /// λ' of the loss; 0 for biases.
+    /// λ' of the loss's L2 term; 0 for biases.
     pub l2: R,
     /// λ of weight decay.
     pub decay: R,
@@ -18,7 +20,7 @@ pub struct Rule<R> {
 }
 
 impl<R: Real> Rule<R> {
-    /// Leaves w as it is and v = the gradient.
+    /// Creates a rule that leaves w unchanged and sets v to the gradient, L2 term included.
     pub fn gradient_only(l2: R) -> Self {
         Self {
             rate: R::ZERO,
@@ -28,7 +30,7 @@ impl<R: Real> Rule<R> {
         }
     }
 
-    /// The same rule for biases, which l2 leaves out.
+    /// Returns the rule for biases, which the L2 term does not include.
     #[must_use]
     pub fn for_biases(self) -> Self {
         Self {
@@ -37,7 +39,7 @@ impl<R: Real> Rule<R> {
         }
     }
 
-    /// Applies the rule to one parameter: the scalar twin of [`Update`].
+    /// Applies the rule to one parameter: the scalar form of [`Update`], with the same bits.
     #[inline(always)]
     pub fn apply(&self, gradient: R, weight: &mut R, velocity: Option<&mut R>) {
         let w = *weight;
@@ -49,23 +51,24 @@ impl<R: Real> Rule<R> {
         *weight = (-self.rate).mul_add(v, w);
     }
 
-    /// Whether a parameter whose gradient is 0 moves all the same.
+    /// Returns whether the rule moves parameters whose gradient is 0.
     pub fn moves_without_gradient(&self) -> bool {
         self.l2 != R::ZERO || self.decay != R::ZERO
     }
 }
 
-/// A rule in vectors.
+/// A [`Rule`] as vectors.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<V> {
     rate: V,
     l2: V,
     decay: V,
     momentum: V,
-    shrinks: bool,
+    moves_without_gradient: bool,
 }
 
 impl<V: Vector> Rules<V> {
+    /// Copies the rule's numbers into every lane.
     #[inline(always)]
     pub(crate) fn new(rule: &Rule<V::Element>) -> Self {
         Self {
@@ -73,14 +76,14 @@ impl<V: Vector> Rules<V> {
             l2: V::splat(rule.l2),
             decay: V::splat(rule.decay),
             momentum: V::splat(rule.momentum),
-            shrinks: rule.moves_without_gradient(),
+            moves_without_gradient: rule.moves_without_gradient(),
         }
     }
 
-    /// Applies the rule at `at` for the sum `gradient`.
+    /// Applies the rule to the LANES parameters from `at` on, whose gradient is `gradient`.
     ///
     /// # Safety
-    /// `weights` and `velocity` (where it is not null) hold LANES numbers at `at`.
+    /// `weights` and, unless it is null, `velocity` must hold LANES numbers from `at` on.
     #[inline(always)]
     pub(crate) unsafe fn apply(
         &self,
@@ -89,11 +92,11 @@ impl<V: Vector> Rules<V> {
         velocity: *mut V::Element,
         at: usize,
     ) {
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller guarantees both extents.
         unsafe {
             let w = V::load(weights.add(at));
             let mut v = gradient;
-            if self.shrinks {
+            if self.moves_without_gradient {
                 v = self.decay.fma(w, self.l2.fma(w, v));
             }
             if !velocity.is_null() {
@@ -105,15 +108,15 @@ impl<V: Vector> Rules<V> {
     }
 }
 
-/// The rule over a block of parameters whose gradient stands in `gradient`.
+/// Applies a rule to a block of parameters.
 pub struct Update<'a, R> {
     /// The rule.
     pub rule: Rule<R>,
-    /// The gradient's sums over the rows.
+    /// The gradient: sums over the rows of the mini-batch.
     pub gradient: &'a [R],
-    /// The parameters, as many.
+    /// The parameters, as many numbers.
     pub weights: &'a mut [R],
-    /// The velocity, as many, if it is kept.
+    /// The velocity, as many numbers, if there is momentum or the caller wants v.
     pub velocity: Option<&'a mut [R]>,
 }
 
@@ -144,11 +147,11 @@ impl<R: Real> Kernel<R> for Update<'_, R> {
     }
 }
 
-/// a = σ(z) in place, and σ′ = y·ȳ beside it.
+/// Computes y = σ(z) in place, and σ′ = y·ȳ with ȳ = 1 − y.
 pub struct Activate<'a, R> {
     /// z in, y out.
     pub activations: &'a mut [R],
-    /// σ′ out, as many.
+    /// σ′ out, as many numbers.
     pub slopes: &'a mut [R],
 }
 
@@ -163,22 +166,22 @@ impl<R: Real> Kernel<R> for Activate<'_, R> {
             // SAFETY: both hold `len` numbers, a multiple of LANES.
             unsafe {
                 let z = V::load(self.activations.as_ptr().add(at));
-                let (y, complement) = super::elementary::sigmoid_pair(z);
+                let (y, one_minus_y) = super::elementary::sigmoid_pair(z);
                 y.store(self.activations.as_mut_ptr().add(at));
-                y.mul(complement).store(self.slopes.as_mut_ptr().add(at));
+                y.mul(one_minus_y).store(self.slopes.as_mut_ptr().add(at));
             }
         }
     }
 }
 
-/// a = σ(z) in place, and a difference quotient (σ(z + h) − σ(z))/h for σ′ beside it: the twin of
-/// [`Activate`] that knows σ and not its derivative.
+/// Computes y = σ(z) in place, and the difference quotient (σ(z + h) − σ(z))/h in place of σ′: the
+/// counterpart of [`Activate`] that needs no derivative of σ.
 pub struct ActivateByQuotient<'a, R> {
     /// z in, y out.
     pub activations: &'a mut [R],
-    /// Quotients out, as many.
+    /// Quotients out, as many numbers.
     pub slopes: &'a mut [R],
-    /// h.
+    /// The increment h.
     pub increment: R,
 }
 
@@ -203,11 +206,11 @@ impl<R: Real> Kernel<R> for ActivateByQuotient<'_, R> {
     }
 }
 
-/// `values ← values · factors`.
+/// Computes `values ← values · factors`, element by element.
 pub struct Multiply<'a, R> {
-    /// Changed in place.
+    /// Factors in, products out.
     pub values: &'a mut [R],
-    /// As many.
+    /// As many numbers.
     pub factors: &'a [R],
 }
 
@@ -229,7 +232,7 @@ impl<R: Real> Kernel<R> for Multiply<'_, R> {
     }
 }
 
-/// `out[c] = Σ_rows values[row][c]` of one panel, in the order of the rows.
+/// Computes `out[c] = Σ_rows values[row][c]` of one panel, in the order of the rows.
 pub struct ColumnSums<'a, R> {
     /// One panel, `(rows, P)`.
     pub values: &'a [R],
@@ -256,21 +259,22 @@ impl<R: Real> Kernel<R> for ColumnSums<'_, R> {
     }
 }
 
-/// `out = bias + share 0 + share 1 + …`, in the order of the shares.
+/// Computes `out = bias + share 0 + share 1 + …`, in the order of the shares, which are the partial
+/// sums of different workers or panels.
 pub struct SumShares<'a, R> {
-    /// A panel's width for each panel.
+    /// P numbers per panel.
     pub bias: &'a [R],
-    /// Share after share, each of `panels` panels, `stride` apart.
+    /// The shares, one after the other, each of `panels` panels that are `stride` numbers apart.
     pub shares: &'a [R],
     /// Number of shares.
     pub count: usize,
-    /// Panels, `stride` apart.
+    /// The sums: panels that are `stride` numbers apart.
     pub out: &'a mut [R],
     /// Number of panels.
     pub panels: usize,
-    /// Rows of each panel that are used.
+    /// Number of rows of each panel that are used.
     pub rows: usize,
-    /// Distance between panels.
+    /// Distance between panels, in numbers.
     pub stride: usize,
 }
 

@@ -1,13 +1,13 @@
-//! The different non-zero bytes of each row: what a unit has to be evaluated for.
+//! Sharing of equal input values: the distinct non-zero values of each row.
 //!
-//! A unit whose weights all have the same increment sees no difference between two inputs of equal
-//! value, so its change is computed once a value. An image of MNIST has 150 non-zero pixels and 67
-//! values.
+//! If all weights of a unit have the same increment, perturbing the weights of two inputs of equal
+//! value changes the unit equally, so the change is computed once per distinct value. An image of
+//! MNIST has 150 non-zero pixels but only 67 values.
 
 use super::sparse::SparseRows;
 use crate::numeric::Real;
 
-/// The different non-zero bytes of each row, in ascending order.
+/// The distinct non-zero bytes of each row, in ascending order.
 #[derive(Clone, Debug)]
 pub struct DistinctBytes {
     starts: Vec<u32>,
@@ -15,7 +15,7 @@ pub struct DistinctBytes {
 }
 
 impl DistinctBytes {
-    /// Those of the first `rows` rows of `records`.
+    /// Collects the distinct bytes of the first `rows` rows of `records`.
     pub fn new<R: Real>(records: &SparseRows<R>, rows: usize) -> Self {
         let mut starts = Vec::with_capacity(rows + 1);
         let mut bytes = Vec::new();
@@ -31,45 +31,45 @@ impl DistinctBytes {
         Self { starts, bytes }
     }
 
-    /// The bytes of row `row`, as slots of a table of bytes.
+    /// Returns the distinct bytes of row `row`, which are slots of a table with one row per byte.
     #[inline(always)]
     pub fn row(&self, row: u32) -> &[u32] {
         let row = row as usize;
         &self.bytes[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
 
-    /// Mean number of them in a row.
+    /// Returns the mean number of distinct bytes per row.
     pub fn mean(&self) -> f64 {
         self.bytes.len() as f64 / (self.starts.len() - 1).max(1) as f64
     }
 }
 
-/// Finds equal numbers in a row of numbers.
+/// A hash table that finds equal numbers in a row of numbers.
 pub struct EqualValues {
-    /// Open addressing: place of the value found there, or [`super::scatter_add::NO_SLOT`].
+    /// Open addressing: the slot of the value stored there, or [`super::scatter_add::NO_SLOT`].
     table: Vec<u32>,
 }
 
 impl EqualValues {
-    /// For rows of at most `longest` numbers.
+    /// Creates a table for rows of at most `max_len` numbers.
     ///
     /// # Panics
-    /// With 2³² − 1 numbers or more.
-    pub fn new(longest: usize) -> Self {
-        assert!(longest < super::scatter_add::NO_SLOT as usize);
+    /// If `max_len` is 2³² − 1 or more.
+    pub fn new(max_len: usize) -> Self {
+        assert!(max_len < super::scatter_add::NO_SLOT as usize);
         Self {
-            table: vec![super::scatter_add::NO_SLOT; (2 * longest).next_power_of_two()],
+            table: vec![super::scatter_add::NO_SLOT; (2 * max_len).next_power_of_two()],
         }
     }
 
-    /// Gives each number of `row` the slot of its value, 0 to `values`' length, in the order in
-    /// which values first appear; zeros get [`super::scatter_add::NO_SLOT`]. Writes the values; returns
-    /// how many there are.
+    /// Assigns a slot to each number of `row`: slots count the distinct values from 0 in the order
+    /// of their first appearance; zeros get [`super::scatter_add::NO_SLOT`]. Writes the value of
+    /// each slot to `values`; returns the number of slots.
     pub fn find<R: Real>(&mut self, row: &[R], slots: &mut [u32], values: &mut [R]) -> usize {
         use super::scatter_add::NO_SLOT;
         self.table.fill(NO_SLOT);
         let mask = self.table.len() - 1;
-        let mut found = 0;
+        let mut count = 0;
         for (&value, slot) in row.iter().zip(slots) {
             if value == R::ZERO {
                 *slot = NO_SLOT;
@@ -80,21 +80,21 @@ impl EqualValues {
             loop {
                 match self.table[at] {
                     NO_SLOT => {
-                        self.table[at] = found as u32;
-                        values[found] = value;
-                        *slot = found as u32;
-                        found += 1;
+                        self.table[at] = count as u32;
+                        values[count] = value;
+                        *slot = count as u32;
+                        count += 1;
                         break;
                     }
-                    place if values[place as usize].to_f64().to_bits() == bits => {
-                        *slot = place;
+                    stored if values[stored as usize].to_f64().to_bits() == bits => {
+                        *slot = stored;
                         break;
                     }
                     _ => at = (at + 1) & mask,
                 }
             }
         }
-        found
+        count
     }
 }
 
@@ -107,9 +107,9 @@ mod tests {
     fn equal_numbers_share_a_slot_and_zeros_have_none() {
         let row = [0.5_f32, 0.0, -0.5, 0.5, -0.0, 7.0, -0.5];
         let (mut slots, mut values) = ([0; 7], [0.0; 7]);
-        let found = EqualValues::new(7).find(&row, &mut slots, &mut values);
+        let count = EqualValues::new(7).find(&row, &mut slots, &mut values);
         assert_eq!(slots, [0, NO_SLOT, 1, 0, NO_SLOT, 2, 1]);
-        assert_eq!(values[..found], [0.5, -0.5, 7.0]);
+        assert_eq!(values[..count], [0.5, -0.5, 7.0]);
     }
 
     #[test]
