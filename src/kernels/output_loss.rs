@@ -1,8 +1,8 @@
 //! The output layer: computes the loss and the errors δ = ∂L/∂z from the pre-activations z.
 //!
-//! Each sample has one target class. The residual of a sigmoid is taken from the pair (σ, 1 − σ),
-//! never from a subtraction; every loss except the sigmoid quadratic one is computed from z, and
-//! all are finite wherever the exact loss is representable.
+//! Each sample has one target class. The residual a − y of a sigmoid is taken from the pair
+//! (σ, 1 − σ), never from a subtraction. Each loss is computed from z in a form that is finite for
+//! every finite z, the linear quadratic one as long as z² does not overflow.
 
 use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
 use super::panels::width;

@@ -53,8 +53,7 @@ impl<R: Real> SparseRows<R> {
                     records[mask + position / 32] |= 1 << (position % 32);
                 }
             }
-            starts
-                .push(u32::try_from(records.len()).expect("the records have fewer than 2³² words"));
+            starts.push(u32::try_from(records.len()).expect("fewer than 2³² words in all"));
         }
         Self {
             features,

@@ -1,4 +1,4 @@
-//! Where perturbations start from: activations with their complements, and the rows' losses.
+//! Base values, from which perturbations start: activations y, 1 − y, and the losses of the rows.
 
 use super::formulas::{
     ENTROPY, LINEAR, OutputRow, PLAIN, PerturbedOutputs, QUADRATIC, SOFTMAX, Units, is_hot, kind,
@@ -9,13 +9,13 @@ use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 
-/// y = σ(z) and ȳ = 1 − y.
+/// Computes y = σ(z) and ȳ = 1 − y, element by element.
 pub struct Pairs<'a, R> {
     /// Pre-activations.
     pub z: &'a [R],
-    /// Activations out, as many.
+    /// Activations out, as many numbers.
     pub y: &'a mut [R],
-    /// 1 − y out, as many.
+    /// 1 − y out, as many numbers.
     pub complement: &'a mut [R],
 }
 
@@ -38,15 +38,15 @@ impl<R: Real> Kernel<R> for Pairs<'_, R> {
     }
 }
 
-/// Softmax of one row of outputs: p, and 1 − p as the sum of the others.
+/// Computes the softmax of one row of outputs: p, and 1 − p as the sum of the other probabilities.
 pub struct Probabilities<'a, R> {
     /// Number of outputs.
     pub count: usize,
-    /// Pre-activations of the row, padded to whole panels.
+    /// Pre-activations of the row, padded to a multiple of P.
     pub z: &'a [R],
-    /// Probabilities out, as many.
+    /// Probabilities out, as many numbers; padding becomes 0.
     pub y: &'a mut [R],
-    /// 1 − p out, as many.
+    /// 1 − p out, as many numbers; padding becomes 0.
     pub complement: &'a mut [R],
 }
 
@@ -74,7 +74,7 @@ impl<R: Real> Kernel<R> for Probabilities<'_, R> {
         }
         self.y[self.count..].fill(R::ZERO);
         self.complement.fill(R::ZERO);
-        // The sum of the others: those before and those after, never all minus one.
+        // 1 − p from the sum of the outputs before and after, never from a subtraction.
         let mut before = R::ZERO;
         for unit in 0..self.count {
             self.complement[unit] = before;
@@ -91,15 +91,15 @@ impl<R: Real> Kernel<R> for Probabilities<'_, R> {
     }
 }
 
-/// The loss of each row, in its own precision.
+/// Computes the loss of each row in precision `R`.
 pub struct RowLosses<'a, R> {
-    /// Units and loss.
+    /// Kind of output units and loss.
     pub head: OutputLoss,
-    /// The outputs' pre-activations; `y` and `complement` are not read.
+    /// The outputs, of which only the pre-activations z are read.
     pub units: Units<'a, R>,
-    /// One class a row.
+    /// One class per row.
     pub labels: &'a [u16],
-    /// The losses out, as many.
+    /// Losses out, one per row.
     pub losses: &'a mut [R],
 }
 
@@ -121,10 +121,11 @@ impl<R: Real> Kernel<R> for RowLosses<'_, R> {
 }
 
 impl<R: Real> RowLosses<'_, R> {
-    /// Outputs side by side, then their sum in order: the bits of [`OutputRow::total`] at the same z,
-    /// so that a perturbation that moves nothing changes the loss by exactly 0.
+    /// Returns the loss of row `row`: the terms of several outputs side by side, summed in order.
+    /// It has the bits of [`OutputRow::total`] at the same z, so that a perturbation that leaves z
+    /// unchanged changes the loss by exactly 0.
     #[inline(always)]
-    fn row<V: Vector<Element = R>, const HEAD: u8>(&mut self, row: usize) -> R {
+    fn row<V: Vector<Element = R>, const LOSS: u8>(&mut self, row: usize) -> R {
         let zero = V::splat(R::ZERO);
         let half = R::from_f64(0.5);
         let label = self.labels[row];
@@ -133,8 +134,8 @@ impl<R: Real> RowLosses<'_, R> {
             let at = self.units.at(row, first);
             let z = &self.units.z[at..at + V::LANES];
             let mut lanes = [R::ZERO; 16];
-            let real = V::LANES.min(self.units.count - first);
-            for lane in 0..real {
+            let used = V::LANES.min(self.units.count - first);
+            for lane in 0..used {
                 if is_hot(self.head, label, first + lane) {
                     lanes[lane] = R::ONE;
                 }
@@ -144,28 +145,29 @@ impl<R: Real> RowLosses<'_, R> {
                 let z = V::load(z.as_ptr());
                 let hot = V::load(lanes.as_ptr());
                 let mask = zero.sub(hot);
-                let toward = mask.select_negative(zero.sub(z), z);
-                match HEAD {
+                let signed = mask.select_negative(zero.sub(z), z);
+                match LOSS {
                     QUADRATIC => {
-                        let [residual] = sigmoid([toward]);
+                        let [residual] = sigmoid([signed]);
                         residual
                     }
                     LINEAR => z.sub(hot),
-                    _ => softplus(toward),
+                    _ => softplus(signed),
                 }
                 .store(lanes.as_mut_ptr());
             }
-            for &lane in &lanes[..real] {
-                sum = match HEAD {
+            for &lane in &lanes[..used] {
+                sum = match LOSS {
                     QUADRATIC => lane.mul_add(lane, sum),
                     LINEAR => (half * lane).mul_add(lane, sum),
                     _ => sum + lane,
                 };
             }
         }
-        if HEAD == QUADRATIC { half * sum } else { sum }
+        if LOSS == QUADRATIC { half * sum } else { sum }
     }
 
+    /// Returns the loss of row `row` with softmax outputs.
     #[inline(always)]
     fn softmax<V: Vector<Element = R>>(&self, row: usize) -> R {
         let outputs = OutputRow {
@@ -183,14 +185,14 @@ impl<R: Real> RowLosses<'_, R> {
     }
 }
 
-/// Outputs that stay where they are.
+/// Outputs at their base values.
 struct FixedOutputs<'a, R> {
     outputs: &'a OutputRow<'a, R>,
 }
 
 impl<V: Vector> PerturbedOutputs<V, 1> for FixedOutputs<'_, V::Element> {
     #[inline(always)]
-    fn of(&self, unit: usize) -> [V; 1] {
+    fn at(&self, unit: usize) -> [V; 1] {
         [self.outputs.z(unit)]
     }
 }

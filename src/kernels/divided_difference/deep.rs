@@ -1,9 +1,10 @@
-//! The stages of a deep tail: a unit more than one layer below the outputs is perturbed.
+//! The perturbed loss, deep: stages that propagate a perturbation of a unit that is more than one
+//! layer below the outputs.
 //!
-//! [`Spread`] perturbs the units of one panel, lane by lane, and updates the layer above them;
-//! [`ActivateChanges`] turns a further layer's pre-activations to activations, [`PerturbedLoss`] the outputs' to
-//! the change of the loss; between them stands a matrix product. The formulas are in
-//! [`super::formulas`].
+//! [`Spread`] perturbs the units of one panel, one per lane, and computes the effect on the next
+//! layer. [`ActivateChanges`] turns the pre-activations of a further layer into activations, and
+//! [`PerturbedLoss`] those of the outputs into the change of the loss. Between two stages there is
+//! a matrix product. The formulas are in [`super::formulas`].
 
 use super::formulas::{
     CLOSE, ENTROPY, FAR, LINEAR, LossForm, OutputRow, PLAIN, PerturbedOutputs, Propagation,
@@ -13,31 +14,31 @@ use crate::kernels::panels::width;
 use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// The first stage of a deep tail: the units of one panel are perturbed, and each of the next
-/// layer's units takes a rank-1 update.
+/// First stage: perturbs the units of one panel, and applies a rank-1 update to each unit of the
+/// next layer.
 pub struct Spread<'a, R> {
-    /// Which losses are compared.
+    /// The losses that are compared.
     pub form: LossForm,
-    /// 1 or −1: the side that the perturbation is on.
+    /// 1 for a perturbation by +h, −1 for one by −h.
     pub sign: R,
-    /// z, y, ȳ of the panel's units in this row, P numbers each.
+    /// z, y and ȳ = 1 − y of the panel's units in this row, P numbers each.
     pub unit: [&'a [R]; 3],
-    /// h of each unit, P numbers.
+    /// The increment h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the input of each slot is worth.
+    /// The input value of each slot.
     pub values: &'a [R],
-    /// The slots to be perturbed.
+    /// The slots to evaluate.
     pub slots: &'a [u32],
-    /// At least every |Δz| of a unit, and of the next layer.
+    /// Upper bounds of |Δz| of the panel's units, and of the next layer's.
     pub bounds: [f64; 2],
-    /// Weights from the panel's units to each of the next layer's, `(count, P)`.
+    /// Weights from the panel's units to each unit of the next layer, `(count, P)`.
     pub weights: &'a [R],
     /// The next layer.
     pub next: Units<'a, R>,
     /// The row.
     pub row: usize,
-    /// Out, for each value `(count + 1, P)`: a' and a line of 1 for the bias above (plain), or Δa
-    /// (or ȧ) and a line of 0.
+    /// For each slot, `(count + 1, P)` out: a' and a last row of 1 for the next bias (plain
+    /// arithmetic), or Δa (or ȧ) and a last row of 0.
     pub out: &'a mut [R],
 }
 
@@ -63,6 +64,7 @@ impl<R: Real> Kernel<R> for Spread<'_, R> {
 }
 
 impl<R: Real> Spread<'_, R> {
+    /// Evaluates every slot in arithmetic `MODE`.
     #[inline(always)]
     fn spread<V: Vector<Element = R>, const MODE: u8>(&mut self) {
         let width = width::<R>();
@@ -76,11 +78,11 @@ impl<R: Real> Spread<'_, R> {
                 unsafe {
                     let z = V::load(self.unit[0].as_ptr().add(lane));
                     let y = V::load(self.unit[1].as_ptr().add(lane));
-                    let complement = V::load(self.unit[2].as_ptr().add(lane));
+                    let one_minus_y = V::load(self.unit[2].as_ptr().add(lane));
                     let h = V::load(self.increments.as_ptr().add(lane));
                     let dz = h.mul(V::splat(self.sign)).mul(V::splat(value));
                     let point = if MODE == PLAIN { z.add(dz) } else { dz };
-                    let mut change = activated::<V, MODE>(y, complement, point);
+                    let mut change = activated::<V, MODE>(y, one_minus_y, point);
                     if MODE == PLAIN {
                         change = change.sub(y);
                     }
@@ -93,8 +95,8 @@ impl<R: Real> Spread<'_, R> {
                             weight.mul(change)
                         };
                         let y = V::splat(next.y[at]);
-                        let complement = V::splat(next.complement[at]);
-                        activated::<V, MODE>(y, complement, point)
+                        let one_minus_y = V::splat(next.complement[at]);
+                        activated::<V, MODE>(y, one_minus_y, point)
                             .store(out.add(unit * width + lane));
                     }
                     last.store(out.add(next.count * width + lane));
@@ -104,18 +106,17 @@ impl<R: Real> Spread<'_, R> {
     }
 }
 
-/// A middle stage of a deep tail: from pre-activations z' (or Δz, ż) to activations a' (or Δa, ȧ),
-/// in place.
+/// Middle stage: computes activations a' (or Δa, ȧ) from pre-activations z' (or Δz, ż), in place.
 pub struct ActivateChanges<'a, R> {
-    /// Which losses are compared.
+    /// The losses that are compared.
     pub form: LossForm,
-    /// The layer.
+    /// The layer's units.
     pub units: Units<'a, R>,
     /// The row.
     pub row: usize,
-    /// Values that were perturbed.
+    /// Number of slots.
     pub count: usize,
-    /// For each value `(units + 1, P)`; the last line becomes 1 (or 0).
+    /// For each slot, `(units + 1, P)`; the last row becomes 1 (or 0).
     pub values: &'a mut [R],
 }
 
@@ -127,9 +128,9 @@ impl<R: Real> Kernel<R> for ActivateChanges<'_, R> {
         let width = width::<R>();
         assert!(self.values.len() >= self.count * (self.units.count + 1) * width);
         self.units.check(self.row);
-        let lines = (self.units.count + 1) * width;
-        for value in 0..self.count {
-            self.values[value * lines + self.units.count * width..][..width].fill(
+        let slot_size = (self.units.count + 1) * width;
+        for slot in 0..self.count {
+            self.values[slot * slot_size + self.units.count * width..][..width].fill(
                 if self.form.carried == Propagation::Values {
                     R::ONE
                 } else {
@@ -138,7 +139,7 @@ impl<R: Real> Kernel<R> for ActivateChanges<'_, R> {
             );
         }
         let bound = if self.form.carried == Propagation::Changes {
-            largest(&self.values[..self.count * lines])
+            largest(&self.values[..self.count * slot_size])
         } else {
             0.0
         };
@@ -153,21 +154,22 @@ impl<R: Real> Kernel<R> for ActivateChanges<'_, R> {
 }
 
 impl<R: Real> ActivateChanges<'_, R> {
+    /// Activates every slot in arithmetic `MODE`.
     #[inline(always)]
     fn activate<V: Vector<Element = R>, const MODE: u8>(&mut self) {
         let width = width::<R>();
-        let lines = (self.units.count + 1) * width;
-        for value in 0..self.count {
-            let values = self.values[value * lines..][..lines].as_mut_ptr();
+        let slot_size = (self.units.count + 1) * width;
+        for slot in 0..self.count {
+            let values = self.values[slot * slot_size..][..slot_size].as_mut_ptr();
             for unit in 0..self.units.count {
                 let at = self.units.at(self.row, unit);
                 let y = V::splat(self.units.y[at]);
-                let complement = V::splat(self.units.complement[at]);
+                let one_minus_y = V::splat(self.units.complement[at]);
                 for lane in (0..width).step_by(V::LANES) {
-                    // SAFETY: unit · P + lane + LANES ≤ `lines`.
+                    // SAFETY: unit · P + lane + LANES ≤ `slot_size`.
                     unsafe {
-                        let place = values.add(unit * width + lane);
-                        activated::<V, MODE>(y, complement, V::load(place)).store(place);
+                        let at = values.add(unit * width + lane);
+                        activated::<V, MODE>(y, one_minus_y, V::load(at)).store(at);
                     }
                 }
             }
@@ -175,19 +177,20 @@ impl<R: Real> ActivateChanges<'_, R> {
     }
 }
 
-/// The last stage of a deep tail: from the outputs' pre-activations to the change of the loss.
+/// Last stage: computes the change of the loss from the outputs' perturbed pre-activations.
 pub struct PerturbedLoss<'a, R> {
-    /// Which losses are compared.
+    /// The losses that are compared.
     pub form: LossForm,
-    /// The second side of a central difference: its losses are subtracted from `changes`.
+    /// Whether this is the −h side of a central difference: its losses are subtracted from
+    /// `changes`.
     pub second: bool,
     /// The outputs.
     pub outputs: OutputRow<'a, R>,
-    /// z' (or Δz), for each value `(outputs + 1, P)`.
+    /// For each slot, z' (or Δz, ż), `(outputs + 1, P)`; the last row is not read.
     pub values: &'a [R],
-    /// Which line of `changes` each value's change goes to.
+    /// The row of `changes` for each slot's change.
     pub slots: &'a [u32],
-    /// ΔL out, lines of P numbers.
+    /// ΔL out, rows of P numbers.
     pub changes: &'a mut [R],
 }
 
@@ -197,35 +200,37 @@ impl<R: Real> Kernel<R> for PerturbedLoss<'_, R> {
     #[inline(always)]
     fn run<V: Vector<Element = R>>(mut self) {
         let width = width::<R>();
-        let lines = (self.outputs.units.count + 1) * width;
-        assert!(self.values.len() >= self.slots.len() * lines);
+        let slot_size = (self.outputs.units.count + 1) * width;
+        assert!(self.values.len() >= self.slots.len() * slot_size);
         self.outputs.units.check(self.outputs.row);
         let bound = if self.form.carried == Propagation::Changes {
-            let lines = self.values.chunks(lines).take(self.slots.len());
-            let points = lines.map(|line| largest(&line[..self.outputs.units.count * width]));
-            2.0 * points.fold(0.0, f64::max)
+            let slots = self.values.chunks(slot_size).take(self.slots.len());
+            let bounds = slots.map(|slot| largest(&slot[..self.outputs.units.count * width]));
+            // A softmax subtracts the Δz of two outputs.
+            2.0 * bounds.fold(0.0, f64::max)
         } else {
             0.0
         };
         let mode = mode::<R>(self.form, bound);
         for index in 0..self.slots.len() {
-            specialized!(kind(self.outputs.head), mode, self.value::<V>(index));
+            specialized!(kind(self.outputs.head), mode, self.slot::<V>(index));
         }
     }
 }
 
 impl<R: Real> PerturbedLoss<'_, R> {
+    /// Computes the change of the loss for slot `index`.
     #[inline(always)]
-    fn value<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, index: usize) {
+    fn slot<V: Vector<Element = R>, const LOSS: u8, const MODE: u8>(&mut self, index: usize) {
         let width = width::<R>();
-        let lines = (self.outputs.units.count + 1) * width;
-        let values = &self.values[index * lines..][..lines];
-        let line = self.slots[index] as usize * width;
+        let slot_size = (self.outputs.units.count + 1) * width;
+        let values = &self.values[index * slot_size..][..slot_size];
+        let row = self.slots[index] as usize * width;
         for lane in (0..width).step_by(V::LANES) {
             let [total] = self
                 .outputs
-                .total::<V, HEAD, MODE, 1>(&PointLines { values, lane });
-            let to = &mut self.changes[line + lane..line + lane + V::LANES];
+                .total::<V, LOSS, MODE, 1>(&PointRows { values, lane });
+            let to = &mut self.changes[row + lane..row + lane + V::LANES];
             // SAFETY: a slice of LANES numbers.
             unsafe {
                 let change = if self.second {
@@ -241,15 +246,15 @@ impl<R: Real> PerturbedLoss<'_, R> {
     }
 }
 
-/// Outputs whose points stand in lines.
-struct PointLines<'a, R> {
+/// Perturbed outputs that are rows of P numbers in memory.
+struct PointRows<'a, R> {
     values: &'a [R],
     lane: usize,
 }
 
-impl<V: Vector> PerturbedOutputs<V, 1> for PointLines<'_, V::Element> {
+impl<V: Vector> PerturbedOutputs<V, 1> for PointRows<'_, V::Element> {
     #[inline(always)]
-    fn of(&self, unit: usize) -> [V; 1] {
+    fn at(&self, unit: usize) -> [V; 1] {
         let at = unit * width::<V::Element>() + self.lane;
         let point = &self.values[at..at + V::LANES];
         // SAFETY: a slice of LANES numbers.

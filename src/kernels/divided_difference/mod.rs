@@ -1,4 +1,4 @@
-//! Divided differences: how a perturbation of one unit changes the loss.
+//! Divided differences: kernels that compute the change of the loss when one unit is perturbed.
 
 pub mod base_values;
 pub mod deep;

@@ -1,13 +1,15 @@
-//! The tails of units at most one layer below the outputs: from a perturbation to the change of a
-//! row's loss.
+//! The perturbed loss, one layer: the change of a row's loss when an output, or a unit directly
+//! below the outputs, is perturbed.
 //!
-//! The lanes of a vector are units of one panel, each perturbed on its own; the perturbation of
-//! unit j by an input v is Δz_j = h_j·v. [`PerturbUnits`] follows it through one layer of outputs above
-//! the unit, [`PerturbOutputs`] perturbs outputs themselves. The formulas are in [`super::formulas`].
+//! The lanes of a vector are units of one panel, each perturbed separately: an increment h_j of a
+//! weight whose input is v changes the pre-activation of unit j by Δz_j = h_j·v. [`PerturbUnits`]
+//! propagates the change through the output layer; [`PerturbOutputs`] perturbs outputs. The
+//! formulas are in [`super::formulas`].
 
 use super::formulas::{
     CLOSE, ENTROPY, FAR, LINEAR, LossForm, OutputRow, OutputValue, PLAIN, PerturbedOutputs,
-    QUADRATIC, RATE, SOFTMAX, TINY, activated, add_terms, kind, lane_of, mode, shares, specialized,
+    QUADRATIC, RATE, SOFTMAX, TINY, activated, add_terms, kind, lane_of, loss_of_sums, mode,
+    specialized,
 };
 use crate::kernels::elementary::sigmoid;
 use crate::kernels::panels::width;
@@ -15,26 +17,26 @@ use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 
-/// Perturbs the units of one panel below the outputs: for each input value the change of the
-/// row's loss, lane by lane.
+/// Perturbs the units of one panel below the outputs; computes the change of the row's loss for
+/// each input value and unit.
 pub struct PerturbUnits<'a, R> {
-    /// Which losses are compared.
+    /// The losses that are compared.
     pub form: LossForm,
-    /// z, y, ȳ of the panel's units in this row, P numbers each.
+    /// z, y and ȳ = 1 − y of the panel's units in this row, P numbers each.
     pub unit: [&'a [R]; 3],
-    /// h of each unit, P numbers.
+    /// The increment h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the input of each slot is worth.
+    /// The input value of each slot.
     pub values: &'a [R],
-    /// The slots in use, and so the lines of `changes` that are written.
+    /// The slots to evaluate, which are also the rows of `changes` to write.
     pub slots: &'a [u32],
     /// Weights from the panel's units to each output, `(outputs, P)`.
     pub weights: &'a [R],
-    /// At least every |Δz| of a unit, and of an output.
+    /// Upper bounds of |Δz| of the panel's units, and of the outputs.
     pub bounds: [f64; 2],
     /// The outputs.
     pub outputs: OutputRow<'a, R>,
-    /// ΔL out, lines of P numbers.
+    /// ΔL out, rows of P numbers.
     pub changes: &'a mut [R],
 }
 
@@ -48,52 +50,61 @@ impl<R: Real> Kernel<R> for PerturbUnits<'_, R> {
         assert!(self.increments.len() == width);
         assert!(self.weights.len() >= self.outputs.units.count * width);
         self.outputs.units.check(self.outputs.row);
-        // A softmax subtracts two outputs' Δz.
+        // A softmax subtracts the Δz of two outputs.
         let mode = mode::<R>(self.form, self.bounds[0].max(2.0 * self.bounds[1]));
-        // What a' is compared with in plain arithmetic, from the function that gives a': where a
-        // perturbation moves nothing, Δa is exactly 0.
-        let mut still = [R::ZERO; 16];
+        // The unperturbed activation from the function that gives a' in plain arithmetic: if a
+        // perturbation leaves z unchanged, Δa is exactly 0.
+        let mut unperturbed = [R::ZERO; 16];
         if mode == PLAIN {
             for lane in (0..width).step_by(V::LANES) {
-                // SAFETY: both hold a panel's width.
+                // SAFETY: both hold at least P numbers.
                 unsafe {
                     let [y] = sigmoid([V::load(self.unit[0].as_ptr().add(lane))]);
-                    y.store(still.as_mut_ptr().add(lane));
+                    y.store(unperturbed.as_mut_ptr().add(lane));
                 }
             }
         }
-        specialized!(kind(self.outputs.head), mode, self.blocks::<V>(&still));
+        specialized!(
+            kind(self.outputs.head),
+            mode,
+            self.blocks::<V>(&unperturbed)
+        );
     }
 }
 
 impl<R: Real> PerturbUnits<'_, R> {
+    /// Computes the changes of all slots, `W` at a time.
     #[inline(always)]
-    fn blocks<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self, still: &[R; 16]) {
-        if HEAD == QUADRATIC && MODE == PLAIN {
-            for first in (0..self.slots.len()).step_by(SQUARES_ABREAST) {
-                self.block::<V, HEAD, MODE, SQUARES_ABREAST>(first, still);
+    fn blocks<V: Vector<Element = R>, const LOSS: u8, const MODE: u8>(
+        &mut self,
+        unperturbed: &[R; 16],
+    ) {
+        if LOSS == QUADRATIC && MODE == PLAIN {
+            for first in (0..self.slots.len()).step_by(QUADRATIC_SLOTS_PER_BLOCK) {
+                self.block::<V, LOSS, MODE, QUADRATIC_SLOTS_PER_BLOCK>(first, unperturbed);
             }
         } else {
-            for first in (0..self.slots.len()).step_by(ABREAST) {
-                self.block::<V, HEAD, MODE, ABREAST>(first, still);
+            for first in (0..self.slots.len()).step_by(SLOTS_PER_BLOCK) {
+                self.block::<V, LOSS, MODE, SLOTS_PER_BLOCK>(first, unperturbed);
             }
         }
     }
 
-    /// The slots from `first` on, as many as go abreast.
+    /// Computes the changes of `W` slots from the `first`-th on.
     #[inline(always)]
-    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+    fn block<V: Vector<Element = R>, const LOSS: u8, const MODE: u8, const W: usize>(
         &mut self,
         first: usize,
-        still: &[R; 16],
+        unperturbed: &[R; 16],
     ) {
         let width = width::<R>();
         for lane in (0..width).step_by(V::LANES) {
             let mut changes = [V::splat(R::ZERO); W];
-            // One side, or two: the same code, not twice the code.
+            // A loop over one or two sides, so that the code is compiled once.
             for side in 0..=usize::from(self.form.central) {
                 let sign = if side == 0 { R::ONE } else { -R::ONE };
-                let totals = self.side::<V, HEAD, MODE, W>(first, lane, still, V::splat(sign));
+                let totals =
+                    self.side::<V, LOSS, MODE, W>(first, lane, unperturbed, V::splat(sign));
                 for w in 0..W {
                     changes[w] = if side == 0 {
                         totals[w]
@@ -108,25 +119,25 @@ impl<R: Real> PerturbUnits<'_, R> {
                 }
             }
             for w in 0..W {
-                let line = abreast(self.slots, first, w) * width;
-                let to = &mut self.changes[line..line + width];
-                // SAFETY: `to` holds a panel's width.
+                let row = nth_slot(self.slots, first + w) * width;
+                let to = &mut self.changes[row..row + width];
+                // SAFETY: `to` holds P numbers.
                 unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
             }
         }
     }
 
-    /// The loss (or its change) after perturbations by `sign`·h.
+    /// Returns the loss (or its change) after perturbations by `sign`·h, for `W` slots.
     #[inline(always)]
-    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8, const W: usize>(
+    fn side<V: Vector<Element = R>, const LOSS: u8, const MODE: u8, const W: usize>(
         &self,
         first: usize,
         lane: usize,
-        still: &[R; 16],
+        unperturbed: &[R; 16],
         sign: V,
     ) -> [V; W] {
-        // SAFETY: `run` checked that each holds a panel's width.
-        let (z, y, complement, h) = unsafe {
+        // SAFETY: `run` checked that each holds P numbers.
+        let (z, y, one_minus_y, h) = unsafe {
             (
                 V::load(self.unit[0].as_ptr().add(lane)),
                 V::load(self.unit[1].as_ptr().add(lane)),
@@ -137,23 +148,23 @@ impl<R: Real> PerturbUnits<'_, R> {
         let h = h.mul(sign);
         let mut changes = [z; W];
         for w in 0..W {
-            let dz = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
+            let dz = h.mul(V::splat(self.values[nth_slot(self.slots, first + w)]));
             changes[w] = if MODE == PLAIN {
                 z.add(dz)
             } else {
-                activated::<V, MODE>(y, complement, dz)
+                activated::<V, MODE>(y, one_minus_y, dz)
             };
         }
         if MODE == PLAIN {
-            // SAFETY: `still` holds 16 numbers, a panel at least.
-            let still = unsafe { V::load(still.as_ptr().add(lane)) };
+            // SAFETY: `unperturbed` holds 16 ≥ P numbers.
+            let unperturbed = unsafe { V::load(unperturbed.as_ptr().add(lane)) };
             changes = sigmoid(changes);
             for w in 0..W {
-                changes[w] = changes[w].sub(still);
+                changes[w] = changes[w].sub(unperturbed);
             }
         }
         self.outputs
-            .total::<V, HEAD, MODE, W>(&RankOneUpdate::<V, MODE, W> {
+            .total::<V, LOSS, MODE, W>(&RankOneUpdate::<V, MODE, W> {
                 outputs: &self.outputs,
                 weights: self.weights,
                 lane,
@@ -162,25 +173,27 @@ impl<R: Real> PerturbUnits<'_, R> {
     }
 }
 
-/// Slots followed side by side: enough independent chains to hide an operation's latency.
-const ABREAST: usize = 4;
-/// The same of the squares of plain arithmetic, whose chains are longer: [`sigmoid`].
-const SQUARES_ABREAST: usize = 8;
+/// Number of slots evaluated side by side: enough independent chains to hide an operation's
+/// latency.
+const SLOTS_PER_BLOCK: usize = 4;
+/// Number of slots evaluated side by side for quadratic losses in plain arithmetic, whose chains
+/// are longer ([`sigmoid`]).
+const QUADRATIC_SLOTS_PER_BLOCK: usize = 8;
 
-/// The `w`-th slot from the `first` on; beyond the end the last one again, which is computed once
-/// more and gives the same.
+/// Returns the `n`-th slot; beyond the end the last one, which is computed again with the same
+/// result.
 #[inline(always)]
-fn abreast(slots: &[u32], first: usize, w: usize) -> usize {
-    slots[(first + w).min(slots.len() - 1)] as usize
+fn nth_slot(slots: &[u32], n: usize) -> usize {
+    slots[n.min(slots.len() - 1)] as usize
 }
 
-/// Outputs above units that have changed: a rank-1 update.
+/// Outputs perturbed by the change of one unit below: a rank-1 update.
 struct RankOneUpdate<'a, V: Vector, const MODE: u8, const W: usize> {
     outputs: &'a OutputRow<'a, V::Element>,
-    /// `(outputs, P)`.
+    /// Weights from the panel's units to each output, `(outputs, P)`.
     weights: &'a [V::Element],
     lane: usize,
-    /// Of the units' activations.
+    /// Changes of the units' activations, for `W` slots.
     changes: [V; W],
 }
 
@@ -188,7 +201,7 @@ impl<V: Vector, const MODE: u8, const W: usize> PerturbedOutputs<V, W>
     for RankOneUpdate<'_, V, MODE, W>
 {
     #[inline(always)]
-    fn of(&self, unit: usize) -> [V; W] {
+    fn at(&self, unit: usize) -> [V; W] {
         let at = unit * width::<V::Element>() + self.lane;
         let weights = &self.weights[at..at + V::LANES];
         // SAFETY: a slice of LANES numbers.
@@ -205,24 +218,25 @@ impl<V: Vector, const MODE: u8, const W: usize> PerturbedOutputs<V, W>
     }
 }
 
-/// Perturbs the outputs of one panel themselves: one term of the loss changes. A softmax, as one of its
-/// outputs sees it, is a sigmoid of the output's margin over the others: p_k = σ(z_k − ln Σ_{j≠k} e^z_j).
+/// Perturbs the outputs of one panel, which changes one term of the loss each. As a function of one
+/// output, a softmax is the sigmoid of that output's margin over the others:
+/// p_k = σ(z_k − ln Σ_{j≠k} e^z_j).
 pub struct PerturbOutputs<'a, R> {
-    /// Which losses are compared.
+    /// The losses that are compared.
     pub form: LossForm,
-    /// The panel.
+    /// Index of the panel.
     pub panel: usize,
-    /// h of each unit, P numbers.
+    /// The increment h of each unit, P numbers.
     pub increments: &'a [R],
-    /// What the input of each slot is worth.
+    /// The input value of each slot.
     pub values: &'a [R],
-    /// The slots in use, and so the lines of `changes` that are written.
+    /// The slots to evaluate, which are also the rows of `changes` to write.
     pub slots: &'a [u32],
-    /// At least every |Δz|.
+    /// Upper bound of |Δz|.
     pub bound: f64,
     /// The outputs.
     pub outputs: OutputRow<'a, R>,
-    /// ΔL out, lines of P numbers; padding becomes 0.
+    /// ΔL out, rows of P numbers; padding becomes 0.
     pub changes: &'a mut [R],
 }
 
@@ -239,20 +253,21 @@ impl<R: Real> Kernel<R> for PerturbOutputs<'_, R> {
             SOFTMAX => ENTROPY,
             kind => kind,
         };
-        specialized!(term, mode, self.all::<V>());
-        let real = width.min(self.outputs.units.count - self.panel * width);
-        if real < width {
+        specialized!(term, mode, self.blocks::<V>());
+        let used = width.min(self.outputs.units.count - self.panel * width);
+        if used < width {
             for &slot in self.slots {
-                let line = slot as usize * width;
-                self.changes[line + real..line + width].fill(R::ZERO);
+                let row = slot as usize * width;
+                self.changes[row + used..row + width].fill(R::ZERO);
             }
         }
     }
 }
 
 impl<R: Real> PerturbOutputs<'_, R> {
+    /// Computes the changes of all slots, [`SLOTS_PER_BLOCK`] at a time.
     #[inline(always)]
-    fn all<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(&mut self) {
+    fn blocks<V: Vector<Element = R>, const LOSS: u8, const MODE: u8>(&mut self) {
         let len = self.slots.len();
         for lane in (0..width::<R>()).step_by(V::LANES) {
             let first = self.panel * width::<R>() + lane;
@@ -270,7 +285,7 @@ impl<R: Real> PerturbOutputs<'_, R> {
                 OutputValue {
                     z: V::load(operands[0].as_ptr()),
                     y: V::load(operands[1].as_ptr()),
-                    complement: V::load(operands[2].as_ptr()),
+                    one_minus_y: V::load(operands[2].as_ptr()),
                 }
             };
             if outputs.head == OutputLoss::SoftmaxCrossEntropy && (MODE == PLAIN || MODE == FAR) {
@@ -282,27 +297,27 @@ impl<R: Real> PerturbOutputs<'_, R> {
                 OutputLoss::Logistic => usize::MAX,
                 _ => usize::from(outputs.label),
             };
-            let own = OutputLanes {
+            let lanes = OutputLanes {
                 output,
                 hot: V::splat(R::ZERO).sub(lane_of(target, first)),
             };
-            for first in (0..len).step_by(ABREAST) {
-                self.block::<V, HEAD, MODE>(&own, first, lane);
+            for first in (0..len).step_by(SLOTS_PER_BLOCK) {
+                self.block::<V, LOSS, MODE>(&lanes, first, lane);
             }
         }
     }
 
-    /// The slots from `first` on, as many as go abreast.
+    /// Computes the changes of [`SLOTS_PER_BLOCK`] slots from the `first`-th on.
     #[inline(always)]
-    fn block<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
+    fn block<V: Vector<Element = R>, const LOSS: u8, const MODE: u8>(
         &mut self,
-        own: &OutputLanes<V>,
+        lanes: &OutputLanes<V>,
         first: usize,
         lane: usize,
     ) {
         let width = width::<R>();
-        let mut changes = [V::splat(R::ZERO); ABREAST];
-        // Against the other side of a central difference, or in plain arithmetic against z itself.
+        let mut changes = [V::splat(R::ZERO); SLOTS_PER_BLOCK];
+        // The second side is −h of a central difference, or the unperturbed z in plain arithmetic.
         let sides = 1 + usize::from(self.form.central || MODE == PLAIN);
         for side in 0..sides {
             let sign = match side {
@@ -310,8 +325,8 @@ impl<R: Real> PerturbOutputs<'_, R> {
                 _ if self.form.central => -R::ONE,
                 _ => R::ZERO,
             };
-            let totals = self.side::<V, HEAD, MODE>(own, first, lane, V::splat(sign));
-            for w in 0..ABREAST {
+            let totals = self.side::<V, LOSS, MODE>(lanes, first, lane, V::splat(sign));
+            for w in 0..SLOTS_PER_BLOCK {
                 changes[w] = if side == 0 {
                     totals[w]
                 } else {
@@ -319,54 +334,56 @@ impl<R: Real> PerturbOutputs<'_, R> {
                 };
             }
         }
-        for w in 0..ABREAST {
-            let line = abreast(self.slots, first, w) * width;
-            let to = &mut self.changes[line..line + width];
-            // SAFETY: `to` holds a panel's width.
+        for w in 0..SLOTS_PER_BLOCK {
+            let row = nth_slot(self.slots, first + w) * width;
+            let to = &mut self.changes[row..row + width];
+            // SAFETY: `to` holds P numbers.
             unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
         }
     }
 
-    /// The share of the loss that changes (or its change) after a perturbation by `sign`·h.
+    /// Returns the term of the loss that changes (or its change) after a perturbation by `sign`·h.
     #[inline(always)]
-    fn side<V: Vector<Element = R>, const HEAD: u8, const MODE: u8>(
+    fn side<V: Vector<Element = R>, const LOSS: u8, const MODE: u8>(
         &self,
-        own: &OutputLanes<V>,
+        lanes: &OutputLanes<V>,
         first: usize,
         lane: usize,
         sign: V,
-    ) -> [V; ABREAST] {
-        // SAFETY: `run` checked that increments hold a panel's width.
+    ) -> [V; SLOTS_PER_BLOCK] {
+        // SAFETY: `run` checked that there are P increments.
         let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
-        let mut points = [h; ABREAST];
-        for w in 0..ABREAST {
-            points[w] = h.mul(V::splat(self.values[abreast(self.slots, first, w)]));
+        let mut points = [h; SLOTS_PER_BLOCK];
+        for w in 0..SLOTS_PER_BLOCK {
+            points[w] = h.mul(V::splat(self.values[nth_slot(self.slots, first + w)]));
         }
         let zero = V::splat(R::ZERO);
         if MODE == PLAIN {
-            for w in 0..ABREAST {
-                points[w] = own.output.z.add(points[w]);
+            for w in 0..SLOTS_PER_BLOCK {
+                points[w] = lanes.output.z.add(points[w]);
             }
         }
-        let nothing = [zero; ABREAST];
-        if HEAD == QUADRATIC && MODE == PLAIN {
-            // Where the target is, −z is to 1 − y what z is to y.
-            for w in 0..ABREAST {
-                points[w] = own.hot.select_negative(zero.sub(points[w]), points[w]);
+        let zeros = [zero; SLOTS_PER_BLOCK];
+        if LOSS == QUADRATIC && MODE == PLAIN {
+            // For the target, −z takes the place of z: σ(−z) = 1 − y.
+            for w in 0..SLOTS_PER_BLOCK {
+                points[w] = lanes.hot.select_negative(zero.sub(points[w]), points[w]);
             }
-            let sums = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, false, points);
-            return shares::<V, HEAD, MODE, ABREAST>(sums);
+            let sums =
+                add_terms::<V, LOSS, MODE, SLOTS_PER_BLOCK>(zeros, lanes.output, false, points);
+            return loss_of_sums::<V, LOSS, MODE, SLOTS_PER_BLOCK>(sums);
         }
-        let mut totals = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, false, points);
-        let hot = add_terms::<V, HEAD, MODE, ABREAST>(nothing, own.output, true, points);
-        for w in 0..ABREAST {
-            totals[w] = own.hot.select_negative(hot[w], totals[w]);
+        let mut totals =
+            add_terms::<V, LOSS, MODE, SLOTS_PER_BLOCK>(zeros, lanes.output, false, points);
+        let hot = add_terms::<V, LOSS, MODE, SLOTS_PER_BLOCK>(zeros, lanes.output, true, points);
+        for w in 0..SLOTS_PER_BLOCK {
+            totals[w] = lanes.hot.select_negative(hot[w], totals[w]);
         }
         totals
     }
 }
 
-/// Outputs side by side.
+/// Several outputs, one per lane.
 struct OutputLanes<V> {
     output: OutputValue<V>,
     /// −1 in the target's lane.
