@@ -151,7 +151,7 @@ fn add_product<V: Vector>(value: V::Element, changes: &[V::Element], sums: &mut 
 
 /// Adds `values` to `sums`, element by element.
 pub struct AddAll<'a, R> {
-    /// As many numbers as `sums`.
+    /// Numbers to add, as many as `sums` has.
     pub values: &'a [R],
     /// Whole rows of P numbers.
     pub sums: &'a mut [R],

@@ -1,9 +1,9 @@
 //! SIMD vectors, and the choice of the instruction set at run time.
 //!
-//! A [`Kernel`] is a loop written once over any [`Vector`]; [`Isa::run`] runs it with the vectors of
-//! one instruction set, usually the widest that the processor has ([`Isa::detect`]). Every operation
-//! here is correctly rounded and no kernel sums across lanes, so AVX-512, AVX2 and the portable form
-//! give the same bits.
+//! A [`Kernel`] is a loop written once over any [`Vector`]; [`Isa::run`] runs it with the vectors
+//! of one instruction set, usually the widest that the processor has ([`Isa::detect`]). Every
+//! operation here is correctly rounded and no kernel sums across lanes, so AVX-512, AVX2 and the
+//! portable form give the same bits.
 
 use crate::numeric::Real;
 

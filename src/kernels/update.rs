@@ -208,9 +208,9 @@ impl<R: Real> Kernel<R> for ActivateByQuotient<'_, R> {
 
 /// Computes `values ← values · factors`, element by element.
 pub struct Multiply<'a, R> {
-    /// Factors in, products out.
+    /// Numbers in, products out.
     pub values: &'a mut [R],
-    /// As many numbers.
+    /// Factors, as many numbers.
     pub factors: &'a [R],
 }
 

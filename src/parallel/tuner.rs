@@ -44,7 +44,7 @@ struct Candidate {
     /// The last three measurements, in seconds per step: their median counts, so that one disturbed
     /// segment changes nothing. Provisional until the first trial has ended.
     recent: Option<[f64; 3]>,
-    /// Whether a trial of it has ended.
+    /// True once a trial of it has ended.
     tried: bool,
 }
 

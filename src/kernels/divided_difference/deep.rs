@@ -181,8 +181,7 @@ impl<R: Real> ActivateChanges<'_, R> {
 pub struct PerturbedLoss<'a, R> {
     /// The losses that are compared.
     pub form: LossForm,
-    /// Whether this is the −h side of a central difference: its losses are subtracted from
-    /// `changes`.
+    /// True for the −h side of a central difference: its losses are subtracted from `changes`.
     pub second: bool,
     /// The outputs.
     pub outputs: OutputRow<'a, R>,

@@ -51,7 +51,7 @@ pub enum Propagation {
 pub struct LossForm {
     /// The quantity that is propagated.
     pub carried: Propagation,
-    /// Whether the losses at −h and +h are compared; otherwise those at 0 and +h.
+    /// True to compare the losses at −h and +h, false to compare those at 0 and +h.
     pub central: bool,
 }
 

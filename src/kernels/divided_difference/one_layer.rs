@@ -119,7 +119,7 @@ impl<R: Real> PerturbUnits<'_, R> {
                 }
             }
             for w in 0..W {
-                let row = nth_slot(self.slots, first + w) * width;
+                let row = block_slot(self.slots, first, w) * width;
                 let to = &mut self.changes[row..row + width];
                 // SAFETY: `to` holds P numbers.
                 unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
@@ -148,7 +148,7 @@ impl<R: Real> PerturbUnits<'_, R> {
         let h = h.mul(sign);
         let mut changes = [z; W];
         for w in 0..W {
-            let dz = h.mul(V::splat(self.values[nth_slot(self.slots, first + w)]));
+            let dz = h.mul(V::splat(self.values[block_slot(self.slots, first, w)]));
             changes[w] = if MODE == PLAIN {
                 z.add(dz)
             } else {
@@ -180,11 +180,11 @@ const SLOTS_PER_BLOCK: usize = 4;
 /// are longer ([`sigmoid`]).
 const QUADRATIC_SLOTS_PER_BLOCK: usize = 8;
 
-/// Returns the `n`-th slot; beyond the end the last one, which is computed again with the same
-/// result.
+/// Returns the `w`-th slot of the block that begins with the `first`-th; beyond the end the last
+/// slot, which is computed again with the same result.
 #[inline(always)]
-fn nth_slot(slots: &[u32], n: usize) -> usize {
-    slots[n.min(slots.len() - 1)] as usize
+fn block_slot(slots: &[u32], first: usize, w: usize) -> usize {
+    slots[(first + w).min(slots.len() - 1)] as usize
 }
 
 /// Outputs perturbed by the change of one unit below: a rank-1 update.
@@ -335,7 +335,7 @@ impl<R: Real> PerturbOutputs<'_, R> {
             }
         }
         for w in 0..SLOTS_PER_BLOCK {
-            let row = nth_slot(self.slots, first + w) * width;
+            let row = block_slot(self.slots, first, w) * width;
             let to = &mut self.changes[row..row + width];
             // SAFETY: `to` holds P numbers.
             unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
@@ -355,7 +355,7 @@ impl<R: Real> PerturbOutputs<'_, R> {
         let h = unsafe { V::load(self.increments.as_ptr().add(lane)) }.mul(sign);
         let mut points = [h; SLOTS_PER_BLOCK];
         for w in 0..SLOTS_PER_BLOCK {
-            points[w] = h.mul(V::splat(self.values[nth_slot(self.slots, first + w)]));
+            points[w] = h.mul(V::splat(self.values[block_slot(self.slots, first, w)]));
         }
         let zero = V::splat(R::ZERO);
         if MODE == PLAIN {
