@@ -1,34 +1,40 @@
 //! **nplus1** trains small multilayer sigmoid networks and shows, by measurement, what a gradient
 //! costs: one backward pass, or N + 1 forward passes.
 //!
-//! The modules form layers. A module imports only modules of lower layers; within a layer, [`numeric`] and
-//! [`kernels`] import each other, and [mod@open] imports [`mod@error`]. `tests/architecture.rs` checks this, and the
-//! narrower limits of four modules.
+//! The modules form layers: a module imports only modules of lower layers, except that [`numeric`]
+//! and [`kernels`] import each other and [mod@open] imports [`mod@error`].
 //!
 //! | layer | module | content |
 //! |---|---|---|
 //! | 1 | [`mod@error`] | Typed errors, each with an exit code. |
-//! | 1 | [mod@open] | The only place that opens files for reading: regular files, without waiting; imports [`mod@error`]. |
-//! | 1 | [`text`] | Text that is safe to print: control characters as pictures, long messages cut. |
-//! | 1 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, operation counts. |
-//! | 1 | [`kernels`] | Every hot loop, written once over SIMD vectors, with the same bits on every machine. |
-//! | 2 | [`parallel`] | Worker pool, supersteps and work partition; the only module that names rayon; imports [`mod@error`] only. |
+//! | 1 | [mod@open] | The only place that opens files for reading: regular files, no waiting. |
+//! | 1 | [`text`] | Text that is safe to print: control characters as pictures. |
+//! | 1 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, tallies. |
+//! | 1 | [`kernels`] | Every hot loop over SIMD vectors, with the same bits on every machine. |
+//! | 2 | [`parallel`] | Worker pool, supersteps, partition of work; only this module names rayon. |
 //! | 2 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
 //! | 3 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
-//! | 4 | [`textbook`] | Forward pass, loss, backprop and finite differences over any number type; imports [`model`] and [`numeric`] only. |
-//! | 5 | [`gradient`] | The gradient methods: backprop, finite differences, forward mode, random directions. |
-//! | 5 | [`optimizer`] | Optimizers: the update of θ by a gradient; imports [`kernels`], [`model`] and [`numeric`] only. |
-//! | 6 | [`gradient_check`] | Comparison of every gradient method with backprop in `f64`, within derived error bounds. |
+//! | 4 | [`textbook`] | Forward pass, loss, backprop, finite differences over any number type. |
+//! | 5 | [`gradient`] | The gradient methods: backprop, differences, forward mode, random directions. |
+//! | 5 | [`optimizer`] | Optimizers: the update of θ by a gradient. |
+//! | 6 | [`gradient_check`] | Comparison of gradient methods with backprop, within derived bounds. |
 //! | 6 | [`train`] | The epoch loop: emits events, uses neither files nor a terminal. |
 //! | 7 | [`config`] | TOML files read into a validated [`config::Config`]. |
 //! | 7 | [mod@format] | Files that other programs read: models and gradients. |
 //! | 8 | [`run`] | The directory of a run: metrics, checkpoints, lock. |
-//! | 9 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling, sweep. |
+//! | 9 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling. |
 //! | 10 | [`explain`] | Worked examples, computed and counted with the textbook's code. |
-//! | 11 | [`report`] | HTML pages of runs and studies, made from their files; imports [`mod@error`], [`explain`], [mod@format], [`numeric`], [mod@open], [`run`], [`study`] and [`text`] only. |
+//! | 11 | [`report`] | HTML pages of runs and studies, made from their files. |
 //! | 12 | [`cli`] | The command line, one file per command. |
+//!
+//! Four modules import less than the lower layers: [`parallel`] only [`mod@error`]; [`textbook`]
+//! only [`model`] and [`numeric`]; [`optimizer`] only [`kernels`], [`model`] and [`numeric`];
+//! [`report`] only [`mod@error`], [`explain`], [mod@format], [`numeric`], [mod@open], [`run`],
+//! [`study`] and [`text`].
+//! `tests/architecture.rs` checks all of this.
 
-// `unwrap` is for tests: those in tests/ are separate crates, and clippy.toml allows it in unit tests.
+// `unwrap` is for tests: those in tests/ are separate crates, and clippy.toml allows it in unit
+// tests.
 #![warn(clippy::unwrap_used)]
 
 pub mod cli;

@@ -42,7 +42,8 @@ impl<R: Real> Kernel<R> for MultiplyAdds<R> {
 
 /// Reads every number once.
 pub struct MemoryReads<'a, R> {
-    /// The numbers; what remains after the last block of 8 vectors (at most 512 bytes) is not read.
+    /// The numbers, read in blocks of 8 vectors (at most 512 bytes); an incomplete last block is
+    /// not read.
     pub values: &'a [R],
 }
 

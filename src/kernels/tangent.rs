@@ -5,7 +5,8 @@ use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// Computes ż = rates + carried and, if slopes are given, ȧ = σ′·ż, in place.
+/// Adds the propagated rates to those of the layer, which gives ż; if slopes are given, multiplies
+/// by them, which gives ȧ = σ′·ż. In place.
 pub struct ActivationRates<'a, R> {
     /// The rates of z due to this layer's own parameters in; ż or ȧ out. Whole panels.
     pub rates: &'a mut [R],

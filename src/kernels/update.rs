@@ -5,8 +5,8 @@ use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// The SGD rule: g ← g + l2·w + decay·w, v ← momentum·v + g, w ← w − rate·v. Without momentum there
-/// is no stored velocity, and v = g.
+/// The SGD rule: g ← g + l2·w + decay·w, v ← momentum·v + g, w ← w − rate·v. Without a stored
+/// velocity, v = g.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule<R> {
     /// The learning rate.
@@ -259,8 +259,8 @@ impl<R: Real> Kernel<R> for ColumnSums<'_, R> {
     }
 }
 
-/// Computes `out = bias + share 0 + share 1 + …`, in the order of the shares, which are the partial
-/// sums of different workers or panels.
+/// Computes `out = bias + share 0 + share 1 + …`, in the order of the shares, which are partial
+/// sums.
 pub struct SumShares<'a, R> {
     /// P numbers per panel.
     pub bias: &'a [R],

@@ -11,7 +11,7 @@ pub enum OutputLoss {
     SigmoidCrossEntropy,
     /// Softmax, −ln p_target: δ = p − y.
     SoftmaxCrossEntropy,
-    /// One linear unit, ln(1 + e^(−y·z)), where label 1 means y = +1, any other y = −1: δ =
-    /// −y·σ(−y·z).
+    /// One linear unit, ln(1 + e^(−y·z)), where y = +1 for label 1 and y = −1 otherwise:
+    /// δ = −y·σ(−y·z).
     Logistic,
 }

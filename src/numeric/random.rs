@@ -60,10 +60,10 @@ pub const DRAWN: usize = 64;
 /// single precision.
 ///
 /// Word k of the first half gives a radius, word k of the second half an angle; the pair gives two
-/// numbers. With x uniform in (0, 1) and φ in (−π/4, π/4) the point √(−2 ln x)·(cos(φ + π/4), sin(φ
-/// + π/4)) lies in the first quadrant and equals √(−ln x)·(cos φ − sin φ, cos φ + sin φ); two bits
-/// of the angle's word give the signs. x has 32 bits, so no number exceeds 6.66 in size, as one in
-/// 4·10¹⁰ should.
+/// numbers. With x uniform in (0, 1) and φ in (−π/4, π/4), the point
+/// √(−2 ln x)·(cos(φ + π/4), sin(φ + π/4)) lies in the first quadrant and equals
+/// √(−ln x)·(cos φ − sin φ, cos φ + sin φ); two bits of the angle's word give the signs. x has 32
+/// bits, so no number exceeds 6.66 in size, as one in 4·10¹⁰ should.
 ///
 /// The loop consists of single operations, so that the compiler vectorizes it and the bits stay the
 /// same.

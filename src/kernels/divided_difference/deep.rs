@@ -1,4 +1,4 @@
-//! The perturbed loss, deep: stages that propagate a perturbation of a unit that is more than one
+//! The perturbed loss of deep units: stages that propagate a perturbation of a unit more than one
 //! layer below the outputs.
 //!
 //! [`Spread`] perturbs the units of one panel, one per lane, and computes the effect on the next

@@ -109,8 +109,8 @@ pub(super) const LINEAR: u8 = 1;
 pub(super) const ENTROPY: u8 = 2;
 pub(super) const SOFTMAX: u8 = 3;
 
-// Values of the const parameter `MODE`: plain arithmetic; changes whose arguments are tiny (≤
-// √u/2), close to 0 (≤ `NEAR`) or far from it; rates.
+// Values of the const parameter `MODE`: plain arithmetic; changes whose arguments are tiny
+// (≤ √u/2), close to 0 (≤ `NEAR`) or far from it; rates.
 pub(super) const PLAIN: u8 = 0;
 pub(super) const TINY: u8 = 1;
 pub(super) const CLOSE: u8 = 2;

@@ -1,5 +1,5 @@
-//! The perturbed loss, one layer: the change of a row's loss when an output, or a unit directly
-//! below the outputs, is perturbed.
+//! The perturbed loss of shallow units: kernels that compute the change of a row's loss when an
+//! output, or a unit directly below the outputs, is perturbed.
 //!
 //! The lanes of a vector are units of one panel, each perturbed separately: an increment h_j of a
 //! weight whose input is v changes the pre-activation of unit j by Δz_j = h_j·v. [`PerturbUnits`]
