@@ -15,9 +15,9 @@
 //! | 2 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
 //! | 3 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
 //! | 4 | [`textbook`] | Forward pass, loss, backprop, finite differences over any number type. |
-//! | 5 | [`gradient`] | The gradient methods: backprop, differences, forward mode, random directions. |
+//! | 5 | [`gradient`] | Gradient methods: backprop, differences, forward mode, random directions. |
 //! | 5 | [`optimizer`] | Optimizers: the update of θ by a gradient. |
-//! | 6 | [`gradient_check`] | Comparison of gradient methods with backprop, within derived bounds. |
+//! | 6 | [`gradient_check`] | Comparison of gradient methods with backprop within derived bounds. |
 //! | 6 | [`train`] | The epoch loop: emits events, uses neither files nor a terminal. |
 //! | 7 | [`config`] | TOML files read into a validated [`config::Config`]. |
 //! | 7 | [mod@format] | Files that other programs read: models and gradients. |
