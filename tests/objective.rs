@@ -342,7 +342,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
     assert!(text.contains("rate = 0.5 does not change"), "{text}");
     let text = refused(Increment::Auto, &[0.5]);
     assert!(
-        text.contains("θ has 1 numbers, the objective takes 2"),
+        text.contains("θ has length 1, but the objective takes 2 parameters"),
         "{text}"
     );
     let text = refused(Increment::Auto, &[0.5, f64::NAN]);

@@ -1,4 +1,4 @@
-//! How a gradient is watched and stopped from outside: it may take minutes.
+//! The handle by which another thread watches and stops a gradient, which may take minutes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
-/// How often a limited control looks at the one that it is limited in.
-const LOOK: Duration = Duration::from_millis(50);
+/// The interval at which a time-limited control checks the stop flag of its parent.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A stop flag, and a counter of the losses evaluated. Engines look at the one and move the other
-/// every few milliseconds.
+/// A stop flag, and a counter of the losses and directional derivatives evaluated. Engines check
+/// the flag and add to the counter while a gradient is computed.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     stop: Arc<AtomicBool>,
-    /// One worker counts every step, beside whatever the others read.
+    /// Padded to its own cache line, because workers write it in every step.
     evaluations: Arc<CachePadded<AtomicU64>>,
 }
 
 impl Control {
-    /// A control whose work ends soon after `stop` is raised.
+    /// Creates a control whose work ends soon after `stop` is set.
     pub fn new(stop: &Arc<AtomicBool>) -> Self {
         Self {
             stop: Arc::clone(stop),
@@ -28,13 +28,13 @@ impl Control {
         }
     }
 
-    /// Stopped by the same flag, with a counter of its own.
+    /// Returns a control with the same stop flag and a new counter.
     #[must_use]
     pub fn uncounted(&self) -> Self {
         Self::new(&self.stop)
     }
 
-    /// Runs `work` under a control of its own, stopped with this one or once `budget` is over.
+    /// Runs `work` with a new control, which is stopped when this one is or after `budget`.
     pub fn for_at_most<T>(&self, budget: Duration, work: impl FnOnce(&Self) -> T) -> T {
         let stop = Arc::new(AtomicBool::new(false));
         let limited = Self::new(&stop);
@@ -48,37 +48,39 @@ impl Control {
                         stop.store(true, Ordering::Relaxed);
                         return;
                     }
-                    if waiting.recv_timeout(left.min(LOOK)) != Err(RecvTimeoutError::Timeout) {
+                    if waiting.recv_timeout(left.min(POLL_INTERVAL))
+                        != Err(RecvTimeoutError::Timeout)
+                    {
                         return;
                     }
                 }
             });
-            let outcome = work(&limited);
+            let result = work(&limited);
             drop(done);
-            outcome
+            result
         })
     }
 
-    /// Whether the work is to end.
+    /// Returns whether the work is to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Counts losses that were evaluated over a whole mini-batch.
+    /// Adds to the number of losses or directional derivatives evaluated over a whole mini-batch.
     pub fn count(&self, evaluations: u64) {
         self.evaluations.fetch_add(evaluations, Ordering::Relaxed);
     }
 
-    /// Losses evaluated so far.
+    /// Returns the number of evaluations so far.
     pub fn evaluations(&self) -> u64 {
         self.evaluations.load(Ordering::Relaxed)
     }
 }
 
-/// Why there is no gradient.
+/// The reason why no gradient was computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Stopped {
-    /// The control asked for it.
+    /// The stop flag was set.
     #[error("interrupted")]
     Interrupted,
     /// θ + h rounds to θ.
@@ -92,12 +94,12 @@ pub enum Stopped {
         value: f64,
         /// The increment.
         increment: f64,
-        /// The smallest that changes it.
+        /// An increment that is large enough.
         needed: f64,
-        /// What may be used instead, beginning with a comma, or nothing.
+        /// Another way out, as a clause that begins with a comma; may be empty.
         instead: &'static str,
     },
     /// The loss has no noise or curvature that could be measured.
-    #[error("{0}\n  help: use gradient.increment = \"auto\" or a number")]
+    #[error(transparent)]
     Unmeasured(#[from] crate::gradient::finite_difference::noise::Unmeasured),
 }

@@ -1,4 +1,5 @@
-//! Gradient descent for engines that know gradients only: θ is kept flat, the rule applied to it.
+//! Gradient descent for engines that compute gradients only: θ is kept as one flat vector, and the
+//! update rule is applied to it.
 
 use std::sync::Arc;
 
@@ -10,18 +11,18 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
-/// θ and its velocity beside an engine.
+/// An engine, together with θ and its velocity as flat vectors.
 pub struct FlatDescent<R, E> {
     engine: E,
     theta: Parameters<R>,
     velocity: Option<Parameters<R>>,
     gradient: Parameters<R>,
-    /// Of the next step.
-    draw: DirectionSeed,
+    /// The seed of the next step's random directions.
+    direction_seed: DirectionSeed,
 }
 
 impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
-    /// Descent by `engine`, from θ = 0 until another is loaded.
+    /// Creates the descent by `engine`, at θ = 0 until another θ is loaded.
     pub fn new(network: &Network, engine: E) -> Self {
         let zeros = || Parameters::zeros(Arc::clone(&network.layout));
         Self {
@@ -29,7 +30,7 @@ impl<R: Real, E: GradientEngine<R>> FlatDescent<R, E> {
             theta: zeros(),
             velocity: None,
             gradient: zeros(),
-            draw: DirectionSeed::default(),
+            direction_seed: DirectionSeed::default(),
         }
     }
 }
@@ -57,9 +58,9 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
         self.engine.limit_workers(workers);
     }
 
-    fn set_draw(&mut self, draw: DirectionSeed) {
-        self.draw = draw;
-        self.engine.set_draw(draw);
+    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+        self.direction_seed = direction_seed;
+        self.engine.set_draw(direction_seed);
     }
 }
 
@@ -79,8 +80,8 @@ impl<R: Real, E: GradientEngine<R>> Descent<R> for FlatDescent<R, E> {
 
     fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
         match &self.velocity {
-            Some(held) => {
-                velocity.flat_mut().copy_from_slice(held.flat());
+            Some(current) => {
+                velocity.flat_mut().copy_from_slice(current.flat());
                 true
             }
             None => false,
@@ -109,10 +110,10 @@ impl<R: Real, E: GradientEngine<R>> Descent<R> for FlatDescent<R, E> {
             match self.engine.gradient(theta, batch, gradient, control) {
                 Ok(evaluation) => *loss += evaluation.loss * rows.len() as f64,
                 Err(Stopped::Interrupted) => return Ok(done * batch_size),
-                Err(lost) => return Err(lost),
+                Err(error) => return Err(error),
             }
-            self.draw.step += 1;
-            self.engine.set_draw(self.draw);
+            self.direction_seed.step += 1;
+            self.engine.set_draw(self.direction_seed);
             let pairs = theta.flat_mut().iter_mut().zip(gradient.flat());
             match &mut self.velocity {
                 Some(velocity) => {

@@ -1,10 +1,11 @@
-//! Forward mode by whole passes: a Jacobian-vector product along each axis of θ.
+//! Forward mode by whole passes: one Jacobian-vector product along each axis of θ.
 //!
-//! Cost: one pass for the values, and N passes of rates, each about two forward passes: what an axis
-//! moves in its own layer, V·a, and what each layer hands on, W·ȧ. It is exact, and so is
-//! [`super::finite_difference::Incremental`] with [`super::finite_difference::Perturbation::Tangent`], which follows only
-//! what the axis moves; the two differ in the work alone. With [`Reuse::Prefix`] rates start in the
-//! layer of the parameter, since none below it moves.
+//! Cost: one forward pass for the values, and N tangent passes, each as expensive as about two
+//! forward passes: the products V·a with the direction V, and the products W·ȧ that propagate the
+//! tangents. The result is exact. So is that of [`super::finite_difference::Incremental`] with
+//! [`super::finite_difference::Perturbation::Tangent`], which computes only what the axis changes:
+//! the two differ in the amount of work alone. With [`Reuse::Prefix`] a pass starts in the layer of
+//! the parameter, since nothing below it changes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,13 +24,13 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
-/// The engine.
+/// The engine of forward mode by whole passes.
 pub struct WholeTangentPasses<R> {
     network: Network,
     reuse: Reuse,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    seats: usize,
+    worker_count: usize,
     gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
     primal: PrimalValues<R>,
@@ -37,11 +38,11 @@ pub struct WholeTangentPasses<R> {
 }
 
 impl<R: Real> WholeTangentPasses<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         reuse: Reuse,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -49,20 +50,20 @@ impl<R: Real> WholeTangentPasses<R> {
         Self {
             network: network.clone(),
             reuse,
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            seats: layout.len().min(team.threads()),
+            worker_count: layout.len().min(pool.threads()),
             gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
             primal: PrimalValues::new(network, capacity),
-            workers: (0..team.threads())
+            workers: (0..pool.threads())
                 .map(|_| ParameterDirection::new(network, capacity))
                 .collect(),
         }
     }
 
-    /// The layers that a move of a parameter in `layer` takes a pass through.
-    fn moving(&self, layer: usize) -> Range<usize> {
+    /// Returns the layers in which a pass computes the products V·a, for a parameter of `layer`.
+    fn direction_layers(&self, layer: usize) -> Range<usize> {
         match self.reuse {
             Reuse::Full => 0..self.network.layout.layers(),
             Reuse::Prefix | Reuse::Incremental => layer..layer + 1,
@@ -84,42 +85,43 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         self.weights.load(parameters);
         let loss = self.primal.run(&rows, &self.weights);
-        let moving: Vec<_> = (0..layout.layers())
-            .map(|layer| self.moving(layer))
+        let direction_layers: Vec<_> = (0..layout.layers())
+            .map(|layer| self.direction_layers(layer))
             .collect();
         let groups: Vec<_> = (0..layout.layers())
             .map(|layer| {
                 let parameters = layout.weights(layer).len() + layout.biases(layer).len();
-                (parameters, cost(sizes, &moving[layer]))
+                (parameters, cost(sizes, &direction_layers[layer]))
             })
             .collect();
-        let shares = cut_by_cost(&groups, self.seats);
+        let shares = cut_by_cost(&groups, self.worker_count);
         let mut rest = gradient.flat_mut();
-        let mut seats = Vec::with_capacity(self.seats);
+        let mut assignments = Vec::with_capacity(self.worker_count);
         for (share, worker) in shares.iter().zip(&mut self.workers) {
-            let len = share.iter().map(|own| own.len()).sum();
-            let (own, others) = std::mem::take(&mut rest).split_at_mut(len);
+            let len = share.iter().map(|range| range.len()).sum();
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(len);
             rest = others;
-            seats.push((share, worker, own));
+            assignments.push((share, worker, part));
         }
         let (weights, primal) = (&self.weights, &self.primal);
         let stopped = AtomicBool::new(false);
-        self.team.run(
-            Supersteps::new(self.seats),
-            seats,
+        self.pool.run(
+            Supersteps::new(self.worker_count),
+            assignments,
             async |(share, worker, gradient), _| {
                 let mut partials = gradient.iter_mut();
-                for (layer, own) in share.iter().enumerate() {
+                for (layer, range) in share.iter().enumerate() {
                     let start = layout.weights(layer).start;
-                    for (index, partial) in (start + own.start..start + own.end).zip(&mut partials)
+                    for (index, partial) in
+                        (start + range.start..start + range.end).zip(&mut partials)
                     {
                         if control.is_stopped() {
                             stopped.store(true, Ordering::Relaxed);
                             return;
                         }
                         let place = UnitPanels::<R>::place(&layout, layer, index);
-                        let moved = moving[layer].clone();
-                        *partial = worker.axis(&rows, weights, primal, (layer, place), moved);
+                        let layers = direction_layers[layer].clone();
+                        *partial = worker.axis(&rows, weights, primal, (layer, place), layers);
                         if rows.network.l2 != 0.0 && layout.weights(layer).contains(&index) {
                             let l2 = R::from_f64(rows.network.l2);
                             *partial = l2.mul_add(parameters.flat()[index], *partial);
@@ -142,21 +144,21 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
     }
 
     fn most_workers(&self) -> usize {
-        self.network.layout.len().min(self.team.threads())
+        self.network.layout.len().min(self.pool.threads())
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers.min(self.most_workers());
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_count = workers.min(self.most_workers());
     }
 }
 
-/// Predicted cost of a pass of rates, in multiplications a row: the moves of the layers in `moving`,
-/// and what all above the first hand on.
-fn cost(sizes: &[usize], moving: &Range<usize>) -> f64 {
+/// Predicts the cost of one tangent pass, in multiplications per row: the products V·a of the
+/// layers in `direction_layers`, and the products W·ȧ of all layers above the first of them.
+fn cost(sizes: &[usize], direction_layers: &Range<usize>) -> f64 {
     let product = |layer: usize| (sizes[layer] * sizes[layer + 1]) as f64;
-    let handed = (moving.start + 1..sizes.len() - 1)
+    let propagated = (direction_layers.start + 1..sizes.len() - 1)
         .map(product)
         .sum::<f64>();
-    moving.clone().map(product).sum::<f64>() + handed
+    direction_layers.clone().map(product).sum::<f64>() + propagated
 }

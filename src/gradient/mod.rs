@@ -1,4 +1,6 @@
-//! Gradient engines: θ and a mini-batch in, the gradient out.
+//! The gradient engines, the trait that they share, and the choice among them.
+//!
+//! A gradient engine takes θ and a mini-batch, and computes ∂L/∂θ.
 
 pub mod backprop;
 pub mod control;
@@ -31,27 +33,27 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::Workers;
 
-/// `[gradient]`.
+/// The `[gradient]` section of a config: the gradient method and its options.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GradientConfig {
     /// One forward and one backward pass.
     Backprop,
-    /// The same, with difference quotients for the derivatives of σ and of the loss.
+    /// Backprop with difference quotients for the derivatives of σ and of the loss.
     NumericBackprop(NumericBackpropConfig),
-    /// N + 1 or 2N forward passes, and what may be saved of them.
+    /// N + 1 or 2N evaluations of the loss; [`Reuse`] says how much of each pass is shared.
     Difference(DifferenceConfig),
-    /// Two losses along each of K random directions.
+    /// Two evaluations of the loss along each of K random directions.
     Spsa(SpsaConfig),
-    /// The exact derivative along each of K random directions.
+    /// The exact directional derivative along each of K random directions.
     ForwardGradient(ForwardGradientConfig),
-    /// N Jacobian-vector products, and what may be saved of them.
+    /// N Jacobian-vector products; [`Reuse`] says how much of each pass is shared.
     ForwardMode(Reuse),
-    /// A difference for each unit in each sample, times the unit's inputs.
+    /// One difference per unit and sample, multiplied by the unit's inputs.
     NodePerturbation(NodePerturbationConfig),
 }
 
 impl GradientConfig {
-    /// The estimator with another number of random directions; `None` of a method that has none.
+    /// Returns the method with `count` random directions; `None` if the method takes none.
     pub fn with_directions(self, count: usize) -> Option<Self> {
         match self {
             Self::Spsa(mut config) => {
@@ -66,7 +68,7 @@ impl GradientConfig {
         }
     }
 
-    /// As configs spell it.
+    /// Returns the method's name in configs.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Backprop => "backprop",
@@ -79,7 +81,8 @@ impl GradientConfig {
         }
     }
 
-    /// The difference that it takes, of parameters, of pre-activations or of σ, if it takes any.
+    /// Returns the finite difference that the method takes, of parameters, of pre-activations or of
+    /// σ; `None` if it takes none.
     pub fn perturbation(&self) -> Option<DifferenceConfig> {
         match self {
             Self::Difference(config) => Some(*config),
@@ -91,27 +94,27 @@ impl GradientConfig {
         }
     }
 
-    /// Losses evaluated, and derivatives of the loss along a direction, of a gradient: what a
-    /// [`Control`] counts.
+    /// Returns the number of losses and directional derivatives that one gradient evaluates: what
+    /// a [`Control`] counts.
     pub fn passes(&self, layout: &Layout) -> u64 {
-        let of = |probe: Perturbation| {
-            let tally = probe.evaluations(layout);
+        let count_passes = |perturbation: Perturbation| {
+            let tally = perturbation.evaluations(layout);
             tally.evaluations + tally.jacobian_vector_products
         };
         match self {
             Self::Backprop | Self::NumericBackprop(_) => 1,
             Self::Difference(config) => {
-                let once = of(Perturbation::Difference(*config));
+                let once = count_passes(Perturbation::Difference(*config));
                 if config.extrapolate { 2 * once } else { once }
             }
-            Self::ForwardMode(_) => of(Perturbation::Tangent),
+            Self::ForwardMode(_) => count_passes(Perturbation::Tangent),
             Self::Spsa(config) => 2 * config.directions.count as u64,
             Self::ForwardGradient(config) => 1 + config.directions.count as u64,
-            Self::NodePerturbation(config) => of(Perturbation::Unit(*config)),
+            Self::NodePerturbation(config) => count_passes(Perturbation::Unit(*config)),
         }
     }
 
-    /// Its config, if it is a finite difference of each parameter.
+    /// Returns the config of a finite difference of each parameter; `None` for other methods.
     pub fn difference(&self) -> Option<&DifferenceConfig> {
         match self {
             Self::Difference(config) => Some(config),
@@ -119,37 +122,40 @@ impl GradientConfig {
         }
     }
 
-    /// The engine, for mini-batches of at most `capacity` rows of `samples`.
+    /// Creates the engine, for mini-batches of at most `capacity` rows of `samples`.
     pub fn engine<R: Real>(
         &self,
         network: &Network,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         samples: &Samples<R>,
         capacity: usize,
     ) -> Box<dyn TrainingEngine<R>> {
-        let incremental = |probe| Incremental::new(network, probe, team, isa, samples, capacity);
+        let incremental =
+            |perturbation| Incremental::new(network, perturbation, pool, isa, samples, capacity);
         match self {
-            Self::Backprop => Box::new(Backprop::new(network, team, isa, capacity)),
+            Self::Backprop => Box::new(Backprop::new(network, pool, isa, capacity)),
             Self::NumericBackprop(config) => {
-                Box::new(Backprop::numeric(network, *config, team, isa, capacity))
+                Box::new(Backprop::numeric(network, *config, pool, isa, capacity))
             }
             Self::Difference(config) => {
                 let incremental = || incremental(Perturbation::Difference(*config));
-                let whole = || WholePasses::new(network, config, team, isa, capacity);
-                let refined = config.extrapolate || config.increment == Increment::Noise;
-                let refine = |inner| AdaptiveIncrement::new(network, config, isa, capacity, inner);
-                match (config.reuse, refined) {
+                let whole_passes = || WholePasses::new(network, config, pool, isa, capacity);
+                let adaptive = config.extrapolate || config.increment == Increment::Noise;
+                let adapt = |inner| AdaptiveIncrement::new(network, config, isa, capacity, inner);
+                match (config.reuse, adaptive) {
                     (Reuse::Incremental, false) => Box::new(incremental()),
                     (Reuse::Incremental, true) => {
-                        Box::new(FlatDescent::new(network, refine(Box::new(incremental()))))
+                        Box::new(FlatDescent::new(network, adapt(Box::new(incremental()))))
                     }
-                    (_, false) => Box::new(FlatDescent::new(network, whole())),
-                    (_, true) => Box::new(FlatDescent::new(network, refine(Box::new(whole())))),
+                    (_, false) => Box::new(FlatDescent::new(network, whole_passes())),
+                    (_, true) => {
+                        Box::new(FlatDescent::new(network, adapt(Box::new(whole_passes()))))
+                    }
                 }
             }
             Self::Spsa(config) => {
-                let spsa = Spsa::new(network, config, team, isa, capacity);
+                let spsa = Spsa::new(network, config, pool, isa, capacity);
                 Box::new(FlatDescent::new(network, spsa))
             }
             Self::ForwardGradient(config) => {
@@ -157,43 +163,43 @@ impl GradientConfig {
                 match config.perturbed {
                     PerturbedQuantity::Weights => {
                         let engine =
-                            PerturbedWeights::new(network, directions, team, isa, capacity);
+                            PerturbedWeights::new(network, directions, pool, isa, capacity);
                         Box::new(FlatDescent::new(network, engine))
                     }
                     PerturbedQuantity::Activations => {
                         let engine =
-                            PerturbedActivations::new(network, directions, team, isa, capacity);
+                            PerturbedActivations::new(network, directions, pool, isa, capacity);
                         Box::new(FlatDescent::new(network, engine))
                     }
                 }
             }
             Self::ForwardMode(Reuse::Incremental) => Box::new(incremental(Perturbation::Tangent)),
             Self::ForwardMode(reuse) => {
-                let whole = WholeTangentPasses::new(network, *reuse, team, isa, capacity);
-                Box::new(FlatDescent::new(network, whole))
+                let whole_passes = WholeTangentPasses::new(network, *reuse, pool, isa, capacity);
+                Box::new(FlatDescent::new(network, whole_passes))
             }
             Self::NodePerturbation(config) => Box::new(incremental(Perturbation::Unit(*config))),
         }
     }
 }
 
-/// What one gradient found on its way.
+/// The loss and the operation counts of one gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientEvaluation {
-    /// The loss at θ, mean over the mini-batch, l2 left out.
+    /// The mean loss of the mini-batch at θ, without the l2 term.
     pub loss: f64,
-    /// The operations performed.
+    /// The number of operations performed, by kind.
     pub tally: Tally,
 }
 
-/// A way to a gradient.
+/// A gradient method, with its workspace.
 pub trait GradientEngine<R: Real>: Send {
-    /// Overwrites `gradient` with ∂L/∂θ of the mini-batch, l2 included. The same bits at any
-    /// thread count. No allocation that grows with the batch after the first call.
+    /// Overwrites `gradient` with ∂L/∂θ of the mini-batch, l2 included. The bits are the same on
+    /// any number of threads. After the first call, no allocation grows with the batch.
     ///
     /// # Errors
-    /// [`Stopped`]: `control` asked for it, or an increment is lost in θ; `gradient` then holds
-    /// nothing of use.
+    /// [`Stopped`] if `control` was stopped, if θ + h rounds to θ, or if no increment could be
+    /// measured; the contents of `gradient` are then unspecified.
     fn gradient(
         &mut self,
         parameters: &Parameters<R>,
@@ -202,51 +208,52 @@ pub trait GradientEngine<R: Real>: Send {
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped>;
 
-    /// The operations that a gradient of these rows performs.
+    /// Returns the number of operations that a gradient of these rows performs.
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
 
-    /// The most workers that find something to do.
+    /// Returns the largest number of workers that have work to do.
     fn most_workers(&self) -> usize;
 
-    /// Lets [`GradientEngine::gradient`] use at most so many workers, as many as pay if it is
-    /// never called.
+    /// Limits [`GradientEngine::gradient`] to `workers` workers. Without a limit it uses
+    /// [`GradientEngine::most_workers`].
     ///
     /// # Panics
-    /// With 0 workers or more than the team has.
+    /// If `workers` is 0 or exceeds the number of threads.
     fn limit_workers(&mut self, workers: usize);
 
-    /// Which random directions gradients take from now on. A gradient stays a function of its
-    /// arguments and this: the same twice without another draw. Most methods take none.
+    /// Sets the seed of the random directions of all following gradients. A gradient is a function
+    /// of its arguments and of this seed. Methods without random directions ignore it.
     fn set_draw(&mut self, _: DirectionSeed) {}
 }
 
-/// Steps of gradient descent by an engine that keeps θ in a form of its own.
+/// Gradient descent by an engine that keeps θ in its own memory layout.
 pub trait Descent<R: Real>: GradientEngine<R> {
-    /// Takes over θ, and forgets the velocity.
+    /// Copies `parameters` to the engine's θ, and discards the velocity.
     fn load(&mut self, parameters: &Parameters<R>);
 
-    /// Gives θ back.
+    /// Copies the engine's θ to `parameters`.
     fn store(&mut self, parameters: &mut Parameters<R>);
 
-    /// Takes over the velocity of momentum.
+    /// Copies `velocity` to the engine's velocity (of momentum).
     fn load_velocity(&mut self, velocity: &Parameters<R>);
 
-    /// Gives the velocity back, if momentum has made one.
+    /// Copies the engine's velocity to `velocity`; returns `false` if the engine has none.
     fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool;
 
-    /// Steps of stochastic gradient descent over `order`, `batch_size` rows each (the last may
-    /// have fewer), by at most `workers` workers. Adds the rows' losses, each before its step, to
-    /// `loss`: one sum in order, however the rows are cut into calls.
+    /// Takes steps of stochastic gradient descent over the rows `order`, `batch_size` rows a step
+    /// (the last may have fewer), with at most `workers` workers. Adds the loss of each row, as
+    /// evaluated before the row's step, to `loss`, in order.
     ///
-    /// The bits are those of [`GradientEngine::gradient`] followed by the rule, for any number of
-    /// workers; each step takes the random directions of the next draw. Returns how many rows are
-    /// done: all, unless `control` stopped it before.
+    /// The bits are those of [`GradientEngine::gradient`] followed by `rule`, for any number of
+    /// workers; each step takes new random directions. Returns the number of rows processed: all
+    /// of them, unless `control` was stopped.
     ///
     /// # Errors
-    /// [`Stopped`], if an increment is lost in θ.
+    /// [`Stopped`] if θ + h rounds to θ or no increment could be measured.
     ///
     /// # Panics
-    /// If `batch_size` is 0 or beyond the engine's capacity, or `workers` 0 or beyond the team.
+    /// If `batch_size` is 0 or exceeds the engine's capacity, or if `workers` is 0 or exceeds the
+    /// number of threads.
     #[allow(clippy::too_many_arguments)]
     fn descend(
         &mut self,
@@ -260,7 +267,7 @@ pub trait Descent<R: Real>: GradientEngine<R> {
     ) -> Result<usize, Stopped>;
 }
 
-/// What a run needs of an engine.
+/// An engine that computes gradients and takes steps: what training requires.
 pub trait TrainingEngine<R: Real>: GradientEngine<R> + Descent<R> {}
 
 impl<R: Real, E: GradientEngine<R> + Descent<R>> TrainingEngine<R> for E {}

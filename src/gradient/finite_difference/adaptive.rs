@@ -1,9 +1,9 @@
-//! Increments that are measured, quotients that are extrapolated: what needs more than one look at
-//! the loss, around any engine.
+//! A wrapper that adds measured increments and Richardson extrapolation to any difference engine.
 //!
-//! With [`Increment::Noise`] the increment is measured before each gradient ([`super::noise_increment`]). With
-//! extrapolation the engine runs at h and at h/2 ([`super::richardson`]): twice its cost, an error of
-//! the next order, and an estimate of it.
+//! With [`Increment::Noise`] the increment is measured before each gradient
+//! ([`super::noise_increment`]). With extrapolation the engine runs at h and at h/2
+//! ([`super::richardson`]): that doubles the cost, raises the order of the error by one term, and
+//! yields an error estimate.
 
 use super::{DifferenceConfig, Increment, IncrementControl, NoiseIncrement, richardson};
 use crate::data::{Batch, Samples};
@@ -13,19 +13,19 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
-/// The engine around another.
+/// An engine that wraps another one and sets its increments.
 pub struct AdaptiveIncrement<R> {
     inner: Box<dyn IncrementControl<R>>,
     config: DifferenceConfig,
-    /// N.
+    /// The number of parameters, N.
     parameters: u64,
-    gauge: Option<NoiseIncrement<R>>,
-    /// Quotients at h; after a gradient, the estimate of its error.
+    noise_increment: Option<NoiseIncrement<R>>,
+    /// The quotients at h; after a gradient, the estimate of its error.
     wide: Option<Parameters<R>>,
 }
 
 impl<R: Real> AdaptiveIncrement<R> {
-    /// Around `inner`, an engine of `config` for mini-batches of at most `capacity` rows.
+    /// Wraps `inner`, an engine of `config` for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         config: &DifferenceConfig,
@@ -33,17 +33,19 @@ impl<R: Real> AdaptiveIncrement<R> {
         capacity: usize,
         inner: Box<dyn IncrementControl<R>>,
     ) -> Self {
-        let measures = config.increment == Increment::Noise;
+        let is_measured = config.increment == Increment::Noise;
         Self {
             inner,
             config: *config,
             parameters: network.layout.len() as u64,
-            gauge: measures.then(|| NoiseIncrement::new(network, config, isa, capacity)),
+            noise_increment: is_measured
+                .then(|| NoiseIncrement::new(network, config, isa, capacity)),
             wide: None,
         }
     }
 
-    /// With extrapolation: the estimate of each partial derivative's error, of the last gradient.
+    /// Returns the error estimate of each partial derivative of the last gradient; `None` without
+    /// extrapolation.
     pub fn error(&self) -> Option<&Parameters<R>> {
         self.wide.as_ref()
     }
@@ -57,8 +59,8 @@ impl<R: Real> GradientEngine<R> for AdaptiveIncrement<R> {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
-        let measured = match &mut self.gauge {
-            Some(gauge) => gauge.measure(parameters, batch, control)?,
+        let measured = match &mut self.noise_increment {
+            Some(noise_increment) => noise_increment.measure(parameters, batch, control)?,
             None => f64::NAN,
         };
         if !self.config.extrapolate {
@@ -88,7 +90,7 @@ impl<R: Real> GradientEngine<R> for AdaptiveIncrement<R> {
             return once;
         }
         let mut tally = once * 2;
-        // The correction: a difference over 2^p − 1, and its addition.
+        // The correction: a difference divided by `richardson::divisor`, and its addition.
         tally.additions += 2 * self.parameters;
         tally.divisions += self.parameters;
         tally

@@ -1,7 +1,8 @@
-//! The directional derivative v·∇L by two whole passes: L(θ + h·v) against L(θ) or L(θ − h·v).
+//! The directional derivative v·∇L as a difference of two whole passes, L(θ + h·v) − L(θ) or
+//! L(θ + h·v) − L(θ − h·v).
 //!
-//! It costs 2 evaluations, whatever N, and tells one number of the gradient instead of N. Differences
-//! are those of each row's losses, summed in order.
+//! Cost: 2 evaluations, whatever N. The losses are subtracted row by row, and the differences summed
+//! in order.
 
 use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::quotient::{Scheme, quotient};
@@ -12,19 +13,20 @@ use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 
-/// v·∇L as found, and the v along which it was found.
+/// An estimate of v·∇L, with the direction as rounded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectionalDerivative {
-    /// The quotient, l2 left out.
+    /// The quotient, without the l2 term.
     pub derivative: f64,
-    /// The direction as it was stepped: θ ± h·v is rounded, the difference of both is known exactly.
+    /// The direction between the two evaluated points: θ ± h·v is rounded, but their difference is
+    /// known exactly.
     pub stepped: Vec<f64>,
 }
 
-/// The derivative of the mini-batch's mean loss along `direction`, which has N numbers.
+/// Computes the derivative of the mini-batch's mean loss along `direction`, `(N,)`.
 ///
 /// # Errors
-/// [`Stopped::Interrupted`] if `control` asked for it.
+/// [`Stopped::Interrupted`] if `control` was stopped.
 #[allow(clippy::too_many_arguments)]
 pub fn directional<R: Real>(
     network: &Network,
@@ -46,11 +48,11 @@ pub fn directional<R: Real>(
         if control.is_stopped() {
             return Err(Stopped::Interrupted);
         }
-        let moved = theta.flat().iter().zip(direction);
-        let moved: Vec<R> = moved
+        let perturbed = theta.flat().iter().zip(direction);
+        let perturbed: Vec<R> = perturbed
             .map(|(&theta, v)| theta + R::from_f64(steps * h * v))
             .collect();
-        let point = Parameters::from_flat(std::sync::Arc::clone(theta.layout()), moved);
+        let point = Parameters::from_flat(std::sync::Arc::clone(theta.layout()), perturbed);
         weights.load(&point);
         pass.run(&rows, &weights, 0, None);
         Ok((point, pass.losses.clone()))

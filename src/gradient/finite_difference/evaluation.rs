@@ -1,5 +1,5 @@
-//! One evaluation, on its own: the forward pass and the loss that whole differences repeat N + 1
-//! times, and that a gradient's cost is told in.
+//! One evaluation of the loss: the forward pass that differences by whole passes repeat N + 1
+//! times. Its duration is the unit in which studies express the cost of a gradient.
 
 use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::unit_panels::UnitPanels;
@@ -11,7 +11,7 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
-/// Evaluates the loss at a θ that it holds, on one worker.
+/// An evaluator of the loss at a fixed θ, on one thread.
 pub struct LossEvaluator<R> {
     network: Network,
     isa: Isa,
@@ -21,7 +21,7 @@ pub struct LossEvaluator<R> {
 }
 
 impl<R: Real> LossEvaluator<R> {
-    /// For mini-batches of at most `capacity` rows, at θ = `parameters`.
+    /// Creates an evaluator at θ = `parameters`, for mini-batches of at most `capacity` rows.
     pub fn new(network: &Network, parameters: &Parameters<R>, isa: Isa, capacity: usize) -> Self {
         let features = network.layout.sizes()[0];
         let mut weights = UnitPanels::zeros(&network.layout);
@@ -35,10 +35,10 @@ impl<R: Real> LossEvaluator<R> {
         }
     }
 
-    /// The mean loss of `batch`, l2 left out: 1 evaluation, told to `control`.
+    /// Returns the mean loss of `batch`, without the l2 term; adds 1 evaluation to `control`.
     ///
     /// # Panics
-    /// With more rows than there is room for.
+    /// If `batch` has more rows than the capacity.
     pub fn loss(&mut self, batch: Batch<'_, R>, control: &Control) -> f64 {
         self.gathered.read(batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
@@ -48,7 +48,7 @@ impl<R: Real> LossEvaluator<R> {
         sum / batch.rows.len() as f64
     }
 
-    /// The operations that an evaluation of these rows performs.
+    /// Returns the number of operations that an evaluation of these rows performs.
     pub fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
         finite_difference::evaluation(&self.network, samples, rows)
     }

@@ -1,25 +1,25 @@
-//! Why an objective's gradient could not be formed: the parameter, its value, h, and the way out.
+//! The errors of an objective's gradient; each names the parameter, its value, h and the way out.
 
 use std::fmt;
 
 use super::noise::Unmeasured;
 use crate::error::Error;
 
-/// Where an objective was evaluated.
+/// The point at which an objective was evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EvaluationPoint {
-    /// At θ itself.
+    /// θ itself.
     Theta,
-    /// At θ but for one parameter.
+    /// θ with one parameter changed.
     Perturbed {
         /// The parameter's name.
         parameter: String,
         /// Its value in θ.
         value: f64,
-        /// What was added to it: h or −h.
+        /// The increment added to it, h or −h.
         increment: f64,
     },
-    /// Along a direction, where the noise is measured.
+    /// A point on the line along which the noise is measured.
     Line {
         /// The distance from θ.
         distance: f64,
@@ -45,30 +45,33 @@ impl fmt::Display for EvaluationPoint {
 }
 
 impl EvaluationPoint {
+    /// Returns the way out, for the error message.
     fn way_out(&self) -> String {
         match self {
             Self::Theta => "start from a θ where the function is finite".to_owned(),
             Self::Perturbed { increment, .. } if *increment < 0.0 => format!(
-                "give an increment smaller than {:?}, or take forward differences, which do not look below θ",
+                "give an increment smaller than {:?}, or take forward differences, which do not evaluate below θ",
                 increment.abs()
             ),
             Self::Perturbed { increment, .. } => {
-                format!("give an increment smaller than {increment:?}, or move θ off the edge")
+                format!(
+                    "give an increment smaller than {increment:?}, or move θ away from the edge of the function's domain"
+                )
             }
             Self::Line { .. } => "give the increment as a number".to_owned(),
         }
     }
 }
 
-/// Why there is no gradient.
+/// The reason why no gradient was computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Failure {
-    /// θ has not the objective's length.
-    #[error("θ has {found} numbers, the objective takes {parameters}")]
+    /// The length of θ is not that of the objective.
+    #[error("θ has length {found}, but the objective takes {parameters} parameters")]
     Length {
-        /// The length given.
+        /// The length of θ.
         found: usize,
-        /// N.
+        /// The length the objective takes, N.
         parameters: usize,
     },
     /// A parameter is infinite or NaN.
@@ -79,9 +82,9 @@ pub enum Failure {
         /// Its value.
         value: f64,
     },
-    /// No increment: zero, negative, NaN, or so large that θ ± h is infinite.
+    /// The increment is zero, negative or NaN, or so large that θ ± h is infinite.
     #[error(
-        "the increment of {parameter} = {value:?} is {increment:?}: allowed are positive numbers, as long as θ ± h is finite\n  help: leave the increment to `auto`"
+        "the increment of {parameter} = {value:?} is {increment:?}: allowed are positive numbers such that θ ± h is finite\n  help: leave the increment to `auto`"
     )]
     Increment {
         /// The parameter's name.
@@ -91,9 +94,9 @@ pub enum Failure {
         /// h.
         increment: f64,
     },
-    /// θ ± h is θ.
+    /// θ + h or θ − h rounds to θ.
     #[error(
-        "{parameter} = {value:?} does not change when {increment:?} is added or subtracted: h is below its resolution\n  help: {least:?} is the least increment that changes it; `auto` takes {auto:?}"
+        "{parameter} = {value:?} does not change when {increment:?} is added or subtracted: the increment is lost in rounding\n  help: {least:?} is the least increment that changes it; `auto` takes {auto:?}"
     )]
     Vanishes {
         /// The parameter's name.
@@ -102,38 +105,38 @@ pub enum Failure {
         value: f64,
         /// h.
         increment: f64,
-        /// The least h with θ ± h ≠ θ.
+        /// The smallest h that changes θ.
         least: f64,
-        /// What `auto` takes.
+        /// The h that `auto` takes.
         auto: f64,
     },
-    /// Levels of extrapolation out of range.
+    /// The number of extrapolation levels is out of range.
     #[error(
         "{levels} levels of extrapolation: allowed are 1 (none) to {}",
         super::richardson::MOST_LEVELS
     )]
     Levels {
-        /// The number given.
+        /// The number of levels.
         levels: usize,
     },
-    /// The objective is infinite or NaN. Of several such places the first in the order of
-    /// parameters, on any number of threads.
+    /// The objective is infinite or NaN. If it is so at several points, this names the first in
+    /// the order of parameters, on any number of threads.
     #[error("the objective is {value:?} {place}\n  help: {}", place.way_out())]
     NotFinite {
         /// Its value.
         value: f64,
-        /// Where.
+        /// The point.
         place: EvaluationPoint,
     },
-    /// The noise that the increment was to be chosen by could not be measured.
+    /// The noise that determines the increment could not be measured.
     #[error(transparent)]
     Noise(#[from] Unmeasured),
-    /// The stop flag was raised.
+    /// The stop flag was set.
     #[error("stopped after {evaluations} of {planned} evaluations")]
     Stopped {
-        /// Evaluations that had ended, of the gradient or of the measurement of noise before it.
+        /// Evaluations that had finished, of the gradient or of the noise measurement before it.
         evaluations: u64,
-        /// Evaluations that this was to make.
+        /// Evaluations that were planned.
         planned: u64,
     },
 }

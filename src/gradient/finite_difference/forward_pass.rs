@@ -1,4 +1,4 @@
-//! One forward pass over a mini-batch, from any layer on: what a whole evaluation repeats.
+//! One forward pass over a mini-batch, from any layer on, up to the losses of the rows.
 
 use super::unit_panels::{UnitPanels, lines};
 use crate::data::{Batch, Inputs, Samples};
@@ -12,28 +12,28 @@ use crate::kernels::sparse::SparseForward;
 use crate::model::Network;
 use crate::numeric::Real;
 
-/// Room for the activations of every layer, and the rows' losses.
+/// The workspace of a forward pass: the activations of every layer, and the rows' losses.
 pub(in crate::gradient) struct ForwardPass<R> {
     capacity: usize,
-    /// z, layer by layer, panels of `(capacity, P)`.
+    /// z, layer by layer, in panels of `(capacity, P)`.
     z: Vec<Aligned<R>>,
-    /// σ(z), laid out the same.
+    /// σ(z), in the same layout.
     y: Vec<Aligned<R>>,
     complement: Aligned<R>,
-    /// Each row's loss at the last pass.
+    /// The loss of each row at the last pass.
     pub losses: Vec<R>,
 }
 
-/// What every pass of a gradient reads.
+/// The rows and settings that all passes of a gradient share.
 #[derive(Clone, Copy)]
 pub(in crate::gradient) struct PassRows<'a, R> {
     pub network: &'a Network,
     pub isa: Isa,
     pub batch: Batch<'a, R>,
-    /// The inputs in panels of `(rows, P)`, if they are no sparse bytes.
+    /// The inputs in panels of `(rows, P)`; unused if the samples are sparse bytes.
     pub inputs: &'a [R],
     pub labels: &'a [u16],
-    /// Told of every pass: none is made that is not counted.
+    /// The control that counts every pass.
     pub control: &'a Control,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::gradient) struct GatheredBatch<R> {
 }
 
 impl<R: Real> GatheredBatch<R> {
-    /// Room for `capacity` rows.
+    /// Allocates memory for `capacity` rows.
     pub(in crate::gradient) fn new(features: usize, capacity: usize) -> Self {
         Self {
             inputs: Aligned::zeros(count::<R>(features) * capacity * width::<R>()),
@@ -52,7 +52,8 @@ impl<R: Real> GatheredBatch<R> {
         }
     }
 
-    /// Reads what passes need of `batch`: sparse bytes have a form of their own.
+    /// Gathers the labels of `batch`, and its inputs unless they are sparse bytes, which passes
+    /// read in place.
     pub(in crate::gradient) fn read(&mut self, batch: Batch<'_, R>) {
         self.labels.clear();
         let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
@@ -62,12 +63,12 @@ impl<R: Real> GatheredBatch<R> {
         }
     }
 
-    /// Reads the inputs as numbers, whatever their form.
+    /// Gathers the inputs as numbers, also if they are sparse bytes.
     pub(in crate::gradient) fn read_inputs(&mut self, samples: &Samples<R>, rows: &[u32]) {
         samples.gather(rows, &mut self.inputs, rows.len() * width::<R>());
     }
 
-    /// `batch`, which was read, as passes take it.
+    /// Returns the gathered `batch` in the form that passes take.
     pub(in crate::gradient) fn rows<'a>(
         &'a self,
         network: &'a Network,
@@ -87,8 +88,9 @@ impl<R: Real> GatheredBatch<R> {
 }
 
 impl<R: Real> PassRows<'_, R> {
-    /// W·a + b of one panel of units over the mini-batch, into `out`, `(rows, P)`: `weights` are the
-    /// panel's lines, the biases' last; a is `below`, or with `None` the inputs.
+    /// Computes W·a + b of one panel of units over the mini-batch into `out`, `(rows, P)`.
+    /// `weights`, `(fan_in + 1, P)`, is the panel, with the biases last; a is `below`, or the
+    /// inputs if `None`.
     pub(in crate::gradient) fn products(
         &self,
         weights: &[R],
@@ -130,22 +132,23 @@ impl<R: Real> PassRows<'_, R> {
 }
 
 impl<R: Real> ForwardPass<R> {
+    /// Allocates memory for `capacity` rows.
     pub(in crate::gradient) fn new(network: &Network, capacity: usize) -> Self {
         let p = width::<R>();
         let sizes = network.layout.sizes();
-        let room = |units: usize| Aligned::zeros(count::<R>(units) * capacity * p);
+        let zeros = |units: usize| Aligned::zeros(count::<R>(units) * capacity * p);
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
         Self {
             capacity,
-            z: sizes[1..].iter().map(|&units| room(units)).collect(),
-            y: sizes[1..].iter().map(|&units| room(units)).collect(),
-            complement: room(widest),
+            z: sizes[1..].iter().map(|&units| zeros(units)).collect(),
+            y: sizes[1..].iter().map(|&units| zeros(units)).collect(),
+            complement: zeros(widest),
             losses: vec![R::ZERO; capacity],
         }
     }
 
-    /// The rows' losses at θ = `weights`: every layer from `first` on, the activations below it
-    /// from `below` (`None`: `first` is 0).
+    /// Computes the rows' losses at θ = `weights`: all layers from `first` on, with the activations
+    /// of the layer below from `below`, which is required unless `first` is 0.
     pub(in crate::gradient) fn run(
         &mut self,
         rows: &PassRows<'_, R>,
@@ -164,7 +167,9 @@ impl<R: Real> ForwardPass<R> {
                 let below = match layer {
                     0 => None,
                     _ if layer == first => {
-                        let below = below.expect("a pass from the middle starts from another");
+                        let below = below.expect(
+                            "a pass from a layer above the first has the activations below it",
+                        );
                         Some(LeftOperand::rows_of(&below.y[layer - 1], stride))
                     }
                     _ => Some(LeftOperand::rows_of(&self.y[layer - 1], stride)),

@@ -1,36 +1,37 @@
-//! The increment h: as large as truncation allows, as small as round-off allows.
+//! The choice of the increment h, a compromise between truncation and round-off.
 //!
-//! A forward difference errs by μ₂·h/2 from the curvature it leaves out and by 2·ε_f/h from the
-//! noise ε_f of the two losses, least at h = 2√(ε_f/μ₂); a central one by μ₃·h²/6 and ε_f/h, least
-//! at h = ∛(3·ε_f/μ₃). With ε_f ≈ u (the unit round-off) and derivatives of order 1 that is √u and
-//! ∛u, relative to max(1, |θ|): the default of scipy and FiniteDiff.jl as well. Where differences
-//! are computed without cancellation there is no noise to stay above, and h = u makes truncation
-//! as small as a rounding, whatever θ is.
+//! The error of a forward difference is μ₂·h/2 from truncation (μ₂ = |L″|) plus 2·ε_f/h from the
+//! noise ε_f of the two losses, least at h = 2√(ε_f/μ₂). That of a central difference is μ₃·h²/6
+//! plus ε_f/h (μ₃ = |L‴|), least at h = ∛(3·ε_f/μ₃). With ε_f ≈ u (the unit round-off) and
+//! derivatives of order 1, h is about √u or ∛u, relative to max(1, |θ|): the default of scipy and
+//! FiniteDiff.jl too. Cancellation-free differences have no such noise, and h = u makes truncation
+//! as small as a rounding error, whatever θ is.
 //!
-//! One increment serves a whole unit, its row of weights and its bias: what inputs of equal value
-//! change is then equal, and computed once. It is a power of two, so that θ + h is as exact as it
-//! can be, and a division by it is exact.
+//! All weights of a unit and its bias share one increment, so inputs of equal value cause equal
+//! changes, which are computed once. An `auto` or measured increment is a power of two, so that
+//! θ + h is as exact as possible, and the division by h is exact.
 
 use super::{Arithmetic, Scheme};
 use crate::numeric::Real;
 
-/// How h is chosen.
+/// The rule that chooses h.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Increment {
-    /// By precision, scheme and arithmetic: a power of two for each unit.
+    /// A power of two for each unit, from precision, scheme and arithmetic.
     Auto,
-    /// From the measured noise of the loss and its curvature along a direction (ECnoise).
+    /// A power of two for each unit, from the measured noise of the loss (ECnoise) and its
+    /// derivatives.
     Noise,
-    /// This number for every parameter.
+    /// The given number for every parameter.
     Absolute(f64),
-    /// This number times max(1, the unit's largest |θ|).
+    /// The given number times max(1, the unit's largest |θ|).
     Relative(f64),
 }
 
 impl Increment {
-    /// Whether h depends on θ: without cancellation θ + h is never formed, and `auto` has no reason
-    /// to grow with it.
-    pub fn follows_theta(self, arithmetic: Arithmetic) -> bool {
+    /// Returns whether h depends on θ. Cancellation-free arithmetic never forms θ + h, so there
+    /// `auto` does not grow with θ.
+    pub fn depends_on_theta(self, arithmetic: Arithmetic) -> bool {
         match self {
             Self::Auto => arithmetic == Arithmetic::Plain,
             Self::Absolute(_) => false,
@@ -38,9 +39,8 @@ impl Increment {
         }
     }
 
-    /// h of a unit whose largest |θ| is `largest`; `noise` is what [`Increment::Noise`] measured.
-    ///
-    /// The result is a number of this precision, and positive if the rule's own number is.
+    /// Returns h of a unit whose largest |θ| is `largest`; `noise` is the measured relative
+    /// increment of [`Increment::Noise`]. The result is rounded to precision `R`.
     pub fn of_unit<R: Real>(
         self,
         scheme: Scheme,
@@ -61,7 +61,7 @@ impl Increment {
     }
 }
 
-/// The relative increment of `auto`: √u, ∛u, or u without cancellation.
+/// Returns the relative increment of `auto`: √u, ∛u, or u in cancellation-free arithmetic.
 pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
     match (arithmetic, scheme) {
         (Arithmetic::CancellationFree, _) => R::UNIT_ROUNDOFF,
@@ -70,20 +70,20 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
     }
 }
 
-/// h of a central difference along a random direction, in a network no layer of which has more than
-/// `widest` inputs: the power of two nearest to ∛u/√(widest + 1).
+/// Returns h of a central difference along a random direction, in a network whose layers have at
+/// most `widest` inputs: the power of two nearest to ∛u/√(widest + 1).
 ///
-/// The components of a direction are of order 1, so its norm is √N; but what the loss bends with are
-/// pre-activations, and one of m inputs moves by h·√(m + 1) where all its weights and its bias move by
-/// ±h, against h for a single one. So the loss along the direction is as curved as that factor
-/// says (μ₃ ≈ (m + 1)^{3/2}), while its noise stays ε_f ≈ u: the best h falls by √(m + 1), not by √N.
+/// The components of a direction are of order 1, so its norm is √N. But the loss is nonlinear in the
+/// pre-activations only. When all m weights and the bias of a unit change by ±h, its pre-activation
+/// changes by about h·√(m + 1), against h for a single weight. So along the direction
+/// μ₃ ≈ (m + 1)^{3/2}, while the noise remains ε_f ≈ u: the best h shrinks by √(m + 1), not by √N.
 pub fn of_direction<R: Real>(widest: usize) -> R {
-    let moved = ((widest + 1) as f64).sqrt();
-    R::from_f64(power_of_two(R::UNIT_ROUNDOFF.cbrt() / moved))
+    let reach = ((widest + 1) as f64).sqrt();
+    R::from_f64(power_of_two(R::UNIT_ROUNDOFF.cbrt() / reach))
 }
 
-/// The power of two nearest to the normal `number` > 0, by ratio (of two as near, the larger); by its bits, hence the same on
-/// every machine.
+/// Returns the power of two nearest by ratio to the normal `number` > 0 (of two equally near, the
+/// larger). It is computed from the bits, hence the same on every machine.
 pub fn power_of_two(number: f64) -> f64 {
     let power = power_of_two_below(number);
     if number >= power * std::f64::consts::SQRT_2 {
@@ -93,7 +93,7 @@ pub fn power_of_two(number: f64) -> f64 {
     }
 }
 
-/// The largest power of two that is not above the normal `number` > 0; 0 for 0.
+/// Returns the largest power of two that does not exceed the normal `number` > 0; 0 for 0.
 pub fn power_of_two_below(number: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     f64::from_bits(number.to_bits() & !MANTISSA)
@@ -118,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_s_increment_falls_with_the_norm_of_a_unit_s_share_of_it() {
-        // ∛2⁻⁵³ ≈ 2⁻¹⁷·⁶⁷; 2⁻² for 15 inputs and a bias.
+    fn the_increment_of_a_direction_shrinks_with_the_square_root_of_the_widest_fan_in() {
+        // ∛2⁻⁵³ ≈ 2⁻¹⁷·⁶⁷; 15 inputs and a bias give the factor 2⁻².
         assert_eq!(of_direction::<f64>(15), 2f64.powi(-20));
         assert_eq!(of_direction::<f32>(15), 2f32.powi(-10));
         assert_eq!(of_direction::<f32>(4095), 2f32.powi(-14));

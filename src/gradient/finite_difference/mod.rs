@@ -1,9 +1,9 @@
-//! Finite differences: a partial derivative as the quotient of a change of the loss and the
-//! increment that made it.
+//! Finite differences: a partial derivative is approximated by a change of the loss, divided by the
+//! increment that caused it.
 //!
-//! What is perturbed, by how much, and what the quotient is stand in one file each
-//! ([`increment`], [`quotient`]) and are shared by every way of evaluating the perturbed losses.
-//! The ways differ in the work they repeat, never in what they mean.
+//! The choice of h ([`increment`]) and the quotient ([`quotient`]) are shared by all engines. The
+//! engines, [`WholePasses`], [`Incremental`] and [`Differences`] (of any function), differ in how
+//! they evaluate the perturbed losses.
 
 pub mod adaptive;
 pub mod directional;
@@ -35,20 +35,20 @@ pub use whole_passes::{WholePasses, check_increments};
 use crate::gradient::GradientEngine;
 use crate::numeric::Real;
 
-/// How much of the unperturbed forward pass an evaluation at θ + h·eᵢ uses again.
+/// The part of the unperturbed forward pass that an evaluation at θ + h·eᵢ reuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
-    /// Nothing: a whole forward pass each, as the question counts them.
+    /// Nothing: every evaluation is a whole forward pass.
     Full,
     /// The activations below the perturbed layer.
     Prefix,
     /// All that the perturbed unit does not change: the next layer takes a rank-1 update, the
-    /// layers after it full passes; zero inputs are left out and equal ones shared.
+    /// layers above it full passes. Zero inputs are skipped, and equal inputs share one evaluation.
     Incremental,
 }
 
 impl Reuse {
-    /// As configs spell it.
+    /// Returns the name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -58,10 +58,11 @@ impl Reuse {
     }
 }
 
-/// How a difference of two losses is computed.
+/// The arithmetic by which a difference of two losses is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// Both losses, then their difference: what is common to them cancels, round-off stays.
+    /// Both losses are computed, then subtracted: their common part cancels, their round-off
+    /// remains.
     Plain,
     /// The difference itself is propagated from layer to layer, so that no two nearly equal
     /// numbers are ever subtracted (Reps and Rall, "Computational divided differencing and
@@ -70,7 +71,7 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// As configs spell it.
+    /// Returns the name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -79,17 +80,18 @@ impl Arithmetic {
     }
 }
 
-/// What is subtracted: sums, or summands.
+/// The order of subtraction and summation over the rows of a mini-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summation {
-    /// Each sample's losses, then the differences are summed: 9 to 18 times less round-off.
+    /// The losses of each sample are subtracted, then the differences summed: 9 to 18 times less
+    /// round-off.
     Differences,
-    /// The mini-batch's mean losses: the textbook's form.
+    /// The mean losses of the mini-batch are subtracted: the textbook's form.
     Losses,
 }
 
 impl Summation {
-    /// As configs spell it.
+    /// Returns the name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Differences => "differences",
@@ -98,25 +100,25 @@ impl Summation {
     }
 }
 
-/// Everything that tells one finite-difference gradient from another.
+/// The options of a finite-difference gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DifferenceConfig {
     /// One-sided or two-sided.
     pub scheme: Scheme,
-    /// What an evaluation uses again.
+    /// The part of the unperturbed pass that an evaluation reuses.
     pub reuse: Reuse,
-    /// How a difference of losses is computed.
+    /// The arithmetic of a difference of losses.
     pub arithmetic: Arithmetic,
-    /// What is subtracted.
+    /// The order of subtraction and summation.
     pub summation: Summation,
-    /// The choice of h.
+    /// The rule that chooses h.
     pub increment: Increment,
     /// Whether quotients at h and h/2 are extrapolated to h → 0 (Richardson).
     pub extrapolate: bool,
 }
 
 impl DifferenceConfig {
-    /// As the question counts it: N + 1 whole passes.
+    /// The textbook's forward difference: N + 1 whole passes.
     pub const TEXTBOOK: Self = Self {
         scheme: Scheme::Forward,
         reuse: Reuse::Full,
@@ -125,7 +127,8 @@ impl DifferenceConfig {
         increment: Increment::Auto,
         extrapolate: false,
     };
-    /// An incremental forward difference by `increment`; `None`: `auto`.
+
+    /// Returns an incremental forward difference with h = `increment`, or `auto` if `None`.
     pub fn forward(arithmetic: Arithmetic, increment: Option<f64>) -> Self {
         Self {
             scheme: Scheme::Forward,
@@ -137,7 +140,7 @@ impl DifferenceConfig {
         }
     }
 
-    /// `none` or `richardson`, as configs spell it.
+    /// Returns the name of the extrapolation in configs, `none` or `richardson`.
     pub fn extrapolation(&self) -> &'static str {
         if self.extrapolate {
             "richardson"
@@ -146,7 +149,7 @@ impl DifferenceConfig {
         }
     }
 
-    /// Gradients that one is made of: 2 with extrapolation.
+    /// Returns the number of gradients that are combined to one: 2 with extrapolation, else 1.
     pub fn looks(&self) -> usize {
         if self.extrapolate {
             richardson::LEVELS
@@ -156,9 +159,9 @@ impl DifferenceConfig {
     }
 }
 
-/// An engine whose increments can be set from outside, gradient by gradient.
+/// An engine whose increments can be set before each gradient.
 pub trait IncrementControl<R: Real>: GradientEngine<R> {
-    /// Multiplies all increments by `factor`, and takes `measured` for [`Increment::Noise`]: h
-    /// relative to max(1, the unit's largest |θ|).
+    /// Sets the factor that all increments are multiplied by, and the `measured` increment of
+    /// [`Increment::Noise`], relative to max(1, the unit's largest |θ|).
     fn set_increments(&mut self, factor: f64, measured: f64);
 }

@@ -1,12 +1,13 @@
-//! The gradient of any function by finite differences, its evaluations spread over a team.
+//! The gradient of any function by finite differences, with its evaluations distributed over the
+//! workers.
 //!
-//! The evaluations of a gradient are independent: they are numbered (θ itself first), and each
-//! worker takes the next one, perturbs its own copy of θ in place, evaluates, restores. So a slow
-//! evaluation holds nobody up. The quotients are formed when all have ended: whoever evaluated,
-//! the bits are the same. An evaluation that fails keeps later ones from starting, never earlier
-//! ones: the failure reported is the first in order, on any number of threads.
+//! The evaluations of a gradient are independent and numbered, θ itself first. Each worker takes
+//! the next number, perturbs its own copy of θ in place, evaluates, and restores θ; so a slow
+//! evaluation delays no other. The quotients are formed after the last evaluation, so the bits do
+//! not depend on the distribution. A failed evaluation prevents later ones from starting, never
+//! earlier ones: the reported failure is the first in order, on any number of threads.
 //!
-//! h is checked for every parameter before the first evaluation, and divided by as it became:
+//! Every h is checked before the first evaluation. The divisor is the distance as rounded,
 //! (θ + h) − θ.
 
 use std::ops::Range;
@@ -22,57 +23,57 @@ use crate::model::Objective;
 use crate::numeric::random::{Purpose, stream};
 use crate::parallel::Workers;
 
-/// Parameters along which derivatives are estimated for [`Increment::NoiseEstimate`].
-const PROBES: usize = 4;
+/// The number of parameters along which [`Increment::Noise`] estimates derivatives.
+const SAMPLED_PARAMETERS: usize = 4;
 
-/// How a function is differentiated.
+/// The options of a finite-difference gradient of any function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Differences {
     /// One-sided or two-sided.
     pub scheme: Scheme,
-    /// The choice of h, for each parameter on its own. [`Increment::NoiseEstimate`] makes some 20
-    /// evaluations besides.
+    /// The rule that chooses h, for each parameter separately. [`Increment::Noise`] takes at least
+    /// 17 further evaluations (central: 25), fewer if N < 4.
     pub increment: Increment,
-    /// Quotients at h, h/2, … h/2^(levels − 1), extrapolated to h → 0; 1: at h only.
+    /// The number of quotients, at h, h/2, … h/2^(levels − 1), that are extrapolated to h → 0; 1:
+    /// no extrapolation.
     pub levels: usize,
 }
 
-/// A gradient, and what it took.
+/// A gradient, with its error estimate and its cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientEstimate {
     /// The gradient, `(N,)`.
     pub gradient: Vec<f64>,
-    /// With extrapolation: an estimate of each partial derivative's error, `(N,)`.
+    /// An estimate of each partial derivative's error, `(N,)`, with extrapolation.
     pub errors: Option<Vec<f64>>,
-    /// The value at θ, where the scheme evaluates it.
+    /// The value at θ, if the scheme evaluates it.
     pub value: Option<f64>,
-    /// Evaluations made: N + 1 or 2N for each level (θ itself once for all), and those that
-    /// measured the noise.
+    /// The number of evaluations: levels·N + 1 or levels·2N, and those of the noise measurement.
     pub evaluations: u64,
-    /// What [`Increment::NoiseEstimate`] found: ε, and h relative to max(1, |θ|).
+    /// The measurement of [`Increment::Noise`]: ε, and h relative to max(1, |θ|).
     pub noise: Option<(f64, f64)>,
 }
 
 impl Differences {
-    /// Forward differences, N + 1 evaluations: `auto` increment, no extrapolation.
+    /// Forward differences: N + 1 evaluations, `auto` increment, no extrapolation.
     pub const FORWARD: Self = Self {
         scheme: Scheme::Forward,
         increment: Increment::Auto,
         levels: 1,
     };
-    /// Central differences, 2N evaluations: `auto` increment, no extrapolation.
+    /// Central differences: 2N evaluations, `auto` increment, no extrapolation.
     pub const CENTRAL: Self = Self {
         scheme: Scheme::Central,
         ..Self::FORWARD
     };
 
-    /// Evaluations of a gradient of `parameters` partial derivatives, the measurement of noise
-    /// left out: levels·N + 1 (forward), levels·2N (central).
+    /// Returns the number of evaluations of a gradient of `parameters` partial derivatives,
+    /// levels·N + 1 (forward) or levels·2N (central), without those of the noise measurement.
     pub fn evaluations(&self, parameters: usize) -> u64 {
         self.scheme.evaluations((self.levels * parameters) as u64)
     }
 
-    /// The gradient of `objective` at `theta`, `(N,)`.
+    /// Computes the gradient of `objective` at `theta`, `(N,)`.
     ///
     /// ```
     /// use nplus1::gradient::finite_difference::Differences;
@@ -82,8 +83,8 @@ impl Differences {
     /// let rosenbrock = Function::new(2, |x: &[f64]| {
     ///     (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2)
     /// });
-    /// let team = Team::new(None)?;
-    /// let estimate = Differences::FORWARD.gradient(&rosenbrock, &[-1.2, 1.0], &team)?;
+    /// let workers = Workers::new(None)?;
+    /// let estimate = Differences::FORWARD.gradient(&rosenbrock, &[-1.2, 1.0], &workers)?;
     /// assert_eq!(estimate.evaluations, 3); // N + 1
     /// assert!((estimate.gradient[0] - -215.6).abs() < 1e-4);
     /// assert!((estimate.gradient[1] - -88.0).abs() < 1e-4);
@@ -91,41 +92,43 @@ impl Differences {
     /// ```
     ///
     /// # Errors
-    /// [`Failure`]: lengths, increments, values that are not finite.
+    /// [`Failure`] if θ's length, the number of levels or an increment is out of range, a value is
+    /// not finite, or the noise cannot be measured.
     ///
     /// # Panics
-    /// If the objective panics; no further evaluation begins then.
+    /// If the objective panics; no further evaluation starts then.
     pub fn gradient(
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        team: &Workers,
+        pool: &Workers,
     ) -> Result<GradientEstimate, Failure> {
-        self.gradient_under(objective, theta, team, &Control::default())
+        self.gradient_under(objective, theta, pool, &Control::default())
     }
 
-    /// As [`Differences::gradient`], stopped and watched by `control`, evaluation by evaluation.
+    /// Computes the gradient as [`Differences::gradient`] does, and checks and updates `control`
+    /// at each evaluation.
     ///
     /// # Errors
-    /// [`Failure::Stopped`] besides.
+    /// Those of [`Differences::gradient`], and [`Failure::Stopped`].
     pub fn gradient_under(
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        team: &Workers,
+        pool: &Workers,
         control: &Control,
     ) -> Result<GradientEstimate, Failure> {
         self.check(objective, theta)?;
         let evaluator = ObjectiveEvaluator {
             objective,
             theta,
-            team,
+            pool,
             control,
         };
-        let (mut spent, mut measured) = (0, None);
+        let (mut noise_evaluations, mut measured) = (0, None);
         if self.increment == Increment::Noise {
-            let (noise, increment, evaluations) = self.measure(&evaluator)?;
-            spent = evaluations;
+            let (noise, increment, evaluations) = self.measure_noise(&evaluator)?;
+            noise_evaluations = evaluations;
             measured = Some((noise.deviation, increment));
         }
         let increments = self.increments(&evaluator, measured.map(|(_, increment)| increment))?;
@@ -135,7 +138,7 @@ impl Differences {
             gradient,
             errors: (self.levels > 1).then_some(errors),
             value: (self.scheme == Scheme::Forward).then(|| values[0]),
-            evaluations: spent + values.len() as u64,
+            evaluations: noise_evaluations + values.len() as u64,
             noise: measured,
         })
     }
@@ -158,13 +161,15 @@ impl Differences {
         }
     }
 
-    /// h of each parameter at the first level; refuses those that would divide by nothing.
+    /// Returns h of each parameter at the first level; refuses an h that is not positive or does
+    /// not change θ.
     fn increments(
         &self,
-        of: &ObjectiveEvaluator<'_>,
+        evaluator: &ObjectiveEvaluator<'_>,
         noise: Option<f64>,
     ) -> Result<Vec<f64>, Failure> {
-        // Extrapolation takes the truncation error away: the measured h is for the last level.
+        // Extrapolation removes the leading truncation error, so the measured h is that of the last
+        // level.
         let noise = noise.map_or(f64::NAN, |h| h * ((self.levels - 1) as f64).exp2());
         let rule = |value: f64| match self.increment {
             Increment::Auto if self.levels > 1 => increment::power_of_two(
@@ -174,20 +179,20 @@ impl Differences {
         };
         let checked = |(index, &value): (usize, &f64)| {
             let increment = rule(value);
-            let narrowest = self.at_level(increment, self.levels - 1);
+            let smallest = self.at_level(increment, self.levels - 1);
             let inside = (value + increment).is_finite() && (value - increment).is_finite();
             if !(increment > 0.0 && inside) {
                 return Err(Failure::Increment {
-                    parameter: of.objective.name(index),
+                    parameter: evaluator.objective.name(index),
                     value,
                     increment,
                 });
             }
-            if value + narrowest == value || value - narrowest == value {
+            if value + smallest == value || value - smallest == value {
                 return Err(Failure::Vanishes {
-                    parameter: of.objective.name(index),
+                    parameter: evaluator.objective.name(index),
                     value,
-                    increment: narrowest,
+                    increment: smallest,
                     least: value.abs().next_up() - value.abs(),
                     auto: Increment::Auto.of_unit::<f64>(
                         self.scheme,
@@ -199,14 +204,15 @@ impl Differences {
             }
             Ok(increment)
         };
-        of.theta.iter().enumerate().map(checked).collect()
+        evaluator.theta.iter().enumerate().map(checked).collect()
     }
 
     fn at_level(&self, increment: f64, level: usize) -> f64 {
         increment / (level as f64).exp2()
     }
 
-    /// Which parameter evaluation `number` perturbs, and by what; `None`: θ itself.
+    /// Returns the index of the parameter that evaluation `number` perturbs, and the increment;
+    /// `None` for θ itself.
     fn perturbation(&self, increments: &[f64], number: usize) -> Option<(usize, f64)> {
         let (number, sign) = match self.scheme {
             Scheme::Forward => (number.checked_sub(1)?, 1.0),
@@ -219,17 +225,22 @@ impl Differences {
         Some((index, sign * self.at_level(increments[index], level)))
     }
 
-    /// The values of all evaluations, in order.
-    fn values(&self, of: &ObjectiveEvaluator<'_>, increments: &[f64]) -> Result<Vec<f64>, Failure> {
+    /// Evaluates the objective at all points; returns the values in order.
+    fn values(
+        &self,
+        evaluator: &ObjectiveEvaluator<'_>,
+        increments: &[f64],
+    ) -> Result<Vec<f64>, Failure> {
         let count = self.evaluations(increments.len());
         let perturbation = |number| self.perturbation(increments, number);
-        let values = of.values(count as usize, |number, theta| match perturbation(number) {
-            None => 0..0,
-            Some((index, increment)) => {
-                theta[index] += increment;
-                index..index + 1
-            }
-        })?;
+        let values =
+            evaluator.values(count as usize, |number, theta| match perturbation(number) {
+                None => 0..0,
+                Some((index, increment)) => {
+                    theta[index] += increment;
+                    index..index + 1
+                }
+            })?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(number) => Err(Failure::NotFinite {
@@ -237,8 +248,8 @@ impl Differences {
                 place: match perturbation(number) {
                     None => EvaluationPoint::Theta,
                     Some((index, increment)) => EvaluationPoint::Perturbed {
-                        parameter: of.objective.name(index),
-                        value: of.theta[index],
+                        parameter: evaluator.objective.name(index),
+                        value: evaluator.theta[index],
                         increment,
                     },
                 },
@@ -246,9 +257,10 @@ impl Differences {
         }
     }
 
+    /// Returns the partial derivatives and the estimates of their errors.
     fn quotients(&self, theta: &[f64], increments: &[f64], values: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let mut levels = vec![0.0; self.levels];
-        let of_parameter = |(index, (&value, &increment)): (usize, (&f64, &f64))| {
+        let extrapolated = |(index, (&value, &increment)): (usize, (&f64, &f64))| {
             for (level, partial) in levels.iter_mut().enumerate() {
                 let h = self.at_level(increment, level);
                 let number = index * self.levels + level;
@@ -268,17 +280,21 @@ impl Differences {
             .iter()
             .zip(increments)
             .enumerate()
-            .map(of_parameter)
+            .map(extrapolated)
             .unzip()
     }
 
-    /// The noise along a random direction, and the increment relative to max(1, |θ|) that makes the
-    /// sum of squared errors least: the root mean square of the derivatives along a few
-    /// parameters stands for all. Returns the evaluations made besides.
-    fn measure(&self, of: &ObjectiveEvaluator<'_>) -> Result<(NoiseEstimate, f64, u64), Failure> {
-        let parameters = of.theta.len();
+    /// Measures the noise along a random direction, and chooses the increment, relative to
+    /// max(1, |θ|), that minimizes the sum of squared errors. The root mean square of the
+    /// derivatives along a few parameters represents all of them. Returns the noise, the increment
+    /// and the number of evaluations.
+    fn measure_noise(
+        &self,
+        evaluator: &ObjectiveEvaluator<'_>,
+    ) -> Result<(NoiseEstimate, f64, u64), Failure> {
+        let parameters = evaluator.theta.len();
         let mut random = stream(0, Purpose::Directions);
-        let direction: Vec<f64> = of
+        let direction: Vec<f64> = evaluator
             .theta
             .iter()
             .map(|&value| {
@@ -292,7 +308,7 @@ impl Differences {
             .collect();
         let spacing = noise::first_spacing::<f64>();
         let noise = noise::measure(spacing, 1, |distances, values| {
-            of.along(distances, values, |distance, theta| {
+            evaluator.values_on_line(distances, values, |distance, theta| {
                 for (value, component) in theta.iter_mut().zip(&direction) {
                     *value += distance * component;
                 }
@@ -300,77 +316,77 @@ impl Differences {
             })
         })?;
         let mut evaluations = noise.evaluations;
-        let probes = parameters.min(PROBES);
+        let sampled = parameters.min(SAMPLED_PARAMETERS);
         let mut squares = 0.0;
-        for probe in 0..probes {
-            let index = probe * parameters / probes;
-            let found = noise.derivative::<Failure>(self.scheme, |distances, values| {
-                of.along(distances, values, |distance, theta| {
+        for number in 0..sampled {
+            let index = number * parameters / sampled;
+            let derivative = noise.derivative::<Failure>(self.scheme, |distances, values| {
+                evaluator.values_on_line(distances, values, |distance, theta| {
                     theta[index] += distance * scale(theta[index]);
                     index..index + 1
                 })
             })?;
-            evaluations += found.evaluations;
-            squares += found.magnitude * found.magnitude;
+            evaluations += derivative.evaluations;
+            squares += derivative.magnitude * derivative.magnitude;
         }
-        let derivative = (squares / probes as f64).sqrt();
+        let derivative = (squares / sampled as f64).sqrt();
         let increment = noise.increment(self.scheme, derivative);
         Ok((noise, increment, evaluations))
     }
 }
 
-/// What h is relative to.
+/// Returns max(1, |θ|), to which relative increments refer.
 fn scale(value: f64) -> f64 {
     value.abs().max(1.0)
 }
 
-/// A function near θ, and who evaluates it.
+/// A function, θ, and the workers that evaluate the function near θ.
 struct ObjectiveEvaluator<'a> {
     objective: &'a dyn Objective,
     theta: &'a [f64],
-    team: &'a Workers,
+    pool: &'a Workers,
     control: &'a Control,
 }
 
 impl ObjectiveEvaluator<'_> {
-    /// The values of evaluations `0..count`. `place(number, θ)` moves a copy of θ to where that
-    /// evaluation is made, and returns what it wrote, to be restored.
+    /// Returns the values of evaluations `0..count`. `perturb(number, θ)` changes a copy of θ to
+    /// the point of that evaluation, and returns the range that it wrote, which is then restored.
     ///
-    /// After a value that is not finite, NaN stands for all that were not begun.
+    /// After a value that is not finite, the values of evaluations that were not started are NaN.
     fn values(
         &self,
         count: usize,
-        place: impl Fn(usize, &mut [f64]) -> Range<usize> + Sync,
+        perturb: impl Fn(usize, &mut [f64]) -> Range<usize> + Sync,
     ) -> Result<Vec<f64>, Failure> {
         let values: Vec<AtomicU64> = (0..count)
             .map(|_| AtomicU64::new(f64::NAN.to_bits()))
             .collect();
-        let (next, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failed = AtomicBool::new(false);
-        let workers = self.team.threads().min(count).max(1);
-        let seats = vec![self.theta.to_vec(); workers];
-        self.team.each(seats, |mut theta| {
+        let workers = self.pool.threads().min(count).max(1);
+        let copies = vec![self.theta.to_vec(); workers];
+        self.pool.each(copies, |mut theta| {
             let _panics = PanicFlag(&failed);
             while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slot) = values.get(number) else {
+                let Some(cell) = values.get(number) else {
                     break;
                 };
-                let moved = place(number, &mut theta);
+                let changed = perturb(number, &mut theta);
                 let value = self.objective.value(&theta);
-                theta[moved.clone()].copy_from_slice(&self.theta[moved]);
-                slot.store(value.to_bits(), Ordering::Relaxed);
-                ended.fetch_add(1, Ordering::Relaxed);
+                theta[changed.clone()].copy_from_slice(&self.theta[changed]);
+                cell.store(value.to_bits(), Ordering::Relaxed);
+                finished.fetch_add(1, Ordering::Relaxed);
                 self.control.count(1);
                 if !value.is_finite() {
                     failed.store(true, Ordering::Relaxed);
                 }
             }
         });
-        let ended = ended.into_inner();
-        if ended < count && !failed.into_inner() {
+        let finished = finished.into_inner();
+        if finished < count && !failed.into_inner() {
             return Err(Failure::Stopped {
-                evaluations: ended as u64,
+                evaluations: finished as u64,
                 planned: count as u64,
             });
         }
@@ -378,30 +394,30 @@ impl ObjectiveEvaluator<'_> {
         Ok(values.into_iter().map(number).collect())
     }
 
-    /// The values at some distances along a line, as [`noise`] asks for them.
-    fn along(
+    /// Evaluates the objective at the given distances along a line, as [`noise`] requires.
+    fn values_on_line(
         &self,
         distances: &[f64],
         values: &mut [f64],
-        place: impl Fn(f64, &mut [f64]) -> Range<usize> + Sync,
+        perturb: impl Fn(f64, &mut [f64]) -> Range<usize> + Sync,
     ) -> Result<(), Failure> {
-        let found = self.values(distances.len(), |number, theta| {
-            place(distances[number], theta)
+        let line_values = self.values(distances.len(), |number, theta| {
+            perturb(distances[number], theta)
         })?;
-        if let Some(number) = found.iter().position(|value| !value.is_finite()) {
+        if let Some(number) = line_values.iter().position(|value| !value.is_finite()) {
             return Err(Failure::NotFinite {
-                value: found[number],
+                value: line_values[number],
                 place: EvaluationPoint::Line {
                     distance: distances[number],
                 },
             });
         }
-        values.copy_from_slice(&found);
+        values.copy_from_slice(&line_values);
         Ok(())
     }
 }
 
-/// Raises a flag if its worker panics, so that the others begin nothing more.
+/// A guard that sets a flag if its worker panics, so that the others start no evaluation.
 struct PanicFlag<'a>(&'a AtomicBool);
 
 impl Drop for PanicFlag<'_> {

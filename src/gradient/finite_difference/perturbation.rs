@@ -1,13 +1,13 @@
-//! What an incremental walk sends from a parameter, or from a unit, to the loss.
+//! The perturbations that the incremental engine propagates to the loss.
 //!
-//! - A finite difference perturbs each parameter by h and divides what the loss makes of it by h.
-//! - Its limit h → 0 carries rates of change instead, by the same stages: forward mode, a
-//!   Jacobian-vector product along each axis of θ. It has no increment, no truncation and no
-//!   cancellation.
-//! - Node perturbation perturbs each unit's pre-activation, in every sample on its own: U quotients
-//!   δ̂ = ΔL/h a sample, from which all weights follow, ∂Ŵ = Σ δ̂·aᵀ. The unit's own inputs are taken
-//!   analytically, everything above it numerically. No pre-activation feels l2, whose derivative λ'w
-//!   is added exactly.
+//! - A finite difference perturbs each parameter by h, and divides the change of the loss by h.
+//! - Forward mode is its limit h → 0: the same stages propagate rates of change, which gives a
+//!   Jacobian-vector product along each axis of θ, without increment, truncation or cancellation.
+//! - Node perturbation perturbs the pre-activation of each of the U units, in every sample
+//!   separately: U quotients δ̂ = ΔL/h per sample, which give the gradient of all weights,
+//!   Σ δ̂·aᵀ. So a unit's inputs are differentiated analytically, everything above the unit
+//!   numerically. The l2 term does not depend on pre-activations; its derivative λ'w is added
+//!   exactly.
 
 use super::quotient::Scheme;
 use super::{Arithmetic, DifferenceConfig};
@@ -16,35 +16,35 @@ use crate::model::Layout;
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 
-/// `method = "node-perturbation"`.
+/// The options of `method = "node-perturbation"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NodePerturbationConfig {
-    /// How a difference of losses is computed.
+    /// The arithmetic of a difference of losses.
     pub arithmetic: Arithmetic,
-    /// h; `None`: as a forward difference chooses it for the unit.
+    /// h; `None`: the `auto` increment of a forward difference.
     pub increment: Option<f64>,
 }
 
 impl NodePerturbationConfig {
-    /// The forward difference that each unit's bias would have.
+    /// Returns the config of the equivalent forward difference of each unit's bias.
     pub fn difference(&self) -> DifferenceConfig {
         DifferenceConfig::forward(self.arithmetic, self.increment)
     }
 }
 
-/// What is followed to the loss.
+/// The kind of perturbation that is propagated to the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Perturbation {
-    /// From each parameter a perturbation, whose change of the loss is divided by h.
+    /// A perturbation of each parameter by h.
     Difference(DifferenceConfig),
-    /// From each parameter a rate of change.
+    /// A rate of change of each parameter.
     Tangent,
-    /// From each unit a perturbation.
+    /// A perturbation of each unit's pre-activation by h.
     Unit(NodePerturbationConfig),
 }
 
 impl Perturbation {
-    /// The difference that is taken, if one is.
+    /// Returns the config of the finite difference; `None` for rates of change.
     pub fn difference(&self) -> Option<DifferenceConfig> {
         match self {
             Self::Difference(config) => Some(*config),
@@ -53,12 +53,12 @@ impl Perturbation {
         }
     }
 
-    /// Whether a unit is perturbed once a row, whatever its inputs are.
+    /// Returns whether units are perturbed, once per row, instead of parameters.
     pub fn is_of_units(&self) -> bool {
         matches!(self, Self::Unit(_))
     }
 
-    /// What the stages of a tail carry.
+    /// Returns the quantities that are propagated to the loss, and the points that are compared.
     pub fn form(&self) -> LossForm {
         LossForm {
             carried: match self.difference().map(|config| config.arithmetic) {
@@ -70,7 +70,7 @@ impl Perturbation {
         }
     }
 
-    /// What the derivative of the l2 term is found from.
+    /// Returns the form in which the l2 term is differentiated.
     pub fn penalty(&self) -> Propagation {
         if self.is_of_units() {
             Propagation::Rates
@@ -79,20 +79,21 @@ impl Perturbation {
         }
     }
 
-    /// One-sided or two-sided; a rate of change has one side.
+    /// Returns the scheme; that of a rate of change is `Forward`.
     pub fn scheme(&self) -> Scheme {
         self.difference()
             .map_or(Scheme::Forward, |config| config.scheme)
     }
 
-    /// Whether a unit's h depends on its θ.
-    pub fn follows_theta(&self) -> bool {
+    /// Returns whether a unit's h depends on its θ.
+    pub fn depends_on_theta(&self) -> bool {
         self.difference()
-            .is_some_and(|config| config.increment.follows_theta(config.arithmetic))
+            .is_some_and(|config| config.increment.depends_on_theta(config.arithmetic))
     }
 
-    /// h of a unit whose largest |θ| is `largest`, as [`super::Increment::of_unit`] has it; a rate is per 1.
-    pub fn of_unit<R: Real>(&self, largest: f64, measured: f64) -> R {
+    /// Returns h of a unit whose largest |θ| is `largest`, by the config's rule; 1 for rates of change.
+    /// `measured` is the measured relative increment.
+    pub fn unit_increment<R: Real>(&self, largest: f64, measured: f64) -> R {
         match self.difference() {
             Some(config) => {
                 let (scheme, arithmetic) = (config.scheme, config.arithmetic);
@@ -102,8 +103,9 @@ impl Perturbation {
         }
     }
 
-    /// Losses evaluated, and derivatives along a direction, of a gradient: N, N + 1 or 2N of them, or
-    /// U + 1 where one perturbation of a unit in all samples serves its weights.
+    /// Returns the evaluations and Jacobian-vector products of a gradient: N + 1 or 2N evaluations
+    /// of a difference, 1 evaluation and N products of forward mode, U + 1 evaluations of node
+    /// perturbation.
     pub fn evaluations(&self, layout: &Layout) -> Tally {
         let parameters = layout.len() as u64;
         let (evaluations, jacobian_vector_products) = match self {

@@ -1,4 +1,4 @@
-//! The quotient: where N + 1 evaluations become N partial derivatives.
+//! The difference quotient, which turns N + 1 evaluations into N partial derivatives.
 //!
 //! ```text
 //! forward:  ∂L/∂θᵢ ≈ (L(θ + h·eᵢ) − L(θ)) / h             N + 1 evaluations, error O(h)
@@ -10,17 +10,17 @@ use crate::kernels::panels::width;
 use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 
-/// One-sided or two-sided.
+/// The scheme of a finite difference, one-sided or two-sided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Against the loss at θ itself: N + 1 evaluations, truncation error μ₂·h/2.
+    /// The loss at θ + h minus that at θ: N + 1 evaluations, truncation error μ₂·h/2, μ₂ = |L″|.
     Forward,
-    /// On both sides of θ: 2N evaluations, truncation error μ₃·h²/6.
+    /// The loss at θ + h minus that at θ − h: 2N evaluations, truncation error μ₃·h²/6, μ₃ = |L‴|.
     Central,
 }
 
 impl Scheme {
-    /// `forward-difference` or `central-difference`, as configs spell the method.
+    /// Returns the method's name in configs, `forward-difference` or `central-difference`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward-difference",
@@ -28,7 +28,7 @@ impl Scheme {
         }
     }
 
-    /// Losses evaluated for a gradient of `parameters` partial derivatives.
+    /// Returns the number of evaluations of a gradient of `parameters` partial derivatives.
     pub fn evaluations(self, parameters: u64) -> u64 {
         match self {
             Self::Forward => parameters + 1,
@@ -36,7 +36,7 @@ impl Scheme {
         }
     }
 
-    /// The distance between the two points of a perturbation by ±`increment`.
+    /// Returns the distance between the two points of the difference: h or 2h.
     #[inline(always)]
     pub fn distance<R: Real>(self, increment: R) -> R {
         match self {
@@ -46,22 +46,23 @@ impl Scheme {
     }
 }
 
-/// The partial derivative: a change of the loss over the distance that made it. Every finite
-/// difference of this crate is this line.
+/// Returns the partial derivative: the change of the loss divided by the distance that caused it.
+/// Every finite difference of this crate is computed here.
 #[inline(always)]
 pub fn quotient<R: Real>(change: R, distance: R) -> R {
     change / distance
 }
 
-/// Sums of changes over the rows, in lines of P units, to partial derivatives, in place.
+/// A kernel that turns sums of changes over the rows into partial derivatives, in place: panel rows
+/// of P units.
 pub struct DivideSums<'a, R> {
-    /// One-sided or two-sided.
+    /// The scheme of the difference.
     pub scheme: Scheme,
-    /// 1/rows.
+    /// 1/B of a mini-batch of B rows.
     pub share: R,
-    /// h of each unit, one line.
+    /// h of each unit of the panel, `(P,)`.
     pub increments: &'a [R],
-    /// Whole lines.
+    /// Sums of changes in, partial derivatives out, `(panel rows, P)`.
     pub changes: &'a mut [R],
 }
 
@@ -72,7 +73,7 @@ impl<R: Real> Kernel<R> for DivideSums<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let width = width::<R>();
         assert_eq!(self.increments.len(), width);
-        // One division a unit; every change is multiplied.
+        // One division per unit; the changes are then multiplied by its result.
         let mut factors = [R::ZERO; 16];
         for (factor, &h) in factors.iter_mut().zip(self.increments) {
             *factor = quotient(self.share, self.scheme.distance(h));
@@ -81,22 +82,24 @@ impl<R: Real> Kernel<R> for DivideSums<'_, R> {
     }
 }
 
-/// Adds the finite difference of ½λ'·w² to the partial derivatives of weights: the l2 term has a
-/// loss of its own, and a difference.
+/// A kernel that adds the finite difference of the l2 penalty ½λ'·w² to the partial derivatives of
+/// weights.
 pub struct Penalties<'a, R> {
-    /// One-sided or two-sided.
+    /// The scheme of the difference.
     pub scheme: Scheme,
-    /// Changes: (w + h)² − w² as h·(2w + h) (central: 4wh), without the subtraction. Rates: λ'w, and no quotient.
+    /// The form of the difference. Values: squares are subtracted. Changes: (w + h)² − w² is
+    /// computed as h·(2w + h) (central: 4wh), without the subtraction. Rates: the exact derivative
+    /// λ'w.
     pub carried: Propagation,
-    /// λ'.
+    /// The coefficient λ' of the penalty.
     pub l2: R,
-    /// Units of the panel; columns beyond them are padding and stay 0.
+    /// The number of units of the panel; columns beyond them are padding and stay 0.
     pub units: usize,
-    /// h of each unit, one line.
+    /// h of each unit of the panel, `(P,)`.
     pub increments: &'a [R],
-    /// Whole lines.
+    /// The weights, `(panel rows, P)`.
     pub weights: &'a [R],
-    /// As many.
+    /// The partial derivatives, `(panel rows, P)`.
     pub gradient: &'a mut [R],
 }
 
@@ -108,8 +111,8 @@ impl<R: Real> Kernel<R> for Penalties<'_, R> {
         let width = width::<R>();
         let half = R::from_f64(0.5) * self.l2;
         assert!(self.increments.len() == width && self.weights.len() == self.gradient.len());
-        let lines = self.weights.chunks_exact(width);
-        for (weights, gradient) in lines.zip(self.gradient.chunks_exact_mut(width)) {
+        let panel_rows = self.weights.chunks_exact(width);
+        for (weights, gradient) in panel_rows.zip(self.gradient.chunks_exact_mut(width)) {
             for ((&w, g), &h) in weights
                 .iter()
                 .zip(gradient)

@@ -1,8 +1,9 @@
-//! θ in panels of units, each unit's bias below its weights: what the difference engines read.
+//! The memory layout of θ in the difference engines: panels of units, with each unit's bias below
+//! its weights.
 //!
-//! Layer l is ⌈n_l/P⌉ panels of `(n_{l−1} + 1, P)`: line i holds the weights of input i into the
-//! panel's units, the last line their biases (0 where the network has none). So a bias is the
-//! weight of one more input that is always 1, and needs no case of its own. Padding columns stay 0.
+//! Layer l is stored as ⌈n_l/P⌉ panels of shape `(n_{l−1} + 1, P)`. Panel row i holds the weights
+//! of input i into the panel's units, the last panel row their biases (0 if the network has none).
+//! So a bias is the weight of one more input, which is always 1. Padding columns stay 0.
 
 use std::ops::Range;
 
@@ -10,18 +11,18 @@ use crate::kernels::panels::{Aligned, count, width};
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
-/// θ, a gradient or a velocity, a buffer a layer.
+/// θ, a gradient or a velocity, in one buffer per layer.
 pub struct UnitPanels<R> {
     layers: Vec<Aligned<R>>,
 }
 
-/// Lines of one panel of a layer with `fan_in` inputs: one each, and the bias.
+/// Returns the number of panel rows of a layer: one for each of the `fan_in` inputs, and the biases.
 pub fn lines(fan_in: usize) -> usize {
     fan_in + 1
 }
 
 impl<R: Real> UnitPanels<R> {
-    /// All zeros.
+    /// Creates panels of zeros.
     pub fn zeros(layout: &Layout) -> Self {
         let layers = layout
             .sizes()
@@ -32,44 +33,45 @@ impl<R: Real> UnitPanels<R> {
         }
     }
 
-    /// Layer `layer`'s panels.
+    /// Returns the panels of layer `layer`.
     pub fn layer(&self, layer: usize) -> &[R] {
         &self.layers[layer]
     }
 
-    /// Every layer's panels.
+    /// Returns the panels of all layers.
     pub fn layers_mut(&mut self) -> &mut [Aligned<R>] {
         &mut self.layers
     }
 
-    /// Takes over θ.
+    /// Copies θ from `parameters`.
     pub fn load(&mut self, parameters: &Parameters<R>) {
         let flat = parameters.flat();
-        self.visit(parameters.layout(), |place, index, _| *place = flat[index]);
+        self.visit(parameters.layout(), |value, index, _| *value = flat[index]);
     }
 
-    /// Gives θ back.
+    /// Copies θ to `parameters`.
     pub fn store(&mut self, parameters: &mut Parameters<R>) {
         let layout = std::sync::Arc::clone(parameters.layout());
         let flat = parameters.flat_mut();
-        self.visit(&layout, |place, index, _| flat[index] = *place);
+        self.visit(&layout, |value, index, _| flat[index] = *value);
     }
 
-    /// The place of parameter `index` of θ: its layer, and where in the layer.
+    /// Returns the position of parameter `index` of θ within the buffer of its layer, `layer`.
     pub fn place(layout: &Layout, layer: usize, index: usize) -> usize {
         let p = width::<R>();
         let fan_in = layout.sizes()[layer];
         let weights = layout.weights(layer);
-        let (unit, line) = if index < weights.end {
-            let at = index - weights.start;
-            (at / fan_in, at % fan_in)
+        let (unit, panel_row) = if index < weights.end {
+            let offset = index - weights.start;
+            (offset / fan_in, offset % fan_in)
         } else {
             (index - weights.end, fan_in)
         };
-        (unit / p * lines(fan_in) + line) * p + unit % p
+        (unit / p * lines(fan_in) + panel_row) * p + unit % p
     }
 
-    /// Calls `visit(place, index, is a weight)` for every parameter, in the order of θ.
+    /// Calls `visit(value, index, is_weight)` for every parameter, in the order of θ; `index` is the
+    /// parameter's index in θ.
     pub fn visit(&mut self, layout: &Layout, mut visit: impl FnMut(&mut R, usize, bool)) {
         let p = width::<R>();
         for (layer, values) in self.layers.iter_mut().enumerate() {
@@ -93,7 +95,7 @@ impl<R: Real> UnitPanels<R> {
     }
 }
 
-/// The panels that `pairs` are of, `size` pairs a panel.
+/// Returns the panels that a range of (panel, item) pairs touches, with `size` items per panel.
 pub fn panels_of(pairs: &Range<usize>, size: usize) -> Range<usize> {
     if pairs.is_empty() {
         0..0
@@ -102,8 +104,8 @@ pub fn panels_of(pairs: &Range<usize>, size: usize) -> Range<usize> {
     }
 }
 
-/// Cuts a range of (panel, item) pairs, `size` items a panel, by panels; of each panel only the
-/// first `used` items.
+/// Splits a range of (panel, item) pairs, with `size` items per panel, by panel; yields each panel
+/// with its range of items, of which only the first `used` of a panel are kept.
 pub fn by_panel(
     pairs: &Range<usize>,
     size: usize,
@@ -117,29 +119,30 @@ pub fn by_panel(
     })
 }
 
-/// A worker's lines of one panel of θ, and where they are in its part of a buffer.
-pub struct WorkerLines {
-    /// The panel.
+/// A worker's panel rows in one panel of θ, and their positions in the worker's part of a buffer.
+pub struct WorkerPanelRows {
+    /// The index of the panel.
     pub panel: usize,
-    /// The inputs whose lines these are.
+    /// The inputs whose weights these are.
     pub inputs: Range<usize>,
-    /// Their lines.
+    /// The range of their weights in the worker's part.
     pub weights: Range<usize>,
-    /// The biases' line; empty where another worker has it.
+    /// The range of the biases in the worker's part; empty if another worker has them.
     pub biases: Range<usize>,
 }
 
-/// The lines of a worker that has the (panel, line) pairs `pairs` of a layer with `fan_in` inputs.
-pub fn own_lines<R: Real>(
+/// Yields the panel rows of a worker, panel by panel: those of the (panel, panel row) pairs `pairs`
+/// of a layer with `fan_in` inputs.
+pub fn worker_panel_rows<R: Real>(
     pairs: &Range<usize>,
     fan_in: usize,
-) -> impl Iterator<Item = WorkerLines> + use<R> {
+) -> impl Iterator<Item = WorkerPanelRows> + use<R> {
     let (first, p) = (pairs.start, width::<R>());
-    by_panel(pairs, lines(fan_in), lines(fan_in)).map(move |(panel, own)| {
-        let start = panel * lines(fan_in) + own.start - first;
-        let inputs = own.start..own.end.min(fan_in);
-        let (middle, end) = (start + inputs.len(), start + own.len());
-        WorkerLines {
+    by_panel(pairs, lines(fan_in), lines(fan_in)).map(move |(panel, range)| {
+        let start = panel * lines(fan_in) + range.start - first;
+        let inputs = range.start..range.end.min(fan_in);
+        let (middle, end) = (start + inputs.len(), start + range.len());
+        WorkerPanelRows {
             panel,
             inputs,
             weights: start * p..middle * p,
@@ -155,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn theta_comes_back_as_it_went_in_and_every_parameter_has_its_place() {
+    fn storing_restores_the_loaded_theta_and_place_finds_every_parameter() {
         for bias in [true, false] {
             let layout = Arc::new(Layout::new(&[3, 20, 5], bias));
             let flat: Vec<f32> = (1..=layout.len()).map(|k| k as f32).collect();

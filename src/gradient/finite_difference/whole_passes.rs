@@ -1,9 +1,9 @@
-//! Finite differences by whole forward passes, N + 1 or 2N of them, as the question counts them.
+//! Finite differences by whole forward passes: N + 1 evaluations, or 2N of a central difference.
 //!
-//! Every worker has a copy of θ of its own. It perturbs one parameter, runs the pass (from the
-//! bottom, or with [`Reuse::Prefix`] from the perturbed layer), and puts the parameter back. The
-//! passes wait for nothing: the N parameters are cut into one contiguous share a worker, by
-//! predicted cost, and each writes its own part of the gradient.
+//! Every worker has its own copy of θ. It perturbs one parameter, runs the pass (from the inputs,
+//! or with [`Reuse::Prefix`] from the perturbed layer), and restores the parameter. The N
+//! parameters are partitioned by predicted cost into one contiguous share per worker, and each
+//! worker writes its own part of the gradient, so no worker waits for another.
 
 use std::sync::Arc;
 
@@ -21,42 +21,42 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
-/// The engine.
+/// The engine of differences by whole passes.
 pub struct WholePasses<R> {
     network: Network,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
     config: DifferenceConfig,
-    /// Workers of a gradient.
-    seats: usize,
-    /// What all increments are multiplied by.
+    /// The number of workers of a gradient.
+    worker_count: usize,
+    /// The factor that all increments are multiplied by.
     factor: f64,
-    /// The relative increment that was measured, if one was.
+    /// The measured relative increment, or NaN.
     measured: f64,
-    /// h of every unit, layer by layer.
+    /// h of each unit, layer by layer.
     increments: Vec<Vec<R>>,
     gathered: GatheredBatch<R>,
-    /// The pass at θ itself.
+    /// The pass at the unperturbed θ.
     base: ForwardPass<R>,
-    /// Counts the passes that are no evaluation of the gradient's.
-    monitoring: Control,
+    /// The counter of passes that are not part of the gradient's evaluations.
+    uncounted: Control,
     workers: Vec<PassWorker<R>>,
 }
 
-/// One worker's memory.
+/// The workspace of one worker.
 struct PassWorker<R> {
     weights: UnitPanels<R>,
     pass: ForwardPass<R>,
-    /// The losses on the upper side of a central difference.
+    /// The losses of the rows at θ + h·eᵢ, of a central difference.
     upper: Vec<R>,
 }
 
 impl<R: Real> WholePasses<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         config: &DifferenceConfig,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -69,10 +69,10 @@ impl<R: Real> WholePasses<R> {
         };
         Self {
             network: network.clone(),
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
             config: *config,
-            seats: layout.len().min(team.threads()),
+            worker_count: layout.len().min(pool.threads()),
             factor: 1.0,
             measured: f64::NAN,
             increments: sizes[1..]
@@ -81,12 +81,12 @@ impl<R: Real> WholePasses<R> {
                 .collect(),
             gathered: GatheredBatch::new(sizes[0], capacity),
             base: ForwardPass::new(network, capacity),
-            monitoring: Control::default(),
-            workers: (0..team.threads()).map(worker).collect(),
+            uncounted: Control::default(),
+            workers: (0..pool.threads()).map(worker).collect(),
         }
     }
 
-    /// The gradient at `theta`; returns the sum of the rows' losses.
+    /// Computes the gradient at `theta`; returns the sum of the rows' losses.
     fn differentiate(
         &mut self,
         theta: &Parameters<R>,
@@ -94,17 +94,17 @@ impl<R: Real> WholePasses<R> {
         gradient: &mut [R],
         control: &Control,
     ) -> Result<f64, Stopped> {
-        let workers = self.seats;
+        let workers = self.worker_count;
         let layout = Arc::clone(&self.network.layout);
         self.choose_increments(theta)?;
         self.gathered.read(batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
-        // The "+ 1" of N + 1: the loss at θ itself. A central difference has no need of it, but
-        // its activations serve the passes that start above the bottom, and training reports it.
+        // The "+ 1" of N + 1: the loss at θ itself. A central difference does not need it, but its
+        // activations serve the passes that start above the inputs, and training reports it.
         let base = match self.config.scheme {
             Scheme::Forward => rows,
             Scheme::Central => PassRows {
-                control: &self.monitoring,
+                control: &self.uncounted,
                 ..rows
             },
         };
@@ -113,38 +113,41 @@ impl<R: Real> WholePasses<R> {
         let groups: Vec<_> = (0..layout.layers())
             .map(|layer| {
                 let parameters = layout.weights(layer).len() + layout.biases(layer).len();
-                (parameters, pass_cost(layout.sizes(), self.first(layer)))
+                (
+                    parameters,
+                    pass_cost(layout.sizes(), first_layer(self.config.reuse, layer)),
+                )
             })
             .collect();
         let shares = cut_by_cost(&groups, workers);
         let mut rest = gradient;
-        let mut seats = Vec::with_capacity(workers);
+        let mut assignments = Vec::with_capacity(workers);
         for (share, worker) in shares.iter().zip(&mut self.workers) {
-            let len = share.iter().map(|own| own.len()).sum();
-            let (own, others) = std::mem::take(&mut rest).split_at_mut(len);
+            let len = share.iter().map(|range| range.len()).sum();
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(len);
             rest = others;
-            seats.push((share, worker, own));
+            assignments.push((share, worker, part));
         }
-        let shared = PassContext {
+        let context = PassContext {
             rows,
             theta,
             config: &self.config,
             increments: &self.increments,
             base: &self.base,
         };
-        let outcomes: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
-        self.team.run(
+        let results: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
+        self.pool.run(
             Supersteps::new(workers),
-            seats,
+            assignments,
             async |(share, worker, gradient), step| {
-                let outcome = worker.differentiate(&shared, share, gradient);
-                outcomes[step.worker()].get_or_init(|| outcome);
+                let result = worker.differentiate(&context, share, gradient);
+                results[step.worker()].get_or_init(|| result);
             },
         );
-        for outcome in outcomes {
-            outcome
+        for result in results {
+            result
                 .into_inner()
-                .expect("every worker ends with an outcome")?;
+                .expect("every worker stores its result")?;
         }
         Ok(self.base.losses[..batch.rows.len()]
             .iter()
@@ -152,15 +155,14 @@ impl<R: Real> WholePasses<R> {
             .sum())
     }
 
-    /// The first layer that a perturbation in `layer` makes it necessary to pass.
-    fn first(&self, layer: usize) -> usize {
-        first(self.config.reuse, layer)
-    }
-
+    /// Chooses h of each unit at `theta`.
+    ///
+    /// # Errors
+    /// [`Stopped::Vanished`] if θ + h (of a central difference, θ − h too) rounds to θ.
     fn choose_increments(&mut self, theta: &Parameters<R>) -> Result<(), Stopped> {
         for (layer, increments) in self.increments.iter_mut().enumerate() {
             for (unit, h) in increments.iter_mut().enumerate() {
-                let chosen: R = of_unit(&self.config, theta, layer, unit, self.measured);
+                let chosen: R = unit_increment(&self.config, theta, layer, unit, self.measured);
                 *h = chosen * R::from_f64(self.factor);
             }
         }
@@ -168,8 +170,8 @@ impl<R: Real> WholePasses<R> {
     }
 }
 
-/// h of unit `unit` of layer `layer`.
-fn of_unit<R: Real>(
+/// Returns h of unit `unit` of layer `layer`.
+fn unit_increment<R: Real>(
     config: &DifferenceConfig,
     theta: &Parameters<R>,
     layer: usize,
@@ -188,10 +190,12 @@ fn of_unit<R: Real>(
         .of_unit(config.scheme, config.arithmetic, largest, measured)
 }
 
-/// Whether every θᵢ + h differs from θᵢ, before the first loss is evaluated.
+/// Checks before the first evaluation that every θᵢ + h differs from θᵢ (of a central difference,
+/// every θᵢ − h too). Increments of incremental evaluation, which never forms the sum, and those
+/// yet to be measured are not checked.
 ///
 /// # Errors
-/// [`Stopped::Vanished`], with the first parameter in which h is lost.
+/// [`Stopped::Vanished`] with the first parameter in which h is lost.
 pub fn check_increments<R: Real>(
     config: &DifferenceConfig,
     theta: &Parameters<R>,
@@ -203,18 +207,21 @@ pub fn check_increments<R: Real>(
     let increments: Vec<Vec<R>> = (0..theta.layout().layers())
         .map(|layer| {
             let units = 0..sizes[layer + 1];
-            let h = units.map(|unit| of_unit(config, theta, layer, unit, f64::NAN));
+            let h = units.map(|unit| unit_increment(config, theta, layer, unit, f64::NAN));
             h.collect()
         })
         .collect();
     hold_increments(config.scheme, theta, &increments, INSTEAD)
 }
 
-/// What may be used instead of sums that lose h.
+/// The alternative to sums in which h is lost, for the error message.
 const INSTEAD: &str = ", or gradient.evaluation = \"incremental\", which never forms the sum";
 
-/// Whether every θᵢ + h (of a central difference every θᵢ − h, too) differs from θᵢ; `increments`
-/// are h by layer and unit, `instead` is what else may be used.
+/// Checks that every θᵢ + h differs from θᵢ (of a central difference, every θᵢ − h too).
+/// `increments` are h by layer and unit; `instead` is the alternative named by the error.
+///
+/// # Errors
+/// [`Stopped::Vanished`] with the first parameter in which h is lost.
 pub(in crate::gradient) fn hold_increments<R: Real>(
     scheme: Scheme,
     theta: &Parameters<R>,
@@ -245,14 +252,15 @@ pub(in crate::gradient) fn hold_increments<R: Real>(
     Ok(())
 }
 
-fn first(reuse: Reuse, layer: usize) -> usize {
+/// Returns the first layer of a pass in which a parameter of `layer` is perturbed.
+fn first_layer(reuse: Reuse, layer: usize) -> usize {
     match reuse {
         Reuse::Full => 0,
         Reuse::Prefix | Reuse::Incremental => layer,
     }
 }
 
-/// Predicted cost of a pass from layer `first` on, in multiplications a row.
+/// Predicts the cost of a pass from layer `first` on, in multiplications per row.
 fn pass_cost(sizes: &[usize], first: usize) -> f64 {
     sizes[first..]
         .windows(2)
@@ -260,7 +268,7 @@ fn pass_cost(sizes: &[usize], first: usize) -> f64 {
         .sum()
 }
 
-/// What all workers read.
+/// The data that all workers read.
 struct PassContext<'a, R> {
     rows: PassRows<'a, R>,
     theta: &'a Parameters<R>,
@@ -270,32 +278,32 @@ struct PassContext<'a, R> {
 }
 
 impl<R: Real> PassWorker<R> {
-    /// The partial derivatives of its share, which holds a range of each layer's parameters.
+    /// Computes the partial derivatives of `share`: a range of each layer's parameters.
     fn differentiate(
         &mut self,
-        shared: &PassContext<'_, R>,
+        context: &PassContext<'_, R>,
         share: &[std::ops::Range<usize>],
         gradient: &mut [R],
     ) -> Result<(), Stopped> {
-        self.weights.load(shared.theta);
-        let layout = Arc::clone(shared.theta.layout());
+        self.weights.load(context.theta);
+        let layout = Arc::clone(context.theta.layout());
         let mut partials = gradient.iter_mut();
-        for (layer, own) in share.iter().enumerate() {
+        for (layer, range) in share.iter().enumerate() {
             let start = layout.weights(layer).start;
-            for (index, partial) in (start + own.start..start + own.end).zip(&mut partials) {
-                if shared.rows.control.is_stopped() {
+            for (index, partial) in (start + range.start..start + range.end).zip(&mut partials) {
+                if context.rows.control.is_stopped() {
                     return Err(Stopped::Interrupted);
                 }
-                *partial = self.partial(shared, &layout, layer, index)?;
+                *partial = self.partial(context, &layout, layer, index)?;
             }
         }
         Ok(())
     }
 
-    /// ∂L/∂θᵢ of parameter `index`, which lies in layer `layer`.
+    /// Returns ∂L/∂θᵢ of parameter `index` of θ, which belongs to layer `layer`.
     fn partial(
         &mut self,
-        shared: &PassContext<'_, R>,
+        context: &PassContext<'_, R>,
         layout: &Layout,
         layer: usize,
         index: usize,
@@ -308,34 +316,34 @@ impl<R: Real> PassWorker<R> {
         } else {
             index - weights.end
         };
-        let theta = shared.theta.flat()[index];
-        let h = shared.increments[layer][unit];
-        let (above, below) = match shared.config.scheme {
+        let theta = context.theta.flat()[index];
+        let h = context.increments[layer][unit];
+        let (above, below) = match context.config.scheme {
             Scheme::Forward => (theta + h, theta),
             Scheme::Central => (theta + h, theta - h),
         };
-        let rows = shared.labels();
-        self.evaluate(shared, layer, place, above);
-        let change = match (shared.config.scheme, shared.config.summation) {
+        let rows = context.row_count();
+        self.evaluate(context, layer, place, above);
+        let change = match (context.config.scheme, context.config.summation) {
             (Scheme::Forward, Summation::Differences) => {
-                let change = mean_difference(&self.pass.losses[..rows], &shared.base.losses);
-                change + shared.penalty(is_weight, above, below)
+                let change = mean_difference(&self.pass.losses[..rows], &context.base.losses);
+                change + context.penalty(is_weight, above, below)
             }
             (Scheme::Central, Summation::Differences) => {
                 self.upper.copy_from_slice(&self.pass.losses);
-                self.evaluate(shared, layer, place, below);
+                self.evaluate(context, layer, place, below);
                 let change = mean_difference(&self.upper[..rows], &self.pass.losses);
-                change + shared.penalty(is_weight, above, below)
+                change + context.penalty(is_weight, above, below)
             }
             (scheme, Summation::Losses) => {
-                let upper = self.total(shared, layer, place, above, rows);
+                let upper = self.regularized_loss(context, layer, place, above, rows);
                 let lower = if scheme == Scheme::Central {
-                    self.evaluate(shared, layer, place, below);
-                    self.total(shared, layer, place, below, rows)
+                    self.evaluate(context, layer, place, below);
+                    self.regularized_loss(context, layer, place, below, rows)
                 } else {
-                    // θ itself: its losses are known, its penalty is formed as every other.
-                    self.pass.losses.copy_from_slice(&shared.base.losses);
-                    self.total(shared, layer, place, below, rows)
+                    // At θ itself the losses are known; the penalty is computed as for every other θ.
+                    self.pass.losses.copy_from_slice(&context.base.losses);
+                    self.regularized_loss(context, layer, place, below, rows)
                 };
                 upper - lower
             }
@@ -343,20 +351,21 @@ impl<R: Real> PassWorker<R> {
         Ok(quotient(change, above - below))
     }
 
-    /// The rows' losses with the number at `place` of layer `layer` set to `value`; θ is put back.
-    fn evaluate(&mut self, shared: &PassContext<'_, R>, layer: usize, place: usize, value: R) {
+    /// Computes the rows' losses with the parameter at `place` of layer `layer` set to `value`, and
+    /// restores θ.
+    fn evaluate(&mut self, context: &PassContext<'_, R>, layer: usize, place: usize, value: R) {
         let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
-        let first = first(shared.config.reuse, layer);
+        let first = first_layer(context.config.reuse, layer);
         self.pass
-            .run(&shared.rows, &self.weights, first, Some(shared.base));
+            .run(&context.rows, &self.weights, first, Some(context.base));
         self.weights.layers_mut()[layer][place] = before;
     }
 
-    /// The mean of the losses last evaluated, and the penalty with `value` in its place: the loss as
-    /// one number.
-    fn total(
+    /// Returns the mean of the losses last evaluated plus the l2 penalty of θ with the parameter at
+    /// `place` set to `value`.
+    fn regularized_loss(
         &mut self,
-        shared: &PassContext<'_, R>,
+        context: &PassContext<'_, R>,
         layer: usize,
         place: usize,
         value: R,
@@ -366,13 +375,13 @@ impl<R: Real> PassWorker<R> {
             .iter()
             .fold(R::ZERO, |sum, &loss| sum + loss);
         let mean = sum * R::from_f64(1.0 / rows as f64);
-        let l2 = shared.rows.network.l2;
+        let l2 = context.rows.network.l2;
         if l2 == 0.0 {
             return mean;
         }
         let p = width::<R>();
         let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
-        let sizes = shared.rows.network.layout.sizes();
+        let sizes = context.rows.network.layout.sizes();
         let mut squares = R::ZERO;
         for (layer, &fan_in) in sizes[..sizes.len() - 1].iter().enumerate() {
             let panels = self
@@ -381,7 +390,7 @@ impl<R: Real> PassWorker<R> {
                 .chunks_exact(super::unit_panels::lines(fan_in) * p);
             for panel in panels {
                 let values = &panel[..fan_in * p];
-                squares = squares + shared.rows.isa.run(SquaresOf { values });
+                squares = squares + context.rows.isa.run(SquaresOf { values });
             }
         }
         self.weights.layers_mut()[layer][place] = before;
@@ -390,11 +399,12 @@ impl<R: Real> PassWorker<R> {
 }
 
 impl<R: Real> PassContext<'_, R> {
-    fn labels(&self) -> usize {
+    /// Returns the number of rows.
+    fn row_count(&self) -> usize {
         self.rows.labels.len()
     }
 
-    /// The change of ½λ'·w² between the two values of a weight.
+    /// Returns the difference of ½λ'·w² between two values of a weight; 0 for a bias.
     fn penalty(&self, is_weight: bool, above: R, below: R) -> R {
         let l2 = self.rows.network.l2;
         if l2 == 0.0 || !is_weight {
@@ -405,19 +415,21 @@ impl<R: Real> PassContext<'_, R> {
     }
 }
 
-/// The mean of the rows' differences, summed in order.
+/// Returns the mean of the differences of the rows' losses, summed in order.
 pub(in crate::gradient) fn mean_difference<R: Real>(losses: &[R], others: &[R]) -> R {
     let pairs = losses.iter().zip(others);
     let sum = pairs.fold(R::ZERO, |sum, (&loss, &other)| sum + (loss - other));
     sum * R::from_f64(1.0 / losses.len() as f64)
 }
 
-/// The number that is written as `number` is in its own precision: 1e-30, not 1.0000000031710769e-30.
+/// Returns the f64 with the shortest decimal form that rounds to `number` in precision `R`: 1e-30,
+/// not 1.0000000031710769e-30.
 fn shortest<R: Real>(number: R) -> f64 {
     format!("{number:e}").parse().unwrap_or(number.to_f64())
 }
 
-/// The smallest power of two that changes `theta` when it is added.
+/// Returns the smallest power of two, from about |θ|·u up, that changes `theta` both when added and
+/// when subtracted.
 fn smallest_change<R: Real>(theta: R) -> f64 {
     let mut h = super::increment::power_of_two(theta.to_f64().abs().max(f64::MIN_POSITIVE))
         * R::UNIT_ROUNDOFF;
@@ -452,12 +464,12 @@ impl<R: Real> GradientEngine<R> for WholePasses<R> {
     }
 
     fn most_workers(&self) -> usize {
-        self.network.layout.len().min(self.team.threads())
+        self.network.layout.len().min(self.pool.threads())
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers.min(self.most_workers());
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_count = workers.min(self.most_workers());
     }
 }
 
