@@ -1,8 +1,8 @@
 //! The directional derivative v·∇L as a difference of two whole passes, L(θ + h·v) − L(θ) or
 //! L(θ + h·v) − L(θ − h·v).
 //!
-//! Cost: 2 evaluations, whatever N. The losses are subtracted row by row, and the differences summed
-//! in order.
+//! Cost: 2 evaluations, whatever N. The losses are subtracted row by row, and the differences
+//! summed in order.
 
 use super::forward_pass::{ForwardPass, GatheredBatch};
 use super::quotient::{Scheme, quotient};

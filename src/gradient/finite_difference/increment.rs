@@ -73,10 +73,11 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
 /// Returns h of a central difference along a random direction, in a network whose layers have at
 /// most `widest` inputs: the power of two nearest to ∛u/√(widest + 1).
 ///
-/// The components of a direction are of order 1, so its norm is √N. But the loss is nonlinear in the
-/// pre-activations only. When all m weights and the bias of a unit change by ±h, its pre-activation
-/// changes by about h·√(m + 1), against h for a single weight. So along the direction
-/// μ₃ ≈ (m + 1)^{3/2}, while the noise remains ε_f ≈ u: the best h shrinks by √(m + 1), not by √N.
+/// The components of a direction are of order 1, so its norm is √N. But the loss is nonlinear in
+/// the pre-activations only. When all m weights and the bias of a unit change by ±h, its
+/// pre-activation changes by about h·√(m + 1), against h for a single weight. So along the
+/// direction μ₃ ≈ (m + 1)^{3/2}, while the noise remains ε_f ≈ u: the best h shrinks by √(m + 1),
+/// not by √N.
 pub fn of_direction<R: Real>(widest: usize) -> R {
     let reach = ((widest + 1) as f64).sqrt();
     R::from_f64(power_of_two(R::UNIT_ROUNDOFF.cbrt() / reach))

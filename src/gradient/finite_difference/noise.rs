@@ -1,87 +1,93 @@
-//! The noise of a loss, measured, and the increment that follows from it.
+//! The measurement of the noise of a loss, and the increment that follows from it.
 //!
 //! *Noise* (Moré and Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 2011):
-//! k-th differences of m + 1 equispaced values of a smooth function fall like hᵏ, those of noise
+//! k-th differences of m + 1 equispaced values of a smooth function shrink like hᵏ. Those of noise
 //! of deviation ε do not: their mean square is ε²·(2k)!/(k!)². So each column k of the difference
-//! table has its own estimate of ε, and where three columns in a row agree within a factor of 4,
-//! and the differences change sign, noise is what is left.
+//! table gives an estimate of ε. Where three consecutive columns agree within a factor of 4, and
+//! the differences change sign, the differences are noise.
 //!
 //! *Increment* (Moré and Wild, "Estimating derivatives of noisy simulations", ACM TOMS 38, 2012):
-//! with the error of the quotient written as truncation² + variance,
+//! the mean squared error of the quotient, truncation² + variance, is
 //!
 //! ```text
 //! forward:  (μ₂h/2)² + 2(ε/h)²      least at h = ⁴√8 · √(ε/μ₂)
 //! central:  (μ₃h²/6)² + ½(ε/h)²     least at h = ∛(3ε/μ₃)
 //! ```
 //!
-//! μ₂ = |f″| by their heuristic: f(−h) − 2f(0) + f(h) over h², at h = ⁴√ε, or else at the
-//! h = ⁴√(ε/μ) that the first try suggests, accepted if it stands well above the noise and f does
-//! not change much. Ours besides: μ₃ = |f‴| is found the same way, with four points and fifth
-//! roots; where f changes too much it is looked at once more, closer.
+//! μ₂ = |f″| is estimated by their heuristic: (f(−h) − 2f(0) + f(h))/h², at h = ⁴√ε, or else at
+//! the h = ⁴√(ε/μ) that the first trial suggests; it is accepted if the difference is well above
+//! the noise and f does not change much. Two additions are not in the papers: μ₃ = |f‴| is
+//! estimated the same way, with four points and fifth roots, and where f changes too much, a
+//! further trial is closer to θ.
 //!
-//! A loss may be given per *sample*. The differences of B samples are then taken one by one and
-//! averaged, as the gradient engines do: independent noises ε_s make √(Σ ε_s²)/B. Estimates from B
-//! tables are pooled, which makes them B times as sure; with B = 1 all is as in the papers.
+//! A loss may be given per *sample*. The differences of B samples are then taken sample by sample
+//! and averaged, as the gradient engines do: independent noises ε_s give a noise of √(Σ ε_s²)/B.
+//! The estimates of B tables are pooled, which gives B times as many numbers to estimate from; with
+//! B = 1 everything is as in the papers.
 //!
-//! Refused: a function that jumps by more than a tenth of itself, or does not change at all,
-//! wherever looked at. No increment follows from such values.
+//! A function that changes by more than a tenth of itself, or not at all, at all spacings that are
+//! tried is refused: no increment follows from such values.
 
 use super::Scheme;
 use crate::error::Error;
 use crate::numeric::Real;
 
-/// Values in a difference table, m + 1: the papers' 6 to 8 differences, θ in the middle.
+/// The number of values of a difference table, m + 1, with θ in the middle; the papers take m from
+/// 6 to 8.
 pub const POINTS: usize = 9;
 
-/// Values that differ by more than this fraction are not those of a function seen at close range.
+/// The largest relative change of values that are close enough for an estimate.
 const CLOSE_RANGE: f64 = 0.1;
-/// Estimates of three columns agree within this factor.
+/// The factor within which the estimates of three columns agree.
 const AGREEMENT: f64 = 4.0;
-/// A difference this many times the noise is the function's own (τ₁ of the second paper).
+/// The multiple of the noise from which a difference is due to the function (τ₁ of the second
+/// paper).
 const ABOVE_NOISE: f64 = 100.0;
-/// What the spacing is multiplied or divided by after a verdict.
+/// The factor by which the spacing grows or shrinks after a failed table.
 const STRIDE: f64 = 100.0;
-/// Tables tried before giving up.
-const TABLES: usize = 10;
-/// Distances tried for a derivative.
-const LOOKS: usize = 3;
+/// The largest number of tables that are tried.
+const MAX_TABLES: usize = 10;
+/// The largest number of distances that are tried for a derivative.
+const MAX_TRIALS: usize = 3;
 
-/// What a difference table says.
+/// The result of analyzing a difference table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoiseVerdict {
     /// Noise of this standard deviation.
     Noise(f64),
-    /// Half the neighbors are equal: the values' own grid is seen. Try 100·h.
+    /// At least half of the neighboring values are equal, so the spacing shows only their rounding.
+    /// A spacing 100 times as large may do.
     TooSmall,
-    /// The function's changes hide the noise. Try h/100.
+    /// The changes of the function hide the noise. A hundredth of the spacing may do.
     TooLarge,
 }
 
-/// Why there is no estimate.
+/// The reason why there is no estimate.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Unmeasured {
-    /// The loss is the same all along the line.
+    /// The loss does not change along the line.
     #[error("the loss does not change within {distance:?} of θ{NUMBER}")]
     Constant {
-        /// How far was looked.
+        /// The largest distance from θ that was evaluated.
         distance: f64,
     },
-    /// The loss changes too much, however close it is looked at.
+    /// The loss changes too much at every spacing.
     #[error(
-        "the loss changes by a tenth and more, or without pattern, at every spacing down to {spacing:?}, so that its noise cannot be told apart{NUMBER}"
+        "the loss changes by a tenth or more, or irregularly, at every spacing down to {spacing:?}, so its noise cannot be separated from its changes{NUMBER}"
     )]
     Steep {
-        /// The least spacing tried.
+        /// The smallest spacing tried.
         spacing: f64,
     },
     /// The loss is infinite or NaN.
-    #[error("the loss is not finite {distance:?} from θ{NUMBER}")]
+    #[error("the loss is not finite at a distance of {distance:?} from θ{NUMBER}")]
     NotFinite {
-        /// Where on the line.
+        /// The distance from θ on the line.
         distance: f64,
     },
 }
 
+/// The way out that the error messages name.
 const NUMBER: &str = "\n  help: leave the increment to `auto`, or give it as a number";
 
 impl From<Unmeasured> for Error {
@@ -90,18 +96,18 @@ impl From<Unmeasured> for Error {
     }
 }
 
-/// The noise that a table of losses shows (ECnoise).
+/// Estimates the noise from a table of losses (ECnoise).
 ///
-/// `losses`, `(points, samples)`, at equispaced points of a line; 4 points at least, 7 to 9 make a
-/// good estimate. The table is formed in place. The result is the noise of the samples' mean,
-/// √(Σ ε_s²)/B. A sample whose loss is the same everywhere adds none.
+/// `losses`, `(points, samples)`, are the losses at equispaced points of a line; at least 4 points,
+/// 7 to 9 for a good estimate. The difference table overwrites them. The result is the noise of the
+/// samples' mean, √(Σ ε_s²)/B. A sample whose loss is the same at all points adds no noise.
 ///
 /// # Panics
-/// With fewer than 4 points, or a number of losses that is no multiple of `samples`.
+/// With fewer than 4 points, or if the number of losses is not a multiple of `samples`.
 pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     assert!(samples > 0 && losses.len().is_multiple_of(samples));
     let points = losses.len() / samples;
-    assert!(points >= 4, "{points} points: a table has 4 at least");
+    assert!(points >= 4, "{points} points, but a table needs at least 4");
     let column = |sample: usize| (0..points).map(move |point| point * samples + sample);
     let (mut range, mut largest) = (0.0, 0.0);
     let (mut moving, mut equal) = (0, 0);
@@ -158,32 +164,32 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
         })
 }
 
-/// The noise of a loss near θ.
+/// The estimated noise of a loss near θ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseEstimate {
-    /// Its standard deviation, ε: of the mean over the samples.
+    /// The standard deviation ε of the mean over the samples.
     pub deviation: f64,
-    /// The spacing at which it was seen.
+    /// The spacing of the table that showed it.
     pub spacing: f64,
-    /// Evaluations made.
+    /// The number of evaluations made.
     pub evaluations: u64,
     /// The losses at θ, `(samples,)`.
     at_theta: Vec<f64>,
 }
 
-/// Where to look first: √u, at which second differences are near round-off (f32 2.4e-4, f64 1e-8).
+/// Returns the first spacing to try: √u, at which second differences are near round-off (f32
+/// 2.4e-4, f64 1e-8).
 pub fn first_spacing<R: Real>() -> f64 {
     R::UNIT_ROUNDOFF.sqrt()
 }
 
-/// Measures the noise along a line through θ: [`POINTS`] evaluations, as many again after each
-/// verdict that the spacing was too small or too large.
+/// Measures the noise along a line through θ, with [`POINTS`] evaluations for each spacing tried.
 ///
 /// `line(distances, losses)` fills `losses`, `(distances, samples)`, with the losses at
 /// θ + distance·p, in units in which θ is of order 1: p of length 1 in θ/max(1, |θ|).
 ///
 /// # Errors
-/// [`Unmeasured`], and those of `line`.
+/// [`Unmeasured`] if no spacing shows the noise, and the errors of `line`.
 pub fn measure<E: From<Unmeasured>>(
     spacing: f64,
     samples: usize,
@@ -192,7 +198,7 @@ pub fn measure<E: From<Unmeasured>>(
     let mut losses = vec![0.0; POINTS * samples];
     let (mut small, mut large) = (0f64, f64::INFINITY);
     let mut spacing = spacing;
-    for table in 1..=TABLES {
+    for table in 1..=MAX_TABLES {
         let middle = POINTS / 2;
         let distances =
             std::array::from_fn::<f64, POINTS, _>(|point| (point as f64 - middle as f64) * spacing);
@@ -217,7 +223,7 @@ pub fn measure<E: From<Unmeasured>>(
         } else {
             (small * large).sqrt()
         };
-        // Beyond 1 the line has left θ's neighborhood.
+        // Beyond 1 the points are no longer close to θ.
         if spacing > 1.0 {
             break;
         }
@@ -232,6 +238,10 @@ pub fn measure<E: From<Unmeasured>>(
     .into())
 }
 
+/// Evaluates the losses at `distances`.
+///
+/// # Errors
+/// [`Unmeasured::NotFinite`], and the errors of `line`.
 fn evaluate<E: From<Unmeasured>>(
     distances: &[f64],
     losses: &mut [f64],
@@ -248,16 +258,19 @@ fn evaluate<E: From<Unmeasured>>(
     }
 }
 
-/// What a derivative is estimated from.
+/// The stencil of a derivative, hᵏf⁽ᵏ⁾ ≈ Σ weights·f(offsets·h) + at_theta·f(0).
 struct Stencil {
+    /// The order of the derivative.
     order: i32,
     offsets: &'static [f64],
     weights: &'static [f64],
+    /// The weight of the value at θ.
     at_theta: f64,
-    /// √Σ weights²: the noise of the sum over the noise of a value.
+    /// √Σ weights², `at_theta` included: the noise of the sum, relative to that of a value.
     noise: f64,
 }
 
+/// Returns the stencil of the derivative that determines the truncation error of `scheme`.
 fn stencil(scheme: Scheme) -> Stencil {
     match scheme {
         Scheme::Forward => Stencil {
@@ -277,24 +290,24 @@ fn stencil(scheme: Scheme) -> Stencil {
     }
 }
 
-/// A derivative along a line.
+/// The estimate of a derivative along a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DerivativeEstimate {
-    /// |f″| for forward differences, |f‴| for central ones; where it is lost in the noise, the
-    /// most that noise can hide.
+    /// |f″| for forward differences, |f‴| for central ones, but at least the standard deviation that
+    /// noise gives such an estimate.
     pub magnitude: f64,
-    /// Evaluations made: 2 or 4 at each of up to 3 distances.
+    /// The number of evaluations made: 2 or 4 at each of up to 3 distances.
     pub evaluations: u64,
 }
 
 impl NoiseEstimate {
-    /// The derivative along a line that sets the truncation error of `scheme`.
+    /// Estimates the derivative, along a line, that determines the truncation error of `scheme`.
     ///
-    /// `line` as in [`measure`], not necessarily along the same direction.
+    /// `line` is as in [`measure`], but may have another direction.
     ///
     /// # Errors
-    /// [`Unmeasured::Steep`] where f changes too much for its curvature to mean anything, and
-    /// those of `line`.
+    /// [`Unmeasured::Steep`] if f changes too much at every distance tried,
+    /// [`Unmeasured::NotFinite`], and the errors of `line`.
     pub fn derivative<E: From<Unmeasured>>(
         &self,
         scheme: Scheme,
@@ -305,39 +318,39 @@ impl NoiseEstimate {
         let mut losses = vec![0.0; stencil.offsets.len() * samples];
         let root = 1.0 / f64::from(stencil.order + 2);
         let mut evaluations = 0;
-        let mut look = |h: f64| -> Result<DerivativeTrial, E> {
+        let mut trial_at = |h: f64| -> Result<DerivativeTrial, E> {
             let distances: Vec<f64> = stencil.offsets.iter().map(|offset| offset * h).collect();
             evaluate(&distances, &mut losses, &mut line)?;
             evaluations += distances.len() as u64;
-            Ok(self.look(&stencil, h, &losses))
+            Ok(self.trial(&stencil, h, &losses))
         };
         let mut h = self.deviation.powf(root).min(1.0);
-        // The farthest look from which f was seen at close range: it says most about curvature.
+        // The farthest trial at which f changes little: it is the least disturbed by noise.
         let mut farthest: Option<DerivativeTrial> = None;
-        for _ in 0..LOOKS {
-            let seen = look(h)?;
-            let balance = (self.deviation / seen.magnitude.max(f64::MIN_POSITIVE)).powf(root);
-            let close = seen.range <= CLOSE_RANGE;
+        for _ in 0..MAX_TRIALS {
+            let trial = trial_at(h)?;
+            let balance = (self.deviation / trial.magnitude.max(f64::MIN_POSITIVE)).powf(root);
+            let close = trial.range <= CLOSE_RANGE;
             let next = if close {
                 balance
             } else {
-                0.8 * h * CLOSE_RANGE / seen.range
+                0.8 * h * CLOSE_RANGE / trial.range
             };
-            // Not closer than the noise was seen at, nor farther than θ is large.
+            // Neither closer than the spacing of the noise table nor farther than 1.
             h = next.clamp(self.spacing, 1.0);
             if !close {
                 continue;
             }
-            let sound = seen.difference >= ABOVE_NOISE * self.deviation
+            let accepted = trial.difference >= ABOVE_NOISE * self.deviation
                 || farthest.as_ref().is_some_and(|other| {
-                    (other.magnitude - seen.magnitude).abs() <= 0.5 * seen.magnitude
+                    (other.magnitude - trial.magnitude).abs() <= 0.5 * trial.magnitude
                 });
-            if sound {
-                farthest = Some(seen);
+            if accepted {
+                farthest = Some(trial);
                 break;
             }
-            if farthest.as_ref().is_none_or(|other| other.h < seen.h) {
-                farthest = Some(seen);
+            if farthest.as_ref().is_none_or(|other| other.h < trial.h) {
+                farthest = Some(trial);
             }
         }
         let chosen = farthest.ok_or(Unmeasured::Steep { spacing: h })?;
@@ -348,7 +361,8 @@ impl NoiseEstimate {
         })
     }
 
-    fn look(&self, stencil: &Stencil, h: f64, losses: &[f64]) -> DerivativeTrial {
+    /// Returns the trial at distance `h`, whose losses are `losses`, `(offsets, samples)`.
+    fn trial(&self, stencil: &Stencil, h: f64, losses: &[f64]) -> DerivativeTrial {
         let samples = self.at_theta.len();
         let mean = |sum: f64| sum / samples as f64;
         let middle = mean(self.at_theta.iter().sum());
@@ -357,7 +371,7 @@ impl NoiseEstimate {
             let change = losses.iter().zip(&self.at_theta);
             let change = mean(change.map(|(loss, at_theta)| loss - at_theta).sum());
             let largest = middle.abs().max((middle + change).abs());
-            // A loss of 0 that stays 0 has not moved.
+            // A loss of 0 that remains 0 has not changed.
             range = range.max(if change == 0.0 {
                 0.0
             } else {
@@ -378,7 +392,8 @@ impl NoiseEstimate {
         }
     }
 
-    /// The increment that balances this noise and `derivative`.
+    /// Returns the increment that minimizes the mean squared error of the quotient, given this noise
+    /// and `derivative`.
     pub fn increment(&self, scheme: Scheme, derivative: f64) -> f64 {
         match scheme {
             Scheme::Forward => 8f64.sqrt().sqrt() * (self.deviation / derivative).sqrt(),
@@ -387,11 +402,14 @@ impl NoiseEstimate {
     }
 }
 
-/// One try at a derivative.
+/// An estimate of a derivative at one distance.
 struct DerivativeTrial {
+    /// The distance.
     h: f64,
+    /// |Σ weights·f|, the mean over the samples.
     difference: f64,
+    /// The estimate, |difference|/hᵏ of order k.
     magnitude: f64,
-    /// How much f changes, as a fraction of itself.
+    /// The largest relative change of f.
     range: f64,
 }

@@ -1,12 +1,15 @@
-//! The gauge: what the noise of a network's loss and its curvature say h should be.
+//! The choice of h from the measured noise of a network's loss.
 //!
-//! The noise is measured along a random direction through θ, the derivative that makes the
-//! truncation error along a few parameters ([`super::noise`]): those that move their units farthest,
-//! which are biases unless an input is larger than 1. A step that was measured along a bias would lead
-//! the weight of an input of 100 a hundred times as far from θ as anything was looked at. Nor is h
-//! larger than the farthest look. The noise is that of what is subtracted:
-//! each sample's losses, or their mean. That takes some 20 forward passes, few next to N; they are
-//! counted by the [`Control`] and are no part of a gradient's tally. The same θ and rows give the same h.
+//! ECnoise (Moré and Wild, 2011; [`super::noise`]) estimates the noise along a random direction.
+//! Differences along six parameters estimate the derivative that determines the truncation error.
+//! These are the parameters that change their units' pre-activations most: biases, or weights of
+//! the largest input if it exceeds 1, because an h measured along a bias would move the
+//! pre-activation of a unit with an input of 100 a hundred times as far as anything sampled. The
+//! relative h never exceeds 1, the largest distance at which derivatives are sampled. The noise is
+//! that of the subtracted quantity: each sample's loss, or their mean.
+//!
+//! Cost: at least 21 forward passes (central: 33), counted by the [`Control`], not by a gradient's
+//! tally. The same θ and rows give the same h.
 
 use ndarray_rand::rand::RngCore;
 
@@ -22,10 +25,10 @@ use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, stream};
 
-/// Parameters along which the derivative is measured.
-const PROBES: usize = 6;
+/// The number of parameters along which the derivative is measured.
+const SAMPLED_PARAMETERS: usize = 6;
 
-/// The passes that measure.
+/// The workspace of the noise measurement.
 pub struct NoiseIncrement<R> {
     config: DifferenceConfig,
     network: Network,
@@ -36,7 +39,7 @@ pub struct NoiseIncrement<R> {
 }
 
 impl<R: Real> NoiseIncrement<R> {
-    /// For mini-batches of at most `capacity` rows.
+    /// Creates the workspace for mini-batches of at most `capacity` rows.
     pub fn new(network: &Network, config: &DifferenceConfig, isa: Isa, capacity: usize) -> Self {
         let features = network.layout.sizes()[0];
         Self {
@@ -49,10 +52,11 @@ impl<R: Real> NoiseIncrement<R> {
         }
     }
 
-    /// The relative increment that measured noise and curvature ask for.
+    /// Returns the relative increment that balances the measured noise and the truncation error.
     ///
     /// # Errors
-    /// [`Stopped::Unmeasured`], or [`Stopped::Interrupted`] if `control` asked for it.
+    /// [`Stopped::Unmeasured`] if the noise cannot be measured, [`Stopped::Interrupted`] if
+    /// `control` was stopped.
     pub fn measure(
         &mut self,
         theta: &Parameters<R>,
@@ -79,37 +83,37 @@ impl<R: Real> NoiseIncrement<R> {
         };
         let scheme = self.config.scheme;
         let mut line = LossLine {
-            gauge: self,
+            workspace: self,
             theta,
             batch,
             control,
         };
         let first = noise::first_spacing::<R>();
-        let found = noise::measure(first, samples, |distances, losses| {
+        let estimate = noise::measure(first, samples, |distances, losses| {
             line.evaluate(distances, losses, &direction)
         })?;
-        let probes = probes(theta.layout(), largest_input(batch));
-        let mut derivatives = Vec::with_capacity(probes.len());
-        for index in probes {
+        let sampled = sampled_parameters(theta.layout(), largest_input(batch));
+        let mut derivatives = Vec::with_capacity(sampled.len());
+        for index in sampled {
             let mut direction = vec![0.0; theta.flat().len()];
             direction[index] = theta.flat()[index].to_f64().abs().max(1.0);
-            let derivative = found.derivative::<Stopped>(scheme, |distances, losses| {
+            let derivative = estimate.derivative::<Stopped>(scheme, |distances, losses| {
                 line.evaluate(distances, losses, &direction)
             })?;
             derivatives.push(derivative.magnitude);
         }
-        let h = found
+        let h = estimate
             .increment(scheme, root_mean_square(&derivatives))
             .min(1.0);
         if !h.is_normal() {
-            // The loss has derivatives that no number is small enough for.
+            // The noise is so small next to the derivatives that h underflows.
             return Err(Unmeasured::Constant { distance: 1.0 }.into());
         }
         Ok(h)
     }
 }
 
-/// √(Σ x²/n), also where the squares alone are too small for numbers.
+/// Returns √(Σ x²/n), even if the squares alone would underflow.
 fn root_mean_square(numbers: &[f64]) -> f64 {
     let largest = numbers.iter().copied().fold(0.0, f64::max);
     if largest == 0.0 {
@@ -119,13 +123,14 @@ fn root_mean_square(numbers: &[f64]) -> f64 {
     largest * (squares.sum::<f64>() / numbers.len() as f64).sqrt()
 }
 
-/// Parameters spread over the layers, by unit: its bias (without any, a weight), but in the first layer
-/// the weight of input `largest.0` if that, `largest.1`, is larger than a bias's 1.
-fn probes(layout: &Layout, largest: (usize, f64)) -> Vec<usize> {
+/// Returns the parameters along which derivatives are measured, spread over the layers and their
+/// units: a unit's bias, or a weight in a network without biases. In the first layer it is the
+/// weight of input `largest.0` if the magnitude of that input, `largest.1`, exceeds a bias's 1.
+fn sampled_parameters(layout: &Layout, largest: (usize, f64)) -> Vec<usize> {
     let layers = layout.layers();
-    let probe = |probe: usize| {
-        let layer = probe % layers;
-        let spread = |count: usize| probe / layers * count / PROBES.div_ceil(layers);
+    let parameter = |number: usize| {
+        let layer = number % layers;
+        let spread = |count: usize| number / layers * count / SAMPLED_PARAMETERS.div_ceil(layers);
         let (weights, biases) = (layout.weights(layer), layout.biases(layer));
         let fan_in = layout.sizes()[layer];
         if layer == 0 && (largest.1 > 1.0 || !layout.has_bias()) {
@@ -134,16 +139,16 @@ fn probes(layout: &Layout, largest: (usize, f64)) -> Vec<usize> {
         let range = if layout.has_bias() { biases } else { weights };
         range.start + spread(range.len())
     };
-    (0..PROBES).map(probe).collect()
+    (0..SAMPLED_PARAMETERS).map(parameter).collect()
 }
 
-/// Which input of `batch` is the largest in magnitude, and how large it is.
+/// Returns the index and the magnitude of the largest input of `batch`.
 fn largest_input<R: Real>(batch: Batch<'_, R>) -> (usize, f64) {
     let features = batch.samples.features();
     let mut inputs = vec![R::ZERO; count::<R>(features) * width::<R>()];
     let mut largest = (0, 0.0);
     for row in batch.rows {
-        // One row in panels of one row is one row after the other.
+        // Panels of one row are that row's inputs, contiguous.
         batch
             .samples
             .gather(std::slice::from_ref(row), &mut inputs, width::<R>());
@@ -156,47 +161,47 @@ fn largest_input<R: Real>(batch: Batch<'_, R>) -> (usize, f64) {
     largest
 }
 
-/// The loss along lines through θ.
+/// The loss along lines through θ, on one mini-batch.
 struct LossLine<'a, R> {
-    gauge: &'a mut NoiseIncrement<R>,
+    workspace: &'a mut NoiseIncrement<R>,
     theta: &'a Parameters<R>,
     batch: Batch<'a, R>,
     control: &'a Control,
 }
 
 impl<R: Real> LossLine<'_, R> {
-    /// The losses at θ + distance·direction, `(distances, samples)`, or `(distances, 1)`: their
-    /// means.
+    /// Computes the losses at θ + distance·direction, `(distances, samples)`, or their means,
+    /// `(distances, 1)`.
     fn evaluate(
         &mut self,
         distances: &[f64],
         losses: &mut [f64],
         direction: &[f64],
     ) -> Result<(), Stopped> {
-        let gauge = &mut *self.gauge;
+        let workspace = &mut *self.workspace;
         let rows = self.batch.rows.len();
-        gauge.gathered.read(self.batch);
-        let (network, isa) = (&gauge.network, gauge.isa);
-        let pass = (gauge.gathered).rows(network, isa, self.batch, self.control);
+        workspace.gathered.read(self.batch);
+        let (network, isa) = (&workspace.network, workspace.isa);
+        let pass = (workspace.gathered).rows(network, isa, self.batch, self.control);
         let samples = losses.len() / distances.len();
-        let mut moved = self.theta.clone();
+        let mut perturbed = self.theta.clone();
         for (&distance, losses) in distances.iter().zip(losses.chunks_exact_mut(samples)) {
             if self.control.is_stopped() {
                 return Err(Stopped::Interrupted);
             }
             let pairs = self.theta.flat().iter().zip(direction);
-            for (to, (&from, &component)) in moved.flat_mut().iter_mut().zip(pairs) {
+            for (to, (&from, &component)) in perturbed.flat_mut().iter_mut().zip(pairs) {
                 *to = from + R::from_f64(distance * component);
             }
-            gauge.weights.load(&moved);
-            gauge.pass.run(&pass, &gauge.weights, 0, None);
-            let found = &gauge.pass.losses[..rows];
+            workspace.weights.load(&perturbed);
+            workspace.pass.run(&pass, &workspace.weights, 0, None);
+            let row_losses = &workspace.pass.losses[..rows];
             if samples == rows {
-                for (to, from) in losses.iter_mut().zip(found) {
+                for (to, from) in losses.iter_mut().zip(row_losses) {
                     *to = from.to_f64();
                 }
             } else {
-                let sum = found.iter().fold(R::ZERO, |sum, &loss| sum + loss);
+                let sum = row_losses.iter().fold(R::ZERO, |sum, &loss| sum + loss);
                 losses[0] = (sum * R::from_f64(1.0 / rows as f64)).to_f64();
             }
         }

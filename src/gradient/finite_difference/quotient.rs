@@ -90,7 +90,7 @@ pub struct Penalties<'a, R> {
     /// The form of the difference. Values: squares are subtracted. Changes: (w + h)² − w² is
     /// computed as h·(2w + h) (central: 4wh), without the subtraction. Rates: the exact derivative
     /// λ'w.
-    pub carried: Propagation,
+    pub propagation: Propagation,
     /// The coefficient λ' of the penalty.
     pub l2: R,
     /// The number of units of the panel; columns beyond them are padding and stay 0.
@@ -120,7 +120,7 @@ impl<R: Real> Kernel<R> for Penalties<'_, R> {
                 .take(self.units)
             {
                 let square = |w: R| half * (w * w);
-                let change = match (self.scheme, self.carried) {
+                let change = match (self.scheme, self.propagation) {
                     (_, Propagation::Rates) => {
                         *g = *g + self.l2 * w;
                         continue;

@@ -11,8 +11,9 @@
 //!
 //! The correction added to D(h/2) estimates the error of D(h/2), and so overestimates the error of
 //! the result. A third level cancels the next term, and so on (Richardson 1911). The result is the
-//! entry of the table that differs least from its neighbors (Ridders, "Accurate computation of F′(x)
-//! and F′(x)F″(x)", 1982), because beyond some level noise grows faster than truncation shrinks.
+//! entry of the table that differs least from its neighbors (Ridders, "Accurate computation of
+//! F′(x) and F′(x)F″(x)", 1982), because beyond some level noise grows faster than truncation
+//! shrinks.
 //!
 //! The best increment grows with the number of levels L: extrapolation leaves an error of order
 //! p = L (forward) or 2L (central), whose sum with noise of u/h is least at h ≈ u^(1/(p + 1)).
@@ -38,9 +39,9 @@ pub fn relative<R: Real>(scheme: Scheme, levels: usize) -> f64 {
     R::UNIT_ROUNDOFF.powf(1.0 / (order + 1) as f64)
 }
 
-/// Returns the factor, a power of two, by which extrapolation enlarges the increment at the first of
-/// two levels: the best `auto` increment is larger than without extrapolation. The factor is 1 for
-/// other rules, and for cancellation-free arithmetic, in which small increments have no noise.
+/// Returns the factor, a power of two, by which extrapolation enlarges the increment at the first
+/// of two levels: the best `auto` increment is larger than without extrapolation. The factor is 1
+/// for other rules, and for cancellation-free arithmetic, in which small increments have no noise.
 pub fn widening<R: Real>(config: &DifferenceConfig) -> f64 {
     if config.increment != Increment::Auto || config.arithmetic == Arithmetic::CancellationFree {
         return 1.0;
@@ -68,8 +69,9 @@ fn divisor(scheme: Scheme, column: usize) -> f64 {
 
 /// Extrapolates two gradients to a more accurate one and an error estimate, in place.
 ///
-/// `wide`, `(N,)`, holds the quotients at h and receives the estimate of the error |∂L/∂θᵢ − result|.
-/// `narrow`, `(N,)`, holds the quotients at h/2 and receives the extrapolated gradient.
+/// `wide`, `(N,)`, holds the quotients at h, and receives the estimate of the error
+/// |∂L/∂θᵢ − result|. `narrow`, `(N,)`, holds the quotients at h/2, and receives the extrapolated
+/// gradient.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -87,10 +89,11 @@ pub fn extrapolate<R: Real>(scheme: Scheme, wide: &mut [R], narrow: &mut [R]) {
     }
 }
 
-/// Returns the best entry of the table over quotients at h, h/2, h/4 …, and an estimate of its error.
+/// Returns the best entry of the table over quotients at h, h/2, h/4 …, and an estimate of its
+/// error.
 ///
-/// Overwrites `quotients`. With two quotients, returns the result of [`extrapolate`]; with one,
-/// returns it with an infinite error.
+/// Overwrites `quotients`. With two quotients, this is the result of [`extrapolate`]; with one, the
+/// quotient itself, and an infinite error.
 ///
 /// # Panics
 /// If `quotients` is empty.

@@ -16,7 +16,7 @@ pub struct UnitPanels<R> {
     layers: Vec<Aligned<R>>,
 }
 
-/// Returns the number of panel rows of a layer: one for each of the `fan_in` inputs, and the biases.
+/// Returns the number of panel rows of a layer: one per input of `fan_in`, and one of the biases.
 pub fn lines(fan_in: usize) -> usize {
     fan_in + 1
 }

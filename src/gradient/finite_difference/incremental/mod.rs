@@ -1,16 +1,16 @@
-//! Incremental finite differences, forward mode and node perturbation of a network: only what the
-//! perturbed unit changes is computed.
+//! The incremental engine of finite differences, forward mode and node perturbation: it computes
+//! only what a perturbation changes.
 //!
-//! Cost: N + 1 evaluations (central: 2N; forward mode: 1, and N Jacobian-vector products) that share
-//! nearly all their work. A change of a weight into
-//! unit j by h moves, in each row, z_j by h·a; then a_j; then the next layer's z by a rank-1 update;
-//! from there on the layers take full passes. Inputs that are 0 change nothing, equal inputs of a
-//! unit change the same. With one hidden layer the work is about
-//! n_L times backprop's, whatever N; from two hidden layers on it grows with N. Node perturbation, with
-//! U + 1 evaluations, follows one change a unit instead of one an input value.
+//! Cost: N + 1 evaluations (central: 2N; forward mode: 1, and N Jacobian-vector products) that
+//! share nearly all their work. When a weight of unit j changes by h, then in each row z_j changes
+//! by h·a (a is the weight's input), a_j changes with it, and the next layer's z takes a rank-1
+//! update; the layers above take full passes. An input of 0 changes nothing, and equal inputs of a
+//! unit cause equal changes, computed once. With one hidden layer the work is about n_L times
+//! backprop's, whatever N; with more hidden layers it grows with N. Node perturbation, with U + 1
+//! evaluations for U units, propagates one change per unit instead of one per input value.
 //!
-//! θ is kept in panels of units ([`UnitPanels`]); the supersteps are in `walk.rs`,
-//! their work in `tables.rs` and `sums.rs`.
+//! θ is stored in panels of units ([`UnitPanels`]). The supersteps are in `worker.rs`, the tables
+//! of changes in `tables.rs`, and their sums in `sums.rs`.
 
 mod sums;
 mod tables;
@@ -39,33 +39,35 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::{PhasedSlice, Supersteps, Workers, cut_by_cost};
 
-/// Memory that a block's tables of changes may take: what stays in the second-level cache.
-const TABLES: usize = 1 << 20;
+/// The number of bytes that a block's tables of changes may take, so that they stay in the
+/// second-level cache.
+const TABLE_BYTES: usize = 1 << 20;
 
-/// Predicted cost, in multiplications of a panel, from which one more worker pays: the calls that each
-/// makes for its share, and its own transposed weights, cost as much.
-const LEAST_SHARE: f64 = 1500.0;
+/// The predicted cost, in multiplications of a panel, for which one more worker pays off: the calls
+/// of a worker and its transposition of weights cost as much.
+const MIN_WORKER_COST: f64 = 1500.0;
 
-/// The engine.
+/// The incremental engine.
 pub struct Incremental<R> {
     network: Network,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    probe: Perturbation,
-    /// The most workers that pay.
-    most: usize,
-    /// Workers of a gradient.
-    seats: usize,
-    /// What all increments are multiplied by.
+    perturbation: Perturbation,
+    /// The largest number of workers that pays off.
+    max_workers: usize,
+    /// The number of workers of a gradient.
+    worker_count: usize,
+    /// The factor that all increments are multiplied by.
     factor: f64,
-    /// The relative increment that was measured, if one was.
+    /// The measured relative increment, or NaN.
     measured: f64,
     capacity: usize,
-    /// Rows of a block.
+    /// The number of rows of a block.
     block: usize,
-    /// Lines of each layer's table.
+    /// The number of slots of each layer's table.
     slots: Vec<usize>,
-    /// Predicted cost of one (panel, row) pair of each layer's tables.
+    /// The predicted cost of one (panel, row) pair of each layer's tables, in multiplications of a
+    /// panel.
     table_costs: Vec<f64>,
     weights: UnitPanels<R>,
     velocity: Option<UnitPanels<R>>,
@@ -77,16 +79,17 @@ pub struct Incremental<R> {
     values: Aligned<R>,
     value_slots: Vec<u32>,
     value_counts: Vec<u32>,
-    /// In lines of their own: what neighbors write every step would travel between their caches.
+    /// The workers' private memory, padded to cache lines: what one worker writes in every step
+    /// would otherwise evict its neighbor's line.
     scratch: Vec<CachePadded<IncrementalScratch<R>>>,
 }
 
 impl<R: Real> Incremental<R> {
-    /// An engine for mini-batches of at most `capacity` rows of `samples`.
+    /// Creates an engine for mini-batches of at most `capacity` rows of `samples`.
     pub fn new(
         network: &Network,
-        probe: Perturbation,
-        team: &Arc<Workers>,
+        perturbation: Perturbation,
+        pool: &Arc<Workers>,
         isa: Isa,
         samples: &Samples<R>,
         capacity: usize,
@@ -96,18 +99,18 @@ impl<R: Real> Incremental<R> {
         let sparse = matches!(samples.inputs(), Inputs::Sparse(_));
         let slots: Vec<usize> = (0..layout.layers())
             .map(|layer| match layer {
-                _ if probe.is_of_units() => 1,
+                _ if perturbation.is_of_units() => 1,
                 0 if sparse => BYTE_SLOTS,
                 _ => lines(sizes[layer]),
             })
             .collect();
         let table = |layer: usize| count::<R>(sizes[layer + 1]) * slots[layer] * p;
         let row: usize = (0..layout.layers()).map(table).sum();
-        let block = (TABLES / (row * R::BYTES)).clamp(1, capacity);
+        let block = (TABLE_BYTES / (row * R::BYTES)).clamp(1, capacity);
         let panels = |units: usize| count::<R>(units) * p;
         let outputs = sizes[layout.layers()];
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
-        let features = if sparse || probe.is_of_units() {
+        let features = if sparse || perturbation.is_of_units() {
             0
         } else {
             sizes[0]
@@ -119,14 +122,15 @@ impl<R: Real> Incremental<R> {
         let table_costs: Vec<f64> = (0..layout.layers())
             .map(|layer| {
                 let values = match (layer, samples.distinct()) {
-                    _ if probe.is_of_units() => 1.0,
+                    _ if perturbation.is_of_units() => 1.0,
                     (0, Some(distinct)) => distinct.mean() + 1.0,
                     _ => lines(sizes[layer]) as f64,
                 };
-                values * tail_cost(sizes, layer)
+                values * perturbation_cost(sizes, layer)
             })
             .collect();
-        let most = most_workers::<R>(sizes, block, samples, &table_costs).min(team.threads());
+        let max_workers =
+            most_workers::<R>(sizes, block, samples, &table_costs).min(pool.threads());
         let stage = || Aligned::zeros(CHUNK * lines(widest.next_multiple_of(p)) * p);
         let scratch = |_| IncrementalScratch {
             inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
@@ -140,18 +144,18 @@ impl<R: Real> Incremental<R> {
                 .iter()
                 .map(|&units| Aligned::zeros(panels(units)))
                 .collect(),
-            equals: EqualValues::new(features),
+            equal_values: EqualValues::new(features),
             labels: Vec::with_capacity(block),
             loss: 0.0,
             done: 0,
         };
         Self {
             network: network.clone(),
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            probe,
-            most,
-            seats: most,
+            perturbation,
+            max_workers,
+            worker_count: max_workers,
             factor: 1.0,
             measured: f64::NAN,
             capacity,
@@ -170,7 +174,7 @@ impl<R: Real> Incremental<R> {
             values: Aligned::zeros(block * features),
             value_slots: vec![0; block * features],
             value_counts: vec![0; block],
-            scratch: (0..team.threads())
+            scratch: (0..pool.threads())
                 .map(scratch)
                 .map(CachePadded::new)
                 .collect(),
@@ -179,9 +183,10 @@ impl<R: Real> Incremental<R> {
         }
     }
 
-    /// Mini-batches over `order`; returns how many rows are done, all unless it was stopped.
+    /// Processes the mini-batches of `order`; returns the number of rows processed: all, unless
+    /// `control` was stopped.
     #[allow(clippy::too_many_arguments)]
-    fn walk(
+    fn run_batches(
         &mut self,
         samples: &Samples<R>,
         order: &[u32],
@@ -193,28 +198,28 @@ impl<R: Real> Incremental<R> {
     ) -> usize {
         assert!(
             (1..=self.capacity).contains(&batch_size)
-                && (1..=self.team.threads()).contains(&workers)
+                && (1..=self.pool.threads()).contains(&workers)
         );
         let layers = self.network.layout.layers();
-        let circle = Supersteps::with_phases(workers, layers + 2);
-        let team = Arc::clone(&self.team);
+        let supersteps = Supersteps::with_phases(workers, layers + 2);
+        let pool = Arc::clone(&self.pool);
         let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
         let bytes = match samples.inputs() {
-            Inputs::Sparse(records) if !self.probe.is_of_units() => {
+            Inputs::Sparse(records) if !self.perturbation.is_of_units() => {
                 Some(SlotValues::of_bytes(records))
             }
             _ => None,
         };
         let task = DifferenceTask {
             samples,
-            distinct: samples.distinct(),
+            distinct_bytes: samples.distinct(),
             bytes: bytes.as_ref(),
             order,
             batch_size,
             rule,
             network: &network,
-            probe: self.probe,
+            perturbation: self.perturbation,
             factor: self.factor,
             measured: self.measured,
             isa: self.isa,
@@ -226,12 +231,12 @@ impl<R: Real> Incremental<R> {
         for scratch in &mut self.scratch {
             (scratch.loss, scratch.done) = (*loss, 0);
         }
-        let seats = self.seats(&circle, &task);
-        team.run(
-            circle,
-            seats,
-            async |seat: IncrementalWorker<'_, R>, step| {
-                seat.walk(&task, step).await;
+        let incremental_workers = self.create_workers(&supersteps, &task);
+        pool.run(
+            supersteps,
+            incremental_workers,
+            async |worker: IncrementalWorker<'_, R>, step| {
+                worker.run(&task, step).await;
             },
         );
         self.slots = slots;
@@ -239,35 +244,35 @@ impl<R: Real> Incremental<R> {
         (self.scratch[0].done * batch_size).min(order.len())
     }
 
-    /// One seat a worker: its share of everything, by predicted cost.
-    fn seats<'b>(
+    /// Creates the workers, each with its share of every buffer, partitioned by predicted cost.
+    fn create_workers<'b>(
         &'b mut self,
-        circle: &Supersteps,
+        supersteps: &Supersteps,
         task: &DifferenceTask<'_, R>,
     ) -> Vec<IncrementalWorker<'b, R>> {
-        let workers = circle.workers();
+        let workers = supersteps.workers();
         let layout = Arc::clone(&self.network.layout);
         let (sizes, p, block) = (layout.sizes(), width::<R>(), self.block);
         let layers = layout.layers();
         let panels = |layer: usize| count::<R>(sizes[layer + 1]);
-        let changes: Vec<(usize, f64)> = (self.table_costs.iter().enumerate())
+        let table_shares: Vec<(usize, f64)> = (self.table_costs.iter().enumerate())
             .map(|(layer, &cost)| (panels(layer) * block, cost))
             .collect();
-        let changes = cut_by_cost(&changes, workers);
-        let all_lines: Vec<(usize, f64)> = (0..layers)
+        let table_shares = cut_by_cost(&table_shares, workers);
+        let weight_shares: Vec<(usize, f64)> = (0..layers)
             .map(|layer| (panels(layer) * lines(sizes[layer]), 1.0))
             .collect();
-        let all_lines = cut_by_cost(&all_lines, workers);
+        let weight_shares = cut_by_cost(&weight_shares, workers);
         let even = |items: usize| {
             (0..workers).map(move |w| items * w / workers..items * (w + 1) / workers)
         };
         let scaled = |ranges: Vec<Range<usize>>, size: usize| {
             ranges
                 .into_iter()
-                .map(move |own| own.start * size..own.end * size)
+                .map(move |range| range.start * size..range.end * size)
         };
 
-        let mut held: Vec<Vec<IncrementalLayer<'b, R>>> =
+        let mut worker_layers: Vec<Vec<IncrementalLayer<'b, R>>> =
             (0..workers).map(|_| Vec::new()).collect();
         let mut velocity = self
             .velocity
@@ -282,92 +287,101 @@ impl<R: Real> Incremental<R> {
             .zip(&mut self.tables);
         for (layer, (((weights, sums), units), tables)) in buffers.enumerate() {
             let last = layer + 1 == layers;
-            // Pairs of panel and row, or rows of all panels.
-            let (own_units, size): (Vec<_>, _) = if last {
+            // The items are (panel, row) pairs, or rows of all output panels.
+            let (unit_ranges, size): (Vec<_>, _) = if last {
                 (even(block).collect(), panels(layer) * p)
             } else {
                 (even(panels(layer) * block).collect(), p)
             };
-            let own_tables: Vec<_> = changes.iter().map(|own| own[layer].clone()).collect();
-            let own_lines: Vec<_> = all_lines.iter().map(|own| own[layer].clone()).collect();
+            let table_ranges: Vec<_> = table_shares
+                .iter()
+                .map(|share| share[layer].clone())
+                .collect();
+            let weight_ranges: Vec<_> = weight_shares
+                .iter()
+                .map(|share| share[layer].clone())
+                .collect();
             let mut units = units.each_mut().map(|values| {
-                circle
-                    .share(values, layer, scaled(own_units.clone(), size))
+                supersteps
+                    .share(values, layer, scaled(unit_ranges.clone(), size))
                     .into_iter()
             });
             let table = task.slots[layer] * p;
-            let mut tables = circle
-                .share(tables, layers, scaled(own_tables.clone(), table))
+            let mut tables = supersteps
+                .share(tables, layers, scaled(table_ranges.clone(), table))
                 .into_iter();
-            let mut weights = circle
-                .share(weights, layers + 1, scaled(own_lines.clone(), p))
+            let mut weights = supersteps
+                .share(weights, layers + 1, scaled(weight_ranges.clone(), p))
                 .into_iter();
-            let mut sums = circle
-                .share(sums, None, scaled(own_lines.clone(), p))
+            let mut sums = supersteps
+                .share(sums, None, scaled(weight_ranges.clone(), p))
                 .into_iter();
             let mut velocity = velocity.as_mut().map(|velocity| {
                 let layer = velocity.next().expect("a velocity has every layer");
-                circle
-                    .share(layer, None, scaled(own_lines.clone(), p))
+                supersteps
+                    .share(layer, None, scaled(weight_ranges.clone(), p))
                     .into_iter()
             });
-            for (worker, held) in held.iter_mut().enumerate() {
-                let [z, y, complement] = units.each_mut().map(take);
-                held.push(IncrementalLayer {
-                    own_units: own_units[worker].clone(),
+            for (worker, worker_layers) in worker_layers.iter_mut().enumerate() {
+                let [z, y, complement] = units.each_mut().map(next_part);
+                worker_layers.push(IncrementalLayer {
+                    unit_range: unit_ranges[worker].clone(),
                     z,
                     y,
                     complement,
-                    own_tables: own_tables[worker].clone(),
-                    tables: take(&mut tables),
-                    own_lines: own_lines[worker].clone(),
-                    weights: take(&mut weights),
-                    velocity: velocity.as_mut().map(take),
-                    sums: take(&mut sums),
+                    table_range: table_ranges[worker].clone(),
+                    tables: next_part(&mut tables),
+                    weight_range: weight_ranges[worker].clone(),
+                    weights: next_part(&mut weights),
+                    velocity: velocity.as_mut().map(next_part),
+                    sums: next_part(&mut sums),
                 });
             }
         }
         let features = self.values.len() / block;
         let rows: Vec<_> = even(block).collect();
         let phase = layers - 1;
-        let mut losses = circle
+        let mut losses = supersteps
             .share(&mut self.losses[..block], phase, rows.clone())
             .into_iter();
-        let mut values = circle
+        let mut values = supersteps
             .share(&mut self.values, phase, scaled(rows.clone(), features))
             .into_iter();
-        let mut slots = circle
+        let mut slots = supersteps
             .share(&mut self.value_slots, phase, scaled(rows.clone(), features))
             .into_iter();
-        let mut counts = circle
+        let mut counts = supersteps
             .share(&mut self.value_counts, phase, rows)
             .into_iter();
-        held.into_iter()
+        worker_layers
+            .into_iter()
             .zip(&mut self.scratch)
             .map(|(layers, scratch)| IncrementalWorker {
                 layers,
                 inputs: RowInputs {
-                    values: take(&mut values),
-                    slots: take(&mut slots),
-                    counts: take(&mut counts),
+                    values: next_part(&mut values),
+                    slots: next_part(&mut slots),
+                    counts: next_part(&mut counts),
                 },
-                losses: take(&mut losses),
+                losses: next_part(&mut losses),
                 scratch,
             })
             .collect()
     }
 }
 
-fn take<'b, T>(parts: &mut std::vec::IntoIter<PhasedSlice<'b, T>>) -> PhasedSlice<'b, T> {
-    parts.next().expect("one part a worker")
+/// Returns the next worker's part.
+fn next_part<'b, T>(parts: &mut std::vec::IntoIter<PhasedSlice<'b, T>>) -> PhasedSlice<'b, T> {
+    parts.next().expect("one part per worker")
 }
 
-/// Predicted cost of one perturbation in layer `layer`, in multiplications.
-fn tail_cost(sizes: &[usize], layer: usize) -> f64 {
-    /// An exponential and a division in multiplications.
+/// Predicts the cost of one perturbation in layer `layer`, in multiplications.
+fn perturbation_cost(sizes: &[usize], layer: usize) -> f64 {
+    /// The cost of an exponential and a division, in multiplications.
     const SIGMOID: f64 = 12.0;
     let size = |layer: usize| sizes.get(layer).map_or(0.0, |&size| size as f64);
-    // The unit itself, the rank-1 update above it, full passes from there on.
+    // Full passes of the layers above the next one; besides them, the unit itself and the rank-1
+    // update of the next layer.
     let passes: f64 = (layer + 3..sizes.len())
         .map(|above| size(above) * size(above - 1) + SIGMOID * size(above))
         .sum();
@@ -414,7 +428,7 @@ impl<R: Real> Descent<R> for Incremental<R> {
         if rule.momentum != R::ZERO && self.velocity.is_none() {
             self.velocity = Some(UnitPanels::zeros(&self.network.layout));
         }
-        let rows = self.walk(
+        let rows = self.run_batches(
             samples,
             order,
             batch_size,
@@ -436,9 +450,9 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
         self.weights.load(parameters);
-        let (rows, workers) = (batch.rows, self.seats);
+        let (rows, workers) = (batch.rows, self.worker_count);
         let mut loss = 0.0;
-        let done = self.walk(
+        let done = self.run_batches(
             batch.samples,
             rows,
             rows.len(),
@@ -460,19 +474,19 @@ impl<R: Real> GradientEngine<R> for Incremental<R> {
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
         crate::gradient::operation_counts::finite_difference::incremental(
             &self.network,
-            &self.probe,
+            &self.perturbation,
             samples,
             rows,
         )
     }
 
     fn most_workers(&self) -> usize {
-        self.most
+        self.max_workers
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers;
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_count = workers;
     }
 }
 
@@ -482,7 +496,8 @@ impl<R: Real> IncrementControl<R> for Incremental<R> {
     }
 }
 
-/// As many as have work for [`LEAST_SHARE`] in a block of `block` rows.
+/// Returns the largest number of workers for which each has a cost of at least [`MIN_WORKER_COST`]
+/// in a block of `block` rows.
 fn most_workers<R: Real>(
     sizes: &[usize],
     block: usize,
@@ -502,5 +517,5 @@ fn most_workers<R: Real>(
         (count::<R>(sizes[layer + 1]) * block) as f64 * (table + inputs)
     };
     let cost: f64 = table_costs.iter().enumerate().map(cost).sum();
-    (cost / LEAST_SHARE).max(1.0) as usize
+    (cost / MIN_WORKER_COST).max(1.0) as usize
 }

@@ -1,11 +1,11 @@
-//! From an incremental gradient's tables to θ, superstep L + 1: the changes' sums over the rows, their
-//! quotients, the update.
+//! Superstep L + 1 of the incremental engine: sums the tables of changes over the rows, divides the
+//! sums by h, and updates θ.
 
 use super::tables::list_activations;
 use super::worker::{DifferenceTask, IncrementalWorker};
 use crate::data::Inputs;
 use crate::gradient::finite_difference::quotient::{DivideSums, Penalties};
-use crate::gradient::finite_difference::unit_panels::own_lines;
+use crate::gradient::finite_difference::unit_panels::worker_panel_rows;
 use crate::kernels::panels::width;
 use crate::kernels::scatter_add::{AddAll, AddByteProducts, AddBytes, AddProducts, AddSlots};
 use crate::kernels::update::Update;
@@ -13,27 +13,33 @@ use crate::numeric::Real;
 use crate::parallel::Superstep;
 
 impl<R: Real> IncrementalWorker<'_, R> {
+    /// Sets this worker's sums to 0.
     pub(super) fn clear_sums(&mut self, step: &Superstep<'_>) {
-        for held in &mut self.layers {
-            held.sums.own(step).fill(R::ZERO);
+        for buffers in &mut self.layers {
+            buffers.sums.own(step).fill(R::ZERO);
         }
     }
 
-    /// Adds the block's changes to the sums of own lines.
-    pub(super) fn sum(&mut self, task: &DifferenceTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
+    /// Adds the block's changes to this worker's sums.
+    pub(super) fn sum_changes(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let bias = task.network.layout.has_bias();
-        for (layer, held) in self.layers.iter_mut().enumerate() {
+        for (layer, buffers) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
             let table = task.slots[layer] * p;
-            let tables = held.tables.all(step);
-            let pairs = held.own_lines.clone();
-            let sums = held.sums.own(step);
-            for own in own_lines::<R>(&pairs, fan_in) {
-                let (panel, inputs) = (own.panel, own.inputs);
-                let sums = &mut sums[own.weights.start..own.biases.end];
-                let (sums, bias_sums) = sums.split_at_mut(own.weights.len());
+            let tables = buffers.tables.all(step);
+            let pairs = buffers.weight_range.clone();
+            let sums = buffers.sums.own(step);
+            for panel_rows in worker_panel_rows::<R>(&pairs, fan_in) {
+                let (panel, inputs) = (panel_rows.panel, panel_rows.inputs);
+                let sums = &mut sums[panel_rows.weights.start..panel_rows.biases.end];
+                let (sums, bias_sums) = sums.split_at_mut(panel_rows.weights.len());
                 for (k, &row) in rows.iter().enumerate() {
                     let changes = &tables[(panel * task.block + k) * table..][..table];
                     if layer > 0 {
@@ -68,7 +74,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// Adds to the sums of own lines what the block's units changed, times the inputs of each.
+    /// Adds the changes of the block's units, times the inputs of each unit, to this worker's sums:
+    /// the sums of node perturbation.
     pub(super) fn sum_products(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -79,11 +86,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let sizes = task.network.layout.sizes();
         let bias = task.network.layout.has_bias();
         for (layer, &fan_in) in sizes[..task.layers()].iter().enumerate() {
-            let pairs = self.layers[layer].own_lines.clone();
+            let pairs = self.layers[layer].weight_range.clone();
             for (k, &row) in rows.iter().enumerate() {
-                let (below, held) = self.layers.split_at_mut(layer);
-                let held = &mut held[0];
-                let values = &mut self.scratch.values.of_slots;
+                let (below, buffers) = self.layers.split_at_mut(layer);
+                let buffers = &mut buffers[0];
+                let values = &mut self.scratch.values.by_slot;
                 let records = match (below.last(), task.samples.inputs()) {
                     (Some(below), _) => {
                         list_activations(below.y.all(step), task.block, k, fan_in, values);
@@ -92,20 +99,20 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     (None, Inputs::Sparse(records)) => Some(records),
                     (None, _) => {
                         let inputs = &mut self.scratch.inputs;
-                        // One row in panels of one row is one row after the other.
+                        // Panels of one row are that row's inputs, contiguous.
                         task.samples.gather(&rows[k..=k], inputs, p);
                         values.clear();
                         values.extend_from_slice(&inputs[..fan_in]);
                         None
                     }
                 };
-                let tables = held.tables.all(step);
-                let sums = held.sums.own(step);
-                for own in own_lines::<R>(&pairs, fan_in) {
-                    let inputs = own.inputs;
-                    let sums = &mut sums[own.weights.start..own.biases.end];
-                    let (sums, bias_sums) = sums.split_at_mut(own.weights.len());
-                    let changes = &tables[(own.panel * task.block + k) * p..][..p];
+                let tables = buffers.tables.all(step);
+                let sums = buffers.sums.own(step);
+                for panel_rows in worker_panel_rows::<R>(&pairs, fan_in) {
+                    let inputs = panel_rows.inputs;
+                    let sums = &mut sums[panel_rows.weights.start..panel_rows.biases.end];
+                    let (sums, bias_sums) = sums.split_at_mut(panel_rows.weights.len());
+                    let changes = &tables[(panel_rows.panel * task.block + k) * p..][..p];
                     match records {
                         Some(records) => task.isa.run(AddByteProducts {
                             records,
@@ -131,7 +138,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// Quotients of own lines from their sums over `rows` rows, and the update.
+    /// Turns this worker's sums over `rows` rows into partial derivatives, adds the l2 term, and
+    /// updates θ if the task has a rule.
     pub(super) fn finish(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -141,41 +149,41 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         let l2 = R::from_f64(task.network.l2);
-        let scheme = task.probe.scheme();
-        let carried = task.probe.penalty();
+        let scheme = task.perturbation.scheme();
+        let propagation = task.perturbation.penalty();
         let share = R::from_f64(1.0 / rows as f64);
-        for (layer, held) in self.layers.iter_mut().enumerate() {
+        for (layer, buffers) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
-            let pairs = held.own_lines.clone();
-            for own in own_lines::<R>(&pairs, fan_in) {
-                let (panel, weights) = (own.panel, own.weights);
-                let all = weights.start..own.biases.end;
+            let pairs = buffers.weight_range.clone();
+            for panel_rows in worker_panel_rows::<R>(&pairs, fan_in) {
+                let (panel, weights) = (panel_rows.panel, panel_rows.weights);
+                let range = weights.start..panel_rows.biases.end;
                 let increments = &self.scratch.increments[layer][panel * p..][..p];
                 task.isa.run(DivideSums {
                     scheme,
                     share,
                     increments,
-                    changes: &mut held.sums.own(step)[all],
+                    changes: &mut buffers.sums.own(step)[range],
                 });
                 if l2 != R::ZERO {
                     task.isa.run(Penalties {
                         scheme,
-                        carried,
+                        propagation,
                         l2,
                         units: p.min(sizes[layer + 1] - panel * p),
                         increments,
-                        weights: &held.weights.mine(step)[weights.clone()],
-                        gradient: &mut held.sums.own(step)[weights],
+                        weights: &buffers.weights.mine(step)[weights.clone()],
+                        gradient: &mut buffers.sums.own(step)[weights],
                     });
                 }
             }
             if let Some(rule) = task.rule {
                 task.isa.run(Update {
-                    // Its difference is in the gradient already.
+                    // The l2 term is in the gradient already.
                     rule: rule.for_biases(),
-                    gradient: held.sums.mine(step),
-                    weights: held.weights.own(step),
-                    velocity: held.velocity.as_mut().map(|velocity| velocity.own(step)),
+                    gradient: buffers.sums.mine(step),
+                    weights: buffers.weights.own(step),
+                    velocity: buffers.velocity.as_mut().map(|velocity| velocity.own(step)),
                 });
             }
         }

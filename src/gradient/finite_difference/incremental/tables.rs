@@ -1,5 +1,5 @@
-//! The tables of an incremental gradient, superstep L: for each layer, panel of units, row and input
-//! value the change of the row's loss.
+//! Superstep L of the incremental engine: computes the tables of changes, which hold, for each
+//! layer, panel of units and row, the change of the row's loss for each unit and input value.
 
 use super::worker::{DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker};
 use crate::gradient::finite_difference::unit_panels::{by_panel, lines, panels_of};
@@ -13,53 +13,55 @@ use crate::kernels::sparse::SparseRows;
 use crate::numeric::Real;
 use crate::parallel::Superstep;
 
-/// Values whose deep tails are followed together: the columns of one matrix product.
+/// The number of input values whose perturbations are propagated together through the layers above,
+/// by one matrix product.
 pub(super) const CHUNK: usize = 8;
 
-/// Lines of a table of changes over bytes: one a byte, and the bias.
+/// The number of slots of a table of changes over bytes: one per byte, and the bias.
 pub(super) const BYTE_SLOTS: usize = 257;
 
-/// What the input of each slot is worth.
+/// The input value of each slot.
 pub(super) struct SlotValues<R> {
-    pub of_slots: Vec<R>,
-    /// At least every |value|.
+    /// The values, slot by slot.
+    pub by_slot: Vec<R>,
+    /// An upper bound of every |value|.
     pub largest: f64,
 }
 
 impl<R: Real> SlotValues<R> {
-    /// Room for `slots` slots.
+    /// Allocates memory for `slots` slots.
     pub(super) fn with_capacity(slots: usize) -> Self {
         Self {
-            of_slots: Vec::with_capacity(slots),
+            by_slot: Vec::with_capacity(slots),
             largest: 0.0,
         }
     }
 
-    /// Of each byte, and of the bias.
+    /// Returns the values of all bytes, and of the bias.
     pub(super) fn of_bytes(records: &SparseRows<R>) -> Self {
         let bytes = (0..BYTE_SLOTS as u32 - 1).map(|byte| records.value(byte));
-        let of_slots: Vec<R> = bytes.chain([R::ONE]).collect();
-        let largest = largest(&of_slots);
-        Self { of_slots, largest }
+        let by_slot: Vec<R> = bytes.chain([R::ONE]).collect();
+        let largest = largest(&by_slot);
+        Self { by_slot, largest }
     }
 }
 
 impl<R: Real> IncrementalWorker<'_, R> {
-    /// h of every unit in the panels of which this worker has a part.
+    /// Chooses h of each unit in the panels of which this worker has a part.
     pub(super) fn choose_increments(&mut self, task: &DifferenceTask<'_, R>, step: &Superstep<'_>) {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
-        for (layer, held) in self.layers.iter().enumerate() {
-            let weights = held.weights.all(step);
+        for (layer, buffers) in self.layers.iter().enumerate() {
+            let weights = buffers.weights.all(step);
             let panel = lines(sizes[layer]) * p;
             let increments = &mut self.scratch.increments[layer];
-            if !task.probe.follows_theta() {
-                let h: R = task.probe.of_unit(0.0, task.measured);
+            if !task.perturbation.depends_on_theta() {
+                let h: R = task.perturbation.unit_increment(0.0, task.measured);
                 increments.fill(h * R::from_f64(task.factor));
                 continue;
             }
-            let changed = panels_of(&held.own_tables, task.block);
-            let summed = panels_of(&held.own_lines, lines(sizes[layer]));
+            let changed = panels_of(&buffers.table_range, task.block);
+            let summed = panels_of(&buffers.weight_range, lines(sizes[layer]));
             let panels = weights.chunks_exact(panel);
             for (panel, (values, h)) in panels.zip(increments.chunks_exact_mut(p)).enumerate() {
                 if !changed.contains(&panel) && !summed.contains(&panel) {
@@ -70,33 +72,34 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     out: &mut *h,
                 });
                 for h in h {
-                    *h = task.probe.of_unit(h.to_f64(), task.measured);
+                    *h = task.perturbation.unit_increment(h.to_f64(), task.measured);
                     *h = *h * R::from_f64(task.factor);
                 }
             }
         }
     }
 
-    /// The changes of the loss in own (panel, row) pairs of every layer.
-    pub(super) fn change(
+    /// Computes the tables of this worker's (panel, row) pairs of every layer.
+    pub(super) fn compute_changes(
         &mut self,
         task: &DifferenceTask<'_, R>,
         rows: &[u32],
         step: &Superstep<'_>,
     ) {
         for layer in 0..task.layers() {
-            let pairs = self.layers[layer].own_tables.clone();
-            for (panel, own) in by_panel(&pairs, task.block, rows.len()) {
+            let pairs = self.layers[layer].table_range.clone();
+            for (panel, block_rows) in by_panel(&pairs, task.block, rows.len()) {
                 self.transpose_above(task, layer, panel, step);
-                for row in own {
-                    self.list_values(task, layer, rows, row, step);
-                    self.change_one(task, layer, panel, rows, row, step);
+                for row in block_rows {
+                    self.list_slot_values(task, layer, rows, row, step);
+                    self.compute_table(task, layer, panel, rows, row, step);
                 }
             }
         }
     }
 
-    /// Weights from the units of one panel to each unit above, `(units above, P)`.
+    /// Transposes the weights from the units of one panel to the units above into `scratch.above`,
+    /// `(units above, P)`.
     fn transpose_above(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -111,21 +114,21 @@ impl<R: Real> IncrementalWorker<'_, R> {
         };
         let (units, fan_in) = (sizes[layer + 2], sizes[layer + 1]);
         let weights = above.weights.all(step);
-        let real = p.min(fan_in - panel * p);
+        let used = p.min(fan_in - panel * p);
         let block = &mut self.scratch.above[..units * p];
         block.fill(R::ZERO);
         for (unit, to) in block.chunks_exact_mut(p).enumerate() {
             let column = unit / p * lines(fan_in) * p + unit % p;
-            for (lane, to) in to[..real].iter_mut().enumerate() {
+            for (lane, to) in to[..used].iter_mut().enumerate() {
                 *to = weights[column + (panel * p + lane) * p];
             }
         }
         self.scratch.largest_above = largest(block);
     }
 
-    /// What the inputs of layer `layer` are worth in row `row`, bytes apart, and the slots in use; the
-    /// bias comes last.
-    fn list_values(
+    /// Lists the slots in use of layer `layer` in row `row`, and the input values of all slots; those
+    /// of bytes are in the task. The bias comes last.
+    fn list_slot_values(
         &mut self,
         task: &DifferenceTask<'_, R>,
         layer: usize,
@@ -135,11 +138,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
     ) {
         let IncrementalScratch { values, slots, .. } = &mut *self.scratch;
         let SlotValues {
-            of_slots: values,
+            by_slot: values,
             largest: largest_value,
         } = values;
         slots.clear();
-        if task.probe.is_of_units() {
+        if task.perturbation.is_of_units() {
             values.clear();
             values.push(R::ONE);
             slots.push(0);
@@ -154,17 +157,17 @@ impl<R: Real> IncrementalWorker<'_, R> {
             slots.extend(0..fan_in as u32);
             // σ is at most 1.
             *largest_value = 1.0;
-        } else if let Some(distinct) = task.distinct {
-            slots.extend_from_slice(distinct.row(rows[row]));
+        } else if let Some(distinct_bytes) = task.distinct_bytes {
+            slots.extend_from_slice(distinct_bytes.row(rows[row]));
         } else {
             let features = task.samples.features();
-            let found = self.inputs.counts.all(step)[row];
+            let count = self.inputs.counts.all(step)[row];
             let from = &self.inputs.values.all(step)[row * features..];
             values.clear();
-            values.extend_from_slice(&from[..found as usize]);
+            values.extend_from_slice(&from[..count as usize]);
             values.resize(features, R::ZERO);
             values.push(R::ONE);
-            slots.extend(0..found);
+            slots.extend(0..count);
             *largest_value = largest(values);
         }
         if task.network.layout.has_bias() {
@@ -172,8 +175,9 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// One table: the change of the loss of row `row` for each value, in each unit of the panel.
-    fn change_one(
+    /// Computes one table: the change of the loss of row `row` for each input value and each unit of
+    /// the panel.
+    fn compute_table(
         &mut self,
         task: &DifferenceTask<'_, R>,
         layer: usize,
@@ -184,13 +188,13 @@ impl<R: Real> IncrementalWorker<'_, R> {
     ) {
         let p = width::<R>();
         let last = task.layers() - 1;
-        let (form, head) = (task.probe.form(), task.network.head());
+        let (form, head) = (task.perturbation.form(), task.network.head());
         let sizes = task.network.layout.sizes();
         let (below, above) = self.layers.split_at_mut(layer + 1);
-        let held = &mut below[layer];
+        let buffers = &mut below[layer];
         let [z, y, complement] = match above.last() {
             Some(top) => [&top.z, &top.y, &top.complement].map(|values| values.all(step)),
-            None => [&held.z, &held.y, &held.complement].map(|values| values.all(step)),
+            None => [&buffers.z, &buffers.y, &buffers.complement].map(|values| values.all(step)),
         };
         let panels = count::<R>(sizes[last + 1]);
         let outputs = OutputRow {
@@ -218,19 +222,19 @@ impl<R: Real> IncrementalWorker<'_, R> {
         } = &mut *self.scratch;
         let increments = &increments[layer][panel * p..][..p];
         let SlotValues {
-            of_slots: values,
+            by_slot: values,
             largest: largest_value,
         } = match task.bytes {
             Some(bytes) if layer == 0 => bytes,
             _ => &*values,
         };
-        // |Δz| of the unit; |Δσ| ≤ |Δz|/4 moves the layer above.
+        // Bounds of |Δz| of the unit, and of the layer above, since |Δσ| ≤ |Δz|/4.
         let bound = largest(increments) * *largest_value;
         let bounds = [bound, bound / 4.0 * *largest_above];
         let table = task.slots[layer] * p;
-        let at = (panel * task.block + row - held.own_tables.start) * table;
+        let start = (panel * task.block + row - buffers.table_range.start) * table;
         if layer == last {
-            let changes = &mut held.tables.own(step)[at..at + table];
+            let changes = &mut buffers.tables.own(step)[start..start + table];
             task.isa.run(PerturbOutputs {
                 form,
                 panel,
@@ -245,11 +249,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
         let place = (panel * task.block + row) * p;
         let unit = [
-            &held.z.all(step)[place..place + p],
-            &held.y.all(step)[place..place + p],
-            &held.complement.all(step)[place..place + p],
+            &buffers.z.all(step)[place..place + p],
+            &buffers.y.all(step)[place..place + p],
+            &buffers.complement.all(step)[place..place + p],
         ];
-        let changes = &mut held.tables.own(step)[at..at + table];
+        let changes = &mut buffers.tables.own(step)[start..start + table];
         if layer + 1 == last {
             task.isa.run(PerturbUnits {
                 form,
@@ -290,16 +294,16 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     row,
                     out: below,
                 });
-                deep.follow(side == 1, slots, below, above, changes);
+                deep.propagate(side == 1, slots, below, above, changes);
             }
         }
     }
 }
 
-/// The tail of a perturbation more than one layer below the outputs.
+/// The propagation of a perturbation more than one layer below the outputs.
 struct DeepPerturbation<'a, 'b, R> {
     task: &'a DifferenceTask<'a, R>,
-    /// The layer perturbed.
+    /// The perturbed layer.
     layer: usize,
     form: LossForm,
     /// The layers above it.
@@ -310,22 +314,23 @@ struct DeepPerturbation<'a, 'b, R> {
 }
 
 impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
-    /// The units of hidden layer `layer`.
+    /// Returns the units of hidden layer `layer`.
     fn units(&self, layer: usize) -> Units<'a, R> {
         let p = width::<R>();
-        let held = &self.above[layer - self.layer - 1];
+        let buffers = &self.above[layer - self.layer - 1];
         Units {
-            z: held.z.all(self.step),
-            y: held.y.all(self.step),
-            complement: held.complement.all(self.step),
+            z: buffers.z.all(self.step),
+            y: buffers.y.all(self.step),
+            complement: buffers.complement.all(self.step),
             count: self.task.network.layout.sizes()[layer + 1],
             row_stride: p,
             panel_stride: self.task.block * p,
         }
     }
 
-    /// From the next layer's activations, `below`, to the change of the loss.
-    fn follow<'s>(
+    /// Propagates the activations of the layer above the perturbed one, `below`, to the outputs, and
+    /// computes the changes of the loss. `second` is the side of θ − h in a central difference.
+    fn propagate<'s>(
         &self,
         second: bool,
         slots: &[u32],
@@ -374,7 +379,8 @@ impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
     }
 }
 
-/// The activations of `units` units in row `row` of a block of `block` rows, one after the other.
+/// Lists the activations of `units` units in row `row` of a block of `block` rows, contiguous, in
+/// `values`.
 pub(super) fn list_activations<R: Real>(
     below: &[R],
     block: usize,
@@ -385,12 +391,12 @@ pub(super) fn list_activations<R: Real>(
     let p = width::<R>();
     values.clear();
     for panel in 0..count::<R>(units) {
-        let real = p.min(units - panel * p);
-        values.extend_from_slice(&below[(panel * block + row) * p..][..real]);
+        let used = p.min(units - panel * p);
+        values.extend_from_slice(&below[(panel * block + row) * p..][..used]);
     }
 }
 
-/// The largest |value|.
+/// Returns the largest |value|.
 fn largest<R: Real>(values: &[R]) -> f64 {
     let most = |most: R, value: &R| {
         if value.abs() > most {

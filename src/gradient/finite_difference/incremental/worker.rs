@@ -1,21 +1,23 @@
-//! Incremental probes, finite differences or rates of change, as one worker walks through them.
+//! One worker of the incremental engine, and the supersteps that it runs.
 //!
-//! A mini-batch is taken in blocks of rows. A block takes L + 2 supersteps, in a network of L
-//! layers (l from 0):
+//! A mini-batch is processed in blocks of rows. In a network of L layers (l from 0) a block takes
+//! L + 2 supersteps, in each of which a worker computes its share of the following:
 //!
-//! | superstep | computes | of | reads of others |
+//! | superstep | computes | partitioned by | reads |
 //! |---|---|---|---|
-//! | l < L − 1 | z_l, y_l, ȳ_l | own (panel, row) pairs | y_{l−1}, θ |
-//! | L − 1 | z, y, ȳ of the outputs; the rows' losses | own rows | y_{L−2}, θ |
-//! | L | for each layer, panel, row and input value: the change of the row's loss | own (panel, row) pairs | all of the above |
-//! | L + 1 | the changes' sums over the rows; after the last block the quotients, and the update of θ | own lines of θ | the changes |
+//! | l < L − 1 | z_l, y_l, ȳ_l (y = σ(z), ȳ = 1 − y) | (panel, row) | y_{l−1}, θ |
+//! | L − 1 | z, y, ȳ of the outputs; losses, distinct inputs | row | y_{L−2}, θ |
+//! | L | tables: changes of the losses | (panel, row) | all of the above |
+//! | L + 1 | sums of the changes; at the end quotients, new θ | (panel, panel row) | tables |
 //!
-//! A change is computed once for each *value* that a unit's inputs take in a row, and added to the
-//! line of every input that has it; a bias is an input that is always 1. Where units are perturbed,
-//! there is one change a unit and row, and the line of every input takes it times the input. Sums run over the rows in
-//! order, whatever the blocks and the workers.
+//! A row is one sample of the mini-batch; a panel row holds the weights of one input into a panel's
+//! units. A table holds, for one layer, panel and row, the change of the row's loss for each unit
+//! and each *value* that the unit's inputs take in the row; the change is added to the panel row of
+//! every input that has this value. A bias is the weight of an input that is always 1. In node
+//! perturbation there is one change per unit and row, and it is multiplied by each input. Sums run
+//! over the rows in order, whatever the blocks and the workers.
 //!
-//! The tables of changes are in `tables.rs`, their sums in `sums.rs`.
+//! The tables are computed in `tables.rs`, and summed in `sums.rs`.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,31 +41,32 @@ use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 use crate::parallel::{PhasedSlice, Superstep};
 
-/// What all workers are told.
+/// The task that all workers share.
 pub(super) struct DifferenceTask<'a, R> {
     pub samples: &'a Samples<R>,
-    pub distinct: Option<&'a DistinctBytes>,
-    /// What the slots of a table of changes over bytes are worth, where inputs are perturbed byte by
-    /// byte.
+    /// The distinct non-zero bytes of each row, if the inputs are sparse bytes.
+    pub distinct_bytes: Option<&'a DistinctBytes>,
+    /// The input value of each slot of the first layer's table, if it has a slot for each byte.
     pub bytes: Option<&'a SlotValues<R>>,
     /// Row numbers, mini-batch after mini-batch.
     pub order: &'a [u32],
     pub batch_size: usize,
-    /// `None`: the gradient is left in the sums, and θ as it is.
+    /// The update rule; `None`: the gradient stays in the sums, and θ does not change.
     pub rule: Option<Rule<R>>,
     pub network: &'a Network,
-    pub probe: Perturbation,
-    /// What all increments are multiplied by.
+    pub perturbation: Perturbation,
+    /// The factor that all increments are multiplied by.
     pub factor: f64,
-    /// The relative increment that was measured, if one was.
+    /// The measured relative increment, or NaN.
     pub measured: f64,
     pub isa: Isa,
-    /// Rows of a block.
+    /// The number of rows of a block.
     pub block: usize,
-    /// Lines of each layer's table of changes.
+    /// The number of slots of each layer's table of changes.
     pub slots: &'a [usize],
     pub control: &'a Control,
-    /// Set by the first worker in superstep L, obeyed by all at the start of the next block.
+    /// The stop flag of all workers: set by the first worker in superstep L, checked by every worker
+    /// at the start of the next block.
     pub stopping: AtomicBool,
 }
 
@@ -73,59 +76,61 @@ impl<R> DifferenceTask<'_, R> {
     }
 }
 
-/// One layer, as one worker holds it.
+/// One worker's view of the buffers of one layer.
 pub(super) struct IncrementalLayer<'b, R> {
-    /// Own (panel, row) pairs, in the order of panels; of the outputs, own rows.
-    pub own_units: Range<usize>,
+    /// The range of this worker's (panel, row) pairs, in the order of panels; of the output layer,
+    /// the range of its rows.
+    pub unit_range: Range<usize>,
     pub z: PhasedSlice<'b, R>,
     pub y: PhasedSlice<'b, R>,
     pub complement: PhasedSlice<'b, R>,
-    /// Own (panel, row) pairs of the tables.
-    pub own_tables: Range<usize>,
+    /// The range of this worker's (panel, row) pairs of the tables.
+    pub table_range: Range<usize>,
     pub tables: PhasedSlice<'b, R>,
-    /// Own (panel, line) pairs of θ.
-    pub own_lines: Range<usize>,
+    /// The range of this worker's (panel, panel row) pairs of θ.
+    pub weight_range: Range<usize>,
     pub weights: PhasedSlice<'b, R>,
     pub velocity: Option<PhasedSlice<'b, R>>,
     pub sums: PhasedSlice<'b, R>,
 }
 
-/// What a row's inputs are worth, where they are no sparse bytes.
+/// The distinct input values of each row, found for inputs that are not sparse bytes.
 pub(super) struct RowInputs<'b, R> {
-    /// Distinct values, `(rows, features)`.
+    /// The distinct values, `(rows, features)`.
     pub values: PhasedSlice<'b, R>,
     /// The slot of each feature, `(rows, features)`.
     pub slots: PhasedSlice<'b, u32>,
-    /// Number of distinct values of each row.
+    /// The number of distinct values of each row, `(rows,)`.
     pub counts: PhasedSlice<'b, u32>,
 }
 
-/// One worker's memory of its own.
+/// One worker's private memory.
 pub(super) struct IncrementalScratch<R> {
-    /// Inputs of some rows, in panels or one after the other.
+    /// The inputs of some rows, in panels, or of one row, contiguous.
     pub inputs: Aligned<R>,
-    /// Outputs of some rows, in panels.
+    /// The outputs of some rows, one panel of them.
     pub outputs: Aligned<R>,
-    /// What the input of each slot is worth, in the row at hand.
+    /// The input value of each slot in the current row.
     pub values: SlotValues<R>,
     /// The slots in use.
     pub slots: Vec<u32>,
-    /// Weights from one panel to the layer above.
+    /// The weights from the units of one panel to the layer above, `(units above, P)`.
     pub above: Aligned<R>,
-    /// At least every |weight| of them.
+    /// The largest |weight| of `above`.
     pub largest_above: f64,
-    /// A deep tail's values, layer by layer in turns.
+    /// Propagated values of a perturbation deep in the network; the layers alternate.
     pub stages: [Aligned<R>; 2],
-    /// h of every unit, layer by layer, in panels.
+    /// h of each unit, layer by layer, in panels.
     pub increments: Vec<Aligned<R>>,
-    pub equals: EqualValues,
+    pub equal_values: EqualValues,
     pub labels: Vec<u16>,
+    /// The sum of the rows' losses; used by the first worker.
     pub loss: f64,
-    /// Mini-batches done.
+    /// The number of mini-batches completed.
     pub done: usize,
 }
 
-/// One worker's seat.
+/// One worker: its part of every buffer, and its private memory.
 pub(super) struct IncrementalWorker<'b, R> {
     pub layers: Vec<IncrementalLayer<'b, R>>,
     pub inputs: RowInputs<'b, R>,
@@ -134,8 +139,8 @@ pub(super) struct IncrementalWorker<'b, R> {
 }
 
 impl<R: Real> IncrementalWorker<'_, R> {
-    /// All mini-batches of the task, unless it is stopped.
-    pub(super) async fn walk(mut self, task: &DifferenceTask<'_, R>, mut step: Superstep<'_>) {
+    /// Processes all mini-batches of the task, unless it is stopped.
+    pub(super) async fn run(mut self, task: &DifferenceTask<'_, R>, mut step: Superstep<'_>) {
         for batch in task.order.chunks(task.batch_size) {
             let loss = self.scratch.loss;
             let blocks = batch.len().div_ceil(task.block);
@@ -148,35 +153,35 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     self.activate(task, layer, rows, &step);
                     step = step.next().await;
                 }
-                self.output(task, rows, &step);
+                self.compute_outputs(task, rows, &step);
                 step = step.next().await;
                 if step.worker() == 0 && task.control.is_stopped() {
                     task.stopping.store(true, Ordering::Relaxed);
                 }
                 self.choose_increments(task, &step);
-                self.change(task, rows, &step);
+                self.compute_changes(task, rows, &step);
                 step = step.next().await;
                 if b == 0 {
                     self.clear_sums(&step);
                 }
-                if task.probe.is_of_units() {
+                if task.perturbation.is_of_units() {
                     self.sum_products(task, rows, &step);
                 } else {
-                    self.sum(task, rows, &step);
+                    self.sum_changes(task, rows, &step);
                 }
                 if b + 1 == blocks {
                     self.finish(task, batch.len(), &step);
                     self.scratch.done += 1;
                 }
                 if step.worker() == 0 {
-                    self.count(task, b * task.block, rows.len(), batch.len(), &step);
+                    self.count_rows(task, b * task.block, rows.len(), batch.len(), &step);
                 }
                 step = step.next().await;
             }
         }
     }
 
-    /// z, y and ȳ of own (panel, row) pairs of a hidden layer.
+    /// Computes z, y and ȳ of this worker's (panel, row) pairs of a hidden layer.
     fn activate(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -185,10 +190,10 @@ impl<R: Real> IncrementalWorker<'_, R> {
         step: &Superstep<'_>,
     ) {
         let p = width::<R>();
-        let pairs = self.layers[layer].own_units.clone();
-        for (panel, own) in by_panel(&pairs, task.block, rows.len()) {
-            let start = (panel * task.block + own.start - pairs.start) * p;
-            let range = start..start + own.len() * p;
+        let pairs = self.layers[layer].unit_range.clone();
+        for (panel, block_rows) in by_panel(&pairs, task.block, rows.len()) {
+            let start = (panel * task.block + block_rows.start - pairs.start) * p;
+            let range = start..start + block_rows.len() * p;
             let (below, this) = self.layers.split_at_mut(layer);
             let this = &mut this[0];
             let below = below.last().map(|below| below.y.all(step));
@@ -199,7 +204,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 weights: this.weights.all(step),
             };
             let z = &mut this.z.own(step)[range.clone()];
-            source.multiply(panel, rows, own, &mut self.scratch.inputs, z);
+            source.multiply(panel, rows, block_rows, &mut self.scratch.inputs, z);
             task.isa.run(Pairs {
                 z: &this.z.mine(step)[range.clone()],
                 y: &mut this.y.own(step)[range.clone()],
@@ -208,14 +213,20 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// z, y, ȳ of the outputs and the loss of own rows; what their inputs are worth.
-    fn output(&mut self, task: &DifferenceTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
+    /// Computes z, y, ȳ of the outputs and the loss of this worker's rows, and finds the rows'
+    /// distinct input values.
+    fn compute_outputs(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
         let (p, head) = (width::<R>(), task.network.head());
         let layer = task.layers() - 1;
         let (below, this) = self.layers.split_at_mut(layer);
         let this = &mut this[0];
-        let own = this.own_units.start.min(rows.len())..this.own_units.end.min(rows.len());
-        if own.is_empty() {
+        let block_rows = this.unit_range.start.min(rows.len())..this.unit_range.end.min(rows.len());
+        if block_rows.is_empty() {
             return;
         }
         let outputs = task.network.layout.sizes()[layer + 1];
@@ -224,7 +235,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
             inputs,
             outputs: tile,
             labels,
-            equals,
+            equal_values,
             ..
         } = &mut *self.scratch;
         let source = PreActivationSource {
@@ -235,13 +246,13 @@ impl<R: Real> IncrementalWorker<'_, R> {
         };
         let z = this.z.own(step);
         for panel in 0..panels {
-            let tile = &mut tile[..own.len() * p];
-            source.multiply(panel, rows, own.clone(), inputs, tile);
+            let tile = &mut tile[..block_rows.len() * p];
+            source.multiply(panel, rows, block_rows.clone(), inputs, tile);
             for (row, values) in tile.chunks_exact(p).enumerate() {
                 z[(row * panels + panel) * p..][..p].copy_from_slice(values);
             }
         }
-        let range = 0..own.len() * panels * p;
+        let range = 0..block_rows.len() * panels * p;
         let z = &this.z.mine(step)[range.clone()];
         let y = &mut this.y.own(step)[range.clone()];
         let complement = &mut this.complement.own(step)[range];
@@ -263,7 +274,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
             _ => task.isa.run(Pairs { z, y, complement }),
         }
         labels.clear();
-        labels.extend(rows[own.clone()].iter().map(|&row| task.samples.label(row)));
+        labels.extend(
+            rows[block_rows.clone()]
+                .iter()
+                .map(|&row| task.samples.label(row)),
+        );
         task.isa.run(RowLosses {
             head,
             units: Units {
@@ -275,25 +290,26 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 panel_stride: p,
             },
             labels,
-            losses: &mut self.losses.own(step)[..own.len()],
+            losses: &mut self.losses.own(step)[..block_rows.len()],
         });
-        if task.distinct.is_none() && !task.probe.is_of_units() {
+        if task.distinct_bytes.is_none() && !task.perturbation.is_of_units() {
             let features = task.samples.features();
             let (values, slots) = (self.inputs.values.own(step), self.inputs.slots.own(step));
             let counts = self.inputs.counts.own(step);
-            for (k, row) in own.enumerate() {
-                // One row in panels of one row is one row after the other.
+            for (k, row) in block_rows.enumerate() {
+                // Panels of one row are that row's inputs, contiguous.
                 task.samples.gather(&rows[row..=row], inputs, p);
                 let range = k * features..(k + 1) * features;
                 let slots = &mut slots[range.clone()];
-                counts[k] = equals.find(&inputs[..features], slots, &mut values[range]) as u32;
+                counts[k] =
+                    equal_values.find(&inputs[..features], slots, &mut values[range]) as u32;
             }
         }
     }
 
-    /// Adds up the losses of a block's rows, and the share of the evaluations that is done: `before`
-    /// rows of the mini-batch are.
-    fn count(
+    /// Adds the losses of a block's rows to the sum, and the block's share of the evaluations to the
+    /// control; `before` is the number of earlier rows of the mini-batch.
+    fn count_rows(
         &mut self,
         task: &DifferenceTask<'_, R>,
         before: usize,
@@ -308,29 +324,31 @@ impl<R: Real> IncrementalWorker<'_, R> {
             evaluations,
             jacobian_vector_products,
             ..
-        } = task.probe.evaluations(&task.network.layout);
+        } = task.perturbation.evaluations(&task.network.layout);
         let evaluations = evaluations + jacobian_vector_products;
-        let up_to = |rows: usize| evaluations * rows as u64 / batch as u64;
-        task.control.count(up_to(before + rows) - up_to(before));
+        let evaluations_up_to = |rows: usize| evaluations * rows as u64 / batch as u64;
+        task.control
+            .count(evaluations_up_to(before + rows) - evaluations_up_to(before));
     }
 }
 
-/// Where a layer's pre-activations come from.
+/// The operands of a layer's pre-activations.
 struct PreActivationSource<'a, R> {
     task: &'a DifferenceTask<'a, R>,
     layer: usize,
-    /// Activations of the layer below, in panels of a block's rows; `None`: the inputs.
+    /// The activations of the layer below, in panels of a block's rows; `None`: the inputs.
     below: Option<&'a [R]>,
     weights: &'a [R],
 }
 
 impl<R: Real> PreActivationSource<'_, R> {
-    /// z of panel `panel` in rows `own` of the block `rows`, `(rows, P)`.
+    /// Computes z of panel `panel` into `out`, `(rows, P)`, for the rows `block_rows` of the block,
+    /// whose row numbers are `rows`.
     fn multiply(
         &self,
         panel: usize,
         rows: &[u32],
-        own: Range<usize>,
+        block_rows: Range<usize>,
         inputs: &mut [R],
         out: &mut [R],
     ) {
@@ -340,11 +358,13 @@ impl<R: Real> PreActivationSource<'_, R> {
         let (weights, bias) = panel.split_at(fan_in * p);
         let out_stride = out.len();
         let left = match (self.below, task.samples.inputs()) {
-            (Some(below), _) => LeftOperand::rows_of(&below[own.start * p..], task.block * p),
+            (Some(below), _) => {
+                LeftOperand::rows_of(&below[block_rows.start * p..], task.block * p)
+            }
             (None, Inputs::Sparse(records)) => {
                 return task.isa.run(SparseForward {
                     records,
-                    rows: &rows[own],
+                    rows: &rows[block_rows],
                     weights,
                     biases: bias,
                     activations: out,
@@ -355,13 +375,13 @@ impl<R: Real> PreActivationSource<'_, R> {
             }
             (None, _) => {
                 task.samples
-                    .gather(&rows[own.clone()], inputs, own.len() * p);
-                LeftOperand::rows_of(inputs, own.len() * p)
+                    .gather(&rows[block_rows.clone()], inputs, block_rows.len() * p);
+                LeftOperand::rows_of(inputs, block_rows.len() * p)
             }
         };
         task.isa.run(Product {
             left,
-            rows: own.len(),
+            rows: block_rows.len(),
             depth: fan_in,
             right: weights,
             right_stride: 0,
