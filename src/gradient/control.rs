@@ -15,7 +15,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     stop: Arc<AtomicBool>,
-    /// Padded to its own cache line, because workers write it in every step.
+    /// Padded to its own cache line, because a worker writes it in every step.
     evaluations: Arc<CachePadded<AtomicU64>>,
 }
 
@@ -83,7 +83,7 @@ pub enum Stopped {
     /// The stop flag was set.
     #[error("interrupted")]
     Interrupted,
-    /// θ + h rounds to θ.
+    /// θ + h or θ − h rounds to θ.
     #[error(
         "the increment {increment:e} is lost in {parameter} = {value:e}: their sum rounds to the parameter itself\n  help: use gradient.increment = \"auto\" or a number of {needed:e} or more{instead}"
     )]

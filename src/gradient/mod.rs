@@ -195,7 +195,8 @@ pub struct GradientEvaluation {
 /// A gradient method, with its workspace.
 pub trait GradientEngine<R: Real>: Send {
     /// Overwrites `gradient` with ∂L/∂θ of the mini-batch, l2 included. The bits are the same on
-    /// any number of threads. After the first call, no allocation grows with the batch.
+    /// any number of threads. After the first call, no allocation grows with the batch, except that
+    /// measuring [`Increment::Noise`] allocates each time.
     ///
     /// # Errors
     /// [`Stopped`] if `control` was stopped, if θ + h rounds to θ, or if no increment could be
@@ -241,8 +242,9 @@ pub trait Descent<R: Real>: GradientEngine<R> {
     fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool;
 
     /// Takes steps of stochastic gradient descent over the rows `order`, `batch_size` rows a step
-    /// (the last may have fewer), with at most `workers` workers. Adds the loss of each row, as
-    /// evaluated before the row's step, to `loss`, in order.
+    /// (the last may have fewer), with at most `workers` workers. Adds the rows' losses, evaluated
+    /// before each step, to `loss` in order, so that the sum does not depend on how the rows are
+    /// split into calls.
     ///
     /// The bits are those of [`GradientEngine::gradient`] followed by `rule`, for any number of
     /// workers; each step takes new random directions. Returns the number of rows processed: all

@@ -2,8 +2,8 @@
 //!
 //! With [`Increment::Noise`] the increment is measured before each gradient
 //! ([`super::noise_increment`]). With extrapolation the engine runs at h and at h/2
-//! ([`super::richardson`]): that doubles the cost, raises the order of the error by one term, and
-//! yields an error estimate.
+//! ([`super::richardson`]): that doubles the cost, cancels the leading error term, and yields an
+//! error estimate.
 
 use super::{DifferenceConfig, Increment, IncrementControl, NoiseIncrement, richardson};
 use crate::data::{Batch, Samples};
@@ -90,7 +90,7 @@ impl<R: Real> GradientEngine<R> for AdaptiveIncrement<R> {
             return once;
         }
         let mut tally = once * 2;
-        // The correction: a difference divided by `richardson::divisor`, and its addition.
+        // The correction, a difference over a divisor, and its addition.
         tally.additions += 2 * self.parameters;
         tally.divisions += self.parameters;
         tally

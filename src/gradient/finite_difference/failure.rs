@@ -119,8 +119,8 @@ pub enum Failure {
         /// The number of levels.
         levels: usize,
     },
-    /// The objective is infinite or NaN. If it is so at several points, this names the first in
-    /// the order of parameters, on any number of threads.
+    /// The objective is infinite or NaN. Of several such points, the first in the order of
+    /// parameters is reported, on any number of threads.
     #[error("the objective is {value:?} {place}\n  help: {}", place.way_out())]
     NotFinite {
         /// Its value.

@@ -36,7 +36,7 @@ use crate::numeric::Real;
 /// 6 to 8.
 pub const POINTS: usize = 9;
 
-/// The largest relative change of values that are close enough for an estimate.
+/// The largest relative change of the loss for which its differences are used.
 const CLOSE_RANGE: f64 = 0.1;
 /// The factor within which the estimates of three columns agree.
 const AGREEMENT: f64 = 4.0;
@@ -110,7 +110,7 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     assert!(points >= 4, "{points} points, but a table needs at least 4");
     let column = |sample: usize| (0..points).map(move |point| point * samples + sample);
     let (mut range, mut largest) = (0.0, 0.0);
-    let (mut moving, mut equal) = (0, 0);
+    let (mut changing, mut equal) = (0, 0);
     for sample in 0..samples {
         let values = || column(sample).map(|at| losses[at]);
         let (least, most) = (
@@ -120,7 +120,7 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
         range += most - least;
         largest += most.abs().max(least.abs());
         if most > least {
-            moving += 1;
+            changing += 1;
             equal += values()
                 .zip(values().skip(1))
                 .filter(|(a, b)| a == b)
@@ -130,7 +130,7 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     if range > CLOSE_RANGE * largest {
         return NoiseVerdict::TooLarge;
     }
-    if moving == 0 || 2 * equal >= moving * points {
+    if changing == 0 || 2 * equal >= changing * points {
         return NoiseVerdict::TooSmall;
     }
     let mut scale = 1.0;
@@ -150,7 +150,7 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
             alternating += usize::from(least < 0.0 && most > 0.0);
         }
         let deviation = (scale * squares / rows as f64).sqrt() / samples as f64;
-        levels.push((deviation, 2 * alternating >= moving));
+        levels.push((deviation, 2 * alternating >= changing));
     }
     levels
         .windows(3)
@@ -293,8 +293,8 @@ fn stencil(scheme: Scheme) -> Stencil {
 /// The estimate of a derivative along a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DerivativeEstimate {
-    /// |f″| for forward differences, |f‴| for central ones, but at least the standard deviation that
-    /// noise gives such an estimate.
+    /// |f″| for forward differences, |f‴| for central ones, but at least the standard deviation
+    /// that noise gives such an estimate.
     pub magnitude: f64,
     /// The number of evaluations made: 2 or 4 at each of up to 3 distances.
     pub evaluations: u64,
@@ -392,8 +392,8 @@ impl NoiseEstimate {
         }
     }
 
-    /// Returns the increment that minimizes the mean squared error of the quotient, given this noise
-    /// and `derivative`.
+    /// Returns the increment that minimizes the mean squared error of the quotient, given this
+    /// noise and `derivative`.
     pub fn increment(&self, scheme: Scheme, derivative: f64) -> f64 {
         match scheme {
             Scheme::Forward => 8f64.sqrt().sqrt() * (self.deviation / derivative).sqrt(),

@@ -91,8 +91,8 @@ impl Perturbation {
             .is_some_and(|config| config.increment.depends_on_theta(config.arithmetic))
     }
 
-    /// Returns h of a unit whose largest |θ| is `largest`, by the config's rule; 1 for rates of change.
-    /// `measured` is the measured relative increment.
+    /// Returns h of a unit whose largest |θ| is `largest`; 1 for rates of change. `measured` is the
+    /// measured relative increment of [`super::Increment::Noise`].
     pub fn unit_increment<R: Real>(&self, largest: f64, measured: f64) -> R {
         match self.difference() {
             Some(config) => {

@@ -70,8 +70,8 @@ impl<R: Real> UnitPanels<R> {
         (unit / p * lines(fan_in) + panel_row) * p + unit % p
     }
 
-    /// Calls `visit(value, index, is_weight)` for every parameter, in the order of θ; `index` is the
-    /// parameter's index in θ.
+    /// Calls `visit(value, index, is_weight)` for every parameter, in the order of θ; `index` is
+    /// the parameter's index in θ.
     pub fn visit(&mut self, layout: &Layout, mut visit: impl FnMut(&mut R, usize, bool)) {
         let p = width::<R>();
         for (layer, values) in self.layers.iter_mut().enumerate() {

@@ -234,7 +234,7 @@ pub(in crate::gradient) fn hold_increments<R: Real>(
         let weights = layout
             .weights(layer)
             .zip(0..)
-            .map(|(index, at)| (index, at / fan_in));
+            .map(|(index, offset)| (index, offset / fan_in));
         for (index, unit) in weights.chain(layout.biases(layer).zip(0..)) {
             let (value, h) = (theta.flat()[index], increments[unit]);
             let below = scheme == Scheme::Central && value - h == value;
@@ -341,7 +341,7 @@ impl<R: Real> PassWorker<R> {
                     self.evaluate(context, layer, place, below);
                     self.regularized_loss(context, layer, place, below, rows)
                 } else {
-                    // At θ itself the losses are known; the penalty is computed as for every other θ.
+                    // The losses at θ itself are known; its penalty is computed as any other.
                     self.pass.losses.copy_from_slice(&context.base.losses);
                     self.regularized_loss(context, layer, place, below, rows)
                 };

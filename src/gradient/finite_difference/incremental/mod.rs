@@ -244,7 +244,8 @@ impl<R: Real> Incremental<R> {
         (self.scratch[0].done * batch_size).min(order.len())
     }
 
-    /// Creates the workers, each with its share of every buffer, partitioned by predicted cost.
+    /// Creates the workers, each with its share of every buffer: the tables are partitioned by
+    /// predicted cost, all else evenly.
     fn create_workers<'b>(
         &'b mut self,
         supersteps: &Supersteps,

@@ -126,8 +126,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         self.scratch.largest_above = largest(block);
     }
 
-    /// Lists the slots in use of layer `layer` in row `row`, and the input values of all slots; those
-    /// of bytes are in the task. The bias comes last.
+    /// Lists the slots in use of layer `layer` in row `row`, and the input values of the slots,
+    /// unless they are in the task. The bias comes last.
     fn list_slot_values(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -175,8 +175,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// Computes one table: the change of the loss of row `row` for each input value and each unit of
-    /// the panel.
+    /// Computes one table: the change of the loss of row `row` for each input value and each unit
+    /// of the panel.
     fn compute_table(
         &mut self,
         task: &DifferenceTask<'_, R>,
@@ -328,8 +328,9 @@ impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
         }
     }
 
-    /// Propagates the activations of the layer above the perturbed one, `below`, to the outputs, and
-    /// computes the changes of the loss. `second` is the side of θ − h in a central difference.
+    /// Propagates `below`, the activations of the layer above the perturbed one (or their changes
+    /// or rates of change), to the outputs, and computes the changes of the loss. `second` is
+    /// `true` for θ − h of a central difference.
     fn propagate<'s>(
         &self,
         second: bool,

@@ -65,8 +65,8 @@ pub(super) struct DifferenceTask<'a, R> {
     /// The number of slots of each layer's table of changes.
     pub slots: &'a [usize],
     pub control: &'a Control,
-    /// The stop flag of all workers: set by the first worker in superstep L, checked by every worker
-    /// at the start of the next block.
+    /// The stop flag of all workers: set by the first worker in superstep L, checked by every
+    /// worker at the start of the next block.
     pub stopping: AtomicBool,
 }
 
@@ -118,7 +118,8 @@ pub(super) struct IncrementalScratch<R> {
     pub above: Aligned<R>,
     /// The largest |weight| of `above`.
     pub largest_above: f64,
-    /// Propagated values of a perturbation deep in the network; the layers alternate.
+    /// The propagated values of a perturbation more than one layer below the outputs; the layers
+    /// use the two buffers in turn.
     pub stages: [Aligned<R>; 2],
     /// h of each unit, layer by layer, in panels.
     pub increments: Vec<Aligned<R>>,
@@ -307,8 +308,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
     }
 
-    /// Adds the losses of a block's rows to the sum, and the block's share of the evaluations to the
-    /// control; `before` is the number of earlier rows of the mini-batch.
+    /// Adds the losses of a block's rows to the sum, and the block's share of the evaluations to
+    /// the control; `before` is the number of earlier rows of the mini-batch.
     fn count_rows(
         &mut self,
         task: &DifferenceTask<'_, R>,
