@@ -1,17 +1,24 @@
-//! Backprop: one forward and one backward pass, data-parallel over the mini-batch.
+//! Backprop: the gradient by one forward and one backward pass over the mini-batch.
 //!
-//! Cost: 1 evaluation and one backward pass, whatever N is. [`Backprop::numeric`] is the same with
-//! difference quotients for the derivatives that are not of a sum or a product, σ′(z) of each hidden
-//! unit and ∂L/∂z of each output:
+//! Cost: 1 evaluation and one backward pass, whatever N is.
+//!
+//! Parallelism: the work is partitioned by units, not by rows. A layer's units form panels of one
+//! cache line (16 units in f32, 8 in f64). Each worker owns some panels and computes their values
+//! for all rows of the mini-batch. The last layer is partitioned by the hidden panels that it
+//! reads. Each element of a product is one chain in a fixed order, so the bits do not depend on
+//! the number of workers. The engine keeps θ in a packed layout ([`PackedParameters`]); the passes
+//! are in `worker.rs`.
+//!
+//! [`Backprop::numeric`] runs the same passes, but replaces two analytic derivatives by difference
+//! quotients, σ′(z) of each hidden unit and ∂L/∂z of each output:
 //!
 //! ```text
 //! σ′(z) ≈ (σ(z + h) − σ(z))/h      ∂L/∂z_k ≈ (L(z + h·e_k) − L(z))/h
 //! ```
 //!
-//! The chain rule, and with it the cost, is backprop's; the error is a difference's: h·max|σ″|/2 ≤ .05·h
-//! and about 2u/h relative to each slope. The engine keeps θ in panels of its
-//! own ([`PackedParameters`]); the passes are in `passes.rs`. Work is cut by units and each sum is one chain
-//! in a fixed order, so the bits do not depend on the number of workers.
+//! The chain rule, and with it the cost's order, is that of backprop. The error is that of a
+//! forward difference: h·max|σ″|/2 ≤ .05·h of truncation, and about 2u/h of round-off relative to
+//! each slope.
 
 pub mod packed;
 mod worker;
@@ -35,20 +42,20 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::{PhasedSlice, Supersteps, Workers};
 
-/// `method = "numeric-backprop"`.
+/// Configuration of `method = "numeric-backprop"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NumericBackpropConfig {
-    /// h of every pre-activation; `None`: the power of two nearest to √u.
+    /// Increment h of every pre-activation; `None`: the power of two nearest to √u.
     pub increment: Option<f64>,
 }
 
 impl NumericBackpropConfig {
-    /// The difference that σ and the loss take.
+    /// Returns the difference scheme that replaces the derivatives of σ and of the loss.
     pub fn difference(&self) -> DifferenceConfig {
         DifferenceConfig::forward(Arithmetic::Plain, self.increment)
     }
 
-    /// h.
+    /// Returns the increment h in the precision of `R`.
     pub fn increment<R: Real>(&self) -> R {
         let DifferenceConfig {
             scheme,
@@ -60,39 +67,48 @@ impl NumericBackpropConfig {
     }
 }
 
-/// The backprop engine.
+/// Gradient engine that computes backprop, analytic or numeric.
 pub struct Backprop<R> {
     network: Network,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    /// Workers of a gradient; `None`: as many as find something to do.
-    seats: Option<usize>,
+    /// Number of workers of a gradient; `None`: [`GradientEngine::most_workers`].
+    worker_limit: Option<usize>,
     capacity: usize,
-    /// Rows of a panel's values, and so many more that two workers' are apart.
+    /// Distance between two panels of values, in rows: the capacity and [`APART`] more, so that
+    /// the memory of two workers is apart.
     panel_rows: usize,
-    /// h, where quotients stand in for derivatives.
+    /// Increment h of numeric backprop; `None`: analytic derivatives.
     increment: Option<R>,
     weights: PackedParameters<R>,
     velocity: Option<PackedParameters<R>>,
     gradient: Option<PackedParameters<R>>,
+    /// Activations a of each hidden layer; these buffers are panels of `(panel_rows, P)`.
     activations: Vec<Aligned<R>>,
+    /// Slopes σ′(z) of each hidden layer.
     slopes: Vec<Aligned<R>>,
+    /// Errors δ of each hidden layer.
     errors: Vec<Aligned<R>>,
-    sums: Vec<Aligned<R>>,
-    shares: [Aligned<R>; 2],
-    /// In lines of their own: what neighbors write every step would travel between their caches.
+    /// ∂W of each layer in `weights.hidden`, in the same layout; empty for the first layer, whose
+    /// update is fused with its gradient.
+    weight_gradients: Vec<Aligned<R>>,
+    /// Partial sums of the outputs' pre-activations, one per hidden panel; written in even and in
+    /// odd supersteps.
+    partial_outputs: [Aligned<R>; 2],
+    /// Scratch memory per worker. Padded to cache lines: a line that two workers wrote in every
+    /// step would travel between their caches.
     scratch: Vec<CachePadded<BackpropScratch<R>>>,
 }
 
 impl<R: Real> Backprop<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
-    pub fn new(network: &Network, team: &Arc<Workers>, isa: Isa, capacity: usize) -> Self {
+    /// Creates an engine for mini-batches of at most `capacity` rows.
+    pub fn new(network: &Network, pool: &Arc<Workers>, isa: Isa, capacity: usize) -> Self {
         let layout = &network.layout;
         let (sizes, p) = (layout.sizes(), width::<R>());
         let owned = owned_layers(layout);
         let panels = |units: usize| count::<R>(units);
         let outputs = panels(sizes[layout.layers()]);
-        let shares = if layout.layers() > 1 {
+        let partial_panels = if layout.layers() > 1 {
             panels(sizes[owned])
         } else {
             1
@@ -114,19 +130,19 @@ impl<R: Real> Backprop<R> {
         };
         Self {
             network: network.clone(),
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            seats: None,
+            worker_limit: None,
             capacity,
             panel_rows,
             increment: None,
-            weights: PackedParameters::zeros(layout, team.threads()),
+            weights: PackedParameters::zeros(layout, pool.threads()),
             velocity: None,
             gradient: None,
             activations: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
             slopes: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
             errors: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
-            sums: (0..owned)
+            weight_gradients: (0..owned)
                 .map(|h| {
                     Aligned::zeros(if h == 0 {
                         0
@@ -135,23 +151,24 @@ impl<R: Real> Backprop<R> {
                     })
                 })
                 .collect(),
-            shares: [(); 2].map(|()| Aligned::zeros(shares * outputs * panel_rows * p)),
-            scratch: (0..team.threads())
+            partial_outputs: [(); 2]
+                .map(|()| Aligned::zeros(partial_panels * outputs * panel_rows * p)),
+            scratch: (0..pool.threads())
                 .map(scratch)
                 .map(CachePadded::new)
                 .collect(),
         }
     }
 
-    /// An engine that knows σ and the loss, and not their derivatives.
+    /// Creates an engine that evaluates σ and the loss, but not their derivatives.
     pub fn numeric(
         network: &Network,
         config: NumericBackpropConfig,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
-        let mut engine = Self::new(network, team, isa, capacity);
+        let mut engine = Self::new(network, pool, isa, capacity);
         engine.increment = Some(config.increment());
         for scratch in &mut engine.scratch {
             scratch.changes = Aligned::zeros(scratch.outputs.len());
@@ -159,7 +176,9 @@ impl<R: Real> Backprop<R> {
         engine
     }
 
-    fn walk(
+    /// Steps over `order` by `rule`, in mini-batches of `batch_size` rows. Adds the rows' losses,
+    /// each before its step, to the sum in the first worker's scratch memory, and returns that sum.
+    fn run_batches(
         &mut self,
         samples: &Samples<R>,
         order: &[u32],
@@ -170,14 +189,14 @@ impl<R: Real> Backprop<R> {
     ) -> f64 {
         assert!(
             (1..=self.capacity).contains(&batch_size)
-                && (1..=self.team.threads()).contains(&workers)
+                && (1..=self.pool.threads()).contains(&workers)
         );
-        self.weights.spread();
+        self.weights.copy_biases();
         if let Some(velocity) = &mut velocity {
-            velocity.spread();
+            velocity.copy_biases();
         }
         let layout = Arc::clone(&self.network.layout);
-        let circle = Supersteps::new(workers);
+        let supersteps = Supersteps::new(workers);
         let task = StepTask {
             samples,
             order,
@@ -186,15 +205,19 @@ impl<R: Real> Backprop<R> {
             isa: self.isa,
             sizes: layout.sizes(),
             bias: layout.has_bias(),
-            head: self.network.head(),
+            output_loss: self.network.head(),
             panel_rows: self.panel_rows,
             increment: self.increment,
         };
-        let team = Arc::clone(&self.team);
-        let seats = self.seats(&circle, velocity);
-        team.run(circle, seats, async |seat: BackpropWorker<'_, R>, step| {
-            seat.train(&task, step).await;
-        });
+        let pool = Arc::clone(&self.pool);
+        let backprop_workers = self.make_workers(&supersteps, velocity);
+        pool.run(
+            supersteps,
+            backprop_workers,
+            async |worker: BackpropWorker<'_, R>, superstep| {
+                worker.train(&task, superstep).await;
+            },
+        );
         let loss = self.scratch[0].loss;
         for scratch in &mut self.scratch {
             scratch.loss = 0.0;
@@ -202,24 +225,24 @@ impl<R: Real> Backprop<R> {
         loss
     }
 
-    /// One seat a worker: its panels of everything.
-    fn seats<'b>(
+    /// Partitions all buffers among the workers: each gets the panels that it owns.
+    fn make_workers<'b>(
         &'b mut self,
-        circle: &Supersteps,
+        supersteps: &Supersteps,
         velocity: Option<&'b mut PackedParameters<R>>,
     ) -> Vec<BackpropWorker<'b, R>> {
-        let workers = circle.workers();
+        let workers = supersteps.workers();
         let layout = Arc::clone(&self.network.layout);
         let (sizes, p, panel_rows) = (layout.sizes(), width::<R>(), self.panel_rows);
         let hidden = layout.layers() - 1;
         let outputs = sizes[layout.layers()];
         let output_panels = count::<R>(outputs);
         let strides = Strides::new::<R>(outputs);
-        let cut = |panels: usize| {
+        let partition = |panels: usize| {
             (0..workers).map(move |w| panels * w / workers..panels * (w + 1) / workers)
         };
         let parts = |panels: usize, size: usize| {
-            cut(panels).map(move |own| own.start * size..own.end * size)
+            partition(panels).map(move |panels| panels.start * size..panels.end * size)
         };
         let parity = |l: usize, shared: bool| shared.then_some(l % 2);
         let mut velocity = velocity.map(|packed| VelocityBuffers::new(packed));
@@ -233,52 +256,56 @@ impl<R: Real> Backprop<R> {
             .hidden
             .iter_mut()
             .zip(&mut self.weights.biases)
-            .zip(&mut self.sums);
-        for (h, ((weights, biases), sums)) in weights.enumerate() {
+            .zip(&mut self.weight_gradients);
+        for (h, ((weights, biases), gradients)) in weights.enumerate() {
             let l = h + 1;
             let panels = count::<R>(sizes[l]);
             let size = sizes[h] * p;
             let rows = |values: Option<&'b mut Aligned<R>>, written: Option<usize>| match values {
                 Some(values) => {
-                    circle.share(&mut values[..], written, parts(panels, panel_rows * p))
+                    supersteps.share(&mut values[..], written, parts(panels, panel_rows * p))
                 }
-                None => circle.share(&mut [][..], written, parts(panels, 0)),
+                None => supersteps.share(&mut [][..], written, parts(panels, 0)),
             };
-            let own_weights = circle.share(weights, parity(l, h > 0), parts(panels, size));
-            let own_biases = circle.share(biases, None, parts(panels, p));
-            let own_activations = rows(activations.next(), parity(h, l < hidden));
-            let own_slopes = rows(slopes.next(), None);
-            let own_errors = rows(errors.next(), parity(l, h > 0));
-            let own_sums = circle.share(sums, None, parts(panels, if h == 0 { 0 } else { size }));
-            let (own_velocity, own_bias_velocity) = match &mut velocity {
+            let weight_parts = supersteps.share(weights, parity(l, h > 0), parts(panels, size));
+            let bias_parts = supersteps.share(biases, None, parts(panels, p));
+            let activation_parts = rows(activations.next(), parity(h, l < hidden));
+            let slope_parts = rows(slopes.next(), None);
+            let error_parts = rows(errors.next(), parity(l, h > 0));
+            let weight_gradient_parts = supersteps.share(
+                gradients,
+                None,
+                parts(panels, if h == 0 { 0 } else { size }),
+            );
+            let (velocity_parts, bias_velocity_parts) = match &mut velocity {
                 Some(velocity) => {
                     let (weights, biases) = velocity.next();
                     (
-                        optional(circle.share(weights, None, parts(panels, size))),
-                        optional(circle.share(biases, None, parts(panels, p))),
+                        some_parts(supersteps.share(weights, None, parts(panels, size))),
+                        some_parts(supersteps.share(biases, None, parts(panels, p))),
                     )
                 }
-                None => (nothing(workers), nothing(workers)),
+                None => (no_parts(workers), no_parts(workers)),
             };
-            let mut own_weights = own_weights.into_iter();
-            let mut own_biases = own_biases.into_iter();
-            let mut own_activations = own_activations.into_iter();
-            let mut own_slopes = own_slopes.into_iter();
-            let mut own_errors = own_errors.into_iter();
-            let mut own_sums = own_sums.into_iter();
-            let mut own_velocity = own_velocity.into_iter();
-            let mut own_bias_velocity = own_bias_velocity.into_iter();
-            for (panels, layers) in cut(panels).zip(&mut layers) {
+            let mut weight_parts = weight_parts.into_iter();
+            let mut bias_parts = bias_parts.into_iter();
+            let mut activation_parts = activation_parts.into_iter();
+            let mut slope_parts = slope_parts.into_iter();
+            let mut error_parts = error_parts.into_iter();
+            let mut weight_gradient_parts = weight_gradient_parts.into_iter();
+            let mut velocity_parts = velocity_parts.into_iter();
+            let mut bias_velocity_parts = bias_velocity_parts.into_iter();
+            for (panels, layers) in partition(panels).zip(&mut layers) {
                 layers.push(OwnedLayer {
                     panels,
-                    weights: take(&mut own_weights),
-                    velocity: take(&mut own_velocity),
-                    biases: take(&mut own_biases),
-                    bias_velocity: take(&mut own_bias_velocity),
-                    activations: take(&mut own_activations),
-                    slopes: take(&mut own_slopes),
-                    errors: take(&mut own_errors),
-                    sums: take(&mut own_sums),
+                    weights: next_part(&mut weight_parts),
+                    velocity: next_part(&mut velocity_parts),
+                    biases: next_part(&mut bias_parts),
+                    bias_velocity: next_part(&mut bias_velocity_parts),
+                    activations: next_part(&mut activation_parts),
+                    slopes: next_part(&mut slope_parts),
+                    errors: next_part(&mut error_parts),
+                    weight_gradients: next_part(&mut weight_gradient_parts),
                 });
             }
         }
@@ -289,17 +316,17 @@ impl<R: Real> Backprop<R> {
             0
         };
         let copies = |size: usize| (0..workers).map(move |w| w * size..(w + 1) * size);
-        let mut forward = circle
+        let mut forward = supersteps
             .share(&mut self.weights.last, None, parts(panels, strides.blocks))
             .into_iter();
-        let mut transposed = circle
+        let mut transposed = supersteps
             .share(
                 &mut self.weights.last_transposed,
                 None,
                 parts(panels, strides.transposed),
             )
             .into_iter();
-        let mut bias = circle
+        let mut bias = supersteps
             .share(&mut self.weights.last_bias, None, copies(strides.biases))
             .into_iter();
         let (mut forward_velocity, mut transposed_velocity, mut bias_velocity) = match velocity {
@@ -309,28 +336,32 @@ impl<R: Real> Backprop<R> {
                 last_bias,
                 ..
             }) => (
-                optional(circle.share(last, None, parts(panels, strides.blocks))).into_iter(),
-                optional(circle.share(last_transposed, None, parts(panels, strides.transposed)))
-                    .into_iter(),
-                optional(circle.share(last_bias, None, copies(strides.biases))).into_iter(),
+                some_parts(supersteps.share(last, None, parts(panels, strides.blocks))).into_iter(),
+                some_parts(supersteps.share(
+                    last_transposed,
+                    None,
+                    parts(panels, strides.transposed),
+                ))
+                .into_iter(),
+                some_parts(supersteps.share(last_bias, None, copies(strides.biases))).into_iter(),
             ),
             None => (
-                nothing(workers).into_iter(),
-                nothing(workers).into_iter(),
-                nothing(workers).into_iter(),
+                no_parts(workers).into_iter(),
+                no_parts(workers).into_iter(),
+                no_parts(workers).into_iter(),
             ),
         };
-        let [even, odd] = &mut self.shares;
-        let (share_panels, share_size) = if hidden > 0 {
+        let [even, odd] = &mut self.partial_outputs;
+        let (partial_panels, partial_size) = if hidden > 0 {
             (panels, output_panels * panel_rows * p)
         } else {
             (output_panels, panel_rows * p)
         };
-        let mut even = circle
-            .share(even, 0, parts(share_panels, share_size))
+        let mut even = supersteps
+            .share(even, 0, parts(partial_panels, partial_size))
             .into_iter();
-        let mut odd = circle
-            .share(odd, 1, parts(share_panels, share_size))
+        let mut odd = supersteps
+            .share(odd, 1, parts(partial_panels, partial_size))
             .into_iter();
         layers
             .into_iter()
@@ -338,21 +369,21 @@ impl<R: Real> Backprop<R> {
             .map(|(layers, scratch)| BackpropWorker {
                 layers,
                 last: LastLayer {
-                    weights: take(&mut forward),
-                    velocity: take(&mut forward_velocity),
-                    transposed: take(&mut transposed),
-                    transposed_velocity: take(&mut transposed_velocity),
-                    bias: take(&mut bias),
-                    bias_velocity: take(&mut bias_velocity),
+                    weights: next_part(&mut forward),
+                    velocity: next_part(&mut forward_velocity),
+                    transposed: next_part(&mut transposed),
+                    transposed_velocity: next_part(&mut transposed_velocity),
+                    bias: next_part(&mut bias),
+                    bias_velocity: next_part(&mut bias_velocity),
                 },
-                shares: [take(&mut even), take(&mut odd)],
+                partial_outputs: [next_part(&mut even), next_part(&mut odd)],
                 scratch,
             })
             .collect()
     }
 }
 
-/// A velocity's buffers, layer by layer.
+/// Iterators over a velocity's buffers, layer by layer.
 struct VelocityBuffers<'b, R> {
     hidden: std::slice::IterMut<'b, Aligned<R>>,
     biases: std::slice::IterMut<'b, Aligned<R>>,
@@ -373,20 +404,22 @@ impl<'b, R: Real> VelocityBuffers<'b, R> {
     }
 
     fn next(&mut self) -> (&'b mut [R], &'b mut [R]) {
-        (take(&mut self.hidden), take(&mut self.biases))
+        (next_part(&mut self.hidden), next_part(&mut self.biases))
     }
 }
 
-fn optional<'b, R>(parts: Vec<PhasedSlice<'b, R>>) -> Vec<Option<PhasedSlice<'b, R>>> {
+fn some_parts<'b, R>(parts: Vec<PhasedSlice<'b, R>>) -> Vec<Option<PhasedSlice<'b, R>>> {
     parts.into_iter().map(Some).collect()
 }
 
-fn nothing<'b, R>(workers: usize) -> Vec<Option<PhasedSlice<'b, R>>> {
+fn no_parts<'b, R>(workers: usize) -> Vec<Option<PhasedSlice<'b, R>>> {
     (0..workers).map(|_| None).collect()
 }
 
-fn take<I: Iterator>(parts: &mut I) -> I::Item {
-    parts.next().expect("one part a worker, one buffer a layer")
+fn next_part<I: Iterator>(parts: &mut I) -> I::Item {
+    parts
+        .next()
+        .expect("one part per worker, one buffer per layer")
 }
 
 impl<R: Real> Descent<R> for Backprop<R> {
@@ -400,7 +433,7 @@ impl<R: Real> Descent<R> for Backprop<R> {
     }
 
     fn load_velocity(&mut self, velocity: &Parameters<R>) {
-        let copies = self.team.threads();
+        let copies = self.pool.threads();
         let layout = &self.network.layout;
         self.velocity
             .get_or_insert_with(|| PackedParameters::zeros(layout, copies))
@@ -430,12 +463,12 @@ impl<R: Real> Descent<R> for Backprop<R> {
         if rule.momentum != R::ZERO && self.velocity.is_none() {
             self.velocity = Some(PackedParameters::zeros(
                 &self.network.layout,
-                self.team.threads(),
+                self.pool.threads(),
             ));
         }
         let mut velocity = self.velocity.take();
         self.scratch[0].loss = *loss;
-        *loss = self.walk(samples, order, batch_size, rule, workers, velocity.as_mut());
+        *loss = self.run_batches(samples, order, batch_size, rule, workers, velocity.as_mut());
         self.velocity = velocity;
         Ok(order.len())
     }
@@ -453,16 +486,16 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         let mut packed = self
             .gradient
             .take()
-            .unwrap_or_else(|| PackedParameters::zeros(&self.network.layout, self.team.threads()));
+            .unwrap_or_else(|| PackedParameters::zeros(&self.network.layout, self.pool.threads()));
         packed.clear();
         let rule = Rule::gradient_only(R::from_f64(self.network.l2));
         let rows = batch.rows.len();
-        let loss = self.walk(
+        let loss = self.run_batches(
             batch.samples,
             batch.rows,
             rows,
             rule,
-            self.seats.unwrap_or_else(|| self.most_workers()),
+            self.worker_limit.unwrap_or_else(|| self.most_workers()),
             Some(&mut packed),
         );
         packed.store(gradient);
@@ -481,15 +514,15 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
     }
 
     fn most_workers(&self) -> usize {
-        // Panels of the widest layer.
+        // The number of panels of the widest owned layer.
         let sizes = self.network.layout.sizes();
         let owned = owned_layers(&self.network.layout);
-        let most = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
-        most.unwrap_or(1).min(self.team.threads())
+        let panels = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
+        panels.unwrap_or(1).min(self.pool.threads())
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = Some(workers);
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_limit = Some(workers);
     }
 }

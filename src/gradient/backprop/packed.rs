@@ -1,44 +1,46 @@
-//! θ in the kernels' own layout: panels of units, so that a worker that owns units owns memory.
+//! θ in backprop's packed layout: panels of units, so that the worker that owns a panel owns one
+//! range of memory.
 //!
-//! All layers but the last hold Wᵀ in panels of units, `(fan_in, P)` each. The last layer is held
-//! by panels of the *hidden* units it reads, twice: `(P, P)` blocks for the forward pass and
-//! `(outputs, P)` for the backward pass. Both copies are updated by the same chains, hence equal,
-//! and nothing is transposed in a step.
+//! P is the number of units of a panel. Each layer but the last holds Wᵀ in panels of units,
+//! `(fan_in, P)` each; so does the only layer of a network without hidden units. Otherwise the last
+//! layer is partitioned by panels of the *hidden* units that it reads, and stored twice: in blocks
+//! `(P, P)` for the forward pass, and as `(outputs, P)` for the backward pass. Both copies are
+//! updated by the same operations, hence stay equal, and a step never transposes them.
 
 use crate::kernels::panels::{APART, Aligned, count, width};
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
-/// θ, or a gradient, or a velocity, in panels.
+/// θ, a gradient or a velocity in the packed layout.
 pub struct PackedParameters<R> {
-    /// Wᵀ of every layer that is owned by its units.
+    /// Wᵀ of every layer that is partitioned by its own units: panels of `(fan_in, P)`.
     pub hidden: Vec<Aligned<R>>,
-    /// The biases of these layers.
+    /// Biases of these layers, panels of `(P,)`.
     pub biases: Vec<Aligned<R>>,
-    /// The last layer, `(P, P)` blocks by hidden panel ([`Strides::blocks`] apart) and output panel;
-    /// empty without hidden units.
+    /// Last layer, one `(P, P)` block per hidden panel ([`Strides::blocks`] apart) and output
+    /// panel; empty without hidden units.
     pub last: Aligned<R>,
-    /// The last layer, `(outputs, P)` by hidden panel ([`Strides::transposed`] apart).
+    /// Last layer again, `(outputs, P)` per hidden panel ([`Strides::transposed`] apart).
     pub last_transposed: Aligned<R>,
-    /// The last layer's biases, one equal copy a worker ([`Strides::biases`] apart).
+    /// Biases of the last layer, one equal copy per worker ([`Strides::biases`] apart).
     pub last_bias: Aligned<R>,
-    /// Number of those copies.
+    /// Number of copies of the last layer's biases.
     pub copies: usize,
 }
 
-/// How far the parts of the last layer are from one another.
+/// Distances between the parts of the last layer, in numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Strides {
-    /// Of a hidden panel's blocks to the next one's.
+    /// Distance from a hidden panel's `(P, P)` blocks to those of the next panel.
     pub blocks: usize,
-    /// Of its transposed weights.
+    /// Distance from a hidden panel's transposed weights to those of the next panel.
     pub transposed: usize,
-    /// Of a worker's biases.
+    /// Distance from a worker's copy of the biases to the next copy.
     pub biases: usize,
 }
 
 impl Strides {
-    /// With so many outputs.
+    /// Returns the distances for a last layer of `outputs` units.
     pub fn new<R: Real>(outputs: usize) -> Self {
         let (p, panels) = (width::<R>(), count::<R>(outputs));
         Self {
@@ -49,13 +51,14 @@ impl Strides {
     }
 }
 
-/// How many layers are owned by their units: the hidden ones, or the only one.
+/// Returns the number of layers that are partitioned by their own units: the hidden layers, or the
+/// only layer of a network without any.
 pub fn owned_layers(layout: &Layout) -> usize {
     (layout.layers() - 1).max(1)
 }
 
 impl<R: Real> PackedParameters<R> {
-    /// All zeros.
+    /// Creates packed zeros, with `copies` copies of the last layer's biases.
     pub fn zeros(layout: &Layout, copies: usize) -> Self {
         let (sizes, p) = (layout.sizes(), width::<R>());
         let owned = owned_layers(layout);
@@ -79,7 +82,7 @@ impl<R: Real> PackedParameters<R> {
         }
     }
 
-    /// All zeros again.
+    /// Sets everything to zero.
     pub fn clear(&mut self) {
         for values in self.hidden.iter_mut().chain(&mut self.biases) {
             values.fill(R::ZERO);
@@ -93,33 +96,33 @@ impl<R: Real> PackedParameters<R> {
         }
     }
 
-    /// Makes all copies of the last layer's biases equal to the first worker's. Only the workers
-    /// that are seated keep theirs up to date, and their number changes within a run: one that
-    /// comes back would go on from where it left.
-    pub fn spread(&mut self) {
+    /// Copies the first worker's biases of the last layer to all other workers' copies. Only the
+    /// workers that take part in a run update their copies, and their number changes: without this,
+    /// a worker that takes part again would go on from stale biases.
+    pub fn copy_biases(&mut self) {
         let size = self.last_bias.len() / self.copies;
         for copy in 1..self.copies {
             self.last_bias.copy_within(..size, copy * size);
         }
     }
 
-    /// Takes over θ.
+    /// Copies θ from `parameters`.
     pub fn load(&mut self, parameters: &Parameters<R>) {
         let layout = parameters.layout();
-        self.places(layout, |packed, at, flat| {
+        self.visit_copies(layout, |packed, at, flat| {
             packed[at] = parameters.flat()[flat]
         });
     }
 
-    /// Gives θ back.
+    /// Copies θ to `parameters`.
     pub fn store(&mut self, parameters: &mut Parameters<R>) {
         let layout = std::sync::Arc::clone(parameters.layout());
         let flat = parameters.flat_mut();
-        self.places(&layout, |packed, at, index| flat[index] = packed[at]);
+        self.visit_copies(&layout, |packed, at, index| flat[index] = packed[at]);
     }
 
-    /// Calls `visit(buffer, place in it, place in θ)` for every place a parameter has.
-    fn places(&mut self, layout: &Layout, mut visit: impl FnMut(&mut [R], usize, usize)) {
+    /// Calls `visit(buffer, position in the buffer, index in θ)` for every copy of every parameter.
+    fn visit_copies(&mut self, layout: &Layout, mut visit: impl FnMut(&mut [R], usize, usize)) {
         let (sizes, p) = (layout.sizes(), width::<R>());
         for (h, (weights, biases)) in self.hidden.iter_mut().zip(&mut self.biases).enumerate() {
             let (fan_in, start) = (sizes[h], layout.weights(h).start);
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_workers_write_is_512_bytes_apart() {
+    fn parts_of_two_workers_are_512_bytes_apart() {
         for outputs in [1, 10, 16, 17] {
             assert_eq!(gaps::<f32>(outputs), [512; 3]);
             assert_eq!(gaps::<f64>(outputs), [512; 3]);

@@ -1,23 +1,26 @@
-//! Backprop's passes, as one worker walks through them.
+//! The forward and backward pass of one backprop worker, superstep by superstep.
 //!
-//! Every hidden layer is cut into panels of units; a worker owns panels, and with them the
-//! weights into those units. Superstep by superstep (H hidden layers, l from 1; a step of the
-//! optimizer takes 2H supersteps, one where H ≤ 1):
+//! Every hidden layer is partitioned into panels of units; a worker owns panels, and with them the
+//! weights into those units. For H hidden layers, l counted from 1, a step of the optimizer takes
+//! these supersteps:
 //!
-//! | superstep | computes, of own units | reads of others |
+//! | superstep | computes, for its own units | reads from others |
 //! |---|---|---|
 //! | l − 1 | a_l = σ(W_l a_{l−1} + b_l) | a_{l−1} |
-//! | H − 1, too | own units' share of the outputs' z | |
-//! | H | δ of the outputs (everyone, alike), δ_H; updates the last layer | z shares |
+//! | H − 1, too | its units' partial sums of the outputs' z | |
+//! | H | δ of all outputs (same in each worker), δ_H; updates last layer | partial sums of z |
 //! | 2H − l, l < H | δ_l; ∂W_{l+1}; updates W_{l+2} | δ_{l+1}, W_{l+1}, a_l |
 //! | 2H − 1, too | updates W_1 | |
-//! | next 0 | updates W_2 | |
+//! | 2H, if H ≥ 2 | updates W_2 | |
 //!
-//! Derivatives of σ and of the loss are known, or difference quotients stand in for them; the passes
-//! are the same.
+//! The last superstep of a step is also superstep 0 of the next step, so a step takes 2H
+//! supersteps, or 1 if H ≤ 1.
 //!
-//! So a buffer is written in supersteps of one parity and read in the other, and the first
-//! layer's weights, most of all, never leave their core.
+//! Each shared buffer is written in supersteps of one parity and read in those of the other. The
+//! weights of the first layer, the largest in most networks, are never read by another worker.
+//!
+//! The derivatives of σ and of the loss are analytic, or replaced by difference quotients; the
+//! passes are the same.
 
 use std::ops::Range;
 
@@ -39,26 +42,26 @@ use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 use crate::parallel::{PhasedSlice, Superstep};
 
-/// What all workers are told.
+/// Task of all workers: the mini-batches, the update rule and the network.
 pub(super) struct StepTask<'a, R> {
     pub samples: &'a Samples<R>,
-    /// Row numbers, mini-batch after mini-batch.
+    /// Indices of the rows, mini-batch after mini-batch.
     pub order: &'a [u32],
     pub batch_size: usize,
     pub rule: Rule<R>,
     pub isa: Isa,
-    /// Layer sizes.
+    /// Layer sizes n_0 … n_L.
     pub sizes: &'a [usize],
     pub bias: bool,
-    pub head: OutputLoss,
-    /// Distance between panels of the buffers' values, in rows.
+    pub output_loss: OutputLoss,
+    /// Distance between two panels of values, in rows.
     pub panel_rows: usize,
-    /// h of the quotients that stand in for the derivatives of σ and of the loss; `None`: these are
-    /// known.
+    /// Increment h of the quotients that replace the derivatives of σ and of the loss; `None`:
+    /// analytic derivatives.
     pub increment: Option<R>,
 }
 
-/// A layer that is owned by its units, as one worker holds it.
+/// One worker's panels of a layer that is partitioned by its own units.
 pub(super) struct OwnedLayer<'b, R> {
     pub panels: Range<usize>,
     pub weights: PhasedSlice<'b, R>,
@@ -68,11 +71,11 @@ pub(super) struct OwnedLayer<'b, R> {
     pub activations: PhasedSlice<'b, R>,
     pub slopes: PhasedSlice<'b, R>,
     pub errors: PhasedSlice<'b, R>,
-    /// ∂W until nobody reads W any more; empty for the first layer.
-    pub sums: PhasedSlice<'b, R>,
+    /// ∂W, kept until no worker reads W anymore; empty for the first layer.
+    pub weight_gradients: PhasedSlice<'b, R>,
 }
 
-/// The last layer, as one worker holds it.
+/// One worker's panels of the last layer.
 pub(super) struct LastLayer<'b, R> {
     pub weights: PhasedSlice<'b, R>,
     pub velocity: Option<PhasedSlice<'b, R>>,
@@ -82,7 +85,7 @@ pub(super) struct LastLayer<'b, R> {
     pub bias_velocity: Option<PhasedSlice<'b, R>>,
 }
 
-/// One worker's memory of its own.
+/// One worker's scratch memory.
 pub(super) struct BackpropScratch<R> {
     pub inputs: Aligned<R>,
     pub outputs: Aligned<R>,
@@ -90,85 +93,85 @@ pub(super) struct BackpropScratch<R> {
     pub tile: Aligned<R>,
     pub labels: Vec<u16>,
     pub losses: Vec<R>,
-    /// Differences of the losses, where quotients are taken: as `outputs`.
+    /// Changes of the losses, for difference quotients; of the shape of `outputs`.
     pub changes: Aligned<R>,
     pub sparse: Workspace<R>,
     pub loss: f64,
 }
 
-/// One worker's seat.
+/// One worker: its parts of the shared buffers, and its scratch memory.
 pub(super) struct BackpropWorker<'b, R> {
     pub layers: Vec<OwnedLayer<'b, R>>,
     pub last: LastLayer<'b, R>,
-    /// Shares of the outputs' pre-activations, written in even and in odd supersteps.
-    pub shares: [PhasedSlice<'b, R>; 2],
+    /// Partial sums of the outputs' pre-activations, written in even and in odd supersteps.
+    pub partial_outputs: [PhasedSlice<'b, R>; 2],
     pub scratch: &'b mut BackpropScratch<R>,
 }
 
 impl<R: Real> BackpropWorker<'_, R> {
-    /// All mini-batches of the task.
-    pub(super) async fn train(mut self, task: &StepTask<'_, R>, mut step: Superstep<'_>) {
+    /// Steps over all mini-batches of the task.
+    pub(super) async fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
         let hidden = task.sizes.len() - 2;
         let mut batches = task.order.chunks(task.batch_size);
         while let Some(rows) = batches.next() {
-            self.forward_first(task, rows, &step);
+            self.forward_first(task, rows, &superstep);
             for h in 1..hidden {
-                step = step.next().await;
-                self.forward(h, task, rows.len(), &step);
+                superstep = superstep.next().await;
+                self.forward(h, task, rows.len(), &superstep);
             }
-            self.share_outputs(task, rows.len(), &step);
-            step = step.next().await;
-            self.output_errors(task, rows, &step);
+            self.partial_outputs(task, rows.len(), &superstep);
+            superstep = superstep.next().await;
+            self.output_errors(task, rows, &superstep);
             if hidden > 0 {
-                self.backward_last(task, rows.len(), &step);
+                self.backward_last(task, rows.len(), &superstep);
             }
             for h in (0..hidden.saturating_sub(1)).rev() {
-                step = step.next().await;
-                self.backward(h, task, rows.len(), &step);
-                self.weight_sums(h + 1, task, rows.len(), &step);
+                superstep = superstep.next().await;
+                self.backward(h, task, rows.len(), &superstep);
+                self.weight_gradients(h + 1, task, rows.len(), &superstep);
                 if h + 2 < hidden {
-                    self.apply(h + 2, task, &step);
+                    self.apply(h + 2, task, &superstep);
                 }
             }
             if let Inputs::Sparse(records) = task.samples.inputs() {
-                // While the update computes, the next records come.
+                // The next records are fetched while the update computes.
                 let mut ahead = batches.clone();
                 let mut next = || ahead.next().unwrap_or_default();
                 records.prefetch(next(), next());
             }
-            self.update_first(task, rows, &step);
+            self.update_first(task, rows, &superstep);
             if hidden >= 2 {
-                step = step.next().await;
-                self.apply(1, task, &step);
+                superstep = superstep.next().await;
+                self.apply(1, task, &superstep);
             }
         }
     }
 
-    /// a_1 of own units, from the inputs.
-    fn forward_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
+    /// Computes a_1 of this worker's units, from the inputs.
+    fn forward_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let activate = task.sizes.len() > 2;
         let layer = &mut self.layers[0];
         let panels = layer.panels.len();
-        if panels == 0 && step.workers() > 1 && !activate {
+        if panels == 0 && superstep.workers() > 1 && !activate {
             return;
         }
         let out = if activate {
-            layer.activations.own(step)
+            layer.activations.own(superstep)
         } else {
-            self.shares[step.phase()].own(step)
+            self.partial_outputs[superstep.phase()].own(superstep)
         };
-        // σ and σ′ of sparse inputs come with their z.
+        // The kernel for sparse inputs computes σ and σ′ together with z.
         let sparse = matches!(task.samples.inputs(), Inputs::Sparse(_));
         let fused = activate && sparse && task.increment.is_none();
         match task.samples.inputs() {
             Inputs::Sparse(records) => task.isa.run(SparseForward {
                 records,
                 rows,
-                weights: layer.weights.mine(step),
-                biases: layer.biases.mine(step),
+                weights: layer.weights.mine(superstep),
+                biases: layer.biases.mine(superstep),
                 activations: out,
-                slopes: fused.then(|| layer.slopes.own(step)),
+                slopes: fused.then(|| layer.slopes.own(superstep)),
                 stride,
                 transposed: self.scratch.sparse.transposed(rows.len()),
             }),
@@ -178,9 +181,9 @@ impl<R: Real> BackpropWorker<'_, R> {
                     left: LeftOperand::rows_of(&self.scratch.inputs, stride),
                     rows: rows.len(),
                     depth: task.sizes[0],
-                    right: layer.weights.mine(step),
+                    right: layer.weights.mine(superstep),
                     right_stride: task.sizes[0] * p,
-                    start: Some(layer.biases.mine(step)),
+                    start: Some(layer.biases.mine(superstep)),
                     out,
                     out_stride: stride,
                     panels,
@@ -189,35 +192,42 @@ impl<R: Real> BackpropWorker<'_, R> {
         }
         if activate {
             if !fused {
-                activate_panels(task, rows.len(), panels, out, layer.slopes.own(step));
+                activate_panels(task, rows.len(), panels, out, layer.slopes.own(superstep));
             }
-            layer.clear_padding(task, 0, rows.len(), step);
+            layer.clear_padding(task, 0, rows.len(), superstep);
         }
     }
 
-    /// a_{h+1} of own units, from a_h.
-    fn forward(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    /// Computes a_{h+1} of this worker's units, from a_h.
+    fn forward(
+        &mut self,
+        h: usize,
+        task: &StepTask<'_, R>,
+        rows: usize,
+        superstep: &Superstep<'_>,
+    ) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let panels = layer.panels.len();
-        let out = layer.activations.own(step);
+        let out = layer.activations.own(superstep);
         task.isa.run(Product {
-            left: LeftOperand::rows_of(below.activations.all(step), stride),
+            left: LeftOperand::rows_of(below.activations.all(superstep), stride),
             rows,
             depth: task.sizes[h],
-            right: layer.weights.mine(step),
+            right: layer.weights.mine(superstep),
             right_stride: task.sizes[h] * p,
-            start: Some(layer.biases.mine(step)),
+            start: Some(layer.biases.mine(superstep)),
             out,
             out_stride: stride,
             panels,
         });
-        activate_panels(task, rows, panels, out, layer.slopes.own(step));
-        layer.clear_padding(task, h, rows, step);
+        activate_panels(task, rows, panels, out, layer.slopes.own(superstep));
+        layer.clear_padding(task, h, rows, superstep);
     }
 
-    /// Each own hidden panel's share of the outputs' pre-activations.
-    fn share_outputs(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    /// Computes the partial sums of the outputs' pre-activations, for each of this worker's hidden
+    /// panels.
+    fn partial_outputs(&mut self, task: &StepTask<'_, R>, rows: usize, superstep: &Superstep<'_>) {
         let hidden = task.sizes.len() - 2;
         if hidden == 0 {
             return;
@@ -227,9 +237,9 @@ impl<R: Real> BackpropWorker<'_, R> {
         let output_panels = outputs.div_ceil(p);
         let strides = Strides::new::<R>(outputs);
         let layer = &self.layers[hidden - 1];
-        let activations = layer.activations.mine(step);
-        let weights = self.last.weights.mine(step);
-        let shares = self.shares[step.phase()].own(step);
+        let activations = layer.activations.mine(superstep);
+        let weights = self.last.weights.mine(superstep);
+        let partial_sums = self.partial_outputs[superstep.phase()].own(superstep);
         for (k, panel) in layer.panels.clone().enumerate() {
             task.isa.run(Product {
                 left: LeftOperand::rows_of(&activations[k * stride..], stride),
@@ -238,30 +248,30 @@ impl<R: Real> BackpropWorker<'_, R> {
                 right: &weights[k * strides.blocks..],
                 right_stride: p * p,
                 start: None,
-                out: &mut shares[k * output_panels * stride..],
+                out: &mut partial_sums[k * output_panels * stride..],
                 out_stride: stride,
                 panels: output_panels,
             });
         }
     }
 
-    /// δ of the outputs, by every worker alike.
-    fn output_errors(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
+    /// Computes δ of all outputs, the same in every worker.
+    fn output_errors(&mut self, task: &StepTask<'_, R>, rows: &[u32], superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
-        let shares = self.shares[1 - step.phase()].all(step);
+        let partial_sums = self.partial_outputs[1 - superstep.phase()].all(superstep);
         let z = &mut self.scratch.outputs;
         if hidden == 0 {
             for panel in 0..output_panels {
                 let range = panel * stride..panel * stride + rows.len() * p;
-                z[range.clone()].copy_from_slice(&shares[range]);
+                z[range.clone()].copy_from_slice(&partial_sums[range]);
             }
         } else {
             task.isa.run(crate::kernels::update::SumShares {
-                bias: self.last.bias.mine(step),
-                shares,
+                bias: self.last.bias.mine(superstep),
+                shares: partial_sums,
                 count: task.sizes[hidden].div_ceil(p),
                 out: z,
                 panels: output_panels,
@@ -272,23 +282,23 @@ impl<R: Real> BackpropWorker<'_, R> {
         let labels = &mut self.scratch.labels;
         labels.clear();
         labels.extend(rows.iter().map(|&row| task.samples.label(row)));
-        let share = R::from_f64(1.0 / rows.len() as f64);
+        let scale = R::from_f64(1.0 / rows.len() as f64);
         self.scratch.loss += match task.increment {
             None => task.isa.run(OutputErrors {
-                head: task.head,
+                head: task.output_loss,
                 columns: outputs,
                 labels,
-                scale: share,
+                scale,
                 values: z,
                 stride,
             }),
-            Some(h) => self.output_quotients(task, h, share),
+            Some(h) => self.output_quotients(task, h, scale),
         };
     }
 
-    /// The outputs' z become (L(z + h) − L(z))/h, output by output, times `share`; the sum of the
-    /// rows' losses.
-    fn output_quotients(&mut self, task: &StepTask<'_, R>, h: R, share: R) -> f64 {
+    /// Replaces the outputs' z by (L(z + h) − L(z))/h, output by output, times `scale`. Returns the
+    /// sum of the rows' losses.
+    fn output_quotients(&mut self, task: &StepTask<'_, R>, h: R, scale: R) -> f64 {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let count = task.sizes[task.sizes.len() - 1];
         let BackpropScratch {
@@ -298,18 +308,18 @@ impl<R: Real> BackpropWorker<'_, R> {
             losses,
             ..
         } = &mut *self.scratch;
-        let held: &[R] = z;
+        let values: &[R] = z;
         let units = Units {
-            z: held,
-            y: held,
-            complement: held,
+            z: values,
+            y: values,
+            complement: values,
             count,
             row_stride: p,
             panel_stride: stride,
         };
         losses.resize(labels.len(), R::ZERO);
         task.isa.run(RowLosses {
-            head: task.head,
+            head: task.output_loss,
             units,
             labels,
             losses,
@@ -329,7 +339,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                     slots: &[0],
                     bound: h.to_f64(),
                     outputs: RowOutputs {
-                        head: task.head,
+                        head: task.output_loss,
                         units,
                         row,
                         label: labels[row],
@@ -340,7 +350,7 @@ impl<R: Real> BackpropWorker<'_, R> {
             }
             task.isa.run(DivideSums {
                 scheme: Scheme::Forward,
-                share,
+                share: scale,
                 increments,
                 changes,
             });
@@ -349,8 +359,8 @@ impl<R: Real> BackpropWorker<'_, R> {
         losses.iter().map(|loss| loss.to_f64()).sum()
     }
 
-    /// δ_H of own units, then the update of the last layer.
-    fn backward_last(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    /// Computes δ_H of this worker's units, then updates the last layer.
+    fn backward_last(&mut self, task: &StepTask<'_, R>, rows: usize, superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
@@ -362,12 +372,12 @@ impl<R: Real> BackpropWorker<'_, R> {
         } = &mut *self.scratch;
         let last = &mut self.last;
         let panels = layer.panels.len();
-        let errors = layer.errors.own(step);
+        let errors = layer.errors.own(superstep);
         task.isa.run(Product {
             left: LeftOperand::rows_of(top, stride),
             rows,
             depth: outputs,
-            right: last.transposed.mine(step),
+            right: last.transposed.mine(superstep),
             right_stride: strides.transposed,
             start: None,
             out: errors,
@@ -376,15 +386,16 @@ impl<R: Real> BackpropWorker<'_, R> {
         });
         for k in 0..panels {
             let range = k * stride..k * stride + rows * p;
-            let slopes = &layer.slopes.mine(step)[range.clone()];
+            let slopes = &layer.slopes.mine(superstep)[range.clone()];
             task.isa.run(Multiply {
                 values: &mut errors[range],
                 factors: slopes,
             });
         }
-        let activations = layer.activations.mine(step);
+        let activations = layer.activations.mine(superstep);
         for k in 0..panels {
-            // ∂W[j][i] = Σ_s δ[s][j]·a[s][i], along i for the backward copy, along j for the other.
+            // ∂W[j][i] = Σ_s δ[s][j]·a[s][i]: vectors of j for the forward copy, of i for the
+            // backward copy.
             let blocks = k * strides.blocks..k * strides.blocks + output_panels * p * p;
             task.isa.run(Product {
                 left: LeftOperand::columns_of(&activations[k * stride..]),
@@ -403,7 +414,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                 &mut last.weights,
                 &mut last.velocity,
                 blocks,
-                step,
+                superstep,
             );
             for panel in 0..output_panels {
                 let columns = p.min(outputs - panel * p);
@@ -425,7 +436,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                     &mut last.transposed,
                     &mut last.transposed_velocity,
                     from..from + columns * p,
-                    step,
+                    superstep,
                 );
             }
         }
@@ -437,23 +448,29 @@ impl<R: Real> BackpropWorker<'_, R> {
                     &mut last.bias,
                     &mut last.bias_velocity,
                     panel,
-                    step,
+                    superstep,
                 );
             }
             let layer = &mut self.layers[hidden - 1];
-            layer.update_biases(task, rows, step);
+            layer.update_biases(task, rows, superstep);
         }
     }
 
-    /// δ_{h+1} of own units, from δ_{h+2}.
-    fn backward(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    /// Computes δ_{h+1} of this worker's units, from δ_{h+2}.
+    fn backward(
+        &mut self,
+        h: usize,
+        task: &StepTask<'_, R>,
+        rows: usize,
+        superstep: &Superstep<'_>,
+    ) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (layer, above) = neighbors(&mut self.layers, h + 1);
         let (units, depth) = (task.sizes[h + 1], task.sizes[h + 2]);
         let transposed = &mut self.scratch.transposed;
-        let weights = above.weights.all(step);
-        let errors = layer.errors.own(step);
-        let slopes = layer.slopes.mine(step);
+        let weights = above.weights.all(superstep);
+        let errors = layer.errors.own(superstep);
+        let slopes = layer.slopes.mine(superstep);
         for (k, panel) in layer.panels.clone().enumerate() {
             let real = p.min(units - panel * p);
             if real < p {
@@ -465,7 +482,7 @@ impl<R: Real> BackpropWorker<'_, R> {
             }
             let out = &mut errors[k * stride..][..rows * p];
             task.isa.run(Product {
-                left: LeftOperand::rows_of(above.errors.all(step), stride),
+                left: LeftOperand::rows_of(above.errors.all(superstep), stride),
                 rows,
                 depth,
                 right: transposed,
@@ -481,18 +498,24 @@ impl<R: Real> BackpropWorker<'_, R> {
             });
         }
         if task.bias {
-            layer.update_biases(task, rows, step);
+            layer.update_biases(task, rows, superstep);
         }
     }
 
-    /// ∂W_{h+1} of own units, kept until nobody reads the weights.
-    fn weight_sums(&mut self, h: usize, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    /// Computes ∂W_{h+1} of this worker's units; it is applied once no worker reads the weights.
+    fn weight_gradients(
+        &mut self,
+        h: usize,
+        task: &StepTask<'_, R>,
+        rows: usize,
+        superstep: &Superstep<'_>,
+    ) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let fan_in = task.sizes[h];
-        let activations = below.activations.all(step);
-        let errors = layer.errors.mine(step);
-        let sums = layer.sums.own(step);
+        let activations = below.activations.all(superstep);
+        let errors = layer.errors.mine(superstep);
+        let gradients = layer.weight_gradients.own(superstep);
         for (q, from) in (0..fan_in).step_by(p).enumerate() {
             task.isa.run(Product {
                 left: LeftOperand::columns_of(&activations[q * stride..]),
@@ -501,29 +524,30 @@ impl<R: Real> BackpropWorker<'_, R> {
                 right: errors,
                 right_stride: stride,
                 start: None,
-                out: &mut sums[if layer.panels.is_empty() { 0 } else { from * p }..],
+                out: &mut gradients[if layer.panels.is_empty() { 0 } else { from * p }..],
                 out_stride: fan_in * p,
                 panels: layer.panels.len(),
             });
         }
     }
 
-    /// Applies the rule to layer h's weights with the sums kept.
-    fn apply(&mut self, h: usize, task: &StepTask<'_, R>, step: &Superstep<'_>) {
+    /// Applies the update rule to the weights of layer h + 1, with the gradient kept by
+    /// `weight_gradients`.
+    fn apply(&mut self, h: usize, task: &StepTask<'_, R>, superstep: &Superstep<'_>) {
         let layer = &mut self.layers[h];
-        let sums = layer.sums.mine(step);
+        let gradients = layer.weight_gradients.mine(superstep);
         update(
             task,
-            sums,
+            gradients,
             &mut layer.weights,
             &mut layer.velocity,
-            0..sums.len(),
-            step,
+            0..gradients.len(),
+            superstep,
         );
     }
 
-    /// The update of the first layer, fused with its gradient.
-    fn update_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], step: &Superstep<'_>) {
+    /// Updates the first layer, fused with its gradient.
+    fn update_first(&mut self, task: &StepTask<'_, R>, rows: &[u32], superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let BackpropScratch {
             inputs,
@@ -541,7 +565,7 @@ impl<R: Real> BackpropWorker<'_, R> {
         let errors = if single {
             &outputs[panels.start * stride..]
         } else {
-            layer.errors.mine(step)
+            layer.errors.mine(superstep)
         };
         if single && task.bias {
             for k in 0..panels.len() {
@@ -551,7 +575,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                     &mut layer.biases,
                     &mut layer.bias_velocity,
                     k,
-                    step,
+                    superstep,
                 );
             }
         }
@@ -562,8 +586,11 @@ impl<R: Real> BackpropWorker<'_, R> {
                 errors,
                 stride,
                 rule: task.rule,
-                weights: layer.weights.own(step),
-                velocity: layer.velocity.as_mut().map(|velocity| velocity.own(step)),
+                weights: layer.weights.own(superstep),
+                velocity: layer
+                    .velocity
+                    .as_mut()
+                    .map(|velocity| velocity.own(superstep)),
                 workspace: sparse,
             });
             return;
@@ -592,7 +619,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                         &mut layer.weights,
                         &mut layer.velocity,
                         start..start + count * p,
-                        step,
+                        superstep,
                     );
                 }
             }
@@ -601,13 +628,13 @@ impl<R: Real> BackpropWorker<'_, R> {
 }
 
 impl<R: Real> OwnedLayer<'_, R> {
-    /// Activations and slopes of units that are only padding become 0, and so do their errors.
+    /// Sets activations and slopes of padding units to 0; their errors are then 0, too.
     fn clear_padding(
         &mut self,
         task: &StepTask<'_, R>,
         h: usize,
         rows: usize,
-        step: &Superstep<'_>,
+        superstep: &Superstep<'_>,
     ) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let units = task.sizes[h + 1];
@@ -615,30 +642,30 @@ impl<R: Real> OwnedLayer<'_, R> {
             return;
         }
         let start = (self.panels.len() - 1) * stride;
-        for values in [self.activations.own(step), self.slopes.own(step)] {
+        for values in [self.activations.own(superstep), self.slopes.own(superstep)] {
             for row in values[start..start + rows * p].chunks_exact_mut(p) {
                 row[units % p..].fill(R::ZERO);
             }
         }
     }
 
-    fn update_biases(&mut self, task: &StepTask<'_, R>, rows: usize, step: &Superstep<'_>) {
+    fn update_biases(&mut self, task: &StepTask<'_, R>, rows: usize, superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         for k in 0..self.panels.len() {
-            let errors = &self.errors.mine(step)[k * stride..][..rows * p];
+            let errors = &self.errors.mine(superstep)[k * stride..][..rows * p];
             bias_update(
                 task,
                 errors,
                 &mut self.biases,
                 &mut self.bias_velocity,
                 k,
-                step,
+                superstep,
             );
         }
     }
 }
 
-/// Layers h − 1 and h.
+/// Returns layers h − 1 and h of the slice.
 fn neighbors<'s, 'b, R>(
     layers: &'s mut [OwnedLayer<'b, R>],
     h: usize,
@@ -672,33 +699,33 @@ fn activate_panels<R: Real>(
     }
 }
 
-/// The rule over `range` of own weights.
+/// Applies the update rule to `range` of this worker's weights.
 fn update<R: Real>(
     task: &StepTask<'_, R>,
     gradient: &[R],
     weights: &mut PhasedSlice<'_, R>,
     velocity: &mut Option<PhasedSlice<'_, R>>,
     range: Range<usize>,
-    step: &Superstep<'_>,
+    superstep: &Superstep<'_>,
 ) {
     task.isa.run(Update {
         rule: task.rule,
         gradient,
-        weights: &mut weights.own(step)[range.clone()],
+        weights: &mut weights.own(superstep)[range.clone()],
         velocity: velocity
             .as_mut()
-            .map(|velocity| &mut velocity.own(step)[range]),
+            .map(|velocity| &mut velocity.own(superstep)[range]),
     });
 }
 
-/// The rule over own bias panel `k`.
+/// Applies the update rule to panel `k` of this worker's biases.
 fn bias_update<R: Real>(
     task: &StepTask<'_, R>,
     errors: &[R],
     biases: &mut PhasedSlice<'_, R>,
     velocity: &mut Option<PhasedSlice<'_, R>>,
     k: usize,
-    step: &Superstep<'_>,
+    superstep: &Superstep<'_>,
 ) {
     let p = width::<R>();
     let mut sums = [R::ZERO; 16];
@@ -709,9 +736,9 @@ fn bias_update<R: Real>(
     task.isa.run(Update {
         rule: task.rule.for_biases(),
         gradient: &sums[..p],
-        weights: &mut biases.own(step)[k * p..(k + 1) * p],
+        weights: &mut biases.own(superstep)[k * p..(k + 1) * p],
         velocity: velocity
             .as_mut()
-            .map(|velocity| &mut velocity.own(step)[k * p..(k + 1) * p]),
+            .map(|velocity| &mut velocity.own(superstep)[k * p..(k + 1) * p]),
     });
 }

@@ -1,10 +1,11 @@
-//! What backprop's passes perform, in closed form.
+//! Closed-form operation counts of backprop's passes.
 //!
-//! B rows, layer sizes n_0 … n_L. Every product of B rows, n sums and depth k is B·n·k fused
-//! multiply-adds. The last layer's gradient is formed twice, once for each of its copies
-//! ([`crate::gradient::backprop::packed`]). An exponential or logarithm counts as one, by whatever polynomial. Not
-//! counted: padding and its masks, signs and comparisons, the optimizer's update, and what each
-//! worker computes again for itself. `tests/operation_counts.rs` counts the same passes one by one.
+//! B rows, layer sizes n_0 … n_L. A product of B rows, n columns and depth k is B·n·k fused
+//! multiply-adds. The last layer's gradient is computed twice, once for each of its copies
+//! ([`crate::gradient::backprop::packed`]). An exponential or logarithm counts as one operation,
+//! whatever polynomial computes it. Not counted are padding and its masks, signs and comparisons,
+//! the optimizer's update, and what every worker computes again for itself.
+//! `tests/operation_counts.rs` counts the same passes operation by operation and compares.
 
 use super::finite_difference::output_differences;
 use crate::data::{Inputs, Samples};
@@ -15,38 +16,40 @@ use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
-/// One gradient of a mini-batch.
+/// Returns the operations of one backprop gradient over `rows`.
 pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
     let mut of_outputs = of_outputs(network.head(), outputs) * rows.len() as u64;
     if network.head() != OutputLoss::SoftmaxCrossEntropy {
-        // The rows' losses are summed for each output, then over the outputs.
+        // Losses are summed over the rows for each output, then over the outputs.
         of_outputs.additions += outputs;
     }
-    // σ; y·ȳ.
-    let of_unit = PAIR + Tally::multiplications(1);
+    // σ and 1 − σ; their product σ′.
+    let of_unit = SIGMOID_PAIR + Tally::multiplications(1);
     of_passes(network, samples, rows, of_unit, of_outputs)
 }
 
-/// One gradient with difference quotients for the derivatives of σ and of the loss.
+/// Returns the operations of one numeric backprop gradient over `rows`: difference quotients
+/// replace the derivatives of σ and of the loss.
 pub fn of_numeric_gradient<R: Real>(
     network: &Network,
     samples: &Samples<R>,
     rows: &[u32],
 ) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
-    // Losses and their sum, differences, and 1/B over h for each output, times each of them.
+    // The loss and its sum, the outputs' differences, and each difference times (1/B)/h; that
+    // factor is one division per output.
     let of_row = output_differences(network.head(), outputs)
         + Tally::additions(1)
         + Tally::multiplications(outputs);
     let of_outputs = of_row * rows.len() as u64 + Tally::divisions(outputs);
-    // σ(z); z + h, σ(z + h), their difference, /h.
-    let of_unit = PAIR * 2 + Tally::additions(2) + Tally::divisions(1);
+    // σ(z); z + h, σ(z + h), the difference of both σ, its quotient by h.
+    let of_unit = SIGMOID_PAIR * 2 + Tally::additions(2) + Tally::divisions(1);
     of_passes(network, samples, rows, of_unit, of_outputs)
 }
 
-/// Both passes, with what σ and its slope take for each hidden unit of a row, and what the outputs'
-/// losses and errors take in all rows.
+/// Returns the operations of both passes. `of_unit` are those of σ and σ′ for one hidden unit of
+/// one row, `of_outputs` those of the outputs' losses and errors for all rows.
 fn of_passes<R: Real>(
     network: &Network,
     samples: &Samples<R>,
@@ -62,13 +65,14 @@ fn of_passes<R: Real>(
         ..Tally::NONE
     };
     if matches!(samples.inputs(), Inputs::Bytes(..)) {
-        tally += SCALED * (b * sizes[0]);
+        tally += SCALED_INPUT * (b * sizes[0]);
     }
     let forward = first_products(samples, rows, sizes[1]);
     let mut fused = forward
         + match samples.inputs() {
             Inputs::Sparse(records) if rows.len() <= SMALL_BATCH => {
-                // All rows of a feature that any row has; the first row is a plain product.
+                // Features that are not 0 in any row are updated from all rows: a product for the
+                // first row, fused multiply-adds for the others.
                 let union = records.filled(rows).1 as u64 * sizes[1];
                 tally += Tally::multiplications(union);
                 union * (b - 1)
@@ -76,7 +80,7 @@ fn of_passes<R: Real>(
             _ => forward,
         };
     for l in 2..=layers {
-        // Forward, δ of the layer below, ∂W; the last layer's ∂W twice.
+        // Forward pass, δ of the layer below, ∂W; ∂W of the last layer twice.
         let gradients = if l == layers { 2 } else { 1 };
         fused += b * sizes[l] * sizes[l - 1] * (2 + gradients);
     }
@@ -86,17 +90,17 @@ fn of_passes<R: Real>(
             tally.additions += b * units;
         }
         if l < layers {
-            // And δ·σ′.
+            // One more multiplication: δ·σ′.
             tally += (of_unit + Tally::multiplications(1)) * (b * units);
         }
     }
     let outputs = sizes[layers];
     if layers > 1 {
-        let shares = count::<R>(network.layout.sizes()[layers - 1]) as u64;
-        tally.additions += b * outputs * shares;
+        let partial_sums = count::<R>(network.layout.sizes()[layers - 1]) as u64;
+        tally.additions += b * outputs * partial_sums;
     }
     tally += of_outputs;
-    // 1/B, and the running sum of losses.
+    // 1/B, and the addition to the running sum of losses.
     tally.divisions += 1;
     tally.additions += 1;
     if network.l2 != 0.0 {
@@ -111,14 +115,14 @@ fn of_passes<R: Real>(
     tally
 }
 
-/// n_0 … n_L.
+/// Returns the layer sizes n_0 … n_L.
 pub(super) fn sizes(network: &Network) -> Vec<u64> {
     let sizes = network.layout.sizes().iter();
     sizes.map(|&size| size as u64).collect()
 }
 
-/// y = σ(z) and ȳ = 1 − y: t = e^−|z|, 1 + t, r = 1/(1 + t), t·r.
-pub(super) const PAIR: Tally = Tally {
+/// Operations of y = σ(z) together with 1 − y: t = e^−|z|, 1 + t, r = 1/(1 + t), t·r.
+pub(super) const SIGMOID_PAIR: Tally = Tally {
     exponentials: 1,
     additions: 1,
     divisions: 1,
@@ -126,15 +130,15 @@ pub(super) const PAIR: Tally = Tally {
     ..Tally::NONE
 };
 
-/// An input that is scaled as it is read, (x − offset)/divisor.
-pub(super) const SCALED: Tally = Tally {
+/// Operations of an input that is scaled as it is read, (x − offset)/divisor.
+pub(super) const SCALED_INPUT: Tally = Tally {
     additions: 1,
     divisions: 1,
     ..Tally::NONE
 };
 
-/// The fused multiply-adds of the first layer's z, `units` a row: zeros of sparse bytes are left
-/// out.
+/// Returns the number of fused multiply-adds of the first layer's z, for `units` units. Inputs that
+/// are 0 in sparse rows are left out.
 pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units: u64) -> u64 {
     let inputs = match samples.inputs() {
         Inputs::Sparse(records) => rows.iter().map(|&row| records.row(row).len()).sum(),
@@ -143,8 +147,8 @@ pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units:
     inputs as u64 * units
 }
 
-/// Losses and errors of one row.
-pub(super) fn of_outputs(head: OutputLoss, outputs: u64) -> Tally {
+/// Returns the operations of the losses and errors of one row.
+pub(super) fn of_outputs(output_loss: OutputLoss, outputs: u64) -> Tally {
     let [
         multiplications,
         additions,
@@ -152,16 +156,17 @@ pub(super) fn of_outputs(head: OutputLoss, outputs: u64) -> Tally {
         divisions,
         logarithms,
         rows,
-    ] = match head {
-        // t·r, y·ȳ, r·σ′, ½r·r, scale | 1 + t, loss.
+    ] = match output_loss {
+        // One row of numbers per output, multiplications | additions; r is the residual a − y.
+        // t·(1/(1 + t)), σ′, r·σ′, ½r·r, scale | 1 + t, loss.
         OutputLoss::SigmoidQuadratic => [6, 2, 1, 1, 0, 0],
         // ½r·r, scale | z − y, loss.
         OutputLoss::LinearQuadratic => [3, 2, 0, 0, 0, 0],
-        // t·r, scale | 1 + t, max + ln, loss; σ and the loss each have their exponential.
+        // t·(1/(1 + t)), scale | 1 + t, max + ln, loss; σ and the loss each take an exponential.
         OutputLoss::SigmoidCrossEntropy => [2, 3, 2, 1, 1, 0],
-        // scale | z − max, sum; a row: max − z_target, + ln, loss.
+        // scale | z − max, sum; once a row: max − z_target, + ln, loss.
         OutputLoss::SoftmaxCrossEntropy => [1, 2, 1, 1, 0, 1],
-        // y·z, t·r, y·σ, scale | as cross-entropy.
+        // y·z, t·(1/(1 + t)), y·σ, scale | as for cross-entropy.
         OutputLoss::Logistic => [4, 3, 2, 1, 1, 0],
     };
     Tally {

@@ -1,13 +1,14 @@
-//! What a plain implementation performs for a gradient, in closed form: dense inputs, nothing shared.
+//! Closed-form operation counts of a plain implementation: dense inputs, no shared work.
 //!
 //! The kernels leave zeros out, share equal inputs and fuse constants, so their counts
-//! (`gradient/operation_counts/backprop.rs`) depend on the data. These are the counts of the question itself: a
-//! sigmoid is 1 addition, 1 exponential, 1 division; a sample's quadratic loss is multiplied once by
-//! ½, the sum once by 1/B, each quotient once by 1/h; l2 is left out. A scalar that counts, run
-//! through a textbook's passes, holds every formula to account (`tests/cost.rs`).
+//! (`gradient/operation_counts/backprop.rs`) depend on the data. The counts here do not: a sigmoid
+//! is 1 addition, 1 exponential, 1 division; the quadratic loss of a sample is multiplied once by
+//! ½, the sum once by 1/B, each quotient once by 1/h; l2 is left out. `tests/cost.rs` compares
+//! every formula with the operations that the textbook's passes perform on a scalar that counts
+//! them.
 //!
-//! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, h of them hidden,
-//! N parameters, H = P − n_0·n_1; R_k and U_k are the sums from layer k on.
+//! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, N parameters,
+//! H = P − n_0·n_1 weights above the first layer; R_k and U_k are the sums P and U from layer k on.
 
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
@@ -17,19 +18,20 @@ use crate::numeric::tally::Tally;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Sample, TextbookNetwork};
 
-/// One loss of `rows` rows at one θ.
+/// Returns the operations of one loss over `rows` rows at one θ.
 pub fn evaluation(network: &Network, rows: u64) -> Tally {
     NetworkSums::new(network).evaluation(rows)
 }
 
-/// One gradient over `rows` rows; absent for methods that have no plain form here.
+/// Returns the operations of one gradient over `rows` rows; `None` for methods that have no plain
+/// form here.
 pub fn gradient(network: &Network, method: &GradientConfig, rows: u64) -> Option<Tally> {
     let sizes = NetworkSums::new(network);
     match method {
         GradientConfig::Backprop => Some(sizes.backprop(rows)),
         GradientConfig::Difference(config) => sizes.difference(config, rows),
         GradientConfig::NodePerturbation(config)
-            if config.arithmetic == Arithmetic::Plain && sizes.has_tails() =>
+            if config.arithmetic == Arithmetic::Plain && sizes.has_incremental_form() =>
         {
             Some(sizes.node_perturbation(rows))
         }
@@ -37,10 +39,11 @@ pub fn gradient(network: &Network, method: &GradientConfig, rows: u64) -> Option
     }
 }
 
-/// The same gradient, made by the textbook's passes over a number that counts: at every `theta` what
-/// [`gradient`] predicts. The losses are those that the method is defined by.
+/// Counts the operations of the same gradient, by running the textbook's passes over a number that
+/// counts. The result equals that of [`gradient`], whatever `theta` is. Its number of evaluations
+/// is not counted, but taken from there.
 ///
-/// Cost: some nanoseconds an operation. Absent where [`gradient`] is.
+/// Cost: some nanoseconds per operation. `None` where [`gradient`] is `None`.
 pub fn counted(
     network: &Network,
     method: &GradientConfig,
@@ -67,7 +70,7 @@ pub fn counted(
     })
 }
 
-/// The same evaluation, counted.
+/// Counts the operations of one loss over `batch`, by running the textbook's pass.
 pub fn counted_evaluation(network: &Network, theta: &[f64], batch: &[Sample]) -> Tally {
     let net = TextbookNetwork::from(network);
     let theta: Vec<Counted> = theta.iter().map(|&x| Counted::of(x)).collect();
@@ -78,16 +81,16 @@ pub fn counted_evaluation(network: &Network, theta: &[f64], batch: &[Sample]) ->
     }
 }
 
-/// The sums that the formulas are made of.
+/// Sums over the network's layers, of which the formulas consist.
 struct NetworkSums {
     n: Vec<u64>,
     bias: bool,
-    head: OutputLoss,
-    /// P.
+    output_loss: OutputLoss,
+    /// P, the number of weights.
     weights: u64,
-    /// U.
+    /// U, the number of units.
     units: u64,
-    /// N.
+    /// N, the number of parameters.
     parameters: u64,
 }
 
@@ -98,7 +101,7 @@ impl NetworkSums {
             .collect();
         Self {
             bias: network.layout.has_bias(),
-            head: network.head(),
+            output_loss: network.head(),
             weights: n.windows(2).map(|pair| pair[0] * pair[1]).sum(),
             units: n[1..].iter().sum(),
             parameters: network.layout.len() as u64,
@@ -106,27 +109,28 @@ impl NetworkSums {
         }
     }
 
-    /// L.
+    /// Returns L, the number of layers.
     fn layers(&self) -> usize {
         self.n.len() - 1
     }
 
-    /// n_L.
+    /// Returns n_L.
     fn outputs(&self) -> u64 {
         self.n[self.layers()]
     }
 
-    /// R_k.
+    /// Returns R_k.
     fn products_from(&self, k: usize) -> u64 {
         (k..=self.layers()).map(|m| self.n[m] * self.n[m - 1]).sum()
     }
 
-    /// U_k.
+    /// Returns U_k.
     fn units_from(&self, k: usize) -> u64 {
         (k..=self.layers()).map(|m| self.n[m]).sum()
     }
 
-    /// One row up to z_L: sums of products, biases, hidden sigmoids.
+    /// Returns the operations of one row's forward pass up to z_L: sums of products, biases, hidden
+    /// sigmoids.
     fn activations(&self) -> Tally {
         let biases = if self.bias { self.units } else { 0 };
         Tally {
@@ -136,7 +140,7 @@ impl NetworkSums {
         } + SIGMOID * (self.units - self.outputs())
     }
 
-    /// One row's loss from z_L.
+    /// Returns the operations of one row's loss, from z_L.
     fn loss(&self) -> Tally {
         let n = self.outputs();
         let residuals = Tally::additions(n);
@@ -146,11 +150,11 @@ impl NetworkSums {
             additions: n - 1,
             ..Tally::NONE
         };
-        match self.head {
+        match self.output_loss {
             OutputLoss::SigmoidQuadratic => SIGMOID * n + residuals + half_square,
             OutputLoss::LinearQuadratic => residuals + half_square,
             OutputLoss::SigmoidCrossEntropy => SOFTPLUS * n + Tally::additions(n - 1),
-            // z − max, e^…, their sum; its logarithm, z − max of the target, their difference.
+            // z − max, e^…, their sum; ln of the sum, z_target − max, their difference.
             OutputLoss::SoftmaxCrossEntropy => Tally {
                 additions: 2 * n + 1,
                 exponentials: n,
@@ -161,10 +165,11 @@ impl NetworkSums {
         }
     }
 
-    /// What one row's δ_L takes beyond the loss, whose values it uses again.
+    /// Returns the operations of one row's δ_L, in addition to those of the loss, whose values are
+    /// reused.
     fn errors(&self) -> Tally {
         let n = self.outputs();
-        match self.head {
+        match self.output_loss {
             // r·(a·(1 − a))
             OutputLoss::SigmoidQuadratic => Tally::fused(n) + Tally::multiplications(n),
             OutputLoss::LinearQuadratic => Tally::NONE,
@@ -176,6 +181,7 @@ impl NetworkSums {
         }
     }
 
+    /// Returns the operations of the mean loss over `rows` rows.
     fn evaluation(&self, rows: u64) -> Tally {
         let mean = Tally::additions(rows - 1) + Tally::multiplications(1);
         let mut tally = (self.activations() + self.loss()) * rows + mean;
@@ -183,7 +189,9 @@ impl NetworkSums {
         tally
     }
 
-    /// Forward, δ of each layer, ∂W: 2P + H products; sums over the rows, 1/B once a number.
+    /// Returns the operations of one backprop gradient: 2P + H products for the forward pass, δ of
+    /// each layer and ∂W; sums over the rows; one multiplication by 1/B per partial derivative and
+    /// loss.
     fn backprop(&self, rows: u64) -> Tally {
         let hidden = self.units - self.outputs();
         let deep = self.products_from(2);
@@ -191,8 +199,8 @@ impl NetworkSums {
             + self.loss()
             + self.errors()
             + Tally::multiplications(self.weights)
-            // Wᵀδ, with one sum fewer than products for each unit below, and there 1 − a instead;
-            // δ·(a·(1 − a)).
+            // Wᵀδ: a unit below takes one addition fewer than products, and one for 1 − a.
+            // The products of δ·(a·(1 − a)).
             + Tally::fused(deep)
             + Tally::multiplications(2 * hidden);
         let mut tally = row * rows
@@ -202,6 +210,7 @@ impl NetworkSums {
         tally
     }
 
+    /// Returns the operations of one gradient by finite differences; `None` without a plain form.
     fn difference(&self, config: &DifferenceConfig, rows: u64) -> Option<Tally> {
         let n = self.parameters;
         match (config.reuse, config.scheme, config.arithmetic) {
@@ -212,20 +221,23 @@ impl NetworkSums {
             (Reuse::Full, Scheme::Central, _) => {
                 Some(self.evaluation(rows) * (2 * n) + Tally::fused(n) + Tally::additions(2 * n))
             }
-            (Reuse::Incremental, Scheme::Forward, Arithmetic::Plain) if self.has_tails() => {
+            (Reuse::Incremental, Scheme::Forward, Arithmetic::Plain)
+                if self.has_incremental_form() =>
+            {
                 Some(self.incremental(rows))
             }
             _ => None,
         }
     }
 
-    /// Whether a textbook follows a perturbation of a unit to the loss here: quadratic losses of
-    /// sigmoids, with biases.
-    fn has_tails(&self) -> bool {
-        self.bias && self.head == OutputLoss::SigmoidQuadratic
+    /// Tells whether the textbook has an incremental form for this network: quadratic loss of
+    /// sigmoid outputs, with biases.
+    fn has_incremental_form(&self) -> bool {
+        self.bias && self.output_loss == OutputLoss::SigmoidQuadratic
     }
 
-    /// One row's pass, with Σ r², that perturbations start from.
+    /// Returns the operations of one row's pass at θ, Σ r² included, from which perturbations
+    /// start.
     fn base(&self) -> Tally {
         Tally {
             multiplications: self.weights + self.outputs(),
@@ -236,9 +248,9 @@ impl NetworkSums {
         }
     }
 
-    /// One perturbation of a unit in layer l, followed to the change of Σ r²: a rank-1 update, then
-    /// whole layers.
-    fn tail(&self, l: usize) -> Tally {
+    /// Returns the operations from one perturbation of a unit in layer `l` to the change of Σ r²: a
+    /// rank-1 update of the next layer, then full products.
+    fn perturbed_loss(&self, l: usize) -> Tally {
         if l == self.layers() {
             return SIGMOID + Tally::fused(1) + Tally::additions(2);
         }
@@ -254,25 +266,26 @@ impl NetworkSums {
         }
     }
 
-    /// Each unit perturbed once a row: its quotient, by ½, 1/B and 1/h as one constant, times its
-    /// inputs.
+    /// Returns the operations of node perturbation: each unit is perturbed once per row; its
+    /// quotient, with ½, 1/B and 1/h as one constant, is multiplied by its inputs.
     fn node_perturbation(&self, rows: u64) -> Tally {
         let mut row = self.base() + Tally::multiplications(self.units + self.weights);
         for l in 1..=self.layers() {
-            row += self.tail(l) * self.n[l];
+            row += self.perturbed_loss(l) * self.n[l];
         }
         let mut tally = row * rows + Tally::additions((rows - 1) * self.parameters);
         tally.evaluations = self.units + 1;
         tally
     }
 
-    /// Each perturbation followed from its unit on. Squared errors are compared; ½, 1/B and 1/h come
-    /// last, as one constant.
+    /// Returns the operations of incremental forward differences: each perturbation is propagated
+    /// from its unit on. Differences are those of squared errors; ½, 1/B and 1/h are applied last,
+    /// as one constant.
     fn incremental(&self, rows: u64) -> Tally {
         let layers = self.layers();
         let mut row = self.base() + Tally::multiplications(self.n[..layers].iter().sum());
         for l in 1..=layers {
-            row += self.tail(l) * (self.n[l] * (self.n[l - 1] + 1));
+            row += self.perturbed_loss(l) * (self.n[l] * (self.n[l - 1] + 1));
         }
         let n = self.parameters;
         let mut tally = row * rows + Tally::multiplications(n) + Tally::additions((rows - 1) * n);
@@ -281,7 +294,7 @@ impl NetworkSums {
     }
 }
 
-/// 1/(1 + e^−z).
+/// Operations of 1/(1 + e^−z).
 const SIGMOID: Tally = Tally {
     additions: 1,
     exponentials: 1,
@@ -289,7 +302,7 @@ const SIGMOID: Tally = Tally {
     ..Tally::NONE
 };
 
-/// max(z, 0) + ln(1 + e^−|z|).
+/// Operations of max(z, 0) + ln(1 + e^−|z|).
 const SOFTPLUS: Tally = Tally {
     additions: 1,
     exponentials: 1,

@@ -1,4 +1,4 @@
-//! Operation counts of every gradient method, in closed form.
+//! Closed-form operation counts of every gradient method.
 
 pub mod backprop;
 pub mod dense_formulas;

@@ -1,15 +1,17 @@
-//! What an estimate from random directions performs, in closed form.
+//! Closed-form operation counts of gradient estimates from random directions, and of forward mode
+//! by whole passes.
 //!
 //! B rows, layer sizes n_0 … n_L, N parameters, P of them weights, K directions. As in
-//! [`crate::gradient::operation_counts::backprop`] a fused multiply-add is a multiplication and an addition, and
-//! padding, signs and comparisons are not counted. Nor is drawing the directions (integer arithmetic,
-//! and where they are Gaussian a function of it), whose components count as constants.
-//! `tests/estimator_counts.rs` counts the same passes one by one.
+//! [`crate::gradient::operation_counts::backprop`], a fused multiply-add is a multiplication and an
+//! addition, and padding, signs and comparisons are not counted. Drawing the directions is not
+//! counted either (integer arithmetic, and for Gaussian directions a function of it): their
+//! components count as constants. `tests/estimator_counts.rs` counts the same passes operation by
+//! operation and compares.
 
 use crate::data::{Inputs, Samples};
 use crate::gradient::finite_difference::Reuse;
 use crate::gradient::operation_counts::backprop::{
-    PAIR, SCALED, first_products, of_outputs, sizes,
+    SCALED_INPUT, SIGMOID_PAIR, first_products, of_outputs, sizes,
 };
 use crate::gradient::operation_counts::finite_difference::pass;
 use crate::gradient::random_direction::{DirectionsConfig, SpsaConfig};
@@ -18,7 +20,7 @@ use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
-/// SPSA: 2K evaluations.
+/// Returns the operations of an SPSA estimate: 2K evaluations.
 pub fn spsa<R: Real>(
     network: &Network,
     config: &SpsaConfig,
@@ -28,28 +30,28 @@ pub fn spsa<R: Real>(
     let shape = DirectionShape::new(network, samples, rows);
     let directions = config.directions.count as u64;
     let side = pass(network, samples, rows) + Tally::fused(shape.parameters);
-    // Differences of losses and their sum, 2h; the mean, the quotient, 1/K.
-    let mut compared =
+    // Differences of the rows' losses and their sum, 2h; the mean, the quotient, the factor 1/K.
+    let mut quotient =
         Tally::additions(2 * shape.rows + 1) + Tally::multiplications(2) + Tally::divisions(1);
     if shape.l2 {
-        // Σ (w₊ − w₋)·(w₊ + w₋), ½λ', and its share of the change.
-        compared += (Tally::additions(2) + Tally::fused(1)) * shape.weights;
-        compared += Tally::fused(1);
+        // Σ (w₊ − w₋)·(w₊ + w₋); times ½λ', and its addition to the change.
+        quotient += (Tally::additions(2) + Tally::fused(1)) * shape.weights;
+        quotient += Tally::fused(1);
     }
     let evaluations = Tally {
         evaluations: 2 * directions,
         ..Tally::NONE
     };
-    // 1/B of the means.
-    let share = Tally::divisions(1);
+    // 1/B, for the means.
+    let reciprocal_of_rows = Tally::divisions(1);
     evaluations
         + shape.gathered()
-        + (side * 2 + compared) * directions
-        + share
+        + (side * 2 + quotient) * directions
+        + reciprocal_of_rows
         + shape.combined(directions)
 }
 
-/// A forward gradient by weights: the values of one pass, the rates of K.
+/// Returns the operations of a forward gradient by weights: the values of one pass, the rates of K.
 pub fn perturbed_weights<R: Real>(
     network: &Network,
     directions: DirectionsConfig,
@@ -58,7 +60,7 @@ pub fn perturbed_weights<R: Real>(
 ) -> Tally {
     let shape = DirectionShape::new(network, samples, rows);
     let directions = directions.count as u64;
-    // m = V·a + c, the rows' derivatives, their sum, 1/K.
+    // m = V·a + c, the rows' derivatives, their sum, the factor 1/K.
     let mut product = shape.products()
         + shape.rates(1)
         + Tally::additions(shape.rows)
@@ -70,7 +72,8 @@ pub fn perturbed_weights<R: Real>(
     shape.gathered() + shape.values() + product * directions + shape.combined(directions)
 }
 
-/// Forward mode by whole passes: the values of one, the rates of N along the axes.
+/// Returns the operations of forward mode by whole passes: the values of one pass, the rates of N
+/// passes along the axes.
 pub fn along_axes<R: Real>(
     network: &Network,
     reuse: Reuse,
@@ -80,15 +83,16 @@ pub fn along_axes<R: Real>(
     let shape = DirectionShape::new(network, samples, rows);
     let mut tally = shape.gathered() + shape.values();
     for l in 1..shape.sizes.len() {
-        // The moves of the layer itself, or of all, 0 or not; the rows' sum.
+        // m of all layers, though it is 0 but in one of them, or of this layer only; the sum over
+        // the rows.
         let (first, moves) = match reuse {
             Reuse::Full => (1, shape.products()),
             Reuse::Prefix | Reuse::Incremental => (l, shape.product(l)),
         };
-        let each = moves + shape.rates(first) + Tally::additions(shape.rows);
+        let partial = moves + shape.rates(first) + Tally::additions(shape.rows);
         let layer = l - 1;
         let (weights, biases) = (network.layout.weights(layer), network.layout.biases(layer));
-        tally += each * (weights.len() + biases.len()) as u64;
+        tally += partial * (weights.len() + biases.len()) as u64;
         if shape.l2 {
             // λ'·w.
             tally += Tally::fused(weights.len() as u64);
@@ -97,7 +101,7 @@ pub fn along_axes<R: Real>(
     tally
 }
 
-/// A forward gradient by activations.
+/// Returns the operations of a forward gradient by activations.
 pub fn perturbed_activations<R: Real>(
     network: &Network,
     directions: DirectionsConfig,
@@ -107,7 +111,7 @@ pub fn perturbed_activations<R: Real>(
     let shape = DirectionShape::new(network, samples, rows);
     let directions = directions.count as u64;
     let units: u64 = shape.sizes[1..].iter().sum();
-    // The rates, each row's share of 1/K, δ̂; 1/K.
+    // The rates, each row's derivative times 1/K, δ̂; 1/K itself.
     let product =
         shape.rates(1) + Tally::multiplications(shape.rows) + Tally::fused(shape.rows * units);
     let mut tally = shape.gathered() + shape.values() + product * directions + Tally::divisions(1);
@@ -122,21 +126,21 @@ pub fn perturbed_activations<R: Real>(
     tally
 }
 
-/// What the formulas depend on.
+/// Numbers that the formulas depend on.
 struct DirectionShape {
-    /// n_0 … n_L.
+    /// Layer sizes n_0 … n_L.
     sizes: Vec<u64>,
-    head: OutputLoss,
+    output_loss: OutputLoss,
     l2: bool,
-    /// B.
+    /// B, the number of rows.
     rows: u64,
-    /// Whether inputs are bytes that are scaled as they are read.
+    /// True where inputs are bytes that are scaled as they are read.
     reads_bytes: bool,
-    /// Fused multiply-adds of the first layer's z.
+    /// Number of fused multiply-adds of the first layer's z.
     first_products: u64,
-    /// N.
+    /// N, the number of parameters.
     parameters: u64,
-    /// P.
+    /// P, the number of weights.
     weights: u64,
 }
 
@@ -144,7 +148,7 @@ impl DirectionShape {
     fn new<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Self {
         let sizes = sizes(network);
         Self {
-            head: network.head(),
+            output_loss: network.head(),
             l2: network.l2 != 0.0,
             rows: rows.len() as u64,
             reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
@@ -155,22 +159,22 @@ impl DirectionShape {
         }
     }
 
-    /// Inputs that are scaled as they are read, once for all passes.
+    /// Returns the operations of scaling inputs as they are read, once for all passes.
     fn gathered(&self) -> Tally {
         if self.reads_bytes {
-            SCALED * (self.rows * self.sizes[0])
+            SCALED_INPUT * (self.rows * self.sizes[0])
         } else {
             Tally::NONE
         }
     }
 
-    /// W·a + b of all layers.
+    /// Returns the operations of W·a + b of all layers.
     fn products(&self) -> Tally {
         let above = self.weights - self.sizes[0] * self.sizes[1];
         Tally::fused(self.first_products + self.rows * above)
     }
 
-    /// W·a + b of layer l.
+    /// Returns the operations of W·a + b of layer l.
     fn product(&self, l: usize) -> Tally {
         Tally::fused(match l {
             1 => self.first_products,
@@ -178,46 +182,50 @@ impl DirectionShape {
         })
     }
 
+    /// Returns the number of hidden units.
     fn hidden(&self) -> u64 {
         self.sizes[1..self.sizes.len() - 1].iter().sum()
     }
 
+    /// Returns n_L.
     fn outputs(&self) -> u64 {
         self.sizes[self.sizes.len() - 1]
     }
 
-    /// `Primal`: z, σ and σ′ of hidden units, losses and δ of the outputs; 1/B.
+    /// Returns the operations of `PrimalValues`: z, σ and σ′ of hidden units, losses and δ of the
+    /// outputs; 1/B.
     fn values(&self) -> Tally {
         let mut tally = Tally {
             evaluations: 1,
             ..Tally::NONE
         };
         tally += self.products();
-        tally += (PAIR + Tally::multiplications(1)) * (self.rows * self.hidden());
-        tally += of_outputs(self.head, self.outputs()) * self.rows;
-        if self.head != OutputLoss::SoftmaxCrossEntropy {
-            // The rows' losses are summed for each output, then over the outputs.
+        tally += (SIGMOID_PAIR + Tally::multiplications(1)) * (self.rows * self.hidden());
+        tally += of_outputs(self.output_loss, self.outputs()) * self.rows;
+        if self.output_loss != OutputLoss::SoftmaxCrossEntropy {
+            // Losses are summed over the rows for each output, then over the outputs.
             tally.additions += self.outputs();
         }
         tally + Tally::divisions(1)
     }
 
-    /// `Tangent` from layer `first` on, the layers' own moves left out: ż and ȧ, and each row's Σ δ·ż.
+    /// Returns the operations of `TangentBuffers` from layer `first` on, m left out: ż and ȧ, and
+    /// each row's Σ δ·ż.
     fn rates(&self, first: usize) -> Tally {
         let pairs = self.sizes[first..].windows(2);
         let above: u64 = pairs.map(|pair| pair[0] * pair[1]).sum();
-        let carried: u64 = self.sizes[first + 1..].iter().sum();
+        let units_above: u64 = self.sizes[first + 1..].iter().sum();
         let hidden: u64 = self.sizes[first..self.sizes.len() - 1].iter().sum();
         Tally {
             jacobian_vector_products: 1,
             ..Tally::NONE
         } + Tally::fused(self.rows * above)
-            + Tally::additions(self.rows * carried)
+            + Tally::additions(self.rows * units_above)
             + Tally::multiplications(self.rows * hidden)
             + Tally::fused(self.rows * self.outputs())
     }
 
-    /// `project`: Σ_k s_k·v_k of every parameter; 1/K.
+    /// Returns the operations of `project`: Σ_k s_k·v_k of every parameter; 1/K.
     fn combined(&self, directions: u64) -> Tally {
         Tally::fused(directions * self.parameters) + Tally::divisions(1)
     }
