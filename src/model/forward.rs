@@ -13,10 +13,11 @@ use crate::kernels::update::Activate;
 use crate::numeric::Real;
 use crate::parallel::Workers;
 
-/// Rows of a tile: the grid depends on nothing else.
+/// Number of rows of a tile. It is constant, so that tiles, and with them the bits of sums, do not
+/// depend on the number of threads.
 const TILE: usize = 128;
 
-/// A network with fixed parameters, ready to be evaluated.
+/// Network with fixed parameters, packed for evaluation.
 pub struct Forward<R> {
     network: Network,
     isa: Isa,
@@ -24,32 +25,33 @@ pub struct Forward<R> {
     biases: Vec<Aligned<R>>,
 }
 
-/// What a forward pass over labelled rows found.
+/// Result of evaluating a network on labeled rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     /// Mean loss of the rows, l2 left out.
     pub loss: f64,
     /// Fraction of rows whose class was predicted.
     pub accuracy: f64,
-    /// Rows by `(true class, predicted class)`.
+    /// Number of rows by `(true class, predicted class)`.
     pub confusion: Array2<u64>,
-    /// Wrong rows: place in the list given, predicted class, confidence in it.
+    /// Rows whose class was not predicted.
     pub wrong: Vec<Mistake>,
 }
 
-/// A row whose class was not predicted.
+/// Row whose class was not predicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mistake {
-    /// Place in the list of rows that was assessed.
+    /// Position in the list of rows that was evaluated.
     pub place: usize,
-    /// The class predicted.
+    /// Predicted class.
     pub predicted: usize,
-    /// Softmax: its probability; sigmoid and ±1 labels: σ of its output; linear: the output.
+    /// Confidence in the predicted class. Softmax: its probability; sigmoid: σ(z) of its output;
+    /// logistic loss: σ(|z|); otherwise linear: the output z.
     pub confidence: f64,
 }
 
 impl<R: Real> Forward<R> {
-    /// Packs θ: cost N.
+    /// Packs θ for evaluation: copies N numbers.
     pub fn new(network: &Network, parameters: &Parameters<R>, isa: Isa) -> Self {
         let (sizes, p) = (network.layout.sizes(), width::<R>());
         let mut weights = Vec::new();
@@ -75,7 +77,8 @@ impl<R: Real> Forward<R> {
         }
     }
 
-    /// Pre-activations of the outputs for at most [`TILE`] rows: panels `TILE` rows apart.
+    /// Returns the pre-activations of the outputs for at most [`TILE`] rows, in panels of shape
+    /// `(TILE, P)`.
     fn outputs(&self, samples: &Samples<R>, rows: &[u32]) -> Aligned<R> {
         let (sizes, p) = (self.network.layout.sizes(), width::<R>());
         let stride = TILE * p;
@@ -126,18 +129,18 @@ impl<R: Real> Forward<R> {
         below
     }
 
-    /// Loss, accuracy and confusion over `rows` of `samples`, which has `classes` classes. The
-    /// same bits at any thread count.
+    /// Evaluates loss, accuracy and confusion over `rows` of `samples`, which has `classes`
+    /// classes. The bits are the same at any number of threads.
     pub fn assess(
         &self,
         samples: &Samples<R>,
         rows: &[u32],
         classes: usize,
-        team: &Workers,
+        pool: &Workers,
     ) -> Assessment {
         let p = width::<R>();
         let outputs = self.network.layout.sizes()[self.network.layout.layers()];
-        let tiles = team.map(rows.len().div_ceil(TILE), |tile| {
+        let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
             let start = tile * TILE;
             let rows = &rows[start..rows.len().min(start + TILE)];
             let mut z = self.outputs(samples, rows);
@@ -186,6 +189,7 @@ impl<R: Real> Forward<R> {
         }
     }
 
+    /// Returns the confidence in class `predicted`; see [`Mistake::confidence`].
     fn confidence(&self, z: &[f64], predicted: usize) -> f64 {
         use super::OutputUnits::{Linear, Sigmoid, Softmax};
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());

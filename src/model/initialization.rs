@@ -1,4 +1,4 @@
-//! The first weights and biases.
+//! Random initialization of weights and biases.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Layout, Parameters};
 use crate::numeric::Real;
 use crate::numeric::random::{Gaussian, Purpose, stream, unit};
 
-/// Which distribution the first parameters are drawn from.
+/// Distribution from which the initial parameters are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initialization {
@@ -24,7 +24,7 @@ pub enum Initialization {
 }
 
 impl Initialization {
-    /// As configs spell it.
+    /// Returns the name used in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -35,7 +35,7 @@ impl Initialization {
 }
 
 impl Initialization {
-    /// The first θ of a network, from `seed`: the same bits on every machine.
+    /// Draws the initial θ of a network from `seed`: the same bits on every machine.
     pub fn draw<R: Real>(self, layout: &Arc<Layout>, seed: u64) -> Parameters<R> {
         let mut random = stream(seed, Purpose::Initialization);
         let mut parameters = Parameters::zeros(Arc::clone(layout));
@@ -68,7 +68,7 @@ impl Initialization {
     }
 }
 
-/// Uniform in [−1, 1).
+/// Uniform distribution in [−1, 1).
 struct Symmetric;
 
 impl Distribution<f64> for Symmetric {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn each_initialization_has_its_mean_and_variance() {
+    fn each_initialization_has_the_mean_and_variance_of_its_distribution() {
         let layout = Arc::new(Layout::new(&[400, 300], true));
         for (kind, weight_variance, bias_variance) in [
             (Initialization::Normal, 1.0_f64, 1.0_f64),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_draws_another_theta() {
+    fn different_seeds_draw_different_parameters() {
         let layout = Arc::new(Layout::new(&[4, 3], true));
         let draw = |seed| Initialization::Normal.draw::<f32>(&layout, seed);
         assert_eq!(draw(1), draw(1));

@@ -1,4 +1,5 @@
-//! Models: parameters θ, network topology, losses, initialization; any other function of θ.
+//! Models: parameters θ, network topology, losses, initialization, inference, and general functions
+//! of θ.
 
 pub mod forward;
 pub mod initialization;
@@ -16,26 +17,26 @@ pub use parameters::{Layout, Parameters};
 
 use crate::numeric::Precision;
 
-/// `[model]`.
+/// Model settings: the section `[model]` of a config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// Units of each hidden layer; empty: none.
+    /// Number of units of each hidden layer; empty for a network without hidden layers.
     pub hidden: Vec<usize>,
     /// Units of the last layer.
     pub output: OutputUnits,
-    /// The first parameters.
+    /// Distribution of the initial parameters.
     pub initialization: Initialization,
-    /// Whether layers have biases.
+    /// True if layers have biases.
     pub bias: bool,
-    /// What it is computed in.
+    /// Floating-point precision of the computation.
     pub precision: Precision,
 }
 
-/// `[loss]`.
+/// Loss settings: the section `[loss]` of a config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossConfig {
-    /// Which loss.
+    /// Kind of loss.
     pub kind: Loss,
-    /// λ' of ½λ' Σ weights².
+    /// Factor λ' of the l2 term ½λ' Σ weights².
     pub l2: f64,
 }

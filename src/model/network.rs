@@ -1,15 +1,15 @@
-//! The topology of a network: layer sizes, output units, loss.
+//! Definition of a network: layer sizes, output units, loss.
 
 use std::sync::Arc;
 
 use super::{Layout, Loss, Parameters};
 use crate::numeric::output_loss::OutputLoss;
 
-/// The units of the last layer.
+/// Activation of the units of the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputUnits {
-    /// σ(z) = 1/(1 + e^−z), each unit on its own.
+    /// σ(z) = 1/(1 + e^−z), unit by unit.
     Sigmoid,
     /// e^z / Σ e^z over the layer.
     Softmax,
@@ -18,7 +18,7 @@ pub enum OutputUnits {
 }
 
 impl OutputUnits {
-    /// As configs spell it.
+    /// Returns the name used in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sigmoid => "sigmoid",
@@ -28,25 +28,27 @@ impl OutputUnits {
     }
 }
 
-/// A network of sigmoid hidden layers: what θ means, and which loss it is judged by.
+/// Network with sigmoid hidden layers, and its loss: everything that defines the loss as a function
+/// of θ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// Layer sizes and where each layer's parameters are.
+    /// Layer sizes, and the position of each layer's parameters in θ.
     pub layout: Arc<Layout>,
-    /// The units of the last layer.
+    /// Activation of the units of the last layer.
     pub output: OutputUnits,
-    /// The loss.
+    /// Loss function.
     pub loss: Loss,
-    /// λ': ½λ' Σ weights² is added to the loss; biases are left out.
+    /// Factor λ' of the l2 term ½λ' Σ weights², which is added to the loss; biases are left out.
     pub l2: f64,
 }
 
 impl Network {
-    /// The network of layers `sizes`.
+    /// Creates a network of layers `sizes`.
     ///
     /// # Errors
-    /// What contradicts itself, in words: softmax units have no quadratic loss here, cross-entropy
-    /// needs probabilities, the logistic loss needs one linear output.
+    /// A message, if output units and loss do not go together: quadratic loss takes sigmoid or
+    /// linear outputs, cross-entropy takes sigmoid or softmax outputs, the logistic loss one linear
+    /// output.
     pub fn new(
         sizes: &[usize],
         bias: bool,
@@ -63,15 +65,15 @@ impl Network {
         if loss == Loss::Logistic && sizes.last() != Some(&1) {
             return Err("the logistic loss needs exactly one output".to_owned());
         }
-        head(output, loss).map(|_| network)
+        output_loss(output, loss).map(|_| network)
     }
 
-    /// Output units and loss together.
+    /// Returns the combination of output units and loss.
     pub fn head(&self) -> OutputLoss {
-        head(self.output, self.loss).expect("checked when the network was made")
+        output_loss(self.output, self.loss).expect("`Network::new` has checked the combination")
     }
 
-    /// ½λ' Σ weights², biases left out: what l2 adds to the loss. Summed in the order of θ, in double
+    /// Returns the l2 term ½λ' Σ weights², biases left out. Summed in the order of θ, in double
     /// precision.
     pub fn penalty<R: crate::numeric::Real>(&self, parameters: &Parameters<R>) -> f64 {
         if self.l2 == 0.0 {
@@ -82,13 +84,15 @@ impl Network {
         0.5 * self.l2 * squares.fold(0.0, |sum, square| sum + square)
     }
 
-    /// Number of outputs that `classes` classes need: one each, and a single one for ±1 labels.
+    /// Returns the number of outputs for `classes` classes: one per class, or a single one for the
+    /// logistic loss.
     pub fn outputs(loss: Loss, classes: usize) -> usize {
         if loss == Loss::Logistic { 1 } else { classes }
     }
 
-    /// The class that a row of outputs (or pre-activations: σ and softmax keep the order) names:
-    /// the largest, the first among equals; for ±1 labels the sign.
+    /// Returns the class that a row of outputs predicts: that of the largest output, the first of
+    /// equal ones; with the logistic loss class 1 if the output is positive, else 0.
+    /// Pre-activations give the same class, since σ and softmax preserve the order.
     pub fn predict<R: crate::numeric::Real>(&self, outputs: impl Iterator<Item = R>) -> usize {
         let mut best = (0, R::from_f64(f64::NEG_INFINITY));
         for (class, value) in outputs.enumerate() {
@@ -103,7 +107,11 @@ impl Network {
     }
 }
 
-fn head(output: OutputUnits, loss: Loss) -> Result<OutputLoss, String> {
+/// Returns the combination of output units and loss.
+///
+/// # Errors
+/// A message, if they do not go together.
+fn output_loss(output: OutputUnits, loss: Loss) -> Result<OutputLoss, String> {
     match (output, loss) {
         (OutputUnits::Sigmoid, Loss::Quadratic) => Ok(OutputLoss::SigmoidQuadratic),
         (OutputUnits::Linear, Loss::Quadratic) => Ok(OutputLoss::LinearQuadratic),

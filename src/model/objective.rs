@@ -1,28 +1,28 @@
-//! Any function of θ: what can be differentiated without being a network.
+//! Objectives: general functions of θ that finite differences can differentiate.
 //!
-//! All that finite differences ask of a function is its value. So a simulation, a closure or a
-//! program called from one is differentiated like a network's loss, N + 1 evaluations over the
-//! threads of a team ([`crate::gradient::finite_difference::Differences`]). The shortcuts that look
-//! inside a network are not for it: every evaluation is a whole one.
+//! Finite differences need only the function's value. So a simulation, a closure, or a program that
+//! a closure calls can be differentiated like a network's loss, by N + 1 evaluations on several
+//! threads ([`crate::gradient::finite_difference::Differences`]). The shortcuts that use a
+//! network's structure do not apply: each evaluation is a complete one.
 
-/// A function ℝᴺ → ℝ that may be evaluated on several threads at once.
+/// Function ℝᴺ → ℝ that can be evaluated on several threads at once.
 ///
-/// The value must depend on θ alone: on any number of threads the gradient then has the same bits.
+/// The value must depend on θ alone; the gradient then has the same bits on any number of threads.
 pub trait Objective: Sync {
-    /// N, the length of θ.
+    /// Returns N, the length of θ.
     fn parameters(&self) -> usize;
 
-    /// The value at `theta`, `(N,)`. A number that is not finite ends the gradient with an error
-    /// that names the place.
+    /// Returns the value at `theta`, `(N,)`. A value that is not finite ends the gradient with an
+    /// error that names the point of evaluation.
     fn value(&self, theta: &[f64]) -> f64;
 
-    /// What parameter `index` is called in messages.
+    /// Returns the name of parameter `index` in messages.
     fn name(&self, index: usize) -> String {
         format!("θ[{index}]")
     }
 }
 
-/// A closure as an [`Objective`].
+/// [`Objective`] made from a closure.
 ///
 /// ```
 /// use nplus1::model::{Function, Objective};
@@ -37,7 +37,7 @@ pub struct Function<F> {
 }
 
 impl<F: Fn(&[f64]) -> f64 + Sync> Function<F> {
-    /// `function` of `parameters` numbers.
+    /// Creates an objective from `function` of `parameters` numbers.
     pub fn new(parameters: usize, function: F) -> Self {
         Self {
             parameters,

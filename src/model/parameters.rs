@@ -1,7 +1,7 @@
-//! θ as one flat vector, with a view for each layer.
+//! Parameters θ in one flat vector, with views of each layer.
 //!
-//! Layer by layer, weights `(fan_out, fan_in)` row-major, then biases `(fan_out,)`: the order of
-//! PyTorch's `Linear`, and the order in which `weights_sha256` reads them.
+//! The order is layer by layer, weights `(fan_out, fan_in)` row-major, then biases `(fan_out,)`:
+//! that of PyTorch's `Linear`, and that in which `weights_sha256` reads them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::numeric::Real;
 
-/// Layer sizes, and where each layer's parameters lie in θ.
+/// Layer sizes, and the position of each layer's parameters in θ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     sizes: Vec<usize>,
@@ -20,14 +20,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of layers `sizes[0] → sizes[1] → …`, with or without biases.
+    /// Creates the layout of layers `sizes[0] → sizes[1] → …`, with or without biases.
     ///
     /// # Panics
-    /// With fewer than two sizes, or a size of 0.
+    /// If there are fewer than two sizes, or a size is 0.
     pub fn new(sizes: &[usize], bias: bool) -> Self {
         assert!(
             sizes.len() >= 2 && sizes.iter().all(|&size| size > 0),
-            "a network has inputs and outputs, and no empty layer"
+            "a network needs at least two layer sizes, none of them 0"
         );
         let mut starts = vec![0];
         let mut end = 0;
@@ -42,46 +42,48 @@ impl Layout {
         }
     }
 
-    /// Layer sizes n_0 … n_L: inputs, hidden units, outputs.
+    /// Returns the layer sizes n_0 … n_L: inputs, hidden units, outputs.
     pub fn sizes(&self) -> &[usize] {
         &self.sizes
     }
 
-    /// Whether the layers have biases.
+    /// Returns true if the layers have biases.
     pub fn has_bias(&self) -> bool {
         self.bias
     }
 
-    /// Number of weight layers, L.
+    /// Returns L, the number of weight layers.
     pub fn layers(&self) -> usize {
         self.sizes.len() - 1
     }
 
-    /// Number of parameters, N.
+    /// Returns N, the number of parameters.
     pub fn len(&self) -> usize {
         self.starts[self.layers()]
     }
 
-    /// Never: a layout has at least one weight.
+    /// Returns false: a layout has at least one weight.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Where layer `layer`'s weights lie, `(fan_out, fan_in)` row-major.
+    /// Returns the range of θ that holds the weights of layer `layer`, from 0: `(fan_out, fan_in)`
+    /// row-major.
     pub fn weights(&self, layer: usize) -> Range<usize> {
         let start = self.starts[layer];
         start..start + self.sizes[layer] * self.sizes[layer + 1]
     }
 
-    /// Where layer `layer`'s biases lie; empty without biases.
+    /// Returns the range of θ that holds the biases of layer `layer`, from 0; empty without biases.
     pub fn biases(&self, layer: usize) -> Range<usize> {
         self.weights(layer).end..self.starts[layer + 1]
     }
 
-    /// What parameter `index` is called: `layers.0.weight[3, 17]`, `layers.1.bias[2]`.
+    /// Returns the name of parameter `index`, such as `layers.0.weight[3, 17]` or
+    /// `layers.1.bias[2]`.
     ///
     /// # Panics
-    /// With an index of N or more.
+    /// If `index` is N or more.
     pub fn name(&self, index: usize) -> String {
         assert!(index < self.len(), "parameter {index} of {}", self.len());
         let layer = self.starts.partition_point(|&start| start <= index) - 1;
@@ -96,7 +98,7 @@ impl Layout {
     }
 }
 
-/// θ ∈ ℝᴺ; a gradient has the same type.
+/// Parameters θ ∈ ℝᴺ, or a gradient or another vector of the same shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters<R> {
     layout: Arc<Layout>,
@@ -104,13 +106,13 @@ pub struct Parameters<R> {
 }
 
 impl<R: Real> Parameters<R> {
-    /// All zeros.
+    /// Creates a vector of zeros.
     pub fn zeros(layout: Arc<Layout>) -> Self {
         let flat = vec![R::ZERO; layout.len()];
         Self { layout, flat }
     }
 
-    /// θ from its flat form.
+    /// Creates parameters from the flat vector, `(N,)` in layout order.
     ///
     /// # Panics
     /// If `flat` does not hold N numbers.
@@ -119,22 +121,22 @@ impl<R: Real> Parameters<R> {
         Self { layout, flat }
     }
 
-    /// Layer sizes and where each layer lies.
+    /// Returns the layout.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// All N numbers, in layout order.
+    /// Returns all N numbers, in layout order.
     pub fn flat(&self) -> &[R] {
         &self.flat
     }
 
-    /// All N numbers, in layout order.
+    /// Returns all N numbers for writing, in layout order.
     pub fn flat_mut(&mut self) -> &mut [R] {
         &mut self.flat
     }
 
-    /// Layer `layer`'s weights, `(fan_out, fan_in)`.
+    /// Returns the weights of layer `layer`, `(fan_out, fan_in)`.
     pub fn weights(&self, layer: usize) -> ArrayView2<'_, R> {
         let sizes = self.layout.sizes();
         ArrayView2::from_shape(
@@ -144,19 +146,19 @@ impl<R: Real> Parameters<R> {
         .expect("the layout's range holds fan_out × fan_in numbers")
     }
 
-    /// Layer `layer`'s biases, `(fan_out,)`; empty without biases.
+    /// Returns the biases of layer `layer`, `(fan_out,)`; empty without biases.
     pub fn biases(&self, layer: usize) -> ArrayView1<'_, R> {
         ArrayView1::from(&self.flat[self.layout.biases(layer)])
     }
 
-    /// The same numbers in double precision, exactly.
+    /// Returns the same numbers in double precision, exactly.
     pub fn widened(&self) -> Parameters<f64> {
         let flat = self.flat.iter().map(|number| number.to_f64()).collect();
         Parameters::from_flat(Arc::clone(&self.layout), flat)
     }
 
-    /// SHA-256 of θ in layout order, little-endian, in its own precision: `weights_sha256`, as 64
-    /// lower-case hexadecimal digits.
+    /// Returns `weights_sha256`: the SHA-256 of θ in layout order, little-endian, in the precision
+    /// of `R`, as 64 lower-case hexadecimal digits.
     pub fn sha256(&self) -> String {
         let mut digest = Sha256::new();
         let mut bytes = Vec::new();
@@ -173,7 +175,8 @@ impl<R: Real> Parameters<R> {
 mod tests {
     use super::*;
 
-    /// 1.0f32, −2.5f32, … as bytes written out by hand, so that neither order nor byte order can move.
+    /// Compares with the bytes of 1.0f32, −2.5f32, … written by hand, so that neither the order of
+    /// the numbers nor that of the bytes can change.
     #[test]
     fn sha256_reads_weights_then_biases_little_endian() {
         let layout = Arc::new(Layout::new(&[1, 2], true));

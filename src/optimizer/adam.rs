@@ -1,8 +1,10 @@
-//! Adam: steps of about the learning rate's size in each parameter, whatever its gradient's scale.
+//! Adam: steps about as large as the learning rate in each parameter, whatever the gradient's
+//! scale.
 //!
 //! Kingma and Ba, "Adam: a method for stochastic optimization" (arXiv 1412.6980), algorithm 1, with
-//! the decay of PyTorch's `torch.optim.Adam`: λθ is added to the gradient, so the moments see it.
-//! Each parameter's arithmetic is in double precision and rounded once; what is kept has θ's own.
+//! the weight decay of PyTorch's `torch.optim.Adam`: λθ is added to the gradient, so the moments
+//! include it. The arithmetic is in double precision; θ and both moments are rounded once per step,
+//! to the precision of θ.
 
 use std::sync::Arc;
 
@@ -10,10 +12,10 @@ use super::Schedule;
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
-/// `kind = "adam"`.
+/// Configuration of `kind = "adam"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamConfig {
-    /// The learning rate at the start.
+    /// Initial learning rate.
     pub learning_rate: f64,
     /// β₁ of m ← β₁m + (1 − β₁)g.
     pub beta1: f64,
@@ -21,25 +23,25 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// ε of θ ← θ − rate · m̂/(√v̂ + ε).
     pub epsilon: f64,
-    /// λ of g ← g + λθ, biases included.
+    /// Weight decay λ of g ← g + λθ, biases included.
     pub weight_decay: f64,
-    /// How the learning rate moves.
+    /// Schedule of the learning rate.
     pub schedule: Schedule,
 }
 
-/// What Adam remembers.
+/// State of Adam.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments<R> {
-    /// Steps since both moments were 0: they start too small, by 1 − β^steps.
+    /// Number of steps since both moments were 0; each moment is biased by the factor 1 − β^steps.
     pub steps: u64,
-    /// m: the mean of past gradients.
+    /// First moment m: the decaying mean of past gradients.
     pub first: Parameters<R>,
-    /// v: the mean of their squares.
+    /// Second moment v: the decaying mean of their squares.
     pub second: Parameters<R>,
 }
 
 impl<R: Real> Moments<R> {
-    /// Before the first step.
+    /// Creates the state before the first step: all zeros.
     pub fn zeros(layout: &Arc<Layout>) -> Self {
         let zeros = || Parameters::zeros(Arc::clone(layout));
         Self {
@@ -51,11 +53,11 @@ impl<R: Real> Moments<R> {
 }
 
 impl AdamConfig {
-    /// One step of θ against `gradient`, its learning rate multiplied by `factor`. Cost: about 10
-    /// multiplications, 2 divisions and a square root a parameter.
+    /// Updates `theta` and `moments` by one step, with the learning rate multiplied by `factor`.
+    /// Cost: about 10 multiplications, 2 divisions and a square root per parameter.
     ///
     /// # Panics
-    /// If the three do not have the same N.
+    /// If `theta`, `gradient` and both moments do not have the same length N.
     pub fn step<R: Real>(
         &self,
         factor: f64,
@@ -85,7 +87,8 @@ impl AdamConfig {
     }
 }
 
-/// base^exponent by products alone: the same bits on every machine, which no library promises.
+/// Returns base^exponent, computed by multiplications only: the same bits on every machine, which
+/// the standard library does not guarantee.
 fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut square, mut product) = (base, 1.0);
     while exponent > 0 {
@@ -112,22 +115,22 @@ mod tests {
     };
 
     #[test]
-    fn the_first_step_is_the_learning_rate_in_each_parameter_whatever_the_gradient() {
+    fn the_first_step_has_the_size_of_the_learning_rate_in_each_parameter() {
         let layout = Arc::new(Layout::new(&[2, 1], true));
         let gradient = Parameters::from_flat(Arc::clone(&layout), vec![1e-3, -20.0, 0.0]);
         let mut theta = Parameters::<f64>::zeros(Arc::clone(&layout));
         let mut moments = Moments::zeros(&layout);
         ADAM.step(1.0, &mut theta, &gradient, &mut moments);
-        // ε takes 1e-8/|g| of it.
+        // ε shortens a step by the fraction 1e-8/|g|.
         let allowed = 1e-3 * 1e-8 / 1e-3 + 1e-15;
-        for (found, expected) in theta.flat().iter().zip([-1e-3, 1e-3, 0.0]) {
-            assert!((found - expected).abs() <= allowed, "{found}");
+        for (value, expected) in theta.flat().iter().zip([-1e-3, 1e-3, 0.0]) {
+            assert!((value - expected).abs() <= allowed, "{value}");
         }
         assert_eq!(moments.steps, 1);
     }
 
     #[test]
-    fn powers_are_what_repeated_products_come_to() {
+    fn powers_equal_repeated_products() {
         for exponent in [0, 1, 2, 3, 7, 64, 1000] {
             let repeated = (0..exponent).fold(1.0, |product, _| product * 0.999);
             // Each product rounds once.

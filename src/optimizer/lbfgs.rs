@@ -1,11 +1,12 @@
-//! L-BFGS: Newton's direction from the last few changes of θ and of its gradient.
+//! L-BFGS: a quasi-Newton method that approximates the inverse Hessian H by the last few changes of
+//! θ and of the gradient.
 //!
 //! Nocedal and Wright, "Numerical Optimization" (2nd edition), algorithms 7.4 (the two-loop
-//! recursion) and 7.5, H₀ = γI by their equation 7.20, with a strong Wolfe line search. The objective
-//! must be the same function at every call: whole training set, rows in order.
+//! recursion) and 7.5, H₀ = γI by their equation 7.20, with a strong Wolfe line search. The
+//! objective must be the same function at each call: the whole training set, rows in order.
 //!
-//! All sums are double precision, in the order of θ, so the bits depend on nothing but θ and the
-//! gradients. θ, gradients and pairs have the precision of the run.
+//! All sums are in double precision, in the order of θ, so the bits depend only on θ and the
+//! gradients. θ, gradients and pairs are stored in the precision of the run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,42 +15,44 @@ use super::line_search::{LineSearchResult, StepPoint, strong_wolfe};
 use crate::model::Parameters;
 use crate::numeric::Real;
 
-/// `kind = "lbfgs"`.
+/// Configuration of `kind = "lbfgs"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LbfgsConfig {
-    /// m: pairs of changes kept.
+    /// Number m of pairs of changes that are kept.
     pub memory: usize,
-    /// Converged once the gradient's largest |element| is at most this.
+    /// Tolerance: converged once ‖g‖∞ is at most this.
     pub tolerance: f64,
 }
 
-/// What L-BFGS remembers.
+/// State of L-BFGS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History<R> {
-    /// The objective at θ.
+    /// Objective at θ.
     pub value: f64,
-    /// Its gradient at θ.
+    /// Gradient of the objective at θ.
     pub gradient: Parameters<R>,
-    /// s = the change of θ, y = the change of the gradient: the last m, from the oldest on.
+    /// Last m pairs from the oldest on: s = the change of θ, y = the change of the gradient, `(N,)`
+    /// each.
     pub pairs: VecDeque<(Vec<R>, Vec<R>)>,
 }
 
 impl<R: Real> History<R> {
-    /// ‖g‖∞.
+    /// Returns ‖g‖∞.
     pub fn largest(&self) -> f64 {
         let sizes = self.gradient.flat().iter().map(|g| g.to_f64().abs());
-        // Not `f64::max`: it would pass over what is not a number.
+        // `f64::max` would drop a NaN; this fold keeps one unless a number follows it.
         sizes.fold(0.0, |most, size| if size <= most { most } else { size })
     }
 
-    /// −∇f.
-    fn downhill(&self) -> Vec<f64> {
+    /// Returns −∇f.
+    fn steepest_descent(&self) -> Vec<f64> {
         self.gradient.flat().iter().map(|g| -g.to_f64()).collect()
     }
 
-    /// −H∇f by the two-loop recursion. Cost: 4mN multiplications, and 2mN for the pairs' own products.
+    /// Returns −H∇f by the two-loop recursion. Cost: 4mN multiplications, and 2mN for the pairs'
+    /// products s·y.
     fn direction(&self) -> Vec<f64> {
-        let mut direction = self.downhill();
+        let mut direction = self.steepest_descent();
         let mut factors = Vec::with_capacity(self.pairs.len());
         for (s, y) in self.pairs.iter().rev() {
             let factor = dot(s, direction.iter().copied()) / product(s, y);
@@ -70,29 +73,30 @@ impl<R: Real> History<R> {
     }
 }
 
-/// What an iteration came to.
+/// Outcome of an iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Iteration {
-    /// θ is another one now.
+    /// A step was made: θ has changed.
     Moved {
-        /// α of θ + αd.
+        /// Step length α of θ + αd.
         step: f64,
     },
-    /// The gradient at θ is within the tolerance already; θ is where it was.
+    /// The gradient at θ is within the tolerance; θ is unchanged.
     Converged,
-    /// Neither along L-BFGS's direction nor along the gradient does the objective fall; θ and the
-    /// history are as they were.
+    /// The line search found no lower objective, neither along L-BFGS's direction nor along the
+    /// negative gradient; θ and the history are unchanged.
     Stuck,
     /// The objective or the gradient at the first θ is not finite.
     NotFinite,
 }
 
 impl LbfgsConfig {
-    /// One iteration from θ on. `evaluate` gives the objective at a θ and overwrites the gradient;
-    /// it is called once for each trial step, mostly once, and once more at the very first θ.
+    /// Makes one iteration from `theta` on. `evaluate` returns the objective at a θ and overwrites
+    /// the gradient; it is called once per trial step (most iterations have one), and once more at
+    /// the first θ of a run. `history` is `None` before the first iteration.
     ///
     /// # Errors
-    /// Whatever `evaluate` refuses; θ and the history are then as they were.
+    /// Any error of `evaluate`; θ and the history are then unchanged.
     pub fn iterate<R: Real, E>(
         &self,
         theta: &mut Parameters<R>,
@@ -100,8 +104,8 @@ impl LbfgsConfig {
         mut evaluate: impl FnMut(&Parameters<R>, &mut Parameters<R>) -> Result<f64, E>,
     ) -> Result<Iteration, E> {
         let mut gradient = Parameters::zeros(Arc::clone(theta.layout()));
-        let mut held = match history.take() {
-            Some(held) => held,
+        let mut current = match history.take() {
+            Some(current) => current,
             None => {
                 let value = evaluate(theta, &mut gradient)?;
                 History {
@@ -111,57 +115,57 @@ impl LbfgsConfig {
                 }
             }
         };
-        let outcome = self.search(theta, &mut held, &mut gradient, &mut evaluate);
-        *history = Some(held);
+        let outcome = self.search(theta, &mut current, &mut gradient, &mut evaluate);
+        *history = Some(current);
         outcome
     }
 
-    /// From θ with its gradient to the next θ. `gradient` is room for one.
+    /// Searches the next θ from θ, its gradient and the pairs. `gradient` is scratch memory.
     fn search<R: Real, E>(
         &self,
         theta: &mut Parameters<R>,
-        held: &mut History<R>,
+        history: &mut History<R>,
         gradient: &mut Parameters<R>,
         evaluate: &mut impl FnMut(&Parameters<R>, &mut Parameters<R>) -> Result<f64, E>,
     ) -> Result<Iteration, E> {
-        let largest = held.largest();
-        if !held.value.is_finite() || !largest.is_finite() {
+        let largest = history.largest();
+        if !history.value.is_finite() || !largest.is_finite() {
             return Ok(Iteration::NotFinite);
         }
         if largest <= self.tolerance {
             return Ok(Iteration::Converged);
         }
         let mut trial = theta.clone();
-        // Where the pairs lead nowhere, along the gradient; if that fails too, nothing is left. They
-        // are kept until a step is found: an iteration that is made again begins with them.
-        let tries: &[bool] = match held.pairs.len() {
+        // If the search along L-BFGS's direction fails, the negative gradient is tried. The pairs
+        // are kept until a step is found: an iteration that is repeated starts with them.
+        let attempts: &[bool] = match history.pairs.len() {
             0 => &[false],
             _ => &[true, false],
         };
-        for &remembered in tries {
-            let direction = if remembered {
-                held.direction()
+        for &use_pairs in attempts {
+            let direction = if use_pairs {
+                history.direction()
             } else {
-                held.downhill()
+                history.steepest_descent()
             };
-            let slope = dot(held.gradient.flat(), direction.iter().copied());
+            let slope = dot(history.gradient.flat(), direction.iter().copied());
             if slope >= 0.0 || slope.is_nan() {
                 continue;
             }
-            let first = if remembered {
+            let first = if use_pairs {
                 1.0
             } else {
                 (1.0 / (-slope).sqrt()).min(1.0)
             };
             let start = StepPoint {
                 step: 0.0,
-                value: held.value,
+                value: history.value,
                 slope,
             };
             let mut at = |step: f64| {
                 let numbers = trial.flat_mut().iter_mut().zip(theta.flat());
-                for ((trial, theta), along) in numbers.zip(&direction) {
-                    *trial = R::from_f64(theta.to_f64() + step * along);
+                for ((trial, theta), component) in numbers.zip(&direction) {
+                    *trial = R::from_f64(theta.to_f64() + step * component);
                 }
                 let value = evaluate(&trial, gradient)?;
                 let slope = dot(gradient.flat(), direction.iter().copied());
@@ -172,22 +176,23 @@ impl LbfgsConfig {
                 LineSearchResult::Lower(point) => at(point.step)?,
                 LineSearchResult::Nothing => continue,
             };
-            if !remembered {
-                held.pairs.clear();
+            if !use_pairs {
+                history.pairs.clear();
             }
-            self.keep(held, theta, &trial, gradient);
-            held.value = point.value;
-            std::mem::swap(&mut held.gradient, gradient);
+            self.add_pair(history, theta, &trial, gradient);
+            history.value = point.value;
+            std::mem::swap(&mut history.gradient, gradient);
             *theta = trial;
             return Ok(Iteration::Moved { step: point.step });
         }
         Ok(Iteration::Stuck)
     }
 
-    /// Keeps the pair of a step, if its curvature is positive: else H would not stay so.
-    fn keep<R: Real>(
+    /// Adds the pair of a step to the history, if its curvature s·y is positive: otherwise H would
+    /// not stay positive definite.
+    fn add_pair<R: Real>(
         &self,
-        held: &mut History<R>,
+        history: &mut History<R>,
         theta: &Parameters<R>,
         trial: &Parameters<R>,
         gradient: &Parameters<R>,
@@ -196,29 +201,30 @@ impl LbfgsConfig {
             let pairs = after.flat().iter().zip(before.flat());
             pairs.map(|(&after, &before)| after - before).collect()
         };
-        let (s, y) = (changes(trial, theta), changes(gradient, &held.gradient));
+        let (s, y) = (changes(trial, theta), changes(gradient, &history.gradient));
         if product(&s, &y) > f64::EPSILON * product(&y, &y) {
-            // More than one too many, where a resumed run is to remember fewer.
-            while held.pairs.len() >= self.memory {
-                held.pairs.pop_front();
+            // A loop, since a resumed run may keep fewer pairs than the history has.
+            while history.pairs.len() >= self.memory {
+                history.pairs.pop_front();
             }
-            held.pairs.push_back((s, y));
+            history.pairs.push_back((s, y));
         }
     }
 }
 
-/// Σ a_i b_i in order.
+/// Returns Σ a_i b_i, summed in order.
 fn dot<R: Real>(a: &[R], b: impl Iterator<Item = f64>) -> f64 {
     a.iter()
         .zip(b)
         .fold(0.0, |sum, (a, b)| sum + a.to_f64() * b)
 }
 
+/// Returns a·b, summed in order.
 fn product<R: Real>(a: &[R], b: &[R]) -> f64 {
     dot(a, b.iter().map(|b| b.to_f64()))
 }
 
-/// `vector` + `factor` · `other`.
+/// Adds `factor` · `other` to `vector`.
 fn add<R: Real>(vector: &mut [f64], factor: f64, other: &[R]) {
     for (element, other) in vector.iter_mut().zip(other) {
         *element += factor * other.to_f64();
@@ -238,7 +244,7 @@ mod tests {
 
     type LbfgsObjective = fn(&[f64], &mut [f64]) -> f64;
 
-    /// (1 − x)² + 100(y − x²)², in each pair of parameters.
+    /// Returns Σ (1 − x)² + 100(y − x²)² over pairs (x, y) of parameters.
     fn rosenbrock(theta: &[f64], gradient: &mut [f64]) -> f64 {
         let mut sum = 0.0;
         for (pair, slopes) in theta.chunks_exact(2).zip(gradient.chunks_exact_mut(2)) {
@@ -251,7 +257,7 @@ mod tests {
         sum
     }
 
-    /// Σ 10^i x_i²/2.
+    /// Returns Σ 10^i x_i²/2.
     fn bowl(theta: &[f64], gradient: &mut [f64]) -> f64 {
         let mut sum = 0.0;
         for (power, (x, slope)) in theta.iter().zip(gradient).enumerate() {
@@ -262,7 +268,8 @@ mod tests {
         sum
     }
 
-    /// Runs to the end; iterations, evaluations, θ and the last outcome.
+    /// Iterates until no step is made. Returns the number of iterations and of evaluations, θ and
+    /// the last outcome.
     fn minimize(
         config: LbfgsConfig,
         function: LbfgsObjective,
@@ -284,11 +291,11 @@ mod tests {
                 return (iteration, evaluations, theta.flat().to_vec(), outcome);
             }
         }
-        panic!("no end");
+        panic!("still moving after 1000 iterations");
     }
 
     #[test]
-    fn rosenbrock_s_valley_is_walked_to_its_end() {
+    fn the_minimum_of_rosenbrock_s_function_is_found() {
         for memory in [1, 3, 10] {
             let config = LbfgsConfig { memory, ..LBFGS };
             let (iterations, evaluations, theta, end) =
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn curvatures_a_thousandfold_apart_take_few_iterations() {
+    fn curvatures_that_differ_by_a_factor_of_1000_take_few_iterations() {
         let (iterations, _, theta, end) = minimize(LBFGS, bowl, [1.0, -1.0, 1.0, 0.5]);
         assert_eq!(end, Iteration::Converged);
         assert!(theta.iter().all(|x| x.abs() <= 1e-9), "{theta:?}");
@@ -309,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_that_points_uphill_is_stuck_and_leaves_theta() {
+    fn a_gradient_of_the_wrong_sign_ends_stuck_and_leaves_theta_unchanged() {
         let wrong: LbfgsObjective = |theta, gradient| {
             let value = bowl(theta, gradient);
             gradient.iter_mut().for_each(|slope| *slope = -*slope);
@@ -323,14 +330,14 @@ mod tests {
     }
 
     #[test]
-    fn a_first_value_that_is_not_finite_is_told() {
-        let nowhere: LbfgsObjective = |_, _| f64::NAN;
-        let (_, evaluations, _, end) = minimize(LBFGS, nowhere, [1.0; 4]);
+    fn a_first_value_that_is_not_finite_is_reported() {
+        let not_finite: LbfgsObjective = |_, _| f64::NAN;
+        let (_, evaluations, _, end) = minimize(LBFGS, not_finite, [1.0; 4]);
         assert_eq!((evaluations, end), (1, Iteration::NotFinite));
     }
 
     #[test]
-    fn an_evaluation_that_is_refused_leaves_everything_as_it_was() {
+    fn an_evaluation_that_fails_leaves_theta_and_history_unchanged() {
         let layout = Arc::new(Layout::new(&[4, 1], false));
         let start = Parameters::from_flat(layout, vec![-1.2, 1.0, 0.5, -2.0]);
         let mut reference = (start.clone(), None);
@@ -349,7 +356,7 @@ mod tests {
             .unwrap_err();
         assert_eq!((theta, history), before);
 
-        // In the second search, the one along the gradient: the pairs are still there.
+        // The same in the second search, along the negative gradient: the pairs are kept.
         let (mut theta, mut history, mut left) = (before.0.clone(), before.1.clone(), 25);
         LBFGS
             .iterate(&mut theta, &mut history, |theta, gradient| {
@@ -362,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_of_more_pairs_than_are_asked_for_keeps_the_last() {
+    fn a_history_of_more_pairs_than_configured_keeps_the_last_ones() {
         let layout = Arc::new(Layout::new(&[4, 1], false));
         let mut theta = Parameters::from_flat(layout, vec![-1.2, 1.0, 0.5, -2.0]);
         let mut history = None;
@@ -385,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_that_lead_nowhere_are_given_up_for_the_gradient_and_kept_where_it_fails_too() {
+    fn pairs_are_dropped_if_only_the_gradient_finds_a_step_and_kept_if_no_search_does() {
         let layout = Arc::new(Layout::new(&[4, 1], false));
         let mut theta = Parameters::from_flat(layout, vec![1.0, -1.0, 1.0, 0.5]);
         let mut history = None;
@@ -397,8 +404,9 @@ mod tests {
         }
         let before = (theta.clone(), history.clone());
         assert!(!before.1.as_ref().unwrap().pairs.is_empty());
-        let nowhere = |_: &Parameters<f64>, _: &mut Parameters<f64>| Ok::<_, Infallible>(f64::NAN);
-        let end = LBFGS.iterate(&mut theta, &mut history, nowhere).unwrap();
+        let not_finite =
+            |_: &Parameters<f64>, _: &mut Parameters<f64>| Ok::<_, Infallible>(f64::NAN);
+        let end = LBFGS.iterate(&mut theta, &mut history, not_finite).unwrap();
         assert_eq!(end, Iteration::Stuck);
         assert_eq!((&theta, &history), (&before.0, &before.1));
 

@@ -1,72 +1,75 @@
-//! How far to go along a direction: the strong Wolfe conditions.
+//! Line search for a step length that satisfies the strong Wolfe conditions.
 //!
-//! φ(α) is the objective at θ + αd. A step is taken that falls enough, φ(α) ≤ φ(0) + c₁αφ′(0), and
-//! leaves the slope flat enough, |φ′(α)| ≤ c₂|φ′(0)|: then what the step tells of the curvature is
-//! positive. Nocedal and Wright, "Numerical Optimization" (2nd edition), algorithms 3.5 and 3.6, with
-//! their constants; trial steps by cubic interpolation, their equation 3.59, kept off the ends.
+//! φ(α) is the objective at θ + αd. An accepted step decreases the objective enough, φ(α) ≤ φ(0) +
+//! c₁αφ′(0), and flattens the slope enough, |φ′(α)| ≤ c₂|φ′(0)|; the curvature along the step,
+//! φ′(α) − φ′(0), is then positive. Nocedal and Wright, "Numerical Optimization" (2nd edition),
+//! algorithms 3.5 and 3.6, with their constants; trial steps by cubic interpolation, their equation
+//! 3.59, kept away from the ends of the interval.
 //!
-//! Slopes and values must belong together. A gradient that errs by more than the slope itself sends
-//! the search to where the objective does not fall, and it ends with nothing: that is a finding, not
-//! an error.
+//! Values and slopes must belong to the same function. A gradient whose error exceeds the slope
+//! itself leads the search to where the objective does not decrease, and no step is found: that is
+//! a result, not an error.
 
-/// c₁: the part of the promised decrease that has to come.
+/// c₁: required fraction of the decrease that the slope at 0 predicts.
 const DECREASE: f64 = 1e-4;
-/// c₂: the part of the slope that may stay.
+/// c₂: largest allowed fraction of the slope at 0.
 const CURVATURE: f64 = 0.9;
-/// Evaluations of one search, as in scipy's L-BFGS-B.
-const MOST: usize = 20;
-/// A step that is too short becomes so many times longer.
+/// Maximum number of evaluations of one search, as in scipy's L-BFGS-B.
+const MAX_EVALUATIONS: usize = 20;
+/// Factor by which a step that is too short grows.
 const GROWTH: f64 = 2.0;
-/// Interpolation keeps at least this part of the interval from either end.
+/// Smallest distance of an interpolated step from either end, as a fraction of the interval.
 const MARGIN: f64 = 0.1;
 
-/// φ at one step length.
+/// Value and slope of φ at one step length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepPoint {
-    /// α.
+    /// Step length α.
     pub step: f64,
-    /// φ(α).
+    /// Value φ(α).
     pub value: f64,
-    /// φ′(α).
+    /// Slope φ′(α).
     pub slope: f64,
 }
 
-/// What a search ends with.
+/// Result of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LineSearchResult {
-    /// Both conditions hold, at the point evaluated last.
+    /// Step that satisfies both conditions; it is the point evaluated last.
     Wolfe(StepPoint),
-    /// It falls enough, but the slope would not get flat: not always the point evaluated last.
+    /// Step that decreases the objective enough, but whose slope is too steep; it is not always the
+    /// point evaluated last.
     Lower(StepPoint),
-    /// Nowhere along the direction does it fall enough.
+    /// No step along the direction was found that decreases the objective enough.
     Nothing,
 }
 
-/// Searches from φ(0) = `start`, `first` long at first. At most 20 evaluations. A value or a slope
-/// that is not finite counts as too high, so what is found is finite.
+/// Searches a step length from φ(0) = `start` on; the first trial step is `first`. At most 20
+/// evaluations. A point whose value or slope is not finite counts as too high, so a step that is
+/// returned is finite.
 ///
 /// # Errors
-/// Whatever `evaluate` refuses.
+/// Any error of `evaluate`.
 ///
 /// # Panics
-/// If the direction does not go down: `start.slope` ≥ 0.
+/// If the direction is not one of descent: `start.slope` ≥ 0, or NaN.
 pub fn strong_wolfe<E>(
     start: StepPoint,
     first: f64,
     mut evaluate: impl FnMut(f64) -> Result<StepPoint, E>,
 ) -> Result<LineSearchResult, E> {
-    assert!(start.slope < 0.0, "a direction of descent");
+    assert!(start.slope < 0.0, "the direction must be one of descent");
     let high = |point: &StepPoint| {
         let allowed = start.value + DECREASE * point.step * start.slope;
-        // What is no number is nothing to go on from.
+        // The search cannot go on from a point that is not finite.
         point.value > allowed || !point.value.is_finite() || !point.slope.is_finite()
     };
     let flat = |point: &StepPoint| point.slope.abs() <= -CURVATURE * start.slope;
 
     let mut before = start;
     let mut step = first;
-    let mut left = MOST;
-    // Algorithm 3.5: lengthen, until an interval holds a step that will do.
+    let mut left = MAX_EVALUATIONS;
+    // Algorithm 3.5: lengthen the step until an interval contains an acceptable one.
     let (mut low, mut other) = loop {
         if left == 0 {
             return Ok(end(before));
@@ -85,10 +88,11 @@ pub fn strong_wolfe<E>(
         before = point;
         step *= GROWTH;
     };
-    // Algorithm 3.6: narrow it. `low` is the lowest that falls enough, or the start.
+    // Algorithm 3.6: narrow the interval. `low` is the lowest point so far that decreases the
+    // objective enough, or the start.
     while left > 0 {
         left -= 1;
-        let point = evaluate(between(&low, &other))?;
+        let point = evaluate(interpolate(&low, &other))?;
         if high(&point) || point.value >= low.value {
             other = point;
             continue;
@@ -104,6 +108,7 @@ pub fn strong_wolfe<E>(
     Ok(end(low))
 }
 
+/// Returns the result of a search that ends without a step that satisfies both conditions.
 fn end(low: StepPoint) -> LineSearchResult {
     if low.step > 0.0 {
         LineSearchResult::Lower(low)
@@ -112,15 +117,15 @@ fn end(low: StepPoint) -> LineSearchResult {
     }
 }
 
-/// The minimum of the cubic with the values and slopes of both ends; the middle, where there is none
-/// or it is too near to an end.
-fn between(low: &StepPoint, other: &StepPoint) -> f64 {
+/// Returns the minimum of the cubic that has the values and slopes of both ends; the middle, if
+/// there is no minimum between them or it is too close to an end.
+fn interpolate(low: &StepPoint, other: &StepPoint) -> f64 {
     let width = other.step - low.step;
     let d1 = low.slope + other.slope - 3.0 * (other.value - low.value) / width;
     let d2 = width.signum() * (d1 * d1 - low.slope * other.slope).sqrt();
-    let part = 1.0 - (other.slope + d2 - d1) / (other.slope - low.slope + 2.0 * d2);
-    if (MARGIN..=1.0 - MARGIN).contains(&part) {
-        low.step + part * width
+    let fraction = 1.0 - (other.slope + d2 - d1) / (other.slope - low.slope + 2.0 * d2);
+    if (MARGIN..=1.0 - MARGIN).contains(&fraction) {
+        low.step + fraction * width
     } else {
         low.step + 0.5 * width
     }
@@ -137,28 +142,28 @@ mod tests {
             StepPoint { step, value, slope }
         };
         let mut evaluations = 0;
-        let found = strong_wolfe(point(0.0), first, |step| {
+        let result = strong_wolfe(point(0.0), first, |step| {
             evaluations += 1;
             Ok::<_, Infallible>(point(step))
         });
-        (found.unwrap(), evaluations)
+        (result.unwrap(), evaluations)
     }
 
     #[test]
     fn a_parabola_is_solved_from_any_first_step() {
         for first in [1e-6, 1e-3, 0.3, 1.0, 3.0, 1e4] {
-            let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), first);
-            let LineSearchResult::Wolfe(point) = found else {
-                panic!("{first}: {found:?}");
+            let (result, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), first);
+            let LineSearchResult::Wolfe(point) = result else {
+                panic!("{first}: {result:?}");
             };
             // |φ′(α)| ≤ .9 |φ′(0)| is |α − 1| ≤ .9.
             assert!((point.step - 1.0).abs() <= 0.9, "{first}: {point:?}");
-            assert!(evaluations <= MOST, "{first}: {evaluations}");
+            assert!(evaluations <= MAX_EVALUATIONS, "{first}: {evaluations}");
         }
     }
 
     #[test]
-    fn the_cubic_through_a_cubic_is_the_cubic() {
+    fn interpolation_finds_the_minimum_of_a_cubic() {
         // x³ − 3x has its minimum at 1.
         let at = |step: f64| StepPoint {
             step,
@@ -166,19 +171,19 @@ mod tests {
             slope: 3.0 * step * step - 3.0,
         };
         for (low, other) in [(0.0, 2.0), (2.0, 0.0), (0.5, 1.5)] {
-            let found = between(&at(low), &at(other));
-            assert!((found - 1.0).abs() < 1e-14, "{low}, {other}: {found}");
+            let minimum = interpolate(&at(low), &at(other));
+            assert!((minimum - 1.0).abs() < 1e-14, "{low}, {other}: {minimum}");
         }
     }
 
     #[test]
-    fn a_slope_that_lies_ends_with_nothing_after_20_evaluations() {
-        let (found, evaluations) = search(|x| (x, -1.0), 1.0);
-        assert_eq!((found, evaluations), (LineSearchResult::Nothing, 20));
+    fn a_wrong_slope_ends_with_no_step_after_20_evaluations() {
+        let (result, evaluations) = search(|x| (x, -1.0), 1.0);
+        assert_eq!((result, evaluations), (LineSearchResult::Nothing, 20));
     }
 
     #[test]
-    fn values_that_are_not_finite_are_too_far() {
+    fn a_value_that_is_not_finite_counts_as_too_high() {
         let wall = |x: f64| {
             if x > 0.01 {
                 (f64::NAN, f64::NAN)
@@ -186,42 +191,42 @@ mod tests {
                 ((x - 0.005).powi(2), 2.0 * (x - 0.005))
             }
         };
-        let (found, _) = search(wall, 1.0);
+        let (result, _) = search(wall, 1.0);
         assert!(
-            matches!(found, LineSearchResult::Wolfe(point) if point.step <= 0.01),
-            "{found:?}"
+            matches!(result, LineSearchResult::Wolfe(point) if point.step <= 0.01),
+            "{result:?}"
         );
     }
 
     #[test]
-    fn a_slope_that_is_not_finite_is_too_far_even_where_its_value_is_lower() {
-        for nowhere in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+    fn a_slope_that_is_not_finite_counts_as_too_high_even_if_the_value_is_lower() {
+        for bad_slope in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
             let cliff = |x: f64| {
-                let slope = if x > 0.5 { nowhere } else { 2.0 * (x - 1.0) };
+                let slope = if x > 0.5 { bad_slope } else { 2.0 * (x - 1.0) };
                 ((x - 1.0).powi(2), slope)
             };
-            let (found, _) = search(cliff, 1.0);
-            let (LineSearchResult::Wolfe(point) | LineSearchResult::Lower(point)) = found else {
-                panic!("{nowhere}: {found:?}");
+            let (result, _) = search(cliff, 1.0);
+            let (LineSearchResult::Wolfe(point) | LineSearchResult::Lower(point)) = result else {
+                panic!("{bad_slope}: {result:?}");
             };
             assert!(point.slope.is_finite() && point.step <= 0.5, "{point:?}");
         }
     }
 
     #[test]
-    fn a_step_beyond_the_minimum_turns_the_search_back() {
-        // It falls enough there, and rises too steeply: 1.95 is between 1.9 and 2.
-        let (found, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), 1.95);
+    fn a_first_step_beyond_the_minimum_is_followed_by_a_shorter_one() {
+        // At 1.95, between 1.9 and 2, the decrease is enough, but the slope too steep.
+        let (result, evaluations) = search(|x| ((x - 1.0).powi(2), 2.0 * (x - 1.0)), 1.95);
         assert!(
-            matches!(found, LineSearchResult::Wolfe(point) if (point.step - 1.0).abs() < 1e-14),
-            "{found:?}"
+            matches!(result, LineSearchResult::Wolfe(point) if (point.step - 1.0).abs() < 1e-14),
+            "{result:?}"
         );
         assert_eq!(evaluations, 2);
     }
 
     #[test]
-    fn a_step_that_is_higher_than_the_one_before_ends_the_lengthening() {
-        // Down to −1 at 1, up to −.5 at 2, and down again as steeply ever after.
+    fn a_value_above_the_previous_one_ends_the_lengthening() {
+        // Falls to −1 at 1, rises to −.5 at 2, and falls with slope −1 from there on.
         let waves = |x: f64| match x {
             x if x <= 1.0 => (-x, -1.0),
             x if x >= 2.0 => (1.5 - x, -1.0),
@@ -231,26 +236,26 @@ mod tests {
                 (value, -1.0 + 9.0 * t - 9.0 * t * t)
             }
         };
-        let (found, _) = search(waves, 1.0);
+        let (result, _) = search(waves, 1.0);
         assert!(
-            matches!(found, LineSearchResult::Wolfe(point) if point.step > 1.0 && point.step < 2.0),
-            "{found:?}"
+            matches!(result, LineSearchResult::Wolfe(point) if point.step > 1.0 && point.step < 2.0),
+            "{result:?}"
         );
     }
 
     #[test]
-    fn a_kink_gives_the_lowest_step_that_was_found() {
-        let (found, evaluations) = search(|x| ((x - 1.0).abs(), (x - 1.0).signum()), 0.7);
-        assert_eq!(evaluations, MOST);
+    fn a_kink_gives_the_lowest_point_found() {
+        let (result, evaluations) = search(|x| ((x - 1.0).abs(), (x - 1.0).signum()), 0.7);
+        assert_eq!(evaluations, MAX_EVALUATIONS);
         assert!(
-            matches!(found, LineSearchResult::Lower(point) if (point.step - 1.0).abs() < 1e-3),
-            "{found:?}"
+            matches!(result, LineSearchResult::Lower(point) if (point.step - 1.0).abs() < 1e-3),
+            "{result:?}"
         );
     }
 
     #[test]
-    #[should_panic(expected = "a direction of descent")]
-    fn a_direction_that_goes_up_is_a_defect_of_the_caller() {
+    #[should_panic(expected = "the direction must be one of descent")]
+    fn a_direction_of_ascent_panics() {
         search(|x| (x, 1.0), 1.0);
     }
 }

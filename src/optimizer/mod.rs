@@ -1,8 +1,9 @@
-//! Optimizers: what turns gradients into a better θ.
+//! Optimizers: SGD, Adam and L-BFGS, which update θ by gradients.
 //!
-//! They know numbers only: θ, a gradient, and for L-BFGS a closure that gives the loss and the
-//! gradient at another θ. Where a gradient comes from is none of their business, so any of them
-//! goes with any gradient method.
+//! They see numbers only: θ, a gradient, and in L-BFGS a closure that returns the objective and the
+//! gradient at another θ. They do not know how a gradient is computed. (Configs refuse one
+//! combination: L-BFGS with random directions, because its pairs are changes of the gradient, and
+//! new directions in each step would change it, too.)
 
 pub mod adam;
 pub mod lbfgs;
@@ -15,7 +16,7 @@ pub use lbfgs::{History, LbfgsConfig};
 pub use sgd::{Schedule, SgdConfig};
 pub use state::OptimizerState;
 
-/// `[optimizer]`.
+/// Optimizer and its settings: the section `[optimizer]` of a config.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OptimizerConfig {
     /// Stochastic gradient descent.
@@ -27,7 +28,7 @@ pub enum OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// `sgd`, `adam` or `lbfgs`.
+    /// Returns the name used in configs: `sgd`, `adam` or `lbfgs`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sgd(_) => "sgd",
@@ -36,7 +37,8 @@ impl OptimizerConfig {
         }
     }
 
-    /// The learning rate at the start; L-BFGS searches its step's length instead.
+    /// Returns the initial learning rate; `None` for L-BFGS, whose line search chooses the step
+    /// length.
     pub fn learning_rate(&self) -> Option<f64> {
         match self {
             Self::Sgd(config) => Some(config.learning_rate),
@@ -45,7 +47,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// How the learning rate moves.
+    /// Returns the schedule of the learning rate; `None` for L-BFGS.
     pub fn schedule(&self) -> Option<Schedule> {
         match self {
             Self::Sgd(config) => Some(config.schedule),

@@ -1,27 +1,27 @@
-//! Stochastic gradient descent: momentum, weight decay, schedules.
+//! Stochastic gradient descent with momentum and weight decay, and schedules of the learning rate.
 
 use crate::kernels::elementary::cos_turn;
 use crate::kernels::update::Rule;
 use crate::numeric::Real;
 
-/// How the learning rate moves over a run.
+/// Schedule of the learning rate over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
-    /// It stays.
+    /// Constant learning rate.
     Constant,
-    /// Multiplied by `factor` after every `every` epochs.
+    /// Multiplied by `factor` every `every` epochs.
     Step {
-        /// Epochs between drops.
+        /// Number of epochs between two multiplications.
         every: usize,
-        /// What it is multiplied by.
+        /// Factor of the learning rate.
         factor: f64,
     },
-    /// Half a cosine from the start to 0 over the run.
+    /// Half a cosine, from the initial learning rate to 0 at the end of the run.
     Cosine,
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied by in epoch `epoch` (from 0) of `epochs`.
+    /// Returns the factor of the initial learning rate in epoch `epoch` (from 0) of `epochs`.
     pub fn factor(&self, epoch: usize, epochs: f64) -> f64 {
         match *self {
             Self::Constant => 1.0,
@@ -36,21 +36,22 @@ impl Schedule {
     }
 }
 
-/// `kind = "sgd"`: g ← g + λθ, v ← μv + g, θ ← θ − rate · v.
+/// Configuration of `kind = "sgd"`: g ← g + λθ, v ← μv + g, θ ← θ − rate · v.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdConfig {
-    /// The learning rate at the start.
+    /// Initial learning rate.
     pub learning_rate: f64,
-    /// μ of v ← μv + g.
+    /// Momentum μ of v ← μv + g.
     pub momentum: f64,
-    /// λ of g ← g + λθ, biases included.
+    /// Weight decay λ of g ← g + λθ, biases included.
     pub weight_decay: f64,
-    /// How the learning rate moves.
+    /// Schedule of the learning rate.
     pub schedule: Schedule,
 }
 
 impl SgdConfig {
-    /// The rule of an epoch whose schedule stands at `factor`, for a loss with λ' = `l2`.
+    /// Returns the update rule of an epoch: `factor` is that of the schedule, `l2` is λ' of the
+    /// loss.
     pub fn rule<R: Real>(&self, l2: f64, factor: f64) -> Rule<R> {
         Rule {
             rate: R::from_f64(self.learning_rate * factor),

@@ -1,4 +1,4 @@
-//! What an optimizer remembers from step to step: part of a run's state and of its checkpoints.
+//! State of an optimizer between steps, which is part of a run's state and of its checkpoints.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use super::{History, Moments};
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
-/// The memory of one optimizer, in the precision of θ.
+/// State of one optimizer, in the precision of θ.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OptimizerState<R> {
-    /// SGD without momentum, and every optimizer before its first step.
+    /// No state: SGD without momentum, and every optimizer before its first step.
     #[default]
     Nothing,
-    /// v of SGD with momentum.
+    /// Velocity v of SGD with momentum.
     Velocity(Parameters<R>),
-    /// Adam's two moments.
+    /// Moments of Adam.
     Moments(Moments<R>),
-    /// L-BFGS's gradient and its pairs.
+    /// Objective, gradient and pairs of L-BFGS.
     History(History<R>),
 }
 
-/// A memory's numbers beside its vectors.
+/// All numbers of a state that are not in its vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StateScalars {
-    /// Which memory: `nothing`, `velocity`, `moments` or `history`.
+    /// Kind of the state: `nothing`, `velocity`, `moments` or `history`.
     pub kind: StateKind,
-    /// Adam: steps since its moments were 0.
+    /// Adam: number of steps since its moments were 0.
     pub steps: u64,
     /// L-BFGS: the objective at θ.
     pub value: f64,
 }
 
-/// The kinds of memory.
+/// Kind of an optimizer state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateKind {
@@ -48,7 +48,7 @@ pub enum StateKind {
 }
 
 impl<R: Real> OptimizerState<R> {
-    /// The vectors, N numbers each, in the order in which [`OptimizerState::from_parts`] takes them:
+    /// Returns the vectors, `(N,)` each, in the order that [`OptimizerState::from_parts`] expects:
     /// v; m, v; or g, s₁, y₁, s₂, y₂, … from the oldest pair on.
     pub fn vectors(&self) -> Vec<&[R]> {
         match self {
@@ -64,7 +64,7 @@ impl<R: Real> OptimizerState<R> {
         }
     }
 
-    /// Everything that is not a vector.
+    /// Returns everything that is not a vector.
     pub fn scalars(&self) -> StateScalars {
         let (kind, steps, value) = match self {
             Self::Nothing => (StateKind::Nothing, 0, 0.0),
@@ -75,8 +75,8 @@ impl<R: Real> OptimizerState<R> {
         StateScalars { kind, steps, value }
     }
 
-    /// A memory put together again; `None` if there are not as many vectors of N numbers as its
-    /// kind has.
+    /// Creates a state from its parts; `None` if the number of vectors does not fit the kind, or a
+    /// vector does not have N numbers.
     pub fn from_parts(
         scalars: StateScalars,
         vectors: Vec<Vec<R>>,

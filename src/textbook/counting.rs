@@ -1,10 +1,10 @@
-//! Numbers that a formula can be run over: `f64`, and one that counts what is performed on it.
+//! Scalars for generic formulas: `f64`, and a number that counts the operations performed on it.
 //!
-//! A formula that is written once, over any [`Number`], gives its value and its exact operation counts
-//! by the same lines; so a count is measured, never typed in. No kernel runs over these: their counts
-//! are closed forms, and tests hold those to formulas over [`Counted`].
+//! A formula written once, over any [`Number`], yields both its value and its exact operation
+//! counts, so a count is measured, never written by hand. Kernels do not run over these numbers:
+//! their counts are closed forms, and tests compare these with formulas over [`Counted`].
 
-// An operation that counts itself adds, whatever it is.
+// Every operator of `Counted` adds to a counter.
 #![allow(clippy::suspicious_arithmetic_impl)]
 
 use std::cell::Cell;
@@ -12,7 +12,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::numeric::tally::Tally;
 
-/// A scalar. Constants, signs, comparisons and copies are free; the rest is an operation.
+/// Scalar of a generic formula. Constants, signs, comparisons and copies are free; everything else
+/// counts as an operation.
 pub trait Number:
     Copy
     + Add<Output = Self>
@@ -21,36 +22,36 @@ pub trait Number:
     + Div<Output = Self>
     + Neg<Output = Self>
 {
-    /// The constant `value`.
+    /// Returns the constant `value`.
     fn of(value: f64) -> Self;
-    /// Its value, without its derivative.
+    /// Returns the value as `f64`; without the derivative, if the type carries one.
     fn value(self) -> f64;
-    /// e^x.
+    /// Returns e^x.
     fn exp(self) -> Self;
-    /// e^x − 1: one exponential.
+    /// Returns e^x − 1: one exponential.
     fn exp_m1(self) -> Self;
-    /// e^x − 1 of a small x: one exponential.
+    /// Returns e^x − 1 for a small x: one exponential.
     fn exp_m1_near(self) -> Self {
         self.exp_m1()
     }
-    /// ln x.
+    /// Returns ln x.
     fn ln(self) -> Self;
-    /// ln(1 + x): one logarithm.
+    /// Returns ln(1 + x): one logarithm.
     fn ln_1p(self) -> Self;
-    /// 1/(1 + e^−x).
+    /// Returns 1/(1 + e^−x).
     fn sigmoid(self) -> Self {
         Self::of(1.0) / (Self::of(1.0) + (-self).exp())
     }
 
-    /// `self · factor + addend`: one multiplication and one addition.
+    /// Returns `self · factor + addend`: one multiplication and one addition.
     fn fma(self, factor: Self, addend: Self) -> Self {
         self * factor + addend
     }
-    /// |x|: a sign.
+    /// Returns |x|: free, as it changes only a sign.
     fn abs(self) -> Self {
         if self.value() < 0.0 { -self } else { self }
     }
-    /// The larger one: a comparison.
+    /// Returns the larger number: free, as it is a comparison.
     fn max(self, other: Self) -> Self {
         if other.value() > self.value() {
             other
@@ -60,10 +61,10 @@ pub trait Number:
     }
 }
 
-/// The sum of `terms` in order: one addition fewer than there are terms.
+/// Returns the sum of `terms`, in order: one addition fewer than there are terms.
 pub fn sum<N: Number>(terms: impl IntoIterator<Item = N>) -> N {
-    let all = terms.into_iter().reduce(|sum, term| sum + term);
-    all.unwrap_or(N::of(0.0))
+    let total = terms.into_iter().reduce(|sum, term| sum + term);
+    total.unwrap_or(N::of(0.0))
 }
 
 impl Number for f64 {
@@ -87,7 +88,7 @@ impl Number for f64 {
     }
 }
 
-/// A number whose operations are counted, on the thread that performs them.
+/// Number whose operations are counted, separately on each thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted(f64);
 
@@ -95,8 +96,8 @@ thread_local! {
     static PERFORMED: Cell<Tally> = Cell::new(Tally::default());
 }
 
-/// What `work` gives, and the operations on [`Counted`] numbers that it performed; evaluations
-/// are not told from operations, and stay 0.
+/// Runs `work`, and returns its result and the operations that it performed on [`Counted`] numbers.
+/// Evaluations are not counted, and stay 0.
 pub fn count<T>(work: impl FnOnce() -> T) -> (T, Tally) {
     let before = PERFORMED.replace(Tally::default());
     let result = work();
@@ -104,6 +105,7 @@ pub fn count<T>(work: impl FnOnce() -> T) -> (T, Tally) {
     (result, performed)
 }
 
+/// Counts one operation, and returns its result.
 fn performed(value: f64, operation: fn(&mut Tally)) -> Counted {
     let mut tally = PERFORMED.get();
     operation(&mut tally);

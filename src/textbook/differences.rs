@@ -1,26 +1,29 @@
-//! Finite differences as a textbook has them: whole passes, and the incremental idea, by parameter and
-//! by unit, without any short cut of the kernels. Quadratic loss of sigmoid outputs, biases, one increment h for all.
+//! Textbook finite differences: by whole passes, incremental by parameter, and by unit (node
+//! perturbation), without the shortcuts of the kernels.
+//!
+//! One increment h for all parameters; l2 is left out. The incremental and the unit-wise form are
+//! for the quadratic loss of sigmoid outputs, with biases.
 
 use super::{Sample, TextbookNetwork, sigmoid};
 use crate::numeric::output_loss::OutputLoss;
 use crate::textbook::counting::{Number, sum};
 
-/// What one sample's pass at θ keeps for the perturbations of θ.
+/// Values of one sample's pass at θ, from which perturbations of θ start.
 #[derive(Clone, Debug)]
 pub struct BasePass<N> {
-    /// a_0 … a_L.
+    /// Activations a_0 … a_L.
     pub a: Vec<Vec<N>>,
-    /// z_1 … z_L, at their own numbers: the first entry is empty.
+    /// Pre-activations z_1 … z_L, z_l at index l; entry 0 is empty.
     pub z: Vec<Vec<N>>,
-    /// r² of every output.
+    /// Squared residual r² of each output.
     squares: Vec<N>,
-    /// Σ r².
+    /// Sum of the squares, Σ r².
     total: N,
     label: u16,
 }
 
 impl TextbookNetwork {
-    /// (L(θ + h·eᵢ) − L(θ))/h, N + 1 passes.
+    /// Returns (L(θ + h·eᵢ) − L(θ))/h for each i, `(N,)`: N + 1 passes.
     pub fn forward_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
         let base = self.loss(theta, batch);
         let mut theta = theta.to_vec();
@@ -34,7 +37,7 @@ impl TextbookNetwork {
         (0..self.parameters()).map(partial).collect()
     }
 
-    /// (L(θ + h·eᵢ) − L(θ − h·eᵢ))/2h, 2N passes.
+    /// Returns (L(θ + h·eᵢ) − L(θ − h·eᵢ))/2h for each i, `(N,)`: 2N passes.
     pub fn central_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
         let mut theta = theta.to_vec();
         let partial = |index: usize| {
@@ -49,8 +52,9 @@ impl TextbookNetwork {
         (0..self.parameters()).map(partial).collect()
     }
 
-    /// The forward differences again, each from what it changes: its unit, a rank-1 update of the
-    /// next layer, full passes after it. Squared errors are compared; ½, 1/B and 1/h come last.
+    /// Returns the forward differences, `(N,)`, each computed only from what the parameter changes:
+    /// its unit, the next layer by a rank-1 update, the layers above in full. Differences are those
+    /// of squared errors; ½, 1/B and 1/h are applied last, as one factor.
     pub fn incremental_differences<N: Number>(
         &self,
         theta: &[N],
@@ -68,16 +72,16 @@ impl TextbookNetwork {
         sums.into_iter().map(|total| total * scale).collect()
     }
 
-    /// The change of one sample's Σ r² by each parameter.
+    /// Returns the change of one sample's Σ r² for each parameter, `(N,)`.
     fn changes<N: Number>(&self, theta: &[N], sample: &Sample, h: f64) -> Vec<N> {
         let base = self.base(theta, sample);
         let mut changes = theta.to_vec();
         for l in 1..=self.layers() {
-            // Δz = h·a, the same for every unit; a bias moves z by h.
-            let mut moves: Vec<N> = base.a[l - 1].iter().map(|&a| N::of(h) * a).collect();
-            moves.push(N::of(h));
+            // Δz = h·a, the same for every unit of the layer; a bias changes z by h.
+            let mut z_changes: Vec<N> = base.a[l - 1].iter().map(|&a| N::of(h) * a).collect();
+            z_changes.push(N::of(h));
             for j in 0..self.sizes[l] {
-                for (i, &dz) in moves.iter().enumerate() {
+                for (i, &dz) in z_changes.iter().enumerate() {
                     let index = match i < self.sizes[l - 1] {
                         true => self.weights(l).start + j * self.sizes[l - 1] + i,
                         false => self.biases(l).start + j,
@@ -89,8 +93,9 @@ impl TextbookNetwork {
         changes
     }
 
-    /// Node perturbation: each unit moved by h in every sample on its own, U + 1 passes. The quotient
-    /// stands for δ of the unit; times the unit's inputs it gives its weights' partial derivatives.
+    /// Returns the gradient by node perturbation, `(N,)`: each unit is perturbed by h, one at a
+    /// time, in each sample. That is U + 1 evaluations for U units. The quotient approximates δ of
+    /// the unit; times the unit's inputs it gives the partial derivatives of its weights.
     pub fn node_perturbation<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
         let scale = N::of(0.5 / batch.len() as f64 / h);
         let mut rows = batch.iter().map(|sample| {
@@ -118,10 +123,10 @@ impl TextbookNetwork {
         sums
     }
 
-    /// The pass of `sample` at `theta` that perturbations start from.
+    /// Runs the pass of one sample at `theta` from which perturbations start.
     ///
     /// # Panics
-    /// With another head than sigmoid outputs and the quadratic loss.
+    /// If the network does not have sigmoid outputs and the quadratic loss.
     pub fn base<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> BasePass<N> {
         assert_eq!(self.head, OutputLoss::SigmoidQuadratic);
         let mut a = vec![inputs.iter().map(|&x| N::of(x)).collect::<Vec<N>>()];
@@ -141,8 +146,8 @@ impl TextbookNetwork {
         }
     }
 
-    /// The change of Σ r² when z of unit `j` of layer `l` moves by `dz`: its unit, a rank-1 update of
-    /// layer l + 1, full products above.
+    /// Returns the change of Σ r² when z of unit `j` of layer `l` changes by `dz`: computes the
+    /// unit, a rank-1 update of layer l + 1, and full products above.
     pub fn change<N: Number>(
         &self,
         theta: &[N],
@@ -150,11 +155,11 @@ impl TextbookNetwork {
         (l, j): (usize, usize),
         dz: N,
     ) -> N {
-        let next = sigmoid(base.z[l][j] + dz);
+        let perturbed = sigmoid(base.z[l][j] + dz);
         if l == self.layers() {
-            return square(next, j, base.label) - base.squares[j];
+            return square(perturbed, j, base.label) - base.squares[j];
         }
-        let change = next - base.a[l][j];
+        let change = perturbed - base.a[l][j];
         let weight = |k: usize| theta[self.weights(l + 1).start + k * self.sizes[l] + j];
         let mut y: Vec<N> = (0..self.sizes[l + 1])
             .map(|k| sigmoid(base.z[l + 1][k] + weight(k) * change))
@@ -168,7 +173,7 @@ impl TextbookNetwork {
     }
 }
 
-/// (a − y)² of output `k`.
+/// Returns (a − y)² of output `k`; y is 1 for the class `label`, else 0.
 fn square<N: Number>(a: N, k: usize, label: u16) -> N {
     let residual = a - N::of(f64::from(k == usize::from(label)));
     residual * residual

@@ -1,8 +1,8 @@
-//! Forward pass, loss and backprop as a textbook has them, a sample at a time.
+//! Textbook forward pass, loss, backprop and finite differences, one sample at a time.
 //!
-//! n_l = units of layer l, L = weight layers, θ flat in layout order: layer by layer, weights
-//! `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels: tests hold them to
-//! it, and worked examples count by it.
+//! n_l = units of layer l, L = number of weight layers, θ flat in layout order: layer by layer,
+//! weights `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels: tests
+//! compare them with it, and the worked examples count operations by it.
 
 pub mod counting;
 mod differences;
@@ -15,20 +15,20 @@ use self::counting::{Number, sum};
 use crate::model::Network;
 use crate::numeric::output_loss::OutputLoss;
 
-/// A network, whatever its θ is made of.
+/// Network whose functions take θ over any [`Number`].
 #[derive(Clone, Debug)]
 pub struct TextbookNetwork {
-    /// n_0 … n_L.
+    /// Layer sizes n_0 … n_L.
     pub sizes: Vec<usize>,
-    /// Whether layers have biases.
+    /// True if layers have biases.
     pub bias: bool,
-    /// The last layer's units, and the loss.
+    /// Units of the last layer and loss.
     pub head: OutputLoss,
-    /// λ' of ½λ' Σ weights².
+    /// Factor λ' of the l2 term ½λ' Σ weights².
     pub l2: f64,
 }
 
-/// A sample: its inputs `(n_0,)` and its class.
+/// Sample: inputs `(n_0,)` and class.
 pub type Sample = (Vec<f64>, u16);
 
 impl From<&Network> for TextbookNetwork {
@@ -43,17 +43,17 @@ impl From<&Network> for TextbookNetwork {
 }
 
 impl TextbookNetwork {
-    /// L.
+    /// Returns L, the number of weight layers.
     pub fn layers(&self) -> usize {
         self.sizes.len() - 1
     }
 
-    /// N.
+    /// Returns N, the number of parameters.
     pub fn parameters(&self) -> usize {
         self.biases(self.layers()).end
     }
 
-    /// Where the weights into layer `l`, from 1, are in θ.
+    /// Returns the range of θ that holds the weights of layer `l`, from 1.
     pub fn weights(&self, l: usize) -> Range<usize> {
         let start = (1..l).fold(0, |start, l| {
             start + self.sizes[l] * (self.sizes[l - 1] + usize::from(self.bias))
@@ -61,13 +61,13 @@ impl TextbookNetwork {
         start..start + self.sizes[l] * self.sizes[l - 1]
     }
 
-    /// Where the biases of layer `l` are in θ: nowhere without biases.
+    /// Returns the range of θ that holds the biases of layer `l`, from 1; empty without biases.
     pub fn biases(&self, l: usize) -> Range<usize> {
         let start = self.weights(l).end;
         start..start + if self.bias { self.sizes[l] } else { 0 }
     }
 
-    /// z of layer `l`, from the activations `(n_{l−1},)` below.
+    /// Returns z of layer `l`, `(n_l,)`, from the activations below, `(n_{l−1},)`.
     pub fn pre_activations<N: Number>(&self, l: usize, theta: &[N], below: &[N]) -> Vec<N> {
         let biases = &theta[self.biases(l)];
         let rows = theta[self.weights(l)].chunks(self.sizes[l - 1]);
@@ -79,7 +79,7 @@ impl TextbookNetwork {
             .collect()
     }
 
-    /// The activations a_0 … a_{L−1} of one sample, and z_L.
+    /// Returns the activations a_0 … a_{L−1} of one sample, and z_L.
     pub fn forward<N: Number>(&self, theta: &[N], inputs: &[f64]) -> (Vec<Vec<N>>, Vec<N>) {
         let mut activations = vec![inputs.iter().map(|&x| N::of(x)).collect::<Vec<N>>()];
         for l in 1..self.layers() {
@@ -90,18 +90,18 @@ impl TextbookNetwork {
         (activations, top)
     }
 
-    /// The loss of one sample, l2 left out: a function of θ over any number.
+    /// Returns the loss of one sample, l2 left out.
     pub fn sample_loss<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> N {
         loss(self.head, &self.forward(theta, inputs).1, *label)
     }
 
-    /// The mean loss of `batch`, l2 left out.
+    /// Returns the mean loss of `batch`, l2 left out.
     pub fn loss<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
         let losses = batch.iter().map(|sample| self.sample_loss(theta, sample));
         sum(losses) * N::of(1.0 / batch.len() as f64)
     }
 
-    /// The mean loss of `batch`, l2 included.
+    /// Returns the mean loss of `batch`, l2 included.
     pub fn objective<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
         let loss = self.loss(theta, batch);
         if self.l2 == 0.0 {
@@ -111,7 +111,7 @@ impl TextbookNetwork {
         loss + sum(weights.map(|index| theta[index] * theta[index])) * N::of(self.l2 / 2.0)
     }
 
-    /// The loss and the gradient `(N,)` of one sample, l2 left out.
+    /// Returns the loss and the gradient `(N,)` of one sample by backprop, l2 left out.
     pub fn sample_gradient<N: Number>(&self, theta: &[N], sample: &Sample) -> (N, Vec<N>) {
         let (activations, top) = self.forward(theta, &sample.0);
         let (loss, mut errors) = loss_and_errors(self.head, &top, sample.1);
@@ -143,7 +143,8 @@ impl TextbookNetwork {
         (loss, gradient)
     }
 
-    /// The mean loss of `batch` (l2 left out) and the gradient of its objective (l2 included).
+    /// Returns the mean loss of `batch` (l2 left out) and the gradient of the objective, `(N,)` (l2
+    /// included).
     pub fn gradient<N: Number>(&self, theta: &[N], batch: &[Sample]) -> (N, Vec<N>) {
         let mut samples = batch
             .iter()
@@ -166,22 +167,22 @@ impl TextbookNetwork {
     }
 }
 
-/// σ(z): 1 addition, 1 exponential, 1 division.
+/// Returns σ(z): 1 addition, 1 exponential, 1 division.
 pub fn sigmoid<N: Number>(z: N) -> N {
     N::of(1.0) / (N::of(1.0) + (-z).exp())
 }
 
-/// ln(1 + e^z), finite for every finite z.
+/// Returns ln(1 + e^z), finite for every finite z.
 pub fn softplus<N: Number>(z: N) -> N {
     z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
 }
 
-/// One-hot.
+/// Returns component `j` of the one-hot target of class `label`.
 fn target<N: Number>(j: usize, label: u16) -> N {
     N::of(f64::from(j == usize::from(label)))
 }
 
-/// e^{z − max z}, and their sum.
+/// Returns e^{z − max z} for each z, their sum, and max z.
 fn shifted_exponentials<N: Number>(z: &[N]) -> (Vec<N>, N, N) {
     let largest = z.iter().copied().reduce(N::max).expect("an output");
     let powers: Vec<N> = z.iter().map(|&z| (z - largest).exp()).collect();
@@ -189,17 +190,17 @@ fn shifted_exponentials<N: Number>(z: &[N]) -> (Vec<N>, N, N) {
     (powers, total, largest)
 }
 
-/// ½ Σ r².
+/// Returns ½ Σ r².
 fn half_square<N: Number>(residuals: &[N]) -> N {
     sum(residuals.iter().map(|&r| r * r)) * N::of(0.5)
 }
 
-/// ±1.
+/// Returns the label as ±1: class 1 is 1, any other −1.
 fn sign(label: u16) -> f64 {
     if label == 1 { 1.0 } else { -1.0 }
 }
 
-/// The loss of one sample, from z_L.
+/// Returns the loss of one sample, from z_L.
 pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
     let outputs = || z.iter().copied().enumerate();
     match head {
@@ -212,8 +213,8 @@ pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
             half_square(&residuals.collect::<Vec<N>>())
         }
         OutputLoss::SigmoidCrossEntropy => sum(outputs().map(|(j, z)| {
-            let hot = j == usize::from(label);
-            softplus(if hot { -z } else { z })
+            let is_target = j == usize::from(label);
+            softplus(if is_target { -z } else { z })
         })),
         OutputLoss::SoftmaxCrossEntropy => {
             let (_, total, largest) = shifted_exponentials(z);
@@ -223,7 +224,8 @@ pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
     }
 }
 
-/// The loss of one sample, and its errors δ = ∂loss/∂z_L, which reuse what the loss computed.
+/// Returns the loss of one sample and its errors δ = ∂loss/∂z_L, from z_L. The errors reuse values
+/// of the loss.
 pub fn loss_and_errors<N: Number>(head: OutputLoss, z: &[N], label: u16) -> (N, Vec<N>) {
     let outputs = || z.iter().copied().enumerate();
     let one = N::of(1.0);

@@ -1,7 +1,8 @@
-//! L-BFGS's loop: each iteration is a step and an epoch, over the whole training set, rows in order.
+//! The training loop of L-BFGS: each iteration is one step and one epoch, over the whole training
+//! set, rows in order.
 //!
-//! An iteration costs one gradient, and one more for each trial step that the line search refuses.
-//! One that is interrupted is given up, so a resumed run makes it again, with the same bits.
+//! An iteration costs one gradient, and one more for each trial step that the line search rejects.
+//! An interrupted iteration is discarded; a resumed run repeats it, with the same bits.
 
 use std::time::Instant;
 
@@ -16,13 +17,13 @@ use crate::optimizer::{LbfgsConfig, OptimizerState};
 use crate::parallel::Tuner;
 
 impl<R: Real> Training<'_, R> {
-    /// One iteration from `state` on.
+    /// Makes one iteration from `state` on. Returns the reason if the run ends with it.
     pub(super) fn iterate(
         &self,
         config: &LbfgsConfig,
         state: &mut TrainingState<R>,
         engine: &mut dyn TrainingEngine<R>,
-        pace: &mut Tuner,
+        tuner: &mut Tuner,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
         let mut history = match std::mem::take(&mut state.memory) {
@@ -34,24 +35,25 @@ impl<R: Real> Training<'_, R> {
             samples,
             rows: self.rows,
         };
-        // One draw for all trial steps: the line search compares points of one function.
-        engine.set_draw(self.draw(state));
+        // The same random directions for all trial steps: the line search compares points of one
+        // function.
+        engine.set_draw(self.direction_seed(state));
         let mut gradients = 0;
-        let mut begun = history.is_some();
+        let mut has_gradient = history.is_some();
         let start = Instant::now();
         let outcome = config.iterate(&mut state.parameters, &mut history, |theta, gradient| {
-            let (workers, _) = pace.plan();
+            let (workers, _) = tuner.plan();
             engine.limit_workers(workers);
             let start = Instant::now();
-            let found = engine.gradient(theta, batch, gradient, self.control);
-            let evaluation = match found {
-                // A trial step so far out that θ + h rounds to θ: too far, and nothing evaluated.
-                Err(Stopped::Vanished { .. }) if begun => return Ok(f64::INFINITY),
-                found => found?,
+            let gradient_result = engine.gradient(theta, batch, gradient, self.control);
+            let evaluation = match gradient_result {
+                // The trial step is so long that θ + h rounds to θ: it is rejected unevaluated.
+                Err(Stopped::Vanished { .. }) if has_gradient => return Ok(f64::INFINITY),
+                result => result?,
             };
-            begun = true;
+            has_gradient = true;
             gradients += 1;
-            pace.record(1, start.elapsed());
+            tuner.record(1, start.elapsed());
             Ok::<_, Stopped>(evaluation.loss + self.network.penalty(theta))
         });
         let seconds = start.elapsed().as_secs_f64();
@@ -59,8 +61,8 @@ impl<R: Real> Training<'_, R> {
         state.memory = history.map_or(OptimizerState::Nothing, OptimizerState::History);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
-            Ok(end @ (Iteration::Converged | Iteration::Stuck)) => {
-                // What found no step belongs to no epoch. Made again, it comes to the same.
+            Ok(outcome @ (Iteration::Converged | Iteration::Stuck)) => {
+                // A search without a step belongs to no epoch. Repeated, it gives the same result.
                 if gradients > 0 {
                     state.partial = EpochSums {
                         seconds,
@@ -68,17 +70,17 @@ impl<R: Real> Training<'_, R> {
                         ..EpochSums::default()
                     };
                 }
-                return Ok(Some(match end {
+                return Ok(Some(match outcome {
                     Iteration::Converged => Ending::Converged,
                     _ => Ending::Stuck,
                 }));
             }
-            Ok(Iteration::NotFinite) => return Err(self.never_finite(state)),
+            Ok(Iteration::NotFinite) => return Err(self.not_finite_at_start(state)),
             Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
-            Err(lost) => return Err(refused(lost)),
+            Err(stopped) => return Err(refused(stopped)),
         };
         let OptimizerState::History(history) = &state.memory else {
-            unreachable!("an iteration that moved θ has a history")
+            unreachable!("after a step there is a history")
         };
         let epoch = EpochResult {
             learning_rate: step,
@@ -98,16 +100,17 @@ impl<R: Real> Training<'_, R> {
         })
     }
 
-    fn never_finite(&self, state: &TrainingState<R>) -> Error {
+    /// Returns the error for a loss or gradient that is not finite at the initial θ.
+    fn not_finite_at_start(&self, state: &TrainingState<R>) -> Error {
         Error::Diverged(format!(
-            "training cannot begin: the loss or its gradient is not finite at the first θ (epoch {})\n  help: start from smaller weights, or lower loss.l2 (it is {})",
+            "training cannot start: the loss or its gradient is not finite at the initial θ (epoch {})\n  help: start from smaller weights, or lower loss.l2 (it is {})",
             state.epoch + 1,
             self.network.l2
         ))
     }
 }
 
-/// ‖g‖₂.
+/// Returns ‖g‖₂.
 pub(super) fn norm<R: Real>(gradient: &Parameters<R>) -> f64 {
     let squares = gradient.flat().iter().map(|g| g.to_f64().powi(2));
     squares.sum::<f64>().sqrt()

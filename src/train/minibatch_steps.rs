@@ -1,5 +1,5 @@
-//! Steps over mini-batches: the engine makes them itself where the update is plain descent, and
-//! gives gradients to an optimizer where it is not.
+//! Optimizer steps over mini-batches. With SGD the gradient engine makes the steps itself; for Adam
+//! it computes gradients, and the optimizer makes the steps.
 
 use std::sync::Arc;
 
@@ -10,37 +10,37 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::optimizer::{AdamConfig, Moments, OptimizerState, SgdConfig};
 
-/// Rows in the order of their steps.
+/// Rows of consecutive steps, and the settings of these steps.
 #[derive(Clone, Copy)]
 pub(super) struct Segment<'a, R> {
     pub samples: &'a Samples<R>,
     pub order: &'a [u32],
     pub batch_size: usize,
-    /// What the learning rate is multiplied by.
+    /// Factor of the learning rate, from the schedule.
     pub factor: f64,
     pub workers: usize,
-    /// Random directions of the first step; each later one takes the next.
-    pub draw: DirectionSeed,
+    /// Seed of the random directions of the first step; each further step takes the next one.
+    pub direction_seed: DirectionSeed,
     pub control: &'a Control,
 }
 
-/// What steps θ from one mini-batch to the next.
+/// Optimizer that steps over mini-batches.
 pub(super) trait Steps<R: Real> {
-    /// Takes over θ and what the optimizer remembers, if it is of its kind.
-    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>);
+    /// Copies θ, and the optimizer's state if it is of this optimizer's kind.
+    fn load(&mut self, parameters: &Parameters<R>, state: &OptimizerState<R>);
 
-    /// Gives both back.
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>);
+    /// Copies θ and the optimizer's state back.
+    fn store(&mut self, parameters: &mut Parameters<R>, state: &mut OptimizerState<R>);
 
-    /// Steps over a segment; the contract is that of [`crate::gradient::Descent::descend`]. Adds the
-    /// rows' losses, each before its step, to `loss`; returns how many rows are done.
+    /// Steps over a segment, by the contract of [`crate::gradient::Descent::descend`]. Adds the
+    /// rows' losses, each before its step, to `loss`. Returns the number of rows done.
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped>;
 
-    /// The engine, for gradients beside the steps.
+    /// Returns the engine, for gradients between steps.
     fn engine(&mut self) -> &mut dyn TrainingEngine<R>;
 }
 
-/// Stochastic gradient descent, by the engine's own steps.
+/// Stochastic gradient descent: the engine makes the steps.
 pub(super) struct Sgd<R> {
     pub engine: Box<dyn TrainingEngine<R>>,
     pub config: SgdConfig,
@@ -48,29 +48,29 @@ pub(super) struct Sgd<R> {
 }
 
 impl<R: Real> Steps<R> for Sgd<R> {
-    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>) {
+    fn load(&mut self, parameters: &Parameters<R>, state: &OptimizerState<R>) {
         self.engine.load(parameters);
-        if let OptimizerState::Velocity(velocity) = memory {
+        if let OptimizerState::Velocity(velocity) = state {
             self.engine.load_velocity(velocity);
         }
     }
 
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>) {
+    fn store(&mut self, parameters: &mut Parameters<R>, state: &mut OptimizerState<R>) {
         self.engine.store(parameters);
         if self.config.momentum == 0.0 {
             return;
         }
-        let mut velocity = match std::mem::take(memory) {
+        let mut velocity = match std::mem::take(state) {
             OptimizerState::Velocity(velocity) => velocity,
             _ => Parameters::zeros(Arc::clone(parameters.layout())),
         };
         if self.engine.store_velocity(&mut velocity) {
-            *memory = OptimizerState::Velocity(velocity);
+            *state = OptimizerState::Velocity(velocity);
         }
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
-        self.engine.set_draw(segment.draw);
+        self.engine.set_draw(segment.direction_seed);
         self.engine.descend(
             segment.samples,
             segment.order,
@@ -87,7 +87,7 @@ impl<R: Real> Steps<R> for Sgd<R> {
     }
 }
 
-/// Adam, on gradients by any engine.
+/// Adam, with gradients by any engine.
 pub(super) struct Adam<R> {
     engine: Box<dyn TrainingEngine<R>>,
     config: AdamConfig,
@@ -114,39 +114,39 @@ impl<R: Real> Adam<R> {
 }
 
 impl<R: Real> Steps<R> for Adam<R> {
-    fn load(&mut self, parameters: &Parameters<R>, memory: &OptimizerState<R>) {
+    fn load(&mut self, parameters: &Parameters<R>, state: &OptimizerState<R>) {
         self.theta.clone_from(parameters);
-        self.moments = match memory {
+        self.moments = match state {
             OptimizerState::Moments(moments) => moments.clone(),
             _ => Moments::zeros(parameters.layout()),
         };
     }
 
-    fn store(&mut self, parameters: &mut Parameters<R>, memory: &mut OptimizerState<R>) {
+    fn store(&mut self, parameters: &mut Parameters<R>, state: &mut OptimizerState<R>) {
         parameters.clone_from(&self.theta);
-        *memory = OptimizerState::Moments(self.moments.clone());
+        *state = OptimizerState::Moments(self.moments.clone());
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
         self.engine.limit_workers(segment.workers);
-        let (mut done, mut draw) = (0, segment.draw);
+        let (mut done, mut direction_seed) = (0, segment.direction_seed);
         for rows in segment.order.chunks(segment.batch_size) {
             let samples = segment.samples;
             let batch = Batch { samples, rows };
             let gradient = &mut self.gradient;
-            self.engine.set_draw(draw);
+            self.engine.set_draw(direction_seed);
             match self
                 .engine
                 .gradient(&self.theta, batch, gradient, segment.control)
             {
                 Ok(evaluation) => *loss += evaluation.loss * rows.len() as f64,
                 Err(Stopped::Interrupted) => break,
-                Err(lost) => return Err(lost),
+                Err(stopped) => return Err(stopped),
             }
             let (theta, moments) = (&mut self.theta, &mut self.moments);
             self.config.step(segment.factor, theta, gradient, moments);
             done += rows.len();
-            draw.step += 1;
+            direction_seed.step += 1;
         }
         Ok(done)
     }

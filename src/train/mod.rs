@@ -1,9 +1,9 @@
-//! The epoch loop: emits events, knows no files and no terminal.
+//! The epoch loop of training. It reports to an observer and uses neither files nor the terminal.
 //!
-//! An epoch's order of rows depends on the seed and the epoch's number alone, so a run can stop
-//! after any step and go on from there with the same bits. Which update a step makes is parted off:
-//! `steps.rs` over mini-batches, `iterations.rs` over the whole training set. So is what the loop leaves
-//! (`state.rs`), whom it tells (`observer.rs`), and how long it will take (`prediction.rs`).
+//! The order of rows in an epoch depends only on the seed and the epoch's number, so a run can stop
+//! after any step and continue with the same bits. `minibatch_steps.rs` makes steps over
+//! mini-batches, `lbfgs_loop.rs` iterations over the whole training set; `state.rs` holds the state
+//! between steps, `observer.rs` the events, `time_estimate.rs` the estimate of a run's duration.
 
 mod lbfgs_loop;
 mod minibatch_steps;
@@ -33,42 +33,44 @@ use crate::parallel::{Tuner, Workers};
 use lbfgs_loop::norm;
 use minibatch_steps::{Adam, Segment, Sgd, Steps};
 
-/// `[train]`.
+/// Training settings: the section `[train]` of a config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
-    /// Stop after so many epochs.
+    /// Maximum number of epochs.
     pub epochs: Option<usize>,
-    /// Stop after so many steps.
+    /// Maximum number of steps.
     pub max_steps: Option<u64>,
-    /// Stop after so many seconds of training.
+    /// Maximum seconds of training.
     pub max_seconds: Option<f64>,
-    /// Rows of a mini-batch; [`TrainConfig::ALL_ROWS`] with L-BFGS.
+    /// Number of rows of a mini-batch; [`TrainConfig::ALL_ROWS`] with L-BFGS.
     pub batch_size: usize,
-    /// Stop after so many epochs without a better validation loss, and restore the best weights.
+    /// Number of epochs without a better validation loss after which the run stops; the best
+    /// weights are restored.
     pub early_stopping: Option<usize>,
 }
 
 impl TrainConfig {
-    /// A batch of every training row, however many there are.
+    /// Batch size that stands for all training rows.
     pub const ALL_ROWS: usize = usize::MAX;
 }
 
-/// Why the loop ended.
+/// Reason for the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// All epochs, steps or seconds that were asked for.
+    /// All epochs, steps or seconds of the config are done.
     Finished,
-    /// No better validation loss for too long.
+    /// Early stopping: no better validation loss for the configured number of epochs.
     StoppedEarly,
     /// L-BFGS: the gradient is within `optimizer.tolerance`.
     Converged,
-    /// L-BFGS: the line search finds no lower loss, along its direction or the gradient's.
+    /// L-BFGS: the line search finds no lower objective, neither along L-BFGS's direction nor along
+    /// the negative gradient.
     Stuck,
     /// The stop flag was raised.
     Interrupted,
 }
 
-/// What an epoch came to, before its weights are assessed.
+/// Result of an epoch, before its weights are evaluated on the validation rows.
 struct EpochResult {
     learning_rate: f64,
     train_loss: f64,
@@ -77,43 +79,44 @@ struct EpochResult {
     tally: Tally,
 }
 
-/// Everything a run needs.
+/// Training run: everything but its state.
 pub struct Training<'a, R> {
-    /// Topology and loss.
+    /// Network and loss.
     pub network: &'a Network,
-    /// The rows' dataset.
+    /// Dataset that contains the rows.
     pub samples: &'a Samples<R>,
-    /// Training rows.
+    /// Indices of the training rows.
     pub rows: &'a [u32],
-    /// Validation rows, of the same dataset.
+    /// Indices of the validation rows, of the same dataset.
     pub validation: Option<&'a [u32]>,
     /// Number of classes.
     pub classes: usize,
-    /// How a gradient is computed.
+    /// Gradient method.
     pub gradient: &'a GradientConfig,
-    /// Which update.
+    /// Optimizer.
     pub optimizer: &'a OptimizerConfig,
-    /// How long.
+    /// Length of the run, and batch size.
     pub config: &'a TrainConfig,
-    /// Of the order of rows, and of random directions.
+    /// Seed of the order of rows, and of random directions.
     pub seed: u64,
-    /// The threads.
+    /// Worker pool.
     pub team: &'a Arc<Workers>,
-    /// The kernels.
+    /// Instruction set of the kernels.
     pub isa: Isa,
-    /// Force so many workers; `None`: as many as pay.
+    /// Fixed number of workers; `None`: the tuner chooses it by measurement.
     pub workers: Option<usize>,
-    /// Raised to stop in the middle of a gradient; counts evaluations.
+    /// Stop flag, checked even within a gradient, and counter of evaluations.
     pub control: &'a Control,
 }
 
 impl<R: Real> Training<'_, R> {
-    /// Steps of one epoch.
+    /// Returns the number of steps of one epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         self.rows.len().div_ceil(self.config.batch_size) as u64
     }
 
-    /// The operations of all steps up to `state`, as `engine`, one of this method, counts them.
+    /// Returns the operations of all steps up to `state`. `engine` must be one of this run's
+    /// method; it counts the operations of an epoch in progress.
     pub fn tally(&self, state: &TrainingState<R>, engine: &dyn TrainingEngine<R>) -> Tally {
         let mut tally = Tally::default();
         for record in &state.records {
@@ -130,22 +133,25 @@ impl<R: Real> Training<'_, R> {
         tally
     }
 
-    /// The order of rows in the epoch after `done` others.
-    fn shuffle(&self, done: usize, order: &mut Vec<u32>) {
+    /// Overwrites `order` with the order of rows in epoch `epoch`, from 0.
+    fn shuffle(&self, epoch: usize, order: &mut Vec<u32>) {
         order.clear();
         order.extend_from_slice(self.rows);
-        order.shuffle(&mut epoch_stream(self.seed, Purpose::Shuffle, done));
+        order.shuffle(&mut epoch_stream(self.seed, Purpose::Shuffle, epoch));
     }
 
-    /// A new engine of this method, for mini-batches of the config's size.
+    /// Creates an engine of this run's method, for mini-batches of the configured size.
     pub fn engine(&self) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.config.batch_size.min(self.rows.len());
-        let (network, team, samples) = (self.network, self.team, self.samples);
+        let (network, pool, samples) = (self.network, self.team, self.samples);
         self.gradient
-            .engine(network, team, self.isa, samples, capacity)
+            .engine(network, pool, self.isa, samples, capacity)
     }
 
-    /// The optimizer's steps over mini-batches; the engine back, where it makes none.
+    /// Returns the optimizer's steps over mini-batches.
+    ///
+    /// # Errors
+    /// The engine itself, if the optimizer does not step over mini-batches (L-BFGS).
     fn steps(
         &self,
         engine: Box<dyn TrainingEngine<R>>,
@@ -161,12 +167,13 @@ impl<R: Real> Training<'_, R> {
         }
     }
 
+    /// Returns a segment of steps over `order`.
     fn segment<'s>(
         &'s self,
         order: &'s [u32],
         factor: f64,
         workers: usize,
-        draw: DirectionSeed,
+        direction_seed: DirectionSeed,
         control: &'s Control,
     ) -> Segment<'s, R> {
         Segment {
@@ -175,32 +182,35 @@ impl<R: Real> Training<'_, R> {
             batch_size: self.config.batch_size.min(self.rows.len()),
             factor,
             workers,
-            draw,
+            direction_seed,
             control,
         }
     }
 
-    /// The random directions of the next step, which depend on its number alone: a run that is
-    /// resumed draws on as if it had never stopped.
-    fn draw(&self, state: &TrainingState<R>) -> DirectionSeed {
+    /// Returns the seed of the random directions of the next step. It depends only on the run's
+    /// seed and the step's number, so a resumed run draws the same directions as an uninterrupted
+    /// one.
+    fn direction_seed(&self, state: &TrainingState<R>) -> DirectionSeed {
         DirectionSeed {
             seed: self.seed,
             step: state.steps,
         }
     }
 
-    /// Trains from `state` on, until the config's end, an early stop or the stop flag. After an
-    /// end with early stopping, `state.parameters` are the best ones.
+    /// Trains from `state` on, until the configured end, an early stop or the stop flag. If early
+    /// stopping is configured, `state.parameters` are the best ones at the end, unless the run was
+    /// interrupted.
     ///
     /// # Errors
-    /// [`Error::Diverged`] where the loss leaves the finite numbers, and the observer's.
+    /// [`Error::Diverged`] if the loss or θ becomes infinite or NaN; [`Error::Usage`] if a gradient
+    /// cannot be computed; any error of the observer.
     pub fn run(
         &self,
         state: &mut TrainingState<R>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Ending> {
         let engine = self.engine();
-        let mut pace = match self.workers {
+        let mut tuner = match self.workers {
             Some(workers) => Tuner::exactly(workers),
             None => Tuner::up_to(engine.most_workers().min(self.team.carriers())),
         };
@@ -209,24 +219,25 @@ impl<R: Real> Training<'_, R> {
                 let mut order = Vec::with_capacity(self.rows.len());
                 steps.load(&state.parameters, &state.memory);
                 self.run_epochs(state, |state| {
-                    self.epoch(state, &mut *steps, &mut pace, &mut order, observer)
+                    self.epoch(state, &mut *steps, &mut tuner, &mut order, observer)
                 })
             }
             (OptimizerConfig::Lbfgs(config), Err(mut engine)) => self.run_epochs(state, |state| {
-                self.iterate(config, state, &mut *engine, &mut pace, observer)
+                self.iterate(config, state, &mut *engine, &mut tuner, observer)
             }),
             (_, Err(_)) => unreachable!("every other optimizer steps over mini-batches"),
         }
     }
 
-    /// Epoch after epoch, until one of them or the config ends the run.
+    /// Runs epochs until one of them or the config ends the run.
     fn run_epochs(
         &self,
         state: &mut TrainingState<R>,
         mut epoch: impl FnMut(&mut TrainingState<R>) -> Result<Option<Ending>>,
     ) -> Result<Ending> {
         while !self.finished(state) {
-            // Before the epoch, so that a run that stopped early and is resumed stays stopped.
+            // Checked before the epoch, so that a run that stopped early and is resumed stays
+            // stopped.
             let patience = self.config.early_stopping.unwrap_or(usize::MAX);
             if let Some((_, best, _)) = &state.best
                 && state.epoch - best >= patience
@@ -245,12 +256,14 @@ impl<R: Real> Training<'_, R> {
         Ok(Ending::Finished)
     }
 
+    /// Restores the best θ, if early stopping has kept one.
     fn restore_best(&self, state: &mut TrainingState<R>) {
         if let Some((_, _, parameters)) = &state.best {
             state.parameters = parameters.clone();
         }
     }
 
+    /// Returns true if the epochs, steps or seconds of the config are done.
     fn finished(&self, state: &TrainingState<R>) -> bool {
         self.config
             .epochs
@@ -265,12 +278,12 @@ impl<R: Real> Training<'_, R> {
                 .is_some_and(|seconds| state.seconds() >= seconds)
     }
 
-    /// One epoch, or what is left of it.
+    /// Trains one epoch, or the rest of it. Returns the reason if the run ends with it.
     fn epoch(
         &self,
         state: &mut TrainingState<R>,
         steps: &mut dyn Steps<R>,
-        pace: &mut Tuner,
+        tuner: &mut Tuner,
         order: &mut Vec<u32>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
@@ -300,31 +313,37 @@ impl<R: Real> Training<'_, R> {
             if done == last && gradient_norm.is_none() {
                 gradient_norm = self.gradient_norm(steps, state, &order[last..end])?;
             }
-            let (workers, planned) = pace.plan();
+            let (workers, planned) = tuner.plan();
             let until = if done < last { last } else { end };
             let rows = (planned * batch).min(until - done);
             let start = Instant::now();
             let order = &order[done..done + rows];
-            let segment = self.segment(order, factor, workers, self.draw(state), self.control);
+            let segment = self.segment(
+                order,
+                factor,
+                workers,
+                self.direction_seed(state),
+                self.control,
+            );
             let loss = &mut state.partial.loss;
             let rows = steps.advance(segment, loss).map_err(refused)?;
-            let made = rows.div_ceil(batch);
-            let taken = start.elapsed();
-            if made > 0 {
-                pace.record(made, taken);
+            let step_count = rows.div_ceil(batch);
+            let elapsed = start.elapsed();
+            if step_count > 0 {
+                tuner.record(step_count, elapsed);
             }
-            state.partial.seconds += taken.as_secs_f64();
+            state.partial.seconds += elapsed.as_secs_f64();
             state.partial.rows += rows;
-            state.steps += made as u64;
+            state.steps += step_count as u64;
             if !state.partial.loss.is_finite() {
                 return Err(self.diverged(state));
             }
             observer.progress(state.epoch + 1, state.partial.rows, self.rows.len());
-            let late = self
+            let time_is_up = self
                 .config
                 .max_seconds
-                .is_some_and(|most| state.seconds() >= most);
-            if state.partial.rows < end && (late || self.control.is_stopped()) {
+                .is_some_and(|limit| state.seconds() >= limit);
+            if state.partial.rows < end && (time_is_up || self.control.is_stopped()) {
                 steps.store(&mut state.parameters, &mut state.memory);
                 if self.control.is_stopped() {
                     return Ok(Some(Ending::Interrupted));
@@ -343,7 +362,7 @@ impl<R: Real> Training<'_, R> {
                 self.diverged(state)
             )));
         }
-        let done = std::mem::take(&mut state.partial);
+        let sums = std::mem::take(&mut state.partial);
         let mut tally = Tally::default();
         for rows in order[..end].chunks(batch) {
             tally += steps.engine().tally(self.samples, rows);
@@ -351,22 +370,23 @@ impl<R: Real> Training<'_, R> {
         let rate = self.optimizer.learning_rate().unwrap_or(1.0) * factor;
         let epoch = EpochResult {
             learning_rate: R::from_f64(rate).to_f64(),
-            train_loss: done.loss / done.rows as f64,
+            train_loss: sums.loss / sums.rows as f64,
             gradient_norm: gradient_norm.unwrap_or(0.0),
-            seconds: done.seconds,
+            seconds: sums.seconds,
             tally,
         };
         self.close(state, epoch, observer)
     }
 
-    /// Assesses θ on the validation rows, and records the epoch.
+    /// Evaluates θ on the validation rows, and records the epoch. Returns `Interrupted` if the stop
+    /// flag ends the run here.
     fn close(
         &self,
         state: &mut TrainingState<R>,
         epoch: EpochResult,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
-        let assessed = self.validation.map(|rows| {
+        let assessment = self.validation.map(|rows| {
             Forward::new(self.network, &state.parameters, self.isa).assess(
                 self.samples,
                 rows,
@@ -380,8 +400,8 @@ impl<R: Real> Training<'_, R> {
             steps: state.steps,
             learning_rate: epoch.learning_rate,
             train_loss: epoch.train_loss,
-            validation_loss: assessed.as_ref().map(|assessed| assessed.loss),
-            validation_accuracy: assessed.as_ref().map(|assessed| assessed.accuracy),
+            validation_loss: assessment.as_ref().map(|assessment| assessment.loss),
+            validation_accuracy: assessment.as_ref().map(|assessment| assessment.accuracy),
             gradient_norm: epoch.gradient_norm,
             seconds: epoch.seconds,
             tally: epoch.tally,
@@ -397,7 +417,7 @@ impl<R: Real> Training<'_, R> {
         Ok((self.control.is_stopped() && !self.finished(state)).then_some(Ending::Interrupted))
     }
 
-    /// Outside the timed part; `None` if it was interrupted.
+    /// Returns ‖∂L/∂θ‖₂ over `rows`, computed outside the timed part; `None` if it was interrupted.
     fn gradient_norm(
         &self,
         steps: &mut dyn Steps<R>,
@@ -410,18 +430,19 @@ impl<R: Real> Training<'_, R> {
             samples: self.samples,
             rows,
         };
-        // Its evaluations are not the run's: a control of its own counts them.
+        // This gradient is monitoring: its evaluations are not added to the run's counter.
         let control = self.control.uncounted();
         let engine = steps.engine();
-        engine.set_draw(self.draw(state));
+        engine.set_draw(self.direction_seed(state));
         match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
             Ok(_) => {}
             Err(Stopped::Interrupted) => return Ok(None),
-            Err(lost) => return Err(refused(lost)),
+            Err(stopped) => return Err(refused(stopped)),
         }
         Ok(Some(norm(&gradient)))
     }
 
+    /// Returns the error for a loss that is not finite.
     fn diverged(&self, state: &TrainingState<R>) -> Error {
         Error::Diverged(format!(
             "training diverged in epoch {}, step {}: the loss is not finite\n  help: lower optimizer.learning_rate (it is {})",
@@ -432,7 +453,7 @@ impl<R: Real> Training<'_, R> {
     }
 }
 
-/// A gradient that cannot be: the config asks for the impossible at this θ.
+/// Converts a gradient's refusal to an error: the configured method cannot compute it at this θ.
 fn refused(stopped: Stopped) -> Error {
     Error::Usage(stopped.to_string())
 }

@@ -1,30 +1,30 @@
-//! What a run tells while it goes on.
+//! Observer of a training run.
 
 use super::{EpochRecord, TrainingState};
 use crate::error::Result;
 
-/// What watches a run.
+/// Receiver of a run's events.
 pub trait Observer<R> {
-    /// A few milliseconds of steps are done: epoch in progress (from 1), its rows done, all its
-    /// rows.
+    /// Reports progress, every few milliseconds of steps: the epoch in progress (from 1), its rows
+    /// done, the number of all its rows.
     fn progress(&mut self, epoch: usize, rows: usize, of: usize);
-    /// Whether [`Observer::state`] is to be called now, in the middle of an epoch: asked every few
-    /// milliseconds of steps, so it has to be cheap.
+    /// Returns true if [`Observer::state`] should be called now, in the middle of an epoch. It is
+    /// called every few milliseconds of steps, so it must be cheap.
     fn wants_state(&self) -> bool;
-    /// Where the run stands, between two steps in the middle of an epoch: it can go on from there
-    /// with the same bits.
+    /// Receives the state between two steps in the middle of an epoch. A run that continues from it
+    /// has the same bits.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// Any error; it ends the run.
     fn state(&mut self, state: &TrainingState<R>) -> Result<()>;
-    /// An epoch is done.
+    /// Receives the record of an epoch that is done, and the state after it.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// Any error; it ends the run.
     fn epoch(&mut self, record: &EpochRecord, state: &TrainingState<R>) -> Result<()>;
 }
 
-/// An observer that looks away.
+/// Observer that ignores all events.
 pub struct NoObserver;
 
 impl<R> Observer<R> for NoObserver {

@@ -1,4 +1,4 @@
-//! Where a run stands between two steps: what a checkpoint keeps, and what an epoch came to.
+//! State of a run between two steps, as checkpoints store it, and the record of an epoch.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,17 +7,17 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::optimizer::OptimizerState;
 
-/// One epoch, as a line of the metrics tells it; with L-BFGS one iteration, `train_loss` and
-/// `gradient_norm` those of the whole training set after it.
+/// Record of one epoch: a line of the metrics. With L-BFGS an epoch is one iteration, and
+/// `train_loss` and `gradient_norm` are those of the whole training set after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
-    /// Steps since the start of the run.
+    /// Number of steps since the start of the run.
     pub steps: u64,
-    /// The learning rate of the epoch; with L-BFGS the step's length, as the line search found it.
+    /// Learning rate of the epoch; with L-BFGS the step length that the line search found.
     pub learning_rate: f64,
-    /// Mean of the samples' losses, each before its step; l2 left out.
+    /// Mean of the samples' losses, each evaluated before its step; l2 left out.
     pub train_loss: f64,
     /// Mean loss of the validation rows after the epoch.
     pub validation_loss: Option<f64>,
@@ -25,48 +25,48 @@ pub struct EpochRecord {
     pub validation_accuracy: Option<f64>,
     /// ‖∂L/∂θ‖₂ of the epoch's last mini-batch.
     pub gradient_norm: f64,
-    /// Shuffle and steps only: the only time field.
+    /// Seconds of shuffle and steps only; no other field is a time.
     pub seconds: f64,
     /// Operations performed in the epoch.
     pub tally: Tally,
 }
 
-/// Where the loop stands, between two steps.
+/// State of the training loop between two steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingState<R> {
-    /// θ.
+    /// Parameters θ.
     pub parameters: Parameters<R>,
-    /// What the optimizer remembers.
+    /// State of the optimizer.
     pub memory: OptimizerState<R>,
-    /// Epochs done.
+    /// Number of epochs done.
     pub epoch: usize,
-    /// Steps done since the start of the run.
+    /// Number of steps done since the start of the run.
     pub steps: u64,
-    /// The epoch in progress.
+    /// Sums over the epoch in progress.
     pub partial: EpochSums,
-    /// The best validation loss, its epoch and its θ.
+    /// Best validation loss, its epoch and its θ; kept for early stopping.
     pub best: Option<(f64, usize, Parameters<R>)>,
-    /// One record an epoch done.
+    /// One record per epoch done.
     pub records: Vec<EpochRecord>,
 }
 
 /// Sums over the epoch in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
-    /// Rows done.
+    /// Number of rows done.
     pub rows: usize,
-    /// Sum of their losses.
+    /// Sum of the losses of these rows.
     pub loss: f64,
     /// Seconds of shuffle and steps.
     pub seconds: f64,
-    /// L-BFGS: operations of a last line search, which found no step. Those of rows are known once
-    /// their epoch is done.
+    /// Operations of L-BFGS's last line search, if it found no step. Operations of mini-batches are
+    /// counted once their epoch is done.
     #[serde(default)]
     pub tally: Tally,
 }
 
 impl<R: Real> TrainingState<R> {
-    /// The start.
+    /// Creates the state at the start of a run.
     pub fn new(parameters: Parameters<R>) -> Self {
         Self {
             parameters,
@@ -79,13 +79,13 @@ impl<R: Real> TrainingState<R> {
         }
     }
 
-    /// Seconds of shuffle and steps so far.
+    /// Returns the seconds of shuffle and steps so far.
     pub fn seconds(&self) -> f64 {
         let done: f64 = self.records.iter().map(|record| record.seconds).sum();
         done + self.partial.seconds
     }
 
-    /// Operations performed so far, those of an epoch in progress left out.
+    /// Returns the operations performed so far, without those of an epoch in progress.
     pub fn tally(&self) -> Tally {
         let records = self.records.iter();
         records.fold(self.partial.tally, |sum, record| sum + record.tally)

@@ -1,4 +1,4 @@
-//! How long a run will take, before it has begun: its epochs, and the seconds of a step.
+//! Estimate of a run's duration before it starts: the number of epochs, and the seconds per step.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use crate::numeric::Real;
 use crate::optimizer::{OptimizerConfig, OptimizerState};
 
 impl<R: Real> Training<'_, R> {
-    /// Epochs of the whole run, a fraction where steps bound it.
+    /// Returns the number of epochs of the whole run: a fraction if the number of steps is limited,
+    /// infinite if neither is.
     pub fn epochs(&self) -> f64 {
         let steps = self
             .config
@@ -24,13 +25,16 @@ impl<R: Real> Training<'_, R> {
         steps.or(epochs).unwrap_or(f64::INFINITY)
     }
 
-    /// Seconds that a step will take from θ = `parameters` on, measured for about `budget`: the
-    /// gradient of the first mini-batch, broken off where it takes longer, and the rest of its
-    /// evaluations taken to be as fast; steps at a rate of 0 where many fit in. An iteration of
-    /// L-BFGS is taken for one gradient, which is what most of them need.
+    /// Measures, for about `budget`, the seconds that a step takes at θ = `parameters`.
+    ///
+    /// A gradient of the first mini-batch is timed. If it exceeds the budget, it is interrupted,
+    /// and its other evaluations are assumed to be as fast. If it is much faster than the budget,
+    /// whole steps at a learning rate of 0 are timed instead. An iteration of L-BFGS counts as one
+    /// gradient, which is what most iterations need.
     ///
     /// # Errors
-    /// [`Usage`](crate::error::Error::Usage) if there is no such gradient: an increment is lost in θ.
+    /// [`Usage`](crate::error::Error::Usage) if the gradient cannot be computed: an increment is
+    /// lost in θ by rounding, or the run is stopped.
     pub fn seconds_a_step(&self, parameters: &Parameters<R>, budget: Duration) -> Result<f64> {
         let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
         let mut engine = self.engine();
@@ -46,28 +50,35 @@ impl<R: Real> Training<'_, R> {
         };
         let seconds = of_gradients(budget, planned, quick, |budget| {
             let start = Instant::now();
-            let (outcome, made) = self.control.for_at_most(budget, |control| {
+            let (outcome, evaluated) = self.control.for_at_most(budget, |control| {
                 let outcome = engine.gradient(parameters, batch, &mut gradient, control);
                 (outcome, control.evaluations())
             });
-            let taken = start.elapsed().as_secs_f64();
+            let seconds = start.elapsed().as_secs_f64();
             if self.control.is_stopped() {
                 return Err(refused(Stopped::Interrupted));
             }
-            let whole = match outcome {
+            let complete = match outcome {
                 Ok(_) => true,
                 Err(Stopped::Interrupted) => false,
-                Err(lost) => return Err(refused(lost)),
+                Err(stopped) => return Err(refused(stopped)),
             };
-            Ok(Lap { taken, whole, made })
+            Ok(GradientTiming {
+                seconds,
+                complete,
+                evaluations: evaluated,
+            })
         })?;
-        match self.steps(engine) {
-            Ok(steps) if seconds < quick => self.seconds_of_steps(steps, parameters, budget),
-            _ => Ok(seconds),
+        if seconds < quick
+            && let Ok(steps) = self.steps(engine)
+        {
+            return self.seconds_of_steps(steps, parameters, budget);
         }
+        Ok(seconds)
     }
 
-    /// Seconds of a step in a run of steps that leave θ = `parameters` where it is.
+    /// Measures the seconds per step over steps of learning rate 0, which leave θ = `parameters`
+    /// unchanged.
     fn seconds_of_steps(
         &self,
         mut stepper: Box<dyn Steps<R>>,
@@ -89,61 +100,63 @@ impl<R: Real> Training<'_, R> {
     }
 }
 
-/// A gradient that was made, or begun.
-struct Lap {
-    /// Seconds.
-    taken: f64,
-    /// Whether it came to its end.
-    whole: bool,
-    /// Evaluations that were made.
-    made: u64,
+/// Duration of a gradient, complete or interrupted.
+struct GradientTiming {
+    /// Duration in seconds.
+    seconds: f64,
+    /// Whether the gradient was completed.
+    complete: bool,
+    /// Number of completed evaluations.
+    evaluations: u64,
 }
 
-/// Seconds of a gradient of `planned` evaluations: the fewest that one took in about `budget`, ended
-/// sooner by one that takes less than `quick`; of one that is broken off, its share tells the rest.
-/// `measure` is given the time that a gradient may take.
+/// Returns the seconds of a gradient of `planned` evaluations: the shortest duration measured within
+/// about `budget`. Measuring ends early after a gradient that takes less than `quick` seconds. An
+/// interrupted gradient is extrapolated from its completed evaluations. `measure` receives the time
+/// after which it must interrupt the gradient.
 fn of_gradients(
     mut budget: Duration,
     planned: u64,
     quick: f64,
-    mut measure: impl FnMut(Duration) -> Result<Lap>,
+    mut measure: impl FnMut(Duration) -> Result<GradientTiming>,
 ) -> Result<f64> {
-    let (mut least, mut spent) = (f64::INFINITY, 0.0);
+    let (mut shortest, mut spent) = (f64::INFINITY, 0.0);
     loop {
-        let lap = measure(budget)?;
-        spent += lap.taken;
-        if lap.whole {
-            least = least.min(lap.taken);
-        } else if least.is_infinite() && lap.made > 0 {
-            least = lap.taken * planned as f64 / lap.made as f64;
-        } else if least.is_infinite() {
-            // Not one evaluation is done: more time.
+        let timing = measure(budget)?;
+        spent += timing.seconds;
+        if timing.complete {
+            shortest = shortest.min(timing.seconds);
+        } else if shortest.is_infinite() && timing.evaluations > 0 {
+            shortest = timing.seconds * planned as f64 / timing.evaluations as f64;
+        } else if shortest.is_infinite() {
+            // Not one evaluation was completed, so more time is needed.
             budget *= 2;
         }
-        if least < quick || (least.is_finite() && spent >= budget.as_secs_f64()) {
-            return Ok(least);
+        if shortest < quick || (shortest.is_finite() && spent >= budget.as_secs_f64()) {
+            return Ok(shortest);
         }
     }
 }
 
-/// Seconds of a step: the fewest in about `budget`, over runs of so many steps that each takes a tenth of
-/// it, or of `most`. `measure` makes a number of steps and says how long they took.
+/// Returns the seconds of a step: the shortest mean duration within about `budget`, over runs of
+/// steps that double in length until one takes a tenth of the budget, or has `most` steps. `measure`
+/// makes the given number of steps and returns their duration in seconds.
 fn of_steps(
     budget: Duration,
     most: usize,
     mut measure: impl FnMut(usize) -> Result<f64>,
 ) -> Result<f64> {
     let budget = budget.as_secs_f64();
-    let (mut steps, mut least, mut spent) = (1, f64::INFINITY, 0.0);
+    let (mut steps, mut shortest, mut spent) = (1, f64::INFINITY, 0.0);
     while spent < budget {
-        let taken = measure(steps)?;
-        spent += taken;
-        least = least.min(taken / steps as f64);
-        if taken < budget / 10.0 {
+        let seconds = measure(steps)?;
+        spent += seconds;
+        shortest = shortest.min(seconds / steps as f64);
+        if seconds < budget / 10.0 {
             steps = (2 * steps).min(most);
         }
     }
-    Ok(least)
+    Ok(shortest)
 }
 
 #[cfg(test)]
@@ -152,59 +165,59 @@ mod tests {
 
     const BUDGET: Duration = Duration::from_millis(300);
 
-    /// A machine that takes `evaluation` seconds for each evaluation of a gradient of `planned`, and
-    /// breaks off where its time is over; the first gradient takes three times as long.
+    /// Returns the estimate for a synthetic machine, and the number of gradients it made. An
+    /// evaluation takes `evaluation` seconds, three times as long in the first gradient.
     fn predicted(evaluation: f64, planned: u64, quick: f64) -> (f64, usize) {
-        let mut laps = 0;
-        let found = of_gradients(BUDGET, planned, quick, |budget| {
-            laps += 1;
-            let each = if laps == 1 {
+        let mut gradients = 0;
+        let estimate = of_gradients(BUDGET, planned, quick, |budget| {
+            gradients += 1;
+            let evaluation = if gradients == 1 {
                 3.0 * evaluation
             } else {
                 evaluation
             };
-            let made = ((budget.as_secs_f64() / each) as u64).min(planned);
-            Ok(Lap {
-                taken: (planned as f64 * each).min(budget.as_secs_f64()),
-                whole: made == planned,
-                made,
+            let evaluations = ((budget.as_secs_f64() / evaluation) as u64).min(planned);
+            Ok(GradientTiming {
+                seconds: (planned as f64 * evaluation).min(budget.as_secs_f64()),
+                complete: evaluations == planned,
+                evaluations,
             })
         });
-        (found.unwrap(), laps)
+        (estimate.unwrap(), gradients)
     }
 
-    fn close(found: f64, expected: f64) {
+    fn close(actual: f64, expected: f64) {
         assert!(
-            (found / expected - 1.0).abs() < 1e-9,
-            "{found}, not {expected}"
+            (actual / expected - 1.0).abs() < 1e-9,
+            "{actual}, not {expected}"
         );
     }
 
     #[test]
     fn a_gradient_is_predicted_by_the_fastest_that_fits_into_the_budget() {
         // .03 s, then .01 s until .3 s are over.
-        let (seconds, laps) = predicted(1e-5, 1000, 0.0);
+        let (seconds, gradients) = predicted(1e-5, 1000, 0.0);
         close(seconds, 0.01);
-        assert!((28..=29).contains(&laps), "{laps}");
-        // A quick one ends it.
+        assert!((28..=29).contains(&gradients), "{gradients}");
+        // A quick gradient ends the measurement.
         assert_eq!(predicted(1e-5, 1000, 0.02), (0.01, 2));
     }
 
     #[test]
-    fn a_gradient_that_is_broken_off_is_predicted_by_its_share() {
+    fn an_interrupted_gradient_is_extrapolated_from_its_evaluations() {
         // 10 of 1000 evaluations at .03 s each.
-        let (seconds, laps) = predicted(0.01, 1000, 0.0);
+        let (seconds, gradients) = predicted(0.01, 1000, 0.0);
         close(seconds, 30.0);
-        assert_eq!(laps, 1);
+        assert_eq!(gradients, 1);
         // Not one in .3, .6 or 1.2 s, but in the first that may take longer.
-        let (seconds, laps) = predicted(1.0, 50, 0.0);
+        let (seconds, gradients) = predicted(1.0, 50, 0.0);
         close(seconds, 60.0);
-        assert_eq!(laps, 3);
+        assert_eq!(gradients, 3);
     }
 
     #[test]
     fn a_step_is_predicted_by_the_fastest_run_of_steps() {
-        // 1 ms to begin a run, and 10 µs a step: the longer the run, the less the beginning counts.
+        // 1 ms to start a run, and 10 µs per step: the longer the run, the less the start counts.
         let mut runs = Vec::new();
         let run = |steps: usize| {
             runs.push(steps);
@@ -215,7 +228,7 @@ mod tests {
         assert_eq!(runs[..8], [1, 2, 4, 8, 16, 32, 64, 64]);
         let spent: f64 = runs.iter().map(|&steps| 1e-3 + 1e-5 * steps as f64).sum();
         assert!((0.3..0.302).contains(&spent), "{spent}");
-        // Steps that take a tenth of the budget each are not made in runs.
+        // Steps that take a tenth of the budget each are timed one by one.
         let slow = |steps: usize| {
             assert_eq!(steps, 1);
             Ok(0.03)

@@ -71,8 +71,8 @@ fn of_passes<R: Real>(
     let mut fused = forward
         + match samples.inputs() {
             Inputs::Sparse(records) if rows.len() <= SMALL_BATCH => {
-                // Features that are not 0 in any row are updated from all rows: a product for the
-                // first row, fused multiply-adds for the others.
+                // A feature that is not 0 in at least one row is summed over all rows: a product
+                // for the first row, fused multiply-adds for the others.
                 let union = records.filled(rows).1 as u64 * sizes[1];
                 tally += Tally::multiplications(union);
                 union * (b - 1)
@@ -157,7 +157,7 @@ pub(super) fn of_outputs(output_loss: OutputLoss, outputs: u64) -> Tally {
         logarithms,
         rows,
     ] = match output_loss {
-        // One row of numbers per output, multiplications | additions; r is the residual a − y.
+        // Per output: multiplications | additions; r is the residual a − y.
         // t·(1/(1 + t)), σ′, r·σ′, ½r·r, scale | 1 + t, loss.
         OutputLoss::SigmoidQuadratic => [6, 2, 1, 1, 0, 0],
         // ½r·r, scale | z − y, loss.

@@ -199,8 +199,8 @@ impl NetworkSums {
             + self.loss()
             + self.errors()
             + Tally::multiplications(self.weights)
-            // Wᵀδ: a unit below takes one addition fewer than products, and one for 1 − a.
-            // The products of δ·(a·(1 − a)).
+            // Wᵀδ takes one addition fewer than products for each unit below, and 1 − a is one
+            // more: as many of both. Then the products of δ·(a·(1 − a)).
             + Tally::fused(deep)
             + Tally::multiplications(2 * hidden);
         let mut tally = row * rows

@@ -1,15 +1,16 @@
-//! The forward gradient by activations: every pre-activation of every sample moves in a random
-//! direction of its own, and weights take what their inputs make of it.
+//! Forward gradient by activations: the pre-activations of each sample are perturbed in an
+//! independent random direction, and the chain rule gives the weights' partial derivatives.
 //!
 //! ```text
 //! δ̂_s = 1/K Σ_k (δ_s·v_{s,k})·v_{s,k}      over the U pre-activations of sample s, δ = ∂L/∂z
 //! ∂Ŵ_l = Σ_s δ̂_{s,l} a_{s,l−1}ᵀ + λ'W_l
 //! ```
 //!
-//! δ_s·v is exact: the rates of one forward pass, a Jacobian-vector product of the whole mini-batch.
-//! E‖δ̂‖² is U‖δ‖² with directions of ±1 and (U + 2)‖δ‖² with Gaussian ones; U is the number of units,
-//! not of weights. l2, which no pre-activation feels, is added exactly. Products over sparse inputs
-//! take the zeros along when ∂W is formed.
+//! δ_s·v is exact, from the rates of one forward pass: a Jacobian-vector product of the whole
+//! mini-batch. With one direction, E‖δ̂‖² is U‖δ‖² for components of ±1 and (U + 2)‖δ‖² for
+//! Gaussian ones; U is the number of units, not of weights. l2 does not depend on pre-activations;
+//! its gradient is added exactly. ∂Ŵ of the first layer is a dense product, for sparse inputs as
+//! well.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,24 +33,24 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::{Supersteps, Workers, cut_by_cost};
 
-/// The engine.
+/// Gradient engine of the forward gradient by activations.
 pub struct PerturbedActivations<R> {
     network: Network,
     directions: DirectionsConfig,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    seats: usize,
-    draw: DirectionSeed,
+    worker_limit: usize,
+    direction_seed: DirectionSeed,
     gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
     primal: PrimalValues<R>,
     workers: Vec<ActivationWorker<R>>,
-    /// Of each row's loss, along each direction: `(K, rows)`.
+    /// Derivative of each row's loss along each direction, `(K, rows)`.
     derivatives: Vec<R>,
     gradient: UnitPanels<R>,
 }
 
-/// One worker's memory.
+/// One worker's scratch memory.
 struct ActivationWorker<R> {
     tangent: TangentBuffers<R>,
     /// δ̂ of one panel, `(rows, P)`.
@@ -57,11 +58,11 @@ struct ActivationWorker<R> {
 }
 
 impl<R: Real> PerturbedActivations<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         directions: DirectionsConfig,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -73,21 +74,23 @@ impl<R: Real> PerturbedActivations<R> {
         let mut engine = Self {
             network: network.clone(),
             directions,
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            seats: 1,
-            draw: DirectionSeed::default(),
+            worker_limit: 1,
+            direction_seed: DirectionSeed::default(),
             gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
             primal: PrimalValues::new(network, capacity),
-            workers: (0..team.threads()).map(worker).collect(),
+            workers: (0..pool.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; directions.count * capacity],
             gradient: UnitPanels::zeros(layout),
         };
-        engine.seats = engine.most_workers();
+        engine.worker_limit = engine.most_workers();
         engine
     }
 
+    /// Overwrites `self.gradient` with the estimate, l2 left out. Returns the sum of the rows'
+    /// losses.
     fn estimate(&mut self, batch: Batch<'_, R>, control: &Control) -> Result<f64, Stopped> {
         let layout = Arc::clone(&self.network.layout);
         let (sizes, p) = (layout.sizes(), width::<R>());
@@ -98,59 +101,69 @@ impl<R: Real> PerturbedActivations<R> {
             weights: &self.weights,
             primal: &self.primal,
             directions: self.directions,
-            draw: self.draw,
+            direction_seed: self.direction_seed,
         };
-        let (seats, count_rows, number) = (self.seats, batch.rows.len(), self.directions.count);
-        let circle = Supersteps::new(seats);
-        let numbers = |seat: usize| number * seat / seats..number * (seat + 1) / seats;
-        let rows_of = |own: Range<usize>| own.start * count_rows..own.end * count_rows;
-        let derivatives = circle.share(
-            &mut self.derivatives[..number * count_rows],
+        let (workers, row_count, directions) =
+            (self.worker_limit, batch.rows.len(), self.directions.count);
+        let supersteps = Supersteps::new(workers);
+        let numbers = |w: usize| directions * w / workers..directions * (w + 1) / workers;
+        let rows_of = |numbers: Range<usize>| numbers.start * row_count..numbers.end * row_count;
+        let derivatives = supersteps.share(
+            &mut self.derivatives[..directions * row_count],
             0,
-            (0..seats).map(|seat| rows_of(numbers(seat))),
+            (0..workers).map(|w| rows_of(numbers(w))),
         );
         let panels: Vec<(usize, f64)> = (0..layout.layers())
-            .map(|layer| (count::<R>(sizes[layer + 1]), (sizes[layer] + number) as f64))
+            .map(|layer| {
+                (
+                    count::<R>(sizes[layer + 1]),
+                    (sizes[layer] + directions) as f64,
+                )
+            })
             .collect();
-        let cut = cut_by_cost(&panels, seats);
-        let mut gradients: Vec<Vec<_>> = (0..seats).map(|_| Vec::new()).collect();
+        let partition = cut_by_cost(&panels, workers);
+        let mut gradients: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (layer, values) in self.gradient.layers_mut().iter_mut().enumerate() {
             let size = lines(sizes[layer]) * p;
-            let own = cut
+            let ranges = partition
                 .iter()
-                .map(|own| own[layer].start * size..own[layer].end * size);
-            for (seat, part) in gradients.iter_mut().zip(circle.share(values, None, own)) {
-                seat.push(part);
+                .map(|panels| panels[layer].start * size..panels[layer].end * size);
+            for (parts, part) in gradients
+                .iter_mut()
+                .zip(supersteps.share(values, None, ranges))
+            {
+                parts.push(part);
             }
         }
-        let seats = derivatives
+        let parts = derivatives
             .into_iter()
             .zip(gradients)
-            .zip((0..seats).map(numbers).zip(&cut))
+            .zip((0..workers).map(numbers).zip(&partition))
             .zip(&mut self.workers)
             .collect();
         let stopped = AtomicBool::new(false);
-        self.team.run(
-            circle,
-            seats,
-            async |(((mut derivatives, mut gradients), (numbers, own)), worker), mut step| {
-                let own_rows = derivatives.own(&step).chunks_exact_mut(count_rows);
-                for (derivatives, number) in own_rows.zip(numbers) {
+        self.pool.run(
+            supersteps,
+            parts,
+            async |(((mut derivatives, mut gradients), (numbers, panels)), worker),
+                   mut superstep| {
+                let rows = derivatives.own(&superstep).chunks_exact_mut(row_count);
+                for (derivatives, number) in rows.zip(numbers) {
                     if control.is_stopped() {
                         stopped.store(true, Ordering::Relaxed);
                         break;
                     }
                     worker.derivatives(&shared, number, derivatives);
                 }
-                step = step.next().await;
+                superstep = superstep.next().await;
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let derivatives = derivatives.all(&step);
-                for (layer, (gradient, own)) in gradients.iter_mut().zip(own).enumerate() {
+                let derivatives = derivatives.all(&superstep);
+                for (layer, (gradient, panels)) in gradients.iter_mut().zip(panels).enumerate() {
                     let size = lines(sizes[layer]) * p;
-                    let panels = gradient.own(&step).chunks_exact_mut(size);
-                    for (panel, gradient) in own.clone().zip(panels) {
+                    let gradients = gradient.own(&superstep).chunks_exact_mut(size);
+                    for (panel, gradient) in panels.clone().zip(gradients) {
                         worker.errors(&shared, layer, panel, derivatives);
                         worker.products(&shared, layer, gradient);
                     }
@@ -164,27 +177,28 @@ impl<R: Real> PerturbedActivations<R> {
     }
 }
 
-/// What all workers read.
+/// Values that all workers read.
 struct ActivationContext<'a, R> {
     rows: PassRows<'a, R>,
     weights: &'a UnitPanels<R>,
     primal: &'a PrimalValues<R>,
     directions: DirectionsConfig,
-    draw: DirectionSeed,
+    direction_seed: DirectionSeed,
 }
 
 impl<R: Real> ActivationContext<'_, R> {
     fn direction(&self, number: usize) -> Direction {
-        self.directions.of(self.draw, number)
+        self.directions.direction(self.direction_seed, number)
     }
 
-    /// Where the components of layer `layer`'s units begin, row by row: `(rows, units)`.
+    /// Returns the index of the first component of layer `layer`'s units, whose components are
+    /// `(rows, units)`.
     fn first(&self, layer: usize) -> usize {
         let sizes = self.rows.network.layout.sizes();
         self.rows.labels.len() * sizes[1..=layer].iter().sum::<usize>()
     }
 
-    /// Units of a layer, and those of a panel.
+    /// Returns the number of units of a layer, and of a panel.
     fn units(&self, layer: usize, panel: usize) -> (usize, usize) {
         let units = self.rows.network.layout.sizes()[layer + 1];
         (units, width::<R>().min(units - panel * width::<R>()))
@@ -192,7 +206,7 @@ impl<R: Real> ActivationContext<'_, R> {
 }
 
 impl<R: Real> ActivationWorker<R> {
-    /// The rows' derivatives along direction `number`, 1/K included.
+    /// Computes the rows' derivatives along direction `number`, the factor 1/K included.
     fn derivatives(
         &mut self,
         shared: &ActivationContext<'_, R>,
@@ -201,14 +215,14 @@ impl<R: Real> ActivationWorker<R> {
     ) {
         let p = width::<R>();
         let mut components = shared.direction(number).components();
-        let moves = |layer: usize, panel: usize, out: &mut [R]| {
-            let (units, own) = shared.units(layer, panel);
+        let direct_rates = |layer: usize, panel: usize, out: &mut [R]| {
+            let (units, panel_units) = shared.units(layer, panel);
             for (row, out) in out.chunks_exact_mut(p).enumerate() {
                 components.seek(shared.first(layer) + row * units + panel * p);
-                for out in &mut out[..own] {
+                for out in &mut out[..panel_units] {
                     *out = R::from_f64(f64::from(components.step()));
                 }
-                out[own..].fill(R::ZERO);
+                out[panel_units..].fill(R::ZERO);
             }
         };
         let ActivationContext {
@@ -218,14 +232,14 @@ impl<R: Real> ActivationWorker<R> {
             ..
         } = shared;
         self.tangent
-            .run(rows, weights, primal, 0, moves, derivatives);
-        let share = R::ONE / R::from_f64(shared.directions.count as f64);
+            .run(rows, weights, primal, 0, direct_rates, derivatives);
+        let scale = R::ONE / R::from_f64(shared.directions.count as f64);
         for derivative in derivatives {
-            *derivative = *derivative * share;
+            *derivative = *derivative * scale;
         }
     }
 
-    /// δ̂ of one panel: a sum over the directions, in order.
+    /// Computes δ̂ of one panel: a sum over the directions, in order.
     fn errors(
         &mut self,
         shared: &ActivationContext<'_, R>,
@@ -234,21 +248,21 @@ impl<R: Real> ActivationWorker<R> {
         derivatives: &[R],
     ) {
         let (p, rows) = (width::<R>(), shared.rows.labels.len());
-        let (units, own) = shared.units(layer, panel);
+        let (units, panel_units) = shared.units(layer, panel);
         self.errors[..rows * p].fill(R::ZERO);
         for (number, derivatives) in derivatives.chunks_exact(rows).enumerate() {
             let mut components = shared.direction(number).components();
             let errors = self.errors.chunks_exact_mut(p);
             for (row, (&derivative, errors)) in derivatives.iter().zip(errors).enumerate() {
                 components.seek(shared.first(layer) + row * units + panel * p);
-                for error in &mut errors[..own] {
+                for error in &mut errors[..panel_units] {
                     *error = *error + derivative * R::from_f64(f64::from(components.step()));
                 }
             }
         }
     }
 
-    /// Σ_s δ̂·aᵀ and Σ_s δ̂ of the panel whose δ̂ was formed last: its lines of the gradient.
+    /// Computes Σ_s δ̂·aᵀ and Σ_s δ̂ of the panel whose δ̂ was computed last, `(fan_in + 1, P)`.
     fn products(&self, shared: &ActivationContext<'_, R>, layer: usize, gradient: &mut [R]) {
         let (p, rows) = (width::<R>(), &shared.rows);
         let (fan_in, count) = (gradient.len() / p - 1, rows.labels.len());
@@ -316,15 +330,15 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
     fn most_workers(&self) -> usize {
         let units = self.network.layout.sizes()[1..].iter();
         let panels: usize = units.map(|&units| count::<R>(units)).sum();
-        panels.max(self.directions.count).min(self.team.threads())
+        panels.max(self.directions.count).min(self.pool.threads())
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers.min(self.most_workers());
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: DirectionSeed) {
-        self.draw = draw;
+    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+        self.direction_seed = direction_seed;
     }
 }

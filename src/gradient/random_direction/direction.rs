@@ -1,38 +1,38 @@
-//! Random directions v ∈ ℝⁿ that are never stored: any component can be drawn again.
+//! Random directions v ∈ ℝⁿ that are not stored: any component can be drawn again.
 //!
-//! Component i of direction k of a step is a function of (seed, step, k, i) alone: the stream of
-//! ChaCha for the seed and the step, from word k·2⁴⁰ on. So a direction costs no memory (MeZO's trick,
-//! arXiv 2305.17333), is the same whoever draws it and in both precisions, and a run that is resumed
-//! draws on as if it had never stopped.
+//! Component i of direction k of a step is a function of (seed, step, k, i) alone, drawn from the
+//! ChaCha stream of the seed and the step, from word k·2⁴⁰ on. So a direction takes no memory (as
+//! in MeZO, arXiv 2305.17333) and is the same for every worker and in both precisions, and a
+//! resumed run continues with the directions of an uninterrupted one.
 
 use ndarray_rand::rand::RngCore;
 use rand_chacha::ChaCha12Rng;
 
 use crate::numeric::random::{DRAWN, Purpose, epoch_stream, gaussians};
 
-/// The most directions of a gradient.
+/// Maximum number of directions of a gradient.
 pub const MOST_DIRECTIONS: usize = 1 << 16;
 
-/// Which random numbers: those of one step of one run.
+/// Seed of the random directions of one step of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DirectionSeed {
     /// The run's seed.
     pub seed: u64,
-    /// Steps since the start of the run.
+    /// Number of steps since the start of the run.
     pub step: u64,
 }
 
-/// What the components of a direction are drawn from, each on its own; mean 0 and variance 1.
+/// Distribution of the components of a direction: independent, of mean 0 and variance 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// −1 or 1.
+    /// −1 or 1, with equal probability.
     Rademacher,
     /// N(0, 1).
     Gaussian,
 }
 
 impl Distribution {
-    /// As configs spell it.
+    /// Returns the name used in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rademacher => "rademacher",
@@ -40,7 +40,7 @@ impl Distribution {
         }
     }
 
-    /// Words of the stream for [`DRAWN`] components.
+    /// Returns the number of 32-bit words of the stream that [`DRAWN`] components take.
     fn words(self) -> u128 {
         match self {
             Self::Rademacher => DRAWN as u128 / 32,
@@ -49,19 +49,19 @@ impl Distribution {
     }
 }
 
-/// One of the directions of a step.
+/// One direction of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
-    /// The step.
+    /// Seed and step.
     pub draw: DirectionSeed,
-    /// Which of its directions, from 0.
+    /// Index among the step's directions, from 0.
     pub number: usize,
-    /// What its components are drawn from.
+    /// Distribution of the components.
     pub distribution: Distribution,
 }
 
 impl Direction {
-    /// Its components, from the first on.
+    /// Returns the components, from the first on.
     pub fn components(&self) -> Components {
         let DirectionSeed { seed, step } = self.draw;
         Components {
@@ -75,26 +75,26 @@ impl Direction {
     }
 }
 
-/// A place among the components of a direction, and the next of them.
+/// Cursor over the components of a direction.
 #[derive(Clone, Debug)]
 pub struct Components {
     random: ChaCha12Rng,
     distribution: Distribution,
-    /// The direction's first word.
+    /// Index of the direction's first word in the stream.
     start: u128,
-    /// Which chunk of the components `numbers` holds.
+    /// Index of the chunk of components that `numbers` holds.
     chunk: Option<u64>,
     numbers: [f32; DRAWN],
-    /// The next of them.
+    /// Index of the next component in `numbers`.
     next: usize,
 }
 
 impl Components {
-    /// Goes to component `index`.
+    /// Moves the cursor to component `index`.
     pub fn seek(&mut self, index: usize) {
         let chunk = (index / DRAWN) as u64;
         if self.chunk != Some(chunk) {
-            let follows = self.chunk.is_some_and(|held| held + 1 == chunk);
+            let follows = self.chunk.is_some_and(|current| current + 1 == chunk);
             if !follows {
                 let word = self.start + u128::from(chunk) * self.distribution.words();
                 self.random.set_word_pos(word);
@@ -104,18 +104,18 @@ impl Components {
         self.next = index % DRAWN;
     }
 
-    /// The next component.
+    /// Returns the component at the cursor, and moves to the next one.
     #[inline(always)]
     pub fn step(&mut self) -> f32 {
         if self.next == DRAWN {
-            self.seek(self.chunk.map_or(0, |held| held + 1) as usize * DRAWN);
+            self.seek(self.chunk.map_or(0, |current| current + 1) as usize * DRAWN);
         }
         let number = self.numbers[self.next];
         self.next += 1;
         number
     }
 
-    /// The chunk at which the stream stands.
+    /// Draws chunk `chunk`, which begins at the stream's current position.
     fn draw(&mut self, chunk: u64) {
         match self.distribution {
             Distribution::Rademacher => {
@@ -156,12 +156,16 @@ mod tests {
     fn any_component_can_be_drawn_again_in_any_order() {
         for distribution in [Distribution::Rademacher, Distribution::Gaussian] {
             let direction = direction(3, 5, 2, distribution);
-            let all = first(direction, 1000);
+            let components_in_order = first(direction, 1000);
             let mut components = direction.components();
             for index in [999, 0, 64, 63, 65, 700, 128, 127, 0] {
                 components.seek(index);
-                assert_eq!(components.step(), all[index], "{distribution:?} {index}");
-                if let Some(&next) = all.get(index + 1) {
+                assert_eq!(
+                    components.step(),
+                    components_in_order[index],
+                    "{distribution:?} {index}"
+                );
+                if let Some(&next) = components_in_order.get(index + 1) {
                     assert_eq!(components.step(), next, "{distribution:?} after {index}");
                 }
             }
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_steps_and_numbers_have_directions_of_their_own() {
+    fn directions_differ_between_seeds_steps_and_numbers() {
         for distribution in [Distribution::Rademacher, Distribution::Gaussian] {
             let mut seen = Vec::new();
             for seed in 0..3 {
@@ -186,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rademacher_direction_is_of_signs_half_of_them_negative() {
-        let all = first(direction(1, 0, 0, Distribution::Rademacher), 1 << 16);
-        assert!(all.iter().all(|&v| v.abs() == 1.0));
+    fn a_rademacher_direction_has_components_of_plus_or_minus_one_in_equal_parts() {
+        let components = first(direction(1, 0, 0, Distribution::Rademacher), 1 << 16);
+        assert!(components.iter().all(|&v| v.abs() == 1.0));
         // 4 standard errors of √n.
-        assert!(all.iter().sum::<f32>().abs() < 4.0 * 256.0);
+        assert!(components.iter().sum::<f32>().abs() < 4.0 * 256.0);
     }
 }

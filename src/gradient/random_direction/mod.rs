@@ -1,25 +1,25 @@
-//! Estimates of the gradient from random directions: K derivatives along a direction each, instead
-//! of N along the axes.
+//! Gradient estimates from random directions: K directional derivatives instead of N along the
+//! axes.
 //!
-//! With v of independent components of mean 0 and variance 1, (g·v)·v is g on average; what varies
-//! is its length (g = ∂L/∂θ, N parameters):
+//! If the components of v are independent, of mean 0 and variance 1, the mean of (g·v)·v is g. Its
+//! length varies (g = ∂L/∂θ, N parameters):
 //!
 //! ```text
 //! E‖(g·v)·v‖² = N‖g‖²          v of ±1 (Rademacher)
 //!             = (N + 2)‖g‖²    v of N(0, 1)
-//! E|cos(ĝ, g)| ≈ √(2/πN)       of one direction: an estimate is nearly at right angles to g
+//! E|cos(ĝ, g)| ≈ √(2/πN)       of one direction: the estimate is nearly orthogonal to g
 //! ```
 //!
-//! The ways differ in how g·v is found, and in what is moved:
-//! - [`Spsa`]: by the difference of two losses (Spall, 1992): 2 evaluations a direction.
-//! - [`PerturbedWeights`]: exactly, by one pass of dual numbers (Baydin et al., "Gradients without
-//!   backpropagation", 2022).
-//! - [`PerturbedActivations`]: the same, but what moves are the pre-activations, in each sample by
-//!   directions of their own (Ren et al., "Scaling forward gradient with local losses", 2022):
-//!   ĝ grows with the number of units, not of weights.
+//! The methods differ in how they compute g·v, and in what they perturb:
+//! - [`Spsa`]: θ; g·v by the difference of two losses (Spall, 1992), 2 evaluations per direction.
+//! - [`PerturbedWeights`]: θ; g·v exactly, by one pass of dual numbers (Baydin et al., "Gradients
+//!   without backpropagation", 2022).
+//! - [`PerturbedActivations`]: the pre-activations, with independent directions in each sample;
+//!   exact as well (Ren et al., "Scaling forward gradient with local losses", 2022). ‖ĝ‖ grows with
+//!   the number of units, not of weights.
 //!
-//! Directions are drawn again where they are needed and never held as a list ([`direction`]). No
-//! estimate is refused for being poor: what it is worth is for its user to know.
+//! Directions are drawn again wherever they are needed, never stored ([`direction`]). An estimate
+//! is never refused for its variance; whether it is good enough is the caller's decision.
 
 mod activations;
 pub mod direction;
@@ -35,46 +35,46 @@ pub use weights::PerturbedWeights;
 
 use direction::Direction;
 
-/// How many directions an estimate takes, and from what.
+/// Number of directions of an estimate, and their distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectionsConfig {
     /// K, from 1 to [`MOST_DIRECTIONS`].
     pub count: usize,
-    /// What components are drawn from.
+    /// Distribution of the components.
     pub distribution: Distribution,
 }
 
 impl DirectionsConfig {
-    /// Direction `number` of a step.
-    fn of(self, draw: DirectionSeed, number: usize) -> Direction {
+    /// Returns direction `number` of the step that `direction_seed` identifies.
+    fn direction(self, direction_seed: DirectionSeed, number: usize) -> Direction {
         Direction {
-            draw,
+            draw: direction_seed,
             number,
             distribution: self.distribution,
         }
     }
 }
 
-/// `method = "spsa"`.
+/// Configuration of `method = "spsa"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpsaConfig {
-    /// The directions.
+    /// Number and distribution of the directions.
     pub directions: DirectionsConfig,
-    /// h; `None`: by precision and network.
+    /// Increment h; `None`: chosen by precision and network.
     pub increment: Option<f64>,
 }
 
-/// What a forward gradient moves.
+/// Quantity that a forward gradient perturbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerturbedQuantity {
-    /// θ.
+    /// The parameters θ.
     Weights,
-    /// The pre-activations of every sample.
+    /// The pre-activations of each sample.
     Activations,
 }
 
 impl PerturbedQuantity {
-    /// As configs spell it.
+    /// Returns the name used in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Weights => "weights",
@@ -83,11 +83,11 @@ impl PerturbedQuantity {
     }
 }
 
-/// `method = "forward-gradient"`.
+/// Configuration of `method = "forward-gradient"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ForwardGradientConfig {
-    /// The directions.
+    /// Number and distribution of the directions.
     pub directions: DirectionsConfig,
-    /// What is moved.
+    /// Quantity that is perturbed.
     pub perturbed: PerturbedQuantity,
 }

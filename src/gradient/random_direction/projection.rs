@@ -1,8 +1,8 @@
-//! ĝ = 1/K Σ_k (g·v_k)·v_k over a team: first the K derivatives, cut by direction, then their sum,
-//! cut by parameter.
+//! The estimate ĝ = 1/K Σ_k (g·v_k)·v_k, computed by several workers: first the K derivatives,
+//! partitioned by direction, then the sum, partitioned by parameter.
 //!
-//! Every element of ĝ is one sum in the order of the directions, so its bits do not depend on who
-//! adds it. Each worker draws the components of its own parameters again.
+//! Each element of ĝ is one sum in the order of the directions, so its bits do not depend on the
+//! number of workers. Each worker draws the components of its parameters again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,64 +13,66 @@ use crate::numeric::Real;
 use crate::numeric::random::DRAWN;
 use crate::parallel::{Supersteps, Workers};
 
-/// The most workers that find something to do.
+/// Returns the largest number of workers among whom the work can be divided.
 pub(super) fn most_workers(
-    team: &Workers,
+    pool: &Workers,
     directions: DirectionsConfig,
     parameters: usize,
 ) -> usize {
     let parts = directions.count.max(parameters / DRAWN);
-    parts.clamp(1, team.threads())
+    parts.clamp(1, pool.threads())
 }
 
-/// Overwrites `gradient` with 1/K Σ_k s_k·v_k, s_k = `derivative` along direction k, by one worker for
-/// each of `workers`; `derivatives` has room for K numbers.
+/// Overwrites `gradient` with 1/K Σ_k s_k·v_k, s_k = `derivative` along direction k. There is one
+/// worker per element of `workers`, its scratch memory; `derivatives` is scratch memory, `(K,)`.
 ///
 /// # Errors
-/// [`Stopped::Interrupted`] if `control` asked for it between two derivatives.
+/// [`Stopped::Interrupted`] if `control` requests a stop between two derivatives.
 pub(super) fn project<R: Real, W: Send>(
-    team: &Workers,
+    pool: &Workers,
     workers: &mut [W],
-    (directions, draw): (DirectionsConfig, DirectionSeed),
+    (directions, direction_seed): (DirectionsConfig, DirectionSeed),
     derivatives: &mut [R],
     gradient: &mut [R],
     control: &Control,
     derivative: impl Fn(&mut W, &Direction) -> R + Sync,
 ) -> Result<(), Stopped> {
-    let seats = workers.len();
-    let circle = Supersteps::new(seats);
-    let cut = |len: usize| (0..seats).map(move |seat| len * seat / seats..len * (seat + 1) / seats);
+    let worker_count = workers.len();
+    let supersteps = Supersteps::new(worker_count);
+    let partition = |len: usize| {
+        (0..worker_count).map(move |w| len * w / worker_count..len * (w + 1) / worker_count)
+    };
     let (count, parameters) = (directions.count, gradient.len());
-    let share = R::ONE / R::from_f64(count as f64);
+    let scale = R::ONE / R::from_f64(count as f64);
     let stopped = AtomicBool::new(false);
-    let derivatives = circle.share(derivatives, 0, cut(count));
-    let gradients = circle.share(gradient, None, cut(parameters));
-    let seats = derivatives
+    let derivatives = supersteps.share(derivatives, 0, partition(count));
+    let gradients = supersteps.share(gradient, None, partition(parameters));
+    let parts = derivatives
         .into_iter()
         .zip(gradients)
-        .zip(cut(count).zip(cut(parameters)))
+        .zip(partition(count).zip(partition(parameters)))
         .zip(workers)
         .collect();
-    team.run(
-        circle,
-        seats,
-        async |(((mut derivatives, mut gradient), (numbers, own)), worker), mut step| {
-            for (slot, number) in derivatives.own(&step).iter_mut().zip(numbers) {
+    pool.run(
+        supersteps,
+        parts,
+        async |(((mut derivatives, mut gradient), (numbers, indices)), worker), mut superstep| {
+            for (slot, number) in derivatives.own(&superstep).iter_mut().zip(numbers) {
                 if control.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
                     break;
                 }
-                *slot = derivative(worker, &directions.of(draw, number)) * share;
+                *slot = derivative(worker, &directions.direction(direction_seed, number)) * scale;
             }
-            step = step.next().await;
+            superstep = superstep.next().await;
             if stopped.load(Ordering::Relaxed) {
                 return;
             }
-            let sums = gradient.own(&step);
+            let sums = gradient.own(&superstep);
             sums.fill(R::ZERO);
-            for (number, &derivative) in derivatives.all(&step).iter().enumerate() {
-                let mut components = directions.of(draw, number).components();
-                components.seek(own.start);
+            for (number, &derivative) in derivatives.all(&superstep).iter().enumerate() {
+                let mut components = directions.direction(direction_seed, number).components();
+                components.seek(indices.start);
                 for sum in &mut *sums {
                     *sum = *sum + derivative * R::from_f64(f64::from(components.step()));
                 }

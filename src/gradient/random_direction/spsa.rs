@@ -1,17 +1,18 @@
-//! Simultaneous perturbation: all of θ is moved at once, and the loss compared on both sides.
+//! SPSA, simultaneous perturbation stochastic approximation: all parameters are perturbed at once,
+//! and the derivative along the direction is a central difference of two losses.
 //!
 //! ```text
 //! ĝ = 1/K Σ_k (L(θ + h·v_k) − L(θ − h·v_k))/2h · v_k      2K evaluations
 //! ```
 //!
 //! Spall, "Multivariate stochastic approximation using a simultaneous perturbation gradient
-//! approximation", 1992; with directions that are drawn again, MeZO (arXiv 2305.17333). MeZO moves θ
-//! in place and adds back what it subtracted, which rounds; here each worker forms θ ± h·v from θ
-//! itself in a copy of its own, so θ never drifts by a bit.
+//! approximation", 1992; with directions that are drawn again instead of stored, MeZO (arXiv
+//! 2305.17333). MeZO moves θ in place and then back, which rounds. Here each worker computes
+//! θ + h·v and θ − h·v from θ in a copy, so θ keeps its bits.
 //!
-//! The differences are those of each row's losses, summed in order. The l2 term has its difference
-//! like the rest of the loss, as (w₊ − w₋)·(w₊ + w₋). A run reports the loss at θ: one more pass,
-//! which is monitoring and no evaluation of the estimate's.
+//! The difference is the sum of the rows' differences, in order. The l2 term's difference is
+//! computed as (w₊ − w₋)·(w₊ + w₋). A run also reports the loss at θ. That takes one more pass,
+//! which is monitoring and not counted as an evaluation of the estimate.
 
 use std::sync::Arc;
 
@@ -32,38 +33,38 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::Workers;
 
-/// The engine.
+/// Gradient engine of SPSA.
 pub struct Spsa<R> {
     network: Network,
     config: SpsaConfig,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    seats: usize,
-    draw: DirectionSeed,
-    /// h, for each unit of each layer: all alike.
+    worker_limit: usize,
+    direction_seed: DirectionSeed,
+    /// Increment h for each unit of each layer, all equal.
     increments: Vec<Vec<R>>,
     gathered: GatheredBatch<R>,
-    /// Counts the passes that are no evaluation of the estimate's.
+    /// Counts the passes for monitoring, which are no evaluations of the estimate.
     monitoring: Control,
     workers: Vec<SpsaWorker<R>>,
     derivatives: Vec<R>,
 }
 
-/// One worker's memory.
+/// One worker's scratch memory.
 struct SpsaWorker<R> {
-    /// θ, moved.
+    /// Perturbed θ.
     weights: UnitPanels<R>,
     pass: ForwardPass<R>,
-    /// The losses on the upper side.
-    upper: Vec<R>,
+    /// The rows' losses at θ + h·v.
+    losses_above: Vec<R>,
 }
 
 impl<R: Real> Spsa<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         config: &SpsaConfig,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -71,26 +72,26 @@ impl<R: Real> Spsa<R> {
         let worker = |_| SpsaWorker {
             weights: UnitPanels::zeros(layout),
             pass: ForwardPass::new(network, capacity),
-            upper: vec![R::ZERO; capacity],
+            losses_above: vec![R::ZERO; capacity],
         };
         Self {
             network: network.clone(),
             config: *config,
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            seats: most_workers(team, config.directions, layout.len()),
-            draw: DirectionSeed::default(),
+            worker_limit: most_workers(pool, config.directions, layout.len()),
+            direction_seed: DirectionSeed::default(),
             increments: increments(config, layout),
             gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             monitoring: Control::default(),
-            workers: (0..team.threads()).map(worker).collect(),
+            workers: (0..pool.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; config.directions.count],
         }
     }
 }
 
 impl SpsaConfig {
-    /// h in a network of `layout`.
+    /// Returns the increment h for a network of `layout`.
     pub fn increment_of<R: Real>(&self, layout: &Layout) -> R {
         let widest = layout.sizes()[..layout.layers()].iter().copied().max();
         match self.increment {
@@ -100,17 +101,17 @@ impl SpsaConfig {
     }
 }
 
-/// h of every unit.
+/// Returns h for each unit of each layer.
 fn increments<R: Real>(config: &SpsaConfig, layout: &Layout) -> Vec<Vec<R>> {
     let h = config.increment_of(layout);
     let units = layout.sizes()[1..].iter();
     units.map(|&units| vec![h; units]).collect()
 }
 
-/// Whether every θᵢ ± h differs from θᵢ, before the first loss is evaluated.
+/// Checks, without evaluating a loss, that every θᵢ ± h differs from θᵢ.
 ///
 /// # Errors
-/// [`Stopped::Vanished`], with the first parameter in which h is lost.
+/// [`Stopped::Vanished`], which names the first parameter in which h is lost to rounding.
 pub fn check_increment<R: Real>(config: &SpsaConfig, theta: &Parameters<R>) -> Result<(), Stopped> {
     hold_increments(
         Scheme::Central,
@@ -120,7 +121,7 @@ pub fn check_increment<R: Real>(config: &SpsaConfig, theta: &Parameters<R>) -> R
     )
 }
 
-/// What all workers read.
+/// Values that all workers read.
 struct SpsaContext<'a, R> {
     theta: &'a Parameters<R>,
     rows: PassRows<'a, R>,
@@ -128,38 +129,46 @@ struct SpsaContext<'a, R> {
 }
 
 impl<R: Real> SpsaWorker<R> {
-    /// The quotient along `direction`, l2 included.
+    /// Returns the difference quotient along `direction`, l2 included.
     fn derivative(&mut self, shared: &SpsaContext<'_, R>, direction: &Direction) -> R {
-        let count = self.upper.len();
+        let count = self.losses_above.len();
         self.evaluate(shared, direction, shared.h);
-        self.upper.copy_from_slice(&self.pass.losses[..count]);
+        self.losses_above
+            .copy_from_slice(&self.pass.losses[..count]);
         let penalty = self.evaluate(shared, direction, -shared.h);
         let rows = shared.rows.labels.len();
-        let mut change = mean_difference(&self.upper[..rows], &self.pass.losses);
+        let mut change = mean_difference(&self.losses_above[..rows], &self.pass.losses);
         if shared.rows.network.l2 != 0.0 {
             change = change + R::from_f64(penalty);
         }
         quotient(change, Scheme::Central.distance(shared.h))
     }
 
-    /// The rows' losses at θ + `step`·v; on the second side, the difference of the penalties of both.
-    fn evaluate(&mut self, shared: &SpsaContext<'_, R>, direction: &Direction, step: R) -> f64 {
+    /// Evaluates the rows' losses at θ + `increment`·v. Returns the l2 term of the previous call's
+    /// point minus that of this one.
+    fn evaluate(
+        &mut self,
+        shared: &SpsaContext<'_, R>,
+        direction: &Direction,
+        increment: R,
+    ) -> f64 {
         let theta = shared.theta;
         let mut components = direction.components();
         let l2 = shared.rows.network.l2;
-        let mut squares = 0.0;
+        let mut squares_difference = 0.0;
         self.weights
             .visit(theta.layout(), |place, index, is_weight| {
-                let moved = theta.flat()[index] + step * R::from_f64(f64::from(components.step()));
+                let perturbed =
+                    theta.flat()[index] + increment * R::from_f64(f64::from(components.step()));
                 if l2 != 0.0 && is_weight {
-                    // The other side still stands there.
-                    let (above, below) = (place.to_f64(), moved.to_f64());
-                    squares += (above - below) * (above + below);
+                    // `place` still holds the parameter of the previous call.
+                    let (above, below) = (place.to_f64(), perturbed.to_f64());
+                    squares_difference += (above - below) * (above + below);
                 }
-                *place = moved;
+                *place = perturbed;
             });
         self.pass.run(&shared.rows, &self.weights, 0, None);
-        0.5 * l2 * squares
+        0.5 * l2 * squares_difference
     }
 }
 
@@ -188,9 +197,9 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
             h: self.increments[0][0],
         };
         project(
-            &self.team,
-            &mut self.workers[..self.seats],
-            (self.config.directions, self.draw),
+            &self.pool,
+            &mut self.workers[..self.worker_limit],
+            (self.config.directions, self.direction_seed),
             &mut self.derivatives,
             gradient.flat_mut(),
             control,
@@ -208,15 +217,15 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
 
     fn most_workers(&self) -> usize {
         let parameters = self.network.layout.len();
-        most_workers(&self.team, self.config.directions, parameters)
+        most_workers(&self.pool, self.config.directions, parameters)
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers.min(self.most_workers());
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: DirectionSeed) {
-        self.draw = draw;
+    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+        self.direction_seed = direction_seed;
     }
 }

@@ -1,13 +1,14 @@
-//! Jacobian-vector products: the exact derivative of each row's loss along moves of θ or of the
-//! pre-activations, by a forward pass of dual numbers.
+//! Jacobian-vector products: the exact derivative of each row's loss along a direction of θ or of
+//! the pre-activations, by a forward pass of dual numbers.
 //!
-//! The values are the same along every direction, so they are computed once ([`PrimalValues`]); what each
-//! direction adds are the rates ([`TangentBuffers`]), layer by layer, with δ = ∂L/∂z of the outputs at the
-//! end:
+//! The values are the same for every direction and are computed once ([`PrimalValues`]). Each
+//! direction needs the rates of change (marked by a dot), computed layer by layer
+//! ([`TangentBuffers`]); the last step uses δ = ∂L/∂z of the outputs:
 //!
 //! ```text
 //! z_l = W_l a_{l−1} + b_l,  a_l = σ(z_l)
-//! ż_l = m_l + W_l ȧ_{l−1},  ȧ_l = σ′(z_l)·ż_l      m_l = V_l a_{l−1} + c_l where θ moves by (V, c)
+//! ż_l = m_l + W_l ȧ_{l−1},  ȧ_l = σ′(z_l)·ż_l
+//! m_l = V_l a_{l−1} + c_l      for the direction (V, c) of θ
 //! L̇ = Σ δ·ż_L
 //! ```
 
@@ -23,14 +24,14 @@ use crate::kernels::update::Activate;
 use crate::model::Network;
 use crate::numeric::Real;
 
-/// Values of one forward pass; panels of `(capacity, P)`.
+/// Values of one forward pass, in panels of `(capacity, P)`.
 pub(in crate::gradient) struct PrimalValues<R> {
     stride: usize,
-    /// a of the hidden layers.
+    /// Activations a of the hidden layers.
     activations: Vec<Aligned<R>>,
-    /// σ′ of the hidden layers.
+    /// Slopes σ′(z) of the hidden layers.
     slopes: Vec<Aligned<R>>,
-    /// δ of the outputs, 1/rows included.
+    /// Errors δ of the outputs, the factor 1/rows included.
     errors: Aligned<R>,
 }
 
@@ -47,7 +48,7 @@ impl<R: Real> PrimalValues<R> {
         }
     }
 
-    /// The pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
+    /// Runs the pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
     pub(in crate::gradient) fn run(
         &mut self,
         rows: &PassRows<'_, R>,
@@ -88,19 +89,21 @@ impl<R: Real> PrimalValues<R> {
         })
     }
 
-    /// a below layer `layer`, and the distance of its panels; `None`: the inputs.
+    /// Returns the activations that layer `layer` reads, and the distance of their panels in
+    /// numbers; `None` for the first layer, which reads the inputs.
     pub(super) fn below(&self, layer: usize) -> Option<(&[R], usize)> {
         let below = layer.checked_sub(1)?;
         Some((&self.activations[below], self.stride))
     }
 }
 
-/// Room for the rates of two layers.
+/// Scratch memory for the rates of change of two layers.
 pub(super) struct TangentBuffers<R> {
     stride: usize,
     rates: Aligned<R>,
     below: Aligned<R>,
-    carried: Aligned<R>,
+    /// W·ȧ of one panel.
+    propagated: Aligned<R>,
 }
 
 impl<R: Real> TangentBuffers<R> {
@@ -112,20 +115,20 @@ impl<R: Real> TangentBuffers<R> {
             stride: capacity * width::<R>(),
             rates: room(),
             below: room(),
-            carried: Aligned::zeros(capacity * width::<R>()),
+            propagated: Aligned::zeros(capacity * width::<R>()),
         }
     }
 
-    /// The derivative of each row's share of the mean loss, l2 left out: one Jacobian-vector product.
-    /// `moves(layer, panel, out)` writes m of one panel of units, `(rows, P)`; no layer below `first`
-    /// moves.
+    /// Computes the derivative of each row's term of the mean loss, l2 left out: one
+    /// Jacobian-vector product. `direct_rates(layer, panel, out)` writes m of one panel of units,
+    /// `(rows, P)`; m is 0 in all layers below `first`.
     pub(super) fn run(
         &mut self,
         rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
         primal: &PrimalValues<R>,
         first: usize,
-        mut moves: impl FnMut(usize, usize, &mut [R]),
+        mut direct_rates: impl FnMut(usize, usize, &mut [R]),
         derivatives: &mut [R],
     ) {
         let (p, stride) = (width::<R>(), self.stride);
@@ -136,8 +139,8 @@ impl<R: Real> TangentBuffers<R> {
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
                 let rates = &mut self.rates[range.clone()];
-                moves(layer, panel, rates);
-                let carried = &mut self.carried[..batch * p];
+                direct_rates(layer, panel, rates);
+                let propagated = &mut self.propagated[..batch * p];
                 if layer > first {
                     rows.isa.run(Product {
                         left: LeftOperand::rows_of(&self.below, stride),
@@ -146,14 +149,14 @@ impl<R: Real> TangentBuffers<R> {
                         right: weights,
                         right_stride: 0,
                         start: None,
-                        out: carried,
+                        out: propagated,
                         out_stride: 0,
                         panels: 1,
                     });
                 }
                 rows.isa.run(ActivationRates {
                     rates,
-                    carried: (layer > first).then_some(&*carried),
+                    carried: (layer > first).then_some(&*propagated),
                     slopes: primal.slopes.get(layer).map(|slopes| &slopes[range]),
                 });
             }
@@ -169,12 +172,12 @@ impl<R: Real> TangentBuffers<R> {
     }
 }
 
-/// A direction of θ, and room to follow it.
+/// A direction of θ, and scratch memory for the derivative along it.
 pub(in crate::gradient) struct ParameterDirection<R> {
     /// The direction.
     pub direction: UnitPanels<R>,
     tangent: TangentBuffers<R>,
-    /// Of each row's loss.
+    /// Derivative of each row's loss.
     derivatives: Vec<R>,
 }
 
@@ -187,19 +190,19 @@ impl<R: Real> ParameterDirection<R> {
         }
     }
 
-    /// The derivative of the mean loss along the direction, l2 left out, where only the layers in
-    /// `moving` are moved by it: the sum over the rows, in order.
+    /// Returns the derivative of the mean loss along the direction, l2 left out: the sum over the
+    /// rows, in order. The direction is taken to be 0 outside the layers `perturbed`.
     pub(in crate::gradient) fn derivative(
         &mut self,
         rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
         primal: &PrimalValues<R>,
-        moving: Range<usize>,
+        perturbed: Range<usize>,
     ) -> R {
         let sizes = rows.network.layout.sizes();
         let direction = &self.direction;
-        let moves = |layer: usize, panel: usize, out: &mut [R]| {
-            if !moving.contains(&layer) {
+        let direct_rates = |layer: usize, panel: usize, out: &mut [R]| {
+            if !perturbed.contains(&layer) {
                 out.fill(R::ZERO);
                 return;
             }
@@ -209,22 +212,29 @@ impl<R: Real> ParameterDirection<R> {
             rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
         };
         let derivatives = &mut self.derivatives[..rows.labels.len()];
-        (self.tangent).run(rows, weights, primal, moving.start, moves, derivatives);
+        (self.tangent).run(
+            rows,
+            weights,
+            primal,
+            perturbed.start,
+            direct_rates,
+            derivatives,
+        );
         derivatives.iter().fold(R::ZERO, |sum, &row| sum + row)
     }
 
-    /// The derivative along the axis of the parameter at `place` of `layer`. The direction is 0 before
-    /// and after.
+    /// Returns the derivative along the axis of the parameter at `place` of `layer`. The direction
+    /// must be 0, and is 0 again afterwards.
     pub(in crate::gradient) fn axis(
         &mut self,
         rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
         primal: &PrimalValues<R>,
         (layer, place): (usize, usize),
-        moving: Range<usize>,
+        perturbed: Range<usize>,
     ) -> R {
         self.direction.layers_mut()[layer][place] = R::ONE;
-        let derivative = self.derivative(rows, weights, primal, moving);
+        let derivative = self.derivative(rows, weights, primal, perturbed);
         self.direction.layers_mut()[layer][place] = R::ZERO;
         derivative
     }

@@ -1,8 +1,9 @@
-//! The forward gradient by weights: ĝ = 1/K Σ_k (g·v_k)·v_k with g·v exact, by one Jacobian-vector
-//! product a direction.
+//! Forward gradient by weights: ĝ = 1/K Σ_k (g·v_k)·v_k, with g·v exact by one Jacobian-vector
+//! product per direction.
 //!
-//! Cost: the values of one forward pass, and K times its rates, about twice as much each. A worker
-//! holds the one direction that it follows. l2 is a part of the loss: λ'·Σ w·v is added to g·v.
+//! Cost: the values of one forward pass, and the rates of change for each of K directions, about
+//! twice as much each. A worker stores one direction at a time. l2 is part of the loss: λ'·Σ w·v is
+//! added to g·v.
 
 use std::sync::Arc;
 
@@ -21,14 +22,14 @@ use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::parallel::Workers;
 
-/// The engine.
+/// Gradient engine of the forward gradient by weights.
 pub struct PerturbedWeights<R> {
     network: Network,
     directions: DirectionsConfig,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     isa: Isa,
-    seats: usize,
-    draw: DirectionSeed,
+    worker_limit: usize,
+    direction_seed: DirectionSeed,
     gathered: GatheredBatch<R>,
     weights: UnitPanels<R>,
     primal: PrimalValues<R>,
@@ -37,11 +38,11 @@ pub struct PerturbedWeights<R> {
 }
 
 impl<R: Real> PerturbedWeights<R> {
-    /// An engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows.
     pub fn new(
         network: &Network,
         directions: DirectionsConfig,
-        team: &Arc<Workers>,
+        pool: &Arc<Workers>,
         isa: Isa,
         capacity: usize,
     ) -> Self {
@@ -50,20 +51,20 @@ impl<R: Real> PerturbedWeights<R> {
         Self {
             network: network.clone(),
             directions,
-            team: Arc::clone(team),
+            pool: Arc::clone(pool),
             isa,
-            seats: most_workers(team, directions, layout.len()),
-            draw: DirectionSeed::default(),
+            worker_limit: most_workers(pool, directions, layout.len()),
+            direction_seed: DirectionSeed::default(),
             gathered: GatheredBatch::new(layout.sizes()[0], capacity),
             weights: UnitPanels::zeros(layout),
             primal: PrimalValues::new(network, capacity),
-            workers: (0..team.threads()).map(worker).collect(),
+            workers: (0..pool.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; directions.count],
         }
     }
 }
 
-/// What all workers read.
+/// Values that all workers read.
 struct WeightContext<'a, R> {
     theta: &'a Parameters<R>,
     rows: PassRows<'a, R>,
@@ -72,7 +73,7 @@ struct WeightContext<'a, R> {
 }
 
 impl<R: Real> WeightContext<'_, R> {
-    /// g·v along `direction`, l2 included.
+    /// Returns g·v along `direction`, l2 included.
     fn derivative(&self, worker: &mut ParameterDirection<R>, direction: &Direction) -> R {
         let theta = self.theta;
         let l2 = self.rows.network.l2;
@@ -114,9 +115,9 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
             primal: &self.primal,
         };
         project(
-            &self.team,
-            &mut self.workers[..self.seats],
-            (self.directions, self.draw),
+            &self.pool,
+            &mut self.workers[..self.worker_limit],
+            (self.directions, self.direction_seed),
             &mut self.derivatives,
             gradient.flat_mut(),
             control,
@@ -133,15 +134,15 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
     }
 
     fn most_workers(&self) -> usize {
-        most_workers(&self.team, self.directions, self.network.layout.len())
+        most_workers(&self.pool, self.directions, self.network.layout.len())
     }
 
     fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.team.threads()).contains(&workers));
-        self.seats = workers.min(self.most_workers());
+        assert!((1..=self.pool.threads()).contains(&workers));
+        self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, draw: DirectionSeed) {
-        self.draw = draw;
+    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+        self.direction_seed = direction_seed;
     }
 }
