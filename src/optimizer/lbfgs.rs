@@ -41,7 +41,10 @@ impl<R: Real> History<R> {
     pub fn largest(&self) -> f64 {
         let sizes = self.gradient.flat().iter().map(|g| g.to_f64().abs());
         // `f64::max` would drop a NaN; this fold keeps one unless a number follows it.
-        sizes.fold(0.0, |most, size| if size <= most { most } else { size })
+        sizes.fold(
+            0.0,
+            |largest, size| if size <= largest { largest } else { size },
+        )
     }
 
     /// Returns −∇f.

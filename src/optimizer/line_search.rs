@@ -68,13 +68,13 @@ pub fn strong_wolfe<E>(
 
     let mut before = start;
     let mut step = first;
-    let mut left = MAX_EVALUATIONS;
+    let mut evaluations_left = MAX_EVALUATIONS;
     // Algorithm 3.5: lengthen the step until an interval contains an acceptable one.
     let (mut low, mut other) = loop {
-        if left == 0 {
-            return Ok(end(before));
+        if evaluations_left == 0 {
+            return Ok(result_without_wolfe(before));
         }
-        left -= 1;
+        evaluations_left -= 1;
         let point = evaluate(step)?;
         if high(&point) || (before.step > 0.0 && point.value >= before.value) {
             break (before, point);
@@ -90,8 +90,8 @@ pub fn strong_wolfe<E>(
     };
     // Algorithm 3.6: narrow the interval. `low` is the lowest point so far that decreases the
     // objective enough, or the start.
-    while left > 0 {
-        left -= 1;
+    while evaluations_left > 0 {
+        evaluations_left -= 1;
         let point = evaluate(interpolate(&low, &other))?;
         if high(&point) || point.value >= low.value {
             other = point;
@@ -105,11 +105,11 @@ pub fn strong_wolfe<E>(
         }
         low = point;
     }
-    Ok(end(low))
+    Ok(result_without_wolfe(low))
 }
 
 /// Returns the result of a search that ends without a step that satisfies both conditions.
-fn end(low: StepPoint) -> LineSearchResult {
+fn result_without_wolfe(low: StepPoint) -> LineSearchResult {
     if low.step > 0.0 {
         LineSearchResult::Lower(low)
     } else {

@@ -30,7 +30,7 @@ use crossbeam_utils::CachePadded;
 use self::packed::{PackedParameters, Strides, owned_layers};
 use self::worker::{BackpropScratch, BackpropWorker, LastLayer, OwnedLayer, StepTask};
 use super::finite_difference::{Arithmetic, DifferenceConfig};
-use super::operation_counts::backprop::{of_gradient, of_numeric_gradient};
+use super::operation_counts;
 use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
@@ -508,8 +508,8 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
         match self.increment {
-            None => of_gradient(&self.network, samples, rows),
-            Some(_) => of_numeric_gradient(&self.network, samples, rows),
+            None => operation_counts::backprop::gradient(&self.network, samples, rows),
+            Some(_) => operation_counts::backprop::numeric_gradient(&self.network, samples, rows),
         }
     }
 

@@ -17,45 +17,41 @@ use crate::numeric::output_loss::OutputLoss;
 use crate::numeric::tally::Tally;
 
 /// Returns the operations of one backprop gradient over `rows`.
-pub fn of_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
+pub fn gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
-    let mut of_outputs = of_outputs(network.head(), outputs) * rows.len() as u64;
+    let mut all_outputs = losses_and_errors(network.head(), outputs) * rows.len() as u64;
     if network.head() != OutputLoss::SoftmaxCrossEntropy {
         // Losses are summed over the rows for each output, then over the outputs.
-        of_outputs.additions += outputs;
+        all_outputs.additions += outputs;
     }
     // σ and 1 − σ; their product σ′.
-    let of_unit = SIGMOID_PAIR + Tally::multiplications(1);
-    of_passes(network, samples, rows, of_unit, of_outputs)
+    let per_unit = SIGMOID_PAIR + Tally::multiplications(1);
+    passes(network, samples, rows, per_unit, all_outputs)
 }
 
 /// Returns the operations of one numeric backprop gradient over `rows`: difference quotients
 /// replace the derivatives of σ and of the loss.
-pub fn of_numeric_gradient<R: Real>(
-    network: &Network,
-    samples: &Samples<R>,
-    rows: &[u32],
-) -> Tally {
+pub fn numeric_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
     // The loss and its sum, the outputs' differences, and each difference times (1/B)/h; that
     // factor is one division per output.
-    let of_row = output_differences(network.head(), outputs)
+    let per_row = output_differences(network.head(), outputs)
         + Tally::additions(1)
         + Tally::multiplications(outputs);
-    let of_outputs = of_row * rows.len() as u64 + Tally::divisions(outputs);
+    let all_outputs = per_row * rows.len() as u64 + Tally::divisions(outputs);
     // σ(z); z + h, σ(z + h), the difference of both σ, its quotient by h.
-    let of_unit = SIGMOID_PAIR * 2 + Tally::additions(2) + Tally::divisions(1);
-    of_passes(network, samples, rows, of_unit, of_outputs)
+    let per_unit = SIGMOID_PAIR * 2 + Tally::additions(2) + Tally::divisions(1);
+    passes(network, samples, rows, per_unit, all_outputs)
 }
 
-/// Returns the operations of both passes. `of_unit` are those of σ and σ′ for one hidden unit of
-/// one row, `of_outputs` those of the outputs' losses and errors for all rows.
-fn of_passes<R: Real>(
+/// Returns the operations of both passes. `per_unit` are those of σ and σ′ for one hidden unit of
+/// one row, `all_outputs` those of the outputs' losses and errors for all rows.
+fn passes<R: Real>(
     network: &Network,
     samples: &Samples<R>,
     rows: &[u32],
-    of_unit: Tally,
-    of_outputs: Tally,
+    per_unit: Tally,
+    all_outputs: Tally,
 ) -> Tally {
     let sizes = sizes(network);
     let b = rows.len() as u64;
@@ -91,7 +87,7 @@ fn of_passes<R: Real>(
         }
         if l < layers {
             // One more multiplication: δ·σ′.
-            tally += (of_unit + Tally::multiplications(1)) * (b * units);
+            tally += (per_unit + Tally::multiplications(1)) * (b * units);
         }
     }
     let outputs = sizes[layers];
@@ -99,7 +95,7 @@ fn of_passes<R: Real>(
         let partial_sums = count::<R>(network.layout.sizes()[layers - 1]) as u64;
         tally.additions += b * outputs * partial_sums;
     }
-    tally += of_outputs;
+    tally += all_outputs;
     // 1/B, and the addition to the running sum of losses.
     tally.divisions += 1;
     tally.additions += 1;
@@ -148,7 +144,7 @@ pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units:
 }
 
 /// Returns the operations of the losses and errors of one row.
-pub(super) fn of_outputs(output_loss: OutputLoss, outputs: u64) -> Tally {
+pub(super) fn losses_and_errors(output_loss: OutputLoss, outputs: u64) -> Tally {
     let [
         multiplications,
         additions,

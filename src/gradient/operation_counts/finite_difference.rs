@@ -109,9 +109,9 @@ pub fn whole<R: Real>(
 /// Returns the operations of the loss of one row, and of its differences by each output's
 /// pre-activation, in plain arithmetic.
 pub(in crate::gradient) fn output_differences(output_loss: OutputLoss, outputs: u64) -> Tally {
-    let each = output_change(ChangeForm::Plain, output_loss) * 2 + Tally::additions(1);
+    let per_output = output_change(ChangeForm::Plain, output_loss) * 2 + Tally::additions(1);
     row_loss(ChangeForm::Plain, output_loss, outputs)
-        + (margin(output_loss, outputs) + each) * outputs
+        + (margin(output_loss, outputs) + per_output) * outputs
 }
 
 /// Returns the operations of an incremental gradient.

@@ -11,7 +11,7 @@
 use crate::data::{Inputs, Samples};
 use crate::gradient::finite_difference::Reuse;
 use crate::gradient::operation_counts::backprop::{
-    SCALED_INPUT, SIGMOID_PAIR, first_products, of_outputs, sizes,
+    SCALED_INPUT, SIGMOID_PAIR, first_products, losses_and_errors, sizes,
 };
 use crate::gradient::operation_counts::finite_difference::pass;
 use crate::gradient::random_direction::{DirectionsConfig, SpsaConfig};
@@ -201,7 +201,7 @@ impl DirectionShape {
         };
         tally += self.products();
         tally += (SIGMOID_PAIR + Tally::multiplications(1)) * (self.rows * self.hidden());
-        tally += of_outputs(self.output_loss, self.outputs()) * self.rows;
+        tally += losses_and_errors(self.output_loss, self.outputs()) * self.rows;
         if self.output_loss != OutputLoss::SoftmaxCrossEntropy {
             // Losses are summed over the rows for each output, then over the outputs.
             tally.additions += self.outputs();

@@ -61,9 +61,9 @@ impl<R: Real> PrimalValues<R> {
             let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
-                let (below, own) = self.activations.split_at_mut(layer);
-                let out = match own.first_mut() {
-                    Some(own) => &mut own[range.clone()],
+                let (below, from_layer) = self.activations.split_at_mut(layer);
+                let out = match from_layer.first_mut() {
+                    Some(activations) => &mut activations[range.clone()],
                     None => &mut self.errors[range.clone()],
                 };
                 let below = below
