@@ -358,7 +358,7 @@ fn pull(
         others: others.len(),
         others_sum: others.iter().map(|term| term.product).sum(),
         shown,
-        sum: base.pull[layer - 1][unit],
+        sum: base.activation_gradient[layer - 1][unit],
     }
 }
 

@@ -1,40 +1,40 @@
-//! Two gradients side by side: errors of the whole vector and of each layer, and the verdict.
+//! Compares two gradients: errors of the whole vector and of each layer, relative to their bounds.
 
 use crate::model::Parameters;
 
-/// A gradient compared with the exact one.
+/// The comparison of a gradient ĝ with the exact one, g.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientComparison {
-    /// All N partial derivatives.
+    /// The comparison of all N partial derivatives.
     pub whole: Group,
-    /// Those of each layer, weights and biases together.
+    /// The comparison of each layer, weights and biases together.
     pub layers: Vec<Group>,
 }
 
-/// Some partial derivatives, compared.
+/// The comparison of a group of partial derivatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     /// ‖ĝ − g‖₂/‖g‖₂; 0 if both are 0, ∞ if only g is.
     pub relative_error: f64,
-    /// The same of the bounds: what round-off and truncation may come to.
+    /// ‖bounds‖₂/‖g‖₂: the relative error that round-off and truncation allow.
     pub allowed: f64,
     /// ĝ·g/(‖ĝ‖‖g‖); 1 if both are 0, NaN if only one is.
     pub cosine: f64,
     /// The largest |ĝᵢ − gᵢ|.
     pub max_absolute_error: f64,
-    /// Where it is.
+    /// The index of that element in θ.
     pub largest: usize,
-    /// The largest |ĝᵢ − gᵢ| in bounds: above 1 is wrong.
+    /// The largest |ĝᵢ − gᵢ| divided by its bound; above 1 the gradient is wrong.
     pub excess: f64,
-    /// Where it is.
+    /// The index of that element in θ.
     pub worst: usize,
 }
 
 impl GradientComparison {
-    /// `found` against `exact`, each element with its bound.
+    /// Compares `found` with `exact`, each element within its bound.
     ///
     /// # Panics
-    /// If they do not have the same layout.
+    /// Panics if the layouts differ.
     pub fn new(exact: &Parameters<f64>, found: &Parameters<f64>, bounds: &[f64]) -> Self {
         assert_eq!(exact.layout(), found.layout(), "gradients of one network");
         let layout = exact.layout();
@@ -47,7 +47,7 @@ impl GradientComparison {
         }
     }
 
-    /// Whether every element is within its bound.
+    /// Returns whether every element is within its bound.
     pub fn passed(&self) -> bool {
         self.whole.excess <= 1.0
     }
@@ -65,7 +65,7 @@ impl Group {
             dot += other * g;
             of_exact += g * g;
             of_found += other * other;
-            // What is no number is infinitely wrong.
+            // NaN counts as an infinite error.
             let error = if error.is_nan() { f64::INFINITY } else { error };
             let excess = if error == 0.0 { 0.0 } else { error / bound };
             let excess = if excess.is_nan() {

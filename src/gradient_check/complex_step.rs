@@ -1,16 +1,17 @@
-//! The complex step: a partial derivative as the imaginary part of the loss at θ + i·h·eᵢ, over h.
+//! The complex-step derivative: the imaginary part of the loss at θ + i·h·eᵢ, divided by h.
 //!
 //! ```text
 //! L(θ + i·h·eᵢ) = L(θ) + i·h·∂L/∂θᵢ − h²/2·∂²L/∂θᵢ² − …
 //! ```
 //!
-//! Nothing is subtracted, so h may be so small that what is left out is below every number: the
-//! derivative of the forward pass as it is written, in double precision (Squire and Trapp, "Using
-//! complex variables to estimate derivatives of real functions", SIAM Review 40, 1998). It shares no
-//! line with a backward pass, so it is an oracle for backprop; it is scalar code, and slow.
+//! Nothing is subtracted, so h can be so small that the truncation vanishes below the round-off:
+//! the result is the derivative of the forward pass in double precision (Squire and Trapp, "Using
+//! complex variables to estimate derivatives of real functions", SIAM Review 40, 1998). This module
+//! shares no code with the backward passes, so it is an independent reference for backprop. It is
+//! scalar code, and slow.
 //!
-//! Cost: N passes in complex numbers, each from the perturbed unit up: below and beside it the
-//! imaginary parts are 0 and the real ones those of the unperturbed pass.
+//! Cost: N passes in complex numbers, each from the perturbed unit upward. Below and beside that
+//! unit, imaginary parts are 0 and real parts equal those of the unperturbed pass.
 
 use std::ops::{Add, Mul, Neg, Sub};
 
@@ -20,31 +21,31 @@ use crate::model::{Network, Parameters};
 use crate::numeric::output_loss::OutputLoss;
 use crate::parallel::Workers;
 
-/// h: a power of two whose square is below every double relative to 1, and that leaves 700 powers of
-/// two for derivatives to be small.
-pub(super) const STEP: f64 = f64::from_bits((1023 - 300) << 52);
+/// The increment h = 2⁻³⁰⁰: 1 − h² rounds to 1, and small derivatives times h keep 700 powers of
+/// two above underflow.
+pub(super) const INCREMENT: f64 = f64::from_bits((1023 - 300) << 52);
 
-/// The gradient of the objective, l2 included, as the complex steps find it, `(N,)`.
+/// Computes the gradient of the objective, l2 included, by complex steps, `(N,)`.
 ///
 /// # Errors
-/// [`Stopped::Interrupted`] if `control` asked for it.
+/// Returns [`Stopped::Interrupted`] if `control` requested a stop.
 pub(super) fn gradient(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[SamplePass],
-    team: &Workers,
+    passes: &[SamplePass],
+    workers: &Workers,
     control: &Control,
 ) -> Result<Parameters<f64>, Stopped> {
     let layout = &network.layout;
     let units: Vec<(usize, usize)> = (0..layout.layers())
         .flat_map(|layer| (0..layout.sizes()[layer + 1]).map(move |unit| (layer, unit)))
         .collect();
-    let parts = team.map(units.len(), |at| {
+    let parts = workers.map(units.len(), |at| {
         let (layer, unit) = units[at];
         (!control.is_stopped()).then(|| {
-            let found = of_unit(network, theta, traces, layer, unit);
-            control.count(found.len() as u64);
-            found
+            let derivatives = unit_derivatives(network, theta, passes, layer, unit);
+            control.count(derivatives.len() as u64);
+            derivatives
         })
     });
     let mut gradient = Parameters::zeros(std::sync::Arc::clone(layout));
@@ -61,56 +62,56 @@ pub(super) fn gradient(
     Ok(gradient)
 }
 
-/// The derivatives along a unit's weights, and along its bias if there is one.
-fn of_unit(
+/// Computes the derivatives with respect to a unit's weights and, if it has one, its bias.
+fn unit_derivatives(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[SamplePass],
+    passes: &[SamplePass],
     layer: usize,
     unit: usize,
 ) -> Vec<f64> {
     let fan_in = network.layout.sizes()[layer];
     let mut sums = vec![0.0; fan_in + usize::from(network.layout.has_bias())];
-    for trace in traces {
+    for pass in passes {
         for (input, sum) in sums.iter_mut().enumerate() {
-            let a = trace.a[layer].get(input).copied().unwrap_or(1.0);
-            // An input of 0 moves nothing.
+            let a = pass.a[layer].get(input).copied().unwrap_or(1.0);
+            // A perturbation of an input of 0 has no effect.
             if a != 0.0 {
-                *sum += loss(network, theta, trace, layer, unit, STEP * a).im / STEP;
+                *sum += loss(network, theta, pass, layer, unit, INCREMENT * a).im / INCREMENT;
             }
         }
     }
-    let rows = traces.len() as f64;
+    let rows = passes.len() as f64;
     for (input, sum) in sums.iter_mut().enumerate() {
         *sum /= rows;
         if input < fan_in {
             let w = Complex {
                 re: theta.weights(layer)[[unit, input]],
-                im: STEP,
+                im: INCREMENT,
             };
-            *sum += (Complex::from(0.5 * network.l2) * w * w).im / STEP;
+            *sum += (Complex::from(0.5 * network.l2) * w * w).im / INCREMENT;
         }
     }
     sums
 }
 
-/// One sample's loss if the z of unit `unit` of `layer` is moved by i·`step`.
+/// Computes one sample's loss with i·`step` added to the z of unit `unit` of `layer`.
 fn loss(
     network: &Network,
     theta: &Parameters<f64>,
-    trace: &SamplePass,
+    pass: &SamplePass,
     layer: usize,
     unit: usize,
     step: f64,
 ) -> Complex {
-    let last = trace.z.len() - 1;
+    let last = pass.z.len() - 1;
     let reals = |values: &[f64]| values.iter().map(|&x| x.into()).collect::<Vec<Complex>>();
-    let mut z = reals(&trace.z[layer]);
+    let mut z = reals(&pass.z[layer]);
     z[unit].im = step;
-    let mut moved = unit..unit + 1;
+    let mut changed = unit..unit + 1;
     for above in layer + 1..=last {
-        let mut a = reals(&trace.a[above]);
-        for k in moved {
+        let mut a = reals(&pass.a[above]);
+        for k in changed {
             a[k] = pair(z[k]).0;
         }
         let biases = theta.biases(above);
@@ -125,16 +126,17 @@ fn loss(
                 })
             })
             .collect();
-        moved = 0..z.len();
+        changed = 0..z.len();
     }
-    of_outputs(network.head(), trace.label, &z)
+    output_loss_value(network.head(), pass.label, &z)
 }
 
-/// The loss, from the outputs' z; every form without a subtraction of what is nearly equal.
-fn of_outputs(head: OutputLoss, label: usize, z: &[Complex]) -> Complex {
+/// Computes the loss from the outputs' z, without subtracting nearly equal numbers.
+fn output_loss_value(output_loss: OutputLoss, label: usize, z: &[Complex]) -> Complex {
     let one = Complex::from(1.0);
-    if head == OutputLoss::SoftmaxCrossEntropy {
-        // ln Σ e^z_k − z_t = (z_m − z_t) + ln(1 + Σ_{k ≠ m} e^(z_k − z_m)), m the largest, t if it is.
+    if output_loss == OutputLoss::SoftmaxCrossEntropy {
+        // ln Σ e^z_k − z_t = (z_m − z_t) + ln(1 + Σ_{k ≠ m} e^(z_k − z_m)), where z_m is the
+        // largest (m = t among equals).
         let ahead = |m: usize, k: usize| if z[k].re > z[m].re { k } else { m };
         let top = (0..z.len()).fold(label, ahead);
         let others = (0..z.len()).filter(|&k| k != top);
@@ -144,12 +146,12 @@ fn of_outputs(head: OutputLoss, label: usize, z: &[Complex]) -> Complex {
         return (z[top] - z[label]) + sum.ln_1p();
     }
     let terms = z.iter().enumerate().map(|(unit, &z)| {
-        let hot = is_hot(head, label, unit);
+        let hot = is_hot(output_loss, label, unit);
         let squared = |residual: Complex| Complex::from(0.5) * residual * residual;
-        match head {
+        match output_loss {
             OutputLoss::SigmoidQuadratic => {
-                let (y, complement) = pair(z);
-                squared(if hot { -complement } else { y })
+                let (y, one_minus_y) = pair(z);
+                squared(if hot { -one_minus_y } else { y })
             }
             OutputLoss::LinearQuadratic => squared(if hot { z - one } else { z }),
             _ => {
@@ -165,7 +167,7 @@ fn of_outputs(head: OutputLoss, label: usize, z: &[Complex]) -> Complex {
     terms.fold(Complex::from(0.0), Complex::add)
 }
 
-/// σ(z) and 1 − σ(z), both from e^−|z|.
+/// Computes σ(z) and 1 − σ(z), both from e^−|z|.
 fn pair(z: Complex) -> (Complex, Complex) {
     let positive = z.re >= 0.0;
     let t = if positive { -z } else { z }.exp();
@@ -194,7 +196,7 @@ impl Complex {
         }
     }
 
-    /// ln(1 + x): ½·ln |1 + x|², and its angle.
+    /// Computes ln(1 + x) = ½·ln |1 + x|² + i·arg(1 + x).
     fn ln_1p(self) -> Self {
         Self {
             re: 0.5 * self.re.mul_add(self.re + 2.0, self.im * self.im).ln_1p(),
@@ -267,7 +269,7 @@ mod tests {
         let x = Complex { re: 0.3, im: 1.1 };
         let close = |found: Complex, re: f64, im: f64| {
             assert!(
-                (found.re - re).abs() < 1e-15 && (found.im - im).abs() < 1e-15,
+                (derivatives.re - re).abs() < 1e-15 && (derivatives.im - im).abs() < 1e-15,
                 "{found:?}"
             );
         };
@@ -278,14 +280,14 @@ mod tests {
         close(product, 1.0, 0.0);
         close(x.ln_1p().exp(), 1.3, 1.1);
         for z in [x, -x] {
-            let (y, complement) = pair(z);
-            close(y + complement, 1.0, 0.0);
+            let (y, one_minus_y) = pair(z);
+            close(y + one_minus_y, 1.0, 0.0);
         }
     }
 
     #[test]
     fn the_step_s_square_is_below_every_double_relative_to_one() {
-        assert_eq!(STEP, 2f64.powi(-300));
-        assert_eq!(1.0 - STEP * STEP, 1.0);
+        assert_eq!(INCREMENT, 2f64.powi(-300));
+        assert_eq!(1.0 - INCREMENT * INCREMENT, 1.0);
     }
 }

@@ -1,17 +1,21 @@
-//! A gradient checked along K random directions instead of N axes: the derivative v·∇L by two passes
-//! against v·g.
+//! Checks a gradient along K random directions instead of N axes: the derivative v·∇L by two passes
+//! is compared with v·g.
 //!
-//! Directions are Gaussian, so an error e of the gradient shows along v as e·v, which is
-//! N(0, ‖e‖²) whatever e is: a wrong element or a wrong layer are found alike. It is missed if
-//! |e·v| stays within the tolerance τ, with round-off on its side within 2τ, along all K directions:
+//! The directions are Gaussian, so an error e of the gradient appears along v as e·v, distributed
+//! as N(0, ‖e‖²) for any e: a wrong element is detected as well as a wrong layer. The error is
+//! missed if
+//! |e·v| stays within the tolerance τ (within 2τ if round-off is opposite to it) along all K
+//! directions:
 //!
 //! ```text
 //! P(missed) ≤ Π_k min(1, √(2/π)·2τ_k/‖e‖)
 //! ```
 //!
-//! τ = truncation + 2·ε/d, with the derivatives L″ and L‴ along v (exact at θ, as means of absolute
-//! values over the rows, doubled and grown by e^(h·|z′|) for the step's length) and ε of a pass that
-//! rounds everything anew. h makes the two equal: h = 2√(ε/μ₂), or ∛(3·ε/μ₃).
+//! τ = truncation + 2·ε/d + the error of v·g. The truncation uses the derivatives L″ and L‴ along
+//! v: means over the rows of their absolute values, exact at θ, and multiplied by 2·e^(3h·|z′|) to
+//! cover the whole increment. ε is the round-off of a pass with every parameter perturbed. The
+//! increment minimizes truncation plus noise: h = 2√(ε/μ₂) for forward, ∛(3·ε/μ₃) for central
+//! differences.
 
 use ndarray_rand::rand_distr::Distribution;
 
@@ -27,62 +31,63 @@ use crate::model::Parameters;
 use crate::numeric::random::{Gaussian, Purpose, stream};
 use crate::numeric::{Precision, Real};
 
-/// What K directions told.
+/// The result of a check along K directions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectionsResult {
-    /// What found the derivatives, as configs spell it.
+    /// The scheme or method that computed the derivatives, spelled as in a config.
     pub by: &'static str,
-    /// What it computed in.
+    /// The precision of that method.
     pub precision: Precision,
-    /// h, where losses were compared.
+    /// h, if the method is a difference.
     pub increment: Option<f64>,
     /// ‖g‖₂.
     pub norm: f64,
-    /// One probe a direction.
+    /// The check of each direction.
     pub probes: Vec<DirectionCheck>,
 }
 
-/// One direction.
+/// The check along one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DirectionCheck {
     /// v·g, by backprop.
     pub exact: f64,
-    /// The derivative along v, as it was found.
+    /// The derivative along v, as computed by the checked method.
     pub found: f64,
-    /// τ.
+    /// The tolerance τ.
     pub allowed: f64,
 }
 
 impl DirectionsResult {
-    /// Whether every direction is within its tolerance.
+    /// Returns whether every direction is within its tolerance.
     pub fn passed(&self) -> bool {
-        let within = |probe: &DirectionCheck| (probe.found - probe.exact).abs() <= probe.allowed;
+        let within = |check: &DirectionCheck| (check.found - check.exact).abs() <= check.allowed;
         self.probes.iter().all(within)
     }
 
-    /// √(Σ (found − v·g)²/K)/‖g‖: of an error of the gradient alone, ‖e‖/‖g‖ on average.
+    /// Returns √(Σ (found − v·g)²/K)/‖g‖, which estimates ‖e‖/‖g‖ if the gradient's error e
+    /// dominates.
     pub fn relative_error(&self) -> f64 {
-        self.relative(|probe| probe.found - probe.exact)
+        self.relative(|check| check.found - check.exact)
     }
 
-    /// The same of the tolerances.
+    /// Returns √(Σ τ²/K)/‖g‖, the relative error that the tolerances allow.
     pub fn allowed(&self) -> f64 {
-        self.relative(|probe| probe.allowed)
+        self.relative(|check| check.allowed)
     }
 
-    /// The probability that a gradient with an error of `relative_error`·‖g‖ passes, along Gaussian
-    /// directions: an upper bound.
+    /// Bounds the probability that a gradient with an error of `relative_error`·‖g‖ passes along
+    /// Gaussian directions.
     pub fn missed(&self, relative_error: f64) -> f64 {
         let size = relative_error * self.norm;
-        let each = |probe: &DirectionCheck| {
-            let within = (2.0 / std::f64::consts::PI).sqrt() * 2.0 * probe.allowed / size;
+        let miss_bound = |check: &DirectionCheck| {
+            let within = (2.0 / std::f64::consts::PI).sqrt() * 2.0 * check.allowed / size;
             within.min(1.0)
         };
-        self.probes.iter().map(each).product()
+        self.probes.iter().map(miss_bound).product()
     }
 
     fn relative(&self, of: impl Fn(&DirectionCheck) -> f64) -> f64 {
-        let squares: f64 = self.probes.iter().map(|probe| of(probe).powi(2)).sum();
+        let squares: f64 = self.probes.iter().map(|check| of(check).powi(2)).sum();
         let mean = squares / self.probes.len() as f64;
         if mean == 0.0 {
             0.0
@@ -93,11 +98,13 @@ impl DirectionsResult {
 }
 
 impl CheckSubject<'_> {
-    /// The exact gradient against differences of `scheme` in `precision`, along `count` directions
-    /// drawn from `seed`: 2 evaluations each.
+    /// Checks the exact gradient with differences of `scheme` in `precision` along `count`
+    /// directions drawn from `seed`.
+    ///
+    /// Cost: 2 evaluations per direction.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop.
     pub fn directions(
         &self,
         scheme: Scheme,
@@ -113,10 +120,10 @@ impl CheckSubject<'_> {
         self.directions_of(gradient, scheme, precision, count, seed, control)
     }
 
-    /// The same for a gradient that may be wrong.
+    /// Checks `gradient`, which may be wrong, as [`CheckSubject::directions`] checks the exact one.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop.
     pub fn directions_of(
         &self,
         gradient: &Parameters<f64>,
@@ -128,17 +135,17 @@ impl CheckSubject<'_> {
     ) -> Result<DirectionsResult, Stopped> {
         match precision {
             Precision::F32 => {
-                let plan = (&self.single, &*self.rounded);
-                self.probe(gradient, scheme, plan, count, seed, control)
+                let reference = (&self.single, &*self.rounded);
+                self.check_directions(gradient, scheme, reference, count, seed, control)
             }
             Precision::F64 => {
-                let plan = (&self.double, &*self.exact);
-                self.probe(gradient, scheme, plan, count, seed, control)
+                let reference = (&self.double, &*self.exact);
+                self.check_directions(gradient, scheme, reference, count, seed, control)
             }
         }
     }
 
-    fn probe<R: Real>(
+    fn check_directions<R: Real>(
         &self,
         gradient: &Parameters<f64>,
         scheme: Scheme,
@@ -155,28 +162,28 @@ impl CheckSubject<'_> {
                 Parameters::from_flat(std::sync::Arc::clone(layout), numbers.collect())
             })
             .collect();
-        let along = self
-            .team
-            .map(count, |k| point.tolerance.along(&directions[k]));
-        let noise = R::UNIT_ROUNDOFF * point.tolerance.noise_of_a_pass();
-        let h = increment::<R>(scheme, noise, &along);
-        // Errors of g, and of what the losses' own z and a make of it.
-        let mut bounds = point.tolerance.backprop(NumberFormat::of(R::PRECISION));
-        for (bound, own) in bounds.iter_mut().zip(&point.own) {
-            *bound += own;
+        let taylors = self
+            .workers
+            .map(count, |k| point.bounds.directional_taylor(&directions[k]));
+        let noise = R::UNIT_ROUNDOFF * point.bounds.whole_pass_roundoff();
+        let h = increment::<R>(scheme, noise, &taylors);
+        // Errors of g, and of the z and a from which the losses are computed.
+        let mut bounds = point.bounds.backprop(NumberFormat::of(R::PRECISION));
+        for (bound, error) in bounds.iter_mut().zip(&point.reference_error) {
+            *bound += error;
         }
         let mut penalties = vec![0.0; layout.len()];
         for index in (0..layout.layers()).flat_map(|layer| layout.weights(layer)) {
             penalties[index] = self.network.l2 * point.theta.flat()[index];
         }
         let theta = converted::<f64, R>(&point.theta);
-        let probes = self.team.map(count, |k| {
+        let probes = self.workers.map(count, |k| {
             let batch = Batch {
                 samples,
                 rows: self.rows,
             };
             let direction = directions[k].flat();
-            let found = directional(
+            let difference = directional(
                 self.network,
                 self.isa,
                 &theta,
@@ -186,18 +193,18 @@ impl CheckSubject<'_> {
                 scheme,
                 control,
             )?;
-            // The direction as it was stepped, and the loss without its l2 term.
+            // The direction after rounding, and the loss without its l2 term.
             let mut exact = 0.0;
-            let mut own: f64 = 0.0;
-            for (index, (step, bound)) in found.stepped.iter().zip(&bounds).enumerate() {
+            let mut gradient_roundoff: f64 = 0.0;
+            for (index, (step, bound)) in difference.stepped.iter().zip(&bounds).enumerate() {
                 exact += (gradient.flat()[index] - penalties[index]) * step;
-                // Squares of a saturated network's bounds underflow.
-                own = own.hypot(bound * step);
+                // `hypot`, because squares of a saturated network's bounds underflow.
+                gradient_roundoff = gradient_roundoff.hypot(bound * step);
             }
             Ok(DirectionCheck {
                 exact,
-                found: found.derivative,
-                allowed: tolerance(scheme, h, noise, &along[k]) + 4.0 * own,
+                found: difference.derivative,
+                allowed: tolerance(scheme, h, noise, &taylors[k]) + 4.0 * gradient_roundoff,
             })
         });
         Ok(DirectionsResult {
@@ -210,33 +217,35 @@ impl CheckSubject<'_> {
     }
 }
 
-/// One h for all directions: a power of two between u and 1/8 of the fastest unit's scale.
-fn increment<R: Real>(scheme: Scheme, noise: f64, along: &[DirectionalTaylor]) -> f64 {
-    let mean =
-        |of: fn(&DirectionalTaylor) -> f64| along.iter().map(of).sum::<f64>() / along.len() as f64;
-    let (second, third) = (mean(|along| along.second), mean(|along| along.third));
-    let fastest = along
+/// Chooses one h for all directions: a power of two from u to 1/8 of the scale of the unit with the
+/// largest |z′|.
+fn increment<R: Real>(scheme: Scheme, noise: f64, taylors: &[DirectionalTaylor]) -> f64 {
+    let mean = |of: fn(&DirectionalTaylor) -> f64| {
+        taylors.iter().map(of).sum::<f64>() / taylors.len() as f64
+    };
+    let (second, third) = (mean(|taylor| taylor.second), mean(|taylor| taylor.third));
+    let fastest = taylors
         .iter()
-        .fold(1.0, |most: f64, along| most.max(along.fastest));
+        .fold(1.0, |most: f64, taylor| most.max(taylor.fastest));
     let best = match scheme {
         Scheme::Forward => 2.0 * (noise / second).sqrt(),
         Scheme::Central => (3.0 * noise / third).cbrt(),
     };
-    // A loss without curvature leaves the choice to the step's length.
+    // Without curvature the optimum is infinite, and the longest increment applies.
     let longest = 0.125 / fastest;
     power_of_two(best.min(longest).max(R::UNIT_ROUNDOFF))
 }
 
-fn tolerance(scheme: Scheme, h: f64, noise: f64, along: &DirectionalTaylor) -> f64 {
-    let growth = 2.0 * (3.0 * h * along.fastest).exp();
+fn tolerance(scheme: Scheme, h: f64, noise: f64, taylor: &DirectionalTaylor) -> f64 {
+    let growth = 2.0 * (3.0 * h * taylor.fastest).exp();
     match scheme {
         Scheme::Forward => {
-            let left_out = along.second * h / 2.0 + along.third * h * h / 6.0;
-            growth * left_out + 2.0 * noise / h
+            let truncation = taylor.second * h / 2.0 + taylor.third * h * h / 6.0;
+            growth * truncation + 2.0 * noise / h
         }
         Scheme::Central => {
-            let left_out = along.third * h * h / 6.0 + along.second * h.powi(3) / 24.0;
-            growth * left_out + noise / h
+            let truncation = taylor.third * h * h / 6.0 + taylor.second * h.powi(3) / 24.0;
+            growth * truncation + noise / h
         }
     }
 }

@@ -1,17 +1,18 @@
-//! An estimator of the gradient held to it, one random direction at a time.
+//! Checks a gradient estimator against the exact gradient, one random direction at a time.
 //!
-//! An estimate is right on average only, so none of its elements can be wrong. But it is made of
-//! derivatives along its directions: with one of them, v, it is s·v, and s = ĝ·v/v·v must be g·v within
-//! what truncation and round-off allow. That, and E[v·vᵀ] = 1, make it right on average.
+//! An estimate is right only on average, so its elements cannot be checked one by one. But it
+//! consists of derivatives along its directions: with a single direction v it equals s·v, and s =
+//! ĝ·v/v·v must equal g·v within truncation and round-off. Together with E[v·vᵀ] = 1, this makes
+//! the estimate right on average.
 //!
-//! Where pre-activations are moved, rows are taken one by one, biases of 0 given to a network without,
-//! l2 left out: then the gradient by the biases is s·v over all units, and s must be δ·v, where δ are
-//! backprop's biases.
+//! If the estimator perturbs pre-activations, rows are checked one by one, without l2, and a
+//! network without biases gets biases of 0. The gradient with respect to the biases is then s·v
+//! over all units, and s must equal δ·v, where δ is backprop's gradient with respect to the biases.
 //!
-//! τ of exact derivatives: the bounds bᵢ of backprop's elements, 4·Σ bᵢ·|vᵢ|, as no sum of theirs in
-//! another order is worse. SPSA adds the truncation and the noise of a central difference along v,
-//! L‴ grown to the ends of the step, and θ ± h·v, each rounded by u·(|θ| + 2h|v|); noise and slopes are
-//! those of passes at θ ± h·v.
+//! The tolerance τ for exact derivatives is 4·Σ bᵢ·|vᵢ| with the bounds bᵢ of backprop's elements,
+//! which covers a sum in any order. SPSA adds the truncation and the noise of a central difference
+//! along v, with L‴ bounded up to the ends of the increment, and the rounding of θ ± h·v, at most
+//! u·(|θ| + 2h|v|) per element; noise and slopes are those of passes at θ ± h·v.
 
 use std::sync::Arc;
 
@@ -29,12 +30,14 @@ use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
 
 impl CheckSubject<'_> {
-    /// The estimator `config`, in `precision`, along `count` directions as training from `seed` would
-    /// draw them; `None` of a method that estimates nothing. 2 passes a direction.
+    /// Checks the estimator `config` in `precision` along `count` directions, drawn as training
+    /// from `seed` would draw them. Returns `None` for a method that is no estimator.
+    ///
+    /// Cost: 2 passes per direction.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it, [`Stopped::Vanished`] if the increment is lost
-    /// in θ.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop, [`Stopped::Vanished`] if the
+    /// increment is lost in θ.
     pub fn estimate(
         &self,
         config: &GradientConfig,
@@ -46,15 +49,15 @@ impl CheckSubject<'_> {
         let Some(single) = config.with_directions(1) else {
             return Ok(None);
         };
-        let probing = EstimatorDirection {
+        let drawn = EstimatorDirection {
             config: single,
             count,
             seed,
             control,
         };
         Ok(Some(match precision {
-            Precision::F32 => self.estimate_in(&self.single, &self.rounded, &probing)?,
-            Precision::F64 => self.estimate_in(&self.double, &self.exact, &probing)?,
+            Precision::F32 => self.estimate_in(&self.single, &self.rounded, &drawn)?,
+            Precision::F64 => self.estimate_in(&self.double, &self.exact, &drawn)?,
         }))
     }
 
@@ -62,132 +65,141 @@ impl CheckSubject<'_> {
         &self,
         samples: &Samples<R>,
         point: &ReferencePoint<'_>,
-        probing: &EstimatorDirection<'_>,
+        drawn: &EstimatorDirection<'_>,
     ) -> Result<DirectionsResult, Stopped> {
-        let probes = match &probing.config {
+        let checks = match &drawn.config {
             GradientConfig::ForwardGradient(config)
                 if config.perturbed == PerturbedQuantity::Activations =>
             {
-                self.probe_activations(samples, point, config.directions, probing)?
+                self.check_activations(samples, point, config.directions, drawn)?
             }
             GradientConfig::ForwardGradient(config) => {
-                self.probe_weights(samples, point, config.directions, None, probing)?
+                self.check_weights(samples, point, config.directions, None, drawn)?
             }
             GradientConfig::Spsa(config) => {
-                self.probe_weights(samples, point, config.directions, Some(config), probing)?
+                self.check_weights(samples, point, config.directions, Some(config), drawn)?
             }
             _ => unreachable!("what has directions is an estimator"),
         };
-        let increment = match &probing.config {
+        let increment = match &drawn.config {
             GradientConfig::Spsa(config) => {
                 Some(config.increment_of::<R>(&self.network.layout).to_f64())
             }
             _ => None,
         };
-        let norms = probes.iter().map(|(norm, _)| norm * norm);
+        let norms = checks.iter().map(|(norm, _)| norm * norm);
         Ok(DirectionsResult {
-            by: probing.config.method(),
+            by: drawn.config.method(),
             precision: R::PRECISION,
             increment,
-            norm: (norms.sum::<f64>() / probes.len() as f64).sqrt(),
-            probes: probes.into_iter().map(|(_, probe)| probe).collect(),
+            norm: (norms.sum::<f64>() / checks.len() as f64).sqrt(),
+            probes: checks.into_iter().map(|(_, check)| check).collect(),
         })
     }
 
-    /// Probes along directions of θ, each with the gradient's norm; with `spsa` by its quotients.
-    fn probe_weights<R: Real>(
+    /// Checks the estimator along directions of θ; with `spsa`, by SPSA's quotients. Returns each
+    /// check with the norm of the gradient.
+    fn check_weights<R: Real>(
         &self,
         samples: &Samples<R>,
         point: &ReferencePoint<'_>,
         directions: DirectionsConfig,
         spsa: Option<&SpsaConfig>,
-        probing: &EstimatorDirection<'_>,
+        drawn: &EstimatorDirection<'_>,
     ) -> Result<Vec<(f64, DirectionCheck)>, Stopped> {
         let layout = &self.network.layout;
         let theta = converted::<f64, R>(&point.theta);
         let bounds = bounds::<R>(point);
         let exact = point.gradient.flat();
-        let mut engine = self.engine(self.network, samples, self.rows.len(), probing);
-        (0..probing.count)
+        let mut engine = self.engine(self.network, samples, self.rows.len(), drawn);
+        (0..drawn.count)
             .map(|step| {
-                let v = probing.direction(directions, step, layout.len());
-                let estimate = probing.run(&mut *engine, &theta, samples, self.rows, step)?;
-                let mut allowed = 4.0 * along(&bounds, &v);
+                let v = drawn.direction(directions, step, layout.len());
+                let estimate = drawn.run(&mut *engine, &theta, samples, self.rows, step)?;
+                let mut allowed = 4.0 * weighted_bound(&bounds, &v);
                 if let Some(config) = spsa {
                     let h = config.increment_of::<R>(layout).to_f64();
                     let v = Parameters::from_flat(Arc::clone(layout), v.clone());
-                    allowed += truncation(h, &point.tolerance.along(&v));
+                    allowed += truncation(h, &point.bounds.directional_taylor(&v));
                     for h in [h, -h] {
-                        allowed += R::UNIT_ROUNDOFF * self.rounded_at(point, h, &v, probing)?;
+                        allowed += R::UNIT_ROUNDOFF * self.rounded_at(point, h, &v, drawn)?;
                     }
                 }
-                Ok((norm(exact), probe(&estimate, exact, &v, allowed)))
+                Ok((norm(exact), check_direction(&estimate, exact, &v, allowed)))
             })
             .collect()
     }
 
-    /// What a loss at θ + h·v and the step to it round, in u, divided by |h|: a loss there may be larger
-    /// and steeper than at θ.
+    /// Bounds the round-off, in u, of a loss at θ + h·v and of θ + h·v itself, divided by |h|. The
+    /// loss there may be larger and steeper than at θ.
     fn rounded_at(
         &self,
         point: &ReferencePoint<'_>,
         h: f64,
         v: &Parameters<f64>,
-        probing: &EstimatorDirection<'_>,
+        drawn: &EstimatorDirection<'_>,
     ) -> Result<f64, Stopped> {
-        let (network, team, isa) = (self.network, self.team, self.isa);
+        let (network, workers, isa) = (self.network, self.workers, self.isa);
         let mut theta = point.theta.clone();
         for (theta, v) in theta.flat_mut().iter_mut().zip(v.flat()) {
             *theta += h * v;
         }
-        let control = probing.control.uncounted();
-        let side = ReferencePoint::new(
+        let control = drawn.control.uncounted();
+        let perturbed = ReferencePoint::new(
             network,
             &theta,
             &self.double,
             self.rows,
-            team,
+            workers,
             isa,
             &control,
         )?;
-        let steepest = (side.gradient.flat().iter().zip(point.gradient.flat()))
+        let steepest = (perturbed.gradient.flat().iter().zip(point.gradient.flat()))
             .map(|(there, here)| there.abs().max(here.abs()));
         let stepped = (steepest.zip(point.theta.flat()).zip(v.flat()))
             .map(|((g, theta), v)| g * (theta.abs() + 2.0 * (h * v).abs()));
-        let noise = side.tolerance.noise_of_a_pass();
-        let noise = noise.max(point.tolerance.noise_of_a_pass());
+        let noise = perturbed.bounds.whole_pass_roundoff();
+        let noise = noise.max(point.bounds.whole_pass_roundoff());
         Ok((noise + stepped.sum::<f64>()) / h.abs())
     }
 
-    /// Probes along directions of the pre-activations of one row each, with the norm of its δ.
-    fn probe_activations<R: Real>(
+    /// Checks the estimator along directions of the pre-activations of one row each. Returns each
+    /// check with the norm of that row's δ.
+    fn check_activations<R: Real>(
         &self,
         samples: &Samples<R>,
         point: &ReferencePoint<'_>,
         directions: DirectionsConfig,
-        probing: &EstimatorDirection<'_>,
+        drawn: &EstimatorDirection<'_>,
     ) -> Result<Vec<(f64, DirectionCheck)>, Stopped> {
         let (network, theta) = biased(self.network, &point.theta);
         let layout = &network.layout;
         let deltas = |flat: &[f64]| -> Vec<f64> {
-            let all = (0..layout.layers()).flat_map(|layer| layout.biases(layer));
-            all.map(|index| flat[index]).collect()
+            let indices = (0..layout.layers()).flat_map(|layer| layout.biases(layer));
+            indices.map(|index| flat[index]).collect()
         };
-        let mut engine = self.engine(&network, samples, 1, probing);
-        (0..probing.count)
+        let mut engine = self.engine(&network, samples, 1, drawn);
+        (0..drawn.count)
             .map(|step| {
                 let at = step % self.rows.len();
                 let rows = &self.rows[at..=at];
-                let (team, isa, control) = (self.team, self.isa, probing.control);
-                let point =
-                    ReferencePoint::new(&network, &theta, &self.double, rows, team, isa, control)?;
+                let (workers, isa, control) = (self.workers, self.isa, drawn.control);
+                let point = ReferencePoint::new(
+                    &network,
+                    &theta,
+                    &self.double,
+                    rows,
+                    workers,
+                    isa,
+                    control,
+                )?;
                 let exact = deltas(point.gradient.flat());
-                let v = probing.direction(directions, step, exact.len());
+                let v = drawn.direction(directions, step, exact.len());
                 let theta = converted::<f64, R>(&theta);
-                let estimate = probing.run(&mut *engine, &theta, samples, rows, step)?;
-                let allowed = 4.0 * along(&deltas(&bounds::<R>(&point)), &v);
-                let probe = probe(&deltas(&estimate), &exact, &v, allowed);
-                Ok((norm(&exact), probe))
+                let estimate = drawn.run(&mut *engine, &theta, samples, rows, step)?;
+                let allowed = 4.0 * weighted_bound(&deltas(&bounds::<R>(&point)), &v);
+                let check = check_direction(&deltas(&estimate), &exact, &v, allowed);
+                Ok((norm(&exact), check))
             })
             .collect()
     }
@@ -197,15 +209,15 @@ impl CheckSubject<'_> {
         network: &Network,
         samples: &Samples<R>,
         capacity: usize,
-        probing: &EstimatorDirection<'_>,
+        drawn: &EstimatorDirection<'_>,
     ) -> Box<dyn TrainingEngine<R>> {
-        probing
+        drawn
             .config
-            .engine(network, self.team, self.isa, samples, capacity)
+            .engine(network, self.workers, self.isa, samples, capacity)
     }
 }
 
-/// An estimator with one direction, and how often it is asked.
+/// An estimator with a single direction, and the directions to draw for it.
 struct EstimatorDirection<'a> {
     config: GradientConfig,
     count: usize,
@@ -221,7 +233,7 @@ impl EstimatorDirection<'_> {
         }
     }
 
-    /// The components of the direction of `step`.
+    /// Returns the components of the direction of training step `step`.
     fn direction(&self, directions: DirectionsConfig, step: usize, count: usize) -> Vec<f64> {
         let direction = Direction {
             draw: self.draw(step),
@@ -232,7 +244,7 @@ impl EstimatorDirection<'_> {
         (0..count).map(|_| f64::from(components.step())).collect()
     }
 
-    /// The estimate of `step`.
+    /// Computes the estimate of training step `step`.
     fn run<R: Real>(
         &self,
         engine: &mut dyn TrainingEngine<R>,
@@ -248,12 +260,12 @@ impl EstimatorDirection<'_> {
     }
 }
 
-/// s = ĝ·v/v·v against g·v.
-fn probe(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> DirectionCheck {
+/// Compares s = ĝ·v/v·v with g·v.
+fn check_direction(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> DirectionCheck {
     DirectionCheck {
         exact: dot(exact, v),
         found: dot(estimate, v) / dot(v, v),
-        // An overflow of a bound allows everything.
+        // A bound that overflowed admits any error.
         allowed: if allowed.is_nan() {
             f64::INFINITY
         } else {
@@ -262,23 +274,23 @@ fn probe(estimate: &[f64], exact: &[f64], v: &[f64], allowed: f64) -> DirectionC
     }
 }
 
-/// Bounds of the elements of a gradient in R, and of the exact one's.
+/// Bounds the errors of backprop in R and of the reference gradient, added, `(N,)`.
 fn bounds<R: Real>(point: &ReferencePoint<'_>) -> Vec<f64> {
-    let bounds = point.tolerance.backprop(NumberFormat::of(R::PRECISION));
-    (bounds.iter().zip(&point.own))
-        .map(|(bound, own)| bound + own)
+    let bounds = point.bounds.backprop(NumberFormat::of(R::PRECISION));
+    (bounds.iter().zip(&point.reference_error))
+        .map(|(bound, error)| bound + error)
         .collect()
 }
 
-/// Σ bᵢ·|vᵢ|.
-fn along(bounds: &[f64], v: &[f64]) -> f64 {
+/// Computes Σ bᵢ·|vᵢ|.
+fn weighted_bound(bounds: &[f64], v: &[f64]) -> f64 {
     bounds.iter().zip(v).map(|(bound, v)| bound * v.abs()).sum()
 }
 
-/// h²/6·L‴ where it is largest on the step, whatever its length.
-fn truncation(h: f64, along: &DirectionalTaylor) -> f64 {
-    let reach = h * along.fastest;
-    let third = along.third + reach * (along.third + along.fastest * along.second);
+/// Bounds the truncation h²/6·L‴, with L‴ at its largest over the increment, for any h.
+fn truncation(h: f64, taylor: &DirectionalTaylor) -> f64 {
+    let reach = h * taylor.fastest;
+    let third = taylor.third + reach * (taylor.third + taylor.fastest * taylor.second);
     2.0 * (3.0 * reach).exp() * third * h * h / 6.0
 }
 
@@ -290,7 +302,7 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// The network with biases and without l2, and θ with biases of 0 where it has none.
+/// Returns the network with biases and without l2, and θ with biases of 0 if it had none.
 fn biased(network: &Network, theta: &Parameters<f64>) -> (Network, Parameters<f64>) {
     let (output, loss) = (network.output, network.loss);
     let biased = Network::new(network.layout.sizes(), true, output, loss, 0.0)

@@ -1,32 +1,32 @@
-//! Where a method looks at the loss: h of every unit, the step of every parameter as it is taken, and
-//! what quotients over these steps leave out.
+//! The points at which a difference evaluates the loss: h of every unit, the realized increment of
+//! every parameter, and the truncation of quotients over these increments.
 
 use crate::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme, richardson};
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
-/// The step of one parameter as it is taken: θ + h and θ − h are rounded.
+/// The increment of one parameter after θ + h and θ − h are rounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RealizedIncrement {
-    /// The distance of the two points.
+    /// The distance between the two evaluation points.
     pub distance: f64,
-    /// By how much the upper point is farther away than the lower one.
+    /// The distance of the upper point from θ minus that of the lower one.
     pub skew: f64,
 }
 
-/// One quotient of every parameter.
+/// The evaluation points of one difference quotient for every parameter.
 pub(super) struct EvaluationPoints {
-    /// What the quotients are multiplied by: 1, or an extrapolation's weight.
+    /// The factor of the quotients: 1, or an extrapolation's weight.
     pub weight: f64,
-    /// h, layer by layer, unit by unit.
+    /// h of each unit, layer by layer.
     pub increments: Vec<Vec<f64>>,
-    /// `(N,)`.
-    pub strides: Vec<RealizedIncrement>,
+    /// The realized increment of each parameter, `(N,)`.
+    pub realized: Vec<RealizedIncrement>,
 }
 
-/// The looks of a method at `theta`, the widest first; `measured` is what its engine measures for an
-/// increment from noise.
-pub(super) fn looks<R: Real>(
+/// Returns the evaluation points of a method at `theta`, widest first. `measured` is the increment
+/// that the engine measures under the noise rule.
+pub(super) fn evaluation_points<R: Real>(
     config: &DifferenceConfig,
     theta: &Parameters<R>,
     measured: f64,
@@ -43,7 +43,8 @@ pub(super) fn looks<R: Real>(
 }
 
 impl EvaluationPoints {
-    /// `factor` times the increments of the config's rule, as the engines take them.
+    /// Computes the points for `factor` times the increments of the config's rule, exactly as the
+    /// engines do.
     fn new<R: Real>(
         config: &DifferenceConfig,
         theta: &Parameters<R>,
@@ -53,7 +54,7 @@ impl EvaluationPoints {
     ) -> Self {
         let layout: &Layout = theta.layout();
         let mut increments = Vec::new();
-        let mut strides = Vec::with_capacity(layout.len());
+        let mut realized = Vec::with_capacity(layout.len());
         for layer in 0..layout.layers() {
             let (weights, biases) = (theta.weights(layer), theta.biases(layer));
             let units: Vec<R> = weights
@@ -72,32 +73,33 @@ impl EvaluationPoints {
                 })
                 .collect();
             for (row, &h) in weights.outer_iter().zip(&units) {
-                strides.extend(
+                realized.extend(
                     row.iter()
-                        .map(|&weight| RealizedIncrement::of(config, weight, h)),
+                        .map(|&weight| RealizedIncrement::realize(config, weight, h)),
                 );
             }
             let biases = biases.iter().zip(&units);
-            strides.extend(biases.map(|(&bias, &h)| RealizedIncrement::of(config, bias, h)));
+            realized.extend(biases.map(|(&bias, &h)| RealizedIncrement::realize(config, bias, h)));
             increments.push(units.iter().map(|h| h.to_f64()).collect());
         }
         Self {
             weight,
             increments,
-            strides,
+            realized,
         }
     }
 
-    /// Whether every increment changes its parameter, on both sides where there are two: of a step
-    /// that is lost on one side, the skew is the whole distance.
-    pub(super) fn is_kept(&self) -> bool {
-        let mut strides = self.strides.iter();
-        strides.all(|stride| stride.distance > stride.skew.abs())
+    /// Returns whether every increment changes its parameter, on both sides if there are two. If one
+    /// side is lost by rounding, the skew is the whole distance.
+    pub(super) fn changes_every_parameter(&self) -> bool {
+        self.realized
+            .iter()
+            .all(|increment| increment.distance > increment.skew.abs())
     }
 }
 
 impl RealizedIncrement {
-    fn of<R: Real>(config: &DifferenceConfig, theta: R, h: R) -> Self {
+    fn realize<R: Real>(config: &DifferenceConfig, theta: R, h: R) -> Self {
         if config.reuse == Reuse::Incremental {
             return Self {
                 distance: config.scheme.distance(h).to_f64(),
@@ -121,55 +123,57 @@ impl RealizedIncrement {
     }
 }
 
-/// Bounds of the derivatives along one parameter, over the whole step.
+/// Bounds on the derivatives along one parameter, over the whole increment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct DerivativeBounds {
     pub second: f64,
     pub third: f64,
-    /// Only extrapolated central quotients ask for it.
+    /// Used by extrapolated central quotients only.
     pub fifth: f64,
 }
 
-/// What the looks together leave out of the derivative along parameter `index`, at most (d: distance,
-/// w: weight, h = d/2):
+/// Bounds the truncation of the weighted quotients along parameter `index` (d: distance, w: weight,
+/// h = d/2):
 ///
 /// ```text
-/// forward  one: μ₂·d/2                  more: μ₂·|Σ w·d|/2 + μ₃·Σ |w|·d²/6
-/// central  one: μ₃·h²/6 + μ₂·|skew|/2    more: μ₃·|Σ w·h²|/6 + μ₅·Σ |w|·h⁴/120 + μ₂·Σ |w·skew|/2
+/// forward  one quotient   μ₂·d/2
+///          several        μ₂·|Σ w·d|/2 + μ₃·Σ |w|·d²/6
+/// central  one quotient   μ₃·h²/6 + μ₂·|skew|/2
+///          several        μ₃·|Σ w·h²|/6 + μ₅·Σ |w|·h⁴/120 + μ₂·Σ |w·skew|/2
 /// ```
 ///
-/// Σ w·d and Σ w·h² are 0 but for the rounding of θ ± h: that is what extrapolation is for.
-pub(super) fn left_out(
-    looks: &[EvaluationPoints],
+/// The weights of an extrapolation make Σ w·d, or Σ w·h², 0 except for the rounding of θ ± h.
+pub(super) fn truncation_bound(
+    evaluation_points: &[EvaluationPoints],
     scheme: Scheme,
     index: usize,
-    of: DerivativeBounds,
+    bounds: DerivativeBounds,
 ) -> f64 {
     let DerivativeBounds {
         second,
         third,
         fifth,
-    } = of;
+    } = bounds;
     let sum = |term: &dyn Fn(f64, RealizedIncrement) -> f64| -> f64 {
-        let looks = looks.iter();
-        looks
-            .map(|look| term(look.weight, look.strides[index]))
+        let evaluation_points = evaluation_points.iter();
+        evaluation_points
+            .map(|points| term(points.weight, points.realized[index]))
             .sum()
     };
-    match (scheme, looks) {
-        (Scheme::Forward, [look]) => second * look.strides[index].distance / 2.0,
+    match (scheme, evaluation_points) {
+        (Scheme::Forward, [points]) => second * points.realized[index].distance / 2.0,
         (Scheme::Forward, _) => {
-            second * sum(&|w, of| w * of.distance).abs() / 2.0
-                + third * sum(&|w, of| w.abs() * of.distance.powi(2)) / 6.0
+            second * sum(&|w, x| w * x.distance).abs() / 2.0
+                + third * sum(&|w, x| w.abs() * x.distance.powi(2)) / 6.0
         }
-        (Scheme::Central, [look]) => {
-            let RealizedIncrement { distance, skew } = look.strides[index];
+        (Scheme::Central, [points]) => {
+            let RealizedIncrement { distance, skew } = points.realized[index];
             third * distance.powi(2) / 24.0 + second * skew.abs() / 2.0
         }
         (Scheme::Central, _) => {
-            third * sum(&|w, of| w * of.distance.powi(2)).abs() / 24.0
-                + fifth * sum(&|w, of| w.abs() * of.distance.powi(4)) / 1920.0
-                + (second / 2.0) * sum(&|w, of| (w * of.skew).abs())
+            third * sum(&|w, x| w * x.distance.powi(2)).abs() / 24.0
+                + fifth * sum(&|w, x| w.abs() * x.distance.powi(4)) / 1920.0
+                + (second / 2.0) * sum(&|w, x| (w * x.skew).abs())
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Jets: the first K derivatives of a quantity along a line through θ (Taylor mode), 3 or 5 of them.
+//! Jets: the first K = 3 or 5 derivatives of a quantity along a line through θ (Taylor mode).
 //!
-//! A network is sums and functions of one number, so a jet needs two rules: sums are linear, and
-//! [`compose`] is the chain rule of order K (Faà di Bruno). Exact derivatives (`along.rs`,
-//! `taylor.rs`) and bounds of them (`curvature.rs`) are carried by the same rules.
+//! A network consists of sums and functions of one number, so jets need two rules: sums are linear,
+//! and [`compose`] is the chain rule of order K (Faà di Bruno). The same rules propagate exact
+//! derivatives (`directional_taylor.rs`, `error_curve/truncation.rs`) and bounds (`curvature.rs`).
 
 use ndarray::{Array2, ArrayView2};
 
@@ -12,8 +12,8 @@ use crate::numeric::output_loss::OutputLoss;
 /// f′, f″, f‴, …
 pub(super) type Jet<const K: usize = 3> = [f64; K];
 
-/// Pascal's triangle.
-const CHOOSE: [[f64; 5]; 5] = [
+/// Binomial coefficients n over i, at `[n][i]`.
+const BINOMIAL: [[f64; 5]; 5] = [
     [1.0, 0.0, 0.0, 0.0, 0.0],
     [1.0, 1.0, 0.0, 0.0, 0.0],
     [1.0, 2.0, 1.0, 0.0, 0.0],
@@ -21,15 +21,16 @@ const CHOOSE: [[f64; 5]; 5] = [
     [1.0, 4.0, 6.0, 4.0, 1.0],
 ];
 
-/// The n-th derivative of a product (Leibniz), from those of its factors, each from the 0-th on.
+/// Computes the n-th derivative of a product by Leibniz's rule, from the factors and their
+/// derivatives, starting with the 0-th.
 pub(super) fn product(n: usize, a: &[f64], b: &[f64]) -> f64 {
-    (0..=n).map(|i| CHOOSE[n][i] * a[i] * b[n - i]).sum()
+    (0..=n).map(|i| BINOMIAL[n][i] * a[i] * b[n - i]).sum()
 }
 
-/// The derivatives of g(f), of those of g at f and those of f: from g⁽ᵐ⁾(f)′ = g⁽ᵐ⁺¹⁾(f)·f′, order by
-/// order.
+/// Computes the derivatives of g(f) from those of g at f and those of f, order by order, by
+/// g⁽ᵐ⁾(f)′ = g⁽ᵐ⁺¹⁾(f)·f′.
 pub(super) fn compose<const K: usize>(g: Jet<K>, f: Jet<K>) -> Jet<K> {
-    // Row m: the derivatives of g⁽ᵐ⁺¹⁾(f), from the 0-th on.
+    // Row m: g⁽ᵐ⁺¹⁾(f) and its derivatives.
     let mut outer = [[0.0; K]; K];
     for (row, g) in outer.iter_mut().zip(g) {
         row[0] = g;
@@ -42,24 +43,24 @@ pub(super) fn compose<const K: usize>(g: Jet<K>, f: Jet<K>) -> Jet<K> {
     std::array::from_fn(|n| product(n, &outer[0], &f))
 }
 
-/// σ′, σ″, σ‴ of unit `unit` of layer `layer`.
-pub(super) fn sigmoid(trace: &SamplePass, layer: usize, unit: usize) -> Jet {
-    let slope = trace.slope(layer, unit);
-    let tilt = trace.complement[layer][unit] - trace.y[layer][unit];
+/// Returns σ′, σ″, σ‴ of unit `unit` of layer `layer`.
+pub(super) fn sigmoid(pass: &SamplePass, layer: usize, unit: usize) -> Jet {
+    let slope = pass.slope(layer, unit);
+    let tilt = pass.one_minus_y[layer][unit] - pass.y[layer][unit];
     [slope, slope * tilt, slope * (1.0 - 6.0 * slope)]
 }
 
-/// Of the sample's loss, from those of the outputs' z.
-pub(super) fn of_loss(head: OutputLoss, trace: &SamplePass, jets: &[Jet]) -> Jet {
-    let last = trace.z.len() - 1;
-    if head == OutputLoss::SoftmaxCrossEntropy {
-        // Cumulants under p of what the others' z move against the target's: a saturated p leaves
-        // terms as small as it is, and no difference of large ones.
-        let target = jets[trace.label];
+/// Computes the jet of the sample's loss from the jets of the outputs' z.
+pub(super) fn loss_jet(output_loss: OutputLoss, pass: &SamplePass, jets: &[Jet]) -> Jet {
+    let last = pass.z.len() - 1;
+    if output_loss == OutputLoss::SoftmaxCrossEntropy {
+        // Cumulants under p of the outputs' z relative to the target's: with a saturated p the
+        // terms are small, not differences of large terms.
+        let target = jets[pass.label];
         let mean = |of: &dyn Fn(Jet) -> f64| {
-            let terms = trace.y[last].iter().zip(jets);
-            let moved = terms.map(|(p, jet)| (p, std::array::from_fn(|n| jet[n] - target[n])));
-            moved.map(|(p, jet)| p * of(jet)).sum::<f64>()
+            let terms = pass.y[last].iter().zip(jets);
+            let relative = terms.map(|(p, jet)| (p, std::array::from_fn(|n| jet[n] - target[n])));
+            relative.map(|(p, jet)| p * of(jet)).sum::<f64>()
         };
         let m1 = mean(&|[z1, ..]| z1);
         let m2 = mean(&|[_, z2, _]| z2);
@@ -73,50 +74,51 @@ pub(super) fn of_loss(head: OutputLoss, trace: &SamplePass, jets: &[Jet]) -> Jet
     }
     let mut loss = [0.0; 3];
     for (unit, &jet) in jets.iter().enumerate() {
-        let [s1, s2, s3] = sigmoid(trace, last, unit);
-        let hot = is_hot(head, trace.label, unit);
+        let [s1, s2, s3] = sigmoid(pass, last, unit);
+        let hot = is_hot(output_loss, pass.label, unit);
         let residual = if hot {
-            -trace.complement[last][unit]
+            -pass.one_minus_y[last][unit]
         } else {
-            trace.y[last][unit]
+            pass.y[last][unit]
         };
-        let own = match head {
+        let derivatives = match output_loss {
             OutputLoss::SigmoidQuadratic => [
                 residual * s1,
                 s1 * s1 + residual * s2,
                 3.0 * s1 * s2 + residual * s3,
             ],
-            OutputLoss::LinearQuadratic => [trace.delta[last][unit], 1.0, 0.0],
+            OutputLoss::LinearQuadratic => [pass.delta[last][unit], 1.0, 0.0],
             _ => [residual, s1, s2],
         };
-        for (sum, term) in loss.iter_mut().zip(compose(own, jet)) {
+        for (sum, term) in loss.iter_mut().zip(compose(derivatives, jet)) {
             *sum += term;
         }
     }
     loss
 }
 
-/// Carries one jet a unit of layer `layer` up to the outputs' z: `own` are the jets of the units'
-/// activations, each along its own line.
+/// Propagates one jet per unit of layer `layer` up to the outputs' z. `activations` are the jets of
+/// the units' activations, each along its own line.
 ///
-/// Returns K orders, `(outputs, units)`. `weights` gives the weights of a layer, `activate` the
-/// jet of unit `k` of layer `above` from that of its z, along unit `unit`'s line.
-pub(super) fn upward<'w, const K: usize>(
+/// Returns K orders, `(outputs, units)`. `weights(layer)` returns the weights of a layer;
+/// `activate(above, k, unit, jet)` maps the jet of the z of unit `k` of layer `above`, along the
+/// line of `unit`, to the jet of its activation.
+pub(super) fn propagate<'w, const K: usize>(
     weights: impl Fn(usize) -> ArrayView2<'w, f64>,
     layers: usize,
     layer: usize,
-    own: &[Jet<K>],
+    activations: &[Jet<K>],
     activate: impl Fn(usize, usize, usize, Jet<K>) -> Jet<K>,
 ) -> [Array2<f64>; K] {
     let first = weights(layer + 1);
     let mut orders: [_; K] = std::array::from_fn(|order| {
         Array2::from_shape_fn(first.dim(), |(above, unit)| {
-            first[[above, unit]] * own[unit][order]
+            first[[above, unit]] * activations[unit][order]
         })
     });
     for above in layer + 1..layers - 1 {
         for k in 0..orders[0].nrows() {
-            for unit in 0..own.len() {
+            for unit in 0..activations.len() {
                 let jet = std::array::from_fn(|order| orders[order][[k, unit]]);
                 let jet = activate(above, k, unit, jet);
                 for (order, of_order) in orders.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The methods that are checked, and what each costs.
+//! The gradient methods that are checked, with the predicted cost of each.
 
 use super::{CheckSubject, GradientComparison};
 use crate::data::{Inputs, Samples};
@@ -8,29 +8,29 @@ use crate::gradient::finite_difference::{
 use crate::gradient::{GradientConfig, NumericBackpropConfig, Stopped};
 use crate::numeric::{Precision, Real};
 
-/// Multiplications that an exponential with its division is worth.
-const SIGMOID: f64 = 12.0;
+/// Cost of a sigmoid (an exponential and a division), in multiplications.
+const SIGMOID_COST: f64 = 12.0;
 
-/// A way to a gradient, in one precision.
+/// A gradient method in one precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CheckedMethod {
-    /// Which.
+    /// The method.
     pub gradient: GradientConfig,
-    /// What it is computed in.
+    /// The precision of its arithmetic.
     pub precision: Precision,
 }
 
-/// What became of a method.
+/// The outcome of checking one method.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It has a gradient.
+    /// The method computed a gradient, which was compared.
     Compared(GradientComparison),
-    /// It has none: an increment is lost in θ.
+    /// The method computed no gradient, because an increment is lost in θ.
     Lost(Stopped),
 }
 
 impl Outcome {
-    /// Whether nothing is wrong: a lost increment is no error of the method.
+    /// Returns whether no error was detected; a lost increment is no error of the method.
     pub fn passed(&self) -> bool {
         match self {
             Self::Compared(comparison) => comparison.passed(),
@@ -39,10 +39,12 @@ impl Outcome {
     }
 }
 
-/// Backprop in single precision, then in both precisions forward mode, numeric backprop, node
-/// perturbation, and forward and central differences in all their evaluations and arithmetics; of whole passes by `summation`.
-/// A number for `increment` is every difference's; numeric backprop and node perturbation take
-/// `auto` for any other rule.
+/// Lists the methods to check: backprop in single precision, then, in both precisions, forward
+/// mode, numeric backprop, node perturbation, and forward and central differences with every kind
+/// of reuse and arithmetic.
+///
+/// `summation` applies to differences of whole passes. All differences use `increment`; numeric
+/// backprop and node perturbation use it only if it is a number, and the rule `auto` otherwise.
 pub fn methods(increment: Increment, summation: Summation) -> Vec<CheckedMethod> {
     let mut methods = vec![CheckedMethod {
         gradient: GradientConfig::Backprop,
@@ -99,9 +101,9 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<CheckedMethod>
     methods
 }
 
-/// What needs more than one look at the loss, by incremental differences in plain arithmetic: the
-/// increment from measured noise, and extrapolation of quotients at h and h/2 (`increment` is the
-/// first h).
+/// Lists the incremental differences in plain arithmetic that need further evaluations: with the
+/// increment chosen from measured noise, and with extrapolation of the quotients at h and h/2
+/// (`increment` gives h).
 pub fn refined(increment: Increment) -> Vec<CheckedMethod> {
     let mut methods = Vec::new();
     for precision in [Precision::F64, Precision::F32] {
@@ -125,7 +127,8 @@ pub fn refined(increment: Increment) -> Vec<CheckedMethod> {
 }
 
 impl CheckedMethod {
-    /// What it uses again from one parameter to the next; `None`: all of them are found at once.
+    /// Returns what the method reuses from one parameter to the next, or `None` if it computes all
+    /// derivatives at once.
     pub fn reuse(&self) -> Option<Reuse> {
         match self.gradient {
             GradientConfig::Difference(config) => Some(config.reuse),
@@ -136,43 +139,43 @@ impl CheckedMethod {
 }
 
 impl CheckSubject<'_> {
-    /// Losses that `method` evaluates, and derivatives along a direction.
+    /// Returns the number of losses and directional derivatives that `method` evaluates.
     pub fn evaluations(&self, method: &CheckedMethod) -> u64 {
         method.gradient.passes(&self.network.layout)
     }
 
-    /// What `method` costs, in multiplications: predicted from shapes and from how many inputs are
-    /// not 0 and how many are different. An exponential with its division counts as 12.
+    /// Predicts the cost of `method` in multiplications, from the shapes and the numbers of
+    /// non-zero and of distinct inputs. An exponential with its division counts as 12.
     pub fn cost(&self, method: &CheckedMethod) -> f64 {
         let sizes = self.network.layout.sizes();
         let layers = sizes.len() - 1;
         let rows = self.rows.len() as f64;
-        let tail = |l: usize| {
+        let perturbed_loss = |l: usize| {
             let above = sizes.get(l + 2).map_or(0.0, |&n| n as f64);
-            SIGMOID + above * (1.0 + SIGMOID) + self.pass((l + 2).min(layers))
+            SIGMOID_COST + above * (1.0 + SIGMOID_COST) + self.pass_cost((l + 2).min(layers))
         };
         let Some(reuse) = method.reuse() else {
-            let of_units = match method.gradient {
-                GradientConfig::NodePerturbation(_) => {
-                    (0..layers).map(|l| sizes[l + 1] as f64 * tail(l)).sum()
-                }
-                _ => self.pass(0),
+            let perturbations = match method.gradient {
+                GradientConfig::NodePerturbation(_) => (0..layers)
+                    .map(|l| sizes[l + 1] as f64 * perturbed_loss(l))
+                    .sum(),
+                _ => self.pass_cost(0),
             };
-            return rows * (2.0 * self.pass(0) + of_units);
+            return rows * (2.0 * self.pass_cost(0) + perturbations);
         };
-        let each = |l: usize| {
+        let layer_cost = |l: usize| {
             let units = sizes[l + 1] as f64;
             let parameters = units * (sizes[l] as f64 + 1.0);
             match reuse {
-                Reuse::Full => parameters * self.pass(0),
-                Reuse::Prefix => parameters * self.pass(l),
+                Reuse::Full => parameters * self.pass_cost(0),
+                Reuse::Prefix => parameters * self.pass_cost(l),
                 Reuse::Incremental => {
                     let values = if l == 0 {
-                        self.inputs[1]
+                        self.mean_input_counts[1]
                     } else {
                         sizes[l] as f64
                     };
-                    units * (values + 1.0) * tail(l)
+                    units * (values + 1.0) * perturbed_loss(l)
                 }
             }
         };
@@ -183,40 +186,41 @@ impl CheckSubject<'_> {
             };
             sides * config.looks() as f64
         });
-        sides * rows * (0..layers).map(each).sum::<f64>()
+        sides * rows * (0..layers).map(layer_cost).sum::<f64>()
     }
 
-    /// What the complex step costs, as [`CheckSubject::cost`] has it: one complex multiplication is 4.
+    /// Predicts the cost of the complex step in the unit of [`CheckSubject::cost`]; a complex
+    /// multiplication counts as 4.
     pub fn complex_cost(&self) -> f64 {
         let sizes = self.network.layout.sizes();
-        let each = |l: usize| {
-            let moved = sizes[l + 1] as f64 * (self.filled(l) + 1.0);
-            moved * (SIGMOID + self.pass(l + 1))
+        let layer_cost = |l: usize| {
+            let parameters = sizes[l + 1] as f64 * (self.nonzero_inputs(l) + 1.0);
+            parameters * (SIGMOID_COST + self.pass_cost(l + 1))
         };
-        4.0 * self.rows.len() as f64 * (0..sizes.len() - 1).map(each).sum::<f64>()
+        4.0 * self.rows.len() as f64 * (0..sizes.len() - 1).map(layer_cost).sum::<f64>()
     }
 
-    /// A row's forward pass from layer `first` on.
-    fn pass(&self, first: usize) -> f64 {
+    /// Returns the cost of one row's forward pass from layer `first` on.
+    fn pass_cost(&self, first: usize) -> f64 {
         let sizes = self.network.layout.sizes();
         let layers = first..sizes.len() - 1;
         layers
-            .map(|l| sizes[l + 1] as f64 * (self.filled(l) + SIGMOID))
+            .map(|l| sizes[l + 1] as f64 * (self.nonzero_inputs(l) + SIGMOID_COST))
             .sum()
     }
 
-    /// Inputs of layer `layer` that are not 0.
-    fn filled(&self, layer: usize) -> f64 {
+    /// Returns the number of non-zero inputs of layer `layer`.
+    fn nonzero_inputs(&self, layer: usize) -> f64 {
         if layer == 0 {
-            self.inputs[0]
+            self.mean_input_counts[0]
         } else {
             self.network.layout.sizes()[layer] as f64
         }
     }
 }
 
-/// Means over `rows`: how many inputs are not 0, and how many different values they have.
-pub(super) fn inputs<R: Real>(samples: &Samples<R>, rows: &[u32]) -> [f64; 2] {
+/// Returns the means over `rows` of the number of non-zero inputs and of their distinct values.
+pub(super) fn mean_input_counts<R: Real>(samples: &Samples<R>, rows: &[u32]) -> [f64; 2] {
     let features = samples.features() as f64;
     let Inputs::Sparse(records) = samples.inputs() else {
         return [features, features];

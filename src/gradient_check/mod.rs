@@ -1,13 +1,13 @@
-//! Every way to a gradient held against backprop in double precision, at the same θ and mini-batch.
+//! Compares every gradient method with backprop in double precision, at the same θ and mini-batch.
 //!
-//! A method passes if each of its N partial derivatives is within the bound that truncation and
-//! round-off have for it (`tolerance.rs` derives them): so one wrong element is found among
-//! thousands, and round-off raises no alarm. Where N passes are too many, K random directions tell
-//! whether the losses change as backprop says ([`directions`]). An estimator is held to the derivatives
-//! that it is made of (`estimate.rs`).
+//! A method passes if the error of each of its N partial derivatives is within that derivative's
+//! bound on truncation and round-off (derived in `bounds/`). One wrong element among thousands is
+//! detected, and round-off raises no alarm. Where N passes are too many, K random directions check
+//! that the losses change as backprop predicts ([`directions`]). A gradient estimator is checked
+//! through the directional derivatives that it consists of (`estimator_check.rs`).
 //!
-//! What differences can check is that the gradient is the derivative of *this* loss; that the loss is
-//! the one meant, nothing here can tell.
+//! The check establishes that the gradient is the derivative of *this* loss. It cannot detect that
+//! the loss itself is not the intended one.
 
 mod bounds;
 mod comparison;
@@ -30,7 +30,7 @@ pub use methods::{CheckedMethod, Outcome, methods, refined};
 use std::sync::{Arc, OnceLock};
 
 use self::bounds::{DifferenceSpec, ErrorBounds, PerturbedPart};
-use self::evaluation_points::looks;
+use self::evaluation_points::evaluation_points;
 use self::number_format::NumberFormat;
 use crate::data::{Batch, Dataset, Samples, Scaling};
 use crate::gradient::finite_difference::{Increment, NoiseIncrement};
@@ -40,32 +40,33 @@ use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
 
-/// What is checked: a network at one θ, and one mini-batch.
+/// A network at one θ and one mini-batch, at which gradient methods are checked.
 pub struct CheckSubject<'a> {
     network: &'a Network,
-    team: &'a Arc<Workers>,
+    workers: &'a Arc<Workers>,
     isa: Isa,
     rows: &'a [u32],
     single: Samples<f32>,
     double: Samples<f64>,
-    /// Non-zero inputs, and inputs of different values, a row.
-    inputs: [f64; 2],
-    /// At θ itself.
+    /// Mean number of non-zero inputs, and of distinct input values, per row.
+    mean_input_counts: [f64; 2],
+    /// The reference at θ itself.
     exact: Arc<ReferencePoint<'a>>,
-    /// At θ rounded to single precision, if that is another one.
+    /// The reference at θ rounded to single precision; the same as `exact` if rounding changes
+    /// nothing.
     rounded: Arc<ReferencePoint<'a>>,
 }
 
-/// The gradient at one θ, by backprop in double precision, and the bounds there.
+/// The gradient by backprop in double precision at one θ, with the error bounds there.
 struct ReferencePoint<'a> {
     theta: Parameters<f64>,
     gradient: Parameters<f64>,
     loss: f64,
-    tolerance: ErrorBounds<'a>,
-    /// Bounds of the gradient's own errors.
-    own: Vec<f64>,
-    /// What predictions need, once one is asked for.
-    ground: OnceLock<error_curve::CurveContext>,
+    bounds: ErrorBounds<'a>,
+    /// Error bounds of `gradient` itself, `(N,)`.
+    reference_error: Vec<f64>,
+    /// Data for the predicted error curves, computed on first use.
+    curve_context: OnceLock<error_curve::CurveContext>,
 }
 
 impl<'a> ReferencePoint<'a> {
@@ -74,30 +75,32 @@ impl<'a> ReferencePoint<'a> {
         theta: &Parameters<f64>,
         samples: &Samples<f64>,
         rows: &[u32],
-        team: &Arc<Workers>,
+        workers: &Arc<Workers>,
         isa: Isa,
         control: &Control,
     ) -> Result<Self, Stopped> {
-        let mut engine = Backprop::<f64>::new(network, team, isa, rows.len());
+        let mut engine = Backprop::<f64>::new(network, workers, isa, rows.len());
         let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
-        let found = engine.gradient(theta, Batch { samples, rows }, &mut gradient, control)?;
-        let tolerance = ErrorBounds::new(network, theta, samples, rows, team);
+        let computed = engine.gradient(theta, Batch { samples, rows }, &mut gradient, control)?;
+        let bounds = ErrorBounds::new(network, theta, samples, rows, workers);
         Ok(Self {
             theta: theta.clone(),
-            own: tolerance.backprop(NumberFormat::of(Precision::F64)),
+            reference_error: bounds.backprop(NumberFormat::of(Precision::F64)),
             gradient,
-            loss: found.loss,
-            tolerance,
-            ground: OnceLock::new(),
+            loss: computed.loss,
+            bounds,
+            curve_context: OnceLock::new(),
         })
     }
 }
 
 impl<'a> CheckSubject<'a> {
-    /// The network at `theta`, and the given rows of `dataset`, scaled. Two gradients by backprop.
+    /// Prepares the check of `network` at `theta` over the given rows of `dataset`, scaled.
+    ///
+    /// Cost: at most two gradients by backprop.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         network: &'a Network,
@@ -105,13 +108,13 @@ impl<'a> CheckSubject<'a> {
         dataset: &Arc<Dataset>,
         scaling: &Scaling,
         rows: &'a [u32],
-        team: &'a Arc<Workers>,
+        workers: &'a Arc<Workers>,
         isa: Isa,
         control: &Control,
     ) -> Result<Self, Stopped> {
         let double = Samples::<f64>::new(dataset, scaling);
         let point = |theta| {
-            let point = ReferencePoint::new(network, theta, &double, rows, team, isa, control)?;
+            let point = ReferencePoint::new(network, theta, &double, rows, workers, isa, control)?;
             Ok::<_, Stopped>(Arc::new(point))
         };
         let exact = point(theta)?;
@@ -124,31 +127,32 @@ impl<'a> CheckSubject<'a> {
         };
         Ok(Self {
             network,
-            team,
+            workers,
             isa,
             rows,
             single: Samples::new(dataset, scaling),
-            inputs: methods::inputs(&double, rows),
+            mean_input_counts: methods::mean_input_counts(&double, rows),
             double,
             exact,
             rounded,
         })
     }
 
-    /// The gradient by backprop in double precision, l2 included.
+    /// Returns the gradient by backprop in double precision, l2 included.
     pub fn gradient(&self) -> &Parameters<f64> {
         &self.exact.gradient
     }
 
-    /// The mean loss of the rows, l2 left out.
+    /// Returns the mean loss over the rows, without the l2 term.
     pub fn loss(&self) -> f64 {
         self.exact.loss
     }
 
-    /// Runs `method`, and compares.
+    /// Computes the gradient by `method` and compares it with the reference.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it. An increment that is lost is an outcome.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop. An increment that is lost in
+    /// θ is an [`Outcome`], not an error.
     pub fn run(&self, method: &CheckedMethod, control: &Control) -> Result<Outcome, Stopped> {
         match method.precision {
             Precision::F32 => self.run_in(method, &self.single, &self.rounded, control),
@@ -165,31 +169,31 @@ impl<'a> CheckSubject<'a> {
     ) -> Result<Outcome, Stopped> {
         let theta = converted::<f64, R>(&point.theta);
         let rows = self.rows;
-        let nan = vec![R::from_f64(f64::NAN); theta.flat().len()];
-        let mut gradient = Parameters::from_flat(Arc::clone(&self.network.layout), nan);
+        let unset = vec![R::from_f64(f64::NAN); theta.flat().len()];
+        let mut gradient = Parameters::from_flat(Arc::clone(&self.network.layout), unset);
         let mut engine =
             method
                 .gradient
-                .engine(self.network, self.team, self.isa, samples, rows.len());
-        let found = engine.gradient(&theta, Batch { samples, rows }, &mut gradient, control);
-        match found {
+                .engine(self.network, self.workers, self.isa, samples, rows.len());
+        let computed = engine.gradient(&theta, Batch { samples, rows }, &mut gradient, control);
+        match computed {
             Ok(_) => {}
             Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
             Err(lost) => return Ok(Outcome::Lost(lost)),
         }
         let format = NumberFormat::of(R::PRECISION);
         let bounds = match &method.gradient {
-            GradientConfig::Backprop => point.tolerance.backprop(format),
+            GradientConfig::Backprop => point.bounds.backprop(format),
             GradientConfig::NumericBackprop(config) => {
                 let h = config.increment::<R>().to_f64();
-                point.tolerance.numeric_backprop(format, h)
+                point.bounds.numeric_backprop(format, h)
             }
-            GradientConfig::ForwardMode(_) => point.tolerance.tangent(format),
+            GradientConfig::ForwardMode(_) => point.bounds.tangent(format),
             GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
                 let config = method.gradient.perturbation().expect("both take one");
                 let measured =
                     match config.increment {
-                        // What the engine measured, once more.
+                        // Repeats the engine's measurement, which gives the same h.
                         Increment::Noise => {
                             NoiseIncrement::new(self.network, &config, self.isa, rows.len())
                                 .measure(&theta, Batch { samples, rows }, &control.uncounted())?
@@ -200,63 +204,61 @@ impl<'a> CheckSubject<'a> {
                     GradientConfig::NodePerturbation(_) => PerturbedPart::PreActivations,
                     _ => PerturbedPart::Parameters,
                 };
-                let taken = DifferenceSpec {
+                let spec = DifferenceSpec {
                     config: &config,
                     perturbed,
-                    looks: &looks(&config, &theta, measured),
+                    evaluation_points: &evaluation_points(&config, &theta, measured),
                 };
-                point.tolerance.difference(&taken, format, self.team)
+                point.bounds.difference(&spec, format, self.workers)
             }
-            // An estimate is right on average only: no single one can be wrong.
+            // An estimate is right only on average, so no single one can be called wrong.
             GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_) => {
                 vec![f64::INFINITY; theta.flat().len()]
             }
         };
-        let found = converted::<R, f64>(&gradient);
-        Ok(Outcome::Compared(self.compare(point, &found, bounds)))
+        let computed = converted::<R, f64>(&gradient);
+        Ok(Outcome::Compared(self.compare(point, &computed, bounds)))
     }
 
-    /// Compares the gradient by the complex step, N passes in double precision, with backprop's.
+    /// Compares the gradient by the complex step (N passes in double precision) with backprop's.
     ///
-    /// It has the bounds of forward mode: a complex number is a value and a rate of change, and no
-    /// operation on the two rounds more often.
+    /// The bounds are those of forward mode: a complex number holds a value and a rate of change,
+    /// and no operation on the two rounds more often than forward mode does.
     ///
     /// # Errors
-    /// [`Stopped::Interrupted`] if `control` asked for it.
+    /// Returns [`Stopped::Interrupted`] if `control` requested a stop.
     pub fn complex_step(&self, control: &Control) -> Result<GradientComparison, Stopped> {
         let point = &self.exact;
-        let (theta, traces) = (&point.theta, point.tolerance.traces());
-        let found = complex_step::gradient(self.network, theta, traces, self.team, control)?;
-        let bounds = point.tolerance.tangent(NumberFormat::of(Precision::F64));
-        Ok(self.compare(point, &found, bounds))
+        let (theta, passes) = (&point.theta, point.bounds.passes());
+        let computed = complex_step::gradient(self.network, theta, passes, self.workers, control)?;
+        let bounds = point.bounds.tangent(NumberFormat::of(Precision::F64));
+        Ok(self.compare(point, &computed, bounds))
     }
 
-    /// Compares with a gradient made elsewhere, by a program that computed in `precision`.
+    /// Compares a gradient that another program computed in `precision` with the reference.
     pub fn against(&self, gradient: &Parameters<f64>, precision: Precision) -> GradientComparison {
         let point = match precision {
             Precision::F32 => &self.rounded,
             Precision::F64 => &self.exact,
         };
-        let bounds = point
-            .tolerance
-            .backprop(NumberFormat::of(precision).foreign());
+        let bounds = point.bounds.backprop(NumberFormat::of(precision).foreign());
         self.compare(point, gradient, bounds)
     }
 
     fn compare(
         &self,
         point: &ReferencePoint<'_>,
-        found: &Parameters<f64>,
+        computed: &Parameters<f64>,
         mut bounds: Vec<f64>,
     ) -> GradientComparison {
-        for (bound, own) in bounds.iter_mut().zip(&point.own) {
-            *bound += own;
+        for (bound, reference_error) in bounds.iter_mut().zip(&point.reference_error) {
+            *bound += reference_error;
         }
-        GradientComparison::new(&point.gradient, found, &bounds)
+        GradientComparison::new(&point.gradient, computed, &bounds)
     }
 }
 
-/// The same numbers in another precision, each rounded once.
+/// Converts the parameters to another precision, rounding each once.
 fn converted<From: Real, To: Real>(parameters: &Parameters<From>) -> Parameters<To> {
     let numbers = parameters.flat().iter();
     Parameters::from_flat(

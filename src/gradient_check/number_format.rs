@@ -1,20 +1,21 @@
-//! A number format, as an error analysis sees it: what one rounding can lose.
+//! The properties of a floating-point format that the error analysis needs.
 
 use crate::gradient::finite_difference::increment::power_of_two_below;
 use crate::numeric::{Precision, Real};
 
-/// u, and what else a precision can lose.
+/// The unit round-off u of a precision, with its limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NumberFormat {
-    /// The unit round-off.
+    /// The unit round-off u.
     pub roundoff: f64,
-    /// The smallest number: at least twice what a rounding below the normal ones loses.
+    /// The smallest positive number; a rounding in the subnormal range errs by at most half of it.
     pub tiny: f64,
-    /// Below this the product of two numbers of a gradient may be subnormal.
+    /// The smallest positive normal number; smaller products may be subnormal.
     pub least: f64,
-    /// Sigmoids are evaluated at ±this where |z| is larger.
+    /// The largest |z| at which σ is evaluated; beyond it, z is clamped.
     pub clamp: f64,
-    /// 1 − a and a − 1 may be subtractions, and sums in any order: another program's backprop.
+    /// Whether the numbers come from another program, whose backprop may subtract to get 1 − a and
+    /// may sum in any order.
     pub foreign: bool,
 }
 
@@ -45,7 +46,7 @@ impl NumberFormat {
         }
     }
 
-    /// The number of this format nearest to `x`.
+    /// Returns the number of this format nearest to `x`.
     pub(super) fn nearest(self, x: f64) -> f64 {
         if self.roundoff == f64::UNIT_ROUNDOFF {
             x
@@ -54,7 +55,7 @@ impl NumberFormat {
         }
     }
 
-    /// The distance between the numbers of this format around `x`.
+    /// Returns the distance between neighboring numbers of this format around `x`.
     pub(super) fn spacing(self, x: f64) -> f64 {
         2.0 * (self.roundoff * power_of_two_below(x.abs())).max(self.tiny)
     }

@@ -1,13 +1,14 @@
-//! One sample's forward and backward pass in double precision, as a textbook has them, with what an
-//! error analysis asks of them.
+//! One sample's forward and backward pass in double precision, with the quantities that the error
+//! analysis needs.
 //!
-//! Layer m = 0 … L − 1 reads a_m and makes z_m; a_0 are the inputs, a_{m+1} = σ(z_m), δ_m = ∂L/∂z_m of
-//! this sample's own loss. Nothing here is shared with the kernels: it is what they are held to.
+//! Layer m = 0 … L − 1 reads a_m and computes z_m; a_0 are the inputs, a_{m+1} = σ(z_m), and δ_m =
+//! ∂L/∂z_m of this sample's loss. The code shares nothing with the kernels, so that it can serve as
+//! their reference.
 
 use crate::model::{Network, Parameters};
 use crate::numeric::output_loss::OutputLoss;
 
-/// What one sample's passes found.
+/// The values of one sample's forward and backward pass.
 pub struct SamplePass {
     /// The sample's class.
     pub label: usize,
@@ -15,25 +16,25 @@ pub struct SamplePass {
     pub a: Vec<Vec<f64>>,
     /// z_0 … z_{L−1}.
     pub z: Vec<Vec<f64>>,
-    /// σ(z); softmax: p in the last layer.
+    /// σ(z), or p in the last layer of a softmax.
     pub y: Vec<Vec<f64>>,
-    /// 1 − σ(z) without the subtraction; softmax: 1 − p in the last layer.
-    pub complement: Vec<Vec<f64>>,
+    /// 1 − σ(z), or 1 − p in the last layer of a softmax, computed without the subtraction.
+    pub one_minus_y: Vec<Vec<f64>>,
     /// √Σ s² over the partial sums s of each z.
-    pub walk: Vec<Vec<f64>>,
+    pub partial_sum_norm: Vec<Vec<f64>>,
     /// δ_m.
     pub delta: Vec<Vec<f64>>,
     /// ∂L/∂a_m of the hidden activations a_1 … a_{L−1}, at m − 1.
-    pub pull: Vec<Vec<f64>>,
-    /// D_m ≥ |δ_m|: the sum over all paths of their absolute values.
+    pub activation_gradient: Vec<Vec<f64>>,
+    /// D_m ≥ |δ_m|: the sum of the absolute values of all paths from the unit to the loss.
     pub paths: Vec<Vec<f64>>,
-    /// The same of the hidden activations, at m − 1: not below |∂L/∂a_m|.
-    pub pull_paths: Vec<Vec<f64>>,
-    /// The sample's loss, l2 left out.
+    /// The same sum for the hidden activations, at m − 1; at least |∂L/∂a_m|.
+    pub activation_paths: Vec<Vec<f64>>,
+    /// The sample's loss, without the l2 term.
     pub loss: f64,
 }
 
-/// e^−|z| decides both: σ(z) and 1 − σ(z).
+/// Computes σ(z) and 1 − σ(z) from e^−|z|, without cancellation.
 fn pair(z: f64) -> (f64, f64) {
     let t = (-z.abs()).exp();
     let (large, small) = (1.0 / (1.0 + t), t / (1.0 + t));
@@ -48,82 +49,84 @@ fn softplus(z: f64) -> f64 {
     z.max(0.0) + (-z.abs()).exp().ln_1p()
 }
 
-/// Whether unit `unit` should be 1.
-pub(super) fn is_hot(head: OutputLoss, label: usize, unit: usize) -> bool {
-    match head {
+/// Returns whether the target of output `unit` is 1.
+pub(super) fn is_hot(output_loss: OutputLoss, label: usize, unit: usize) -> bool {
+    match output_loss {
         OutputLoss::Logistic => label == 1,
         _ => label == unit,
     }
 }
 
 impl SamplePass {
-    /// The passes of `inputs` at `theta`.
+    /// Runs both passes for `inputs` with class `label` at `theta`.
     pub fn new(network: &Network, theta: &Parameters<f64>, inputs: &[f64], label: u16) -> Self {
-        let (layers, head) = (network.layout.layers(), network.head());
-        let mut trace = Self {
+        let (layers, output_loss) = (network.layout.layers(), network.head());
+        let mut pass = Self {
             label: usize::from(label),
             a: vec![inputs.to_vec()],
             z: Vec::new(),
             y: Vec::new(),
-            complement: Vec::new(),
-            walk: Vec::new(),
+            one_minus_y: Vec::new(),
+            partial_sum_norm: Vec::new(),
             delta: vec![Vec::new(); layers],
-            pull: vec![Vec::new(); layers - 1],
+            activation_gradient: vec![Vec::new(); layers - 1],
             paths: vec![Vec::new(); layers],
-            pull_paths: vec![Vec::new(); layers - 1],
+            activation_paths: vec![Vec::new(); layers - 1],
             loss: 0.0,
         };
         for layer in 0..layers {
             let biases = theta.biases(layer);
-            let (mut z, mut walk) = (Vec::new(), Vec::new());
+            let (mut z, mut partial_sum_norm) = (Vec::new(), Vec::new());
             for (unit, weights) in theta.weights(layer).outer_iter().enumerate() {
                 let mut sum = biases.get(unit).copied().unwrap_or(0.0);
                 let mut squares = sum * sum;
-                for (w, a) in weights.iter().zip(&trace.a[layer]) {
-                    // A zero input is left out, or adds exactly nothing.
+                for (w, a) in weights.iter().zip(&pass.a[layer]) {
+                    // The kernels skip a zero input, or add exactly 0 for it.
                     if *a != 0.0 {
                         sum = w.mul_add(*a, sum);
                         squares += sum * sum;
                     }
                 }
                 z.push(sum);
-                walk.push(squares.sqrt());
+                partial_sum_norm.push(squares.sqrt());
             }
-            let (y, complement): (Vec<_>, Vec<_>) = z.iter().map(|&z| pair(z)).unzip();
+            let (y, one_minus_y): (Vec<_>, Vec<_>) = z.iter().map(|&z| pair(z)).unzip();
             if layer + 1 < layers {
-                trace.a.push(y.clone());
+                pass.a.push(y.clone());
             }
-            trace.z.push(z);
-            trace.walk.push(walk);
-            trace.y.push(y);
-            trace.complement.push(complement);
+            pass.z.push(z);
+            pass.partial_sum_norm.push(partial_sum_norm);
+            pass.y.push(y);
+            pass.one_minus_y.push(one_minus_y);
         }
-        trace.output(head);
+        pass.output(output_loss);
         for layer in (0..layers - 1).rev() {
             let weights = theta.weights(layer + 1);
-            let units = trace.z[layer].len();
-            let (mut pull, mut paths) = (vec![0.0; units], vec![0.0; units]);
+            let units = pass.z[layer].len();
+            let (mut activation_gradient, mut paths) = (vec![0.0; units], vec![0.0; units]);
             for (above, weights) in weights.outer_iter().enumerate() {
-                let (delta, path) = (trace.delta[layer + 1][above], trace.paths[layer + 1][above]);
+                let (delta, path) = (pass.delta[layer + 1][above], pass.paths[layer + 1][above]);
                 for (unit, w) in weights.iter().enumerate() {
-                    pull[unit] += w * delta;
+                    activation_gradient[unit] += w * delta;
                     paths[unit] += w.abs() * path;
                 }
             }
-            let slope = |unit: usize| trace.y[layer][unit] * trace.complement[layer][unit];
-            trace.delta[layer] = (0..units).map(|unit| slope(unit) * pull[unit]).collect();
-            trace.paths[layer] = (0..units).map(|unit| slope(unit) * paths[unit]).collect();
-            trace.pull[layer] = pull;
-            trace.pull_paths[layer] = paths;
+            let slope = |unit: usize| pass.y[layer][unit] * pass.one_minus_y[layer][unit];
+            pass.delta[layer] = (0..units)
+                .map(|unit| slope(unit) * activation_gradient[unit])
+                .collect();
+            pass.paths[layer] = (0..units).map(|unit| slope(unit) * paths[unit]).collect();
+            pass.activation_gradient[layer] = activation_gradient;
+            pass.activation_paths[layer] = paths;
         }
-        trace
+        pass
     }
 
-    /// The last layer: its loss, and δ.
-    fn output(&mut self, head: OutputLoss) {
+    /// Computes the loss and the last layer's δ.
+    fn output(&mut self, output_loss: OutputLoss) {
         let last = self.z.len() - 1;
         let z = &self.z[last];
-        if head == OutputLoss::SoftmaxCrossEntropy {
+        if output_loss == OutputLoss::SoftmaxCrossEntropy {
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let powers: Vec<f64> = z.iter().map(|z| (z - largest).exp()).collect();
             let sum: f64 = powers.iter().sum();
@@ -135,7 +138,7 @@ impl SamplePass {
                     .filter(|(other, _)| *other != unit);
                 others.map(|(_, power)| power).sum::<f64>() / sum
             };
-            self.complement[last] = (0..z.len()).map(rest).collect();
+            self.one_minus_y[last] = (0..z.len()).map(rest).collect();
             let margin = largest - z[self.label];
             self.loss = if margin > 0.0 {
                 margin + sum.ln()
@@ -145,16 +148,16 @@ impl SamplePass {
         }
         let mut delta = Vec::new();
         for (unit, &z) in z.iter().enumerate() {
-            let hot = is_hot(head, self.label, unit);
-            let (y, complement) = (self.y[last][unit], self.complement[last][unit]);
-            let residual = if hot { -complement } else { y };
+            let hot = is_hot(output_loss, self.label, unit);
+            let (y, one_minus_y) = (self.y[last][unit], self.one_minus_y[last][unit]);
+            let residual = if hot { -one_minus_y } else { y };
             let linear = z - f64::from(u8::from(hot));
-            delta.push(match head {
-                OutputLoss::SigmoidQuadratic => residual * y * complement,
+            delta.push(match output_loss {
+                OutputLoss::SigmoidQuadratic => residual * y * one_minus_y,
                 OutputLoss::LinearQuadratic => linear,
                 _ => residual,
             });
-            self.loss += match head {
+            self.loss += match output_loss {
                 OutputLoss::SigmoidQuadratic => 0.5 * residual * residual,
                 OutputLoss::LinearQuadratic => 0.5 * linear * linear,
                 OutputLoss::SoftmaxCrossEntropy => 0.0,
@@ -165,12 +168,12 @@ impl SamplePass {
         self.delta[last] = delta;
     }
 
-    /// σ′ of unit `unit` of layer `layer`.
+    /// Returns σ′ of unit `unit` of layer `layer`.
     pub fn slope(&self, layer: usize, unit: usize) -> f64 {
-        self.y[layer][unit] * self.complement[layer][unit]
+        self.y[layer][unit] * self.one_minus_y[layer][unit]
     }
 
-    /// Largest |a| that layer `layer` reads, a bias's 1 among them.
+    /// Returns the largest |a| that layer `layer` reads, including the bias's input 1.
     pub fn largest_input(&self, layer: usize) -> f64 {
         self.a[layer]
             .iter()

@@ -1,17 +1,19 @@
-//! The V curve, predicted: the relative error that a difference should have at an increment, from
-//! what it leaves out (`taylor.rs`), what it rounds anew (`roundings.rs`) and what its precision is
-//! off by anyway (`own.rs`).
+//! Predicts the V-shaped error curve of finite differences: the expected relative error at an
+//! increment, from truncation (`truncation.rs`), the round-off of the perturbed pass
+//! (`perturbed_roundoff.rs`) and the round-off that backprop has as well (`backprop_roundoff.rs`).
 //!
 //! ```text
-//! E‖ĝ − g‖² = Σᵢ (truncationᵢ + lostᵢ)² + Σᵢ noiseᵢ/(B·d)² + Σᵢ ownᵢ
+//! E‖ĝ − g‖² = Σᵢ (truncationᵢ + lostᵢ)² + Σᵢ noiseᵢ/(B·d)² + Σᵢ backprop's round-offᵢ
 //!
-//! truncation   forward L″·h/2 + L‴·h²/6, central L‴·h²/6 (and L″·skew/2 of a step θ ± h as rounded)
-//! lost         −δ·a of the rows in which z + h·a is z
-//! noise        of the B rows' differences; of sums of losses, where these are subtracted; of l2's term
+//! truncation   forward: L″·h/2 + L‴·h²/6
+//!              central: L‴·h²/6, plus L″·skew/2 because θ ± h is rounded
+//! lost         −δ·a, for the rows in which z + h·a rounds to z
+//! noise        of the B rows' differences, or of the sums of losses if these are subtracted, and
+//!              of the l2 term
 //! ```
 //!
-//! The best increment is where this is least, the floor what it is there. Without cancellation there
-//! is no noise, hence no best increment, only a floor.
+//! The best increment minimizes this error; the floor is the minimum. Cancellation-free arithmetic
+//! has no noise, hence a floor but no best increment.
 
 mod backprop_roundoff;
 mod perturbed_roundoff;
@@ -20,7 +22,7 @@ mod truncation;
 pub use self::truncation::Derivatives;
 
 use self::perturbed_roundoff::RowNoise;
-use super::evaluation_points::{EvaluationPoints, RealizedIncrement, looks};
+use super::evaluation_points::{EvaluationPoints, RealizedIncrement, evaluation_points};
 use super::number_format::NumberFormat;
 use super::{CheckSubject, CheckedMethod, ReferencePoint, converted};
 use crate::gradient::finite_difference::{
@@ -28,29 +30,32 @@ use crate::gradient::finite_difference::{
 };
 use crate::numeric::{Precision, Real};
 
-/// Numbers that the errors of one batch of increments may take.
-const ROOM: usize = 1 << 22;
-/// Increments a decade at which the best one is looked for, and those around it.
-const DECADE: [usize; 2] = [4, 32];
+/// Largest number of values that the errors of one batch of increments may occupy.
+const MAX_VALUES: usize = 1 << 22;
+/// Increments per decade in the search for the best one: first over the range, then around the
+/// best.
+const POINTS_PER_DECADE: [usize; 2] = [4, 32];
 
-/// What a curve comes down to.
+/// The minimum of an error curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Minimum {
-    /// Where it is lowest; `None` of a curve without a V, on which smaller increments are as good.
+    /// The increment with the smallest error; `None` for a curve without a minimum, where smaller
+    /// increments are as good.
     pub increment: Option<f64>,
-    /// The relative error there; without a V, at the smallest increment.
+    /// The relative error there, or at the smallest increment of a curve without a minimum.
     pub floor: f64,
 }
 
-/// What predictions at one θ need.
+/// Data for predictions at one θ.
 pub(super) struct CurveContext {
     derivatives: Derivatives,
-    /// Squares of own errors, in f32 and in f64.
-    own: [Vec<f64>; 2],
+    /// Expected squares of backprop's round-off in f32 and in f64, `(N,)` each.
+    backprop_roundoff: [Vec<f64>; 2],
 }
 
 impl Minimum {
-    /// Of points (increment, relative error), of an arithmetic that has a V or not.
+    /// Finds the minimum of a curve of points (increment, relative error), computed in
+    /// `arithmetic`. Returns `None` if no error is finite.
     pub fn of(points: &[(f64, f64)], arithmetic: Arithmetic) -> Option<Self> {
         let finite = points.iter().filter(|(_, error)| error.is_finite());
         match arithmetic {
@@ -73,13 +78,14 @@ impl Minimum {
 }
 
 impl CheckSubject<'_> {
-    /// The derivatives of the objective along every parameter, at θ in `precision`.
+    /// Returns the derivatives of the objective along every parameter, at θ in `precision`.
     pub fn derivatives(&self, precision: Precision) -> &Derivatives {
-        &self.ground(self.point(precision)).derivatives
+        &self.curve_context(self.point(precision)).derivatives
     }
 
-    /// The relative error ‖ĝ − g‖/‖g‖ to expect of `method` at each of `increments`; `None` where
-    /// one is lost in θ, and of methods that are no plain quotient.
+    /// Predicts the relative error ‖ĝ − g‖/‖g‖ of `method` at each of `increments`. The prediction
+    /// is `None` for an increment that is lost in θ, and for a method that is not a single
+    /// difference quotient.
     pub fn predict(&self, method: &CheckedMethod, increments: &[Increment]) -> Vec<Option<f64>> {
         let Some(config) = method
             .gradient
@@ -90,9 +96,9 @@ impl CheckSubject<'_> {
         };
         let point = self.point(method.precision);
         let plan = CurvePlan {
-            subject: self,
+            check: self,
             point,
-            ground: self.ground(point),
+            curve_context: self.curve_context(point),
             config: *config,
             format: NumberFormat::of(method.precision),
         };
@@ -102,7 +108,7 @@ impl CheckSubject<'_> {
         }
     }
 
-    /// The best increment between `most` and `least`, and the floor, to expect of `method`.
+    /// Predicts the best increment of `method` between `least` and `most`, and the floor.
     pub fn predict_minimum(
         &self,
         method: &CheckedMethod,
@@ -112,9 +118,9 @@ impl CheckSubject<'_> {
         let arithmetic = method.gradient.difference()?.arithmetic;
         let mut range = [least, most];
         let mut found = None;
-        for points in DECADE {
-            let step = 10f64.powf(1.0 / points as f64);
-            let count = ((range[1] / range[0]).log10() * points as f64).round() as i32;
+        for per_decade in POINTS_PER_DECADE {
+            let step = 10f64.powf(1.0 / per_decade as f64);
+            let count = ((range[1] / range[0]).log10() * per_decade as f64).round() as i32;
             let increments: Vec<f64> = (0..=count).map(|k| range[0] * step.powi(k)).collect();
             let absolute: Vec<Increment> =
                 increments.iter().map(|&h| Increment::Absolute(h)).collect();
@@ -140,103 +146,116 @@ impl CheckSubject<'_> {
         }
     }
 
-    fn ground<'p>(&self, point: &'p ReferencePoint<'_>) -> &'p CurveContext {
-        point.ground.get_or_init(|| {
-            let traces = point.tolerance.traces();
-            let own = [(Precision::F32, false), (Precision::F64, true)];
+    fn curve_context<'p>(&self, point: &'p ReferencePoint<'_>) -> &'p CurveContext {
+        point.curve_context.get_or_init(|| {
+            let passes = point.bounds.passes();
+            let precisions = [(Precision::F32, false), (Precision::F64, true)];
             CurveContext {
-                derivatives: truncation::of(self.network, &point.theta, traces, self.team),
-                own: own.map(|(precision, shared)| self.own(point, precision, shared)),
+                derivatives: truncation::derivatives(
+                    self.network,
+                    &point.theta,
+                    passes,
+                    self.workers,
+                ),
+                backprop_roundoff: precisions
+                    .map(|(precision, shared)| self.backprop_roundoff(point, precision, shared)),
             }
         })
     }
 
-    fn own(&self, point: &ReferencePoint<'_>, precision: Precision, shared: bool) -> Vec<f64> {
-        let (format, traces) = (NumberFormat::of(precision), point.tolerance.traces());
+    /// Computes the expected squares of backprop's round-off in `precision`, `(N,)`.
+    fn backprop_roundoff(
+        &self,
+        point: &ReferencePoint<'_>,
+        precision: Precision,
+        shared: bool,
+    ) -> Vec<f64> {
+        let (format, passes) = (NumberFormat::of(precision), point.bounds.passes());
         let mut squares = vec![0.0; self.network.layout.len()];
-        for trace in traces {
-            backprop_roundoff::add(
+        for pass in passes {
+            backprop_roundoff::add_squared_errors(
                 self.network,
                 &point.theta,
-                trace,
+                pass,
                 format,
                 shared,
                 &mut squares,
             );
         }
-        let share = (traces.len() as f64).powi(-2);
-        let of_sums = backprop_roundoff::of_sums(traces.len(), format, shared);
+        let share = (passes.len() as f64).powi(-2);
+        let summation = backprop_roundoff::summation_error(passes.len(), format, shared);
         for (square, g) in squares.iter_mut().zip(point.gradient.flat()) {
-            *square = *square * share + of_sums * g * g;
+            *square = *square * share + summation * g * g;
         }
         squares
     }
 }
 
-/// One method at one θ.
+/// The prediction for one method at one θ.
 struct CurvePlan<'a> {
-    subject: &'a CheckSubject<'a>,
+    check: &'a CheckSubject<'a>,
     point: &'a ReferencePoint<'a>,
-    ground: &'a CurveContext,
+    curve_context: &'a CurveContext,
     config: DifferenceConfig,
     format: NumberFormat,
 }
 
 impl CurvePlan<'_> {
     fn predict<R: Real>(&self, increments: &[Increment]) -> Vec<Option<f64>> {
-        let layout = &self.subject.network.layout;
+        let layout = &self.check.network.layout;
         let theta = converted::<f64, R>(&self.point.theta);
-        let batch = (ROOM / layout.len()).clamp(1, 32);
+        let batch = (MAX_VALUES / layout.len()).clamp(1, 32);
         let batches: Vec<&[Increment]> = increments.chunks(batch).collect();
-        let errors = self.subject.team.map(batches.len(), |at| {
-            let steps: Vec<Option<EvaluationPoints>> = batches[at]
+        let errors = self.check.workers.map(batches.len(), |at| {
+            let points: Vec<Option<EvaluationPoints>> = batches[at]
                 .iter()
                 .map(|&increment| {
                     let config = DifferenceConfig {
                         increment,
                         ..self.config
                     };
-                    let look = looks(&config, &theta, f64::NAN).swap_remove(0);
-                    look.is_kept().then_some(look)
+                    let points = evaluation_points(&config, &theta, f64::NAN).swap_remove(0);
+                    points.changes_every_parameter().then_some(points)
                 })
                 .collect();
-            self.errors(&steps)
+            self.errors(&points)
         });
         errors.into_iter().flatten().collect()
     }
 
-    fn errors(&self, steps: &[Option<EvaluationPoints>]) -> Vec<Option<f64>> {
+    fn errors(&self, points: &[Option<EvaluationPoints>]) -> Vec<Option<f64>> {
         let gradient = self.point.gradient.flat();
         let norm: f64 = gradient.iter().map(|g| g * g).sum();
         let noise = match self.config.arithmetic {
-            Arithmetic::Plain => self.noise(steps),
+            Arithmetic::Plain => self.noise(points),
             Arithmetic::CancellationFree => {
                 let nothing = || (0.0, Vec::new());
-                steps.iter().map(|_| nothing()).collect()
+                points.iter().map(|_| nothing()).collect()
             }
         };
-        let own = match self.format.roundoff == f64::UNIT_ROUNDOFF {
-            false => &self.ground.own[0],
-            true => &self.ground.own[1],
+        let backprop_roundoff = match self.format.roundoff == f64::UNIT_ROUNDOFF {
+            false => &self.curve_context.backprop_roundoff[0],
+            true => &self.curve_context.backprop_roundoff[1],
         };
-        let own: f64 = own.iter().sum();
-        let of_one = |(steps, (noise, lost)): (&Option<EvaluationPoints>, (f64, Vec<f64>))| {
-            let truncated = self.truncation(steps.as_ref()?);
-            let off = truncated.iter().enumerate().map(|(index, truncated)| {
-                let lost = lost.get(index).copied().unwrap_or(0.0);
-                (truncated + lost).powi(2)
-            });
-            Some(((off.sum::<f64>() + noise + own) / norm).sqrt())
-        };
-        steps.iter().zip(noise).map(of_one).collect()
+        let backprop_roundoff: f64 = backprop_roundoff.iter().sum();
+        let relative_error =
+            |(points, (noise, lost)): (&Option<EvaluationPoints>, (f64, Vec<f64>))| {
+                let truncated = self.truncation(points.as_ref()?);
+                let squares = truncated.iter().enumerate().map(|(index, truncated)| {
+                    let lost = lost.get(index).copied().unwrap_or(0.0);
+                    (truncated + lost).powi(2)
+                });
+                Some(((squares.sum::<f64>() + noise + backprop_roundoff) / norm).sqrt())
+            };
+        points.iter().zip(noise).map(relative_error).collect()
     }
 
-    /// What each quotient leaves out, `(N,)`.
-    fn truncation(&self, steps: &EvaluationPoints) -> Vec<f64> {
-        let Derivatives { second, third, .. } = &self.ground.derivatives;
+    /// Computes the truncation of each quotient, `(N,)`.
+    fn truncation(&self, points: &EvaluationPoints) -> Vec<f64> {
+        let Derivatives { second, third, .. } = &self.curve_context.derivatives;
         let derivatives = second.iter().zip(third);
         derivatives
-            .zip(&steps.strides)
+            .zip(&points.realized)
             .map(|((second, third), &RealizedIncrement { distance, skew })| {
                 match self.config.scheme {
                     Scheme::Forward => distance * (second / 2.0 + distance * third / 6.0),
@@ -246,13 +265,14 @@ impl CurvePlan<'_> {
             .collect()
     }
 
-    /// Of each step: Σᵢ of the expected squares of noise, and what of each derivative is lost.
-    fn noise(&self, steps: &[Option<EvaluationPoints>]) -> Vec<(f64, Vec<f64>)> {
-        let layout = &self.subject.network.layout;
-        let traces = self.point.tolerance.traces();
-        let share = 1.0 / traces.len() as f64;
+    /// Computes, for each increment, the expected squared noise summed over the parameters, and the
+    /// part of each derivative that is lost.
+    fn noise(&self, points: &[Option<EvaluationPoints>]) -> Vec<(f64, Vec<f64>)> {
+        let layout = &self.check.network.layout;
+        let passes = self.point.bounds.passes();
+        let share = 1.0 / passes.len() as f64;
         let incremental = self.config.reuse == Reuse::Incremental;
-        let mut found: Vec<(f64, Vec<f64>)> = steps
+        let mut noises: Vec<(f64, Vec<f64>)> = points
             .iter()
             .map(|_| {
                 (
@@ -265,49 +285,49 @@ impl CurvePlan<'_> {
                 )
             })
             .collect();
-        for trace in traces {
-            let (network, theta) = (self.subject.network, &self.point.theta);
-            let row = RowNoise::new(network, theta, trace, &self.config, self.format);
-            for (steps, (noise, lost)) in steps.iter().zip(&mut found) {
-                let Some(steps) = steps else { continue };
-                self.each(|layer, unit, input, index| {
-                    let a = input.map_or(1.0, |input| trace.a[layer][input].abs());
-                    // An input of 0 moves nothing.
+        for pass in passes {
+            let (network, theta) = (self.check.network, &self.point.theta);
+            let row = RowNoise::new(network, theta, pass, &self.config, self.format);
+            for (points, (noise, lost)) in points.iter().zip(&mut noises) {
+                let Some(points) = points else { continue };
+                self.for_each_parameter(|layer, unit, input, index| {
+                    let a = input.map_or(1.0, |input| pass.a[layer][input].abs());
+                    // A perturbation of an input of 0 has no effect.
                     if a == 0.0 {
                         return;
                     }
-                    let h = steps.increments[layer][unit];
+                    let h = points.increments[layer][unit];
                     let distance = self.config.scheme.distance(h);
-                    let (square, gone) = row.square(layer, unit, input, h * a, distance * a);
+                    let (square, is_lost) = row.square(layer, unit, input, h * a, distance * a);
                     *noise += square * (share / distance).powi(2);
-                    if gone {
-                        let a = input.map_or(1.0, |input| trace.a[layer][input]);
-                        lost[index] -= share * trace.delta[layer][unit] * a;
+                    if is_lost {
+                        let a = input.map_or(1.0, |input| pass.a[layer][input]);
+                        lost[index] -= share * pass.delta[layer][unit] * a;
                     }
                 });
             }
         }
-        for (steps, (noise, _)) in steps.iter().zip(&mut found) {
-            let Some(steps) = steps else { continue };
-            *noise += self.of_sums(steps) + self.of_penalty(steps);
+        for (points, (noise, _)) in points.iter().zip(&mut noises) {
+            let Some(points) = points else { continue };
+            *noise += self.summation_noise(points) + self.penalty_noise(points);
         }
-        found
+        noises
     }
 
-    /// Where the mini-batch's mean losses are subtracted: two sums of B losses, their means, and l2's
-    /// sum of squares.
-    fn of_sums(&self, steps: &EvaluationPoints) -> f64 {
+    /// Computes the expected squared noise of sums, if the mini-batch's mean losses are subtracted:
+    /// two sums of B losses, their means, and the l2 term's sum of squares.
+    fn summation_noise(&self, points: &EvaluationPoints) -> f64 {
         if self.config.summation == Summation::Differences {
             return 0.0;
         }
-        let (format, network) = (self.format, self.subject.network);
-        let traces = self.point.tolerance.traces();
-        let share = 1.0 / traces.len() as f64;
-        // (q, how much of a change of the mean has reached the sum)
+        let (format, network) = (self.format, self.check.network);
+        let passes = self.point.bounds.passes();
+        let share = 1.0 / passes.len() as f64;
+        // (spacing q, share of a change of the mean that has reached the sum)
         let mut roundings = Vec::new();
         let mut sum = 0.0;
-        for (row, trace) in traces.iter().enumerate() {
-            sum += trace.loss;
+        for (row, pass) in passes.iter().enumerate() {
+            sum += pass.loss;
             roundings.push((format.spacing(sum) * share, (row + 1) as f64 * share));
         }
         let mean = sum * share;
@@ -318,10 +338,11 @@ impl CurvePlan<'_> {
             let weights = (0..layout.layers()).flat_map(|layer| layout.weights(layer));
             let squares: f64 = weights.map(|index| theta[index].powi(2)).sum();
             let penalty = 0.5 * network.l2;
-            // Panels of weights are summed one after the other; half of them come after a weight's.
+            // Panels of weights are summed one after the other; on average half of them follow the
+            // panel of a weight.
             let panels: usize = layout.sizes()[1..]
                 .iter()
-                .map(|units| units.div_ceil(PANEL))
+                .map(|units| units.div_ceil(PANEL_UNITS))
                 .sum();
             for _ in 0..panels.div_ceil(2) {
                 roundings.push((penalty * format.spacing(squares), 1.0));
@@ -331,17 +352,18 @@ impl CurvePlan<'_> {
         let slope: f64 = roundings.iter().map(|(q, reached)| q * reached).sum();
         let level: f64 = roundings.iter().map(|(q, _)| q * q / 6.0).sum();
         let gradient = self.point.gradient.flat();
-        let strides = steps.strides.iter().zip(gradient);
-        strides
-            .map(|(stride, g)| {
-                (slope * stride.distance * g.abs()).min(level) / stride.distance.powi(2)
+        let increments = points.realized.iter().zip(gradient);
+        increments
+            .map(|(increment, g)| {
+                (slope * increment.distance * g.abs()).min(level) / increment.distance.powi(2)
             })
             .sum()
     }
 
-    /// Of ½λ'·w² on both sides of a weight: two roundings each.
-    fn of_penalty(&self, steps: &EvaluationPoints) -> f64 {
-        let (format, network) = (self.format, self.subject.network);
+    /// Computes the expected squared noise of ½λ'·w² at both evaluation points of a weight, with
+    /// two roundings each.
+    fn penalty_noise(&self, points: &EvaluationPoints) -> f64 {
+        let (format, network) = (self.format, self.check.network);
         if network.l2 == 0.0 || self.config.summation == Summation::Losses {
             return 0.0;
         }
@@ -351,30 +373,30 @@ impl CurvePlan<'_> {
         weights
             .map(|index| {
                 let w = self.point.theta.flat()[index];
-                let distance = steps.strides[index].distance;
-                let moved = 2.0 * w.abs() * distance;
-                let rounded = |q: f64, moved: f64| (q * moved).min(q * q / 6.0);
-                let square = half * half * rounded(format.spacing(w * w), moved)
-                    + rounded(format.spacing(half * w * w), half * moved);
+                let distance = points.realized[index].distance;
+                let change = 2.0 * w.abs() * distance;
+                let rounded = |q: f64, change: f64| (q * change).min(q * q / 6.0);
+                let square = half * half * rounded(format.spacing(w * w), change)
+                    + rounded(format.spacing(half * w * w), half * change);
                 square / (distance * distance)
             })
             .sum()
     }
 
-    /// Every parameter: its layer, its unit, its input (a bias has none), its place in θ.
-    fn each(&self, mut of: impl FnMut(usize, usize, Option<usize>, usize)) {
-        let layout = &self.subject.network.layout;
+    /// Calls `visit` with each parameter's layer, unit, input (`None` for a bias) and index in θ.
+    fn for_each_parameter(&self, mut visit: impl FnMut(usize, usize, Option<usize>, usize)) {
+        let layout = &self.check.network.layout;
         for layer in 0..layout.layers() {
             let fan_in = layout.sizes()[layer];
             for (at, index) in layout.weights(layer).enumerate() {
-                of(layer, at / fan_in, Some(at % fan_in), index);
+                visit(layer, at / fan_in, Some(at % fan_in), index);
             }
             for (unit, index) in layout.biases(layer).enumerate() {
-                of(layer, unit, None, index);
+                visit(layer, unit, None, index);
             }
         }
     }
 }
 
-/// Units of a panel in f32, about.
-const PANEL: usize = 16;
+/// Typical number of units in a panel in f32.
+const PANEL_UNITS: usize = 16;

@@ -1,18 +1,18 @@
-//! The second and third derivative of the loss along every parameter, exact: what a difference
-//! leaves out, as it is and not as a bound.
+//! The exact first three derivatives of the loss along every parameter, from which the truncation
+//! of a difference follows.
 //!
-//! A weight from input i to unit j moves z_j by h·a_i and nothing else, so along it the k-th
-//! derivative of a sample's loss is a_iᵏ times that along z_j: the jets of the U units (`jet.rs`)
-//! give those of all N parameters.
+//! A perturbation h of the weight from input i to unit j changes z_j by h·a_i and no other z of
+//! that layer, so the k-th derivative of a sample's loss along the weight is a_iᵏ times the one
+//! along z_j: the jets of the U units (`jet.rs`) give the derivatives along all N parameters.
 //!
-//! Cost: of each row, for each unit the tail of layers above it, three times.
+//! Cost: per row and unit, three passes through the layers above the unit.
 
-use crate::gradient_check::jet::{Jet, compose, of_loss, sigmoid, upward};
+use crate::gradient_check::jet::{Jet, compose, loss_jet, propagate, sigmoid};
 use crate::gradient_check::sample_pass::SamplePass;
 use crate::model::{Network, Parameters};
 use crate::parallel::Workers;
 
-/// Derivatives of the objective, l2 included, along each of the N parameters.
+/// The derivatives of the objective, l2 included, along each of the N parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Derivatives {
     /// ∂L/∂θᵢ, `(N,)`.
@@ -23,24 +23,24 @@ pub struct Derivatives {
     pub third: Vec<f64>,
 }
 
-/// Means over the rows that `traces` passed.
-pub(super) fn of(
+/// Computes the derivatives as means over the rows of `passes`.
+pub(super) fn derivatives(
     network: &Network,
     theta: &Parameters<f64>,
-    traces: &[SamplePass],
-    team: &Workers,
+    passes: &[SamplePass],
+    workers: &Workers,
 ) -> Derivatives {
     let layout = &network.layout;
-    // One row's units take little room; all rows' parameters would take much.
-    let jets = team.map(traces.len(), |row| {
-        let of_layer = |layer| of_units(network, theta, &traces[row], layer);
-        (0..layout.layers()).map(of_layer).collect::<Vec<_>>()
+    // Derivatives by unit take little memory; derivatives by parameter would take much.
+    let jets = workers.map(passes.len(), |row| {
+        let layer_jets = |layer| unit_jets(network, theta, &passes[row], layer);
+        (0..layout.layers()).map(layer_jets).collect::<Vec<_>>()
     });
     let mut sums = [0, 1, 2].map(|_| vec![0.0; layout.len()]);
-    for (trace, layers) in traces.iter().zip(jets) {
+    for (pass, layers) in passes.iter().zip(jets) {
         for (layer, units) in layers.iter().enumerate() {
             let (weights, biases) = (layout.weights(layer), layout.biases(layer));
-            let inputs = &trace.a[layer];
+            let inputs = &pass.a[layer];
             for (unit, jet) in units.iter().enumerate() {
                 let start = weights.start + unit * inputs.len();
                 for (order, sum) in sums.iter_mut().enumerate() {
@@ -55,7 +55,7 @@ pub(super) fn of(
             }
         }
     }
-    let share = 1.0 / traces.len() as f64;
+    let share = 1.0 / passes.len() as f64;
     for sum in &mut sums {
         sum.iter_mut().for_each(|sum| *sum *= share);
     }
@@ -72,37 +72,37 @@ pub(super) fn of(
     }
 }
 
-/// Of one sample's loss by the z of each unit of layer `layer`.
-fn of_units(
+/// Computes the jet of one sample's loss along the z of each unit of layer `layer`.
+fn unit_jets(
     network: &Network,
     theta: &Parameters<f64>,
-    trace: &SamplePass,
+    pass: &SamplePass,
     layer: usize,
 ) -> Vec<Jet> {
-    let (layers, head) = (network.layout.layers(), network.head());
-    let units = trace.z[layer].len();
-    let outputs = trace.z[layers - 1].len();
+    let (layers, output_loss) = (network.layout.layers(), network.head());
+    let units = pass.z[layer].len();
+    let outputs = pass.z[layers - 1].len();
     if layer + 1 == layers {
-        let along = |unit: usize| {
+        let unit_jet = |unit: usize| {
             let mut jets = vec![[0.0; 3]; outputs];
             jets[unit] = [1.0, 0.0, 0.0];
-            of_loss(head, trace, &jets)
+            loss_jet(output_loss, pass, &jets)
         };
-        return (0..units).map(along).collect();
+        return (0..units).map(unit_jet).collect();
     }
-    let own: Vec<Jet> = (0..units)
-        .map(|unit| compose(sigmoid(trace, layer, unit), [1.0, 0.0, 0.0]))
+    let activations: Vec<Jet> = (0..units)
+        .map(|unit| compose(sigmoid(pass, layer, unit), [1.0, 0.0, 0.0]))
         .collect();
-    let orders = upward(
+    let orders = propagate(
         |above| theta.weights(above),
         layers,
         layer,
-        &own,
-        |above, k, _, jet| compose(sigmoid(trace, above, k), jet),
+        &activations,
+        |above, k, _, jet| compose(sigmoid(pass, above, k), jet),
     );
-    let along = |unit: usize| {
+    let unit_jet = |unit: usize| {
         let jets = (0..outputs).map(|k| [0, 1, 2].map(|order| orders[order][[k, unit]]));
-        of_loss(head, trace, &jets.collect::<Vec<_>>())
+        loss_jet(output_loss, pass, &jets.collect::<Vec<_>>())
     };
-    (0..units).map(along).collect()
+    (0..units).map(unit_jet).collect()
 }
