@@ -1,8 +1,7 @@
-//! The claims of the discussion, each with its verdict and with a number that is computed when it is
-//! asked for.
+//! Claims about the cost of gradients, each with a verdict and with numbers computed on demand.
 //!
-//! Kept short and cheap: what takes longer than a blink has the command that shows it and no number
-//! here.
+//! Everything here is cheap to compute. A claim whose evidence takes longer has no number, only the
+//! command that computes it.
 
 use ndarray::Array2;
 use serde::Serialize;
@@ -16,29 +15,29 @@ use crate::study::table::rough;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Sample, TextbookNetwork, loss, loss_and_errors};
 
-/// The network that costs are told of, and the rows of its mini-batch.
+/// Layer sizes of the network used for costs, and the rows of its mini-batch.
 const SIZES: [usize; 3] = [784, 30, 10];
 const ROWS: usize = 20;
 
-/// Samples and features of the logistic example: counts depend on these alone.
+/// Samples and features of the logistic example; the counts depend on nothing else.
 const SAMPLES: (usize, usize) = (100, 10);
 
 /// One claim.
 #[derive(Clone, Debug, Serialize)]
 pub struct Claim {
-    /// As it is made.
+    /// The claim itself.
     pub claim: &'static str,
-    /// Right, wrong, or where.
+    /// The verdict: right, wrong, or under which condition.
     pub verdict: &'static str,
-    /// Why.
+    /// The reason.
     pub because: &'static str,
-    /// In numbers, computed just now.
+    /// The evidence in numbers, computed on demand.
     pub evidence: Option<String>,
-    /// What shows it at length.
+    /// The command that shows the evidence in full.
     pub command: &'static str,
 }
 
-/// What the numbers are taken from.
+/// The computed results from which the evidence is taken.
 struct Evidence {
     toy: super::toy::ToyExplanation,
     errors: [f64; 3],
@@ -68,7 +67,7 @@ impl Evidence {
     }
 }
 
-/// Rows of two classes; their values do not matter.
+/// Returns arbitrary rows of two classes.
 fn samples() -> Dataset {
     let value = |(row, j): (usize, usize)| ((row * 7 + j * 13 + row * j) % 19) as f64 / 9.0 - 1.0;
     Dataset {
@@ -81,6 +80,7 @@ fn samples() -> Dataset {
     }
 }
 
+/// Counts the multiplications of a mini-batch's loss, and of its loss and gradient by backprop.
 fn passes() -> [u64; 2] {
     let net = TextbookNetwork {
         sizes: SIZES.to_vec(),
@@ -95,7 +95,7 @@ fn passes() -> [u64; 2] {
     [forward.multiplications, gradient.multiplications]
 }
 
-/// Multiplications of the outputs' δ beyond those of their loss.
+/// Counts the multiplications of the outputs' δ beyond those of the loss.
 fn output_multiplications(head: OutputLoss) -> u64 {
     let z = vec![Counted::of(0.3); SIZES[2]];
     let (_, loss) = count(|| loss(head, &z, 0));
@@ -103,7 +103,7 @@ fn output_multiplications(head: OutputLoss) -> u64 {
     both.multiplications - loss.multiplications
 }
 
-/// Every claim.
+/// Returns every claim.
 pub fn claims() -> Vec<Claim> {
     let evidence = Evidence::new();
     let mut claims = costs(&evidence);
@@ -158,7 +158,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
         Claim {
             claim: "the analytical gradient is more accurate; ε can be too large or too small",
             verdict: "right",
-            because: "truncation grows with ε, rounding with 1/ε",
+            because: "truncation grows with ε, round-off with 1/ε",
             evidence: Some(format!(
                 "error of the toy's ∂z/∂a: {} at ε = 1e-1, {} at 1e-8, {} at 1e-13",
                 rough(large),
@@ -220,7 +220,7 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
             verdict: "right, up to rounding",
             because: "z is linear in b",
             evidence: Some(format!(
-                "error {} at ε = {:e}, {} at {:e}, where rounding allows {}",
+                "error {} at ε = {:e}, {} at {:e}, where the rounding bound is {}",
                 rough(largest.error_b),
                 largest.epsilon,
                 rough(smallest.error_b),
@@ -234,7 +234,7 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
             verdict: "right, and z can: z(a + ε) = z/(y + (1 − y)·e^(−εx))",
             because: "1 + u = 1/y and u = (1 − y)/y",
             evidence: Some(format!(
-                "the two differ by {}, rounding allows {}",
+                "the two formulas differ by {}; the rounding bound is {}",
                 rough((toy.perturbed.from_z - toy.perturbed.from_u).abs()),
                 rough(toy.perturbed.roundoff)
             )),
@@ -242,8 +242,8 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
         },
         Claim {
             claim: "logistic regression: keeping x·θ saves work",
-            verdict: "right: differences then need fewer multiplications than the gradient, and lose on exp and log",
-            because: "z moves by ε·x, but each of n perturbed losses has its own m exponentials",
+            verdict: "right: differences then need fewer multiplications than the gradient, but more exponentials and logarithms",
+            because: "z changes by ε·x, but each of the n perturbed losses needs m exponentials",
             evidence: Some(format!(
                 "{samples} samples of {features} features: {} multiplications against {}, {} exponentials against {}",
                 differences.multiplications,
@@ -256,9 +256,9 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
         Claim {
             claim: "its gradient is Σ residual·θ",
             verdict: "wrong: it is −Σ y·σ(−y·x·θ)·x",
-            because: "the residuals weigh the samples, with a minus sign; Σ residual·θ is a multiple of θ",
+            because: "the residuals are the weights of the samples, with a minus sign; Σ residual·θ is a multiple of θ",
             evidence: Some(format!(
-                "cosine with the quotients: {:.6}, of the slip with them: {:.6}",
+                "cosine between gradient and quotients: {:.6}, between gradient and Σ residual·θ: {:.6}",
                 form.cosine_quotient, form.cosine_slip
             )),
             command: "nplus1 explain logistic",
@@ -274,9 +274,9 @@ fn networks(evidence: &Evidence) -> Vec<Claim> {
         Claim {
             claim: "with 3 hidden units, changing the first reuses nothing of the others",
             verdict: "wrong",
-            because: "the others are unchanged and the next layer is a rank-1 update; reuse dies with depth",
+            because: "the others are unchanged and the next layer is a rank-1 update; reuse vanishes with depth",
             evidence: Some(format!(
-                "{} of {} stay as they are, and the output moves by {} product",
+                "{} of {} stay as they are, and the output changes by {} product",
                 layer.reused, layer.units, shallow.perturbations[0].layers[1].moved
             )),
             command: "nplus1 explain network",
@@ -286,7 +286,7 @@ fn networks(evidence: &Evidence) -> Vec<Claim> {
             verdict: "wrong with reuse",
             because: "a perturbation changes only what lies above it",
             evidence: Some(format!(
-                "whole passes take {:.1} times the multiplications of what changes with 1 hidden layer of 3 units, {:.1} times with {}",
+                "whole passes take {:.1} times the multiplications of incremental ones with 1 hidden layer of 3 units, {:.1} times with {} hidden layers",
                 times(shallow),
                 times(deep),
                 deep.sizes.len() - 2

@@ -1,13 +1,14 @@
-//! Logistic regression with labels ±1: f(θ) = Σ ln(1 + e^(−y·x·θ)), where finite differences need
-//! *fewer multiplications* than the gradient, and lose on exponentials and logarithms.
+//! Logistic regression with labels ±1, f(θ) = Σ ln(1 + e^(−y·x·θ)): finite differences need *fewer
+//! multiplications* than the gradient, but more exponentials and logarithms.
 //!
-//! m samples, n features; the label is folded into the sample, X = y·x `(m, n)`, so z = X·θ `(m,)`.
-//! A change of θ_j by ε moves z by ε·X_j: the z of the current θ are kept, and one multiplication a
-//! sample is all that a perturbed f costs, none if ε·X is tabulated. But every perturbed f has its own
-//! m exponentials and logarithms, where the gradient has them once. Each formula stands beside its
-//! closed form ([`LogisticMethod::predicted`]); both are counted alike.
+//! m samples, n features; the label is multiplied into the sample, X = y·x `(m, n)`, so z = X·θ
+//! `(m,)`. A change of θ_j by ε changes z by ε·X_j. With the z of the current θ stored, a perturbed
+//! f costs one multiplication per sample, none if ε·X is tabulated. But every perturbed f needs m
+//! exponentials and logarithms, where the gradient needs m in total. [`LogisticMethod::predicted`]
+//! gives the operation counts in closed form; [`Logistic::counts`] counts them by running the
+//! formulas.
 //!
-//! No bias, no l2: the loss of the discussion. Refused are labels of more or fewer than two classes.
+//! There is no bias and no l2 term. Data with a number of classes other than two are refused.
 
 use serde::Serialize;
 
@@ -16,42 +17,42 @@ use crate::data::{Dataset, Scaling};
 use crate::textbook::counting::{Counted, Number, count, sum};
 use crate::textbook::softplus;
 
-/// Operations beyond which nothing is counted: some ten seconds.
-const DEAR: u64 = 1_000_000_000;
+/// Largest number of multiplications that is counted, which takes about ten seconds.
+const MAX_MULTIPLICATIONS: u64 = 1_000_000_000;
 
-/// The samples, and θ.
+/// The samples, θ and ε.
 #[derive(Clone, Debug)]
 pub struct Logistic {
     /// y·x, `(m, n)` row-major.
     samples: Vec<f64>,
     /// y, `(m,)`.
     signs: Vec<f64>,
-    /// `(n,)`.
+    /// θ, `(n,)`.
     theta: Vec<f64>,
-    /// ε.
+    /// The increment ε.
     epsilon: f64,
 }
 
-/// One way to the gradient.
+/// A method that computes the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogisticMethod {
     /// −Σ σ(−z)·X.
     Gradient,
-    /// (f(θ + ε·e_j) − f(θ))/ε, n + 1 times f.
+    /// (f(θ + ε·e_j) − f(θ))/ε, with n + 1 evaluations of f.
     Full,
-    /// (f(θ + ε·e_j) − f(θ − ε·e_j))/2ε, 2n times f.
+    /// (f(θ + ε·e_j) − f(θ − ε·e_j))/2ε, with 2n evaluations of f.
     Central,
-    /// z is kept: f(θ + ε·e_j) is Σ ln(1 + e^−(z + ε·X_j)).
+    /// Forward differences with z stored: f(θ + ε·e_j) = Σ ln(1 + e^−(z + ε·X_j)).
     KeptProducts,
-    /// ε·X comes from a table as well.
+    /// The same, with ε·X from a table.
     Tabulated,
-    /// The change of each loss is ln(1 + σ(−z)·(e^(−ε·X_j) − 1)): σ(−z) is kept, e^(−ε·X) − 1 comes
-    /// from a table. Nothing nearly equal is subtracted.
+    /// The change of each loss as ln(1 + σ(−z)·(e^(−ε·X_j) − 1)), with σ(−z) stored and e^(−ε·X) −
+    /// 1 from a table. No nearly equal numbers are subtracted.
     TabulatedExponentials,
 }
 
 impl LogisticMethod {
-    /// All, in the order of their discussion.
+    /// All methods, in the order of their presentation.
     pub const ALL: [Self; 6] = [
         Self::Gradient,
         Self::Full,
@@ -61,7 +62,7 @@ impl LogisticMethod {
         Self::TabulatedExponentials,
     ];
 
-    /// What it is.
+    /// Returns the name of the method.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gradient => "gradient",
@@ -73,12 +74,14 @@ impl LogisticMethod {
         }
     }
 
-    /// What it performs with m samples of n features: loss and gradient.
+    /// Returns the operations for loss and gradient with m samples of n features.
     pub fn predicted(self, m: u64, n: u64) -> Operations {
-        // z: n products. 1 +, exp, ln: the loss of a sample. m − 1 sums.
+        // Per sample: n products and n − 1 sums for z, one sum for 1 + e^−z; m − 1 sums over
+        // samples.
         let losses = m * n + m - 1;
         let (multiplications, additions, [exponentials, logarithms, divisions]) = match self {
-            // σ(−z) has 1 + and a division more; each sample times it, and the sums.
+            // In addition: 1 + and a division for σ(−z), its product with each sample, and the
+            // sums.
             Self::Gradient => (2 * m * n, losses + m + (m - 1) * n, [m, m, m]),
             Self::Full => (
                 (n + 1) * m * n + n,
@@ -90,14 +93,14 @@ impl LogisticMethod {
                 2 * n * losses + 3 * n,
                 [2 * n * m, 2 * n * m, 0],
             ),
-            // z + εX, 1 +, m − 1 sums, − f(θ).
+            // Per feature: z + εX and 1 + per sample, m − 1 sums, − f(θ).
             Self::KeptProducts => (
                 2 * m * n + n,
                 losses + 3 * m * n,
                 [(n + 1) * m, (n + 1) * m, 0],
             ),
             Self::Tabulated => (m * n + n, losses + 3 * m * n, [(n + 1) * m, (n + 1) * m, 0]),
-            // ln(1 + x) is one logarithm.
+            // ln(1 + x) counts as one logarithm, without an addition.
             Self::TabulatedExponentials => {
                 (2 * m * n + n, losses + m + (m - 1) * n, [m, (n + 1) * m, m])
             }
@@ -112,27 +115,27 @@ impl LogisticMethod {
     }
 }
 
-/// One method with n features.
+/// The counted operations of one method with n features.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CountRow {
-    /// n: the first so many.
+    /// Number n of features used, the first ones.
     pub features: usize,
-    /// What it is.
+    /// Name of the method.
     pub method: &'static str,
-    /// What it performed, f included.
+    /// Operations performed, including those of f.
     pub operations: Operations,
-    /// Its multiplications over the gradient's.
+    /// Ratio of its multiplications to the gradient's.
     pub multiplications_ratio: f64,
-    /// Its exponentials and logarithms over the gradient's.
+    /// Ratio of its exponentials and logarithms to the gradient's.
     pub transcendentals_ratio: f64,
     /// ‖ĝ − g‖/‖g‖.
     pub relative_error: f64,
 }
 
-/// One element of the gradient, and what is taken for it.
+/// One element of the gradient, of the quotient, and of a common mistake.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct GradientElement {
-    /// j, from 0.
+    /// Feature j, from 0.
     pub feature: usize,
     /// θ_j.
     pub theta: f64,
@@ -140,11 +143,11 @@ pub struct GradientElement {
     pub gradient: f64,
     /// (f(θ + ε·e_j) − f(θ − ε·e_j))/2ε.
     pub quotient: f64,
-    /// Σ y·σ(−y·x·θ)·θ_j: the slip.
+    /// Σ y·σ(−y·x·θ)·θ_j, the mistake.
     pub slip: f64,
 }
 
-/// The shape and the sign of the gradient, held to f itself.
+/// The form and the sign of the gradient, compared with f itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShapeAndSign {
     /// f(θ).
@@ -153,52 +156,52 @@ pub struct ShapeAndSign {
     pub norm: f64,
     /// ‖slip‖.
     pub slip_norm: f64,
-    /// Between g and the quotients.
+    /// Cosine between g and the quotients.
     pub cosine_quotient: f64,
-    /// Between g and the slip.
+    /// Cosine between g and the slip.
     pub cosine_slip: f64,
-    /// Between θ and the slip: the slip is a multiple of θ, whatever the samples are.
+    /// Cosine between θ and the slip, which is a multiple of θ for any samples.
     pub cosine_slip_theta: f64,
-    /// Length of the steps that are tried.
+    /// Length of the trial steps.
     pub step: f64,
-    /// f(θ − step·g/‖g‖): the gradient leads down.
+    /// f(θ − step·g/‖g‖), a descent.
     pub loss_along: f64,
-    /// f(θ + step·g/‖g‖): the sign forgotten.
+    /// f(θ + step·g/‖g‖), with the wrong sign.
     pub loss_against: f64,
     /// f(θ − step·slip/‖slip‖).
     pub loss_along_slip: f64,
     /// ‖g‖ at θ = 0.
     pub norm_at_zero: f64,
-    /// ‖slip‖ at θ = 0, which calls it a minimum, whatever the samples are.
+    /// ‖slip‖ at θ = 0, where the slip indicates a minimum for any samples.
     pub slip_norm_at_zero: f64,
-    /// Element by element.
+    /// The comparison of each element.
     pub elements: Vec<GradientElement>,
 }
 
-/// All that there is to say.
+/// The complete worked example.
 #[derive(Clone, Debug, Serialize)]
 pub struct LogisticExplanation {
-    /// m.
+    /// Number of samples, m.
     pub rows: usize,
-    /// n.
+    /// Number of features, n.
     pub features: usize,
-    /// ε.
+    /// The increment ε.
     pub epsilon: f64,
-    /// Counts, by n and method.
+    /// Counted operations, by n and method.
     pub counts: Vec<CountRow>,
-    /// Gradient against slip.
+    /// The gradient compared with the slip.
     pub form: ShapeAndSign,
 }
 
 impl Logistic {
-    /// The first `rows` rows of `dataset`, scaled; of its two classes the second is y = +1.
+    /// Takes the first `rows` rows of `dataset`, scaled; its second class becomes y = +1.
     ///
     /// # Errors
-    /// In words: labels that are not two classes, an increment of 0, more operations than can be
-    /// counted in seconds.
+    /// Returns a message if the number of classes is not two, the increment is 0, or the operations
+    /// are too many to count in seconds.
     ///
     /// # Panics
-    /// If `theta` does not hold one number a feature.
+    /// Panics if `theta` does not hold one number per feature.
     pub fn new(
         dataset: &Dataset,
         scaling: &Scaling,
@@ -217,12 +220,12 @@ impl Logistic {
         assert_eq!(theta.len(), dataset.feature_count());
         let rows = rows.min(dataset.rows());
         let (m, n) = (rows as u64, theta.len() as u64);
-        let dear = LogisticMethod::Central.predicted(m, n).multiplications;
-        if dear > DEAR {
+        let multiplications = LogisticMethod::Central.predicted(m, n).multiplications;
+        if multiplications > MAX_MULTIPLICATIONS {
             return Err(format!(
-                "{m} rows of {n} features: central differences alone take {dear:.1e} multiplications, and at most {DEAR:.0e} are counted here",
-                dear = dear as f64,
-                DEAR = DEAR as f64
+                "{m} rows of {n} features: central differences alone take {multiplications:.1e} multiplications; allowed here: at most {limit:.0e}, so that they can be counted in seconds",
+                multiplications = multiplications as f64,
+                limit = MAX_MULTIPLICATIONS as f64
             ));
         }
         let sign = |row: usize| if dataset.labels[row] == 1 { 1.0 } else { -1.0 };
@@ -240,7 +243,7 @@ impl Logistic {
         })
     }
 
-    /// Works the example out.
+    /// Computes the example.
     pub fn explain(&self) -> LogisticExplanation {
         LogisticExplanation {
             rows: self.signs.len(),
@@ -251,7 +254,7 @@ impl Logistic {
         }
     }
 
-    /// 1, 2, 5, 10, 20, 50 … features, and all of them.
+    /// Returns 1, 2, 5, 10, 20, 50 … features, up to all of them.
     fn subsets(&self) -> impl Iterator<Item = usize> {
         let all = self.theta.len();
         let ladder = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.pow(power)));
@@ -260,7 +263,7 @@ impl Logistic {
             .chain(std::iter::once(all))
     }
 
-    /// Every method with the first `n` features.
+    /// Counts the operations of every method with the first `n` features.
     pub fn counts(&self, n: usize) -> Vec<CountRow> {
         let exact = self.run::<f64>(LogisticMethod::Gradient, n).1;
         let norm = norm(&exact);
@@ -283,7 +286,7 @@ impl Logistic {
         LogisticMethod::ALL.map(row).to_vec()
     }
 
-    /// f(θ) and its gradient by `method`, with the first `n` features.
+    /// Computes f(θ) and its gradient by `method`, with the first `n` features.
     pub fn run<N: Number>(&self, method: LogisticMethod, n: usize) -> (N, Vec<N>) {
         let problem = LeadingFeatures::<N>::new(self, n);
         match method {
@@ -339,7 +342,7 @@ impl Logistic {
     }
 }
 
-/// The first n features, over any number.
+/// The problem with the first n features, over any number type.
 struct LeadingFeatures<N> {
     samples: Vec<Vec<N>>,
     theta: Vec<N>,
@@ -357,7 +360,7 @@ impl<N: Number> LeadingFeatures<N> {
         }
     }
 
-    /// z = X·θ.
+    /// Computes z = X·θ.
     fn products(&self, theta: &[N]) -> Vec<N> {
         let product = |sample: &Vec<N>| sum(sample.iter().zip(theta).map(|(&x, &theta)| x * theta));
         self.samples.iter().map(product).collect()
@@ -378,7 +381,8 @@ impl<N: Number> LeadingFeatures<N> {
         (sum(losses), gradient)
     }
 
-    /// Σ residual·θ: with residuals y·σ(−y·x·θ), what is sometimes taken for the gradient.
+    /// Computes Σ residual·θ with the residuals y·σ(−y·x·θ), which is sometimes mistaken for the
+    /// gradient.
     fn slip(&self, signs: &[N]) -> Vec<N> {
         let z = self.products(&self.theta);
         let residuals = z.into_iter().zip(signs).map(|(z, &y)| y * pair(z).1);
@@ -398,7 +402,8 @@ impl<N: Number> LeadingFeatures<N> {
         (loss, (0..self.theta.len()).map(partial).collect())
     }
 
-    /// f itself is none of the values.
+    /// Computes the loss and central differences. None of the evaluations is f(θ); the last one is
+    /// returned in its place.
     fn central(&self) -> (N, Vec<N>) {
         let mut theta = self.theta.clone();
         let mut last = N::of(f64::NAN);
@@ -414,7 +419,7 @@ impl<N: Number> LeadingFeatures<N> {
         (last, gradient)
     }
 
-    /// `shift` gives ε·x.
+    /// Computes forward differences with z stored; `shift` computes ε·x.
     fn kept(&self, shift: impl Fn(N, N) -> N) -> (N, Vec<N>) {
         let z = self.products(&self.theta);
         let loss = total(&z);
@@ -442,12 +447,12 @@ impl<N: Number> LeadingFeatures<N> {
     }
 }
 
-/// Σ ln(1 + e^−z).
+/// Computes Σ ln(1 + e^−z).
 fn total<N: Number>(z: &[N]) -> N {
     sum(z.iter().map(|&z| softplus(-z)))
 }
 
-/// ln(1 + e^−z) and σ(−z), which share an exponential.
+/// Computes ln(1 + e^−z) and σ(−z), which share an exponential.
 fn pair<N: Number>(z: N) -> (N, N) {
     let one = N::of(1.0);
     let t = (-z.abs()).exp();
@@ -460,7 +465,7 @@ fn norm(vector: &[f64]) -> f64 {
     vector.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// NaN if either is 0.
+/// Computes the cosine of the angle between two vectors; NaN if either is 0.
 fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let product: f64 = one.iter().zip(other).map(|(x, y)| x * y).sum();
     product / (norm(one) * norm(other))

@@ -1,9 +1,9 @@
-//! Worked examples: what is claimed about gradients and finite differences, in the reader's own
-//! numbers.
+//! Worked examples of claims about gradients and finite differences, with numbers of the reader's
+//! choice.
 //!
-//! Nothing here is typed in and nothing is printed: every value comes from running the formula, every
-//! operation count from running the same lines over [`Counted`](crate::textbook::counting::Counted).
-//! Refused, in words, is what would leave the finite numbers or take minutes to count.
+//! Every value is computed by the formula itself, and every operation count by running the same
+//! code over [`Counted`](crate::textbook::counting::Counted); this module prints nothing. Inputs
+//! that would overflow, or take minutes to count, are refused with a message.
 
 pub mod claims;
 pub mod logistic;
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::numeric::tally::Tally;
 
-/// Operations of a formula, as they were counted.
+/// Counted operations of a formula.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Operations {
     /// Multiplications.
@@ -42,10 +42,10 @@ impl From<Tally> for Operations {
     }
 }
 
-/// An increment that quotients can be formed with: finite, and not 0.
+/// Checks that an increment is finite and not 0.
 ///
 /// # Errors
-/// What was found and what is allowed, in words.
+/// Returns a message with the value found and the values allowed.
 pub fn check_increment(epsilon: f64) -> Result<(), String> {
     if epsilon.is_finite() && epsilon != 0.0 {
         return Ok(());

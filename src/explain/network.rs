@@ -1,11 +1,13 @@
-//! Which units a perturbed weight changes, by depth: what of a forward pass can be reused.
+//! Counts the units that a perturbed weight changes, layer by layer, hence the part of a forward
+//! pass that can be reused.
 //!
-//! A weight of layer l moves one unit of that layer. Every unit of layer l + 1 then moves by one
-//! product, w·Δa (a rank-1 update of what is kept); from layer l + 2 on every product is new. So the
-//! units beside the perturbed one are reused whatever their number, and reuse dies with *depth*.
+//! A weight of layer l changes one unit of that layer. The z of every unit of layer l + 1 then
+//! changes by one product, w·Δa (a rank-1 update of the stored z); from layer l + 2 on, every
+//! product is new. So the units beside the perturbed one are always reused, and reuse vanishes with
+//! *depth*.
 //!
-//! One sample, sigmoid units, quadratic loss, biases: the counts of the textbook. They depend on the
-//! sizes alone, so θ and the sample are drawn.
+//! The operations are those of the textbook code for one sample, sigmoid units, quadratic loss and
+//! biases. They depend on the sizes alone, so θ is random and the sample arbitrary.
 
 use serde::Serialize;
 
@@ -15,74 +17,74 @@ use crate::numeric::output_loss::OutputLoss;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{BasePass, Sample, TextbookNetwork};
 
-/// Weights beyond which nothing is counted: a second or so.
-const DEAR: usize = 20_000_000;
+/// Largest number of weights whose passes are counted, which takes about a second.
+const MAX_WEIGHTS: usize = 20_000_000;
 
-/// What becomes of the units of one layer.
+/// The effect of a perturbation on the units of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerEffect {
-    /// n of the layer.
+    /// Number of units in the layer.
     pub units: usize,
-    /// z and a stay what they are.
+    /// Units whose z and a do not change.
     pub reused: usize,
-    /// z moves by one product.
+    /// Units whose z changes by one product.
     pub moved: usize,
-    /// z is made of new products, one an input.
+    /// Units whose z consists of new products, one per input.
     pub recomputed: usize,
 }
 
-/// A perturbation of one weight of one layer.
+/// The effect and cost of perturbing one weight of a layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerPerturbation {
     /// The layer, from 0, as in `layers.0.weight`.
     pub layer: usize,
-    /// Weights and biases of the layer.
+    /// Number of weights and biases in the layer.
     pub parameters: u64,
-    /// Layer by layer, from the first hidden one to the outputs.
+    /// The effect on each layer, from the first hidden one to the outputs.
     pub layers: Vec<LayerEffect>,
-    /// All of them.
+    /// The sum over all layers.
     pub total: LayerEffect,
-    /// What the perturbed loss performs.
+    /// Operations of the perturbed loss.
     pub operations: Operations,
 }
 
-/// A network, and the perturbations of its layers.
+/// A network with the perturbations of its layers.
 #[derive(Clone, Debug, Serialize)]
 pub struct NetworkReuse {
-    /// n_0 … n_L.
+    /// Layer sizes n_0 … n_L.
     pub sizes: Vec<usize>,
-    /// N.
+    /// Number of parameters, N.
     pub parameters: u64,
-    /// One forward pass with its loss, of one sample.
+    /// Operations of one sample's forward pass with its loss.
     pub forward: Operations,
-    /// Loss and gradient by backprop.
+    /// Operations of loss and gradient by backprop.
     pub backprop: Operations,
     /// Multiplications of N + 1 forward passes and N quotients.
     pub full: u64,
-    /// Multiplications of the same quotients, each from what it changes.
+    /// Multiplications of the same quotients by incremental differences.
     pub incremental: u64,
-    /// Of all units that N perturbed passes would compute, the share that is reused.
+    /// Share of the units in N perturbed passes that is reused.
     pub reused: f64,
-    /// Layer by layer.
+    /// The perturbation of each layer.
     pub perturbations: Vec<LayerPerturbation>,
 }
 
 impl NetworkReuse {
-    /// The network of layers n_0 … n_L.
+    /// Counts the operations for the network with layer sizes n_0 … n_L.
     ///
     /// # Errors
-    /// In words: more weights than can be counted in a second or so.
+    /// Returns a message if the network has too many weights to count in about a second.
     ///
     /// # Panics
-    /// With fewer than two layers, or an empty one.
+    /// Panics with fewer than two layers, or an empty one.
     pub fn new(sizes: &[usize]) -> Result<Self, String> {
         let weights = (sizes.windows(2)).fold(0_usize, |sum, pair| {
             sum.saturating_add(pair[0].saturating_mul(pair[1]))
         });
-        if weights > DEAR {
+        if weights > MAX_WEIGHTS {
             let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
             return Err(format!(
-                "the network {} has {weights} weights; allowed here: at most {DEAR}, whose passes are counted operation by operation",
+                "the network {} has {weights} weights; allowed here: at most {MAX_WEIGHTS}, whose passes are counted operation by operation",
                 sizes.join("-")
             ));
         }
@@ -99,36 +101,40 @@ impl NetworkReuse {
         let batch = std::slice::from_ref(&sample);
         let (_, forward) = count(|| net.loss(&theta, batch));
         let (_, backprop) = count(|| net.gradient(&theta, batch));
-        let (base, kept) = count(|| net.base(&theta, &sample));
+        let (base, base_pass) = count(|| net.base(&theta, &sample));
         let perturbations: Vec<LayerPerturbation> = (1..=net.layers())
             .map(|l| LayerPerturbation::new(&net, &theta, &base, l))
             .collect();
         let parameters = net.parameters() as u64;
-        // ε·a, once for every unit of the layer above; 1/ε, once for every parameter.
+        // ε·a once per input of a layer; 1/ε once per parameter.
         let moves: u64 = sizes[..net.layers()].iter().map(|&n| n as u64).sum();
-        let tails = perturbations
+        let perturbed_losses = perturbations
             .iter()
-            .map(|one| one.parameters * one.operations.multiplications);
+            .map(|perturbation| perturbation.parameters * perturbation.operations.multiplications);
         let units: usize = sizes[1..].iter().sum();
         let reused = perturbations
             .iter()
-            .map(|one| one.parameters as f64 * one.total.reused as f64);
+            .map(|perturbation| perturbation.parameters as f64 * perturbation.total.reused as f64);
         Ok(Self {
             sizes: sizes.to_vec(),
             parameters,
             forward: forward.into(),
             backprop: backprop.into(),
             full: (parameters + 1) * forward.multiplications + parameters,
-            incremental: kept.multiplications + moves + tails.sum::<u64>() + parameters,
+            incremental: base_pass.multiplications
+                + moves
+                + perturbed_losses.sum::<u64>()
+                + parameters,
             reused: reused.sum::<f64>() / (parameters as f64 * units as f64),
             perturbations,
         })
     }
 
-    /// Networks of `inputs` inputs, 1 … `deepest` hidden layers of `width` units and `outputs` outputs.
+    /// Counts the operations for networks of `inputs` inputs, 1 … `deepest` hidden layers of
+    /// `width` units, and `outputs` outputs.
     ///
     /// # Errors
-    /// As [`NetworkReuse::new`].
+    /// Returns the errors of [`NetworkReuse::new`].
     pub fn by_depth(
         inputs: usize,
         width: usize,
@@ -142,10 +148,10 @@ impl NetworkReuse {
     }
 }
 
-/// What a weight of layer `layer`, from 0, does to the units of each layer, from the first hidden one to
-/// the outputs.
-pub fn fates(sizes: &[usize], layer: usize) -> Vec<LayerEffect> {
-    let fate = |(at, &units): (usize, &usize)| {
+/// Returns the effect of a weight of layer `layer`, from 0, on each layer, from the first hidden
+/// one to the outputs.
+pub fn layer_effects(sizes: &[usize], layer: usize) -> Vec<LayerEffect> {
+    let effect = |(at, &units): (usize, &usize)| {
         let (moved, recomputed) = match at {
             _ if at < layer => (0, 0),
             _ if at == layer => (1, 0),
@@ -159,29 +165,29 @@ pub fn fates(sizes: &[usize], layer: usize) -> Vec<LayerEffect> {
             recomputed,
         }
     };
-    sizes[1..].iter().enumerate().map(fate).collect()
+    sizes[1..].iter().enumerate().map(effect).collect()
 }
 
 impl LayerEffect {
-    /// Of all `layers` together.
+    /// Returns the sum of the effects on `layers`.
     pub fn total(layers: &[Self]) -> Self {
-        let all = |of: fn(&Self) -> usize| layers.iter().map(of).sum();
+        let sum = |of: fn(&Self) -> usize| layers.iter().map(of).sum();
         Self {
-            units: all(|fate| fate.units),
-            reused: all(|fate| fate.reused),
-            moved: all(|fate| fate.moved),
-            recomputed: all(|fate| fate.recomputed),
+            units: sum(|effect| effect.units),
+            reused: sum(|effect| effect.reused),
+            moved: sum(|effect| effect.moved),
+            recomputed: sum(|effect| effect.recomputed),
         }
     }
 }
 
 impl LayerPerturbation {
-    /// Of the weight [0, 0] of layer `l`, from 1.
+    /// Perturbs the weight [0, 0] of layer `l`, from 1, and counts the operations.
     fn new(net: &TextbookNetwork, theta: &[Counted], base: &BasePass<Counted>, l: usize) -> Self {
-        let layers = fates(&net.sizes, l - 1);
+        let layers = layer_effects(&net.sizes, l - 1);
         let total = LayerEffect::total(&layers);
         let (_, operations) = count(|| net.change(theta, base, (l, 0), Counted::of(0.125)));
-        // Each unit that is not reused has its σ anew.
+        // Each unit that is not reused computes σ again.
         debug_assert_eq!(
             operations.exponentials,
             (total.moved + total.recomputed) as u64

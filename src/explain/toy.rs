@@ -1,8 +1,8 @@
-//! y = σ(a·x), z = b·y: both gradients step by step, every method's operations, and the slips that are
-//! made with it.
+//! The toy y = σ(a·x), z = b·y: both partial derivatives step by step, the operations of every
+//! method, and the common mistakes.
 //!
-//! u = e^(−ax), so y = 1/(1 + u) and z = b/(1 + u); 1 − y is u·y, without a subtraction. With the
-//! reader's a, b, x and an increment ε.
+//! With u = e^(−ax): y = 1/(1 + u), z = b/(1 + u), and 1 − y = u·y without a subtraction. The
+//! reader chooses a, b, x and the increment ε.
 
 use serde::Serialize;
 
@@ -12,13 +12,13 @@ use crate::study::table::{Table, figure, rough};
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::sigmoid;
 
-/// e^±700 is a normal number.
+/// Largest exponent: e^±700 are normal numbers.
 const LARGEST_EXPONENT: f64 = 700.0;
 
-/// Increments of the row: 1 … 1e-8.
+/// Smallest increment of the table, as a negative power of ten: 1 … 1e-8.
 const DECADES: u32 = 8;
 
-/// The example.
+/// The numbers of the example.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Toy {
     /// The inner weight.
@@ -27,18 +27,18 @@ pub struct Toy {
     pub b: f64,
     /// The input.
     pub x: f64,
-    /// ε.
+    /// The increment ε.
     pub epsilon: f64,
 }
 
 /// One line of a derivation.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DerivationStep {
-    /// What is computed.
+    /// The computed quantity.
     pub symbol: &'static str,
-    /// From what.
+    /// Its formula.
     pub formula: &'static str,
-    /// What it comes to.
+    /// Its value.
     pub value: f64,
 }
 
@@ -52,81 +52,81 @@ impl DerivationStep {
     }
 }
 
-/// One way to both partial derivatives.
+/// A method that computes both partial derivatives.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ToyMethod {
-    /// What it is.
+    /// Name of the method.
     pub name: &'static str,
-    /// ∂z/∂a, as it found it.
+    /// ∂z/∂a by this method.
     pub a: f64,
-    /// ∂z/∂b, as it found it.
+    /// ∂z/∂b by this method.
     pub b: f64,
-    /// |error| of ∂z/∂a.
+    /// Absolute error of ∂z/∂a.
     pub error_a: f64,
-    /// |error| of ∂z/∂b.
+    /// Absolute error of ∂z/∂b.
     pub error_b: f64,
-    /// What it performed, z included.
+    /// Operations performed, including those of z.
     pub operations: Operations,
 }
 
-/// Quotients at one increment: true ones, and what the wrong rule σ(p + q) = σ(p) + σ(q) makes of it.
+/// Quotients at one increment: the true ones, and the one by the wrong rule σ(p + q) = σ(p) + σ(q).
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ToyQuotients {
-    /// ε.
+    /// The increment ε.
     pub epsilon: f64,
     /// (z(a + ε, b) − z)/ε.
     pub a: f64,
-    /// Its distance from ∂z/∂a.
+    /// Absolute error of `a` against ∂z/∂a.
     pub error_a: f64,
     /// (b·σ(ax) + b·σ(εx) − z)/ε, by the wrong rule.
     pub additive: f64,
-    /// b/(2ε), which that tends to.
+    /// b/(2ε), the asymptote of `additive`.
     pub divergence: f64,
     /// (z(a, b + ε) − z)/ε.
     pub b: f64,
-    /// Its distance from ∂z/∂b.
+    /// Absolute error of `b` against ∂z/∂b.
     pub error_b: f64,
-    /// The most that rounding can make of it: z is linear in b, so nothing else can.
+    /// Bound on `error_b` from rounding, the only source of error because z is linear in b.
     pub roundoff_b: f64,
 }
 
-/// z(a + ε, b) in three ways.
+/// z(a + ε, b) by three formulas.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PerturbedToy {
     /// b·σ((a + ε)·x).
     pub direct: f64,
-    /// b/(1 + u·e^(−εx)): u is kept.
+    /// b/(1 + u·e^(−εx)), which reuses u.
     pub from_u: f64,
-    /// z/(y + (1 − y)·e^(−εx)): z is taken out.
+    /// z/(y + (1 − y)·e^(−εx)), which factors z out.
     pub from_z: f64,
-    /// The most that rounding can set them apart.
+    /// Bound on the difference of any two of them from rounding.
     pub roundoff: f64,
 }
 
-/// All that there is to say.
+/// The complete worked example.
 #[derive(Clone, Debug, Serialize)]
 pub struct ToyExplanation {
     /// The reader's numbers.
     #[serde(flatten)]
     pub toy: Toy,
-    /// From a, b and x to z.
+    /// The derivation from a, b and x to z.
     pub forward: Vec<DerivationStep>,
-    /// From z back to both partial derivatives.
+    /// The derivation from z back to both partial derivatives.
     pub backward: Vec<DerivationStep>,
-    /// b·x·σ(ax)·(1 − a·σ(ax)): the slip that is made in ∂z/∂a.
+    /// b·x·σ(ax)·(1 − a·σ(ax)), a common mistake for ∂z/∂a.
     pub slip: f64,
-    /// Every method, at ε.
+    /// Every method at ε.
     pub methods: Vec<ToyMethod>,
-    /// A row of increments, falling.
+    /// Quotients at decreasing increments.
     pub quotients: Vec<ToyQuotients>,
-    /// z(a + ε, b).
+    /// z(a + ε, b) by several formulas.
     pub perturbed: PerturbedToy,
-    /// Whether a + ε or b + ε is a or b itself in double precision, so that a quotient is 0.
+    /// Whether a + ε or b + ε rounds to a or b in double precision, so that a quotient is 0.
     pub lost: bool,
 }
 
 impl ToyExplanation {
-    /// Every method at ε: its operations, then what it found.
+    /// Returns the table of methods at ε: operations, derivatives and errors.
     pub fn methods_table(&self) -> Table {
         let mut table = Table::new([
             "method",
@@ -156,7 +156,7 @@ impl ToyExplanation {
         table
     }
 
-    /// The quotients at every increment.
+    /// Returns the table of quotients at every increment.
     pub fn quotients_table(&self) -> Table {
         let mut table = Table::new([
             "ε",
@@ -185,11 +185,11 @@ impl ToyExplanation {
 }
 
 impl Toy {
-    /// The example with these numbers.
+    /// Creates the example with these numbers.
     ///
     /// # Errors
-    /// In words: a number that is not finite, ε = 0, exponents e^(±ax) or e^(±εx) beyond e^700,
-    /// quotients that overflow.
+    /// Returns a message if a number is not finite, if ε = 0, if e^(±ax) or e^(±εx) is beyond
+    /// e^700, or if a quotient overflows.
     pub fn new(a: f64, b: f64, x: f64, epsilon: f64) -> Result<Self, String> {
         for (name, value) in [("a", a), ("b", b), ("x", x)] {
             if !value.is_finite() {
@@ -207,14 +207,14 @@ impl Toy {
         let largest = b.abs().max(epsilon.abs()) * x.abs().max(1.0) / epsilon.abs().min(1e-8);
         if !largest.is_finite() {
             return Err(format!(
-                "with b = {b:e}, x = {x:e} and epsilon = {epsilon:e} quotients are no finite numbers; allowed: numbers whose b·x/epsilon is at most {:e}",
+                "with b = {b:e}, x = {x:e} and epsilon = {epsilon:e} the quotients overflow; allowed: numbers whose b·x/epsilon is at most {:e}",
                 f64::MAX
             ));
         }
         Ok(Self { a, b, x, epsilon })
     }
 
-    /// Works the example out.
+    /// Computes the example.
     pub fn explain(&self) -> ToyExplanation {
         let epsilon = self.epsilon;
         ToyExplanation {
@@ -241,14 +241,14 @@ impl Toy {
         self.b * self.y()
     }
 
-    /// 1 − y, without a subtraction.
-    fn complement(&self) -> f64 {
+    /// Returns 1 − y, computed without a subtraction.
+    fn one_minus_y(&self) -> f64 {
         self.u() * self.y()
     }
 
-    /// ∂z/∂a, with nothing subtracted.
+    /// Returns ∂z/∂a, computed without a subtraction.
     fn derivative_a(&self) -> f64 {
-        self.z() * self.complement() * self.x
+        self.z() * self.one_minus_y() * self.x
     }
 
     fn forward(&self) -> Vec<DerivationStep> {
@@ -261,7 +261,7 @@ impl Toy {
     }
 
     fn backward(&self) -> Vec<DerivationStep> {
-        let slope = self.y() * self.complement();
+        let slope = self.y() * self.one_minus_y();
         vec![
             DerivationStep::new("∂z/∂b", "y", self.y()),
             DerivationStep::new("∂z/∂y", "b", self.b),
@@ -279,7 +279,7 @@ impl Toy {
 
     fn methods(&self) -> Vec<ToyMethod> {
         let exact = (self.derivative_a(), self.y());
-        let of = |name, formula: fn(&Self) -> (Counted, Counted)| {
+        let method = |name, formula: fn(&Self) -> (Counted, Counted)| {
             let ((a, b), tally) = count(|| formula(self));
             let (a, b) = (a.value(), b.value());
             ToyMethod {
@@ -292,15 +292,15 @@ impl Toy {
             }
         };
         vec![
-            of("gradient", gradient),
-            of("forward differences", forward_differences),
-            of("central differences", central_differences),
-            of("forward, u kept", differences_from_u),
-            of("forward, e^(−εx) tabulated too", differences_from_table),
+            method("gradient", gradient),
+            method("forward differences", forward_differences),
+            method("central differences", central_differences),
+            method("forward, u kept", differences_from_u),
+            method("forward, e^(−εx) tabulated too", differences_from_table),
         ]
     }
 
-    /// Falling increments: decades, and ε among them.
+    /// Returns decreasing increments: powers of ten, and ε.
     fn increments(&self) -> impl Iterator<Item = f64> {
         let decade = |power| format!("1e-{power}").parse().expect("a number");
         let mut all: Vec<f64> = (0..=DECADES).map(decade).collect();
@@ -311,15 +311,15 @@ impl Toy {
         all.into_iter()
     }
 
-    /// The quotients at the increment `epsilon`.
+    /// Computes the quotients at the increment `epsilon`.
     pub fn quotients(&self, epsilon: f64) -> ToyQuotients {
         let (b, x, z) = (self.b, self.x, self.z());
         let a = (value(self.a + epsilon, b, x) - z) / epsilon;
-        let moved = value(self.a, b + epsilon, x);
-        let quotient = (moved - z) / epsilon;
-        // Rounded are b + ε and the product with y, z, the subtraction, the quotient: once each.
+        let perturbed = value(self.a, b + epsilon, x);
+        let quotient = (perturbed - z) / epsilon;
+        // Each of b + ε, its product with y, z, the subtraction and the quotient is rounded once.
         let rounding = <f64 as Real>::UNIT_ROUNDOFF;
-        let roundoff = 2.0 * moved.abs() + z.abs() + (moved - z).abs();
+        let roundoff = 2.0 * perturbed.abs() + z.abs() + (perturbed - z).abs();
         ToyQuotients {
             epsilon,
             a,
@@ -333,40 +333,40 @@ impl Toy {
     }
 
     fn perturbed(&self) -> PerturbedToy {
-        let tail = (-(self.epsilon * self.x)).exp();
+        let factor = (-(self.epsilon * self.x)).exp();
         let direct = value(self.a + self.epsilon, self.b, self.x);
-        // Each form rounds at most twice in an exponent of |ax| + |εx| at most, whose error is one of z
-        // relative to its size, and at most eight times outside.
+        // Each formula rounds at most twice in an exponent of at most |ax| + |εx|, whose absolute
+        // error is a relative error of z, and at most eight times elsewhere.
         let exponent = (self.a * self.x).abs() + (self.epsilon * self.x).abs();
         PerturbedToy {
             direct,
-            from_u: self.b / (1.0 + self.u() * tail),
-            from_z: self.z() / (self.y() + self.complement() * tail),
+            from_u: self.b / (1.0 + self.u() * factor),
+            from_z: self.z() / (self.y() + self.one_minus_y() * factor),
             roundoff: <f64 as Real>::UNIT_ROUNDOFF * (4.0 * exponent + 16.0) * direct.abs(),
         }
     }
 }
 
-/// z.
+/// Computes z.
 fn value<N: Number>(a: N, b: N, x: N) -> N {
     b * sigmoid(a * x)
 }
 
-fn over<N: Number>(toy: &Toy) -> (N, N, N) {
+fn arguments<N: Number>(toy: &Toy) -> (N, N, N) {
     (N::of(toy.a), N::of(toy.b), N::of(toy.x))
 }
 
-/// z(1 − y)x and y; z is computed by the way.
+/// Computes ∂z/∂a = z(1 − y)x and ∂z/∂b = y; this includes z.
 fn gradient<N: Number>(toy: &Toy) -> (N, N) {
-    let (a, b, x) = over::<N>(toy);
+    let (a, b, x) = arguments::<N>(toy);
     let y = sigmoid(a * x);
     let z = b * y;
     (z * (N::of(1.0) - y) * x, y)
 }
 
-/// Three values of z.
+/// Computes forward differences, from three values of z.
 fn forward_differences<N: Number>(toy: &Toy) -> (N, N) {
-    let (a, b, x) = over::<N>(toy);
+    let (a, b, x) = arguments::<N>(toy);
     let (h, inverse) = (N::of(toy.epsilon), N::of(1.0 / toy.epsilon));
     let z: N = value(a, b, x);
     (
@@ -375,9 +375,9 @@ fn forward_differences<N: Number>(toy: &Toy) -> (N, N) {
     )
 }
 
-/// Four values of z, and z itself is none of them.
+/// Computes central differences, from four values of z, none of which is z itself.
 fn central_differences<N: Number>(toy: &Toy) -> (N, N) {
-    let (a, b, x) = over::<N>(toy);
+    let (a, b, x) = arguments::<N>(toy);
     let (h, inverse) = (N::of(toy.epsilon), N::of(0.5 / toy.epsilon));
     (
         (value(a + h, b, x) - value(a - h, b, x)) * inverse,
@@ -385,23 +385,24 @@ fn central_differences<N: Number>(toy: &Toy) -> (N, N) {
     )
 }
 
-/// z(a + ε) is b/(1 + u·e^(−εx)); the difference in b is ε·y, so its quotient is y.
+/// Computes forward differences with z(a + ε) = b/(1 + u·e^(−εx)); the difference in b is ε·y, so
+/// its quotient is y.
 fn differences_from_u<N: Number>(toy: &Toy) -> (N, N) {
     differences_by(toy, |h: N, x: N| (-(h * x)).exp())
 }
 
-/// The same, with e^(−εx) from a table that is made once for many a.
+/// Computes the same differences with e^(−εx) from a table, which is computed once for many a.
 fn differences_from_table<N: Number>(toy: &Toy) -> (N, N) {
     let tabulated = N::of((-(toy.epsilon * toy.x)).exp());
     differences_by(toy, |_, _| tabulated)
 }
 
-fn differences_by<N: Number>(toy: &Toy, tail: impl Fn(N, N) -> N) -> (N, N) {
-    let (a, b, x) = over::<N>(toy);
+fn differences_by<N: Number>(toy: &Toy, factor: impl Fn(N, N) -> N) -> (N, N) {
+    let (a, b, x) = arguments::<N>(toy);
     let one = N::of(1.0);
     let u = (-(a * x)).exp();
     let y = one / (one + u);
     let z = b * y;
-    let moved = b / (one + u * tail(N::of(toy.epsilon), x));
-    ((moved - z) * N::of(1.0 / toy.epsilon), y)
+    let perturbed = b / (one + u * factor(N::of(toy.epsilon), x));
+    ((perturbed - z) * N::of(1.0 / toy.epsilon), y)
 }

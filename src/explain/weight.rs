@@ -1,26 +1,26 @@
-//! One weight and one sample of the reader's own network: the perturbed pass and the backward pass,
+//! One weight and one sample of the reader's network: the perturbed pass and the backward pass,
 //! number by number, in double precision.
 //!
-//! Layer m = 0 … L − 1 reads a_m and makes z_m, as `layers.m.weight` is named. The perturbed pass is a
-//! whole pass at θ + ε·e, so which units change is observed, not assumed. Of wide layers the units that
-//! change most are told one by one and the rest as a sum, which is said. The loss is the sample's own,
-//! l2 left out.
+//! Layer m = 0 … L − 1 reads a_m and computes z_m, in accordance with the name `layers.m.weight`.
+//! The perturbed pass is a whole pass at θ + ε·e, so the changed units are observed, not assumed.
+//! In wide layers the units that change most are listed, and the others are given as a sum. The
+//! loss is that of the one sample, without the l2 term.
 
 use std::str::FromStr;
 
 use serde::Serialize;
 
 use super::check_increment;
-use super::network::{LayerEffect, fates};
+use super::network::{LayerEffect, layer_effects};
 use crate::gradient_check::sample_pass::SamplePass;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::output_loss::OutputLoss;
 
-/// Units of a layer that are told one by one.
-const SHOWN: usize = 6;
+/// Number of units of a layer that are listed.
+const MAX_SHOWN: usize = 6;
 
-/// Where a parameter is: `LAYER,ROW,COLUMN`, from 0, as in `layers.LAYER.weight[ROW, COLUMN]`, or
-/// `LAYER,ROW,bias`.
+/// The position of a parameter: `LAYER,ROW,COLUMN`, from 0, as in `layers.LAYER.weight[ROW,
+/// COLUMN]`, or `LAYER,ROW,bias`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterPosition {
     /// The layer.
@@ -38,10 +38,12 @@ impl FromStr for ParameterPosition {
         let allowed = "allowed: LAYER,ROW,COLUMN, each from 0, such as 0,2,5; or LAYER,ROW,bias";
         let number = |text: &str| {
             let number = text.trim().parse::<usize>();
-            number.map_err(|_| format!("`{text}` is no index; {allowed}"))
+            number.map_err(|_| format!("`{text}` is not an index; {allowed}"))
         };
         let [layer, row, column] = text.split(',').collect::<Vec<_>>()[..] else {
-            return Err(format!("`{text}` is no place of a weight; {allowed}"));
+            return Err(format!(
+                "`{text}` is not the position of a parameter; {allowed}"
+            ));
         };
         Ok(Self {
             layer: number(layer)?,
@@ -55,7 +57,7 @@ impl FromStr for ParameterPosition {
 }
 
 impl ParameterPosition {
-    /// The weight of the first unit that reads the largest of `inputs`, the first among equals.
+    /// Returns the first unit's weight for the largest of `inputs`, the first among equals.
     pub fn of_largest(inputs: &[f64]) -> Self {
         let largest = (inputs.iter().enumerate()).fold((0, 0.0), |most: (usize, f64), (at, x)| {
             if x.abs() > most.1 {
@@ -71,10 +73,10 @@ impl ParameterPosition {
         }
     }
 
-    /// Its index in θ.
+    /// Returns the parameter's index in θ.
     ///
     /// # Errors
-    /// In words: the first index that is outside, and its range.
+    /// Returns a message with the first index that is out of range, and the range.
     pub fn index(self, layout: &Layout) -> Result<usize, String> {
         let outside = |what: &str, found: usize, count: usize, of: String| {
             Err(format!(
@@ -104,103 +106,103 @@ impl ParameterPosition {
     }
 }
 
-/// One unit, before and after.
+/// The values of one unit before and after the perturbation.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct UnitValues {
-    /// Its number in its layer.
+    /// The unit's index in its layer.
     pub unit: usize,
     /// z at θ.
     pub z: f64,
-    /// z at θ + ε·e, less z.
+    /// z at θ + ε·e minus z at θ.
     pub z_change: f64,
     /// a at θ.
     pub a: f64,
-    /// The same of a.
+    /// a at θ + ε·e minus a at θ.
     pub a_change: f64,
 }
 
-/// One layer, before and after.
+/// The values of one layer before and after the perturbation.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerValues {
-    /// The layer whose units these are.
+    /// The layer.
     pub layer: usize,
-    /// What is to become of its units, from the sizes.
+    /// The expected effect on its units, from the sizes.
     #[serde(flatten)]
     pub fate: LayerEffect,
-    /// Units whose z or a has other bits: observed.
+    /// Number of units whose z or a was observed to change.
     pub changed: usize,
-    /// Those whose a changes most, in order.
+    /// The units whose a changes most, largest change first.
     pub shown: Vec<UnitValues>,
-    /// How many others change.
+    /// Number of other units that change.
     pub others: usize,
     /// Σ |Δa| of the others.
     pub others_sum: f64,
 }
 
-/// One product of a sum.
+/// One term w·δ of a sum.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Term {
-    /// The unit that it comes from.
+    /// The unit above, which has this δ.
     pub unit: usize,
-    /// The weight from the perturbed unit into that one.
+    /// The weight from the perturbed unit to that unit.
     pub weight: f64,
     /// δ = ∂L/∂z of that unit.
     pub delta: f64,
-    /// Their product.
+    /// weight·δ.
     pub product: f64,
 }
 
-/// ∂L/∂a of the perturbed unit: Σ w·δ over the units that read it.
+/// ∂L/∂a of the perturbed unit, Σ w·δ over the units that read it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ActivationGradient {
-    /// The largest products, in order.
+    /// The largest terms, largest first.
     pub shown: Vec<Term>,
-    /// How many others there are.
+    /// Number of other terms.
     pub others: usize,
-    /// Their sum.
+    /// Sum of the other terms.
     pub others_sum: f64,
     /// The whole sum.
     pub sum: f64,
 }
 
-/// δ of one unit.
+/// The δ of one unit.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct UnitError {
-    /// Its number in its layer.
+    /// The unit's index in its layer.
     pub unit: usize,
     /// ∂L/∂z.
     pub delta: f64,
 }
 
-/// δ of one layer above the perturbed one.
+/// The δ of one layer above the perturbed one.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerErrors {
     /// The layer.
     pub layer: usize,
-    /// The largest, in order.
+    /// The units with the largest |δ|, largest first.
     pub shown: Vec<UnitError>,
-    /// How many others there are.
+    /// Number of other units.
     pub others: usize,
     /// Σ |δ| of the others.
     pub others_sum: f64,
 }
 
-/// All that there is to say.
+/// The complete explanation of one parameter.
 #[derive(Clone, Debug, Serialize)]
 pub struct WeightExplanation {
-    /// `layers.0.weight[2, 5]`.
+    /// Name of the parameter, such as `layers.0.weight[2, 5]`.
     pub parameter: String,
-    /// Its value.
+    /// Value of the parameter.
     pub value: f64,
-    /// ε.
+    /// The increment ε.
     pub epsilon: f64,
     /// The sample's class.
     pub label: usize,
-    /// a of the input that the weight multiplies; 1 for a bias.
+    /// The activation that the weight multiplies; 1 for a bias.
     pub input: f64,
-    /// Layer by layer, from the weight's own.
+    /// The values of each layer, from the weight's layer on.
     pub forward: Vec<LayerValues>,
-    /// All units of the network.
+    /// The expected effect on all units of the network.
     pub total: LayerEffect,
     /// L(θ).
     pub loss: f64,
@@ -210,34 +212,34 @@ pub struct WeightExplanation {
     pub quotient: f64,
     /// (L(θ + ε·e) − L(θ − ε·e))/2ε.
     pub quotient_central: f64,
-    /// From the outputs down to the layer above the weight's.
+    /// The δ of each layer, from the outputs down to the layer above the weight's.
     pub backward: Vec<LayerErrors>,
-    /// How δ of an output comes about.
+    /// The formula for δ of an output.
     pub output_error: &'static str,
-    /// Of a hidden unit.
+    /// ∂L/∂a, if the perturbed unit is hidden.
     pub pull: Option<ActivationGradient>,
-    /// σ′ of a hidden unit.
+    /// σ′, if the perturbed unit is hidden.
     pub slope: Option<f64>,
     /// δ of the perturbed unit.
     pub delta: f64,
     /// ∂L/∂w = δ·a.
     pub derivative: f64,
-    /// Whether θ + ε is θ in double precision, so that the quotients are 0.
+    /// Whether θ + ε rounds to θ in double precision, so that the quotients are 0.
     pub lost: bool,
 }
 
-/// Works out what the parameter at `place` does to the loss of one sample.
+/// Computes the effect of the parameter at `position` on the loss of one sample.
 ///
 /// # Errors
-/// In words: a place outside the network, an increment of 0.
+/// Returns a message if the position is outside the network or the increment is 0.
 pub fn explain(
     network: &Network,
     theta: &Parameters<f64>,
     (inputs, label): (&[f64], u16),
-    place: ParameterPosition,
+    position: ParameterPosition,
     epsilon: f64,
 ) -> Result<WeightExplanation, String> {
-    let index = place.index(&network.layout)?;
+    let index = position.index(&network.layout)?;
     check_increment(epsilon)?;
     let at = |shift: f64| {
         let mut theta = theta.clone();
@@ -246,8 +248,8 @@ pub fn explain(
     };
     let (base, above, below) = (at(0.0), at(epsilon), at(-epsilon));
     let value = theta.flat()[index];
-    let ParameterPosition { layer, row, column } = place;
-    let layers = fates(network.layout.sizes(), layer);
+    let ParameterPosition { layer, row, column } = position;
+    let layers = layer_effects(network.layout.sizes(), layer);
     let total = LayerEffect::total(&layers);
     let last = network.layout.layers() - 1;
     let input = column.map_or(1.0, |column| base.a[layer][column]);
@@ -279,19 +281,20 @@ pub fn explain(
     })
 }
 
-/// Activations of layer `layer`: those of linear outputs are z.
-fn activations<'a>(network: &Network, trace: &'a SamplePass, layer: usize) -> &'a [f64] {
+/// Returns the activations of layer `layer`; those of linear outputs are z.
+fn activations<'a>(network: &Network, pass: &'a SamplePass, layer: usize) -> &'a [f64] {
     let linear = matches!(
         network.head(),
         OutputLoss::LinearQuadratic | OutputLoss::Logistic
     );
-    if linear && layer + 1 == trace.z.len() {
-        &trace.z[layer]
+    if linear && layer + 1 == pass.z.len() {
+        &pass.z[layer]
     } else {
-        &trace.y[layer]
+        &pass.y[layer]
     }
 }
 
+/// Compares the values of one layer in the two passes.
 fn pass(
     network: &Network,
     base: &SamplePass,
@@ -321,6 +324,7 @@ fn pass(
     }
 }
 
+/// Lists the largest δ of one layer.
 fn errors(layer: usize, delta: &[f64]) -> LayerErrors {
     let units = delta.iter().enumerate();
     let units = units
@@ -335,7 +339,7 @@ fn errors(layer: usize, delta: &[f64]) -> LayerErrors {
     }
 }
 
-/// What unit `unit` is for the loss through layer `layer`, which reads it.
+/// Computes ∂L/∂a of unit `unit` as the sum over the units of layer `layer`, which reads it.
 fn pull(
     theta: &Parameters<f64>,
     base: &SamplePass,
@@ -362,14 +366,15 @@ fn pull(
     }
 }
 
-/// Those of the largest |size|, in order of their units' numbers among equals; and the rest.
+/// Splits `all` into the items of the largest |size|, sorted by falling |size| (by index among
+/// equals), and the others.
 fn largest<T>(mut all: Vec<T>, size: impl Fn(&T) -> f64) -> (Vec<T>, Vec<T>) {
     all.sort_by(|one, other| size(other).abs().total_cmp(&size(one).abs()));
-    let others = all.split_off(all.len().min(SHOWN));
+    let others = all.split_off(all.len().min(MAX_SHOWN));
     (all, others)
 }
 
-/// Cross-entropy is made for its outputs: their σ′ cancels.
+/// Returns the formula for δ of an output; with cross-entropy, σ′ cancels.
 fn output_error(head: OutputLoss) -> &'static str {
     match head {
         OutputLoss::SigmoidQuadratic => "(a − y)·a·(1 − a)",
