@@ -468,7 +468,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         ("--batch 100000", "more than the 90 training rows"),
         (
             "--methods backprop,magic",
-            "`magic` is no method; allowed: backprop, ",
+            "`magic` is not a method; allowed: backprop, ",
         ),
         ("--threads 0", "threads"),
         // Hidden layers of 10¹² units: 10¹³ numbers of 4 bytes a copy.

@@ -169,7 +169,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
     for (options, told) in [
         (
             "--methods backprop,magic",
-            "`magic` is no method; allowed: backprop, ",
+            "`magic` is not a method; allowed: backprop, ",
         ),
         ("--methods backprop,backprop", "backprop stands twice"),
         ("--targets 1.5", "1.5 is no accuracy"),

@@ -67,7 +67,11 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
     let meetings = document["meetings"].as_array().unwrap();
     let threads: Vec<&Value> = meetings.iter().map(|meeting| &meeting["threads"]).collect();
     assert_eq!(threads, [2, 3]);
-    assert!(document["findings"].to_string().contains("Threads meet"));
+    assert!(
+        document["findings"]
+            .to_string()
+            .contains("Synchronizing 2 idle threads takes")
+    );
     let study = place.study(&document);
     // In turns: the second round begins once every cell has had its first.
     let rounds: Vec<u64> = (lines(&study.join("rows.jsonl")).iter())
@@ -151,7 +155,7 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
         ("--weak --threads 1,4 --batches 40", "allowed are 1 to 22"),
         (
             "--methods magic",
-            "`magic` is no method; allowed: backprop, ",
+            "`magic` is not a method; allowed: backprop, ",
         ),
         ("--runs 0", "--runs"),
         ("--limit 0", "--limit"),

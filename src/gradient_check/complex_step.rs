@@ -269,7 +269,7 @@ mod tests {
         let x = Complex { re: 0.3, im: 1.1 };
         let close = |found: Complex, re: f64, im: f64| {
             assert!(
-                (derivatives.re - re).abs() < 1e-15 && (derivatives.im - im).abs() < 1e-15,
+                (found.re - re).abs() < 1e-15 && (found.im - im).abs() < 1e-15,
                 "{found:?}"
             );
         };

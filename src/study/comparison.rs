@@ -1,10 +1,10 @@
-//! Two results of the same study, of two machines or two versions: which rows differ by more than
-//! their noise.
+//! Compares two results of the same study, from two machines or two versions, and finds the rows
+//! that differ by more than their noise.
 //!
-//! Timings are skewed and have outliers, so ranks are compared: a row is faster or slower where the
-//! rank sum test would be mistaken once in a hundred times, and its ratio is that of medians. Samples
-//! of one process share its memory layout and its clock; what differs by a few percent may differ
-//! the other way in the next process.
+//! Timings are skewed and have outliers, so their ranks are compared: a row counts as faster or
+//! slower if the rank sum test gives p ≤ 0.01. The ratio is that of the medians. Samples of one
+//! process share its memory layout and clock, so a difference of a few percent may have the
+//! opposite sign in the next process.
 
 use std::path::Path;
 
@@ -18,23 +18,23 @@ use crate::open::file_type;
 use crate::run::directory::RESULTS;
 use crate::run::json;
 
-/// The fields that say what a row is of.
+/// The fields that identify a row.
 const KEY: [&str; 6] = ["label", "method", "layers", "batch_rows", "threads", "case"];
-/// How often a verdict may be mistaken where nothing differs.
-const RISK: f64 = 0.01;
-/// Largest file that is read.
-const CAP: u64 = 256 << 20;
+/// Significance level: the probability of a false difference.
+const SIGNIFICANCE: f64 = 0.01;
+/// Size of the largest file that is read, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// The timings of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimedRow {
-    /// What it is of: `threads 2`, field by field.
+    /// The identifying fields, such as `threads 2`.
     pub key: Vec<String>,
-    /// Seconds, sample by sample.
+    /// Seconds of each sample.
     pub samples: Vec<f64>,
 }
 
-/// How two rows differ.
+/// The verdict on the difference of two rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimingVerdict {
@@ -42,55 +42,55 @@ pub enum TimingVerdict {
     Faster,
     /// The second is slower.
     Slower,
-    /// No difference that the noise would not make.
+    /// The difference is within the noise.
     Same,
-    /// With so few samples no difference could be told from noise.
+    /// There are too few samples to distinguish any difference from noise.
     TooFewSamples,
 }
 
 impl TimingVerdict {
-    /// In words.
+    /// Returns the verdict in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Faster => "faster",
             Self::Slower => "slower",
-            Self::Same => "no difference seen",
+            Self::Same => "within noise",
             Self::TooFewSamples => "too few samples",
         }
     }
 }
 
-/// A row that both have.
+/// A row that both results have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedRow {
-    /// What it is of.
+    /// The identifying fields.
     pub key: Vec<String>,
-    /// Median seconds in the first and in the second.
+    /// Median seconds in the first and in the second result.
     pub seconds: [f64; 2],
-    /// The second over the first.
+    /// The second median divided by the first.
     pub ratio: f64,
-    /// How probable as large a difference of ranks is where nothing differs.
+    /// Probability of such a difference of ranks, or a larger one, if nothing differs.
     pub p: f64,
-    /// What that means.
+    /// The verdict.
     pub verdict: TimingVerdict,
 }
 
 /// The comparison of two results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResultComparison {
-    /// Rows that both have, in the order of the first.
+    /// Rows that both results have, in the order of the first.
     pub rows: Vec<ComparedRow>,
-    /// How many rows only the first and only the second has.
+    /// Number of rows that only the first, and only the second, result has.
     pub unmatched: [usize; 2],
 }
 
 impl ResultComparison {
-    /// `other` against `one`.
+    /// Compares the rows of `other` with those of `one`.
     pub fn of(one: &[TimedRow], other: &[TimedRow]) -> Self {
         let rows: Vec<ComparedRow> = (one.iter())
             .filter_map(|row| {
-                let same = other.iter().find(|other| other.key == row.key)?;
-                compare(row, same)
+                let matching = other.iter().find(|other| other.key == row.key)?;
+                compare(row, matching)
             })
             .collect();
         let unmatched = [one.len() - rows.len(), other.len() - rows.len()];
@@ -98,21 +98,22 @@ impl ResultComparison {
     }
 }
 
+/// Compares two rows; returns `None` if either has no samples.
 fn compare(one: &TimedRow, other: &TimedRow) -> Option<ComparedRow> {
     let seconds = [
         statistics::median(&one.samples)?,
         statistics::median(&other.samples)?,
     ];
     let p = statistics::rank_sum_p(&one.samples, &other.samples)?;
-    // What it would be if every sample of the one were below every one of the other.
-    let apart = |count: usize, from: usize| -> Vec<f64> {
+    // The smallest possible p: every sample of one row is below every sample of the other.
+    let ranks = |count: usize, from: usize| -> Vec<f64> {
         (from..from + count).map(|value| value as f64).collect()
     };
     let (few, many) = (one.samples.len(), other.samples.len());
-    let least = statistics::rank_sum_p(&apart(few, 0), &apart(many, few))?;
-    let verdict = if least > RISK {
+    let least = statistics::rank_sum_p(&ranks(few, 0), &ranks(many, few))?;
+    let verdict = if least > SIGNIFICANCE {
         TimingVerdict::TooFewSamples
-    } else if p > RISK {
+    } else if p > SIGNIFICANCE {
         TimingVerdict::Same
     } else if seconds[1] < seconds[0] {
         TimingVerdict::Faster
@@ -128,10 +129,10 @@ fn compare(one: &TimedRow, other: &TimedRow) -> Option<ComparedRow> {
     })
 }
 
-/// The rows with timings in `path`, a `results.json` or a study's directory.
+/// Reads the rows with timings from `path`, a `results.json` or a study's directory.
 ///
 /// # Errors
-/// No such file, no JSON, or no row with `samples` in it.
+/// Returns an error if the file is absent, is not JSON, or has no row with `samples`.
 pub fn read(path: &Path) -> Result<Vec<TimedRow>> {
     let file = if path.is_dir() {
         path.join(RESULTS)
@@ -141,25 +142,24 @@ pub fn read(path: &Path) -> Result<Vec<TimedRow>> {
     if path.is_dir() && file_type(&file)?.is_none() {
         return Err(
             Error::refused(path, format!("no {RESULTS} in this folder")).help(
-                "give the directory of a study that has ended; an interrupted one goes on with --resume",
+                "give the directory of a completed study; an interrupted one continues with --resume",
             ),
         );
     }
-    let text = String::from_utf8(read_capped(&file, CAP)?)
+    let text = String::from_utf8(read_capped(&file, MAX_BYTES)?)
         .map_err(|_| Error::refused(&file, "is not UTF-8 text"))?;
     let document: Value = json::parse(&text)
         .map_err(|error| Error::refused(&file, format!("cannot be read: {error}")))?;
     let rows = document["rows"].as_array();
     let timed: Vec<TimedRow> = rows.into_iter().flatten().filter_map(timed).collect();
     if timed.is_empty() {
-        return Err(
-            Error::refused(&file, "no `rows` with `samples` of seconds in it")
-                .help("compare results of `nplus1 scale`, or of `nplus1 cost --measure`"),
-        );
+        return Err(Error::refused(&file, "no `rows` with `samples` in seconds")
+            .help("compare results of `nplus1 scale`, or of `nplus1 cost --measure`"));
     }
     Ok(timed)
 }
 
+/// Reads one row; returns `None` if it has no samples.
 fn timed(row: &Value) -> Option<TimedRow> {
     let samples: Option<Vec<f64>> = row["samples"]
         .as_array()?
@@ -174,7 +174,7 @@ fn timed(row: &Value) -> Option<TimedRow> {
         };
         Some(format!("{} {value}", name.replace('_', " ")))
     };
-    // A label says more than the method that it begins with.
+    // A label contains the method and its variant.
     let has_label = row.get("label").is_some();
     let names = KEY.iter().filter(|&&name| name != "method" || !has_label);
     Some(TimedRow {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_beyond_the_noise_is_told_and_noise_is_not() {
+    fn a_difference_beyond_the_noise_is_detected_and_noise_is_not() {
         let one = [
             row(1, &[1.0, 1.1, 1.2, 1.3, 1.4]),
             row(2, &[1.0, 1.1, 1.2, 1.3, 1.4]),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_read_by_what_they_are_of() {
+    fn rows_are_identified_by_their_key_fields() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(RESULTS);
         let rows = json!({"rows": [

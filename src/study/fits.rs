@@ -1,12 +1,12 @@
-//! Laws of scaling, fitted to measured speedups.
+//! Fits scaling laws to measured speedups.
 //!
-//! With S the speedup on p workers, p/S − 1 is what p workers lose. Amdahl (1967): a serial part σ
-//! costs σ·(p − 1). Gunther's universal scalability law ("Guerrilla Capacity Planning", 2007)
-//! adds what every pair of workers costs the others: α·(p − 1) + β·p·(p − 1), so that beyond
-//! p = √((1 − α)/β) more workers are slower. Both are least squares through the origin, where one
-//! worker loses nothing by definition.
+//! With the speedup S on p workers, the loss is p/S − 1. In Amdahl's law (1967) a serial part σ
+//! makes it σ·(p − 1). In Gunther's universal scalability law ("Guerrilla Capacity Planning", 2007)
+//! it is α·(p − 1) + β·p·(p − 1), where β is the cost of communication between each pair of
+//! workers, so that beyond p = √((1 − α)/β) more workers are slower. Both are fitted by least
+//! squares through the origin, because one worker loses nothing by definition.
 //!
-//! Refused, as an absent fit: numbers of workers that do not determine the coefficients.
+//! There is no fit if the numbers of workers do not determine the coefficients.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,28 +15,29 @@ use crate::numeric::statistics::t_quantile;
 /// The confidence of every interval.
 const CONFIDENCE: f64 = 0.95;
 
-/// A speedup as measured.
+/// A measured speedup.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpeedupPoint {
-    /// Workers.
+    /// Number of workers.
     pub workers: f64,
-    /// The time of one worker over theirs.
+    /// The time of one worker divided by the time of these workers.
     pub speedup: f64,
 }
 
 impl SpeedupPoint {
+    /// Returns p/S − 1.
     fn loss(self) -> f64 {
         self.workers / self.speedup - 1.0
     }
 }
 
-/// A coefficient by least squares.
+/// A coefficient estimated by least squares.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coefficient {
-    /// The best estimate; below 0 where more workers gained more than their number.
+    /// The estimate; negative if the speedup exceeded the number of workers.
     pub value: f64,
-    /// Both ends of its 95 % confidence interval, for independent normal errors of equal variance;
-    /// absent with as many points as coefficients.
+    /// The 95 % confidence interval for independent normal errors of equal variance; absent with as
+    /// many points as coefficients.
     pub interval: Option<[f64; 2]>,
 }
 
@@ -45,12 +46,12 @@ pub struct Coefficient {
 pub struct Amdahl {
     /// σ, the serial part of the work.
     pub serial: Coefficient,
-    /// 1/σ, the speedup that no number of workers exceeds; absent for σ ≤ 0.
+    /// 1/σ, the upper limit of the speedup; absent for σ ≤ 0.
     pub limit: Option<f64>,
 }
 
 impl Amdahl {
-    /// The fit to `points`; absent if none has more than one worker.
+    /// Fits the law to `points`; returns `None` if none has more than one worker.
     pub fn fit(points: &[SpeedupPoint]) -> Option<Self> {
         let [serial] = least_squares(points, |p| [p - 1.0])?;
         Some(Self {
@@ -61,7 +62,7 @@ impl Amdahl {
 }
 
 impl Amdahl {
-    /// The speedup on so many workers.
+    /// Returns the predicted speedup on the given number of workers.
     pub fn speedup(&self, workers: f64) -> f64 {
         workers / (1.0 + self.serial.value * (workers - 1.0))
     }
@@ -70,17 +71,17 @@ impl Amdahl {
 /// The universal scalability law.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Universal {
-    /// α: what workers lose by waiting for one another.
+    /// α, the loss from workers that wait for one another.
     pub contention: Coefficient,
-    /// β: what they lose by telling one another.
+    /// β, the loss from communication between workers.
     pub coherence: Coefficient,
-    /// The number of workers from which more are slower; absent for β ≤ 0: within this law there
-    /// is none.
+    /// The number of workers beyond which more are slower; absent for β ≤ 0, where the law has
+    /// none.
     pub best_workers: Option<f64>,
 }
 
 impl Universal {
-    /// The fit to `points`; absent with fewer than two numbers of workers above 1.
+    /// Fits the law to `points`; returns `None` with fewer than two numbers of workers above 1.
     pub fn fit(points: &[SpeedupPoint]) -> Option<Self> {
         let [contention, coherence] = least_squares(points, |p| [p - 1.0, p * (p - 1.0)])?;
         let (alpha, beta) = (contention.value, coherence.value);
@@ -91,19 +92,19 @@ impl Universal {
         })
     }
 
-    /// The speedup on so many workers.
+    /// Returns the predicted speedup on the given number of workers.
     pub fn speedup(&self, workers: f64) -> f64 {
         let lost = self.contention.value + self.coherence.value * workers;
         workers / (1.0 + lost * (workers - 1.0))
     }
 }
 
-/// The coefficients of `terms` that leave the least squares of the points' losses.
+/// Fits the losses of the points as a linear combination of `terms` by least squares.
 fn least_squares<const K: usize>(
     points: &[SpeedupPoint],
     terms: impl Fn(f64) -> [f64; K],
 ) -> Option<[Coefficient; K]> {
-    // One worker loses nothing by definition, and says nothing.
+    // One worker loses nothing by definition, so it carries no information.
     let points: Vec<(f64, [f64; K])> = (points.iter().filter(|point| point.workers > 1.0))
         .map(|point| (point.loss(), terms(point.workers)))
         .collect();
@@ -121,32 +122,33 @@ fn least_squares<const K: usize>(
     if values.iter().any(|value| !value.is_finite()) {
         return None;
     }
-    let rest = |(loss, x): &(f64, [f64; K])| {
+    let squared_residual = |(loss, x): &(f64, [f64; K])| {
         let fitted: f64 = (0..K).map(|i| values[i] * x[i]).sum();
         (loss - fitted).powi(2)
     };
-    let rest: f64 = points.iter().map(rest).sum();
+    let residual: f64 = points.iter().map(squared_residual).sum();
     let freedom = points.len().saturating_sub(K);
     Some(std::array::from_fn(|i| Coefficient {
         value: values[i],
         interval: (freedom > 0).then(|| {
-            let deviation = (rest / freedom as f64 * inverse[i][i]).sqrt();
-            let reach = t_quantile(CONFIDENCE, freedom as u32) * deviation;
-            [values[i] - reach, values[i] + reach]
+            let deviation = (residual / freedom as f64 * inverse[i][i]).sqrt();
+            let margin = t_quantile(CONFIDENCE, freedom as u32) * deviation;
+            [values[i] - margin, values[i] + margin]
         }),
     }))
 }
 
-/// The inverse of a positive definite matrix by Gauss and Jordan; absent where it is singular.
+/// Inverts a positive definite matrix by Gauss–Jordan elimination; returns `None` if it is
+/// singular.
 fn inverse<const K: usize>(mut matrix: [[f64; K]; K]) -> Option<[[f64; K]; K]> {
-    // A pivot that elimination leaves below this share of its diagonal entry is round-off.
-    const LEAST: f64 = 1e-10;
+    // A pivot below this share of its diagonal entry is round-off.
+    const MIN_PIVOT: f64 = 1e-10;
     let diagonal: [f64; K] = std::array::from_fn(|i| matrix[i][i]);
     let mut inverse: [[f64; K]; K] =
         std::array::from_fn(|i| std::array::from_fn(|j| f64::from(u8::from(i == j))));
     for i in 0..K {
         let pivot = matrix[i][i];
-        if pivot.is_nan() || pivot <= LEAST * diagonal[i] {
+        if pivot.is_nan() || pivot <= MIN_PIVOT * diagonal[i] {
             return None;
         }
         for rows in [&mut matrix, &mut inverse] {
@@ -168,13 +170,14 @@ fn inverse<const K: usize>(mut matrix: [[f64; K]; K]) -> Option<[[f64; K]; K]> {
 mod tests {
     use super::*;
 
-    /// Speedups of the law with α and β, each off by `error` of itself, in turns up and down.
+    /// Returns speedups by the law with α and β, with a relative error of alternating sign,
+    /// ±`error`.
     fn generated(alpha: f64, beta: f64, error: f64) -> Vec<SpeedupPoint> {
         let workers = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0];
         let point = |(index, p): (usize, f64)| {
             let lost = alpha * (p - 1.0) + beta * p * (p - 1.0);
-            let side = if index % 2 == 0 { error } else { -error };
-            let speedup = p / (1.0 + lost) * (1.0 + side);
+            let signed = if index % 2 == 0 { error } else { -error };
+            let speedup = p / (1.0 + lost) * (1.0 + signed);
             SpeedupPoint {
                 workers: p,
                 speedup,
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generated_curve_gives_its_coefficients_back() {
+    fn a_fit_recovers_the_coefficients_of_a_generated_curve() {
         for (alpha, beta) in [(0.05, 0.001), (0.0, 0.01), (0.3, 0.0), (0.0, 0.0)] {
             let fit = Universal::fit(&generated(alpha, beta, 0.0)).unwrap();
             close(fit.contention.value, alpha);
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_hold_the_truth_and_widen_with_the_noise() {
+    fn intervals_contain_the_truth_and_widen_with_the_noise() {
         let width = |error| {
             let fit = Universal::fit(&generated(0.05, 0.002, error)).unwrap();
             for (coefficient, truth) in [(fit.contention, 0.05), (fit.coherence, 0.002)] {
@@ -258,16 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_points_do_not_determine_is_left_out() {
+    fn coefficients_that_the_points_do_not_determine_are_absent() {
         let at = |workers, speedup| SpeedupPoint { workers, speedup };
         assert_eq!(Amdahl::fit(&[at(1.0, 1.0)]), None);
         let two = [at(1.0, 1.0), at(2.0, 1.6)];
         close(Amdahl::fit(&two).unwrap().serial.value, 0.25);
         assert_eq!(Amdahl::fit(&two).unwrap().serial.interval, None);
         assert_eq!(Universal::fit(&two), None);
-        // Repeated, but still of one number of workers.
-        let again = [at(2.0, 1.6), at(2.0, 1.7), at(2.0, 1.65)];
-        assert!(Amdahl::fit(&again).unwrap().serial.interval.is_some());
-        assert_eq!(Universal::fit(&again), None);
+        // Several points, but a single number of workers.
+        let repeated = [at(2.0, 1.6), at(2.0, 1.7), at(2.0, 1.65)];
+        assert!(Amdahl::fit(&repeated).unwrap().serial.interval.is_some());
+        assert_eq!(Universal::fit(&repeated), None);
     }
 }

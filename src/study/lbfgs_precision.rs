@@ -1,15 +1,15 @@
-//! Does L-BFGS need precise gradients? The same minimization, from the same θ, by gradients of every
-//! precision, each held to the true one where it ended.
+//! Does L-BFGS need precise gradients? Runs the same minimization from the same θ with gradients of
+//! different precision, and compares each with the true gradient at the end.
 //!
-//! A quasi-Newton method takes what a gradient says about the curvature from differences of
-//! gradients, so it is often said to need exact ones. What it needs is a gradient whose error is
-//! small against the gradient itself: it converges until the two are of one size, and there its line
-//! search finds no lower loss. (Xie, Byrd, Nocedal, "Analysis of the BFGS method with errors"; Shi,
-//! Xie, Byrd, Nocedal, "A noise-tolerant quasi-Newton algorithm", arXiv 2010.04352.)
+//! A quasi-Newton method estimates the curvature from differences of gradients, so it is often said
+//! to need exact ones. It needs a gradient whose error is small relative to the gradient: it
+//! converges until both have the same size, where its line search finds no lower loss. (Xie, Byrd,
+//! Nocedal, "Analysis of the BFGS method with errors"; Shi, Xie, Byrd, Nocedal, "A noise-tolerant
+//! quasi-Newton algorithm", arXiv 2010.04352.)
 //!
-//! Where a quotient ends, it is formed once more with half the increment: an error that comes from
-//! leaving out the curvature falls with it, one that comes from round-off grows. So the verdict names
-//! the cause by what was observed, not by what was expected.
+//! Where the line search of a difference quotient fails, the quotient is computed once more with
+//! half the increment: a truncation error then falls, a round-off error grows. So the verdict on
+//! the cause rests on an observation.
 
 use std::sync::Arc;
 
@@ -28,31 +28,31 @@ use crate::optimizer::{LbfgsConfig, OptimizerConfig, OptimizerState};
 use crate::parallel::Workers;
 use crate::train::{self, NoObserver, TrainConfig, Training, TrainingState};
 
-/// One way to the gradient.
+/// A gradient method in one precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientCase {
-    /// Method and increment.
+    /// The method with its increment.
     pub gradient: GradientConfig,
-    /// Of θ, losses and gradients.
+    /// The precision of θ, losses and gradients.
     pub precision: Precision,
 }
 
-/// The cases of the study: backprop, textbook quotients at `increments` (those that tell most, if
-/// none are asked for), and differences free of cancellation.
+/// Returns the cases of the study: backprop, textbook quotients at `increments` (by default, the
+/// most informative ones), and cancellation-free differences.
 pub fn cases(increments: Option<&[f64]>) -> Vec<GradientCase> {
     let mut cases = vec![exact(Precision::F64), exact(Precision::F32)];
-    let (sums, each) = (Summation::Losses, Summation::Differences);
+    let (sums, differences) = (Summation::Losses, Summation::Differences);
     let (forward, central) = (Scheme::Forward, Scheme::Central);
     let double = [1e-1, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14];
-    // From 1e-7 on an increment is lost in any θᵢ of 1.
+    // Increments of 1e-7 and below are lost in θᵢ near 1.
     let single = [1e-2, 1e-3, 1e-6];
     for (scheme, precision, summation, usual) in [
         (forward, Precision::F64, sums, &double[..]),
         (central, Precision::F64, sums, &[1e-1, 1e-4, 1e-8, 1e-14]),
         (forward, Precision::F32, sums, &single),
-        (forward, Precision::F32, each, &single),
+        (forward, Precision::F32, differences, &single),
         (central, Precision::F32, sums, &[1e-2]),
-        (central, Precision::F32, each, &[1e-2]),
+        (central, Precision::F32, differences, &[1e-2]),
     ] {
         for &increment in increments.unwrap_or(usual) {
             cases.push(quotient(scheme, precision, summation, increment));
@@ -64,7 +64,7 @@ pub fn cases(increments: Option<&[f64]>) -> Vec<GradientCase> {
                 scheme: Scheme::Forward,
                 reuse: Reuse::Incremental,
                 arithmetic: Arithmetic::CancellationFree,
-                summation: each,
+                summation: differences,
                 increment: Increment::Auto,
                 extrapolate: false,
             }),
@@ -74,7 +74,7 @@ pub fn cases(increments: Option<&[f64]>) -> Vec<GradientCase> {
     cases
 }
 
-/// Backprop.
+/// Returns the case of backprop.
 pub fn exact(precision: Precision) -> GradientCase {
     GradientCase {
         gradient: GradientConfig::Backprop,
@@ -82,7 +82,8 @@ pub fn exact(precision: Precision) -> GradientCase {
     }
 }
 
-/// A textbook's quotients: whole passes, plain arithmetic, one increment for all parameters.
+/// Returns the case of textbook quotients: whole passes, plain arithmetic, one increment for all
+/// parameters.
 pub fn quotient(
     scheme: Scheme,
     precision: Precision,
@@ -102,112 +103,114 @@ pub fn quotient(
     }
 }
 
-/// How a minimization ended.
+/// The end of a minimization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimizationEnding {
-    /// The gradient that it saw is within the tolerance.
+    /// The computed gradient is within the tolerance.
     Tolerance,
     /// The line search found no lower loss.
     LineSearch,
-    /// As many iterations as were allowed.
+    /// The maximum number of iterations was reached.
     Iterations,
-    /// θ + h rounds to θ where it would start.
+    /// θ + h rounds to θ at the start.
     IncrementLost,
-    /// Loss or gradient were not finite at the start.
+    /// Loss or gradient was not finite at the start.
     NotFinite,
 }
 
-/// What that means, by what was measured where it ended.
+/// The verdict on a minimization, from measurements at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimizationVerdict {
     /// The true gradient is within twice the tolerance.
     Converges,
-    /// Only the gradient that it saw is within the tolerance.
+    /// Only the computed gradient is within the tolerance.
     Deceived,
-    /// The error has reached the gradient's size, and falls with the increment.
+    /// The error has reached the gradient's size, and falls as the increment falls.
     Truncation,
     /// The error has reached the gradient's size, and grows as the increment falls.
     RoundOff,
-    /// The error has reached the gradient's size; half the increment does not tell why.
+    /// The error has reached the gradient's size; half the increment does not show the cause.
     Error,
-    /// The gradient is right still, but the losses do not show what is left to gain.
+    /// The gradient is still accurate, but the loss falls by less than its round-off.
     LossRoundOff,
-    /// It has not ended.
+    /// The minimization did not end within the iterations.
     Unfinished,
-    /// There is no quotient.
+    /// The increment is lost in θ, so there is no quotient.
     IncrementLost,
-    /// There is no loss.
+    /// The loss or gradient is not finite.
     NotFinite,
 }
 
-/// What one case came to. The objective and the true gradient g are of double precision, by
-/// backprop, at the θ where it ended; ĝ is the gradient that L-BFGS saw there.
+/// The result of one case. The objective and the true gradient g are computed in double precision
+/// by backprop at the final θ; ĝ is the gradient that L-BFGS used there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MinimizationRow {
-    /// As configs spell it.
+    /// Name of the method, spelled as in a config.
     pub method: &'static str,
-    /// As configs spell it; none of backprop.
+    /// Arithmetic of a difference, spelled as in a config; `None` for backprop.
     pub arithmetic: Option<&'static str>,
-    /// The same.
+    /// Summation over the rows, spelled as in a config; `None` for backprop.
     pub summation: Option<&'static str>,
     /// `f32` or `f64`.
     pub precision: &'static str,
-    /// h, where it is a number.
+    /// h, if it is a number.
     pub increment: Option<f64>,
-    /// Steps made.
+    /// Number of steps.
     pub iterations: usize,
-    /// Losses evaluated, those of refused trial steps included; one a gradient with backprop.
+    /// Number of losses evaluated, including those of rejected trial steps; one per gradient with
+    /// backprop.
     pub evaluations: u64,
-    /// How it ended.
+    /// The end of the minimization.
     pub ending: MinimizationEnding,
-    /// Loss and l2 term.
+    /// Loss plus l2 term.
     pub objective: f64,
     /// ‖g‖∞.
     pub largest_gradient: f64,
-    /// ‖ĝ − g‖∞; none where there is no ĝ.
+    /// ‖ĝ − g‖∞; `None` if there is no ĝ.
     pub largest_error: Option<f64>,
     /// ‖ĝ − g‖₂/‖g‖₂.
     pub relative_error: Option<f64>,
     /// ‖ĝ − g‖∞ of a quotient at half the increment.
     pub error_at_half: Option<f64>,
-    /// What that means.
+    /// The verdict.
     pub verdict: MinimizationVerdict,
-    /// The same in words.
+    /// The verdict in words.
     pub explanation: String,
 }
 
-/// What is minimized, and how.
+/// The minimization problem and its settings.
 pub struct MinimizationSubject<'a> {
     /// Topology, loss and l2.
     pub network: &'a Network,
-    /// Where the rows are.
+    /// The dataset of the rows.
     pub dataset: &'a Arc<Dataset>,
-    /// Of its inputs.
+    /// The scaling of its inputs.
     pub scaling: &'a Scaling,
     /// All rows of the objective.
     pub rows: &'a [u32],
-    /// Where θ starts.
+    /// The initial θ.
     pub start: &'a Parameters<f64>,
-    /// Pairs kept, and the tolerance.
+    /// Number of stored pairs, and the tolerance.
     pub config: LbfgsConfig,
-    /// Iterations at most.
+    /// Maximum number of iterations.
     pub most: usize,
-    /// The threads.
+    /// The worker threads.
     pub team: &'a Arc<Workers>,
-    /// The kernels.
+    /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Stops a minimization.
+    /// Stops the minimization.
     pub control: &'a Control,
 }
 
 impl MinimizationSubject<'_> {
-    /// Minimizes by one case's gradients; `None` if it was stopped. Cost: a training run, and up to
-    /// two gradients.
+    /// Minimizes with the gradients of one case; returns `None` if it was stopped.
+    ///
+    /// Cost: a training run, and up to two gradients.
     ///
     /// # Errors
-    /// Those of training that have no [`MinimizationEnding`].
+    /// Returns the errors of training that have no [`MinimizationEnding`].
     pub fn row(&self, case: &GradientCase) -> Result<Option<MinimizationRow>> {
         match case.precision {
             Precision::F32 => self.row_in::<f32>(case),
@@ -215,7 +218,7 @@ impl MinimizationSubject<'_> {
         }
     }
 
-    /// Multiplications of one gradient of a case.
+    /// Returns the multiplications of one gradient of a case.
     pub fn multiplications(&self, case: &GradientCase) -> u64 {
         match case.precision {
             Precision::F32 => self.multiplications_in::<f32>(case),
@@ -261,7 +264,7 @@ impl MinimizationSubject<'_> {
                 match engine.gradient(&state.parameters, batch, &mut gradient, self.control) {
                     Ok(_) => Some(largest(&differences(&gradient, &truth))),
                     Err(Stopped::Interrupted) => return Ok(None),
-                    // Half of it may be lost in θ.
+                    // Half the increment may be lost in θ.
                     Err(_) => None,
                 }
             }
@@ -295,7 +298,7 @@ impl MinimizationSubject<'_> {
         Ok(Some(row))
     }
 
-    /// Trains from `state` to an end; `None` if it was stopped.
+    /// Trains from `state` to an end; returns `None` if it was stopped.
     fn minimize<R: Real>(
         &self,
         case: &GradientCase,
@@ -322,7 +325,7 @@ impl MinimizationSubject<'_> {
                 batch_size: TrainConfig::ALL_ROWS,
                 early_stopping: None,
             },
-            // L-BFGS draws nothing.
+            // L-BFGS uses no random numbers.
             seed: 0,
             team: self.team,
             isa: self.isa,
@@ -341,7 +344,7 @@ impl MinimizationSubject<'_> {
         })
     }
 
-    /// The objective and the gradient at θ, by backprop in double precision.
+    /// Computes the objective and the gradient at θ by backprop in double precision.
     fn truth(&self, theta: &Parameters<f64>) -> (f64, Parameters<f64>) {
         let samples = Samples::<f64>::new(self.dataset, self.scaling);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
@@ -357,7 +360,7 @@ impl MinimizationSubject<'_> {
     }
 }
 
-/// The same method at half its increment, where that is a number.
+/// Returns the same method at half its increment, if that is a number.
 fn half(gradient: &GradientConfig) -> Option<GradientConfig> {
     let config = gradient.difference()?;
     match config.increment {
@@ -369,7 +372,7 @@ fn half(gradient: &GradientConfig) -> Option<GradientConfig> {
     }
 }
 
-/// ĝ − g.
+/// Computes ĝ − g.
 fn differences<R: Real>(found: &Parameters<R>, truth: &Parameters<f64>) -> Vec<f64> {
     let pairs = found.flat().iter().zip(truth.flat());
     pairs.map(|(found, truth)| found.to_f64() - truth).collect()
@@ -386,16 +389,16 @@ fn norm(numbers: &[f64]) -> f64 {
 }
 
 impl MinimizationVerdict {
-    /// The verdict on a row, all of whose measurements are in.
+    /// Returns the verdict on a row with complete measurements.
     fn of(row: &MinimizationRow, tolerance: f64) -> Self {
         let size = row.largest_gradient;
         let error = row.largest_error.unwrap_or(f64::NAN);
         match row.ending {
-            // What is within twice the tolerance was seen right.
+            // Within twice the tolerance, the computed gradient was accurate.
             MinimizationEnding::Tolerance if size <= 2.0 * tolerance => Self::Converges,
             MinimizationEnding::Tolerance => Self::Deceived,
             MinimizationEnding::LineSearch if error < 0.5 * size => Self::LossRoundOff,
-            // Half the increment halves a truncation error, or quarters it, and doubles round-off.
+            // Half the increment halves or quarters a truncation error, and doubles round-off.
             MinimizationEnding::LineSearch => match row.error_at_half {
                 Some(half) if half < 0.75 * error => Self::Truncation,
                 Some(half) if half > 1.25 * error => Self::RoundOff,
@@ -409,7 +412,7 @@ impl MinimizationVerdict {
 }
 
 impl MinimizationRow {
-    /// The verdict in words, by the row's own numbers.
+    /// Puts the verdict into words, with the row's numbers.
     fn explain(&self) -> String {
         let size = self.largest_gradient;
         let error = self.largest_error.unwrap_or(f64::NAN);
@@ -425,7 +428,7 @@ impl MinimizationRow {
         match self.verdict {
             MinimizationVerdict::Converges => "converges".to_owned(),
             MinimizationVerdict::Deceived => format!(
-                "believes it has converged: the gradient that it sees is within the tolerance, the true one is {size:.1e}"
+                "stops too early: the computed gradient is within the tolerance, the true one is {size:.1e}"
             ),
             MinimizationVerdict::Truncation => reached(&at_half("the increment is too large")),
             MinimizationVerdict::RoundOff => {
@@ -437,14 +440,14 @@ impl MinimizationRow {
                 100.0 * error / size
             ),
             MinimizationVerdict::Unfinished => format!(
-                "has not ended after {} iterations, at |g| = {size:.1e}",
+                "not converged after {} iterations, at |g| = {size:.1e}",
                 self.iterations
             ),
             MinimizationVerdict::IncrementLost => {
-                "does not begin: θ + h rounds to θ, there is no quotient".to_owned()
+                "cannot start: θ + h rounds to θ, so there is no quotient".to_owned()
             }
             MinimizationVerdict::NotFinite => {
-                "does not begin: the loss is not finite at the start".to_owned()
+                "cannot start: the loss is not finite at the start".to_owned()
             }
         }
     }

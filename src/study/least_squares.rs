@@ -1,14 +1,15 @@
-//! A linear least-squares objective, and what its derivative costs in evaluations: the comparison that
-//! GradBench (gradbench.github.io, `llsq`, after cmpad's `llsq_obj`) makes between tools.
+//! A linear least-squares objective and the cost of its derivative, with which GradBench
+//! (gradbench.github.io, `llsq`, after cmpad's `llsq_obj`) compares tools.
 //!
-//! The best polynomial of `parameters` terms for the sign function, at n points from −1 to 1:
+//! The objective fits a polynomial of `parameters` terms to the sign function at n points from −1
+//! to 1:
 //!
 //! ```text
 //! y(x) = ½ Σᵢ (sᵢ − Σⱼ xⱼ·tᵢʲ)²      tᵢ = −1 + 2i/(n − 1),  sᵢ = sign tᵢ
 //! ```
 //!
-//! Differences go by the library's public way for any function, so what is counted and timed is what
-//! a user's own function would cost.
+//! The differences use the library's public interface for arbitrary functions, so the counts and
+//! times are those of any user's function.
 
 use std::time::{Duration, Instant};
 
@@ -25,49 +26,49 @@ use crate::numeric::tally::Tally;
 use crate::parallel::Workers;
 use crate::textbook::counting::{Counted, Number, count, sum};
 
-/// A sample lasts so long at least.
+/// Shortest duration of a sample.
 const SAMPLE: Duration = Duration::from_millis(5);
 
-/// What is asked, every default filled in.
+/// The parameters of the study, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeastSquaresPlan {
     /// Numbers of parameters, ascending.
     pub sizes: Vec<usize>,
-    /// n.
+    /// Number of points, n.
     pub points: usize,
-    /// Samples of each time.
+    /// Number of samples of each time.
     pub repeats: usize,
 }
 
-/// One way to the derivative, at one size.
+/// One method at one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeastSquaresRow {
     /// `primal`, `by-hand`, `forward-difference` or `central-difference`.
     pub method: String,
-    /// N.
+    /// Number of parameters, N.
     pub parameters: usize,
-    /// n.
+    /// Number of points, n.
     pub points: usize,
-    /// Values of the objective, counted as they were asked for, and the operations in them.
+    /// Number of objective values requested, and the operations in them.
     pub tally: Tally,
-    /// Multiplications over those of one value.
+    /// Multiplications relative to one value of the objective.
     pub multiplications_to_primal: f64,
-    /// The median of the samples.
+    /// Median seconds of the samples.
     pub seconds: f64,
-    /// Seconds, sample by sample.
+    /// Seconds of each sample.
     pub samples: Vec<f64>,
-    /// Seconds of one value, measured beside each sample.
+    /// Seconds of one value of the objective, measured with each sample.
     pub primal_samples: Vec<f64>,
-    /// Seconds over those of one value: the median over the samples.
+    /// Seconds relative to one value of the objective: the median over the samples.
     pub seconds_to_primal: f64,
 }
 
-/// The objective.
+/// The least-squares objective.
 #[derive(Clone, Copy, Debug)]
 pub struct LeastSquares {
-    /// N.
+    /// Number of parameters, N.
     pub parameters: usize,
-    /// n, at least 2.
+    /// Number of points, n, at least 2.
     pub points: usize,
 }
 
@@ -76,7 +77,7 @@ impl LeastSquares {
         -1.0 + 2.0 * at as f64 / (self.points as f64 - 1.0)
     }
 
-    /// sᵢ − Σⱼ xⱼ·tᵢʲ: the powers by one multiplication each.
+    /// Computes sᵢ − Σⱼ xⱼ·tᵢʲ, with one multiplication per power.
     fn residual<N: Number>(&self, x: &[N], at: usize) -> N {
         let t = self.point(at);
         let sign = if t == 0.0 { 0.0 } else { t.signum() };
@@ -88,7 +89,7 @@ impl LeastSquares {
         rest
     }
 
-    /// y(x).
+    /// Computes y(x).
     pub fn of<N: Number>(&self, x: &[N]) -> N {
         let squares = (0..self.points).map(|at| {
             let rest = self.residual(x, at);
@@ -97,7 +98,7 @@ impl LeastSquares {
         sum(squares) * N::of(0.5)
     }
 
-    /// ∂y/∂x, `(N,)`, by hand: −Σᵢ (sᵢ − …)·tᵢʲ.
+    /// Computes ∂y/∂x, `(N,)`, by the hand-derived formula −Σᵢ (sᵢ − …)·tᵢʲ.
     pub fn derivative<N: Number>(&self, x: &[N]) -> Vec<N> {
         let mut gradient = vec![N::of(0.0); x.len()];
         for at in 0..self.points {
@@ -122,14 +123,15 @@ impl Objective for LeastSquares {
     }
 }
 
-/// Where derivatives are taken: away from the minimum, no two coefficients alike.
+/// Returns the x at which derivatives are computed: away from the minimum, with distinct
+/// coefficients.
 pub fn start(parameters: usize) -> Vec<f64> {
     (0..parameters)
         .map(|j| 1.0 / (1.0 + j as f64) - 0.3)
         .collect()
 }
 
-/// The ways, in the order of their rows.
+/// The methods, in the order of their rows.
 const METHODS: [&str; 4] = [
     "primal",
     "by-hand",
@@ -137,17 +139,17 @@ const METHODS: [&str; 4] = [
     "central-difference",
 ];
 
-/// Makes every row that `record` does not have yet; `tell` is told of each. Returns whether all are
-/// there: not if `control` was raised.
+/// Computes every row that `record` lacks, and passes each to `report`. Returns whether all rows
+/// are present; they are not if `control` requested a stop.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
+/// Returns the errors of the operating system.
 pub fn run(
     plan: &LeastSquaresPlan,
-    team: &Workers,
+    workers: &Workers,
     control: &Control,
     record: &mut StudyRecord<LeastSquaresRow>,
-    tell: &mut dyn FnMut(&LeastSquaresRow),
+    report: &mut dyn FnMut(&LeastSquaresRow),
 ) -> Result<bool> {
     for &parameters in &plan.sizes {
         let problem = LeastSquares {
@@ -159,21 +161,22 @@ pub fn run(
             if record.rows().iter().any(same) {
                 continue;
             }
-            let Some(row) = row(&problem, method, plan, team, control)? else {
+            let Some(row) = row(&problem, method, plan, workers, control)? else {
                 return Ok(false);
             };
-            tell(&row);
+            report(&row);
             record.push(row)?;
         }
     }
     Ok(true)
 }
 
+/// Computes one row; returns `None` if `control` requested a stop.
 fn row(
     problem: &LeastSquares,
     method: &str,
     plan: &LeastSquaresPlan,
-    team: &Workers,
+    workers: &Workers,
     control: &Control,
 ) -> Result<Option<LeastSquaresRow>> {
     let x = start(problem.parameters);
@@ -184,14 +187,14 @@ fn row(
         "central-difference" => Some(Differences::CENTRAL),
         _ => None,
     };
-    // One derivative; how many values of the objective it asked for.
+    // Computes one derivative; returns the number of objective values it requested.
     let derive = || -> std::result::Result<u64, Failure> {
         match (&differences, method) {
             (Some(differences), _) => {
-                let own = control.uncounted();
-                let estimate = differences.gradient_under(problem, &x, team, &own)?;
+                let uncounted = control.uncounted();
+                let estimate = differences.gradient_under(problem, &x, workers, &uncounted)?;
                 std::hint::black_box(&estimate.gradient);
-                Ok(own.evaluations())
+                Ok(uncounted.evaluations())
             }
             (None, "primal") => {
                 std::hint::black_box(problem.value(std::hint::black_box(&x)));
@@ -251,7 +254,8 @@ fn row(
 }
 
 impl LeastSquaresRow {
-    /// Sums up the samples of a derivative that performs `tally`, and of the `primal` value beside them.
+    /// Creates the row of a derivative that performs `tally` from its samples and those of the value,
+    /// which performs `primal`, beside each.
     fn new(
         problem: &LeastSquares,
         method: &str,
@@ -274,30 +278,30 @@ impl LeastSquaresRow {
     }
 }
 
-/// The rows and what they mean.
+/// The rows with summary sentences.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeastSquaresReport<'a> {
     /// The study's directory.
     pub study: String,
-    /// One a way and size.
+    /// One row per method and size.
     pub rows: &'a [LeastSquaresRow],
-    /// Sentences.
+    /// Summary sentences.
     pub findings: Vec<String>,
 }
 
 impl<'a> LeastSquaresReport<'a> {
-    /// Of all `rows`, kept in `study`.
+    /// Summarizes `rows`, which are recorded in the directory `study`.
     pub fn new(study: String, rows: &'a [LeastSquaresRow]) -> Self {
         let largest = rows.iter().map(|row| row.parameters).max();
-        let of = |method: &str| {
-            let own =
+        let find = |method: &str| {
+            let wanted =
                 |row: &&LeastSquaresRow| row.method == method && Some(row.parameters) == largest;
-            rows.iter().find(own)
+            rows.iter().find(wanted)
         };
         let mut findings = Vec::new();
-        if let (Some(central), Some(by_hand)) = (of("central-difference"), of("by-hand")) {
+        if let (Some(central), Some(by_hand)) = (find("central-difference"), find("by-hand")) {
             findings.push(format!(
-                "With {} parameters, central differences ask for 2N = {} values and take {} times the time of one; the derivative by hand takes {} times the time.",
+                "With {} parameters, central differences evaluate 2N = {} values and take {} times the time of one value; the hand-derived gradient takes {} times.",
                 central.parameters,
                 central.tally.evaluations,
                 times(central.seconds_to_primal),
@@ -311,9 +315,9 @@ impl<'a> LeastSquaresReport<'a> {
         }
     }
 
-    /// A row a way and size.
+    /// Returns the table with a row per method and size.
     pub fn table(&self) -> Table {
-        let mut own = Table::new([
+        let mut table = Table::new([
             "derivative",
             "N",
             "values",
@@ -323,7 +327,7 @@ impl<'a> LeastSquaresReport<'a> {
             "÷ primal",
         ]);
         for row in self.rows {
-            own.row([
+            table.row([
                 row.method.clone(),
                 whole(row.parameters as u64),
                 whole(row.tally.evaluations),
@@ -333,10 +337,10 @@ impl<'a> LeastSquaresReport<'a> {
                 times(row.seconds_to_primal),
             ]);
         }
-        own
+        table
     }
 
-    /// The report as text: `table` renders the table.
+    /// Renders the report as text; `table` renders the table.
     pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
         let findings: String = (self.findings.iter())
             .map(|finding| format!("{finding}\n\n"))
@@ -349,10 +353,10 @@ impl<'a> LeastSquaresReport<'a> {
     }
 }
 
-/// A row as a line of progress.
+/// Formats a row as a line of progress.
 pub fn line(row: &LeastSquaresRow) -> String {
     format!(
-        "N = {}  {}: {}, {} times a value",
+        "N = {}  {}: {}, {} times one value",
         row.parameters,
         row.method,
         duration(row.seconds),
@@ -365,14 +369,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_derivative_by_hand_is_the_objective_s() {
+    fn the_hand_derived_gradient_agrees_with_central_differences() {
         let problem = LeastSquares {
             parameters: 6,
             points: 9,
         };
         let x = start(6);
-        let team = Workers::new(Some(2)).unwrap();
-        let estimate = Differences::CENTRAL.gradient(&problem, &x, &team).unwrap();
+        let workers = Workers::new(Some(2)).unwrap();
+        let estimate = Differences::CENTRAL
+            .gradient(&problem, &x, &workers)
+            .unwrap();
         let by_hand = problem.derivative(&x);
         assert!(by_hand.iter().any(|g| g.abs() > 0.1));
         for (found, expected) in estimate.gradient.iter().zip(&by_hand) {
@@ -382,8 +388,8 @@ mod tests {
     }
 
     #[test]
-    fn central_differences_ask_for_2n_values_and_forward_ones_for_n_plus_one() {
-        let team = Workers::new(Some(2)).unwrap();
+    fn central_differences_take_2n_values_and_forward_differences_n_plus_one() {
+        let workers = Workers::new(Some(2)).unwrap();
         for parameters in [1, 8, 128] {
             let problem = LeastSquares {
                 parameters,
@@ -401,7 +407,7 @@ mod tests {
                 ("forward-difference", n + 1),
                 ("central-difference", 2 * n),
             ] {
-                let row = row(&problem, method, &plan, &team, &Control::default());
+                let row = row(&problem, method, &plan, &workers, &Control::default());
                 let row = row.unwrap().unwrap();
                 assert_eq!(row.tally.evaluations, evaluations, "{method}");
                 if evaluations > 0 {
@@ -411,7 +417,7 @@ mod tests {
         }
     }
 
-    /// Times of uneven rounds: least, median and largest differ, of seconds and of ratios.
+    /// Uneven rounds: the least, median and largest of the seconds and of the ratios all differ.
     #[test]
     fn a_row_has_the_median_of_its_samples_and_of_its_ratios() {
         let problem = LeastSquares {
@@ -433,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_derivative_by_hand_takes_two_values_of_multiplications() {
+    fn the_hand_derived_gradient_takes_twice_the_multiplications_of_a_value() {
         let problem = LeastSquares {
             parameters: 128,
             points: 64,

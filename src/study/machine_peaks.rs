@@ -1,10 +1,10 @@
-//! What the machine itself can do on so many threads: multiply-adds and reads a second, and how soon
-//! they meet.
+//! Measures the machine's peak rates on a number of threads: multiply-adds per second, bytes read
+//! per second, and the time to synchronize the threads.
 //!
-//! The ceiling that a gradient is held against: a method that falls behind its ideal speedup may
-//! only show that the clock slows down, that the memory is as fast as it gets, or that the processors
-//! share no cache: what one thread has written takes 30 ns to a neighbor, and 160 from one third-level
-//! cache to another.
+//! A gradient's speed is compared with these limits. A speedup below the ideal may have causes
+//! outside the method: a lower clock rate, saturated memory, or processors that share no cache
+//! (data written by one thread take 30 ns to a neighbor, 160 ns from one third-level cache to
+//! another).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,27 +17,28 @@ use crate::kernels::peak_rate::{MemoryReads, MultiplyAdds};
 use crate::parallel::{Superstep, Supersteps, Workers};
 use crate::run::cpu_caches;
 
-/// Rounds of multiply-adds between two looks at the clock: some ten microseconds.
+/// Rounds of multiply-adds per kernel call, about ten microseconds.
 const ROUNDS: usize = 1 << 12;
-/// Looks a sample, so that a sample takes a few milliseconds.
+/// Kernel calls per sample, so that a sample takes a few milliseconds.
 const CALLS: usize = 200;
-/// Meetings a sample: a tenth of a millisecond.
-const MEETINGS: usize = 1000;
-/// The time after which there have been enough: another process may hold a core.
-const ENOUGH: Duration = Duration::from_millis(2);
+/// Synchronizations per sample, about a tenth of a millisecond.
+const SYNCHRONIZATIONS: usize = 1000;
+/// Time after which no more synchronizations are made, in case another process occupies a core.
+const TIME_LIMIT: Duration = Duration::from_millis(2);
 
-/// Rates at their best: one sample of each.
+/// One sample of the machine's peak rates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeakRates {
-    /// f32 operations a second, a fused multiply-add being two.
+    /// f32 operations per second; a fused multiply-add counts as two.
     pub operations: f64,
-    /// Bytes read from memory a second.
+    /// Bytes read from memory per second.
     pub bytes: f64,
-    /// Seconds of a meeting: a superstep in which nobody has anything to do.
+    /// Seconds of a synchronization: a superstep without work.
     pub meeting: f64,
 }
 
-/// Bytes enough that caches hold only a small part of them, as far as the system tells its caches.
+/// Returns a number of bytes of which the caches hold only a small part: four times the largest
+/// cache that the system reports, from 64 MiB to 1 GiB.
 pub fn bytes_to_read() -> usize {
     const LEAST: u64 = 64 << 20;
     const MOST: u64 = 1 << 30;
@@ -48,115 +49,121 @@ pub fn bytes_to_read() -> usize {
     (4 * largest.unwrap_or(0)).clamp(LEAST, MOST) as usize
 }
 
-/// Everything that a measurement on one team needs, prepared.
+/// The prepared measurement on one worker pool.
 pub struct Peaks {
-    team: Arc<Workers>,
+    workers: Arc<Workers>,
     isa: Isa,
-    /// A worker's numbers, touched by it first, so that they lie in the memory next to it.
+    /// Each worker's numbers, first written by that worker, so that they are in its local memory.
     shares: Vec<Mutex<Vec<f32>>>,
 }
 
 impl Peaks {
-    /// Prepares to read `bytes` in all, which should be several times the caches.
-    pub fn new(team: Arc<Workers>, isa: Isa, bytes: usize) -> Self {
-        let count = bytes / size_of::<f32>() / team.threads();
-        let shares: Vec<_> = (0..team.threads()).map(|_| Mutex::default()).collect();
-        on_all(&team, async |step| {
-            *shares[step.worker()].lock().expect("nobody panics here") = vec![1.0; count];
+    /// Allocates `bytes` in total to read, which should be several times the caches.
+    pub fn new(workers: Arc<Workers>, isa: Isa, bytes: usize) -> Self {
+        let count = bytes / size_of::<f32>() / workers.threads();
+        let shares: Vec<_> = (0..workers.threads()).map(|_| Mutex::default()).collect();
+        run_on_all(&workers, async |step| {
+            *shares[step.worker()].lock().expect("no worker panics") = vec![1.0; count];
         });
-        Self { team, isa, shares }
+        Self {
+            workers,
+            isa,
+            shares,
+        }
     }
 
-    /// The team.
-    pub fn team(&self) -> &Arc<Workers> {
-        &self.team
+    /// Returns the worker pool.
+    pub fn workers(&self) -> &Arc<Workers> {
+        &self.workers
     }
 
-    /// One sample of each; takes some milliseconds.
+    /// Takes one sample of each rate, which takes some milliseconds.
     pub fn sample(&self) -> PeakRates {
         let (isa, shares) = (self.isa, &self.shares);
-        let operations = timed(&self.team, |_| {
+        let operations = timed(&self.workers, |_| {
             let factor = std::hint::black_box(0.5f32);
             let rounds = ROUNDS;
             (0..CALLS)
                 .map(|_| isa.run(MultiplyAdds { rounds, factor }))
                 .sum()
         });
-        let bytes = timed(&self.team, |worker| {
-            let share = shares[worker].lock().expect("nobody panics here");
+        let bytes = timed(&self.workers, |worker| {
+            let share = shares[worker].lock().expect("no worker panics");
             isa.run(MemoryReads { values: &share });
             size_of_val(&share[..]) as u64
         });
         PeakRates {
             operations,
             bytes,
-            meeting: meeting(&self.team),
+            meeting: synchronization_time(&self.workers),
         }
     }
 }
 
-/// How much `work` all workers do a second, together, from when the first begins to when all have
-/// ended: the best of a few times, because threads that have just woken may share a core for a moment.
-fn timed(team: &Workers, work: impl Fn(usize) -> u64 + Sync) -> f64 {
+/// Measures the `work` that all workers together do per second, from the first worker's start to
+/// the last one's end. Returns the best of four runs, because threads that have just been woken may
+/// share a core for a moment.
+fn timed(workers: &Workers, work: impl Fn(usize) -> u64 + Sync) -> f64 {
     const TIMES: usize = 4;
     let now = Instant::now();
-    let results: Vec<_> = (0..team.threads())
+    let results: Vec<_> = (0..workers.threads())
         .map(|_| Mutex::new([(0, now, now); TIMES]))
         .collect();
-    on_all(team, async |mut step| {
+    run_on_all(workers, async |mut step| {
         let worker = step.worker();
-        let mut own = [(0, now, now); TIMES];
-        for (done, begin, end) in &mut own {
+        let mut runs = [(0, now, now); TIMES];
+        for (done, begin, end) in &mut runs {
             step = step.next().await;
             *begin = Instant::now();
             *done = work(worker);
             step = step.next().await;
             *end = Instant::now();
         }
-        *results[worker].lock().expect("nobody panics here") = own;
+        *results[worker].lock().expect("no worker panics") = runs;
     });
-    let own: Vec<_> = (results.iter())
-        .map(|own| *own.lock().expect("as above"))
+    let runs: Vec<_> = (results.iter())
+        .map(|runs| *runs.lock().expect("no worker panics"))
         .collect();
     let rate = |time: usize| {
-        let done: u64 = own.iter().map(|own| own[time].0).sum();
-        let begin = own.iter().map(|own| own[time].1).min();
-        let end = own.iter().map(|own| own[time].2).max();
+        let done: u64 = runs.iter().map(|runs| runs[time].0).sum();
+        let begin = runs.iter().map(|runs| runs[time].1).min();
+        let end = runs.iter().map(|runs| runs[time].2).max();
         let seconds = begin.zip(end).map(|(begin, end)| end - begin);
-        done as f64 / seconds.expect("a team has a worker").as_secs_f64()
+        done as f64 / seconds.expect("there is at least one worker").as_secs_f64()
     };
     (0..TIMES).map(rate).fold(0.0, f64::max)
 }
 
-/// Seconds of a meeting of all workers.
-fn meeting(team: &Workers) -> f64 {
-    let meetings = AtomicUsize::new(MEETINGS);
+/// Measures the seconds of one synchronization of all workers.
+fn synchronization_time(workers: &Workers) -> f64 {
+    let limit = AtomicUsize::new(SYNCHRONIZATIONS);
     let seconds = Mutex::new(f64::NAN);
-    on_all(team, async |step| {
-        // All are here.
+    run_on_all(workers, async |step| {
+        // All workers have started.
         let mut step = step.next().await;
         let begin = Instant::now();
-        let mut met = 0;
-        while met < meetings.load(Ordering::Relaxed) {
-            let looks = step.worker() == 0 && met % 64 == 0;
-            if looks && begin.elapsed() > ENOUGH {
-                // One meeting later everybody knows.
-                meetings.fetch_min(met + 2, Ordering::Relaxed);
+        let mut done = 0;
+        while done < limit.load(Ordering::Relaxed) {
+            let checks_time = step.worker() == 0 && done % 64 == 0;
+            if checks_time && begin.elapsed() > TIME_LIMIT {
+                // After the next synchronization every worker sees the new number.
+                limit.fetch_min(done + 2, Ordering::Relaxed);
             }
             step = step.next().await;
-            met += 1;
+            done += 1;
         }
         if step.worker() == 0 {
-            let each = begin.elapsed().as_secs_f64() / met as f64;
-            *seconds.lock().expect("nobody panics here") = each;
+            let mean = begin.elapsed().as_secs_f64() / done as f64;
+            *seconds.lock().expect("no worker panics") = mean;
         }
     });
-    seconds.into_inner().expect("nobody panics here")
+    seconds.into_inner().expect("no worker panics")
 }
 
-fn on_all(team: &Workers, work: impl AsyncFn(Superstep<'_>) + Sync) {
-    let circle = Supersteps::new(team.threads());
-    team.run(circle, vec![(); team.threads()], async |(), step| {
+/// Runs `work` on every worker.
+fn run_on_all(workers: &Workers, work: impl AsyncFn(Superstep<'_>) + Sync) {
+    let supersteps = Supersteps::new(workers.threads());
+    workers.run(supersteps, vec![(); workers.threads()], async |(), step| {
         work(step).await;
     });
 }
@@ -168,8 +175,8 @@ mod tests {
     #[test]
     fn rates_add_up_all_workers() {
         for threads in [1, 2, 3] {
-            let team = Arc::new(Workers::new(Some(threads)).unwrap());
-            let peaks = Peaks::new(team, Isa::detect(), 1 << 20);
+            let workers = Arc::new(Workers::new(Some(threads)).unwrap());
+            let peaks = Peaks::new(workers, Isa::detect(), 1 << 20);
             let rates = peaks.sample();
             assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
             assert!(rates.meeting > 0.0, "{rates:?}");
@@ -178,8 +185,8 @@ mod tests {
 
     #[test]
     fn work_is_summed_and_divided_by_the_longest_time() {
-        let team = Workers::new(Some(2)).unwrap();
-        let rate = timed(&team, |worker| {
+        let workers = Workers::new(Some(2)).unwrap();
+        let rate = timed(&workers, |worker| {
             if worker == 1 {
                 std::thread::sleep(Duration::from_millis(20));
             }

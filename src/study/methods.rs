@@ -1,7 +1,7 @@
 //! The methods that studies compare, by name.
 //!
-//! A method is a gradient's config under a label: the config's own name for it, and after a slash
-//! which of its ways, `forward-difference/incremental`. A new method is one line in [`all`].
+//! A method is a gradient config with a label: its name in a config and, after a slash, its
+//! variant, such as `forward-difference/incremental`. To add a method, add it to [`all`].
 
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
@@ -13,39 +13,39 @@ use crate::gradient::random_direction::{
     DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 
-/// A way to a gradient, and what it is called.
+/// A gradient method with its label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Method {
-    /// `backprop`, `forward-difference/full`, ….
+    /// The label: `backprop`, `forward-difference/full`, ….
     pub label: String,
-    /// How it is computed.
+    /// The config of the gradient.
     pub gradient: GradientConfig,
 }
 
 impl Method {
-    fn new(way: &str, gradient: GradientConfig) -> Self {
+    fn new(variant: &str, gradient: GradientConfig) -> Self {
         let name = gradient.method();
-        let label = if way.is_empty() {
+        let label = if variant.is_empty() {
             name.to_owned()
         } else {
-            format!("{name}/{way}")
+            format!("{name}/{variant}")
         };
         Self { label, gradient }
     }
 
-    /// As configs spell it, its way left out.
+    /// Returns the name without the variant, spelled as in a config.
     pub fn name(&self) -> &'static str {
         self.gradient.method()
     }
 
-    /// What a perturbed loss uses again, if it is a finite difference.
+    /// Returns the config of the finite difference, if the method is one.
     pub fn difference(&self) -> Option<&DifferenceConfig> {
         self.gradient.difference()
     }
 }
 
-/// Every method in every way, in the order in which studies take them: cheap ones first, so that an
-/// interrupted study has what all others are compared with.
+/// Returns every variant of every method in the order of the studies: cheap ones first, so that an
+/// interrupted study has the rows that the others are compared with.
 pub fn all() -> Vec<Method> {
     let directions = DirectionsConfig {
         count: 1,
@@ -78,7 +78,7 @@ pub fn all() -> Vec<Method> {
         let gradient = GradientConfig::ForwardMode(reuse);
         methods.push(Method::new(reuse.name(), gradient));
     }
-    for (way, reuse, arithmetic) in [
+    for (variant, reuse, arithmetic) in [
         ("incremental", Reuse::Incremental, Arithmetic::Plain),
         (
             "cancellation-free",
@@ -95,16 +95,17 @@ pub fn all() -> Vec<Method> {
                 arithmetic,
                 ..DifferenceConfig::TEXTBOOK
             };
-            methods.push(Method::new(way, GradientConfig::Difference(difference)));
+            methods.push(Method::new(variant, GradientConfig::Difference(difference)));
         }
     }
     methods
 }
 
-/// The methods that `names` asks for, in the order of [`all`]: a name without a way is all its ways.
+/// Returns the methods given by `names`, in the order of [`all`]; a name without a variant selects
+/// all variants.
 ///
 /// # Errors
-/// A name that is none, with those that are.
+/// Returns an error with the allowed names if a name is unknown.
 pub fn select(names: &[String]) -> Result<Vec<Method>> {
     let mut methods = all();
     for name in names {
@@ -116,10 +117,11 @@ pub fn select(names: &[String]) -> Result<Vec<Method>> {
     Ok(methods)
 }
 
-/// The method that `name` asks for: of several ways the first, which is the config's default.
+/// Returns the method given by `name`; a name without a variant selects the first, which is the
+/// config's default.
 ///
 /// # Errors
-/// A name that is none, with those that are.
+/// Returns an error with the allowed names if the name is unknown.
 pub fn one(name: &str) -> Result<Method> {
     let methods = all();
     let found = methods.iter().find(|method| is_called(method, name));
@@ -133,7 +135,7 @@ fn is_called(method: &Method, name: &str) -> bool {
 fn unknown(name: &str, methods: &[Method]) -> Error {
     let labels: Vec<&str> = methods.iter().map(|method| method.label.as_str()).collect();
     Error::Usage(format!(
-        "`{name}` is no method; allowed: {}; without its way, a name stands for all of them",
+        "`{name}` is not a method; allowed: {}; a name without its variant selects all variants",
         labels.join(", ")
     ))
 }
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_without_its_way_is_all_ways_or_the_default() {
+    fn a_name_without_its_variant_selects_all_variants_or_the_default() {
         let names = ["forward-difference".to_owned()];
         let selected = select(&names).unwrap();
         assert_eq!(selected.len(), 4);

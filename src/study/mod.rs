@@ -1,7 +1,7 @@
-//! Studies: questions about gradients that are answered by measuring, row by row.
+//! Studies: questions about gradients that are answered by measurements, row by row.
 //!
-//! A study computes and keeps its rows; the command line asks and prints. What is measured here is
-//! measured on the engines that train, never on code written for the study. Worked examples
+//! A study computes and records its rows; the command line configures it and prints the results.
+//! All measurements use the engines that train, never code written for a study. The worked examples
 //! ([`crate::explain`]) measure nothing: they compute and count.
 
 pub mod comparison;

@@ -1,10 +1,11 @@
-//! Small tables, as text and as Markdown: the first column to the left, the others to the right.
+//! Small tables as text and as Markdown, and the format of numbers in them. The first column is
+//! left-aligned, the others right-aligned.
 
 use std::fmt;
 
 use crate::text::plain_line;
 
-/// Rows of cells under a header, or without one.
+/// Rows of cells, with or without a header.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     header: Vec<String>,
@@ -12,7 +13,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with a header.
+    /// Creates an empty table with a header.
     pub fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
         Self {
             header: cells(header),
@@ -25,17 +26,17 @@ impl Table {
         self.rows.push(cells(row));
     }
 
-    /// The header's cells; none if it has no header.
+    /// Returns the cells of the header; empty without a header.
     pub fn header(&self) -> &[String] {
         &self.header
     }
 
-    /// The rows' cells.
+    /// Returns the rows.
     pub fn rows(&self) -> &[Vec<String>] {
         &self.rows
     }
 
-    /// The table in Markdown.
+    /// Formats the table in Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells = cells.iter().map(|cell| cell.replace('|', "\\|"));
@@ -93,7 +94,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// What a run came to, one line a figure: labels, then values, both to the left.
+/// Formats labeled values, one per line, with labels and values left-aligned.
 pub fn list(entries: &[(&str, String)]) -> String {
     let width = entries
         .iter()
@@ -104,14 +105,15 @@ pub fn list(entries: &[(&str, String)]) -> String {
     entries.iter().map(line).collect()
 }
 
-/// A fraction in percent; `–` where there is none.
+/// Formats a fraction in percent, or `–` for `None`.
 pub fn percent(fraction: Option<f64>) -> String {
     fraction.map_or("–".to_owned(), |fraction| {
         format!("{:.2} %", 100.0 * fraction)
     })
 }
 
-/// A loss with five significant digits; `–` where there is none.
+/// Formats a loss: below 1 with five decimals, from 1 on with six significant digits, very small
+/// and very large ones as `1.5000e-7`, and `None` as `–`.
 pub fn loss(loss: Option<f64>) -> String {
     match loss {
         None => "–".to_owned(),
@@ -123,15 +125,16 @@ pub fn loss(loss: Option<f64>) -> String {
     }
 }
 
-/// A count with its thousands apart, `23,860`; from 10¹² on as a power, `1.23e15`.
+/// Formats a count with thousands separators, `23,860`; from 10¹² on in scientific notation,
+/// `1.23e15`.
 pub fn whole(count: u64) -> String {
     if count >= 1_000_000_000_000 {
         return format!("{:.2e}", count as f64);
     }
     let digits = count.to_string();
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -139,7 +142,7 @@ pub fn whole(count: u64) -> String {
     text
 }
 
-/// How many times one thing is another: three digits, more where it is a large whole number.
+/// Formats a ratio with up to three significant digits; from 1000 on as a whole number.
 pub fn times(ratio: f64) -> String {
     match ratio {
         _ if !ratio.is_finite() => "–".to_owned(),
@@ -151,7 +154,7 @@ pub fn times(ratio: f64) -> String {
     }
 }
 
-/// Bytes in the largest unit that they fill: `512 B`, `3.2 MiB`.
+/// Formats bytes in the largest unit not above them: `512 B`, `3.2 MiB`.
 pub fn bytes(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (bytes, 0);
@@ -163,7 +166,7 @@ pub fn bytes(bytes: f64) -> String {
     format!("{value:.decimals$} {}", units[unit])
 }
 
-/// A number with six significant digits.
+/// Formats a number with six significant digits.
 pub fn figure(number: f64) -> String {
     match number.abs() {
         size if size == 0.0 || !size.is_finite() => number.to_string(),
@@ -175,7 +178,7 @@ pub fn figure(number: f64) -> String {
     }
 }
 
-/// A size in one digit: `4e-6`; `0` where there is none.
+/// Formats a magnitude with one significant digit, `4e-6`; zero as `0`.
 pub fn rough(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
@@ -183,7 +186,7 @@ pub fn rough(number: f64) -> String {
     format!("{number:.0e}")
 }
 
-/// `9.41 µs`, `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
+/// Formats a duration: `9.41 µs`, `1.23 ms`, `430 ms`, `4.21 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "–".to_owned();

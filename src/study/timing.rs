@@ -1,9 +1,10 @@
-//! Timing of gradients as training makes them: steps at a learning rate of 0, so that θ stays in the
-//! engine's own layout, and where it is.
+//! Times gradients as training computes them: as steps at a learning rate of 0, so that θ remains
+//! in the engine's layout and does not change.
 //!
-//! Every sample of a gradient has one of a single evaluation beside it: their ratio keeps its meaning
-//! on a machine whose speed drifts. A gradient that takes longer than the limit is broken off, and
-//! the share of its evaluations that was made tells the rest; the share is kept, never hidden.
+//! Each sample of a gradient is paired with a sample of a single evaluation, so that their ratio is
+//! meaningful even if the machine's speed drifts. A gradient that takes longer than the limit is
+//! interrupted, and its time is extrapolated from the completed evaluations; the completed share is
+//! reported with the time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,65 +23,65 @@ use crate::parallel::Workers;
 use crate::parallel::processors::busy_seconds;
 use crate::train::{TrainConfig, Training};
 
-/// A sample lasts so long at least: thousands of times what it takes to read the clock.
+/// Shortest duration of a sample: thousands of times the cost of reading the clock.
 const SAMPLE: Duration = Duration::from_millis(5);
-/// The longest run of gradients in one sample.
+/// Largest number of gradients in one sample.
 const MOST_GRADIENTS: usize = 10_000;
-/// How long a prediction measures, about.
+/// Approximate duration of the measurement for a prediction.
 const PREDICTION: Duration = Duration::from_millis(60);
 
-/// What is timed, and where.
+/// The problem, threads and limits of a timing.
 pub struct TimingBench<'a, R> {
     /// Topology and loss.
     pub network: &'a Network,
     /// θ.
     pub theta: &'a Parameters<R>,
-    /// The rows' dataset.
+    /// The dataset of the rows.
     pub samples: &'a Samples<R>,
     /// The mini-batch.
     pub rows: &'a [u32],
-    /// The threads.
-    pub team: &'a Arc<Workers>,
-    /// The kernels.
+    /// The worker threads.
+    pub workers: &'a Arc<Workers>,
+    /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Ends it all.
+    /// Stops the measurement.
     pub control: &'a Control,
-    /// Samples of each gradient.
+    /// Number of samples per gradient.
     pub repeats: usize,
-    /// No gradient is measured for longer.
+    /// Time limit of the measurement of one gradient.
     pub limit: Duration,
 }
 
-/// What was measured.
+/// The measured times of one gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
-    /// Seconds of a gradient, sample by sample.
+    /// Seconds per gradient of each sample.
     pub samples: Vec<f64>,
-    /// Seconds of an evaluation, measured beside each sample, on one worker.
+    /// Seconds of an evaluation on one worker, measured with each sample.
     pub evaluations: Vec<f64>,
-    /// Gradients a sample.
+    /// Number of gradients per sample.
     pub gradients: usize,
-    /// The share of one gradient that was made: 1, or less where it was broken off.
+    /// Completed share of one gradient: 1, or less if it was interrupted at the limit.
     pub share: f64,
-    /// Losses, and derivatives along a direction, that one gradient told of; 0 if its passes do not
-    /// count themselves.
+    /// Losses and directional derivatives that one gradient counted; 0 if its passes do not count
+    /// themselves.
     pub counted: u64,
 }
 
-/// One sample, told for one whole gradient.
+/// One sample, scaled to one whole gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimingSample {
-    /// Seconds on the wall's clock.
+    /// Wall-clock seconds.
     pub seconds: f64,
-    /// Seconds that all threads of the process together were on a processor.
+    /// CPU seconds of all threads of the process together.
     pub cpu_seconds: Option<f64>,
-    /// The share of the gradient that was made: 1, or less where it was broken off.
+    /// Completed share of the gradient: 1, or less if it was interrupted at the limit.
     pub share: f64,
 }
 
 impl TimingSample {
-    /// Of a gradient of which only `share` was made.
-    fn of_share(self, share: f64) -> Self {
+    /// Extrapolates from a gradient of which only `share` was completed.
+    fn extrapolate(self, share: f64) -> Self {
         Self {
             seconds: self.seconds / share,
             cpu_seconds: self.cpu_seconds.map(|seconds| seconds / share),
@@ -89,7 +90,7 @@ impl TimingSample {
     }
 }
 
-/// Both clocks when a sample begins.
+/// Wall clock and CPU clock at the start of a sample.
 struct Start {
     wall: Instant,
     cpu: Option<f64>,
@@ -103,7 +104,7 @@ impl Start {
         }
     }
 
-    /// What has passed, for each of so many gradients.
+    /// Returns the time since the start, divided by the number of gradients.
     fn lap(&self, gradients: f64) -> TimingSample {
         let seconds = self.wall.elapsed().as_secs_f64() / gradients;
         let busy = self.cpu.zip(busy_seconds());
@@ -115,48 +116,49 @@ impl Start {
     }
 }
 
-/// A warm engine, and how it is timed.
+/// A warmed-up engine, with the settings of its samples.
 pub struct WarmEngine<R> {
     engine: Box<dyn TrainingEngine<R>>,
-    /// Gradients a sample.
+    /// Number of gradients per sample.
     pub gradients: usize,
-    /// The rows of a sample's mini-batches, one after the other.
+    /// The rows of a sample's mini-batches, concatenated.
     order: Vec<u32>,
-    /// The first gradient, cold.
+    /// The sample of the first gradient, with cold caches.
     first: TimingSample,
-    /// Passes that the last limited gradient told of.
+    /// Passes that the last time-limited gradient counted.
     counted: u64,
-    /// Passes of a whole gradient.
+    /// Passes of a complete gradient.
     planned: u64,
-    /// Whether a gradient is all that the limit has room for, if at all.
+    /// Whether the limit allows at most one gradient.
     slow: bool,
 }
 
 impl<R> WarmEngine<R> {
-    /// The first gradient, cold: whole, or the share of it that the limit allowed.
+    /// Returns the sample of the first gradient, with cold caches: complete, or the share that the
+    /// limit allowed.
     pub fn first(&self) -> TimingSample {
         self.first
     }
 }
 
-/// Why there is no timing.
+/// The reason for a missing timing.
 pub enum NotMeasured {
-    /// The control was raised.
+    /// The control requested a stop.
     Interrupted,
-    /// The limit passed before a single evaluation was made.
+    /// The limit passed before a single evaluation was complete.
     TooSlow,
 }
 
 impl<R: Real> TimingBench<'_, R> {
-    /// What `method` performs for this mini-batch.
+    /// Returns the operations of `method` for this mini-batch.
     pub fn tally(&self, method: &GradientConfig) -> Tally {
         self.engine(method).tally(self.samples, self.rows)
     }
 
-    /// Seconds that a gradient by `method` will take, from a short measurement.
+    /// Predicts the seconds of a gradient by `method` from a short measurement.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
+    /// Returns an error if an increment is lost in θ.
     pub fn predict(&self, method: &GradientConfig) -> Result<f64> {
         let optimizer = OptimizerConfig::Sgd(SgdConfig {
             learning_rate: 0.0,
@@ -182,18 +184,18 @@ impl<R: Real> TimingBench<'_, R> {
             optimizer: &optimizer,
             config: &config,
             seed: 0,
-            team: self.team,
+            team: self.workers,
             isa: self.isa,
             workers: None,
             control: self.control,
         };
-        self.team
+        self.workers
             .install(|| training.seconds_a_step(self.theta, PREDICTION))
     }
 
-    /// Seconds of one evaluation, as often as asked; of 1 gradient by convention.
+    /// Measures the seconds of one evaluation, `repeats` times.
     pub fn evaluation(&self) -> std::result::Result<Timing, NotMeasured> {
-        self.team.install(|| {
+        self.workers.install(|| {
             let mut clock = self.clock();
             let mut samples = Vec::new();
             for _ in 0..self.repeats {
@@ -212,17 +214,17 @@ impl<R: Real> TimingBench<'_, R> {
         })
     }
 
-    /// Seconds of a gradient by `method`.
+    /// Measures the seconds of a gradient by `method`.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
+    /// Returns an error if an increment is lost in θ.
     pub fn gradient(
         &self,
         method: &GradientConfig,
     ) -> Result<std::result::Result<Timing, NotMeasured>> {
-        self.team
+        self.workers
             .install(|| self.measure(method))
-            .map_err(|lost| Error::Usage(lost.to_string()))
+            .map_err(|error| Error::Usage(error.to_string()))
     }
 
     fn measure(
@@ -230,57 +232,58 @@ impl<R: Real> TimingBench<'_, R> {
         method: &GradientConfig,
     ) -> std::result::Result<std::result::Result<Timing, NotMeasured>, Stopped> {
         let mut clock = self.clock();
-        let begin = Instant::now();
-        let mut ready = match self.warm(method)? {
-            Ok(ready) => ready,
-            Err(missing) => return Ok(Err(missing)),
+        let start = Instant::now();
+        let mut warm = match self.warm_up(method)? {
+            Ok(warm) => warm,
+            Err(reason) => return Ok(Err(reason)),
         };
         let mut timing = Timing {
             samples: Vec::new(),
             evaluations: Vec::new(),
-            gradients: ready.gradients,
-            share: ready.first.share,
-            counted: ready.counted,
+            gradients: warm.gradients,
+            share: warm.first.share,
+            counted: warm.counted,
         };
-        if ready.slow {
-            timing.samples.push(ready.first.seconds);
+        if warm.slow {
+            timing.samples.push(warm.first.seconds);
             timing.evaluations.push(clock.sample());
             return Ok(Ok(timing));
         }
         while timing.samples.len() < self.repeats {
             let evaluation = clock.sample();
-            match self.lap(&mut ready)? {
+            match self.lap(&mut warm)? {
                 Ok(lap) => timing.samples.push(lap.seconds),
-                Err(missing) => return Ok(Err(missing)),
+                Err(reason) => return Ok(Err(reason)),
             }
             timing.evaluations.push(evaluation);
-            if begin.elapsed() > self.limit {
+            if start.elapsed() > self.limit {
                 break;
             }
         }
         Ok(Ok(timing))
     }
 
-    /// An engine by `method` that has made a gradient, or as much of one as the limit allows.
+    /// Creates an engine for `method` and computes a gradient with it, or the share that the limit
+    /// allows.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
-    pub fn ready(
+    /// Returns an error if an increment is lost in θ.
+    pub fn warm_engine(
         &self,
         method: &GradientConfig,
     ) -> Result<std::result::Result<WarmEngine<R>, NotMeasured>> {
-        self.team
-            .install(|| self.warm(method))
-            .map_err(|lost| Error::Usage(lost.to_string()))
+        self.workers
+            .install(|| self.warm_up(method))
+            .map_err(|error| Error::Usage(error.to_string()))
     }
 
-    fn warm(
+    fn warm_up(
         &self,
         method: &GradientConfig,
     ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
         let mut engine = self.engine(method);
         engine.load(self.theta);
-        let mut ready = WarmEngine {
+        let mut warm = WarmEngine {
             planned: engine.tally(self.samples, self.rows).passes(),
             engine,
             gradients: 1,
@@ -289,107 +292,107 @@ impl<R: Real> TimingBench<'_, R> {
             counted: 0,
             slow: true,
         };
-        ready.first = match self.limited(&mut ready)? {
+        warm.first = match self.limited(&mut warm)? {
             Ok(lap) => lap,
-            Err(missing) => return Ok(Err(missing)),
+            Err(reason) => return Ok(Err(reason)),
         };
-        ready.slow =
-            ready.first.share < 1.0 || 2.0 * ready.first.seconds > self.limit.as_secs_f64();
-        if !ready.slow {
-            // Warm now: how many fill a sample.
-            let once = match self.lap(&mut ready)? {
+        warm.slow = warm.first.share < 1.0 || 2.0 * warm.first.seconds > self.limit.as_secs_f64();
+        if !warm.slow {
+            // The engine is warm now: determine the number of gradients per sample.
+            let once = match self.lap(&mut warm)? {
                 Ok(lap) => lap.seconds.max(1e-9),
-                Err(missing) => return Ok(Err(missing)),
+                Err(reason) => return Ok(Err(reason)),
             };
-            ready.gradients = (SAMPLE.as_secs_f64() / once)
+            warm.gradients = (SAMPLE.as_secs_f64() / once)
                 .ceil()
                 .clamp(1.0, MOST_GRADIENTS as f64) as usize;
-            ready.order = self.rows.repeat(ready.gradients);
+            warm.order = self.rows.repeat(warm.gradients);
         }
-        Ok(Ok(ready))
+        Ok(Ok(warm))
     }
 
-    /// One more sample.
+    /// Takes one more sample.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
+    /// Returns an error if an increment is lost in θ.
     pub fn sample(
         &self,
-        ready: &mut WarmEngine<R>,
+        warm: &mut WarmEngine<R>,
     ) -> Result<std::result::Result<TimingSample, NotMeasured>> {
-        self.team
+        self.workers
             .install(|| {
-                if ready.slow {
-                    self.limited(ready)
+                if warm.slow {
+                    self.limited(warm)
                 } else {
-                    self.lap(ready)
+                    self.lap(warm)
                 }
             })
-            .map_err(|lost| Error::Usage(lost.to_string()))
+            .map_err(|error| Error::Usage(error.to_string()))
     }
 
-    /// θ after one step of descent at `rate` from where the bench stands, as `weights_sha256`; the
-    /// engine then stands there again.
+    /// Makes one step of descent at `rate` from the bench's θ and returns the SHA-256 of the new θ,
+    /// as `weights_sha256`; then resets the engine to the bench's θ.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
-    pub fn weights_after_a_step(&self, ready: &mut WarmEngine<R>, rate: f64) -> Result<String> {
+    /// Returns an error if an increment is lost in θ.
+    pub fn weights_after_a_step(&self, warm: &mut WarmEngine<R>, rate: f64) -> Result<String> {
         let rule = Rule {
             rate: R::from_f64(rate),
             ..Rule::gradient_only(R::from_f64(self.network.l2))
         };
         let mut theta = self.theta.clone();
-        self.team
+        self.workers
             .install(|| {
                 let control = self.control.uncounted();
-                self.descend(&mut *ready.engine, self.rows, rule, &control)
+                self.descend(&mut *warm.engine, self.rows, rule, &control)
             })
-            .map_err(|lost| Error::Usage(lost.to_string()))?;
-        ready.engine.store(&mut theta);
-        ready.engine.load(self.theta);
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        warm.engine.store(&mut theta);
+        warm.engine.load(self.theta);
         Ok(theta.sha256())
     }
 
-    /// One gradient, broken off at the limit.
+    /// Times one gradient, which is interrupted at the limit.
     fn limited(
         &self,
-        ready: &mut WarmEngine<R>,
+        warm: &mut WarmEngine<R>,
     ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
         let start = Start::now();
         let (done, counted) = self.control.for_at_most(self.limit, |control| {
-            let done = self.steps(&mut *ready.engine, self.rows, control);
+            let done = self.steps(&mut *warm.engine, self.rows, control);
             (done, control.evaluations())
         });
         let lap = start.lap(1.0);
         if self.control.is_stopped() {
             return Ok(Err(NotMeasured::Interrupted));
         }
-        ready.counted = counted;
+        warm.counted = counted;
         if done? == self.rows.len() {
             return Ok(Ok(lap));
         }
         if counted == 0 {
             return Ok(Err(NotMeasured::TooSlow));
         }
-        let share = counted as f64 / ready.planned as f64;
-        Ok(Ok(lap.of_share(share)))
+        let share = counted as f64 / warm.planned as f64;
+        Ok(Ok(lap.extrapolate(share)))
     }
 
-    /// As many gradients as fill a sample.
+    /// Times as many gradients as fill a sample.
     fn lap(
         &self,
-        ready: &mut WarmEngine<R>,
+        warm: &mut WarmEngine<R>,
     ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
         let start = Start::now();
-        let done = self.steps(&mut *ready.engine, &ready.order, &self.control.uncounted())?;
-        let lap = start.lap(ready.gradients as f64);
-        if self.control.is_stopped() || done < ready.order.len() {
+        let done = self.steps(&mut *warm.engine, &warm.order, &self.control.uncounted())?;
+        let lap = start.lap(warm.gradients as f64);
+        if self.control.is_stopped() || done < warm.order.len() {
             return Ok(Err(NotMeasured::Interrupted));
         }
         Ok(Ok(lap))
     }
 
-    /// Gradients over `order`, a mini-batch after the other; returns how many rows are done.
+    /// Computes gradients over `order`, one mini-batch after the other; returns the number of
+    /// completed rows.
     fn steps(
         &self,
         engine: &mut dyn TrainingEngine<R>,
@@ -407,7 +410,7 @@ impl<R: Real> TimingBench<'_, R> {
         rule: Rule<R>,
         control: &Control,
     ) -> std::result::Result<usize, Stopped> {
-        let workers = engine.most_workers().clamp(1, self.team.threads());
+        let workers = engine.most_workers().clamp(1, self.workers.threads());
         engine.descend(
             self.samples,
             order,
@@ -421,7 +424,7 @@ impl<R: Real> TimingBench<'_, R> {
 
     fn engine(&self, method: &GradientConfig) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.rows.len();
-        method.engine(self.network, self.team, self.isa, self.samples, capacity)
+        method.engine(self.network, self.workers, self.isa, self.samples, capacity)
     }
 
     fn clock(&self) -> Clock<'_, R> {
@@ -434,7 +437,7 @@ impl<R: Real> TimingBench<'_, R> {
             control: self.control.uncounted(),
             passes: 1,
         };
-        // Once cold, once warm.
+        // The first evaluation warms the caches; the second is timed.
         clock.sample();
         clock.passes = (SAMPLE.as_secs_f64() / clock.sample().max(1e-9))
             .ceil()
@@ -443,7 +446,7 @@ impl<R: Real> TimingBench<'_, R> {
     }
 }
 
-/// Times one evaluation.
+/// A clock for single evaluations.
 struct Clock<'a, R> {
     evaluator: LossEvaluator<R>,
     batch: Batch<'a, R>,
@@ -458,7 +461,7 @@ impl<R: Real> Clock<'_, R> {
         for _ in 0..self.passes {
             sum += self.evaluator.loss(self.batch, &self.control);
         }
-        // A loss that nobody reads need not be computed.
+        // An unused loss could be optimized away.
         std::hint::black_box(sum);
         start.elapsed().as_secs_f64() / self.passes as f64
     }

@@ -1,8 +1,8 @@
-//! The memory that a gradient takes beside its data, predicted before any of it is allocated.
+//! Predicts the memory of a gradient, without the data, before any of it is allocated.
 //!
-//! Sums of the engines' buffers, in numbers of the precision used: a prediction for a size that
-//! nobody could allocate costs nothing, and is in floating point because it may be beyond any
-//! integer. `tests/cost_memory.rs` holds it against what an engine really allocates.
+//! The prediction sums the sizes of the engines' buffers. It works for sizes that could never be
+//! allocated, and uses floating point because they may exceed any integer. `tests/cost_memory.rs`
+//! compares it with the actual allocations of the engines.
 
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
@@ -10,32 +10,32 @@ use crate::gradient::finite_difference::Reuse;
 use crate::gradient::random_direction::PerturbedQuantity;
 use crate::study::table::bytes;
 
-/// The tables of incremental differences hold as many rows as this has room for, but one.
+/// Bytes that the tables of incremental differences may occupy; they hold at least one row.
 const TABLES: f64 = (1 << 20) as f64;
-/// Lines of a table over the values of a byte.
+/// Lines of a table indexed by the value of a byte input.
 const BYTE_LINES: f64 = 257.0;
-/// Rows of the small batches, whose bytes are held transposed.
+/// Rows of the small batches whose byte inputs are stored transposed.
 const SMALL_BATCH: f64 = 16.0;
-/// Perturbations that go through the upper layers together.
+/// Perturbations that pass through the upper layers together.
 const CHUNK: f64 = 8.0;
 
-/// What the prediction depends on.
+/// The sizes that determine the memory.
 #[derive(Clone, Debug)]
 pub struct MemoryShape<'a> {
     /// Layer sizes n_0 … n_L.
     pub sizes: &'a [usize],
     /// Rows of a mini-batch.
     pub rows: usize,
-    /// Threads of the team.
+    /// Number of worker threads.
     pub threads: usize,
-    /// Whether the inputs are bytes that are mostly 0.
+    /// Whether the inputs are bytes stored in sparse form.
     pub sparse: bool,
-    /// Bytes of a number: 4 or 8.
+    /// Bytes per number: 4 or 8.
     pub number: usize,
 }
 
 impl MemoryShape<'_> {
-    /// Bytes of θ: one copy.
+    /// Returns the bytes of one copy of θ.
     pub fn parameters(&self) -> f64 {
         let layers = self.sizes.windows(2);
         let numbers: f64 = layers
@@ -44,8 +44,8 @@ impl MemoryShape<'_> {
         numbers * self.number as f64
     }
 
-    /// Bytes that a step of training by `method` takes, the data left out: θ as it was drawn, and
-    /// the engine with all its buffers.
+    /// Predicts the bytes of a training step by `method`, without the data: the initial θ and the
+    /// engine with all its buffers.
     pub fn gradient(&self, method: &GradientConfig) -> f64 {
         let engine = match method {
             GradientConfig::Backprop | GradientConfig::NumericBackprop(_) => self.backprop(),
@@ -56,35 +56,35 @@ impl MemoryShape<'_> {
             }
             GradientConfig::ForwardGradient(config) => match config.perturbed {
                 PerturbedQuantity::Weights => self.passes() + self.panels(),
-                // θ and the gradient once for all.
+                // θ and the gradient are shared by all workers.
                 PerturbedQuantity::Activations => {
                     self.passes() + (2.0 - self.threads as f64) * self.panels()
                 }
             },
-            // θ once for all, a direction for each worker.
+            // θ is shared; each worker has its own direction.
             GradientConfig::ForwardMode(_) => self.passes() + self.panels(),
             GradientConfig::Difference(_) | GradientConfig::Spsa(_) => self.passes(),
         };
         self.parameters() + engine * self.number as f64
     }
 
-    /// Bytes that the evaluation of one loss takes, the same way.
+    /// Predicts the bytes of one loss evaluation likewise.
     pub fn evaluation(&self) -> f64 {
         let numbers = self.panels() + self.pass() + self.gathered();
         self.parameters() + numbers * self.number as f64
     }
 
-    /// Refuses what this machine has no room for.
+    /// Checks that the machine has enough memory.
     ///
     /// # Errors
-    /// [`Error::Usage`] with both sizes, if `needed` bytes are more than are available.
+    /// Returns [`Error::Usage`] with both sizes if `needed` exceeds the available bytes.
     pub fn hold(&self, needed: f64, available: Option<u64>) -> Result<()> {
         let Some(available) = available.filter(|&available| needed > available as f64) else {
             return Ok(());
         };
         let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         Err(Error::Usage(format!(
-            "a gradient of {} over {} rows needs {} of memory, and {} are available\n  help: choose narrower or fewer layers with --widths and --depths, or a smaller --batch",
+            "a gradient of {} over {} rows needs {} of memory; {} are available\n  help: choose narrower or fewer layers with --widths and --depths, or a smaller --batch",
             sizes.join("-"),
             self.rows,
             bytes(needed),
@@ -92,12 +92,12 @@ impl MemoryShape<'_> {
         )))
     }
 
-    /// Numbers of a cache line: a panel's width.
+    /// Returns the numbers per cache line, which is the width of a panel.
     fn width(&self) -> f64 {
         64.0 / self.number as f64
     }
 
-    /// Units, filled up to whole panels.
+    /// Rounds a number of units up to whole panels.
     fn padded(&self, units: usize) -> f64 {
         (units as f64 / self.width()).ceil() * self.width()
     }
@@ -114,7 +114,7 @@ impl MemoryShape<'_> {
         self.sizes[1..].iter().copied().max().unwrap_or(0)
     }
 
-    /// θ in panels of units, biases below.
+    /// Returns the numbers of θ in panels, biases included.
     fn panels(&self) -> f64 {
         let layers = self.sizes.windows(2);
         layers
@@ -122,12 +122,12 @@ impl MemoryShape<'_> {
             .sum()
     }
 
-    /// The inputs as numbers.
+    /// Returns the numbers of the mini-batch's gathered inputs.
     fn gathered(&self) -> f64 {
         self.padded(self.sizes[0]) * self.rows as f64
     }
 
-    /// z and σ(z) of every layer over the mini-batch.
+    /// Returns the numbers of a pass: z and σ(z) of every layer over the mini-batch.
     fn pass(&self) -> f64 {
         let units: f64 = self.sizes[1..]
             .iter()
@@ -136,15 +136,17 @@ impl MemoryShape<'_> {
         (2.0 * units + self.padded(self.widest())) * self.rows as f64
     }
 
-    /// One worker's θ and pass each, one more pass at θ itself; θ and the gradient once more, flat.
+    /// Returns the numbers of an engine of whole passes: θ and a pass per worker, a pass at θ
+    /// itself, and flat copies of θ and the gradient.
     fn passes(&self) -> f64 {
         let flat = 2.0 * self.parameters() / self.number as f64;
         let worker = self.panels() + self.pass() + self.rows as f64;
         worker * self.threads as f64 + self.pass() + self.gathered() + flat
     }
 
-    /// θ with the last layer in two orientations; activations, slopes and errors; sums of all
-    /// hidden layers but the first; what each worker computes for itself.
+    /// Returns the numbers of backprop's engine: θ with the last layer in two orientations;
+    /// activations, slopes and errors; sums of all hidden layers but the first; and the buffers of
+    /// each worker.
     fn backprop(&self) -> f64 {
         let (rows, width) = (self.rows as f64, self.width());
         let features = self.sizes[0] as f64;
@@ -154,7 +156,7 @@ impl MemoryShape<'_> {
             .last()
             .map_or(0.0, |&units| self.padded(units));
         let last = 2.0 * below * self.outputs();
-        // The hidden layers, or the only one.
+        // The hidden layers, or the only layer.
         let owned = (self.sizes.len() - 2).max(1);
         let weights = self.sizes[..=owned].windows(2);
         let weights = || {
@@ -170,8 +172,9 @@ impl MemoryShape<'_> {
         all + sums + last + 3.0 * hidden * rows + shares + worker * self.threads as f64
     }
 
-    /// θ and its sums in panels; z, y, ȳ and the tables of a block of rows, by value of the inputs or
-    /// by unit; what each worker holds.
+    /// Returns the numbers of the incremental engine: θ and its scatter sums in panels; z, y, ȳ and
+    /// the difference tables of a block of rows, by input value or by unit; and the buffers of each
+    /// worker.
     fn incremental(&self, of_units: bool) -> f64 {
         let lines = |layer: usize| match layer {
             _ if of_units => 1.0,
@@ -190,7 +193,7 @@ impl MemoryShape<'_> {
             .map(|&units| self.padded(units))
             .sum();
         let stage = CHUNK * (self.padded(self.widest()) + 1.0) * self.width();
-        // Each worker's inputs; and once their different values, and which of them each input has.
+        // The inputs per worker, and once the distinct values and each input's index among them.
         let copies = match (self.sparse, of_units) {
             (true, _) => 0.0,
             (false, true) => self.threads as f64,

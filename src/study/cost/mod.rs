@@ -1,9 +1,11 @@
-//! What a gradient costs, by every method: evaluations, operations, memory, time, against N.
+//! The cost study: evaluations, operations, memory and time of a gradient by each method, as a
+//! function of N.
 //!
-//! A row is one method on one network; the first row of a network is one forward pass with its loss,
-//! which all others are told in. Counts are predicted in closed form, for a plain implementation on
-//! dense inputs and for the kernels on these rows; times are predicted from a few milliseconds of the
-//! same gradient, and measured on request. What the rows mean is said in `findings.rs`.
+//! A row is one method on one network. The first row of a network is one forward pass with its
+//! loss, relative to which the others are given. Counts are predicted in closed form, for a plain
+//! implementation on dense inputs and for the kernels on the given rows. Times are predicted from
+//! some 60 ms of the same gradient, and measured on request. Fits and summary sentences are in
+//! `summary.rs`.
 
 pub mod memory;
 pub mod summary;
@@ -31,39 +33,40 @@ use crate::textbook::Sample;
 
 /// The label of a network's first row.
 pub const FORWARD_PASS: &str = "forward-pass";
-/// The label of the row that others are compared with.
+/// The label of backprop's row, relative to which others are given as well.
 pub const BACKPROP: &str = "backprop";
-/// Multiplications and additions that are counted one by one: a fraction of a second.
-const MOST_COUNTED: u64 = 20_000_000;
+/// Largest number of multiplications and additions that are counted one by one, which takes a
+/// fraction of a second.
+const MAX_COUNTED: u64 = 20_000_000;
 
-/// What is asked, every default filled in.
+/// The parameters of a cost study, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostPlan {
-    /// Hidden layers of each network, in the order of their parameters.
+    /// Hidden layers of each network, ordered by the number of parameters.
     pub hidden: Vec<Vec<usize>>,
     /// Rows of the mini-batch.
     pub batch: usize,
     /// Labels of the methods.
     pub methods: Vec<String>,
-    /// Whether times are measured, not only predicted.
+    /// Whether times are measured in addition to being predicted.
     pub measure: bool,
-    /// Samples of a measured time.
+    /// Number of samples of a measured time.
     pub repeats: usize,
-    /// Seconds after which a measurement is broken off.
+    /// Seconds after which a measurement is interrupted.
     pub limit: f64,
 }
 
 impl CostPlan {
-    /// Whether it can be made: a plan that was read from a file may be anyone's.
+    /// Checks the plan, which may come from an edited file.
     ///
     /// # Errors
-    /// What cannot be.
+    /// Returns a message about an empty layer, or a number of rows or samples of 0.
     pub fn check(&self) -> std::result::Result<(), String> {
         if self.hidden.iter().flatten().any(|&units| units == 0) {
             return Err("a hidden layer has no units".to_owned());
         }
         if self.batch == 0 || self.repeats == 0 {
-            return Err("no rows, or no samples, are asked for".to_owned());
+            return Err("the number of rows or of samples is 0".to_owned());
         }
         Ok(())
     }
@@ -72,13 +75,13 @@ impl CostPlan {
 /// One method on one network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostRow {
-    /// `forward-pass`, or the method with its way.
+    /// `forward-pass`, or the method with its variant.
     pub label: String,
-    /// As configs spell it.
+    /// Name of the method, spelled as in a config.
     pub method: String,
-    /// What a perturbed loss uses again.
+    /// Values that a perturbed loss reuses, spelled as in a config.
     pub evaluation: Option<String>,
-    /// How a difference of losses is computed.
+    /// Arithmetic of a difference of losses, spelled as in a config.
     pub arithmetic: Option<String>,
     /// Layer sizes n_0 … n_L.
     pub layers: Vec<usize>,
@@ -86,46 +89,46 @@ pub struct CostRow {
     pub parameters: usize,
     /// Rows of the mini-batch.
     pub batch_rows: usize,
-    /// Operations of a plain implementation on dense inputs, where it has a formula.
+    /// Operations of a plain implementation on dense inputs, if there is a formula.
     pub tally: Option<Tally>,
-    /// Operations of the kernels on these rows, predicted.
+    /// Predicted operations of the kernels on these rows.
     pub tally_performed: Tally,
-    /// The plain implementation again, counted one by one, where that takes no longer than a moment.
+    /// Operations of the plain implementation counted one by one, if that is quick.
     pub tally_counted: Option<Tally>,
-    /// The kernels' operations as told by the gradient that was measured: its passes count themselves.
+    /// Operations of the kernels with the passes counted by the measured gradient.
     pub tally_measured: Option<Tally>,
-    /// Multiplications over those of one forward pass: both plain, or both performed where the
-    /// method has no plain form.
+    /// Multiplications relative to one forward pass: both plain, or both performed if the method
+    /// has no plain form.
     pub multiplications_to_forward: Option<f64>,
-    /// Multiplications over those of backprop, likewise.
+    /// Multiplications relative to backprop, likewise.
     pub multiplications_to_backprop: Option<f64>,
-    /// Bytes that a step takes, predicted; the data left out.
+    /// Predicted bytes of memory of a step, without the data.
     pub memory: f64,
-    /// Predicted from a short measurement.
+    /// Seconds predicted from a short measurement.
     pub predicted_seconds: f64,
-    /// The median of the samples.
+    /// Median seconds of the samples.
     pub seconds: Option<f64>,
-    /// Seconds of a gradient, sample by sample.
+    /// Seconds of a gradient in each sample.
     pub samples: Vec<f64>,
-    /// Seconds of a forward pass, measured beside each sample, on one worker.
+    /// Seconds of a forward pass on one worker, measured with each sample.
     pub forward_samples: Vec<f64>,
-    /// Gradients a sample.
+    /// Number of gradients per sample.
     pub gradients_per_sample: usize,
-    /// The share of a gradient that was made: less than 1 where it was broken off at the limit.
+    /// Completed share of a gradient; less than 1 if it was interrupted at the limit.
     pub measured_share: Option<f64>,
-    /// Seconds over those of a forward pass: the median over the samples.
+    /// Seconds relative to a forward pass: the median over the samples.
     pub seconds_to_forward: Option<f64>,
-    /// Seconds over those of backprop: of medians.
+    /// Seconds relative to backprop: the ratio of the medians.
     pub seconds_to_backprop: Option<f64>,
 }
 
 impl CostRow {
-    /// Hidden layers.
+    /// Returns the sizes of the hidden layers.
     pub fn hidden(&self) -> &[usize] {
         &self.layers[1..self.layers.len() - 1]
     }
 
-    /// Units that all hidden layers have, if there are any and they are alike.
+    /// Returns the common width of the hidden layers, if there are any and they have equal widths.
     pub fn width(&self) -> Option<usize> {
         let first = *self.hidden().first()?;
         self.hidden()
@@ -135,49 +138,49 @@ impl CostRow {
     }
 }
 
-/// What the rows are of.
+/// The problem and the machine settings of a cost study.
 pub struct CostSubject<'a> {
-    /// The rows' dataset and scaling.
+    /// The dataset and scaling of the rows.
     pub split: &'a Split,
     /// The networks, in the order of the plan.
     pub networks: &'a [Network],
-    /// Which θ.
+    /// The initialization of θ.
     pub initialization: Initialization,
-    /// Seeds it.
+    /// The seed of the initialization.
     pub seed: u64,
-    /// What is computed in.
+    /// The precision of the arithmetic.
     pub precision: Precision,
-    /// The threads.
+    /// The worker threads.
     pub team: &'a Arc<Workers>,
-    /// The kernels.
+    /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Ends the study between two rows, or in the middle of one.
+    /// Stops the study, even within a row.
     pub control: &'a Control,
 }
 
-/// How a study ended.
+/// The end of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CostEnding {
-    /// All rows are there.
+    /// All rows are complete.
     Finished,
-    /// The control was raised.
+    /// The control requested a stop.
     Interrupted,
 }
 
 impl CostSubject<'_> {
-    /// Makes every row that `record` does not have yet; `tell` is told of each.
+    /// Computes every row that `record` lacks, and passes each to `report`.
     ///
     /// # Errors
-    /// A gradient that cannot be; whatever the operating system refuses.
+    /// Returns an error if an increment is lost in θ, and the errors of the operating system.
     pub fn run(
         &self,
         plan: &CostPlan,
         record: &mut StudyRecord<CostRow>,
-        tell: &mut dyn FnMut(&CostRow),
+        report: &mut dyn FnMut(&CostRow),
     ) -> Result<CostEnding> {
         match self.precision {
-            Precision::F32 => self.run_in::<f32>(plan, record, tell),
-            Precision::F64 => self.run_in::<f64>(plan, record, tell),
+            Precision::F32 => self.run_in::<f32>(plan, record, report),
+            Precision::F64 => self.run_in::<f64>(plan, record, report),
         }
     }
 
@@ -185,7 +188,7 @@ impl CostSubject<'_> {
         &self,
         plan: &CostPlan,
         record: &mut StudyRecord<CostRow>,
-        tell: &mut dyn FnMut(&CostRow),
+        report: &mut dyn FnMut(&CostRow),
     ) -> Result<CostEnding> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
@@ -194,8 +197,8 @@ impl CostSubject<'_> {
         for network in self.networks {
             let sizes = network.layout.sizes();
             let done = |record: &StudyRecord<CostRow>, label: &str| {
-                let own = |row: &&CostRow| row.label == label && row.layers == sizes;
-                record.rows().iter().find(own).cloned()
+                let same = |row: &&CostRow| row.label == label && row.layers == sizes;
+                record.rows().iter().find(same).cloned()
             };
             let mut labels = methods.iter().map(|method| method.label.as_str());
             if labels.all(|label| done(record, label).is_some()) {
@@ -207,14 +210,14 @@ impl CostSubject<'_> {
                 theta: &theta,
                 samples: &samples,
                 rows,
-                team: self.team,
+                workers: self.team,
                 isa: self.isa,
                 control: self.control,
                 repeats: plan.repeats,
                 limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
             };
-            let each = std::iter::once(None).chain(methods.iter().map(Some));
-            for method in each {
+            let methods_and_pass = std::iter::once(None).chain(methods.iter().map(Some));
+            for method in methods_and_pass {
                 let label = method.map_or(FORWARD_PASS, |method| &method.label);
                 if done(record, label).is_some() {
                     continue;
@@ -226,14 +229,14 @@ impl CostSubject<'_> {
                 let Some(row) = self.row(&bench, method, plan, &base)? else {
                     return Ok(CostEnding::Interrupted);
                 };
-                tell(&row);
+                report(&row);
                 record.push(row)?;
             }
         }
         Ok(CostEnding::Finished)
     }
 
-    /// A row; `None` if the control was raised.
+    /// Computes one row; returns `None` if the control requested a stop.
     fn row<R: Real>(
         &self,
         bench: &TimingBench<'_, R>,
@@ -279,13 +282,13 @@ impl CostSubject<'_> {
             None => Some(dense_formulas::evaluation(network, rows as u64)),
         };
         let difference = method.and_then(Method::difference);
-        let ratio = |over: Option<&CostRow>| {
-            let over = over?;
-            let (own, below) = match (tally, over.tally) {
-                (Some(own), Some(below)) => (own, below),
-                _ => (performed, over.tally_performed),
+        let ratio = |base: Option<&CostRow>| {
+            let base = base?;
+            let (numerator, denominator) = match (tally, base.tally) {
+                (Some(plain), Some(base_plain)) => (plain, base_plain),
+                _ => (performed, base.tally_performed),
             };
-            Some(own.multiplications as f64 / below.multiplications as f64)
+            Some(numerator.multiplications as f64 / denominator.multiplications as f64)
         };
         let mut row = CostRow {
             label: method
@@ -323,15 +326,15 @@ impl CostSubject<'_> {
 }
 
 impl CostSubject<'_> {
-    /// The plain implementation, counted, unless it is predicted to take too long. Its counts do not
-    /// depend on the inputs, so they are taken as they are in the file.
+    /// Counts the operations of the plain implementation, unless they are predicted to be too many.
+    /// The counts do not depend on the inputs' values, so the inputs are not scaled.
     fn counted<R: Real>(
         &self,
         bench: &TimingBench<'_, R>,
         method: Option<&Method>,
         predicted: &Tally,
     ) -> Option<Tally> {
-        if predicted.multiplications + predicted.additions > MOST_COUNTED {
+        if predicted.multiplications + predicted.additions > MAX_COUNTED {
             return None;
         }
         let dataset = &self.split.train.dataset;
@@ -356,19 +359,20 @@ impl CostSubject<'_> {
     }
 }
 
-/// The rows that others are told in, once they are there.
+/// The rows relative to which others are given, if they exist already.
 struct CostBaseline {
     forward: Option<CostRow>,
     backprop: Option<CostRow>,
 }
 
 impl CostRow {
+    /// Fills in the measured times.
     fn take(&mut self, timing: Timing, backprop: Option<&Self>) {
         self.seconds = median(&timing.samples);
         self.seconds_to_forward = median_ratio(&timing.samples, &timing.evaluations);
         let backprop = backprop.and_then(|row| row.seconds);
         self.seconds_to_backprop = match (self.seconds, backprop) {
-            (Some(own), Some(backprop)) => Some(own / backprop),
+            (Some(seconds), Some(backprop)) => Some(seconds / backprop),
             _ => None,
         };
         if timing.share == 1.0 {
@@ -391,7 +395,7 @@ impl CostRow {
 mod tests {
     use super::*;
 
-    /// Times of uneven rounds: least, median and largest differ, of seconds and of ratios.
+    /// Uneven rounds: the least, median and largest of the seconds and of the ratios all differ.
     #[test]
     fn a_row_has_the_median_of_its_samples_and_of_its_ratios() {
         let backprop: CostRow = serde_json::from_value(serde_json::json!({

@@ -1,6 +1,7 @@
-//! What the rows of a cost study mean: exponents of N, and sentences made of the numbers.
+//! Fits and summary sentences of a cost study: exponents of N, and statements with the rows'
+//! numbers.
 //!
-//! Nothing is said that the rows do not show: a sentence whose rows are missing is left out.
+//! A sentence is left out if its rows are missing.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::{BACKPROP, CostRow, FORWARD_PASS};
 use crate::numeric::statistics::LeastSquaresLine;
 use crate::study::table::{Table, bytes, duration, times, whole};
 
-/// How a quantity grows with N: the line through the logarithms.
+/// The growth of a quantity with N, a line fitted to the logarithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GrowthFit {
     /// The method's label.
@@ -17,35 +18,35 @@ pub struct GrowthFit {
     pub quantity: String,
     /// `widths`, at the same number of hidden layers, or `depths`, at the same width.
     pub over: String,
-    /// That number of hidden layers, or that width.
+    /// The fixed number of hidden layers, or the fixed width.
     pub at: usize,
-    /// The smallest and the largest width, or depth.
+    /// The smallest and the largest width or depth.
     pub range: [usize; 2],
     /// The exponent of N with its 95 % interval.
     #[serde(flatten)]
     pub line: LeastSquaresLine,
 }
 
-/// A study's rows and what they mean.
+/// The rows of a cost study with fits and summary sentences.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
-    /// One a method and network.
+    /// One row per method and network.
     pub rows: &'a [CostRow],
-    /// Exponents.
+    /// Fitted exponents of N.
     pub fits: Vec<GrowthFit>,
-    /// Sentences.
+    /// Summary sentences.
     pub findings: Vec<String>,
 }
 
 impl<'a> CostReport<'a> {
-    /// Of all `rows`, kept in `study`.
+    /// Summarizes `rows`, which are recorded in the directory `study`.
     pub fn new(name: &'a str, study: String, rows: &'a [CostRow]) -> Self {
         let fits = fits(rows);
-        let findings = findings(rows, &fits);
+        let findings = sentences(rows, &fits);
         Self {
             name,
             study,
@@ -55,7 +56,7 @@ impl<'a> CostReport<'a> {
         }
     }
 
-    /// A table a network, and one of the exponents, each with its heading.
+    /// Returns a table per network and one of the exponents, each with its heading.
     pub fn tables(&self) -> Vec<(String, Table)> {
         let networks = networks(self.rows);
         let mut tables: Vec<(String, Table)> = (networks.iter())
@@ -76,11 +77,11 @@ impl<'a> CostReport<'a> {
         tables
     }
 
-    /// The report as text: `table` renders each table.
+    /// Renders the report as text; `table` renders each table.
     pub fn render(&self, heading: &str, table: impl Fn(&Table) -> String) -> String {
         let mut text = String::new();
-        for (title, of) in self.tables() {
-            text.push_str(&format!("{heading}{title}\n\n{}\n", table(&of)));
+        for (title, contents) in self.tables() {
+            text.push_str(&format!("{heading}{title}\n\n{}\n", table(&contents)));
         }
         for finding in &self.findings {
             text.push_str(finding);
@@ -91,7 +92,7 @@ impl<'a> CostReport<'a> {
     }
 }
 
-/// Rows of the same network, in their order.
+/// Groups the rows by network, in order of appearance.
 fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
     let mut networks: Vec<Vec<&CostRow>> = Vec::new();
     for row in rows {
@@ -106,7 +107,7 @@ fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
     networks
 }
 
-/// `784-30-10`.
+/// Formats layer sizes, `784-30-10`.
 fn topology(layers: &[usize]) -> String {
     let layers: Vec<String> = layers.iter().map(usize::to_string).collect();
     layers.join("-")
@@ -151,8 +152,8 @@ fn rows_table(rows: &[&CostRow]) -> Table {
             duration(row.predicted_seconds),
         ];
         if measured {
-            let broken = row.measured_share.is_some_and(|share| share < 1.0);
-            let mark = if broken { "*" } else { "" };
+            let interrupted = row.measured_share.is_some_and(|share| share < 1.0);
+            let mark = if interrupted { "*" } else { "" };
             cells.push(row.seconds.map_or("–".to_owned(), |seconds| {
                 format!("{}{mark}", duration(seconds))
             }));
@@ -164,7 +165,8 @@ fn rows_table(rows: &[&CostRow]) -> Table {
     table
 }
 
-/// Of each method the multiplications and the time: plain and measured, where there are such.
+/// Formats the exponents of multiplications and time of each method: plain rather than performed,
+/// and measured rather than predicted, if available.
 fn fits_table(fits: &[GrowthFit]) -> Table {
     let mut table = Table::new(["method", "over", "quantity", "exponent", "95 % interval"]);
     let better = [
@@ -178,8 +180,8 @@ fn fits_table(fits: &[GrowthFit]) -> Table {
                     && (&other.method, &other.over, other.at) == (&fit.method, &fit.over, fit.at)
             })
         };
-        let passed_over = |(worse, better): &(&str, &str)| fit.quantity == *worse && has(better);
-        if better.iter().any(passed_over) {
+        let is_superseded = |(worse, better): &(&str, &str)| fit.quantity == *worse && has(better);
+        if better.iter().any(is_superseded) {
             continue;
         }
         let [first, last] = fit.range;
@@ -201,15 +203,15 @@ fn fits_table(fits: &[GrowthFit]) -> Table {
     table
 }
 
-/// `1 layer`, `3 layers`.
+/// Formats a number of layers: `1 layer`, `3 layers`.
 fn layers(count: usize) -> String {
     format!("{count} layer{}", if count == 1 { "" } else { "s" })
 }
 
-/// A quantity's name, and what a row has of it.
+/// A quantity's name and its value in a row.
 type FitQuantity = (&'static str, fn(&CostRow) -> Option<f64>);
 
-/// What is fitted.
+/// The fitted quantities.
 const QUANTITIES: [FitQuantity; 4] = [
     ("multiplications", |row| {
         Some(row.tally?.multiplications as f64)
@@ -221,7 +223,7 @@ const QUANTITIES: [FitQuantity; 4] = [
     ("predicted_seconds", |row| Some(row.predicted_seconds)),
 ];
 
-/// Every method's exponents over widths, depth by depth, and over depths, width by width.
+/// Fits the exponents of every method over widths at each depth, and over depths at each width.
 pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {
@@ -229,26 +231,26 @@ pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
             labels.push(&row.label);
         }
     }
-    let alike: Vec<(&CostRow, usize, usize)> = rows
+    let uniform: Vec<(&CostRow, usize, usize)> = rows
         .iter()
         .filter_map(|row| Some((row, row.width()?, row.hidden().len())))
         .collect();
     let mut fits = Vec::new();
     for over in ["widths", "depths"] {
-        // What stays, and what varies.
+        // The fixed size and the varied one.
         let axes = |&(_, width, depth): &(&CostRow, usize, usize)| match over {
             "widths" => (depth, width),
             _ => (width, depth),
         };
-        let mut groups: Vec<usize> = alike.iter().map(|row| axes(row).0).collect();
+        let mut groups: Vec<usize> = uniform.iter().map(|row| axes(row).0).collect();
         groups.sort_unstable();
         groups.dedup();
         for at in groups {
             for label in &labels {
-                let own: Vec<_> = (alike.iter())
+                let group: Vec<_> = (uniform.iter())
                     .filter(|row| row.0.label == *label && axes(row).0 == at)
                     .collect();
-                let varied = || own.iter().map(|row| axes(row).1);
+                let varied = || group.iter().map(|row| axes(row).1);
                 let (Some(first), Some(last)) = (varied().min(), varied().max()) else {
                     continue;
                 };
@@ -257,10 +259,10 @@ pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
                         Some((row.0.parameters as f64, value(row.0)?))
                     };
                     let points: Vec<(f64, f64)> =
-                        own.iter().filter_map(|row| point(&row)).collect();
+                        group.iter().filter_map(|row| point(&row)).collect();
                     let positive = points.iter().all(|&(_, y)| y > 0.0);
                     let line = LeastSquaresLine::through_logarithms(&points).filter(|_| positive);
-                    if let Some(line) = line.filter(|_| points.len() == own.len()) {
+                    if let Some(line) = line.filter(|_| points.len() == group.len()) {
                         fits.push(GrowthFit {
                             method: (*label).to_owned(),
                             quantity: quantity.to_owned(),
@@ -277,43 +279,43 @@ pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
     fits
 }
 
-/// Sentences about the largest network, then about growth, then about the prediction.
-fn findings(rows: &[CostRow], fits: &[GrowthFit]) -> Vec<String> {
-    let mut findings = Vec::new();
+/// Returns sentences about the largest network, growth, predictions and interrupted measurements.
+fn sentences(rows: &[CostRow], fits: &[GrowthFit]) -> Vec<String> {
+    let mut sentences = Vec::new();
     let largest = networks(rows)
         .into_iter()
         .max_by_key(|network| network[0].parameters);
     if let Some(network) = &largest {
         let find = |label: &str| network.iter().copied().find(|row| row.label == label);
-        findings.extend(find(BACKPROP).and_then(of_backprop));
-        findings.extend(find("forward-difference/full").and_then(of_full));
+        sentences.extend(find(BACKPROP).and_then(backprop_sentence));
+        sentences.extend(find("forward-difference/full").and_then(full_sentence));
         let (forward, central) = (
             find("forward-difference/incremental"),
             find("central-difference/full"),
         );
-        findings.extend(forward.and_then(of_incremental));
-        findings.extend(central.and_then(of_central));
+        sentences.extend(forward.and_then(incremental_sentence));
+        sentences.extend(central.and_then(central_sentence));
     }
-    findings.extend(of_growth(fits));
-    findings.extend(of_prediction(rows));
-    findings.extend(of_broken(rows));
-    findings
+    sentences.extend(growth_sentences(fits));
+    sentences.extend(prediction_sentence(rows));
+    sentences.extend(interruption_sentence(rows));
+    sentences
 }
 
-fn of_backprop(row: &CostRow) -> Option<String> {
+fn backprop_sentence(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_forward?;
     let time = row.seconds_to_forward.map_or(String::new(), |ratio| {
         format!(" and {} times its time", times(ratio))
     });
     Some(format!(
-        "Backprop makes all N = {} partial derivatives of {} with {} times the multiplications of one forward pass{time}: they share one pass forward and one back, whatever N is.",
+        "Backprop computes all N = {} partial derivatives of {} with {} times the multiplications of one forward pass{time}: they share one forward and one backward pass, for any N.",
         whole(row.parameters as u64),
         topology(&row.layers),
         times(multiplications),
     ))
 }
 
-fn of_full(row: &CostRow) -> Option<String> {
+fn full_sentence(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_backprop?;
     let time = match (row.seconds_to_forward, row.seconds_to_backprop) {
         (Some(forward), Some(backprop)) => format!(
@@ -330,7 +332,7 @@ fn of_full(row: &CostRow) -> Option<String> {
     ))
 }
 
-fn of_central(row: &CostRow) -> Option<String> {
+fn central_sentence(row: &CostRow) -> Option<String> {
     Some(format!(
         "Central differences evaluate 2N = {} losses: {} times backprop's multiplications.",
         whole(row.tally_performed.evaluations),
@@ -338,21 +340,21 @@ fn of_central(row: &CostRow) -> Option<String> {
     ))
 }
 
-fn of_incremental(row: &CostRow) -> Option<String> {
+fn incremental_sentence(row: &CostRow) -> Option<String> {
     let multiplications = row.multiplications_to_backprop?;
     let time = row.seconds_to_backprop.map_or(String::new(), |ratio| {
         format!(
-            ", and {} times its time on this data, where inputs that are 0 or equal cost nothing twice",
+            ", and {} times its time on this data, where zero inputs cost nothing and equal inputs are computed once",
             times(ratio)
         )
     });
     let depth = match row.hidden().len() {
-        0 => "Without a hidden layer every change ends in the loss at once.",
+        0 => "Without a hidden layer a perturbation affects the loss directly.",
         1 => {
-            "With one hidden layer that factor is about n_L, the number of outputs, whatever N is; from two on it grows with N."
+            "With one hidden layer that factor is about n_L, the number of outputs, for any N; from two on it grows with N."
         }
         _ => {
-            "From two hidden layers on it grows with N: what a change does not reach ends with the layer above it."
+            "From two hidden layers on it grows with N: only the next layer is updated by single products, later layers are recomputed."
         }
     };
     Some(format!(
@@ -361,34 +363,34 @@ fn of_incremental(row: &CostRow) -> Option<String> {
     ))
 }
 
-/// One sentence a depth, of the methods that a formula counts.
-fn of_growth(fits: &[GrowthFit]) -> Vec<String> {
+/// Returns one sentence per depth or width about the methods that have a formula.
+fn growth_sentences(fits: &[GrowthFit]) -> Vec<String> {
     let named = [
         (BACKPROP, "backprop"),
         ("forward-difference/incremental", "incremental differences"),
         ("forward-difference/full", "full differences"),
     ];
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     let mut sentences = Vec::new();
     let counted = |fit: &&GrowthFit| fit.quantity == "multiplications" && fit.line.points > 2;
     for fit in fits.iter().filter(counted) {
         let group = (&fit.over, fit.at);
-        if told.contains(&group) {
+        if seen.contains(&group) {
             continue;
         }
-        told.push(group);
+        seen.push(group);
         let exponent = |(label, name): &(&str, &str)| {
-            let own =
+            let same =
                 |other: &&GrowthFit| other.method == *label && (&other.over, other.at) == group;
-            let own = fits.iter().filter(counted).find(own)?;
-            Some(format!("N^{:.2} ({name})", own.line.slope))
+            let fit = fits.iter().filter(counted).find(same)?;
+            Some(format!("N^{:.2} ({name})", fit.line.slope))
         };
         let exponents: Vec<String> = named.iter().filter_map(exponent).collect();
         if exponents.is_empty() {
             continue;
         }
         let [first, last] = fit.range;
-        let place = match fit.over.as_str() {
+        let scope = match fit.over.as_str() {
             "widths" => format!(
                 "With {} hidden, from width {first} to {last}",
                 layers(fit.at)
@@ -396,43 +398,43 @@ fn of_growth(fits: &[GrowthFit]) -> Vec<String> {
             _ => format!("At width {}, from {first} to {last} hidden layers", fit.at),
         };
         sentences.push(format!(
-            "{place}, the multiplications of a gradient grow as {}.",
+            "{scope}, the multiplications of a gradient grow as {}.",
             exponents.join(", ")
         ));
     }
     sentences
 }
 
-fn of_prediction(rows: &[CostRow]) -> Option<String> {
+fn prediction_sentence(rows: &[CostRow]) -> Option<String> {
     let factor = |row: &CostRow| {
         let ratio = row.seconds? / row.predicted_seconds;
         Some(ratio.max(1.0 / ratio))
     };
     let measured = rows.iter().filter_map(|row| Some((row, factor(row)?)));
-    let all = measured.clone().count();
+    let count = measured.clone().count();
     let (worst, off) = measured.max_by(|a, b| a.1.total_cmp(&b.1))?;
     Some(format!(
-        "Of {all} times, predicted from some 60 ms each, the one furthest off is {} on {}: by a factor of {off:.2}.",
+        "The worst of {count} predictions was off by a factor of {off:.2}: {} on {}.",
         worst.label,
         topology(&worst.layers),
     ))
 }
 
-fn of_broken(rows: &[CostRow]) -> Option<String> {
-    let broken: Vec<f64> = (rows.iter())
+fn interruption_sentence(rows: &[CostRow]) -> Option<String> {
+    let shares: Vec<f64> = (rows.iter())
         .filter_map(|row| row.measured_share)
         .filter(|&share| share < 1.0)
         .collect();
-    let least = broken.iter().copied().reduce(f64::min)?;
+    let least = shares.iter().copied().reduce(f64::min)?;
     Some(format!(
-        "* {} gradient{} broken off at the time limit, the shortest after {:.2} % of its evaluations: the time is that of the share made, over the share.",
-        broken.len(),
-        if broken.len() == 1 { " was" } else { "s were" },
+        "* {} gradient{} interrupted at the time limit, the earliest after {:.2} % of its evaluations: the time is extrapolated from the completed evaluations.",
+        shares.len(),
+        if shares.len() == 1 { " was" } else { "s were" },
         100.0 * least,
     ))
 }
 
-/// A row as a line of progress.
+/// Formats a row as a line of progress.
 pub fn line(row: &CostRow) -> String {
     let time = match row.seconds {
         Some(seconds) => format!("{} measured", duration(seconds)),

@@ -1,7 +1,7 @@
-//! The engines of all cells, side by side, and the samples they give.
+//! Takes the samples of a scaling study, with one engine per cell.
 //!
-//! A team and an engine are made when a sample first needs them, and stay: where the system refuses
-//! a number of threads, the samples before it are kept.
+//! Worker pools and engines are created when a sample first needs them, and reused. If the system
+//! refuses a number of threads, the earlier samples are kept.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -20,54 +20,55 @@ use crate::study::methods;
 use crate::study::record::StudyRecord;
 use crate::study::timing::{NotMeasured, TimingBench, TimingSample, WarmEngine};
 
-/// What the cells compute.
+/// The problem and the machine settings of a scaling study.
 pub struct Measurement<'a> {
-    /// The rows' dataset and scaling.
+    /// The dataset and scaling of the rows.
     pub split: &'a Split,
     /// Topology and loss.
     pub network: &'a Network,
-    /// Which θ.
+    /// The initialization of θ.
     pub initialization: Initialization,
-    /// Seeds it.
+    /// The seed of the initialization.
     pub seed: u64,
-    /// The rate of the step after which θ is hashed.
+    /// The learning rate of the step after which θ is hashed.
     pub learning_rate: f64,
-    /// What is computed in.
+    /// The precision of the arithmetic.
     pub precision: Precision,
-    /// On which threads are kept, in order; empty: they stay free.
+    /// The processors to which the threads are pinned, in order; empty if they are not pinned.
     pub processors: &'a [usize],
-    /// The kernels.
+    /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Ends the study, in the middle of a sample if need be.
+    /// Stops the study, even within a sample.
     pub control: &'a Control,
 }
 
-/// A cell's engine.
+/// The engine of one cell.
 struct CellEngine<'a, R> {
     bench: TimingBench<'a, R>,
     peaks: &'a Peaks,
-    ready: WarmEngine<R>,
+    warm: WarmEngine<R>,
     weights_sha256: Option<String>,
     operations: u64,
     least_bytes: u64,
 }
 
 impl Measurement<'_> {
-    /// Takes every sample that `record` does not have yet; `tell` is told of each. Returns whether
-    /// all are there: the control was not raised.
+    /// Takes every sample that `record` lacks, and passes each to `report`. Returns whether all
+    /// samples are present; they are not if the control requested a stop.
     ///
     /// # Errors
-    /// A gradient that cannot be, or of which the limit allows nothing; [`Error::Resources`] where
-    /// the system refuses threads; whatever else it refuses. The samples taken are in `record`.
+    /// Returns an error if an increment is lost in θ or the limit allows not a single evaluation,
+    /// [`Error::Resources`] if the system refuses threads, and other errors of the system. The
+    /// samples taken before are in `record`.
     pub fn run(
         &self,
         plan: &ScalingPlan,
         record: &mut StudyRecord<ScalingSample>,
-        tell: &mut dyn FnMut(&ScalingSample),
+        report: &mut dyn FnMut(&ScalingSample),
     ) -> Result<bool> {
         match self.precision {
-            Precision::F32 => self.run_in::<f32>(plan, record, tell),
-            Precision::F64 => self.run_in::<f64>(plan, record, tell),
+            Precision::F32 => self.run_in::<f32>(plan, record, report),
+            Precision::F64 => self.run_in::<f64>(plan, record, report),
         }
     }
 
@@ -75,7 +76,7 @@ impl Measurement<'_> {
         &self,
         plan: &ScalingPlan,
         record: &mut StudyRecord<ScalingSample>,
-        tell: &mut dyn FnMut(&ScalingSample),
+        report: &mut dyn FnMut(&ScalingSample),
     ) -> Result<bool> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
@@ -83,21 +84,21 @@ impl Measurement<'_> {
             .initialization
             .draw::<R>(&self.network.layout, self.seed);
         let cells = plan.cells();
-        let places: Vec<OnceCell<Peaks>> = plan.threads.iter().map(|_| OnceCell::new()).collect();
-        let mut seats: Vec<Option<CellEngine<R>>> = cells.iter().map(|_| None).collect();
-        let there = record.rows().to_vec();
+        let peaks: Vec<OnceCell<Peaks>> = plan.threads.iter().map(|_| OnceCell::new()).collect();
+        let mut engines: Vec<Option<CellEngine<R>>> = cells.iter().map(|_| None).collect();
+        let recorded = record.rows().to_vec();
         let take = |cell: &Cell, round| {
             let number = cells.iter().position(|other| other == cell);
-            let seat = &mut seats[number.expect("a cell of the plan")];
-            if seat.is_none() {
-                let place = plan.threads.iter().position(|&count| count == cell.threads);
-                let place = &places[place.expect("cells have the plan's numbers of threads")];
+            let engine = &mut engines[number.expect("a cell of the plan")];
+            if engine.is_none() {
+                let index = plan.threads.iter().position(|&count| count == cell.threads);
+                let pool = &peaks[index.expect("cells have the plan's numbers of threads")];
                 let bench = TimingBench {
                     network: self.network,
                     theta: &theta,
                     samples: &samples,
                     rows: &train.rows[..cell.batch_rows],
-                    team: self.peaks(place, cell.threads)?.team(),
+                    workers: self.peaks(pool, cell.threads)?.workers(),
                     isa: self.isa,
                     control: self.control,
                     repeats: 1,
@@ -105,34 +106,35 @@ impl Measurement<'_> {
                 };
                 match CellEngine::new(
                     bench,
-                    self.peaks(place, cell.threads)?,
+                    self.peaks(pool, cell.threads)?,
                     cell,
                     self.learning_rate,
                 )? {
-                    Ok(ready) => *seat = Some(ready),
-                    Err(missing) => return none(missing, cell),
+                    Ok(warm) => *engine = Some(warm),
+                    Err(reason) => return no_sample(reason, cell),
                 }
             }
-            seat.as_mut().expect("made above").take(cell, round)
+            engine.as_mut().expect("created above").take(cell, round)
         };
-        take_in_turns(plan, &there, take, |sample| {
-            tell(&sample);
+        take_in_turns(plan, &recorded, take, |sample| {
+            report(&sample);
             record.push(sample)
         })
     }
 
-    /// The team of so many threads and what it can do, made when it is first asked for.
-    fn peaks<'p>(&self, place: &'p OnceCell<Peaks>, threads: usize) -> Result<&'p Peaks> {
-        if let Some(made) = place.get() {
-            return Ok(made);
+    /// Returns the worker pool of `threads` threads with its peak measurement, created on first
+    /// use.
+    fn peaks<'p>(&self, cell: &'p OnceCell<Peaks>, threads: usize) -> Result<&'p Peaks> {
+        if let Some(existing) = cell.get() {
+            return Ok(existing);
         }
-        let team = Arc::new(Workers::on(Some(threads), self.processors)?);
-        Ok(place.get_or_init(|| Peaks::new(team, self.isa, bytes_to_read())))
+        let workers = Arc::new(Workers::on(Some(threads), self.processors)?);
+        Ok(cell.get_or_init(|| Peaks::new(workers, self.isa, bytes_to_read())))
     }
 }
 
 impl<'a, R: Real> CellEngine<'a, R> {
-    /// The engine of `cell`, and the hash of θ after a step of it.
+    /// Creates the engine of `cell`, and hashes θ after one step.
     fn new(
         bench: TimingBench<'a, R>,
         peaks: &'a Peaks,
@@ -140,12 +142,12 @@ impl<'a, R: Real> CellEngine<'a, R> {
         rate: f64,
     ) -> Result<std::result::Result<Self, NotMeasured>> {
         let method = methods::one(&cell.method)?;
-        let mut ready = match bench.ready(&method.gradient)? {
-            Ok(ready) => ready,
-            Err(missing) => return Ok(Err(missing)),
+        let mut warm = match bench.warm_engine(&method.gradient)? {
+            Ok(warm) => warm,
+            Err(reason) => return Ok(Err(reason)),
         };
-        let weights_sha256 = match ready.first().share == 1.0 {
-            true => Some(bench.weights_after_a_step(&mut ready, rate)?),
+        let weights_sha256 = match warm.first().share == 1.0 {
+            true => Some(bench.weights_after_a_step(&mut warm, rate)?),
             false => None,
         };
         let tally = bench.tally(&method.gradient);
@@ -154,21 +156,21 @@ impl<'a, R: Real> CellEngine<'a, R> {
             least_bytes: least_bytes(bench.network, bench.samples, cell.batch_rows),
             bench,
             peaks,
-            ready,
+            warm,
             weights_sha256,
         }))
     }
 
-    /// One sample; `None` if the control was raised.
+    /// Takes one sample; returns `None` if the control requested a stop.
     fn take(&mut self, cell: &Cell, round: usize) -> Result<Option<ScalingSample>> {
         let rates = self.peaks.sample();
         let TimingSample {
             seconds,
             cpu_seconds,
             share,
-        } = match self.bench.sample(&mut self.ready)? {
+        } = match self.bench.sample(&mut self.warm)? {
             Ok(lap) => lap,
-            Err(missing) => return none(missing, cell),
+            Err(reason) => return no_sample(reason, cell),
         };
         if self.bench.control.is_stopped() {
             return Ok(None);
@@ -180,7 +182,7 @@ impl<'a, R: Real> CellEngine<'a, R> {
             threads: cell.threads,
             seconds,
             cpu_seconds,
-            gradients: self.ready.gradients,
+            gradients: self.warm.gradients,
             share,
             operations: self.operations,
             least_bytes: self.least_bytes,
@@ -192,17 +194,18 @@ impl<'a, R: Real> CellEngine<'a, R> {
     }
 }
 
-fn none(missing: NotMeasured, cell: &Cell) -> Result<Option<ScalingSample>> {
-    match missing {
+/// Returns no sample after an interruption, or an error if the limit is too short.
+fn no_sample(reason: NotMeasured, cell: &Cell) -> Result<Option<ScalingSample>> {
+    match reason {
         NotMeasured::Interrupted => Ok(None),
         NotMeasured::TooSlow => Err(Error::Usage(format!(
-            "{} on {} rows makes not one evaluation within the limit\n  help: give --limit more seconds, or leave the method out with --methods",
+            "{} on {} rows completes no evaluation within the limit\n  help: give --limit more seconds, or leave the method out with --methods",
             cell.method, cell.batch_rows
         ))),
     }
 }
 
-/// Bytes of θ and of the rows' inputs as they are kept.
+/// Returns the bytes of θ and of the rows' inputs as stored.
 fn least_bytes<R: Real>(network: &Network, samples: &Samples<R>, rows: usize) -> u64 {
     let input = match samples.inputs() {
         Inputs::Sparse(_) => 1,

@@ -1,12 +1,13 @@
-//! How the methods use threads: samples taken in turns, and what they say.
+//! The scaling study: how the speed of each method depends on the number of threads.
 //!
-//! A *cell* is a method on a mini-batch of some rows with some threads. Rounds go through all cells,
-//! one sample each (A B C A B C), so that a machine that slows down slows all of them down, and a
-//! speedup is the median over the rounds of two times of the same round. Beside each sample the
-//! machine's own rates are measured on the same threads ([`super::machine_peaks`]): a method can fall behind
-//! its ideal because the clock does.
+//! A *cell* is a method with a mini-batch size and a number of threads. Each round takes one sample
+//! of every cell (A B C A B C), so that a change of the machine's speed affects all cells. A
+//! speedup is the median over the rounds of the ratio of two times of the same round. With each
+//! sample the machine's peak rates are measured on the same threads ([`super::machine_peaks`]),
+//! because a method may miss its ideal speedup when the clock rate drops.
 //!
-//! Nothing here measures: samples come from a closure, which tests replace by arithmetic.
+//! This module does not measure: samples come from a closure, for which tests substitute
+//! arithmetic.
 
 pub mod measurement;
 pub mod summary;
@@ -18,26 +19,27 @@ use crate::error::Result;
 use crate::numeric::statistics;
 use summary::counted;
 
-/// What is asked of a study.
+/// The parameters of a scaling study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScalingPlan {
     /// Labels of the methods.
     pub methods: Vec<String>,
-    /// Rows of the mini-batches.
+    /// Numbers of rows of the mini-batches.
     pub batches: Vec<usize>,
     /// Numbers of threads.
     pub threads: Vec<usize>,
-    /// Samples of each cell.
+    /// Number of samples of each cell.
     pub rounds: usize,
-    /// Whether mini-batches that grow with the threads are measured, too.
+    /// Whether mini-batches proportional to the number of threads are measured as well.
     pub weak: bool,
-    /// Whether threads are kept on a processor each.
+    /// Whether each thread is pinned to a processor.
     pub pinned: bool,
-    /// A gradient that takes longer is broken off, and the rest told from the share that was made.
+    /// Seconds after which a gradient is interrupted; its time is then extrapolated from the
+    /// completed evaluations.
     pub limit_seconds: f64,
 }
 
-/// A method on a mini-batch with some threads.
+/// A method with a mini-batch size and a number of threads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cell {
     /// The method's label.
@@ -49,7 +51,7 @@ pub struct Cell {
 }
 
 impl ScalingPlan {
-    /// All cells, each once: threads change fastest, then methods, then mini-batches.
+    /// Returns all cells without duplicates: threads vary fastest, then methods, then mini-batches.
     pub fn cells(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
         for &batch in &self.batches {
@@ -84,45 +86,45 @@ pub struct ScalingSample {
     pub batch_rows: usize,
     /// Number of threads.
     pub threads: usize,
-    /// Seconds of one gradient, on the wall's clock.
+    /// Wall-clock seconds of one gradient.
     pub seconds: f64,
-    /// Seconds that all threads together were on a processor for it.
+    /// CPU seconds of all threads together for one gradient.
     pub cpu_seconds: Option<f64>,
-    /// Gradients that were timed as one.
+    /// Number of gradients in the sample.
     pub gradients: usize,
-    /// The share of the gradient that was made: 1, or less where it was broken off.
+    /// Completed share of the gradient: 1, or less if it was interrupted at the limit.
     pub share: f64,
     /// Multiplications and additions of one gradient.
     pub operations: u64,
-    /// Bytes of θ and of the mini-batch, which a gradient reads once at least.
+    /// Bytes of θ and of the mini-batch, which a gradient reads at least once.
     pub least_bytes: u64,
-    /// The machine's multiply-adds on these threads, as operations a second.
+    /// The machine's peak rate of multiply-adds on these threads, in operations per second.
     pub peak_operations: f64,
-    /// Bytes that it reads from memory a second.
+    /// Bytes per second that the machine reads from memory on these threads.
     pub peak_bytes: f64,
-    /// Seconds that these threads take to meet; absent from studies of earlier versions.
+    /// Seconds of a synchronization of these threads; absent from studies of earlier versions.
     #[serde(default)]
     pub meeting_seconds: Option<f64>,
-    /// SHA-256 of θ after one step; absent where that step was broken off.
+    /// SHA-256 of θ after one step; absent if that step was interrupted.
     pub weights_sha256: Option<String>,
 }
 
 impl ScalingSample {
-    /// Whether it was taken of `cell`.
+    /// Returns whether this is a sample of `cell`.
     pub fn is_of(&self, cell: &Cell) -> bool {
         (self.method.as_str(), self.batch_rows, self.threads)
             == (cell.method.as_str(), cell.batch_rows, cell.threads)
     }
 }
 
-/// Takes the samples that are missing, round by round, and hands each on as soon as it is there.
-/// Returns whether all are there: `take` may end it by taking none.
+/// Takes the missing samples, round by round, and passes each to `keep` at once. Returns whether
+/// all samples are present; they are not if `take` returned `None`, which ends the study.
 ///
 /// # Errors
-/// Whatever `take` or `keep` refuses, at once: what was handed on is kept.
+/// Returns the first error of `take` or `keep`; samples passed to `keep` before remain valid.
 pub fn take_in_turns(
     plan: &ScalingPlan,
-    there: &[ScalingSample],
+    recorded: &[ScalingSample],
     mut take: impl FnMut(&Cell, usize) -> Result<Option<ScalingSample>>,
     mut keep: impl FnMut(ScalingSample) -> Result<()>,
 ) -> Result<bool> {
@@ -130,7 +132,7 @@ pub fn take_in_turns(
     for round in 1..=plan.rounds {
         for cell in &cells {
             let has = |sample: &ScalingSample| sample.round == round && sample.is_of(cell);
-            if there.iter().any(has) {
+            if recorded.iter().any(has) {
                 continue;
             }
             match take(cell, round)? {
@@ -142,7 +144,7 @@ pub fn take_in_turns(
     Ok(true)
 }
 
-/// A cell, summed up.
+/// The summary of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScalingRow {
     /// The method's label.
@@ -151,51 +153,52 @@ pub struct ScalingRow {
     pub batch_rows: usize,
     /// Number of threads.
     pub threads: usize,
-    /// Seconds of a gradient: the median.
+    /// Median seconds of a gradient.
     pub seconds: f64,
-    /// Every one, by round.
+    /// Seconds of a gradient in each round.
     pub samples: Vec<f64>,
-    /// Seconds that all threads together were on a processor: the median.
+    /// Median CPU seconds of all threads together.
     pub cpu_seconds: Option<f64>,
-    /// The least share of a gradient that was made in a sample.
+    /// Smallest completed share of a gradient in any sample.
     pub share: f64,
-    /// The time on 1 thread over this: the median over the rounds; absent without 1 thread.
+    /// The time on 1 thread divided by this time: the median over the rounds; absent if 1 thread
+    /// was not measured.
     pub speedup: Option<f64>,
-    /// The least and the largest of the rounds' speedups.
+    /// The smallest and the largest speedup of any round.
     pub speedup_range: Option<[f64; 2]>,
-    /// The speedup over the number of threads.
+    /// The speedup divided by the number of threads.
     pub efficiency: Option<f64>,
-    /// The same, of the machine's multiply-adds: what the hardware lets anyone reach.
+    /// The efficiency of pure multiply-adds, the limit set by the hardware.
     pub peak_efficiency: Option<f64>,
-    /// With a mini-batch of `threads` times as many rows as one on 1 thread: that one's time over
-    /// this, which is 1 where threads cost nothing.
+    /// The time of 1 thread on 1/`threads` of the rows divided by this time; 1 means that threads
+    /// cost nothing.
     pub weak_efficiency: Option<f64>,
-    /// Multiplications and additions a second.
+    /// Multiplications and additions per second.
     pub operations_per_second: f64,
-    /// The same over the machine's multiply-adds on these threads.
+    /// That rate divided by the machine's peak rate on these threads.
     pub of_peak: f64,
-    /// The time of a gradient that the machine's rates allow (each operation at its peak, each byte
-    /// read once) over this.
+    /// The shortest time that the machine's rates allow (every operation at the peak rate, every
+    /// byte read once) divided by this time.
     pub of_roofline: f64,
     /// SHA-256 of θ after one step.
     pub weights_sha256: Option<String>,
 }
 
-/// How soon so many threads meet: what a superstep costs beside its work.
+/// The time to synchronize a number of threads: the cost of a superstep beside its work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SynchronizationTime {
     /// Number of threads.
     pub threads: usize,
-    /// Seconds: the median of all samples.
+    /// Median seconds of all samples.
     pub seconds: f64,
-    /// The lowest and the highest tenth of them.
+    /// The 10 % and the 90 % quantile of the samples.
     pub range: [f64; 2],
 }
 
 impl SynchronizationTime {
     fn of(threads: usize, samples: &[ScalingSample]) -> Option<Self> {
-        let own = samples.iter().filter(|sample| sample.threads == threads);
-        let seconds: Vec<f64> = own.filter_map(|sample| sample.meeting_seconds).collect();
+        let same = samples.iter().filter(|sample| sample.threads == threads);
+        let seconds: Vec<f64> = same.filter_map(|sample| sample.meeting_seconds).collect();
         let at = |quantile| statistics::quantile(&seconds, quantile);
         Some(Self {
             threads,
@@ -205,7 +208,7 @@ impl SynchronizationTime {
     }
 }
 
-/// What fits to the speedups of a method on a mini-batch.
+/// The laws fitted to the speedups of a method on a mini-batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScalingFit {
     /// The method's label.
@@ -216,24 +219,24 @@ pub struct ScalingFit {
     pub amdahl: Option<Amdahl>,
     /// The universal scalability law.
     pub universal: Option<Universal>,
-    /// Of the numbers of threads that were measured, the fastest.
+    /// The fastest of the measured numbers of threads.
     pub fastest_threads: usize,
 }
 
-/// Everything that the samples say.
+/// The summary of a scaling study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScalingSummary {
     /// The cells that have samples.
     pub rows: Vec<ScalingRow>,
     /// A fit for each method and mini-batch.
     pub fits: Vec<ScalingFit>,
-    /// Meetings of each number of threads beyond 1.
+    /// Synchronization times for each number of threads above 1.
     #[serde(default)]
     pub meetings: Vec<SynchronizationTime>,
 }
 
 impl ScalingSummary {
-    /// Sums up what there is.
+    /// Summarizes the samples taken so far.
     pub fn of(plan: &ScalingPlan, samples: &[ScalingSample]) -> Self {
         let cells = plan.cells();
         let rows: Vec<ScalingRow> = (cells.iter())
@@ -256,8 +259,8 @@ impl ScalingSummary {
         }
     }
 
-    /// The fewest rows from which two threads are faster than one, of those mini-batches that were
-    /// measured: of all larger ones, too. The second value says whether that is all of them.
+    /// Returns the smallest measured mini-batch from which on, for it and all larger ones, two
+    /// threads are faster than one, and whether that includes every measured mini-batch.
     pub fn second_thread_pays_from(&self, method: &str) -> Option<(usize, bool)> {
         let mut pairs: Vec<(usize, f64)> = (self.rows.iter())
             .filter(|row| row.method == method && row.threads == 2)
@@ -270,7 +273,8 @@ impl ScalingSummary {
         pairs.get(first).map(|&(rows, _)| (rows, first == 0))
     }
 
-    /// The method and mini-batch whose θ depends on the number of threads, if there is one: never.
+    /// Returns a method and mini-batch whose θ depends on the number of threads; there is none
+    /// unless the engines have a defect.
     pub fn differing_weights(&self) -> Option<(&str, usize)> {
         let differs = |row: &&ScalingRow| {
             let same_work = |other: &&ScalingRow| {
@@ -282,7 +286,7 @@ impl ScalingSummary {
                     .weights_sha256
                     .as_ref()
                     .zip(row.weights_sha256.as_ref());
-                both.is_some_and(|(other, own)| other != own)
+                both.is_some_and(|(other, this)| other != this)
             })
         };
         let found = self.rows.iter().find(differs)?;
@@ -290,14 +294,16 @@ impl ScalingSummary {
     }
 }
 
+/// Summarizes the samples of one cell; returns `None` if there are none.
 fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
-    let own: Vec<&ScalingSample> = samples.iter().filter(|sample| sample.is_of(cell)).collect();
+    let cell_samples: Vec<&ScalingSample> =
+        samples.iter().filter(|sample| sample.is_of(cell)).collect();
     let median = |of: fn(&ScalingSample) -> f64| {
-        let values: Vec<f64> = own.iter().map(|sample| of(sample)).collect();
+        let values: Vec<f64> = cell_samples.iter().map(|sample| of(sample)).collect();
         statistics::median(&values)
     };
     let seconds = median(|sample| sample.seconds)?;
-    let first = own.first()?;
+    let first = cell_samples.first()?;
     let peak_operations = median(|sample| sample.peak_operations)?;
     let peak_bytes = median(|sample| sample.peak_bytes)?;
     let one = |batch_rows| Cell {
@@ -306,7 +312,8 @@ fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
         threads: 1,
     };
     let ratios = |base: &Cell, of: fn(&ScalingSample) -> f64| -> Vec<f64> {
-        own.iter()
+        cell_samples
+            .iter()
             .filter_map(|sample| {
                 let same =
                     |other: &&ScalingSample| other.round == sample.round && other.is_of(base);
@@ -326,7 +333,10 @@ fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
             sample.seconds
         })
     });
-    let cpu: Vec<f64> = own.iter().filter_map(|sample| sample.cpu_seconds).collect();
+    let cpu: Vec<f64> = cell_samples
+        .iter()
+        .filter_map(|sample| sample.cpu_seconds)
+        .collect();
     let operations = first.operations as f64;
     let roofline = (operations / peak_operations).max(first.least_bytes as f64 / peak_bytes);
     Some(ScalingRow {
@@ -334,9 +344,12 @@ fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
         batch_rows: cell.batch_rows,
         threads: cell.threads,
         seconds,
-        samples: own.iter().map(|sample| sample.seconds).collect(),
+        samples: cell_samples.iter().map(|sample| sample.seconds).collect(),
         cpu_seconds: statistics::median(&cpu),
-        share: own.iter().map(|sample| sample.share).fold(1.0, f64::min),
+        share: cell_samples
+            .iter()
+            .map(|sample| sample.share)
+            .fold(1.0, f64::min),
         speedup,
         speedup_range: speedup.map(|_| range(&speedups)),
         efficiency: speedup.map(|speedup| speedup / threads),
@@ -345,7 +358,9 @@ fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
         operations_per_second: operations / seconds,
         of_peak: operations / seconds / peak_operations,
         of_roofline: roofline / seconds,
-        weights_sha256: own.iter().find_map(|sample| sample.weights_sha256.clone()),
+        weights_sha256: cell_samples
+            .iter()
+            .find_map(|sample| sample.weights_sha256.clone()),
     })
 }
 
@@ -355,19 +370,20 @@ fn range(values: &[f64]) -> [f64; 2] {
     [least, largest]
 }
 
-/// Both laws through every round's speedups, not through their medians: the intervals need the
-/// spread.
+/// Fits both laws to the speedups of all rounds rather than to their medians, because the
+/// confidence intervals need the spread.
 fn fit(
     method: &str,
     batch_rows: usize,
     samples: &[ScalingSample],
     rows: &[ScalingRow],
 ) -> Option<ScalingFit> {
-    let own = |sample: &&ScalingSample| sample.method == method && sample.batch_rows == batch_rows;
-    let own: Vec<&ScalingSample> = samples.iter().filter(own).collect();
-    let points: Vec<SpeedupPoint> = (own.iter())
+    let belongs =
+        |sample: &&ScalingSample| sample.method == method && sample.batch_rows == batch_rows;
+    let group: Vec<&ScalingSample> = samples.iter().filter(belongs).collect();
+    let points: Vec<SpeedupPoint> = (group.iter())
         .filter_map(|sample| {
-            let base = own
+            let base = group
                 .iter()
                 .find(|other| other.threads == 1 && other.round == sample.round)?;
             Some(SpeedupPoint {
@@ -388,27 +404,28 @@ fn fit(
     })
 }
 
-/// What makes the figures doubtful, in words.
+/// Returns warnings about conditions that make the results doubtful.
 ///
-/// `others` is how many processors' time other processes took meanwhile, where the system tells;
-/// `[cores, processors]` is how many physical cores and logical processors the process may use.
+/// `others` is the processor time that other processes used meanwhile, in processors, if the system
+/// reports it; `[cores, processors]` are the numbers of physical cores and logical processors that
+/// the process may use.
 pub fn warnings(
     plan: &ScalingPlan,
     samples: &[ScalingSample],
     others: Option<f64>,
     [cores, processors]: [usize; 2],
 ) -> Vec<String> {
-    /// A processor's share below which other processes do not matter.
+    /// Share of a processor below which other processes do not matter.
     const QUIET: f64 = 0.05;
-    /// Relative change of the clock that no figure here notices.
+    /// Relative change of the clock rate that does not matter.
     const STEADY: f64 = 0.05;
-    /// Slowest meetings over fastest ones: between neighbors they differ by less, and by three to five
-    /// where threads move apart.
-    const APART: f64 = 2.0;
+    /// Ratio of the slowest to the fastest synchronization: smaller between neighbors, three to
+    /// five when threads move apart.
+    const MAX_RATIO: f64 = 2.0;
     let mut warnings = Vec::new();
     if let Some(others) = others.filter(|&others| others > QUIET) {
         warnings.push(format!(
-            "other processes took the time of {others:.2} processors meanwhile: expect noise, and speedups that are too low"
+            "other processes used {others:.2} processors during the study: expect noise, and speedups that are too low"
         ));
     }
     let between = |most: usize, above: usize| -> Vec<String> {
@@ -427,7 +444,7 @@ pub fn warnings(
     let above = between(usize::MAX, processors);
     if !above.is_empty() {
         warnings.push(format!(
-            "more threads than {} to use: {}; the work is cut for so many, and done by one thread a processor, several shares in turn",
+            "more threads than {} to use: {}; the work is partitioned for that number, but only one thread per processor runs, and computes several parts in turn",
             counted(processors, "logical processor"),
             above.join(", ")
         ));
@@ -442,7 +459,7 @@ pub fn warnings(
         && low < (1.0 - STEADY) * high
     {
         warnings.push(format!(
-            "the clock changed, or {fewest} {} did not stay on a core: {:.1} to {:.1} GFLOP/s at best from sample to sample",
+            "the clock changed, or {fewest} {} did not stay on a core: the peak rate varied from {:.1} to {:.1} GFLOP/s between samples",
             if fewest == 1 { "thread" } else { "threads" },
             low / 1e9,
             high / 1e9
@@ -454,9 +471,9 @@ pub fn warnings(
         .filter(|&&threads| threads > 1 && threads <= processors);
     for meeting in within.filter_map(|&threads| SynchronizationTime::of(threads, samples)) {
         let [low, high] = meeting.range;
-        if high > APART * low {
+        if high > MAX_RATIO * low {
             warnings.push(format!(
-                "{} threads met in {:.0} to {:.0} ns from sample to sample: the processors that they ran on did not always share a cache, or another process held one",
+                "synchronizing {} threads took {:.0} to {:.0} ns, depending on the sample: their processors did not always share a cache, or another process occupied one",
                 meeting.threads,
                 low * 1e9,
                 high * 1e9
@@ -482,8 +499,8 @@ mod tests {
         }
     }
 
-    /// A machine whose gradient of B rows takes B·(1 + α(p − 1) + β·p(p − 1))/p plus a join of
-    /// `join` seconds with more than one thread, and which is `round` times as slow in every round.
+    /// Simulates a machine whose gradient of B rows takes B·(1 + α(p − 1) + β·p(p − 1))/p, plus
+    /// `join` seconds with more than one thread, all multiplied by the number of the round.
     fn synthetic(cell: &Cell, round: usize, join: f64) -> ScalingSample {
         let (alpha, beta) = if cell.method == "backprop" {
             (0.1, 0.01)
@@ -554,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn speedups_are_of_the_same_round_whatever_the_machine_does_meanwhile() {
+    fn speedups_compare_the_same_round_and_ignore_the_machine_s_drift() {
         let plan = plan();
         let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         for row in &summary.rows {
@@ -666,7 +683,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_scaling_compares_as_many_rows_a_thread() {
+    fn weak_scaling_compares_equal_rows_per_thread() {
         let mut plan = plan();
         plan.weak = true;
         plan.batches = vec![10];
@@ -697,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn load_shared_cores_and_a_changing_clock_are_warned_of() {
+    fn warnings_report_load_shared_cores_and_a_changing_clock() {
         let plan = plan();
         let samples = taken(&plan, 0.0);
         let all = warnings(&plan, &samples, Some(0.8), [1, 2]);
@@ -706,7 +723,7 @@ mod tests {
         assert!(all[1].contains("than 1 physical core to use: 2;"));
         assert!(all[2].contains("than 2 logical processors to use: 4;"));
         assert!(all[3].contains("clock changed"));
-        assert!(all[4].contains("2 threads met in 90 to 350 ns"));
+        assert!(all[4].contains("synchronizing 2 threads took 90 to 350 ns"));
         let meetings = ScalingSummary::of(&plan, &samples).meetings;
         assert_eq!((meetings[1].threads, meetings[1].seconds), (4, 90e-9));
         let steady: Vec<ScalingSample> = samples

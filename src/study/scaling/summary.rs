@@ -1,4 +1,4 @@
-//! What a study of scaling says: tables, and sentences made of their numbers.
+//! The report of a scaling study: tables and summary sentences.
 
 use serde::Serialize;
 
@@ -10,31 +10,32 @@ use crate::run::Environment;
 use crate::study::fits::Coefficient;
 use crate::study::table::Table;
 
-/// A study's samples, summed up and put in words.
+/// The summary of a scaling study, with sentences.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScalingReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
-    /// One a method, mini-batch and number of threads.
+    /// One row per method, mini-batch and number of threads.
     pub rows: Vec<ScalingRow>,
-    /// One a method and mini-batch.
+    /// One fit per method and mini-batch.
     pub fits: Vec<ScalingFit>,
-    /// How soon threads meet.
+    /// Synchronization times of the threads.
     pub meetings: Vec<SynchronizationTime>,
     /// The machine and the program.
     pub machine: &'a Environment,
-    /// What was asked.
+    /// The parameters of the study.
     pub plan: &'a ScalingPlan,
-    /// Sentences.
+    /// Summary sentences.
     pub findings: Vec<String>,
-    /// What makes the figures doubtful.
+    /// Conditions that make the results doubtful.
     pub warnings: Vec<String>,
 }
 
 impl<'a> ScalingReport<'a> {
-    /// Of all `samples`; `others` is how many processors other processes took meanwhile.
+    /// Summarizes `samples`; `others` is the processor time that other processes used meanwhile, in
+    /// processors.
     pub fn new(
         name: &'a str,
         study: String,
@@ -45,7 +46,7 @@ impl<'a> ScalingReport<'a> {
     ) -> Self {
         let summary = ScalingSummary::of(plan, samples);
         let cores = machine.physical_cores.min(machine.logical_cores);
-        let findings = findings(plan, &summary);
+        let findings = sentences(plan, &summary);
         Self {
             name,
             study,
@@ -59,8 +60,8 @@ impl<'a> ScalingReport<'a> {
         }
     }
 
-    /// The table of times, and with more than one number of threads that of the laws, each with its
-    /// heading.
+    /// Returns the table of times and, with more than one number of threads, that of the fitted
+    /// laws, each with its heading.
     pub fn tables(&self) -> Vec<(&'static str, Table)> {
         let mut tables = vec![("Times", rows_table(&self.rows))];
         if self.plan.threads.len() > 1 {
@@ -69,11 +70,11 @@ impl<'a> ScalingReport<'a> {
         tables
     }
 
-    /// The report as text: `table` renders each table.
+    /// Renders the report as text; `table` renders each table.
     pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
         let mut text = String::new();
-        for (_, of) in self.tables() {
-            text.push_str(&table(&of));
+        for (_, contents) in self.tables() {
+            text.push_str(&table(&contents));
             text.push('\n');
         }
         for finding in &self.findings {
@@ -88,7 +89,7 @@ impl<'a> ScalingReport<'a> {
     }
 }
 
-/// A line of progress.
+/// Formats a sample as a line of progress.
 pub fn line(sample: &ScalingSample) -> String {
     format!(
         "round {}: {}, {} rows, {}: {}",
@@ -184,67 +185,74 @@ fn fits_table(fits: &[ScalingFit]) -> Table {
     table
 }
 
-fn findings(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
-    let mut findings = vec![match summary.differing_weights() {
+/// Returns the summary sentences.
+fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
+    let mut sentences = vec![match summary.differing_weights() {
         None => "The weights after a step are the same at every number of threads.".to_owned(),
         Some((method, rows)) => format!(
             "The weights after a step of {method} on {rows} rows depend on the number of threads: this is a defect of nplus1, please report it."
         ),
     }];
     if plan.threads.len() > 1 {
-        findings.extend(
+        sentences.extend(
             plan.methods
                 .iter()
                 .filter_map(|method| efficiency(method, summary)),
         );
     }
     if !summary.meetings.is_empty() {
-        let each: Vec<String> = (summary.meetings.iter())
-            .map(|meeting| format!("{} in {:.0} ns", meeting.threads, meeting.seconds * 1e9))
+        let times: Vec<String> = (summary.meetings.iter())
+            .map(|meeting| {
+                format!(
+                    "{} idle threads takes {:.0} ns",
+                    meeting.threads,
+                    meeting.seconds * 1e9
+                )
+            })
             .collect();
-        findings.push(format!(
-            "Threads meet, with nothing else to do: {}.",
-            each.join(", ")
-        ));
+        sentences.push(format!("Synchronizing {}.", times.join(", ")));
     }
     if plan.threads.contains(&1) && plan.threads.contains(&2) {
-        findings.extend(
+        sentences.extend(
             plan.methods
                 .iter()
                 .map(|method| second_thread(method, summary)),
         );
     }
     if summary.rows.iter().any(|row| row.share < 1.0) {
-        findings.push(
-            "* broken off at the limit: the time is told from the share of the gradient's evaluations that was made.".to_owned(),
+        sentences.push(
+            "* interrupted at the limit: the time is extrapolated from the completed evaluations."
+                .to_owned(),
         );
     }
-    findings
+    sentences
 }
 
-/// How well the most threads are used.
+/// Puts the speedup and efficiency on the largest number of threads into words.
 fn efficiency(method: &str, summary: &ScalingSummary) -> Option<String> {
-    let own = |row: &&ScalingRow| row.method == method && row.speedup.is_some();
+    let measured = |row: &&ScalingRow| row.method == method && row.speedup.is_some();
     let most = summary
         .rows
         .iter()
-        .filter(own)
+        .filter(measured)
         .map(|row| row.threads)
         .max()?;
-    let each: Vec<String> = (summary.rows.iter().filter(own))
+    let speedups: Vec<String> = (summary.rows.iter().filter(measured))
         .filter(|row| row.threads == most && most > 1)
         .filter_map(|row| {
             let (speedup, efficiency) = (row.speedup?, row.efficiency?);
             let peak = row.peak_efficiency?;
             Some(format!(
-                "{speedup:.2}× on {} (efficiency {efficiency:.2}, where the machine's multiply-adds have {peak:.2})",
+                "{speedup:.2}× on {} (efficiency {efficiency:.2}; pure arithmetic reaches {peak:.2})",
                 counted(row.batch_rows, "row")
             ))
         })
         .collect();
-    (!each.is_empty()).then(|| format!("{method} with {most} threads: {}.", each.join(", ")))
+    (!speedups.is_empty())
+        .then(|| format!("{method} with {most} threads: {}.", speedups.join(", ")))
 }
 
+/// Puts the mini-batches on which a second thread pays into words.
 fn second_thread(method: &str, summary: &ScalingSummary) -> String {
     match summary.second_thread_pays_from(method) {
         None => format!("{method}: a second thread does not pay on the mini-batches measured."),
@@ -270,7 +278,7 @@ fn none() -> String {
     "–".to_owned()
 }
 
-/// `2 rows`.
+/// Formats a count with its noun, `2 rows`.
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
