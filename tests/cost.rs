@@ -353,7 +353,7 @@ fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
         theta: &theta,
         samples: &samples,
         rows: &rows,
-        team: &team,
+        workers: &team,
         isa: Isa::detect(),
         control: &Control::default(),
         repeats: 4,
