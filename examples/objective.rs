@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         let team = Workers::new(Some(threads))?;
         let start = Instant::now();
         // Another thread with a clone of `control` can draw a progress bar, or stop it.
-        forward.gradient_under(&simulation, &[0.5; 15], &team, &control)?;
+        forward.gradient_with_control(&simulation, &[0.5; 15], &team, &control)?;
         let (made, time) = (control.evaluations(), start.elapsed().as_millis());
         println!("  {threads:2} threads: {made} evaluations in {time} ms");
     }

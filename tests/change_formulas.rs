@@ -26,23 +26,23 @@ fn softplus(z: f64) -> f64 {
 
 /// σ(z + x) − σ(z) = y·ȳ·(e^x − 1)/(1 + y·(e^x − 1)): exact to a few roundings for every x.
 fn sigmoid_change(z: f64, x: f64) -> f64 {
-    let (y, complement) = pair(z);
+    let (y, one_minus_y) = pair(z);
     // The larger exponential would overflow or cancel: σ(z + x) − σ(z) = −(σ(−z − x) − σ(−z)).
     if x > 0.0 {
         let m = (-x).exp_m1();
-        -complement * y * m / (1.0 + complement * m)
+        -one_minus_y * y * m / (1.0 + one_minus_y * m)
     } else {
         let m = x.exp_m1();
-        y * complement * m / (1.0 + y * m)
+        y * one_minus_y * m / (1.0 + y * m)
     }
 }
 
 /// The exact change of one output's loss, and the size of what it is the sum of.
 fn change(head: OutputLoss, hot: bool, z: f64, x: f64) -> (f64, f64) {
-    let (y, complement) = pair(z);
+    let (y, one_minus_y) = pair(z);
     match head {
         OutputLoss::SigmoidQuadratic => {
-            let residual = if hot { -complement } else { y };
+            let residual = if hot { -one_minus_y } else { y };
             let change = sigmoid_change(z, x);
             let size = change.abs() * (residual.abs() + change.abs() / 2.0);
             (change * (residual + change / 2.0), size)
@@ -53,7 +53,11 @@ fn change(head: OutputLoss, hot: bool, z: f64, x: f64) -> (f64, f64) {
             (x * (residual + x / 2.0), size)
         }
         _ => {
-            let (weight, z, x) = if hot { (complement, -z, -x) } else { (y, z, x) };
+            let (weight, z, x) = if hot {
+                (one_minus_y, -z, -x)
+            } else {
+                (y, z, x)
+            };
             let argument = weight * x.exp_m1();
             let change = argument.ln_1p();
             // Large changes are differences of losses.
@@ -70,9 +74,9 @@ fn change(head: OutputLoss, hot: bool, z: f64, x: f64) -> (f64, f64) {
 /// engine gives them.
 fn own_tail<R: Real>(head: OutputLoss, hot: bool, z: f64, dz: &[f64], central: bool) -> Vec<f64> {
     let p = width::<R>();
-    let (y, complement) = pair(z);
+    let (y, one_minus_y) = pair(z);
     let line = |value: f64| vec![R::from_f64(value); p];
-    let (zs, ys, complements) = (line(z), line(y), line(complement));
+    let (zs, ys, ones_minus_y) = (line(z), line(y), line(one_minus_y));
     dz.chunks(p)
         .flat_map(|dz| {
             let mut increments = vec![R::ZERO; p];
@@ -85,7 +89,7 @@ fn own_tail<R: Real>(head: OutputLoss, hot: bool, z: f64, dz: &[f64], central: b
             // (of ±1 labels) the first hot.
             Isa::detect().run(PerturbOutputs {
                 form: LossForm {
-                    carried: Propagation::Changes,
+                    propagation: Propagation::Changes,
                     central,
                 },
                 panel: 0,
@@ -94,11 +98,11 @@ fn own_tail<R: Real>(head: OutputLoss, hot: bool, z: f64, dz: &[f64], central: b
                 slots: &[0],
                 bound,
                 outputs: OutputRow {
-                    head,
+                    output_loss: head,
                     units: Units {
                         z: &zs,
                         y: &ys,
-                        complement: &complements,
+                        one_minus_y: &ones_minus_y,
                         count: p,
                         row_stride: p,
                         panel_stride: p,
@@ -213,8 +217,8 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
         lines[1][k] = R::from_f64(powers[k] / total);
         lines[2][k] = R::from_f64(others / total);
     }
-    let (y, complement) = pair(z);
-    let unit = [z, y, complement].map(|value| vec![R::from_f64(value); p]);
+    let (y, one_minus_y) = pair(z);
+    let unit = [z, y, one_minus_y].map(|value| vec![R::from_f64(value); p]);
     let above: Vec<R> = weights
         .iter()
         .flat_map(|&w| vec![R::from_f64(w); p])
@@ -223,7 +227,7 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
     let mut changes = vec![R::from_f64(f64::NAN); p];
     Isa::detect().run(PerturbUnits {
         form: LossForm {
-            carried: Propagation::Changes,
+            propagation: Propagation::Changes,
             central: false,
         },
         unit: [&unit[0], &unit[1], &unit[2]],
@@ -233,11 +237,11 @@ fn softmax_above<R: Real>(z: f64, tops: [f64; 3], weights: [f64; 3], label: u16,
         weights: &above,
         bounds: [dz.abs(), dz.abs() / 4.0 * heaviest],
         outputs: OutputRow {
-            head: OutputLoss::SoftmaxCrossEntropy,
+            output_loss: OutputLoss::SoftmaxCrossEntropy,
             units: Units {
                 z: &lines[0],
                 y: &lines[1],
-                complement: &lines[2],
+                one_minus_y: &lines[2],
                 count: 3,
                 row_stride: p,
                 panel_stride: p,
@@ -294,14 +298,14 @@ fn plain_above<R: Real>(isa: Isa, head: OutputLoss, z: f64, tops: &[f64], dz: f6
     let units = Units {
         z: &line,
         y: &line,
-        complement: &line,
+        one_minus_y: &line,
         count: tops.len(),
         row_stride: p,
         panel_stride: p,
     };
     let mut losses = [R::ZERO];
     isa.run(RowLosses {
-        head,
+        output_loss: head,
         units,
         labels: &[1],
         losses: &mut losses,
@@ -313,7 +317,7 @@ fn plain_above<R: Real>(isa: Isa, head: OutputLoss, z: f64, tops: &[f64], dz: f6
     let mut changes = vec![R::from_f64(f64::NAN); p];
     isa.run(PerturbUnits {
         form: LossForm {
-            carried: Propagation::Values,
+            propagation: Propagation::Values,
             central: false,
         },
         unit: [&unit, &unit, &unit],
@@ -323,7 +327,7 @@ fn plain_above<R: Real>(isa: Isa, head: OutputLoss, z: f64, tops: &[f64], dz: f6
         weights: &weights,
         bounds: [dz, dz],
         outputs: OutputRow {
-            head,
+            output_loss: head,
             units,
             row: 0,
             label: 1,

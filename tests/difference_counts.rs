@@ -101,7 +101,7 @@ impl Way {
     ) -> Vec<N> {
         let theta = over::<N>(theta);
         if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
-            return estimators::along_axes(net, &theta, reuse, batch, width);
+            return estimators::forward_mode(net, &theta, reuse, batch, width);
         }
         let by = if self.is_of_units() {
             differences::gradient_by_units
@@ -231,7 +231,7 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
     let case = format!(
         "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {method:?} {}",
         net.sizes,
-        net.head,
+        net.output_loss,
         net.bias,
         net.l2,
         R::PRECISION.name()
@@ -327,7 +327,7 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
                     )
                 };
                 let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
-                assert_eq!(found, twin, "{form:?} {:?} {method:?}", net.head);
+                assert_eq!(found, twin, "{form:?} {:?} {method:?}", net.output_loss);
             }
         }
     }

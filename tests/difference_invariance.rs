@@ -425,7 +425,7 @@ fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64
     for (call, rows) in order.chunks(10 * cut).enumerate() {
         let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
         engine.load(&theta);
-        engine.set_draw(DirectionSeed {
+        engine.set_direction_seed(DirectionSeed {
             seed,
             step: (call * cut) as u64,
         });

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use nplus1::data::{Batch, Samples};
-use nplus1::gradient::finite_difference::increment::of_direction;
+use nplus1::gradient::finite_difference::increment::for_direction;
 use nplus1::gradient::random_direction::direction::Direction;
 use nplus1::gradient::random_direction::{
     DirectionSeed, DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity,
@@ -69,7 +69,7 @@ fn drawn(directions: DirectionsConfig, components: usize) -> Vec<Vec<f64>> {
     (0..directions.count)
         .map(|number| {
             let direction = Direction {
-                draw: DRAW,
+                seed: DRAW,
                 number,
                 distribution: directions.distribution,
             };
@@ -93,7 +93,7 @@ fn run<R: Real>(
     let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
     let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
     let mut engine = config.engine(network, team, Isa::detect(), samples, rows.len());
-    engine.set_draw(DRAW);
+    engine.set_direction_seed(DRAW);
     let control = Control::default();
     let batch = Batch { samples, rows };
     let evaluation = engine
@@ -115,7 +115,7 @@ fn twin<R: Real, N: Number>(
         GradientConfig::Spsa(config) => {
             let directions = drawn(config.directions, theta.len());
             let widest = net.sizes[..net.layers()].iter().max().unwrap();
-            let h = config.increment.map_or(of_direction(*widest), R::from_f64);
+            let h = config.increment.map_or(for_direction(*widest), R::from_f64);
             estimators::spsa(net, &theta, &directions, h.to_f64(), batch, width)
         }
         GradientConfig::ForwardGradient(config) => match config.perturbed {
@@ -171,7 +171,7 @@ fn holds<R: Real>(
     let case = format!(
         "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {config:?} {}",
         net.sizes,
-        net.head,
+        net.output_loss,
         net.bias,
         net.l2,
         R::PRECISION.name()

@@ -80,7 +80,7 @@ impl Problem {
             self.rows.len(),
         );
         for step in 0..draws {
-            engine.set_draw(DirectionSeed { seed: SEED, step });
+            engine.set_direction_seed(DirectionSeed { seed: SEED, step });
             visit(step, &self.gradient_by(&mut *engine));
         }
     }
@@ -271,7 +271,7 @@ fn holds_projection(problem: &Problem, distribution: Distribution) {
     ] {
         problem.estimates(&config, 3, |step, estimate| {
             let direction = Direction {
-                draw: DirectionSeed { seed: SEED, step },
+                seed: DirectionSeed { seed: SEED, step },
                 number: 0,
                 distribution,
             };
@@ -289,7 +289,7 @@ fn holds_projection(problem: &Problem, distribution: Distribution) {
                 error <= allowed,
                 "{:?} {:?} {config:?}: {error:e}",
                 network.layout.sizes(),
-                network.head()
+                network.output_loss()
             );
         });
     }

@@ -239,7 +239,7 @@ mod logistic {
 
     #[test]
     fn the_gradient_weighs_the_samples_with_a_minus_sign_and_the_slip_is_a_multiple_of_theta() {
-        let form = breast_cancer(1e-6).explain().form;
+        let form = breast_cancer(1e-6).explain().shape_and_sign;
         assert!(form.cosine_quotient > 1.0 - 1e-9);
         assert!((form.cosine_slip_theta.abs() - 1.0).abs() < 1e-12);
         assert!(form.cosine_slip.abs() < 0.99);
@@ -286,7 +286,7 @@ mod network {
             let net = TextbookNetwork {
                 sizes: sizes.to_vec(),
                 bias: true,
-                head: OutputLoss::SigmoidQuadratic,
+                output_loss: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
             };
             let theta = vec![Counted::of(0.1); net.parameters()];
@@ -323,7 +323,7 @@ mod network {
             let net = TextbookNetwork {
                 sizes: sizes.to_vec(),
                 bias: true,
-                head: OutputLoss::SigmoidQuadratic,
+                output_loss: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
             };
             let theta: Vec<f64> = (0..net.parameters())
@@ -418,7 +418,7 @@ mod weight {
                 largest = largest.max(found.derivative.abs());
                 // What is told is what it is made of.
                 assert_eq!(found.derivative, found.delta * found.input);
-                if let Some((pull, slope)) = found.pull.zip(found.slope) {
+                if let Some((pull, slope)) = found.activation_gradient.zip(found.slope) {
                     let shown: f64 = pull.shown.iter().map(|term| term.product).sum();
                     assert!((shown + pull.others_sum - pull.sum).abs() <= 1e-14);
                     assert!((pull.sum * slope - found.delta).abs() <= 1e-15);

@@ -9,7 +9,7 @@ use nplus1::gradient::random_direction::{
     DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 use nplus1::gradient::{Control, GradientConfig, Stopped};
-use nplus1::gradient_check::{CheckedMethod, Outcome, methods, refined};
+use nplus1::gradient_check::{CheckedMethod, Outcome, adaptive_methods, methods};
 use nplus1::model::{Loss, Parameters};
 use nplus1::numeric::Precision;
 use nplus1::parallel::Workers;
@@ -26,7 +26,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
         for method in methods(increment, Summation::Differences)
             .into_iter()
             .chain(methods(increment, Summation::Losses))
-            .chain(refined(increment))
+            .chain(adaptive_methods(increment))
         {
             let outcome = subject.run(&method, &Control::default()).unwrap();
             let Outcome::Compared(found) = outcome else {
@@ -66,7 +66,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
                     found.increment.unwrap(),
                     found.relative_error(),
                     found.allowed(),
-                    found.missed(0.01)
+                    found.miss_probability(0.01)
                 );
             }
             if !found.passed() {
@@ -168,13 +168,13 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
     for problem in references() {
         let subject = problem.subject(&team);
         let right = subject.gradient().clone();
-        assert!(subject.against(&right, Precision::F64).passed());
+        assert!(subject.compare_external(&right, Precision::F64).passed());
         let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
         let count = right.flat().len();
         for index in [0, count / 3, count / 2, count - 1] {
             let mut wrong = right.clone();
             wrong.flat_mut()[index] += 1e-6 * norm;
-            let comparison = subject.against(&wrong, Precision::F64);
+            let comparison = subject.compare_external(&wrong, Precision::F64);
             assert!(!comparison.passed(), "{}", problem.name);
             assert_eq!(comparison.whole.worst, index, "{}", problem.name);
             let directions = subject
@@ -188,7 +188,7 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
                 )
                 .unwrap();
             // What is promised to be found with near certainty is found.
-            if directions.missed(1e-6) < 1e-6 {
+            if directions.miss_probability(1e-6) < 1e-6 {
                 assert!(!directions.passed(), "{}", problem.name);
                 found += 1;
             }
@@ -225,7 +225,7 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
             let found = subject.directions(scheme, precision, 20, 1, &Control::default());
             let found = found.unwrap();
             assert!(found.passed(), "{case}");
-            let missed = found.missed(smallest);
+            let missed = found.miss_probability(smallest);
             assert!(missed < 1e-6, "{case}: {missed:e}");
             // All elements off by so much of themselves, and one by so much of the norm.
             let right = subject.gradient();
@@ -249,7 +249,7 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
             };
             for (precision, smallest) in [Precision::F64, Precision::F32].into_iter().zip(limits) {
                 let found = subject.estimate(&config, precision, 20, 1, &Control::default());
-                let missed = found.unwrap().unwrap().missed(smallest);
+                let missed = found.unwrap().unwrap().miss_probability(smallest);
                 assert!(
                     missed < 1e-6,
                     "{}, {config:?} {precision:?}: {missed:e}",
@@ -433,7 +433,7 @@ fn an_extrapolation_that_was_left_out_is_found() {
                 methods.into_iter().find(asked).unwrap()
             };
             let h = 1e-2;
-            let whole = find(refined(Increment::Absolute(h)), true);
+            let whole = find(adaptive_methods(Increment::Absolute(h)), true);
             let halved = Increment::Absolute(h / 2.0);
             let half = find(methods(halved, Summation::Differences), false);
             let (whole, half) = (errors(&whole), errors(&half));
@@ -478,7 +478,7 @@ fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
         let mut seen = 0;
         for method in methods(Increment::Auto, Summation::Differences)
             .into_iter()
-            .chain(refined(Increment::Auto))
+            .chain(adaptive_methods(Increment::Auto))
         {
             // Losses in single precision tell no derivative to 1 %, unless they are not subtracted.
             let plain = method.gradient.perturbation();
@@ -510,7 +510,7 @@ fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
         for precision in [Precision::F64, Precision::F32] {
             let mut wrong = right.clone();
             wrong.flat_mut()[at] *= 1.01;
-            let comparison = subject.against(&wrong, precision);
+            let comparison = subject.compare_external(&wrong, precision);
             assert!(!comparison.passed() && comparison.whole.worst == at);
         }
     }

@@ -35,8 +35,8 @@ fn minimized(cases: &[GradientCase]) -> Vec<MinimizationRow> {
             memory: 10,
             tolerance: TOLERANCE,
         },
-        most: 1000,
-        team: &Arc::new(Workers::new(Some(1)).unwrap()),
+        max_iterations: 1000,
+        pool: &Arc::new(Workers::new(Some(1)).unwrap()),
         isa: Isa::detect(),
         control: &Control::default(),
     };

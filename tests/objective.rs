@@ -71,7 +71,7 @@ fn every_point_is_evaluated_once_and_theta_only_by_forward_differences() {
             };
             let control = Control::default();
             let estimate = method
-                .gradient_under(&objective, &theta, &team(threads), &control)
+                .gradient_with_control(&objective, &theta, &team(threads), &control)
                 .unwrap();
             let seen = seen.into_inner().unwrap();
             assert_eq!(seen.len(), expected);
@@ -375,7 +375,7 @@ fn a_raised_flag_stops_before_the_next_evaluation() {
             rosenbrock(x)
         });
         let failure = Differences::FORWARD
-            .gradient_under(&objective, &point(100), &team(threads), &control)
+            .gradient_with_control(&objective, &point(100), &team(threads), &control)
             .unwrap_err();
         let made = control.evaluations();
         assert_eq!(

@@ -158,7 +158,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
             inputs: &inputs,
             labels: &labels,
         };
-        let case = format!("{:?} {:?} {form:?} {rows} rows", net.sizes, net.head);
+        let case = format!("{:?} {:?} {form:?} {rows} rows", net.sizes, net.output_loss);
 
         let twin = |width| {
             let theta = over::<Counted>(&theta);
@@ -220,7 +220,7 @@ fn holds_numeric<R: Real>(
         labels,
     };
     let h = config.increment::<R>().to_f64();
-    let case = format!("{:?} {:?} {form:?} {config:?}", net.sizes, net.head);
+    let case = format!("{:?} {:?} {form:?} {config:?}", net.sizes, net.output_loss);
     let (tally, _, found) = run::<R>(network, &theta, form, inputs, labels, Some(config), team);
     let width = width::<R>();
     let (_, counted) =
@@ -264,7 +264,7 @@ fn dual_numbers_give_the_gradient_of_backprop() {
                     None,
                     &team,
                 );
-                let case = format!("{:?} {:?} l2 {l2}", net.sizes, net.head);
+                let case = format!("{:?} {:?} l2 {l2}", net.sizes, net.output_loss);
                 assert!(relative_error(&plain, &exact) <= 1e-13, "{case}");
                 assert!(relative_error(&found, &exact) <= 1e-13, "{case}");
                 let exact_loss = net.loss::<f64>(&theta, &batch) * 4.0;

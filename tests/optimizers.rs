@@ -205,7 +205,7 @@ impl<R: Real> Setting<'_, R> {
             optimizer: &self.optimizer,
             config: &self.config,
             seed: 5,
-            team,
+            pool: team,
             isa: Isa::detect(),
             workers: None,
             control,
@@ -261,8 +261,8 @@ fn lbfgs_finds_scipy_s_minimum() {
         let mut state = TrainingState::new(theta);
         let ending = setting.run(&mut state, &mut NoObserver, &Control::default());
         assert_eq!(ending, Ending::Converged);
-        let OptimizerState::History(history) = &state.memory else {
-            panic!("{:?}", state.memory);
+        let OptimizerState::History(history) = &state.optimizer_state else {
+            panic!("{:?}", state.optimizer_state);
         };
         let expected = row["objective"].as_f64().unwrap();
         let scipy = row["iterations"].as_u64().unwrap();
@@ -396,7 +396,7 @@ fn a_step_is_predicted_to_take_as_long_as_it_takes() {
         let [mut predicted, mut taken] = [f64::INFINITY; 2];
         for _ in 0..30 {
             let budget = Duration::from_millis(10);
-            predicted = predicted.min(training.seconds_a_step(&theta, budget).unwrap());
+            predicted = predicted.min(training.measure_seconds_per_step(&theta, budget).unwrap());
             let start = Instant::now();
             engine
                 .descend(&samples, order, batch_size, rule, 1, &mut 0.0, &control)

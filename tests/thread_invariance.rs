@@ -93,7 +93,7 @@ fn train_on<R: Real>(
             early_stopping: None,
         },
         seed: 5,
-        team: &team,
+        pool: &team,
         isa,
         workers: Some(workers),
         gradient: &GradientConfig::Backprop,

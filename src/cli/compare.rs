@@ -16,7 +16,7 @@ use crate::study::table::Table;
 /// Files that are no results, or have no row in common; a failed write.
 pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Result<()> {
     let [one, other] = [&arguments.one, &arguments.other];
-    let found = ResultComparison::of(&read(one)?, &read(other)?);
+    let found = ResultComparison::compare(&read(one)?, &read(other)?);
     if found.rows.is_empty() {
         return Err(Error::Usage(format!(
             "{} and {} have no row of the same method, mini-batch and threads\n  help: compare two results of the same command",

@@ -82,7 +82,7 @@ pub fn run(
         initialization: config.model.initialization,
         seed: config.seed,
         precision: config.model.precision,
-        team: &team,
+        pool: &team,
         isa,
         control: &control,
     };
@@ -161,7 +161,7 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Cos
     };
     // What all others are compared with.
     if !methods.iter().any(|method| method.label == BACKPROP) {
-        methods.insert(0, methods::one(BACKPROP)?);
+        methods.insert(0, methods::by_name(BACKPROP)?);
     }
     Ok(CostPlan {
         hidden: hidden(arguments, &config.model.hidden)?,
@@ -265,7 +265,7 @@ fn hold_memory(
             .iter()
             .map(|method| shape.gradient(&method.gradient))
             .fold(0.0, f64::max);
-        shape.hold(most, available)?;
+        shape.check_available(most, available)?;
     }
     Ok(())
 }

@@ -174,7 +174,7 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
 
 /// The method of this name; the config's own settings, where it is the config's method.
 fn own(name: &str, config: &Config) -> Result<Method> {
-    let mut method = methods::one(name)?;
+    let mut method = methods::by_name(name)?;
     if name == config.gradient.method() {
         method.gradient = config.gradient;
         method.label = name.to_owned();

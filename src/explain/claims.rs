@@ -85,7 +85,7 @@ fn passes() -> [u64; 2] {
     let net = TextbookNetwork {
         sizes: SIZES.to_vec(),
         bias: true,
-        head: OutputLoss::SigmoidQuadratic,
+        output_loss: OutputLoss::SigmoidQuadratic,
         l2: 0.0,
     };
     let theta = vec![Counted::of(0.01); net.parameters()];
@@ -193,7 +193,7 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
         row(LogisticMethod::Tabulated),
     );
     let (samples, features) = SAMPLES;
-    let form = &evidence.logistic.form;
+    let form = &evidence.logistic.shape_and_sign;
     vec![
         Claim {
             claim: "y = σ(ax), z = by: ∇z = (b·x·σ(ax)·(1 − σ(ax)), σ(ax))",

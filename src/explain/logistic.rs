@@ -190,7 +190,8 @@ pub struct LogisticExplanation {
     /// Counted operations, by n and method.
     pub counts: Vec<CountRow>,
     /// The gradient compared with the slip.
-    pub form: ShapeAndSign,
+    #[serde(rename = "form")]
+    pub shape_and_sign: ShapeAndSign,
 }
 
 impl Logistic {
@@ -250,7 +251,7 @@ impl Logistic {
             features: self.theta.len(),
             epsilon: self.epsilon,
             counts: self.subsets().flat_map(|n| self.counts(n)).collect(),
-            form: self.form(),
+            shape_and_sign: self.form(),
         }
     }
 

@@ -91,7 +91,7 @@ impl NetworkReuse {
         let net = TextbookNetwork {
             sizes: sizes.to_vec(),
             bias: true,
-            head: OutputLoss::SigmoidQuadratic,
+            output_loss: OutputLoss::SigmoidQuadratic,
             l2: 0.0,
         };
         let layout = std::sync::Arc::new(Layout::new(sizes, true));

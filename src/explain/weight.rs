@@ -128,7 +128,7 @@ pub struct LayerValues {
     pub layer: usize,
     /// The expected effect on its units, from the sizes.
     #[serde(flatten)]
-    pub fate: LayerEffect,
+    pub effect: LayerEffect,
     /// Number of units whose z or a was observed to change.
     pub changed: usize,
     /// The units whose a changes most, largest change first.
@@ -217,7 +217,8 @@ pub struct WeightExplanation {
     /// The formula for δ of an output.
     pub output_error: &'static str,
     /// ∂L/∂a, if the perturbed unit is hidden.
-    pub pull: Option<ActivationGradient>,
+    #[serde(rename = "pull")]
+    pub activation_gradient: Option<ActivationGradient>,
     /// σ′, if the perturbed unit is hidden.
     pub slope: Option<f64>,
     /// δ of the perturbed unit.
@@ -272,8 +273,8 @@ pub fn explain(
             .rev()
             .map(|at| errors(at, &base.delta[at]))
             .collect(),
-        output_error: output_error(network.head()),
-        pull: (layer < last).then(|| pull(theta, &base, layer + 1, row)),
+        output_error: output_error(network.output_loss()),
+        activation_gradient: (layer < last).then(|| pull(theta, &base, layer + 1, row)),
         slope: (layer < last).then(|| base.slope(layer, row)),
         delta,
         derivative: delta * input,
@@ -284,7 +285,7 @@ pub fn explain(
 /// Returns the activations of layer `layer`; those of linear outputs are z.
 fn activations<'a>(network: &Network, pass: &'a SamplePass, layer: usize) -> &'a [f64] {
     let linear = matches!(
-        network.head(),
+        network.output_loss(),
         OutputLoss::LinearQuadratic | OutputLoss::Logistic
     );
     if linear && layer + 1 == pass.z.len() {
@@ -300,7 +301,7 @@ fn pass(
     base: &SamplePass,
     moved: &SamplePass,
     layer: usize,
-    fate: LayerEffect,
+    effect: LayerEffect,
 ) -> LayerValues {
     let before = activations(network, base, layer);
     let after = activations(network, moved, layer);
@@ -316,7 +317,7 @@ fn pass(
     let (shown, others) = largest(units.collect(), |unit| unit.a_change);
     LayerValues {
         layer,
-        fate,
+        effect: effect,
         changed: shown.len() + others.len(),
         others: others.len(),
         others_sum: others.iter().map(|unit| unit.a_change.abs()).sum(),

@@ -30,7 +30,7 @@ impl Control {
 
     /// Returns a control with the same stop flag and a new counter.
     #[must_use]
-    pub fn uncounted(&self) -> Self {
+    pub fn with_new_counter(&self) -> Self {
         Self::new(&self.stop)
     }
 

@@ -58,9 +58,9 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
         self.engine.limit_workers(workers);
     }
 
-    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+    fn set_direction_seed(&mut self, direction_seed: DirectionSeed) {
         self.direction_seed = direction_seed;
-        self.engine.set_draw(direction_seed);
+        self.engine.set_direction_seed(direction_seed);
     }
 }
 
@@ -113,7 +113,7 @@ impl<R: Real, E: GradientEngine<R>> Descent<R> for FlatDescent<R, E> {
                 Err(error) => return Err(error),
             }
             self.direction_seed.step += 1;
-            self.engine.set_draw(self.direction_seed);
+            self.engine.set_direction_seed(self.direction_seed);
             let pairs = theta.flat_mut().iter_mut().zip(gradient.flat());
             match &mut self.velocity {
                 Some(velocity) => {

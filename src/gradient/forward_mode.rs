@@ -22,7 +22,7 @@ use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, partition_by_cost};
 
 /// The engine of forward mode by whole passes.
 pub struct WholeTangentPasses<R> {
@@ -94,7 +94,7 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
                 (parameters, cost(sizes, &direction_layers[layer]))
             })
             .collect();
-        let shares = cut_by_cost(&groups, self.worker_count);
+        let shares = partition_by_cost(&groups, self.worker_count);
         let mut rest = gradient.flat_mut();
         let mut assignments = Vec::with_capacity(self.worker_count);
         for (share, worker) in shares.iter().zip(&mut self.workers) {
@@ -140,7 +140,7 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
     }
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        random_direction::along_axes(&self.network, self.reuse, samples, rows)
+        random_direction::forward_mode(&self.network, self.reuse, samples, rows)
     }
 
     fn most_workers(&self) -> usize {

@@ -224,7 +224,7 @@ pub trait GradientEngine<R: Real>: Send {
 
     /// Sets the seed of the random directions of all following gradients. A gradient is a function
     /// of its arguments and of this seed. Methods without random directions ignore it.
-    fn set_draw(&mut self, _: DirectionSeed) {}
+    fn set_direction_seed(&mut self, _: DirectionSeed) {}
 }
 
 /// Gradient descent by an engine that keeps θ in its own memory layout.

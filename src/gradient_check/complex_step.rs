@@ -128,7 +128,7 @@ fn loss(
             .collect();
         changed = 0..z.len();
     }
-    output_loss_value(network.head(), pass.label, &z)
+    output_loss_value(network.output_loss(), pass.label, &z)
 }
 
 /// Computes the loss from the outputs' z, without subtracting nearly equal numbers.

@@ -68,7 +68,7 @@ pub(super) fn second_and_third(
     layer: usize,
     reach: &[f64],
 ) -> Vec<[f64; 2]> {
-    let softmax = network.head() == OutputLoss::SoftmaxCrossEntropy;
+    let softmax = network.output_loss() == OutputLoss::SoftmaxCrossEntropy;
     let outputs = outputs(network, magnitudes, pass, layer, reach);
     let units = outputs.iter().zip(reach);
     units
@@ -76,7 +76,7 @@ pub(super) fn second_and_third(
             if softmax {
                 return softmax_derivatives(pass, jets, reach);
             }
-            let [_, second, third] = loss_jet(network.head(), pass, jets, reach);
+            let [_, second, third] = loss_jet(network.output_loss(), pass, jets, reach);
             [second, third]
         })
         .collect()
@@ -90,7 +90,7 @@ pub(super) fn fifth_derivatives(
     layer: usize,
     reach: &[f64],
 ) -> Vec<f64> {
-    let softmax = network.head() == OutputLoss::SoftmaxCrossEntropy;
+    let softmax = network.output_loss() == OutputLoss::SoftmaxCrossEntropy;
     let outputs = outputs::<5>(network, magnitudes, pass, layer, reach);
     let units = outputs.iter().zip(reach);
     units
@@ -98,7 +98,7 @@ pub(super) fn fifth_derivatives(
             if softmax {
                 return softmax_fifth_derivative(pass, jets, reach);
             }
-            loss_jet(network.head(), pass, jets, reach)[4]
+            loss_jet(network.output_loss(), pass, jets, reach)[4]
         })
         .collect()
 }

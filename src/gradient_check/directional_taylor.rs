@@ -80,5 +80,5 @@ fn row_jet(
                 .collect();
         }
     }
-    loss_jet(network.head(), pass, &jets)
+    loss_jet(network.output_loss(), pass, &jets)
 }

@@ -35,7 +35,7 @@ use crate::numeric::{Precision, Real};
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectionsResult {
     /// The scheme or method that computed the derivatives, spelled as in a config.
-    pub by: &'static str,
+    pub method: &'static str,
     /// The precision of that method.
     pub precision: Precision,
     /// h, if the method is a difference.
@@ -43,7 +43,7 @@ pub struct DirectionsResult {
     /// ‖g‖₂.
     pub norm: f64,
     /// The check of each direction.
-    pub probes: Vec<DirectionCheck>,
+    pub checks: Vec<DirectionCheck>,
 }
 
 /// The check along one direction.
@@ -61,7 +61,7 @@ impl DirectionsResult {
     /// Returns whether every direction is within its tolerance.
     pub fn passed(&self) -> bool {
         let within = |check: &DirectionCheck| (check.found - check.exact).abs() <= check.allowed;
-        self.probes.iter().all(within)
+        self.checks.iter().all(within)
     }
 
     /// Returns √(Σ (found − v·g)²/K)/‖g‖, which estimates ‖e‖/‖g‖ if the gradient's error e
@@ -77,18 +77,18 @@ impl DirectionsResult {
 
     /// Bounds the probability that a gradient with an error of `relative_error`·‖g‖ passes along
     /// Gaussian directions.
-    pub fn missed(&self, relative_error: f64) -> f64 {
+    pub fn miss_probability(&self, relative_error: f64) -> f64 {
         let size = relative_error * self.norm;
         let miss_bound = |check: &DirectionCheck| {
             let within = (2.0 / std::f64::consts::PI).sqrt() * 2.0 * check.allowed / size;
             within.min(1.0)
         };
-        self.probes.iter().map(miss_bound).product()
+        self.checks.iter().map(miss_bound).product()
     }
 
     fn relative(&self, of: impl Fn(&DirectionCheck) -> f64) -> f64 {
-        let squares: f64 = self.probes.iter().map(|check| of(check).powi(2)).sum();
-        let mean = squares / self.probes.len() as f64;
+        let squares: f64 = self.checks.iter().map(|check| of(check).powi(2)).sum();
+        let mean = squares / self.checks.len() as f64;
         if mean == 0.0 {
             0.0
         } else {
@@ -196,7 +196,9 @@ impl CheckSubject<'_> {
             // The direction after rounding, and the loss without its l2 term.
             let mut exact = 0.0;
             let mut gradient_roundoff: f64 = 0.0;
-            for (index, (step, bound)) in difference.stepped.iter().zip(&bounds).enumerate() {
+            for (index, (step, bound)) in
+                difference.rounded_direction.iter().zip(&bounds).enumerate()
+            {
                 exact += (gradient.flat()[index] - penalties[index]) * step;
                 // `hypot`, because squares of a saturated network's bounds underflow.
                 gradient_roundoff = gradient_roundoff.hypot(bound * step);
@@ -208,11 +210,11 @@ impl CheckSubject<'_> {
             })
         });
         Ok(DirectionsResult {
-            by: scheme.name(),
+            method: scheme.name(),
             precision: R::PRECISION,
             increment: Some(h),
             norm: gradient.flat().iter().map(|g| g * g).sum::<f64>().sqrt(),
-            probes: probes.into_iter().collect::<Result<_, Stopped>>()?,
+            checks: probes.into_iter().collect::<Result<_, Stopped>>()?,
         })
     }
 }

@@ -89,11 +89,11 @@ impl CheckSubject<'_> {
         };
         let norms = checks.iter().map(|(norm, _)| norm * norm);
         Ok(DirectionsResult {
-            by: drawn.config.method(),
+            method: drawn.config.method(),
             precision: R::PRECISION,
             increment,
             norm: (norms.sum::<f64>() / checks.len() as f64).sqrt(),
-            probes: checks.into_iter().map(|(_, check)| check).collect(),
+            checks: checks.into_iter().map(|(_, check)| check).collect(),
         })
     }
 
@@ -144,7 +144,7 @@ impl CheckSubject<'_> {
         for (theta, v) in theta.flat_mut().iter_mut().zip(v.flat()) {
             *theta += h * v;
         }
-        let control = drawn.control.uncounted();
+        let control = drawn.control.with_new_counter();
         let perturbed = ReferencePoint::new(
             network,
             &theta,
@@ -236,7 +236,7 @@ impl EstimatorDirection<'_> {
     /// Returns the components of the direction of training step `step`.
     fn direction(&self, directions: DirectionsConfig, step: usize, count: usize) -> Vec<f64> {
         let direction = Direction {
-            draw: self.draw(step),
+            seed: self.draw(step),
             number: 0,
             distribution: directions.distribution,
         };
@@ -254,7 +254,7 @@ impl EstimatorDirection<'_> {
         step: usize,
     ) -> Result<Vec<f64>, Stopped> {
         let mut estimate = Parameters::zeros(Arc::clone(theta.layout()));
-        engine.set_draw(self.draw(step));
+        engine.set_direction_seed(self.draw(step));
         engine.gradient(theta, Batch { samples, rows }, &mut estimate, self.control)?;
         Ok(estimate.flat().iter().map(|g| g.to_f64()).collect())
     }

@@ -68,7 +68,7 @@ impl EvaluationPoints {
                     let (scheme, arithmetic) = (config.scheme, config.arithmetic);
                     let h: R = config
                         .increment
-                        .of_unit(scheme, arithmetic, largest, measured);
+                        .for_unit(scheme, arithmetic, largest, measured);
                     h * R::from_f64(factor)
                 })
                 .collect();

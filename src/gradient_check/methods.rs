@@ -104,7 +104,7 @@ pub fn methods(increment: Increment, summation: Summation) -> Vec<CheckedMethod>
 /// Lists the incremental differences in plain arithmetic that need further evaluations: with the
 /// increment chosen from measured noise, and with extrapolation of the quotients at h and h/2
 /// (`increment` gives h).
-pub fn refined(increment: Increment) -> Vec<CheckedMethod> {
+pub fn adaptive_methods(increment: Increment) -> Vec<CheckedMethod> {
     let mut methods = Vec::new();
     for precision in [Precision::F64, Precision::F32] {
         for scheme in [Scheme::Forward, Scheme::Central] {
@@ -184,7 +184,7 @@ impl CheckSubject<'_> {
                 Scheme::Forward => 1.0,
                 Scheme::Central => 2.0,
             };
-            sides * config.looks() as f64
+            sides * config.levels() as f64
         });
         sides * rows * (0..layers).map(layer_cost).sum::<f64>()
     }

@@ -25,7 +25,7 @@ pub mod sample_pass;
 
 pub use comparison::{GradientComparison, Group};
 pub use error_curve::{Derivatives, Minimum};
-pub use methods::{CheckedMethod, Outcome, methods, refined};
+pub use methods::{CheckedMethod, Outcome, adaptive_methods, methods};
 
 use std::sync::{Arc, OnceLock};
 
@@ -191,15 +191,17 @@ impl<'a> CheckSubject<'a> {
             GradientConfig::ForwardMode(_) => point.bounds.tangent(format),
             GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
                 let config = method.gradient.perturbation().expect("both take one");
-                let measured =
-                    match config.increment {
-                        // Repeats the engine's measurement, which gives the same h.
-                        Increment::Noise => {
-                            NoiseIncrement::new(self.network, &config, self.isa, rows.len())
-                                .measure(&theta, Batch { samples, rows }, &control.uncounted())?
-                        }
-                        _ => f64::NAN,
-                    };
+                let measured = match config.increment {
+                    // Repeats the engine's measurement, which gives the same h.
+                    Increment::Noise => {
+                        NoiseIncrement::new(self.network, &config, self.isa, rows.len()).measure(
+                            &theta,
+                            Batch { samples, rows },
+                            &control.with_new_counter(),
+                        )?
+                    }
+                    _ => f64::NAN,
+                };
                 let perturbed = match method.gradient {
                     GradientConfig::NodePerturbation(_) => PerturbedPart::PreActivations,
                     _ => PerturbedPart::Parameters,
@@ -236,7 +238,11 @@ impl<'a> CheckSubject<'a> {
     }
 
     /// Compares a gradient that another program computed in `precision` with the reference.
-    pub fn against(&self, gradient: &Parameters<f64>, precision: Precision) -> GradientComparison {
+    pub fn compare_external(
+        &self,
+        gradient: &Parameters<f64>,
+        precision: Precision,
+    ) -> GradientComparison {
         let point = match precision {
             Precision::F32 => &self.rounded,
             Precision::F64 => &self.exact,

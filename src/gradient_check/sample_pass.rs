@@ -60,7 +60,7 @@ pub(super) fn is_hot(output_loss: OutputLoss, label: usize, unit: usize) -> bool
 impl SamplePass {
     /// Runs both passes for `inputs` with class `label` at `theta`.
     pub fn new(network: &Network, theta: &Parameters<f64>, inputs: &[f64], label: u16) -> Self {
-        let (layers, output_loss) = (network.layout.layers(), network.head());
+        let (layers, output_loss) = (network.layout.layers(), network.output_loss());
         let mut pass = Self {
             label: usize::from(label),
             a: vec![inputs.to_vec()],

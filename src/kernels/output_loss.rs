@@ -13,7 +13,7 @@ use crate::numeric::output_loss::OutputLoss;
 /// Computes the losses and the errors of a mini-batch.
 pub struct OutputErrors<'a, R> {
     /// Kind of output units and loss.
-    pub head: OutputLoss,
+    pub output_loss: OutputLoss,
     /// Number of outputs.
     pub columns: usize,
     /// One class index per row.
@@ -37,7 +37,7 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
         assert!(self.values.len() >= (panels - 1) * self.stride + self.labels.len() * width);
         assert!(V::LANES <= 16 && width <= 16);
         let mut total = 0.0;
-        if self.head == OutputLoss::SoftmaxCrossEntropy {
+        if self.output_loss == OutputLoss::SoftmaxCrossEntropy {
             for (row, &label) in self.labels.iter().enumerate() {
                 total += softmax::<V>(
                     self.values,
@@ -80,7 +80,7 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                     };
                     let minus_hot = zero.sub(hot);
                     let z = V::load(at);
-                    let (error, loss) = match self.head {
+                    let (error, loss) = match self.output_loss {
                         OutputLoss::SigmoidQuadratic => {
                             let (y, one_minus_y) = sigmoid_pair(z);
                             let residual = minus_hot.select_negative(zero.sub(one_minus_y), y);

@@ -25,7 +25,7 @@ struct CacheLinePair([u64; 16]);
 /// Number of unused rows of P numbers between the parts of two workers in one buffer: 512 bytes. A
 /// processor prefetches beyond the end of a stream; without this gap it would take cache lines away
 /// from the worker that writes them.
-pub const APART: usize = 8;
+pub const GAP_ROWS: usize = 8;
 
 /// A slice of numbers that begins at a pair of cache lines (128 bytes).
 pub struct Aligned<R> {

@@ -115,14 +115,14 @@ impl<R: Real> SparseRows<R> {
     }
 
     /// Returns the mean number of non-zero inputs per row.
-    pub fn mean_filled(&self) -> f64 {
+    pub fn mean_nonzeros(&self) -> f64 {
         let rows = self.starts.len() - 1;
         (self.records.len() as f64 / rows.max(1) as f64) - mask_words(self.features) as f64
     }
 
     /// Returns the number of non-zero inputs of `rows`, and the number of features that are
     /// non-zero in at least one of them.
-    pub fn filled(&self, rows: &[u32]) -> (usize, usize) {
+    pub fn nonzeros(&self, rows: &[u32]) -> (usize, usize) {
         let mut union = vec![0; mask_words(self.features)];
         let mut nonzeros = 0;
         for &row in rows {

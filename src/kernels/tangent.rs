@@ -11,7 +11,7 @@ pub struct ActivationRates<'a, R> {
     /// The rates of z due to this layer's own parameters in; ż or ȧ out. Whole panels.
     pub rates: &'a mut [R],
     /// W·ȧ propagated from the layer below, as many numbers; `None` if nothing changes there.
-    pub carried: Option<&'a [R]>,
+    pub propagated: Option<&'a [R]>,
     /// σ′, as many numbers; `None` to compute ż.
     pub slopes: Option<&'a [R]>,
 }
@@ -23,13 +23,13 @@ impl<R: Real> Kernel<R> for ActivationRates<'_, R> {
     fn run<V: Vector<Element = R>>(self) {
         let len = self.rates.len();
         assert!(len.is_multiple_of(width::<R>()));
-        assert!(self.carried.is_none_or(|carried| carried.len() == len));
+        assert!(self.propagated.is_none_or(|carried| carried.len() == len));
         assert!(self.slopes.is_none_or(|slopes| slopes.len() == len));
         for at in (0..len).step_by(V::LANES) {
             // SAFETY: all operands hold `len` numbers, a multiple of LANES.
             unsafe {
                 let mut rate = V::load(self.rates.as_ptr().add(at));
-                if let Some(carried) = self.carried {
+                if let Some(carried) = self.propagated {
                     rate = rate.add(V::load(carried.as_ptr().add(at)));
                 }
                 if let Some(slopes) = self.slopes {

@@ -261,11 +261,11 @@ impl<R: Real> Kernel<R> for ColumnSums<'_, R> {
 
 /// Computes `out = bias + share 0 + share 1 + …`, in the order of the shares, which are partial
 /// sums.
-pub struct SumShares<'a, R> {
+pub struct SumPartials<'a, R> {
     /// P numbers per panel.
     pub bias: &'a [R],
     /// The shares, one after the other, each of `panels` panels that are `stride` numbers apart.
-    pub shares: &'a [R],
+    pub partial_sums: &'a [R],
     /// Number of shares.
     pub count: usize,
     /// The sums: panels that are `stride` numbers apart.
@@ -278,7 +278,7 @@ pub struct SumShares<'a, R> {
     pub stride: usize,
 }
 
-impl<R: Real> Kernel<R> for SumShares<'_, R> {
+impl<R: Real> Kernel<R> for SumPartials<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -286,7 +286,7 @@ impl<R: Real> Kernel<R> for SumShares<'_, R> {
         let width = width::<R>();
         let end = self.rows * width;
         assert!(self.bias.len() >= self.panels * width && end <= self.stride);
-        assert!(self.shares.len() >= self.count * self.panels * self.stride);
+        assert!(self.partial_sums.len() >= self.count * self.panels * self.stride);
         assert!(self.out.len() >= self.panels * self.stride);
         for panel in 0..self.panels {
             for at in (0..end).step_by(V::LANES) {
@@ -295,7 +295,7 @@ impl<R: Real> Kernel<R> for SumShares<'_, R> {
                     let mut sum = V::load(self.bias.as_ptr().add(panel * width + at % width));
                     for share in 0..self.count {
                         let from = (share * self.panels + panel) * self.stride + at;
-                        sum = sum.add(V::load(self.shares.as_ptr().add(from)));
+                        sum = sum.add(V::load(self.partial_sums.as_ptr().add(from)));
                     }
                     sum.store(self.out.as_mut_ptr().add(panel * self.stride + at));
                 }

@@ -42,7 +42,7 @@ pub struct Assessment {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mistake {
     /// Position in the list of rows that was evaluated.
-    pub place: usize,
+    pub position: usize,
     /// Predicted class.
     pub predicted: usize,
     /// Confidence in the predicted class. Softmax: its probability; sigmoid: σ(z) of its output;
@@ -153,7 +153,7 @@ impl<R: Real> Forward<R> {
                 pairs.push((predicted, self.confidence(&values, predicted)));
             }
             let loss = self.isa.run(OutputErrors {
-                head: self.network.head(),
+                output_loss: self.network.output_loss(),
                 columns: outputs,
                 labels: &labels,
                 scale: R::ONE,
@@ -173,7 +173,7 @@ impl<R: Real> Forward<R> {
                 confusion[[label, predicted]] += 1;
                 if label != predicted {
                     wrong.push(Mistake {
-                        place,
+                        position: place,
                         predicted,
                         confidence,
                     });

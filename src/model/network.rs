@@ -69,7 +69,7 @@ impl Network {
     }
 
     /// Returns the combination of output units and loss.
-    pub fn head(&self) -> OutputLoss {
+    pub fn output_loss(&self) -> OutputLoss {
         output_loss(self.output, self.loss).expect("`Network::new` has checked the combination")
     }
 

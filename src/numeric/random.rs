@@ -54,7 +54,7 @@ impl Distribution<f64> for Gaussian {
 }
 
 /// Number of normal numbers that one call of [`gaussians`] computes.
-pub const DRAWN: usize = 64;
+pub const GAUSSIANS_PER_CALL: usize = 64;
 
 /// Computes numbers from N(0, 1) out of random words, by Box and Muller's method, fast and in
 /// single precision.
@@ -67,8 +67,8 @@ pub const DRAWN: usize = 64;
 ///
 /// The loop consists of single operations, so that the compiler vectorizes it and the bits stay the
 /// same.
-pub fn gaussians(words: &[u32; DRAWN], numbers: &mut [f32; DRAWN]) {
-    const HALF: usize = DRAWN / 2;
+pub fn gaussians(words: &[u32; GAUSSIANS_PER_CALL], numbers: &mut [f32; GAUSSIANS_PER_CALL]) {
+    const HALF: usize = GAUSSIANS_PER_CALL / 2;
     const SIGN: u32 = 1 << 31;
     let (radii, angles) = words.split_at(HALF);
     let (first, second) = numbers.split_at_mut(HALF);
@@ -117,10 +117,10 @@ mod tests {
     /// Draws 2²⁰ numbers, one block after the other.
     fn drawn() -> Vec<f64> {
         let mut random = stream(7, Purpose::Estimate);
-        let mut words = [0; DRAWN];
-        let mut numbers = [0.0; DRAWN];
+        let mut words = [0; GAUSSIANS_PER_CALL];
+        let mut numbers = [0.0; GAUSSIANS_PER_CALL];
         let mut all = Vec::new();
-        for _ in 0..(1 << 20) / DRAWN {
+        for _ in 0..(1 << 20) / GAUSSIANS_PER_CALL {
             words.fill_with(|| random.next_u32());
             gaussians(&words, &mut numbers);
             all.extend(numbers.iter().map(|&x| f64::from(x)));
@@ -160,7 +160,7 @@ mod tests {
             );
         }
         // The correlation of neighbors, and of the two numbers of a pair.
-        for distance in [1, DRAWN / 2] {
+        for distance in [1, GAUSSIANS_PER_CALL / 2] {
             let pairs = all.iter().zip(&all[distance..]);
             let found = pairs.map(|(a, b)| a * b).sum::<f64>() / n;
             assert!(found.abs() < 4.0 / n.sqrt(), "{distance} apart: {found}");
@@ -184,9 +184,9 @@ mod tests {
         ];
         for radius in extremes {
             for angle in extremes {
-                let mut words = [radius; DRAWN];
-                words[DRAWN / 2..].fill(angle);
-                let mut numbers = [f32::NAN; DRAWN];
+                let mut words = [radius; GAUSSIANS_PER_CALL];
+                words[GAUSSIANS_PER_CALL / 2..].fill(angle);
+                let mut numbers = [f32::NAN; GAUSSIANS_PER_CALL];
                 gaussians(&words, &mut numbers);
                 let x = f64::from(radius | 1) / 2f64.powi(32);
                 let turn = f64::from((angle & 0x3fff_ffff) >> 6) / 2f64.powi(24);
@@ -194,7 +194,7 @@ mod tests {
                 let length = (-2.0 * x.ln()).sqrt();
                 let sign = |bit: u32| if angle >> bit & 1 == 1 { -1.0 } else { 1.0 };
                 let exact = [sign(31) * length * phi.cos(), sign(30) * length * phi.sin()];
-                let found = [numbers[0], numbers[DRAWN / 2]].map(f64::from);
+                let found = [numbers[0], numbers[GAUSSIANS_PER_CALL / 2]].map(f64::from);
                 for (found, exact) in found.iter().zip(exact) {
                     // Near x = 1, the root turns an error e of −ln x into √e.
                     let allowed = if x > 0.99 { 5e-4 } else { 3e-6 };

@@ -38,7 +38,7 @@ pub struct History<R> {
 
 impl<R: Real> History<R> {
     /// Returns ‖g‖∞.
-    pub fn largest(&self) -> f64 {
+    pub fn largest_gradient(&self) -> f64 {
         let sizes = self.gradient.flat().iter().map(|g| g.to_f64().abs());
         // `f64::max` would drop a NaN; this fold keeps one unless a number follows it.
         sizes.fold(
@@ -131,7 +131,7 @@ impl LbfgsConfig {
         gradient: &mut Parameters<R>,
         evaluate: &mut impl FnMut(&Parameters<R>, &mut Parameters<R>) -> Result<f64, E>,
     ) -> Result<Iteration, E> {
-        let largest = history.largest();
+        let largest = history.largest_gradient();
         if !history.value.is_finite() || !largest.is_finite() {
             return Ok(Iteration::NotFinite);
         }

@@ -20,7 +20,7 @@ pub mod tuner;
 mod watchdog;
 pub mod workers;
 
-pub use partition::cut_by_cost;
+pub use partition::partition_by_cost;
 pub use phased::{PhasedSlice, Superstep, Supersteps};
 pub use tuner::Tuner;
 pub use workers::Workers;

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Tasks of equal cost form a group; `groups` holds the number of tasks and the cost of one task.
 /// A share ends at the task boundary nearest to its part of the total cost, so it is off by at
 /// most half a task at either end.
-pub fn cut_by_cost(groups: &[(usize, f64)], workers: usize) -> Vec<Vec<Range<usize>>> {
+pub fn partition_by_cost(groups: &[(usize, f64)], workers: usize) -> Vec<Vec<Range<usize>>> {
     let total: f64 = groups
         .iter()
         .map(|&(tasks, cost)| tasks as f64 * cost)
@@ -51,7 +51,7 @@ mod tests {
     fn every_task_is_in_one_share_and_shares_cost_alike() {
         let groups = [(20, 700.0), (0, 5.0), (1000, 1.0), (7, 0.0)];
         for workers in [1, 2, 3, 5, 16, 100] {
-            let shares = cut_by_cost(&groups, workers);
+            let shares = partition_by_cost(&groups, workers);
             for (group, &(tasks, _)) in groups.iter().enumerate() {
                 let mut end = 0;
                 for share in &shares {

@@ -170,7 +170,7 @@ impl<T> PhasedSlice<'_, T> {
     ///
     /// # Panics
     /// In a superstep of another phase than the write phase, or of another [`Supersteps`].
-    pub fn own<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
+    pub fn write_own<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
         assert!(
             step.supersteps.id == self.supersteps
                 && self.write_phase.is_none_or(|phase| phase == step.phase())
@@ -187,7 +187,7 @@ impl<T> PhasedSlice<'_, T> {
     ///
     /// # Panics
     /// In a superstep of the write phase, or of another [`Supersteps`], or if the part is private.
-    pub fn all<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
+    pub fn read_all<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
         assert!(
             step.supersteps.id == self.supersteps
                 && self.write_phase.is_some_and(|phase| phase != step.phase())
@@ -200,7 +200,7 @@ impl<T> PhasedSlice<'_, T> {
     ///
     /// # Panics
     /// In a superstep of another [`Supersteps`].
-    pub fn mine<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
+    pub fn read_own<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
         assert!(step.supersteps.id == self.supersteps);
         // SAFETY: only this `PhasedSlice` can write the part, and it is borrowed.
         unsafe { std::slice::from_raw_parts(self.pointer.add(self.part.start), self.part.len()) }
@@ -231,14 +231,15 @@ mod tests {
                 states,
                 async |(mut values, mut sums), mut step| {
                     for _ in 0..200 {
-                        let sum: u64 = if step.worker() == 0 && values.mine(&step)[0] == 0 {
+                        let sum: u64 = if step.worker() == 0 && values.read_own(&step)[0] == 0 {
                             0
                         } else {
-                            sums.all(&step).iter().sum()
+                            sums.read_all(&step).iter().sum()
                         };
-                        values.own(&step)[0] = sum + step.worker() as u64 + 1;
+                        values.write_own(&step)[0] = sum + step.worker() as u64 + 1;
                         step = step.next().await;
-                        sums.own(&step)[0] = values.all(&step).iter().sum::<u64>() % 1000;
+                        sums.write_own(&step)[0] =
+                            values.read_all(&step).iter().sum::<u64>() % 1000;
                         step = step.next().await;
                     }
                 },
@@ -270,7 +271,7 @@ mod tests {
         let mut values = [0];
         let states = supersteps.share(&mut values, 1, std::iter::once(0..1));
         pool.run(supersteps, states, async |mut values, step| {
-            values.own(&step)[0] = 1;
+            values.write_own(&step)[0] = 1;
         });
     }
 }

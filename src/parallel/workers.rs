@@ -17,7 +17,7 @@ pub const MOST_THREADS: usize = 1024;
 ///
 /// At most as many of them as there are processors compute: more would only take turns on the
 /// processors. The rest serve functions that wait for something other than a processor
-/// ([`Workers::each`]).
+/// ([`Workers::run_on_every_thread`]).
 pub struct Workers {
     /// The computing threads, at most one per processor.
     computing: rayon::ThreadPool,
@@ -102,7 +102,7 @@ impl Workers {
     }
 
     /// Returns the number of computing threads, at most the number of processors.
-    pub fn carriers(&self) -> usize {
+    pub fn computing_threads(&self) -> usize {
         self.computing.current_num_threads()
     }
 
@@ -132,7 +132,7 @@ impl Workers {
     ) {
         let workers = supersteps.workers();
         assert!(workers <= self.threads && states.len() == workers);
-        let threads = self.carriers().min(workers);
+        let threads = self.computing_threads().min(workers);
         let barrier = Barrier::new(threads);
         let mut states = states.into_iter().enumerate();
         if workers == 1 {
@@ -175,7 +175,7 @@ impl Workers {
     ///
     /// # Panics
     /// With more states than threads, or if `work` panics.
-    pub fn each<S: Send>(&self, states: Vec<S>, work: impl Fn(S) + Sync) {
+    pub fn run_on_every_thread<S: Send>(&self, states: Vec<S>, work: impl Fn(S) + Sync) {
         assert!(states.len() <= self.threads);
         let states: Vec<_> = (states.into_iter())
             .map(|state| Mutex::new(Some(state)))
@@ -191,7 +191,7 @@ impl Workers {
                 self.computing.broadcast(|context| run_on(context.index()));
             }
             Some(waiting) => waiting.in_place_scope(|scope| {
-                let first = self.carriers();
+                let first = self.computing_threads();
                 scope.spawn_broadcast(move |_, context| run_on(first + context.index()));
                 self.computing.broadcast(|context| run_on(context.index()));
             }),
@@ -202,7 +202,7 @@ impl Workers {
     /// returns the results in order of the tiles.
     pub fn map<T: Send>(&self, tiles: usize, work: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
         use rayon::prelude::*;
-        if self.carriers() == 1 {
+        if self.computing_threads() == 1 {
             return (0..tiles).map(work).collect();
         }
         self.computing
@@ -241,10 +241,10 @@ mod tests {
             states,
             async |(mut values, mut sums): (PhasedSlice<u64>, PhasedSlice<u64>), mut step| {
                 for round in 0..50 {
-                    let old = sums.mine(&step)[0];
-                    values.own(&step)[0] = old % 1009 + step.worker() as u64 + round;
+                    let old = sums.read_own(&step)[0];
+                    values.write_own(&step)[0] = old % 1009 + step.worker() as u64 + round;
                     step = step.next().await;
-                    sums.own(&step)[0] = values.all(&step).iter().sum();
+                    sums.write_own(&step)[0] = values.read_all(&step).iter().sum();
                     step = step.next().await;
                 }
             },
@@ -286,7 +286,7 @@ mod tests {
         // No thread passes before all six have arrived.
         let barrier = std::sync::Barrier::new(6);
         pool.install(|| {
-            pool.each(vec![(); 6], |()| {
+            pool.run_on_every_thread(vec![(); 6], |()| {
                 barrier.wait();
                 note();
             });

@@ -118,8 +118,13 @@ impl Checkpoint {
             steps: state.steps,
             precision: R::PRECISION,
             parameters: bytes(state.parameters.flat()),
-            scalars: state.memory.scalars(),
-            memory: state.memory.vectors().into_iter().map(bytes).collect(),
+            scalars: state.optimizer_state.scalars(),
+            memory: state
+                .optimizer_state
+                .vectors()
+                .into_iter()
+                .map(bytes)
+                .collect(),
             best: state.best.as_ref().map(|(loss, epoch, parameters)| Best {
                 epoch: *epoch,
                 loss: *loss,
@@ -159,7 +164,7 @@ impl Checkpoint {
             })?;
         Ok(TrainingState {
             parameters: parameters(&self.parameters),
-            memory,
+            optimizer_state: memory,
             epoch: self.epoch,
             steps: self.steps,
             partial: self.partial,
@@ -495,7 +500,7 @@ mod tests {
         ];
         for memory in memories {
             let state = TrainingState {
-                memory,
+                optimizer_state: memory,
                 best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
                 epoch: 1,
                 steps: 11,

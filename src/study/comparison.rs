@@ -86,7 +86,7 @@ pub struct ResultComparison {
 
 impl ResultComparison {
     /// Compares the rows of `other` with those of `one`.
-    pub fn of(one: &[TimedRow], other: &[TimedRow]) -> Self {
+    pub fn compare(one: &[TimedRow], other: &[TimedRow]) -> Self {
         let rows: Vec<ComparedRow> = (one.iter())
             .filter_map(|row| {
                 let matching = other.iter().find(|other| other.key == row.key)?;
@@ -211,7 +211,7 @@ mod tests {
             row(4, &[2.0, 2.1, 2.2]),
             row(6, &[1.0]),
         ];
-        let found = ResultComparison::of(&one, &other);
+        let found = ResultComparison::compare(&one, &other);
         let verdicts: Vec<TimingVerdict> = found.rows.iter().map(|row| row.verdict).collect();
         use TimingVerdict::{Faster, Same, Slower, TooFewSamples};
         assert_eq!(verdicts, [Same, Faster, Slower, TooFewSamples]);

@@ -195,9 +195,9 @@ pub struct MinimizationSubject<'a> {
     /// Number of stored pairs, and the tolerance.
     pub config: LbfgsConfig,
     /// Maximum number of iterations.
-    pub most: usize,
+    pub max_iterations: usize,
     /// The worker threads.
-    pub team: &'a Arc<Workers>,
+    pub pool: &'a Arc<Workers>,
     /// The instruction set of the kernels.
     pub isa: Isa,
     /// Stops the minimization.
@@ -237,7 +237,7 @@ impl MinimizationSubject<'_> {
         gradient: &GradientConfig,
         samples: &Samples<R>,
     ) -> Box<dyn TrainingEngine<R>> {
-        gradient.engine(self.network, self.team, self.isa, samples, self.rows.len())
+        gradient.engine(self.network, self.pool, self.isa, samples, self.rows.len())
     }
 
     fn row_in<R: Real>(&self, case: &GradientCase) -> Result<Option<MinimizationRow>> {
@@ -249,7 +249,7 @@ impl MinimizationSubject<'_> {
             return Ok(None);
         };
         let (objective, truth) = self.truth(&state.parameters.widened());
-        let error = match &state.memory {
+        let error = match &state.optimizer_state {
             OptimizerState::History(history) => Some(differences(&history.gradient, &truth)),
             _ => None,
         };
@@ -319,7 +319,7 @@ impl MinimizationSubject<'_> {
             gradient: &case.gradient,
             optimizer: &OptimizerConfig::Lbfgs(self.config),
             config: &TrainConfig {
-                epochs: Some(self.most),
+                epochs: Some(self.max_iterations),
                 max_steps: None,
                 max_seconds: None,
                 batch_size: TrainConfig::ALL_ROWS,
@@ -327,7 +327,7 @@ impl MinimizationSubject<'_> {
             },
             // L-BFGS uses no random numbers.
             seed: 0,
-            team: self.team,
+            pool: self.pool,
             isa: self.isa,
             workers: None,
             control: self.control,

@@ -191,8 +191,9 @@ fn row(
     let derive = || -> std::result::Result<u64, Failure> {
         match (&differences, method) {
             (Some(differences), _) => {
-                let uncounted = control.uncounted();
-                let estimate = differences.gradient_under(problem, &x, workers, &uncounted)?;
+                let uncounted = control.with_new_counter();
+                let estimate =
+                    differences.gradient_with_control(problem, &x, workers, &uncounted)?;
                 std::hint::black_box(&estimate.gradient);
                 Ok(uncounted.evaluations())
             }

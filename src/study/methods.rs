@@ -122,7 +122,7 @@ pub fn select(names: &[String]) -> Result<Vec<Method>> {
 ///
 /// # Errors
 /// Returns an error with the allowed names if the name is unknown.
-pub fn one(name: &str) -> Result<Method> {
+pub fn by_name(name: &str) -> Result<Method> {
     let methods = all();
     let found = methods.iter().find(|method| is_called(method, name));
     found.cloned().ok_or_else(|| unknown(name, &methods))
@@ -150,7 +150,7 @@ mod tests {
         let selected = select(&names).unwrap();
         assert_eq!(selected.len(), 4);
         assert!(selected.iter().all(|method| method.name() == names[0]));
-        let method = one("forward-difference").unwrap();
+        let method = by_name("forward-difference").unwrap();
         assert_eq!(method.label, "forward-difference/incremental");
     }
 
@@ -158,7 +158,7 @@ mod tests {
     fn an_unknown_name_is_refused_with_those_that_are_known() {
         for refused in [
             select(&["backprob".to_owned()]).unwrap_err(),
-            one("backprob").unwrap_err(),
+            by_name("backprob").unwrap_err(),
         ] {
             assert_eq!(refused.exit_code(), 2);
             let text = refused.to_string();

@@ -184,13 +184,13 @@ impl<R: Real> TimingBench<'_, R> {
             optimizer: &optimizer,
             config: &config,
             seed: 0,
-            team: self.workers,
+            pool: self.workers,
             isa: self.isa,
             workers: None,
             control: self.control,
         };
         self.workers
-            .install(|| training.seconds_a_step(self.theta, PREDICTION))
+            .install(|| training.measure_seconds_per_step(self.theta, PREDICTION))
     }
 
     /// Measures the seconds of one evaluation, `repeats` times.
@@ -343,7 +343,7 @@ impl<R: Real> TimingBench<'_, R> {
         let mut theta = self.theta.clone();
         self.workers
             .install(|| {
-                let control = self.control.uncounted();
+                let control = self.control.with_new_counter();
                 self.descend(&mut *warm.engine, self.rows, rule, &control)
             })
             .map_err(|error| Error::Usage(error.to_string()))?;
@@ -383,7 +383,11 @@ impl<R: Real> TimingBench<'_, R> {
         warm: &mut WarmEngine<R>,
     ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
         let start = Start::now();
-        let done = self.steps(&mut *warm.engine, &warm.order, &self.control.uncounted())?;
+        let done = self.steps(
+            &mut *warm.engine,
+            &warm.order,
+            &self.control.with_new_counter(),
+        )?;
         let lap = start.lap(warm.gradients as f64);
         if self.control.is_stopped() || done < warm.order.len() {
             return Ok(Err(NotMeasured::Interrupted));
@@ -434,7 +438,7 @@ impl<R: Real> TimingBench<'_, R> {
                 samples: self.samples,
                 rows: self.rows,
             },
-            control: self.control.uncounted(),
+            control: self.control.with_new_counter(),
             passes: 1,
         };
         // The first evaluation warms the caches; the second is timed.

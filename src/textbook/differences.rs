@@ -128,7 +128,7 @@ impl TextbookNetwork {
     /// # Panics
     /// If the network does not have sigmoid outputs and the quadratic loss.
     pub fn base<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> BasePass<N> {
-        assert_eq!(self.head, OutputLoss::SigmoidQuadratic);
+        assert_eq!(self.output_loss, OutputLoss::SigmoidQuadratic);
         let mut a = vec![inputs.iter().map(|&x| N::of(x)).collect::<Vec<N>>()];
         let mut z = vec![Vec::new()];
         for l in 1..=self.layers() {

@@ -23,7 +23,7 @@ pub struct TextbookNetwork {
     /// True if layers have biases.
     pub bias: bool,
     /// Units of the last layer and loss.
-    pub head: OutputLoss,
+    pub output_loss: OutputLoss,
     /// Factor λ' of the l2 term ½λ' Σ weights².
     pub l2: f64,
 }
@@ -36,7 +36,7 @@ impl From<&Network> for TextbookNetwork {
         Self {
             sizes: network.layout.sizes().to_vec(),
             bias: network.layout.has_bias(),
-            head: network.head(),
+            output_loss: network.output_loss(),
             l2: network.l2,
         }
     }
@@ -92,7 +92,7 @@ impl TextbookNetwork {
 
     /// Returns the loss of one sample, l2 left out.
     pub fn sample_loss<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> N {
-        loss(self.head, &self.forward(theta, inputs).1, *label)
+        loss(self.output_loss, &self.forward(theta, inputs).1, *label)
     }
 
     /// Returns the mean loss of `batch`, l2 left out.
@@ -114,7 +114,7 @@ impl TextbookNetwork {
     /// Returns the loss and the gradient `(N,)` of one sample by backprop, l2 left out.
     pub fn sample_gradient<N: Number>(&self, theta: &[N], sample: &Sample) -> (N, Vec<N>) {
         let (activations, top) = self.forward(theta, &sample.0);
-        let (loss, mut errors) = loss_and_errors(self.head, &top, sample.1);
+        let (loss, mut errors) = loss_and_errors(self.output_loss, &top, sample.1);
         let mut gradient = vec![N::of(0.0); self.parameters()];
         for l in (1..=self.layers()).rev() {
             // z_l = W_l a_{l−1} + b_l

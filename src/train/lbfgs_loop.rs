@@ -26,7 +26,7 @@ impl<R: Real> Training<'_, R> {
         tuner: &mut Tuner,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
-        let mut history = match std::mem::take(&mut state.memory) {
+        let mut history = match std::mem::take(&mut state.optimizer_state) {
             OptimizerState::History(history) => Some(history),
             _ => None,
         };
@@ -37,7 +37,7 @@ impl<R: Real> Training<'_, R> {
         };
         // The same random directions for all trial steps: the line search compares points of one
         // function.
-        engine.set_draw(self.direction_seed(state));
+        engine.set_direction_seed(self.direction_seed(state));
         let mut gradients = 0;
         let mut has_gradient = history.is_some();
         let start = Instant::now();
@@ -58,7 +58,7 @@ impl<R: Real> Training<'_, R> {
         });
         let seconds = start.elapsed().as_secs_f64();
         let tally = engine.tally(samples, self.rows) * gradients;
-        state.memory = history.map_or(OptimizerState::Nothing, OptimizerState::History);
+        state.optimizer_state = history.map_or(OptimizerState::Nothing, OptimizerState::History);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
             Ok(outcome @ (Iteration::Converged | Iteration::Stuck)) => {
@@ -79,7 +79,7 @@ impl<R: Real> Training<'_, R> {
             Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
             Err(stopped) => return Err(refused(stopped)),
         };
-        let OptimizerState::History(history) = &state.memory else {
+        let OptimizerState::History(history) = &state.optimizer_state else {
             unreachable!("after a step there is a history")
         };
         let epoch = EpochResult {
@@ -89,7 +89,7 @@ impl<R: Real> Training<'_, R> {
             seconds,
             tally,
         };
-        let converged = history.largest() <= config.tolerance;
+        let converged = history.largest_gradient() <= config.tolerance;
         state.steps += 1;
         observer.progress(state.epoch + 1, self.rows.len(), self.rows.len());
         let ending = self.close(state, epoch, observer)?;

@@ -70,7 +70,7 @@ impl<R: Real> Steps<R> for Sgd<R> {
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
-        self.engine.set_draw(segment.direction_seed);
+        self.engine.set_direction_seed(segment.direction_seed);
         self.engine.descend(
             segment.samples,
             segment.order,
@@ -134,7 +134,7 @@ impl<R: Real> Steps<R> for Adam<R> {
             let samples = segment.samples;
             let batch = Batch { samples, rows };
             let gradient = &mut self.gradient;
-            self.engine.set_draw(direction_seed);
+            self.engine.set_direction_seed(direction_seed);
             match self
                 .engine
                 .gradient(&self.theta, batch, gradient, segment.control)

@@ -100,7 +100,7 @@ pub struct Training<'a, R> {
     /// Seed of the order of rows, and of random directions.
     pub seed: u64,
     /// Worker pool.
-    pub team: &'a Arc<Workers>,
+    pub pool: &'a Arc<Workers>,
     /// Instruction set of the kernels.
     pub isa: Isa,
     /// Fixed number of workers; `None`: the tuner chooses it by measurement.
@@ -143,7 +143,7 @@ impl<R: Real> Training<'_, R> {
     /// Creates an engine of this run's method, for mini-batches of the configured size.
     pub fn engine(&self) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.config.batch_size.min(self.rows.len());
-        let (network, pool, samples) = (self.network, self.team, self.samples);
+        let (network, pool, samples) = (self.network, self.pool, self.samples);
         self.gradient
             .engine(network, pool, self.isa, samples, capacity)
     }
@@ -212,12 +212,12 @@ impl<R: Real> Training<'_, R> {
         let engine = self.engine();
         let mut tuner = match self.workers {
             Some(workers) => Tuner::exactly(workers),
-            None => Tuner::up_to(engine.most_workers().min(self.team.carriers())),
+            None => Tuner::up_to(engine.most_workers().min(self.pool.computing_threads())),
         };
         match (self.optimizer, self.steps(engine)) {
             (_, Ok(mut steps)) => {
                 let mut order = Vec::with_capacity(self.rows.len());
-                steps.load(&state.parameters, &state.memory);
+                steps.load(&state.parameters, &state.optimizer_state);
                 self.run_epochs(state, |state| {
                     self.epoch(state, &mut *steps, &mut tuner, &mut order, observer)
                 })
@@ -344,17 +344,17 @@ impl<R: Real> Training<'_, R> {
                 .max_seconds
                 .is_some_and(|limit| state.seconds() >= limit);
             if state.partial.rows < end && (time_is_up || self.control.is_stopped()) {
-                steps.store(&mut state.parameters, &mut state.memory);
+                steps.store(&mut state.parameters, &mut state.optimizer_state);
                 if self.control.is_stopped() {
                     return Ok(Some(Ending::Interrupted));
                 }
                 end = state.partial.rows;
             } else if state.partial.rows < end && observer.wants_state() {
-                steps.store(&mut state.parameters, &mut state.memory);
+                steps.store(&mut state.parameters, &mut state.optimizer_state);
                 observer.state(state)?;
             }
         }
-        steps.store(&mut state.parameters, &mut state.memory);
+        steps.store(&mut state.parameters, &mut state.optimizer_state);
         if let Some(index) = state.parameters.flat().iter().position(|x| !x.is_finite()) {
             let name = self.network.layout.name(index);
             return Err(Error::Diverged(format!(
@@ -391,7 +391,7 @@ impl<R: Real> Training<'_, R> {
                 self.samples,
                 rows,
                 self.classes,
-                self.team,
+                self.pool,
             )
         });
         state.epoch += 1;
@@ -424,16 +424,16 @@ impl<R: Real> Training<'_, R> {
         state: &mut TrainingState<R>,
         rows: &[u32],
     ) -> Result<Option<f64>> {
-        steps.store(&mut state.parameters, &mut state.memory);
+        steps.store(&mut state.parameters, &mut state.optimizer_state);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
         let batch = Batch {
             samples: self.samples,
             rows,
         };
         // This gradient is monitoring: its evaluations are not added to the run's counter.
-        let control = self.control.uncounted();
+        let control = self.control.with_new_counter();
         let engine = steps.engine();
-        engine.set_draw(self.direction_seed(state));
+        engine.set_direction_seed(self.direction_seed(state));
         match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
             Ok(_) => {}
             Err(Stopped::Interrupted) => return Ok(None),

@@ -37,7 +37,7 @@ pub struct TrainingState<R> {
     /// Parameters θ.
     pub parameters: Parameters<R>,
     /// State of the optimizer.
-    pub memory: OptimizerState<R>,
+    pub optimizer_state: OptimizerState<R>,
     /// Number of epochs done.
     pub epoch: usize,
     /// Number of steps done since the start of the run.
@@ -70,7 +70,7 @@ impl<R: Real> TrainingState<R> {
     pub fn new(parameters: Parameters<R>) -> Self {
         Self {
             parameters,
-            memory: OptimizerState::Nothing,
+            optimizer_state: OptimizerState::Nothing,
             epoch: 0,
             steps: 0,
             partial: EpochSums::default(),

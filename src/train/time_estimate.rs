@@ -35,7 +35,11 @@ impl<R: Real> Training<'_, R> {
     /// # Errors
     /// [`Usage`](crate::error::Error::Usage) if the gradient cannot be computed: an increment is
     /// lost in θ by rounding, or the run is stopped.
-    pub fn seconds_a_step(&self, parameters: &Parameters<R>, budget: Duration) -> Result<f64> {
+    pub fn measure_seconds_per_step(
+        &self,
+        parameters: &Parameters<R>,
+        budget: Duration,
+    ) -> Result<f64> {
         let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
         let mut engine = self.engine();
         let batch = Batch {

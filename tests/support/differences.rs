@@ -44,7 +44,7 @@ pub fn increments<R: Real>(
         let largest = weights
             .chain(biases)
             .fold(0.0, |most: f64, w| most.max(R::from_f64(*w).to_f64().abs()));
-        let h: R = (config.increment).of_unit(config.scheme, config.arithmetic, largest, f64::NAN);
+        let h: R = (config.increment).for_unit(config.scheme, config.arithmetic, largest, f64::NAN);
         h.to_f64()
     };
     (0..=net.layers())
@@ -111,7 +111,7 @@ pub fn output_differences<N: Number>(head: OutputLoss, z: &[N], label: u16, h: f
     let units = Units {
         z: z.to_vec(),
         y: z.to_vec(),
-        complement: z.to_vec(),
+        one_minus_y: z.to_vec(),
     };
     let outputs = Outputs {
         head,
@@ -151,7 +151,7 @@ pub(super) struct Twin<'a, N> {
 pub(super) struct Units<N> {
     pub z: Vec<N>,
     pub y: Vec<N>,
-    complement: Vec<N>,
+    one_minus_y: Vec<N>,
 }
 
 /// What the changes of a row start from.
@@ -239,17 +239,17 @@ impl<'a, N: Number> Twin<'a, N> {
         let nothing = Units {
             z: Vec::new(),
             y: Vec::new(),
-            complement: Vec::new(),
+            one_minus_y: Vec::new(),
         };
         let mut layers: Vec<Units<N>> = vec![nothing; first];
         for l in first..=self.net.layers() {
             let below = if l == first { below } else { &layers[l - 1].y };
             let z = self.products(theta, l, below);
-            let (y, complement) = match l < self.net.layers() {
+            let (y, one_minus_y) = match l < self.net.layers() {
                 true => z.iter().map(|&z| sigmoid_pair(z)).unzip(),
                 false => (Vec::new(), Vec::new()),
             };
-            layers.push(Units { z, y, complement });
+            layers.push(Units { z, y, one_minus_y });
         }
         layers
     }
@@ -257,12 +257,12 @@ impl<'a, N: Number> Twin<'a, N> {
     /// `RowLosses`.
     pub(super) fn loss(&self, s: usize, z: &[N]) -> N {
         let outputs = Outputs {
-            head: self.net.head,
+            head: self.net.output_loss,
             reach: Reach::Plain,
             units: &Units {
                 z: z.to_vec(),
                 y: z.to_vec(),
-                complement: z.to_vec(),
+                one_minus_y: z.to_vec(),
             },
             label: self.batch.labels[s],
         };
@@ -498,9 +498,9 @@ impl<'a, N: Number> Twin<'a, N> {
     /// `Pairs` or `Probabilities` of the outputs.
     fn activate_outputs(&self, outputs: &mut Units<N>) {
         let zero = N::of(0.0);
-        match self.net.head {
+        match self.net.output_loss {
             OutputLoss::LinearQuadratic => {
-                (outputs.y, outputs.complement) = (outputs.z.clone(), outputs.z.clone());
+                (outputs.y, outputs.one_minus_y) = (outputs.z.clone(), outputs.z.clone());
             }
             OutputLoss::SoftmaxCrossEntropy => {
                 let z = &outputs.z;
@@ -511,18 +511,18 @@ impl<'a, N: Number> Twin<'a, N> {
                     before.push(before[before.len() - 1] + power);
                 }
                 let mut after = zero;
-                (outputs.y, outputs.complement) = (powers.clone(), powers.clone());
+                (outputs.y, outputs.one_minus_y) = (powers.clone(), powers.clone());
                 for k in (0..powers.len()).rev() {
                     let others = before[k] + after;
                     after = after + powers[k];
                     let sum = others + powers[k];
-                    outputs.complement[k] = others / sum;
+                    outputs.one_minus_y[k] = others / sum;
                     outputs.y[k] = powers[k] / sum;
                 }
             }
             _ => {
                 let pairs = outputs.z.iter().map(|&z| sigmoid_pair(z));
-                (outputs.y, outputs.complement) = pairs.unzip();
+                (outputs.y, outputs.one_minus_y) = pairs.unzip();
             }
         }
     }
@@ -592,7 +592,7 @@ impl<'a, N: Number> Twin<'a, N> {
 
     fn outputs<'u>(&self, s: usize, layers: &'u [Units<N>]) -> Outputs<'u, N> {
         Outputs {
-            head: self.net.head,
+            head: self.net.output_loss,
             reach: self.reach,
             units: &layers[self.net.layers()],
             label: self.batch.labels[s],
@@ -619,7 +619,7 @@ impl<'a, N: Number> Twin<'a, N> {
         if self.is_plain() {
             sigmoid_pair(point).0
         } else {
-            sigmoid_change(self.reach, units.y[j], units.complement[j], point)
+            sigmoid_change(self.reach, units.y[j], units.one_minus_y[j], point)
         }
     }
 
@@ -666,8 +666,8 @@ impl<'a, N: Number> Twin<'a, N> {
 }
 
 /// Δσ.
-fn sigmoid_change<N: Number>(reach: Reach, y: N, complement: N, dz: N) -> N {
-    let slope = y * complement;
+fn sigmoid_change<N: Number>(reach: Reach, y: N, one_minus_y: N, dz: N) -> N {
+    let slope = y * one_minus_y;
     if reach == Reach::Rate {
         return slope * dz;
     }
@@ -680,12 +680,12 @@ fn sigmoid_change<N: Number>(reach: Reach, y: N, complement: N, dz: N) -> N {
 }
 
 /// softplus(z + x) − softplus(z), where y = σ(z).
-fn entropy_change<N: Number>(reach: Reach, y: N, complement: N, x: N) -> N {
+fn entropy_change<N: Number>(reach: Reach, y: N, one_minus_y: N, x: N) -> N {
     if reach == Reach::Rate {
         return y * x;
     }
     if reach == Reach::Tiny {
-        return y * x * x.fma(N::of(0.5) * complement, N::of(1.0));
+        return y * x * x.fma(N::of(0.5) * one_minus_y, N::of(1.0));
     }
     (y * x.exp_m1_near()).ln_1p()
 }
@@ -713,15 +713,15 @@ impl<N: Number> Outputs<'_, N> {
             _ => usize::from(self.label) == k,
         };
         let half = N::of(0.5);
-        let (y, complement) = (self.units.y[k], self.units.complement[k]);
+        let (y, one_minus_y) = (self.units.y[k], self.units.one_minus_y[k]);
         match (self.head, plain) {
             (OutputLoss::SigmoidQuadratic, true) => {
                 let residual = if hot { -point } else { point }.sigmoid();
                 residual.fma(residual, sum)
             }
             (OutputLoss::SigmoidQuadratic, false) => {
-                let change = sigmoid_change(self.reach, y, complement, point);
-                let residual = if hot { -complement } else { y };
+                let change = sigmoid_change(self.reach, y, one_minus_y, point);
+                let residual = if hot { -one_minus_y } else { y };
                 if self.reach == Reach::Rate {
                     return change.fma(residual, sum);
                 }
@@ -740,8 +740,8 @@ impl<N: Number> Outputs<'_, N> {
             }
             // Of a softmax: of its one output that moves, as a sigmoid of the margin.
             (_, true) => sum + softplus(if hot { -point } else { point }),
-            (_, false) if hot => sum + entropy_change(self.reach, complement, y, -point),
-            (_, false) => sum + entropy_change(self.reach, y, complement, point),
+            (_, false) if hot => sum + entropy_change(self.reach, one_minus_y, y, -point),
+            (_, false) => sum + entropy_change(self.reach, y, one_minus_y, point),
         }
     }
 

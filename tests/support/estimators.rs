@@ -96,7 +96,7 @@ pub fn perturbed_weights<N: Number>(
 
 /// The exact gradient by a derivative along each axis; with [`Reuse::Full`] of all layers, else of those
 /// from the parameter's on.
-pub fn along_axes<N: Number>(
+pub fn forward_mode<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
     reuse: Reuse,
@@ -242,7 +242,7 @@ impl<'a, N: Number> Primal<'a, N> {
                 own.push(
                     pairs
                         .iter()
-                        .map(|&(y, complement)| y * complement)
+                        .map(|&(y, one_minus_y)| y * one_minus_y)
                         .collect(),
                 );
                 activations.push(pairs.iter().map(|&(y, _)| y).collect());
@@ -251,7 +251,7 @@ impl<'a, N: Number> Primal<'a, N> {
             below.push(activations);
             slopes.push(own);
         }
-        let (_, errors) = losses_and_errors(net.head, &tops, batch.labels, scale);
+        let (_, errors) = losses_and_errors(net.output_loss, &tops, batch.labels, scale);
         Self {
             net,
             theta,

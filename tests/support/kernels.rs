@@ -109,10 +109,10 @@ fn passes<N: Number>(
             for j in 0..net.sizes[l] {
                 let below = (0..net.sizes[l - 1]).filter(|&i| l > 1 || filled(s, i));
                 let z = chain(bias(l, j), below.map(|i| (a[l - 1][s][i], weight(l, j, i))));
-                let (y, complement) = sigmoid_pair(z);
+                let (y, one_minus_y) = sigmoid_pair(z);
                 outputs[s].push(y);
                 own[s].push(match h.map(N::of) {
-                    None => y * complement,
+                    None => y * one_minus_y,
                     Some(h) => (sigmoid_pair(z + h).0 - y) / h,
                 });
             }
@@ -140,8 +140,8 @@ fn passes<N: Number>(
 
     let scale = N::of(1.0) / N::of(rows as f64);
     let (loss, mut errors) = match h {
-        None => losses_and_errors(net.head, &z, batch.labels, scale),
-        Some(h) => losses_and_quotients(net.head, &z, batch.labels, scale, h),
+        None => losses_and_errors(net.output_loss, &z, batch.labels, scale),
+        Some(h) => losses_and_quotients(net.output_loss, &z, batch.labels, scale, h),
     };
     // The sum over the mini-batches of a call.
     let loss = zero + loss;
@@ -252,17 +252,17 @@ fn output<N: Number>(head: OutputLoss, z: N, hot: bool, positive: bool) -> (N, N
     let half = N::of(0.5);
     match head {
         OutputLoss::SigmoidQuadratic => {
-            let (y, complement) = sigmoid_pair(z);
-            let residual = if hot { -complement } else { y };
-            (residual * (y * complement), half * residual * residual)
+            let (y, one_minus_y) = sigmoid_pair(z);
+            let residual = if hot { -one_minus_y } else { y };
+            (residual * (y * one_minus_y), half * residual * residual)
         }
         OutputLoss::LinearQuadratic => {
             let residual = z - N::of(f64::from(hot));
             (residual, half * residual * residual)
         }
         OutputLoss::SigmoidCrossEntropy => {
-            let (y, complement) = sigmoid_pair(z);
-            let residual = if hot { -complement } else { y };
+            let (y, one_minus_y) = sigmoid_pair(z);
+            let residual = if hot { -one_minus_y } else { y };
             (residual, softplus(if hot { -z } else { z }))
         }
         OutputLoss::Logistic => {

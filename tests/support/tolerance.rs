@@ -70,12 +70,12 @@ fn row_noise(net: &TextbookNetwork, theta: &[f64], (inputs, label): &Sample, u: 
         let of_z: Vec<f64> = (0..z.len()).map(own).collect();
         layers += of_z.iter().copied().fold(0.0, f64::max);
         if l == net.layers() {
-            let (row_loss, errors) = loss_and_errors(net.head, &z, *label);
+            let (row_loss, errors) = loss_and_errors(net.output_loss, &z, *label);
             let handed: f64 = errors.iter().zip(&of_z).map(|(d, e)| d * d * e).sum();
             // A quadratic loss is flat at its targets: there the square of the error is left.
             let squares: f64 = of_z.iter().map(|e| e * e).sum();
             // A softmax adds and subtracts z themselves.
-            let size = match net.head {
+            let size = match net.output_loss {
                 OutputLoss::SoftmaxCrossEntropy => {
                     z.iter().fold(0.0f64, |most, z| most.max(z.abs()))
                 }
@@ -167,8 +167,8 @@ fn backprop(
         a.push(z.iter().map(|&z| sigmoid(z)).collect());
         slopes.push(z.iter().map(|&z| sigmoid(z) * sigmoid(-z)).collect());
     }
-    let mut errors = output_errors(net.head, &z, *label, floor);
-    if let (Signs::Dropped, OutputLoss::LinearQuadratic) = (signs, net.head) {
+    let mut errors = output_errors(net.output_loss, &z, *label, floor);
+    if let (Signs::Dropped, OutputLoss::LinearQuadratic) = (signs, net.output_loss) {
         // z − y is a sum as well.
         errors = z.iter().map(|z| z.abs() + 1.0).collect();
     }
@@ -266,7 +266,11 @@ pub fn round_off<R: Real>(
         Summation::Differences => 0.0,
         Summation::Losses => {
             let losses = batch.iter().map(|(inputs, label)| {
-                loss(net.head, &net.forward::<f64>(theta, inputs).1, *label) / rows as f64
+                loss(
+                    net.output_loss,
+                    &net.forward::<f64>(theta, inputs).1,
+                    *label,
+                ) / rows as f64
             });
             let weights = (1..=net.layers()).flat_map(|l| net.weights(l));
             let squares = weights.map(|index| net.l2 / 2.0 * theta[index].powi(2));

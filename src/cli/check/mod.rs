@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::format::{AnyParameters, gradient, safetensors};
 use crate::gradient::finite_difference::{Increment, Reuse, Scheme, Summation};
 use crate::gradient::{Control, Stopped};
-use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, methods, refined};
+use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, adaptive_methods, methods};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Precision;
@@ -126,7 +126,7 @@ pub fn run(
         None
     };
     if let Some((path, (gradient, precision))) = foreign {
-        let found = subject.against(&gradient, precision);
+        let found = subject.compare_external(&gradient, precision);
         report.against = Some(ExternalGradient::new(
             path,
             precision,
@@ -196,7 +196,7 @@ fn record(
 fn candidates(config: &Config) -> Vec<CheckedMethod> {
     let Some(asked) = config.gradient.perturbation() else {
         let mut all = methods(Increment::Auto, Summation::Differences);
-        all.extend(refined(Increment::Auto));
+        all.extend(adaptive_methods(Increment::Auto));
         return all;
     };
     // Measured increments have rows of their own.
@@ -205,7 +205,7 @@ fn candidates(config: &Config) -> Vec<CheckedMethod> {
         increment => increment,
     };
     let mut all = methods(increment, asked.summation);
-    all.extend(refined(increment));
+    all.extend(adaptive_methods(increment));
     let own = CheckedMethod {
         gradient: config.gradient,
         precision: config.model.precision,
@@ -325,7 +325,7 @@ impl Check<'_> {
         let evaluations = methods
             .iter()
             .map(|method| self.subject.evaluations(method));
-        let control = self.control.uncounted();
+        let control = self.control.with_new_counter();
         let meter = GradientProgress::start(self.global, &control, evaluations.sum());
         let mut rows = Vec::new();
         for method in methods {
@@ -349,7 +349,7 @@ impl Check<'_> {
 
     /// Backprop in double precision along `count` directions.
     fn directions(&self, count: usize, seed: u64) -> Result<Vec<DirectionalComparison>> {
-        let control = self.control.uncounted();
+        let control = self.control.with_new_counter();
         let meter = GradientProgress::start(self.global, &control, 8 * count as u64);
         let mut directed = Vec::new();
         for precision in [Precision::F64, Precision::F32] {
@@ -371,7 +371,7 @@ impl Check<'_> {
         path: &Path,
         count: usize,
     ) -> Result<Option<DirectionalComparison>> {
-        let control = self.control.uncounted();
+        let control = self.control.with_new_counter();
         let meter = GradientProgress::start(self.global, &control, 2 * count as u64);
         let (precision, seed) = (config.model.precision, config.seed);
         let found = self

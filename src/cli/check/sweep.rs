@@ -102,7 +102,7 @@ impl Check<'_> {
         if !full && self.subject.complex_cost() > DEAR {
             return Ok(None);
         }
-        let control = self.control.uncounted();
+        let control = self.control.with_new_counter();
         let layout = &self.network.layout;
         let meter = GradientProgress::start(self.global, &control, layout.len() as u64);
         let found = self

@@ -128,8 +128,8 @@ pub fn run(
         rows: &split.train.rows,
         start: &start,
         config: lbfgs,
-        most,
-        team: &team,
+        max_iterations: most,
+        pool: &team,
         isa: Isa::detect(),
         control: &control,
     };

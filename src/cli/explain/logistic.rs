@@ -101,7 +101,7 @@ fn text(found: &LogisticExplanation, name: &str) -> String {
     text += &counts(&found.counts);
     text += &format!("\n{}\n", answer(found));
     text += "\nShape and sign of the gradient\n";
-    text += &form(&found.form);
+    text += &form(&found.shape_and_sign);
     text
 }
 

@@ -17,7 +17,7 @@ use crate::explain::network::{LayerEffect, NetworkReuse};
 use crate::model::Network;
 
 /// Marks of one layer that are drawn.
-const DRAWN: usize = 24;
+const GAUSSIANS_PER_CALL: usize = 24;
 
 /// `nplus1 explain network`.
 #[derive(Clone, Debug, clap::Args)]
@@ -111,7 +111,7 @@ fn drawing(shape: &NetworkReuse) -> String {
     );
     let last = shape.sizes.len() - 2;
     let line = |label: &str, marks: String, units: usize| {
-        let more = if units > DRAWN {
+        let more = if units > GAUSSIANS_PER_CALL {
             format!(" … {units} in all")
         } else {
             String::new()
@@ -119,7 +119,11 @@ fn drawing(shape: &NetworkReuse) -> String {
         format!("  {label:<9} {marks}{more}\n")
     };
     let inputs = shape.sizes[0];
-    text += &line("inputs", "= ".repeat(inputs.min(DRAWN)), inputs);
+    text += &line(
+        "inputs",
+        "= ".repeat(inputs.min(GAUSSIANS_PER_CALL)),
+        inputs,
+    );
     for (at, fate) in shape.perturbations[0].layers.iter().enumerate() {
         let label = if at == last {
             "outputs".to_owned()
@@ -135,7 +139,7 @@ fn drawing(shape: &NetworkReuse) -> String {
 
 fn marks(fate: &LayerEffect) -> String {
     let marks = "~ ".repeat(fate.moved) + &"# ".repeat(fate.recomputed) + &"= ".repeat(fate.reused);
-    marks.chars().take(2 * DRAWN).collect()
+    marks.chars().take(2 * GAUSSIANS_PER_CALL).collect()
 }
 
 fn perturbations(shapes: &[&NetworkReuse]) -> String {

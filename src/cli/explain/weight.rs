@@ -203,7 +203,7 @@ fn title(layer: usize, network: &Network) -> String {
 }
 
 fn layer(pass: &LayerValues, first: bool, network: &Network) -> String {
-    let fate = pass.fate;
+    let fate = pass.effect;
     let mut text = format!("\n{}: ", title(pass.layer, network));
     text += &match (pass.changed, first, fate.moved) {
         (0, ..) => "no unit changes".to_owned(),
@@ -267,7 +267,7 @@ fn deltas(errors: &LayerErrors, network: &Network, output_error: &str) -> String
 
 /// From Σ w·δ to ∂L/∂θ.
 fn chain(found: &WeightExplanation) -> String {
-    let Some((pull, slope)) = found.pull.as_ref().zip(found.slope) else {
+    let Some((pull, slope)) = found.activation_gradient.as_ref().zip(found.slope) else {
         return format!(
             "its unit is an output: δ = {} = {}\n∂L/∂θ = δ·input = {} · {} = {}\n",
             found.output_error,

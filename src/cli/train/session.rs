@@ -199,14 +199,14 @@ impl<'a> Session<'a> {
     fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
-        if let OptimizerState::History(_) = state.memory {
+        if let OptimizerState::History(_) = state.optimizer_state {
             let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
             let objective = |config: &Config| {
                 let (data, loss) = (config.data.clone(), config.loss.clone());
                 (config.seed, data, loss, config.gradient)
             };
             if objective(&before) != objective(self.config) {
-                state.memory = OptimizerState::Nothing;
+                state.optimizer_state = OptimizerState::Nothing;
             }
         }
         Ok(state)
@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
             optimizer: &self.config.optimizer,
             config: &self.config.train,
             seed: self.config.seed,
-            team,
+            pool: team,
             isa,
             workers: None,
             control,
@@ -352,7 +352,8 @@ impl<'a> Session<'a> {
         let control = Control::default();
         let training = self.training(gradient, &samples, team, isa, &control);
         let theta = self.first_parameters::<R>();
-        let seconds_per_step = team.install(|| training.seconds_a_step(&theta, MEASURED))?;
+        let seconds_per_step =
+            team.install(|| training.measure_seconds_per_step(&theta, MEASURED))?;
         let steps = self.length(training.steps_per_epoch(), 0).steps;
         Ok(TimeEstimate {
             seconds_per_step,
@@ -394,8 +395,8 @@ impl<'a> Session<'a> {
                 self.config.train.early_stopping.unwrap_or(0)
             ),
             Ending::Converged | Ending::Stuck => {
-                let largest = match &state.memory {
-                    OptimizerState::History(history) => history.largest(),
+                let largest = match &state.optimizer_state {
+                    OptimizerState::History(history) => history.largest_gradient(),
                     _ => f64::NAN,
                 };
                 if largest == 0.0 {
@@ -494,11 +495,11 @@ pub fn evaluation(
     mistakes.sort_by(|a, b| {
         b.confidence
             .total_cmp(&a.confidence)
-            .then(a.place.cmp(&b.place))
+            .then(a.position.cmp(&b.position))
     });
     mistakes.truncate(ModelEvaluation::WRONG_KEPT);
     let described = mistakes.iter().map(|mistake| {
-        let row = part.rows[mistake.place] as usize;
+        let row = part.rows[mistake.position] as usize;
         WrongSample {
             row,
             label: class_names[usize::from(dataset.labels[row])].clone(),

@@ -34,7 +34,7 @@ use super::operation_counts;
 use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
-use crate::kernels::panels::{APART, Aligned, count, width};
+use crate::kernels::panels::{Aligned, GAP_ROWS, count, width};
 use crate::kernels::sparse::Workspace;
 use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
@@ -63,7 +63,7 @@ impl NumericBackpropConfig {
             increment,
             ..
         } = self.difference();
-        increment.of_unit(scheme, arithmetic, 0.0, f64::NAN)
+        increment.for_unit(scheme, arithmetic, 0.0, f64::NAN)
     }
 }
 
@@ -75,7 +75,7 @@ pub struct Backprop<R> {
     /// Number of workers of a gradient; `None`: [`GradientEngine::most_workers`].
     worker_limit: Option<usize>,
     capacity: usize,
-    /// Distance between two panels of values, in rows: the capacity and [`APART`] more, so that
+    /// Distance between two panels of values, in rows: the capacity and [`GAP_ROWS`] more, so that
     /// the memory of two workers is apart.
     panel_rows: usize,
     /// Increment h of numeric backprop; `None`: analytic derivatives.
@@ -113,7 +113,7 @@ impl<R: Real> Backprop<R> {
         } else {
             1
         };
-        let panel_rows = capacity + APART;
+        let panel_rows = capacity + GAP_ROWS;
         let rows = |units: usize| Aligned::zeros(panels(units) * panel_rows * p);
         let hidden = layout.layers() - 1;
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
@@ -205,7 +205,7 @@ impl<R: Real> Backprop<R> {
             isa: self.isa,
             sizes: layout.sizes(),
             bias: layout.has_bias(),
-            output_loss: self.network.head(),
+            output_loss: self.network.output_loss(),
             panel_rows: self.panel_rows,
             increment: self.increment,
         };

@@ -7,7 +7,7 @@
 //! `(P, P)` for the forward pass, and as `(outputs, P)` for the backward pass. Both copies are
 //! updated by the same operations, hence stay equal, and a step never transposes them.
 
-use crate::kernels::panels::{APART, Aligned, count, width};
+use crate::kernels::panels::{Aligned, GAP_ROWS, count, width};
 use crate::model::{Layout, Parameters};
 use crate::numeric::Real;
 
@@ -44,9 +44,9 @@ impl Strides {
     pub fn new<R: Real>(outputs: usize) -> Self {
         let (p, panels) = (width::<R>(), count::<R>(outputs));
         Self {
-            blocks: (panels * p + APART) * p,
-            transposed: (outputs + APART) * p,
-            biases: (panels + APART) * p,
+            blocks: (panels * p + GAP_ROWS) * p,
+            transposed: (outputs + GAP_ROWS) * p,
+            biases: (panels + GAP_ROWS) * p,
         }
     }
 }

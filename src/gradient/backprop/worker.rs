@@ -157,9 +157,9 @@ impl<R: Real> BackpropWorker<'_, R> {
             return;
         }
         let out = if activate {
-            layer.activations.own(superstep)
+            layer.activations.write_own(superstep)
         } else {
-            self.partial_outputs[superstep.phase()].own(superstep)
+            self.partial_outputs[superstep.phase()].write_own(superstep)
         };
         // The kernel for sparse inputs computes σ and σ′ together with z.
         let sparse = matches!(task.samples.inputs(), Inputs::Sparse(_));
@@ -168,10 +168,10 @@ impl<R: Real> BackpropWorker<'_, R> {
             Inputs::Sparse(records) => task.isa.run(SparseForward {
                 records,
                 rows,
-                weights: layer.weights.mine(superstep),
-                biases: layer.biases.mine(superstep),
+                weights: layer.weights.read_own(superstep),
+                biases: layer.biases.read_own(superstep),
                 activations: out,
-                slopes: fused.then(|| layer.slopes.own(superstep)),
+                slopes: fused.then(|| layer.slopes.write_own(superstep)),
                 stride,
                 transposed: self.scratch.sparse.transposed(rows.len()),
             }),
@@ -181,9 +181,9 @@ impl<R: Real> BackpropWorker<'_, R> {
                     left: LeftOperand::rows_of(&self.scratch.inputs, stride),
                     rows: rows.len(),
                     depth: task.sizes[0],
-                    right: layer.weights.mine(superstep),
+                    right: layer.weights.read_own(superstep),
                     right_stride: task.sizes[0] * p,
-                    start: Some(layer.biases.mine(superstep)),
+                    start: Some(layer.biases.read_own(superstep)),
                     out,
                     out_stride: stride,
                     panels,
@@ -192,7 +192,13 @@ impl<R: Real> BackpropWorker<'_, R> {
         }
         if activate {
             if !fused {
-                activate_panels(task, rows.len(), panels, out, layer.slopes.own(superstep));
+                activate_panels(
+                    task,
+                    rows.len(),
+                    panels,
+                    out,
+                    layer.slopes.write_own(superstep),
+                );
             }
             layer.clear_padding(task, 0, rows.len(), superstep);
         }
@@ -209,19 +215,19 @@ impl<R: Real> BackpropWorker<'_, R> {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let panels = layer.panels.len();
-        let out = layer.activations.own(superstep);
+        let out = layer.activations.write_own(superstep);
         task.isa.run(Product {
-            left: LeftOperand::rows_of(below.activations.all(superstep), stride),
+            left: LeftOperand::rows_of(below.activations.read_all(superstep), stride),
             rows,
             depth: task.sizes[h],
-            right: layer.weights.mine(superstep),
+            right: layer.weights.read_own(superstep),
             right_stride: task.sizes[h] * p,
-            start: Some(layer.biases.mine(superstep)),
+            start: Some(layer.biases.read_own(superstep)),
             out,
             out_stride: stride,
             panels,
         });
-        activate_panels(task, rows, panels, out, layer.slopes.own(superstep));
+        activate_panels(task, rows, panels, out, layer.slopes.write_own(superstep));
         layer.clear_padding(task, h, rows, superstep);
     }
 
@@ -237,9 +243,9 @@ impl<R: Real> BackpropWorker<'_, R> {
         let output_panels = outputs.div_ceil(p);
         let strides = Strides::new::<R>(outputs);
         let layer = &self.layers[hidden - 1];
-        let activations = layer.activations.mine(superstep);
-        let weights = self.last.weights.mine(superstep);
-        let partial_sums = self.partial_outputs[superstep.phase()].own(superstep);
+        let activations = layer.activations.read_own(superstep);
+        let weights = self.last.weights.read_own(superstep);
+        let partial_sums = self.partial_outputs[superstep.phase()].write_own(superstep);
         for (k, panel) in layer.panels.clone().enumerate() {
             task.isa.run(Product {
                 left: LeftOperand::rows_of(&activations[k * stride..], stride),
@@ -261,7 +267,7 @@ impl<R: Real> BackpropWorker<'_, R> {
         let hidden = task.sizes.len() - 2;
         let outputs = task.sizes[hidden + 1];
         let output_panels = outputs.div_ceil(p);
-        let partial_sums = self.partial_outputs[1 - superstep.phase()].all(superstep);
+        let partial_sums = self.partial_outputs[1 - superstep.phase()].read_all(superstep);
         let z = &mut self.scratch.outputs;
         if hidden == 0 {
             for panel in 0..output_panels {
@@ -269,9 +275,9 @@ impl<R: Real> BackpropWorker<'_, R> {
                 z[range.clone()].copy_from_slice(&partial_sums[range]);
             }
         } else {
-            task.isa.run(crate::kernels::update::SumShares {
-                bias: self.last.bias.mine(superstep),
-                shares: partial_sums,
+            task.isa.run(crate::kernels::update::SumPartials {
+                bias: self.last.bias.read_own(superstep),
+                partial_sums: partial_sums,
                 count: task.sizes[hidden].div_ceil(p),
                 out: z,
                 panels: output_panels,
@@ -285,7 +291,7 @@ impl<R: Real> BackpropWorker<'_, R> {
         let scale = R::from_f64(1.0 / rows.len() as f64);
         self.scratch.loss += match task.increment {
             None => task.isa.run(OutputErrors {
-                head: task.output_loss,
+                output_loss: task.output_loss,
                 columns: outputs,
                 labels,
                 scale,
@@ -312,14 +318,14 @@ impl<R: Real> BackpropWorker<'_, R> {
         let units = Units {
             z: values,
             y: values,
-            complement: values,
+            one_minus_y: values,
             count,
             row_stride: p,
             panel_stride: stride,
         };
         losses.resize(labels.len(), R::ZERO);
         task.isa.run(RowLosses {
-            head: task.output_loss,
+            output_loss: task.output_loss,
             units,
             labels,
             losses,
@@ -330,7 +336,7 @@ impl<R: Real> BackpropWorker<'_, R> {
             for (row, changes) in changes.chunks_exact_mut(p).enumerate() {
                 task.isa.run(PerturbOutputs {
                     form: LossForm {
-                        carried: Propagation::Values,
+                        propagation: Propagation::Values,
                         central: false,
                     },
                     panel,
@@ -339,7 +345,7 @@ impl<R: Real> BackpropWorker<'_, R> {
                     slots: &[0],
                     bound: h.to_f64(),
                     outputs: RowOutputs {
-                        head: task.output_loss,
+                        output_loss: task.output_loss,
                         units,
                         row,
                         label: labels[row],
@@ -350,7 +356,7 @@ impl<R: Real> BackpropWorker<'_, R> {
             }
             task.isa.run(DivideSums {
                 scheme: Scheme::Forward,
-                share: scale,
+                inverse_rows: scale,
                 increments,
                 changes,
             });
@@ -372,12 +378,12 @@ impl<R: Real> BackpropWorker<'_, R> {
         } = &mut *self.scratch;
         let last = &mut self.last;
         let panels = layer.panels.len();
-        let errors = layer.errors.own(superstep);
+        let errors = layer.errors.write_own(superstep);
         task.isa.run(Product {
             left: LeftOperand::rows_of(top, stride),
             rows,
             depth: outputs,
-            right: last.transposed.mine(superstep),
+            right: last.transposed.read_own(superstep),
             right_stride: strides.transposed,
             start: None,
             out: errors,
@@ -386,13 +392,13 @@ impl<R: Real> BackpropWorker<'_, R> {
         });
         for k in 0..panels {
             let range = k * stride..k * stride + rows * p;
-            let slopes = &layer.slopes.mine(superstep)[range.clone()];
+            let slopes = &layer.slopes.read_own(superstep)[range.clone()];
             task.isa.run(Multiply {
                 values: &mut errors[range],
                 factors: slopes,
             });
         }
-        let activations = layer.activations.mine(superstep);
+        let activations = layer.activations.read_own(superstep);
         for k in 0..panels {
             // ∂W[j][i] = Σ_s δ[s][j]·a[s][i]: vectors of j for the forward copy, of i for the
             // backward copy.
@@ -468,9 +474,9 @@ impl<R: Real> BackpropWorker<'_, R> {
         let (layer, above) = neighbors(&mut self.layers, h + 1);
         let (units, depth) = (task.sizes[h + 1], task.sizes[h + 2]);
         let transposed = &mut self.scratch.transposed;
-        let weights = above.weights.all(superstep);
-        let errors = layer.errors.own(superstep);
-        let slopes = layer.slopes.mine(superstep);
+        let weights = above.weights.read_all(superstep);
+        let errors = layer.errors.write_own(superstep);
+        let slopes = layer.slopes.read_own(superstep);
         for (k, panel) in layer.panels.clone().enumerate() {
             let real = p.min(units - panel * p);
             if real < p {
@@ -482,7 +488,7 @@ impl<R: Real> BackpropWorker<'_, R> {
             }
             let out = &mut errors[k * stride..][..rows * p];
             task.isa.run(Product {
-                left: LeftOperand::rows_of(above.errors.all(superstep), stride),
+                left: LeftOperand::rows_of(above.errors.read_all(superstep), stride),
                 rows,
                 depth,
                 right: transposed,
@@ -513,9 +519,9 @@ impl<R: Real> BackpropWorker<'_, R> {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         let (below, layer) = neighbors(&mut self.layers, h);
         let fan_in = task.sizes[h];
-        let activations = below.activations.all(superstep);
-        let errors = layer.errors.mine(superstep);
-        let gradients = layer.weight_gradients.own(superstep);
+        let activations = below.activations.read_all(superstep);
+        let errors = layer.errors.read_own(superstep);
+        let gradients = layer.weight_gradients.write_own(superstep);
         for (q, from) in (0..fan_in).step_by(p).enumerate() {
             task.isa.run(Product {
                 left: LeftOperand::columns_of(&activations[q * stride..]),
@@ -535,7 +541,7 @@ impl<R: Real> BackpropWorker<'_, R> {
     /// `weight_gradients`.
     fn apply(&mut self, h: usize, task: &StepTask<'_, R>, superstep: &Superstep<'_>) {
         let layer = &mut self.layers[h];
-        let gradients = layer.weight_gradients.mine(superstep);
+        let gradients = layer.weight_gradients.read_own(superstep);
         update(
             task,
             gradients,
@@ -565,7 +571,7 @@ impl<R: Real> BackpropWorker<'_, R> {
         let errors = if single {
             &outputs[panels.start * stride..]
         } else {
-            layer.errors.mine(superstep)
+            layer.errors.read_own(superstep)
         };
         if single && task.bias {
             for k in 0..panels.len() {
@@ -586,11 +592,11 @@ impl<R: Real> BackpropWorker<'_, R> {
                 errors,
                 stride,
                 rule: task.rule,
-                weights: layer.weights.own(superstep),
+                weights: layer.weights.write_own(superstep),
                 velocity: layer
                     .velocity
                     .as_mut()
-                    .map(|velocity| velocity.own(superstep)),
+                    .map(|velocity| velocity.write_own(superstep)),
                 workspace: sparse,
             });
             return;
@@ -642,7 +648,10 @@ impl<R: Real> OwnedLayer<'_, R> {
             return;
         }
         let start = (self.panels.len() - 1) * stride;
-        for values in [self.activations.own(superstep), self.slopes.own(superstep)] {
+        for values in [
+            self.activations.write_own(superstep),
+            self.slopes.write_own(superstep),
+        ] {
             for row in values[start..start + rows * p].chunks_exact_mut(p) {
                 row[units % p..].fill(R::ZERO);
             }
@@ -652,7 +661,7 @@ impl<R: Real> OwnedLayer<'_, R> {
     fn update_biases(&mut self, task: &StepTask<'_, R>, rows: usize, superstep: &Superstep<'_>) {
         let (p, stride) = (width::<R>(), task.panel_rows * width::<R>());
         for k in 0..self.panels.len() {
-            let errors = &self.errors.mine(superstep)[k * stride..][..rows * p];
+            let errors = &self.errors.read_own(superstep)[k * stride..][..rows * p];
             bias_update(
                 task,
                 errors,
@@ -711,10 +720,10 @@ fn update<R: Real>(
     task.isa.run(Update {
         rule: task.rule,
         gradient,
-        weights: &mut weights.own(superstep)[range.clone()],
+        weights: &mut weights.write_own(superstep)[range.clone()],
         velocity: velocity
             .as_mut()
-            .map(|velocity| &mut velocity.own(superstep)[range]),
+            .map(|velocity| &mut velocity.write_own(superstep)[range]),
     });
 }
 
@@ -736,9 +745,9 @@ fn bias_update<R: Real>(
     task.isa.run(Update {
         rule: task.rule.for_biases(),
         gradient: &sums[..p],
-        weights: &mut biases.own(superstep)[k * p..(k + 1) * p],
+        weights: &mut biases.write_own(superstep)[k * p..(k + 1) * p],
         velocity: velocity
             .as_mut()
-            .map(|velocity| &mut velocity.own(superstep)[k * p..(k + 1) * p]),
+            .map(|velocity| &mut velocity.write_own(superstep)[k * p..(k + 1) * p]),
     });
 }

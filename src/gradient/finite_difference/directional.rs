@@ -20,7 +20,7 @@ pub struct DirectionalDerivative {
     pub derivative: f64,
     /// The direction between the two evaluated points: θ ± h·v is rounded, but their difference is
     /// known exactly.
-    pub stepped: Vec<f64>,
+    pub rounded_direction: Vec<f64>,
 }
 
 /// Computes the derivative of the mini-batch's mean loss along `direction`, `(N,)`.
@@ -71,7 +71,7 @@ pub fn directional<R: Real>(
     let points = above.flat().iter().zip(below.flat());
     Ok(DirectionalDerivative {
         derivative: quotient(mean, distance),
-        stepped: points
+        rounded_direction: points
             .map(|(above, below)| (above.to_f64() - below.to_f64()) / distance)
             .collect(),
     })

@@ -1,6 +1,6 @@
 //! One forward pass over a mini-batch, from any layer on, up to the losses of the rows.
 
-use super::unit_panels::{UnitPanels, lines};
+use super::unit_panels::{UnitPanels, panel_height};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::Control;
 use crate::kernels::Isa;
@@ -19,7 +19,7 @@ pub(in crate::gradient) struct ForwardPass<R> {
     z: Vec<Aligned<R>>,
     /// σ(z), in the same layout.
     y: Vec<Aligned<R>>,
-    complement: Aligned<R>,
+    one_minus_y: Aligned<R>,
     /// The loss of each row at the last pass.
     pub losses: Vec<R>,
 }
@@ -142,7 +142,7 @@ impl<R: Real> ForwardPass<R> {
             capacity,
             z: sizes[1..].iter().map(|&units| zeros(units)).collect(),
             y: sizes[1..].iter().map(|&units| zeros(units)).collect(),
-            complement: zeros(widest),
+            one_minus_y: zeros(widest),
             losses: vec![R::ZERO; capacity],
         }
     }
@@ -161,7 +161,7 @@ impl<R: Real> ForwardPass<R> {
         let (layers, batch) = (rows.network.layout.layers(), rows.batch.rows.len());
         let stride = self.capacity * p;
         for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
-            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
                 let below = match layer {
@@ -179,18 +179,18 @@ impl<R: Real> ForwardPass<R> {
                     rows.isa.run(Pairs {
                         z: &self.z[layer][range.clone()],
                         y: &mut self.y[layer][range.clone()],
-                        complement: &mut self.complement[range],
+                        one_minus_y: &mut self.one_minus_y[range],
                     });
                 }
             }
         }
         let z = &self.z[layers - 1];
         rows.isa.run(RowLosses {
-            head: rows.network.head(),
+            output_loss: rows.network.output_loss(),
             units: Units {
                 z,
                 y: z,
-                complement: z,
+                one_minus_y: z,
                 count: sizes[layers],
                 row_stride: p,
                 panel_stride: stride,

@@ -41,7 +41,7 @@ impl Increment {
 
     /// Returns h of a unit whose largest |θ| is `largest`; `noise` is the measured relative
     /// increment of [`Increment::Noise`]. The result is rounded to precision `R`.
-    pub fn of_unit<R: Real>(
+    pub fn for_unit<R: Real>(
         self,
         scheme: Scheme,
         arithmetic: Arithmetic,
@@ -78,7 +78,7 @@ pub fn relative<R: Real>(scheme: Scheme, arithmetic: Arithmetic) -> f64 {
 /// pre-activation changes by about h·√(m + 1), against h for a single weight. So along the
 /// direction μ₃ ≈ (m + 1)^{3/2}, while the noise remains ε_f ≈ u: the best h shrinks by √(m + 1),
 /// not by √N.
-pub fn of_direction<R: Real>(widest: usize) -> R {
+pub fn for_direction<R: Real>(widest: usize) -> R {
     let reach = ((widest + 1) as f64).sqrt();
     R::from_f64(power_of_two(R::UNIT_ROUNDOFF.cbrt() / reach))
 }
@@ -107,29 +107,29 @@ mod tests {
     #[test]
     fn auto_is_the_power_of_two_nearest_to_the_optimum() {
         let auto =
-            |scheme, arithmetic| Increment::Auto.of_unit::<f64>(scheme, arithmetic, 0.3, f64::NAN);
+            |scheme, arithmetic| Increment::Auto.for_unit::<f64>(scheme, arithmetic, 0.3, f64::NAN);
         assert_eq!(auto(Scheme::Forward, Arithmetic::Plain), 2f64.powi(-26));
         assert_eq!(auto(Scheme::Central, Arithmetic::Plain), 2f64.powi(-18));
         assert_eq!(
             auto(Scheme::Forward, Arithmetic::CancellationFree),
             2f64.powi(-53)
         );
-        let single = Increment::Auto.of_unit::<f32>(Scheme::Forward, Arithmetic::Plain, 3.9, 0.0);
+        let single = Increment::Auto.for_unit::<f32>(Scheme::Forward, Arithmetic::Plain, 3.9, 0.0);
         assert_eq!(single, 2f32.powi(-10));
     }
 
     #[test]
     fn the_increment_of_a_direction_shrinks_with_the_square_root_of_the_widest_fan_in() {
         // ∛2⁻⁵³ ≈ 2⁻¹⁷·⁶⁷; 15 inputs and a bias give the factor 2⁻².
-        assert_eq!(of_direction::<f64>(15), 2f64.powi(-20));
-        assert_eq!(of_direction::<f32>(15), 2f32.powi(-10));
-        assert_eq!(of_direction::<f32>(4095), 2f32.powi(-14));
+        assert_eq!(for_direction::<f64>(15), 2f64.powi(-20));
+        assert_eq!(for_direction::<f32>(15), 2f32.powi(-10));
+        assert_eq!(for_direction::<f32>(4095), 2f32.powi(-14));
     }
 
     #[test]
     fn a_relative_increment_grows_with_the_unit_and_an_absolute_one_does_not() {
         let h = |rule: Increment, largest| {
-            rule.of_unit::<f64>(Scheme::Forward, Arithmetic::Plain, largest, f64::NAN)
+            rule.for_unit::<f64>(Scheme::Forward, Arithmetic::Plain, largest, f64::NAN)
         };
         assert_eq!(h(Increment::Relative(1e-3), 5.0), 5e-3);
         assert_eq!(h(Increment::Relative(1e-3), 0.1), 1e-3);

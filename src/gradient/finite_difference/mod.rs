@@ -150,7 +150,7 @@ impl DifferenceConfig {
     }
 
     /// Returns the number of gradients that are combined to one: 2 with extrapolation, else 1.
-    pub fn looks(&self) -> usize {
+    pub fn levels(&self) -> usize {
         if self.extrapolate {
             richardson::LEVELS
         } else {

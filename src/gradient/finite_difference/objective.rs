@@ -103,7 +103,7 @@ impl Differences {
         theta: &[f64],
         pool: &Workers,
     ) -> Result<GradientEstimate, Failure> {
-        self.gradient_under(objective, theta, pool, &Control::default())
+        self.gradient_with_control(objective, theta, pool, &Control::default())
     }
 
     /// Computes the gradient as [`Differences::gradient`] does, and checks and updates `control`
@@ -111,7 +111,7 @@ impl Differences {
     ///
     /// # Errors
     /// Those of [`Differences::gradient`], and [`Failure::Stopped`].
-    pub fn gradient_under(
+    pub fn gradient_with_control(
         &self,
         objective: &dyn Objective,
         theta: &[f64],
@@ -175,7 +175,7 @@ impl Differences {
             Increment::Auto if self.levels > 1 => increment::power_of_two(
                 richardson::relative::<f64>(self.scheme, self.levels) * scale(value),
             ),
-            rule => rule.of_unit::<f64>(self.scheme, Arithmetic::Plain, value.abs(), noise),
+            rule => rule.for_unit::<f64>(self.scheme, Arithmetic::Plain, value.abs(), noise),
         };
         let checked = |(index, &value): (usize, &f64)| {
             let increment = rule(value);
@@ -194,7 +194,7 @@ impl Differences {
                     value,
                     increment: smallest,
                     least: value.abs().next_up() - value.abs(),
-                    auto: Increment::Auto.of_unit::<f64>(
+                    auto: Increment::Auto.for_unit::<f64>(
                         self.scheme,
                         Arithmetic::Plain,
                         value.abs(),
@@ -365,7 +365,7 @@ impl ObjectiveEvaluator<'_> {
         let failed = AtomicBool::new(false);
         let workers = self.pool.threads().min(count).max(1);
         let copies = vec![self.theta.to_vec(); workers];
-        self.pool.each(copies, |mut theta| {
+        self.pool.run_on_every_thread(copies, |mut theta| {
             let _panics = PanicFlag(&failed);
             while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);

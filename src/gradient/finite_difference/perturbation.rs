@@ -54,14 +54,14 @@ impl Perturbation {
     }
 
     /// Returns whether units are perturbed, once per row, instead of parameters.
-    pub fn is_of_units(&self) -> bool {
+    pub fn perturbs_units(&self) -> bool {
         matches!(self, Self::Unit(_))
     }
 
     /// Returns the quantities that are propagated to the loss, and the points that are compared.
     pub fn form(&self) -> LossForm {
         LossForm {
-            carried: match self.difference().map(|config| config.arithmetic) {
+            propagation: match self.difference().map(|config| config.arithmetic) {
                 Some(Arithmetic::Plain) => Propagation::Values,
                 Some(Arithmetic::CancellationFree) => Propagation::Changes,
                 None => Propagation::Rates,
@@ -71,11 +71,11 @@ impl Perturbation {
     }
 
     /// Returns the form in which the l2 term is differentiated.
-    pub fn penalty(&self) -> Propagation {
-        if self.is_of_units() {
+    pub fn penalty_propagation(&self) -> Propagation {
+        if self.perturbs_units() {
             Propagation::Rates
         } else {
-            self.form().carried
+            self.form().propagation
         }
     }
 
@@ -97,7 +97,7 @@ impl Perturbation {
         match self.difference() {
             Some(config) => {
                 let (scheme, arithmetic) = (config.scheme, config.arithmetic);
-                (config.increment).of_unit(scheme, arithmetic, largest, measured)
+                (config.increment).for_unit(scheme, arithmetic, largest, measured)
             }
             None => R::ONE,
         }

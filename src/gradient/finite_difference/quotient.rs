@@ -59,7 +59,7 @@ pub struct DivideSums<'a, R> {
     /// The scheme of the difference.
     pub scheme: Scheme,
     /// 1/B of a mini-batch of B rows.
-    pub share: R,
+    pub inverse_rows: R,
     /// h of each unit of the panel, `(P,)`.
     pub increments: &'a [R],
     /// Sums of changes in, partial derivatives out, `(panel rows, P)`.
@@ -76,7 +76,7 @@ impl<R: Real> Kernel<R> for DivideSums<'_, R> {
         // One division per unit; the changes are then multiplied by its result.
         let mut factors = [R::ZERO; 16];
         for (factor, &h) in factors.iter_mut().zip(self.increments) {
-            *factor = quotient(self.share, self.scheme.distance(h));
+            *factor = quotient(self.inverse_rows, self.scheme.distance(h));
         }
         crate::kernels::scatter_add::scale::<V>(&factors[..width], self.changes);
     }

@@ -17,7 +17,7 @@ pub struct UnitPanels<R> {
 }
 
 /// Returns the number of panel rows of a layer: one per input of `fan_in`, and one of the biases.
-pub fn lines(fan_in: usize) -> usize {
+pub fn panel_height(fan_in: usize) -> usize {
     fan_in + 1
 }
 
@@ -27,7 +27,7 @@ impl<R: Real> UnitPanels<R> {
         let layers = layout
             .sizes()
             .windows(2)
-            .map(|pair| Aligned::zeros(count::<R>(pair[1]) * lines(pair[0]) * width::<R>()));
+            .map(|pair| Aligned::zeros(count::<R>(pair[1]) * panel_height(pair[0]) * width::<R>()));
         Self {
             layers: layers.collect(),
         }
@@ -67,7 +67,7 @@ impl<R: Real> UnitPanels<R> {
         } else {
             (index - weights.end, fan_in)
         };
-        (unit / p * lines(fan_in) + panel_row) * p + unit % p
+        (unit / p * panel_height(fan_in) + panel_row) * p + unit % p
     }
 
     /// Calls `visit(value, index, is_weight)` for every parameter, in the order of θ; `index` is
@@ -78,7 +78,7 @@ impl<R: Real> UnitPanels<R> {
             let fan_in = layout.sizes()[layer];
             let weights = layout.weights(layer).start;
             for unit in 0..layout.sizes()[layer + 1] {
-                let column = unit / p * lines(fan_in) * p + unit % p;
+                let column = unit / p * panel_height(fan_in) * p + unit % p;
                 for input in 0..fan_in {
                     visit(
                         &mut values[column + input * p],
@@ -88,7 +88,7 @@ impl<R: Real> UnitPanels<R> {
                 }
             }
             for (unit, index) in layout.biases(layer).enumerate() {
-                let column = unit / p * lines(fan_in) * p + unit % p;
+                let column = unit / p * panel_height(fan_in) * p + unit % p;
                 visit(&mut values[column + fan_in * p], index, false);
             }
         }
@@ -138,8 +138,8 @@ pub fn worker_panel_rows<R: Real>(
     fan_in: usize,
 ) -> impl Iterator<Item = WorkerPanelRows> + use<R> {
     let (first, p) = (pairs.start, width::<R>());
-    by_panel(pairs, lines(fan_in), lines(fan_in)).map(move |(panel, range)| {
-        let start = panel * lines(fan_in) + range.start - first;
+    by_panel(pairs, panel_height(fan_in), panel_height(fan_in)).map(move |(panel, range)| {
+        let start = panel * panel_height(fan_in) + range.start - first;
         let inputs = range.start..range.end.min(fan_in);
         let (middle, end) = (start + inputs.len(), start + range.len());
         WorkerPanelRows {

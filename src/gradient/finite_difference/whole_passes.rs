@@ -19,7 +19,7 @@ use crate::kernels::scatter_add::SquaresOf;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, partition_by_cost};
 
 /// The engine of differences by whole passes.
 pub struct WholePasses<R> {
@@ -119,7 +119,7 @@ impl<R: Real> WholePasses<R> {
                 )
             })
             .collect();
-        let shares = cut_by_cost(&groups, workers);
+        let shares = partition_by_cost(&groups, workers);
         let mut rest = gradient;
         let mut assignments = Vec::with_capacity(workers);
         for (share, worker) in shares.iter().zip(&mut self.workers) {
@@ -166,7 +166,7 @@ impl<R: Real> WholePasses<R> {
                 *h = chosen * R::from_f64(self.factor);
             }
         }
-        hold_increments(self.config.scheme, theta, &self.increments, INSTEAD)
+        check_unit_increments(self.config.scheme, theta, &self.increments, INSTEAD)
     }
 }
 
@@ -187,7 +187,7 @@ fn unit_increment<R: Real>(
         .fold(0.0, |most: f64, weight| most.max(weight.to_f64().abs()));
     config
         .increment
-        .of_unit(config.scheme, config.arithmetic, largest, measured)
+        .for_unit(config.scheme, config.arithmetic, largest, measured)
 }
 
 /// Checks before the first evaluation that every θᵢ + h differs from θᵢ (of a central difference,
@@ -211,7 +211,7 @@ pub fn check_increments<R: Real>(
             h.collect()
         })
         .collect();
-    hold_increments(config.scheme, theta, &increments, INSTEAD)
+    check_unit_increments(config.scheme, theta, &increments, INSTEAD)
 }
 
 /// The alternative to sums in which h is lost, for the error message.
@@ -222,7 +222,7 @@ const INSTEAD: &str = ", or gradient.evaluation = \"incremental\", which never f
 ///
 /// # Errors
 /// [`Stopped::Vanished`] with the first parameter in which h is lost.
-pub(in crate::gradient) fn hold_increments<R: Real>(
+pub(in crate::gradient) fn check_unit_increments<R: Real>(
     scheme: Scheme,
     theta: &Parameters<R>,
     increments: &[Vec<R>],
@@ -387,7 +387,7 @@ impl<R: Real> PassWorker<R> {
             let panels = self
                 .weights
                 .layer(layer)
-                .chunks_exact(super::unit_panels::lines(fan_in) * p);
+                .chunks_exact(super::unit_panels::panel_height(fan_in) * p);
             for panel in panels {
                 let values = &panel[..fan_in * p];
                 squares = squares + context.rows.isa.run(SquaresOf { values });
@@ -455,7 +455,7 @@ impl<R: Real> GradientEngine<R> for WholePasses<R> {
     }
 
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        crate::gradient::operation_counts::finite_difference::whole(
+        crate::gradient::operation_counts::finite_difference::whole_passes(
             &self.network,
             &self.config,
             samples,

@@ -19,8 +19,8 @@ use crate::numeric::tally::Tally;
 /// Returns the operations of one backprop gradient over `rows`.
 pub fn gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let outputs = *sizes(network).last().expect("a layer of outputs");
-    let mut all_outputs = losses_and_errors(network.head(), outputs) * rows.len() as u64;
-    if network.head() != OutputLoss::SoftmaxCrossEntropy {
+    let mut all_outputs = losses_and_errors(network.output_loss(), outputs) * rows.len() as u64;
+    if network.output_loss() != OutputLoss::SoftmaxCrossEntropy {
         // Losses are summed over the rows for each output, then over the outputs.
         all_outputs.additions += outputs;
     }
@@ -35,7 +35,7 @@ pub fn numeric_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: 
     let outputs = *sizes(network).last().expect("a layer of outputs");
     // The loss and its sum, the outputs' differences, and each difference times (1/B)/h; that
     // factor is one division per output.
-    let per_row = output_differences(network.head(), outputs)
+    let per_row = output_differences(network.output_loss(), outputs)
         + Tally::additions(1)
         + Tally::multiplications(outputs);
     let all_outputs = per_row * rows.len() as u64 + Tally::divisions(outputs);
@@ -69,7 +69,7 @@ fn passes<R: Real>(
             Inputs::Sparse(records) if rows.len() <= SMALL_BATCH => {
                 // A feature that is not 0 in at least one row is summed over all rows: a product
                 // for the first row, fused multiply-adds for the others.
-                let union = records.filled(rows).1 as u64 * sizes[1];
+                let union = records.nonzeros(rows).1 as u64 * sizes[1];
                 tally += Tally::multiplications(union);
                 union * (b - 1)
             }

@@ -101,7 +101,7 @@ impl NetworkSums {
             .collect();
         Self {
             bias: network.layout.has_bias(),
-            output_loss: network.head(),
+            output_loss: network.output_loss(),
             weights: n.windows(2).map(|pair| pair[0] * pair[1]).sum(),
             units: n[1..].iter().sum(),
             parameters: network.layout.len() as u64,

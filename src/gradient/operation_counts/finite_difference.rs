@@ -71,7 +71,7 @@ pub fn evaluation<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]
 }
 
 /// Returns the operations of a gradient by N + 1 or 2N whole passes.
-pub fn whole<R: Real>(
+pub fn whole_passes<R: Real>(
     network: &Network,
     config: &DifferenceConfig,
     samples: &Samples<R>,
@@ -154,7 +154,7 @@ pub fn incremental<R: Real>(
             // The activation a from which the perturbed one is subtracted.
             tally += SIGMOID * (shape.sizes[l] * shape.rows);
         }
-        if perturbation.is_of_units() {
+        if perturbation.perturbs_units() {
             // Each unit is perturbed once per row, and its change is multiplied by each input.
             tally += shape.loss_change(l) * (shape.sizes[l] * shape.rows);
             let products = match l {
@@ -207,7 +207,7 @@ impl DifferenceShape {
         let sizes = sizes(network);
         Self {
             bias: network.layout.has_bias(),
-            output_loss: network.head(),
+            output_loss: network.output_loss(),
             l2: network.l2 != 0.0,
             scheme: perturbation.scheme(),
             form: ChangeForm::new::<R>(perturbation),
@@ -219,7 +219,7 @@ impl DifferenceShape {
                 .map(|&units| count::<R>(units) as u64)
                 .sum(),
             evaluations: perturbation.evaluations(&network.layout),
-            penalty_propagation: perturbation.penalty(),
+            penalty_propagation: perturbation.penalty_propagation(),
             sizes,
         }
     }

@@ -74,7 +74,7 @@ pub fn perturbed_weights<R: Real>(
 
 /// Returns the operations of forward mode by whole passes: the values of one pass, the rates of N
 /// passes along the axes.
-pub fn along_axes<R: Real>(
+pub fn forward_mode<R: Real>(
     network: &Network,
     reuse: Reuse,
     samples: &Samples<R>,
@@ -148,7 +148,7 @@ impl DirectionShape {
     fn new<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Self {
         let sizes = sizes(network);
         Self {
-            output_loss: network.head(),
+            output_loss: network.output_loss(),
             l2: network.l2 != 0.0,
             rows: rows.len() as u64,
             reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),

@@ -21,7 +21,7 @@ use super::direction::{Direction, DirectionSeed};
 use super::tangent::{PrimalValues, TangentBuffers};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::finite_difference::forward_pass::{GatheredBatch, PassRows};
-use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
+use crate::gradient::finite_difference::unit_panels::{UnitPanels, panel_height};
 use crate::gradient::operation_counts::random_direction;
 use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
@@ -31,7 +31,7 @@ use crate::kernels::update::ColumnSums;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, cut_by_cost};
+use crate::parallel::{Supersteps, Workers, partition_by_cost};
 
 /// Gradient engine of the forward gradient by activations.
 pub struct PerturbedActivations<R> {
@@ -121,10 +121,10 @@ impl<R: Real> PerturbedActivations<R> {
                 )
             })
             .collect();
-        let partition = cut_by_cost(&panels, workers);
+        let partition = partition_by_cost(&panels, workers);
         let mut gradients: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (layer, values) in self.gradient.layers_mut().iter_mut().enumerate() {
-            let size = lines(sizes[layer]) * p;
+            let size = panel_height(sizes[layer]) * p;
             let ranges = partition
                 .iter()
                 .map(|panels| panels[layer].start * size..panels[layer].end * size);
@@ -147,7 +147,9 @@ impl<R: Real> PerturbedActivations<R> {
             parts,
             async |(((mut derivatives, mut gradients), (numbers, panels)), worker),
                    mut superstep| {
-                let rows = derivatives.own(&superstep).chunks_exact_mut(row_count);
+                let rows = derivatives
+                    .write_own(&superstep)
+                    .chunks_exact_mut(row_count);
                 for (derivatives, number) in rows.zip(numbers) {
                     if control.is_stopped() {
                         stopped.store(true, Ordering::Relaxed);
@@ -159,10 +161,10 @@ impl<R: Real> PerturbedActivations<R> {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let derivatives = derivatives.all(&superstep);
+                let derivatives = derivatives.read_all(&superstep);
                 for (layer, (gradient, panels)) in gradients.iter_mut().zip(panels).enumerate() {
-                    let size = lines(sizes[layer]) * p;
-                    let gradients = gradient.own(&superstep).chunks_exact_mut(size);
+                    let size = panel_height(sizes[layer]) * p;
+                    let gradients = gradient.write_own(&superstep).chunks_exact_mut(size);
                     for (panel, gradient) in panels.clone().zip(gradients) {
                         worker.errors(&shared, layer, panel, derivatives);
                         worker.products(&shared, layer, gradient);
@@ -338,7 +340,7 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
         self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+    fn set_direction_seed(&mut self, direction_seed: DirectionSeed) {
         self.direction_seed = direction_seed;
     }
 }

@@ -8,7 +8,7 @@
 use ndarray_rand::rand::RngCore;
 use rand_chacha::ChaCha12Rng;
 
-use crate::numeric::random::{DRAWN, Purpose, epoch_stream, gaussians};
+use crate::numeric::random::{GAUSSIANS_PER_CALL, Purpose, epoch_stream, gaussians};
 
 /// Maximum number of directions of a gradient.
 pub const MOST_DIRECTIONS: usize = 1 << 16;
@@ -40,11 +40,11 @@ impl Distribution {
         }
     }
 
-    /// Returns the number of 32-bit words of the stream that [`DRAWN`] components take.
+    /// Returns the number of 32-bit words of the stream that [`GAUSSIANS_PER_CALL`] components take.
     fn words(self) -> u128 {
         match self {
-            Self::Rademacher => DRAWN as u128 / 32,
-            Self::Gaussian => DRAWN as u128,
+            Self::Rademacher => GAUSSIANS_PER_CALL as u128 / 32,
+            Self::Gaussian => GAUSSIANS_PER_CALL as u128,
         }
     }
 }
@@ -53,7 +53,7 @@ impl Distribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Seed and step.
-    pub draw: DirectionSeed,
+    pub seed: DirectionSeed,
     /// Index among the step's directions, from 0.
     pub number: usize,
     /// Distribution of the components.
@@ -63,14 +63,14 @@ pub struct Direction {
 impl Direction {
     /// Returns the components, from the first on.
     pub fn components(&self) -> Components {
-        let DirectionSeed { seed, step } = self.draw;
+        let DirectionSeed { seed, step } = self.seed;
         Components {
             random: epoch_stream(seed, Purpose::Estimate, step as usize),
             distribution: self.distribution,
             start: (self.number as u128) << 40,
             chunk: None,
-            numbers: [0.0; DRAWN],
-            next: DRAWN,
+            numbers: [0.0; GAUSSIANS_PER_CALL],
+            next: GAUSSIANS_PER_CALL,
         }
     }
 }
@@ -84,7 +84,7 @@ pub struct Components {
     start: u128,
     /// Index of the chunk of components that `numbers` holds.
     chunk: Option<u64>,
-    numbers: [f32; DRAWN],
+    numbers: [f32; GAUSSIANS_PER_CALL],
     /// Index of the next component in `numbers`.
     next: usize,
 }
@@ -92,7 +92,7 @@ pub struct Components {
 impl Components {
     /// Moves the cursor to component `index`.
     pub fn seek(&mut self, index: usize) {
-        let chunk = (index / DRAWN) as u64;
+        let chunk = (index / GAUSSIANS_PER_CALL) as u64;
         if self.chunk != Some(chunk) {
             let follows = self.chunk.is_some_and(|current| current + 1 == chunk);
             if !follows {
@@ -101,14 +101,14 @@ impl Components {
             }
             self.draw(chunk);
         }
-        self.next = index % DRAWN;
+        self.next = index % GAUSSIANS_PER_CALL;
     }
 
     /// Returns the component at the cursor, and moves to the next one.
     #[inline(always)]
     pub fn step(&mut self) -> f32 {
-        if self.next == DRAWN {
-            self.seek(self.chunk.map_or(0, |current| current + 1) as usize * DRAWN);
+        if self.next == GAUSSIANS_PER_CALL {
+            self.seek(self.chunk.map_or(0, |current| current + 1) as usize * GAUSSIANS_PER_CALL);
         }
         let number = self.numbers[self.next];
         self.next += 1;
@@ -126,7 +126,7 @@ impl Components {
                 }
             }
             Distribution::Gaussian => {
-                let mut words = [0; DRAWN];
+                let mut words = [0; GAUSSIANS_PER_CALL];
                 words.fill_with(|| self.random.next_u32());
                 gaussians(&words, &mut self.numbers);
             }
@@ -141,7 +141,7 @@ mod tests {
 
     fn direction(seed: u64, step: u64, number: usize, distribution: Distribution) -> Direction {
         Direction {
-            draw: DirectionSeed { seed, step },
+            seed: DirectionSeed { seed, step },
             number,
             distribution,
         }

@@ -48,7 +48,7 @@ impl DirectionsConfig {
     /// Returns direction `number` of the step that `direction_seed` identifies.
     fn direction(self, direction_seed: DirectionSeed, number: usize) -> Direction {
         Direction {
-            draw: direction_seed,
+            seed: direction_seed,
             number,
             distribution: self.distribution,
         }

@@ -10,7 +10,7 @@ use super::DirectionsConfig;
 use super::direction::{Direction, DirectionSeed};
 use crate::gradient::{Control, Stopped};
 use crate::numeric::Real;
-use crate::numeric::random::DRAWN;
+use crate::numeric::random::GAUSSIANS_PER_CALL;
 use crate::parallel::{Supersteps, Workers};
 
 /// Returns the largest number of workers among whom the work can be divided.
@@ -19,7 +19,7 @@ pub(super) fn most_workers(
     directions: DirectionsConfig,
     parameters: usize,
 ) -> usize {
-    let parts = directions.count.max(parameters / DRAWN);
+    let parts = directions.count.max(parameters / GAUSSIANS_PER_CALL);
     parts.clamp(1, pool.threads())
 }
 
@@ -57,7 +57,7 @@ pub(super) fn project<R: Real, W: Send>(
         supersteps,
         parts,
         async |(((mut derivatives, mut gradient), (numbers, indices)), worker), mut superstep| {
-            for (slot, number) in derivatives.own(&superstep).iter_mut().zip(numbers) {
+            for (slot, number) in derivatives.write_own(&superstep).iter_mut().zip(numbers) {
                 if control.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
                     break;
@@ -68,9 +68,9 @@ pub(super) fn project<R: Real, W: Send>(
             if stopped.load(Ordering::Relaxed) {
                 return;
             }
-            let sums = gradient.own(&superstep);
+            let sums = gradient.write_own(&superstep);
             sums.fill(R::ZERO);
-            for (number, &derivative) in derivatives.all(&superstep).iter().enumerate() {
+            for (number, &derivative) in derivatives.read_all(&superstep).iter().enumerate() {
                 let mut components = directions.direction(direction_seed, number).components();
                 components.seek(indices.start);
                 for sum in &mut *sums {

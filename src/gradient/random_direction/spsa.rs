@@ -23,7 +23,7 @@ use crate::data::{Batch, Samples};
 use crate::gradient::finite_difference::forward_pass::{ForwardPass, GatheredBatch, PassRows};
 use crate::gradient::finite_difference::quotient::quotient;
 use crate::gradient::finite_difference::unit_panels::UnitPanels;
-use crate::gradient::finite_difference::whole_passes::{hold_increments, mean_difference};
+use crate::gradient::finite_difference::whole_passes::{check_unit_increments, mean_difference};
 use crate::gradient::finite_difference::{Scheme, increment};
 use crate::gradient::operation_counts::random_direction;
 use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
@@ -96,7 +96,7 @@ impl SpsaConfig {
         let widest = layout.sizes()[..layout.layers()].iter().copied().max();
         match self.increment {
             Some(number) => R::from_f64(number),
-            None => increment::of_direction(widest.unwrap_or(0)),
+            None => increment::for_direction(widest.unwrap_or(0)),
         }
     }
 }
@@ -113,7 +113,7 @@ fn increments<R: Real>(config: &SpsaConfig, layout: &Layout) -> Vec<Vec<R>> {
 /// # Errors
 /// [`Stopped::Vanished`], which names the first parameter in which h is lost to rounding.
 pub fn check_increment<R: Real>(config: &SpsaConfig, theta: &Parameters<R>) -> Result<(), Stopped> {
-    hold_increments(
+    check_unit_increments(
         Scheme::Central,
         theta,
         &increments(config, theta.layout()),
@@ -180,7 +180,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
-        hold_increments(Scheme::Central, parameters, &self.increments, "")?;
+        check_unit_increments(Scheme::Central, parameters, &self.increments, "")?;
         self.gathered.read(batch);
         let gathered = &self.gathered;
         let rows = |control| gathered.rows(&self.network, self.isa, batch, control);
@@ -225,7 +225,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+    fn set_direction_seed(&mut self, direction_seed: DirectionSeed) {
         self.direction_seed = direction_seed;
     }
 }

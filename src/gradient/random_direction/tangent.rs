@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use crate::gradient::finite_difference::forward_pass::PassRows;
-use crate::gradient::finite_difference::unit_panels::{UnitPanels, lines};
+use crate::gradient::finite_difference::unit_panels::{UnitPanels, panel_height};
 use crate::kernels::matmul::{LeftOperand, Product};
 use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, count, width};
@@ -58,7 +58,7 @@ impl<R: Real> PrimalValues<R> {
         let sizes = rows.network.layout.sizes();
         let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
         for (layer, &fan_in) in sizes[..layers].iter().enumerate() {
-            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
                 let (below, from_layer) = self.activations.split_at_mut(layer);
@@ -80,7 +80,7 @@ impl<R: Real> PrimalValues<R> {
         }
         rows.control.count(1);
         rows.isa.run(OutputErrors {
-            head: rows.network.head(),
+            output_loss: rows.network.output_loss(),
             columns: sizes[layers],
             labels: rows.labels,
             scale: R::from_f64(1.0 / batch as f64),
@@ -135,7 +135,7 @@ impl<R: Real> TangentBuffers<R> {
         let sizes = rows.network.layout.sizes();
         let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
         for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
-            let panels = weights.layer(layer).chunks_exact(lines(fan_in) * p);
+            let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
                 let rates = &mut self.rates[range.clone()];
@@ -156,7 +156,7 @@ impl<R: Real> TangentBuffers<R> {
                 }
                 rows.isa.run(ActivationRates {
                     rates,
-                    carried: (layer > first).then_some(&*propagated),
+                    propagated: (layer > first).then_some(&*propagated),
                     slopes: primal.slopes.get(layer).map(|slopes| &slopes[range]),
                 });
             }
@@ -206,7 +206,7 @@ impl<R: Real> ParameterDirection<R> {
                 out.fill(R::ZERO);
                 return;
             }
-            let size = lines(sizes[layer]) * width::<R>();
+            let size = panel_height(sizes[layer]) * width::<R>();
             let below = primal.below(layer);
             let below = below.map(|(below, stride)| LeftOperand::rows_of(below, stride));
             rows.products(&direction.layer(layer)[panel * size..][..size], below, out);

@@ -142,7 +142,7 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
         self.worker_limit = workers.min(self.most_workers());
     }
 
-    fn set_draw(&mut self, direction_seed: DirectionSeed) {
+    fn set_direction_seed(&mut self, direction_seed: DirectionSeed) {
         self.direction_seed = direction_seed;
     }
 }

@@ -115,7 +115,7 @@ impl ErrorBounds<'_> {
                 let delta = pass.delta[last][unit].abs();
                 let absolute = clamped(pass.z[last][unit], format)
                     + if format.foreign { 2.0 * u } else { 0.0 };
-                match self.network.head() {
+                match self.network.output_loss() {
                     // The product of two slopes and a residual, each with a relative error.
                     OutputLoss::SigmoidQuadratic => {
                         decaying_error(delta, 3.0 * ez[unit], 3.0 * ELEMENTARY * u).min(1.0)

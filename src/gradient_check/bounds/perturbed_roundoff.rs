@@ -79,7 +79,7 @@ impl ErrorBounds<'_> {
             })
             .sum();
         let outputs = 0..pass.z[last].len();
-        let output_error = match self.network.head() {
+        let output_error = match self.network.output_loss() {
             OutputLoss::LinearQuadratic => 0.0,
             OutputLoss::SoftmaxCrossEntropy => {
                 let farthest = outputs.clone().map(|k| reach.z(last, k));
@@ -174,14 +174,14 @@ impl ErrorBounds<'_> {
         let count = outputs.len() as f64;
         let terms = ELEMENTARY + count.min(CHAIN * count.sqrt());
         let mut losses = terms * (pass.loss + reach.map_or(0.0, |reach| reach.loss(pass)));
-        if self.network.head() == OutputLoss::SoftmaxCrossEntropy {
+        if self.network.output_loss() == OutputLoss::SoftmaxCrossEntropy {
             // The margin is computed from logarithms of sums, each rounded.
             let moved_to = outputs
                 .clone()
                 .map(|k| pass.z[last][k].abs() + change(last, k));
             losses += delta(last, pass.label) * moved_to.fold(1.0, f64::max) * terms;
         }
-        if self.network.head() == OutputLoss::LinearQuadratic {
+        if self.network.output_loss() == OutputLoss::LinearQuadratic {
             losses += outputs.map(|k| delta(last, k)).sum::<f64>();
         }
         smaller(sum, squares) + losses

@@ -19,7 +19,7 @@ impl ErrorBounds<'_> {
     ) -> f64 {
         let last = pass.z.len() - 1;
         // σ′ ≤ ¼, |σ″| ≤ 1/(6√3); the second derivative of ½r² with r = σ − y is σ′² + r·σ″.
-        let curvature = match self.network.head() {
+        let curvature = match self.network.output_loss() {
             OutputLoss::SigmoidQuadratic => 1.0 / 16.0 + SIGMOID_BEND,
             OutputLoss::LinearQuadratic => 1.0,
             _ => 0.25,
@@ -30,7 +30,7 @@ impl ErrorBounds<'_> {
         // computes it from numbers as large as z + h.
         let shift = (pass.z[last][unit].abs() + h) * (delta + curvature * h);
         let outputs = pass.z[last].len() as f64;
-        let growth = match self.network.head() {
+        let growth = match self.network.output_loss() {
             OutputLoss::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (1.0 + delta) * h,
             _ => ELEMENTARY * (delta + curvature * h) * h,
         };

@@ -56,7 +56,11 @@ impl ReachBounds {
             }
             z.push(magnitudes.of(m + 1).dot(&activations));
         }
-        let mut delta = vec![output_delta_bounds(network.head(), pass, &z[last - layer])];
+        let mut delta = vec![output_delta_bounds(
+            network.output_loss(),
+            pass,
+            &z[last - layer],
+        )];
         let mut activation_gradient = Vec::new();
         for m in (layer..last).rev() {
             let activation_gradients = magnitudes.of(m + 1).t().dot(&delta[last - m - 1]);

@@ -62,7 +62,7 @@ pub(super) fn add_squared_errors(
         );
         z_errors.push(squares);
     }
-    let mut errors = output_errors(network.head(), pass, &z_errors[layers - 1]);
+    let mut errors = output_errors(network.output_loss(), pass, &z_errors[layers - 1]);
     for (error, delta) in errors.iter_mut().zip(&pass.delta[layers - 1]) {
         *error += both * PRODUCTS * ROUNDING * u2 * delta * delta;
     }

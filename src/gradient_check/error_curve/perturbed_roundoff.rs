@@ -67,7 +67,7 @@ impl RowNoise {
         let incremental = config.reuse == Reuse::Incremental;
         let chains = chains(theta, pass, format);
         let row = NoisePass {
-            output_loss: network.head(),
+            output_loss: network.output_loss(),
             theta,
             pass,
             chains: &chains,

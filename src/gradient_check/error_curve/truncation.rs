@@ -79,7 +79,7 @@ fn unit_jets(
     pass: &SamplePass,
     layer: usize,
 ) -> Vec<Jet> {
-    let (layers, output_loss) = (network.layout.layers(), network.head());
+    let (layers, output_loss) = (network.layout.layers(), network.output_loss());
     let units = pass.z[layer].len();
     let outputs = pass.z[layers - 1].len();
     if layer + 1 == layers {

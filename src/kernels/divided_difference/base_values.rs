@@ -16,7 +16,7 @@ pub struct Pairs<'a, R> {
     /// Activations out, as many numbers.
     pub y: &'a mut [R],
     /// 1 − y out, as many numbers.
-    pub complement: &'a mut [R],
+    pub one_minus_y: &'a mut [R],
 }
 
 impl<R: Real> Kernel<R> for Pairs<'_, R> {
@@ -25,14 +25,14 @@ impl<R: Real> Kernel<R> for Pairs<'_, R> {
     #[inline(always)]
     fn run<V: Vector<Element = R>>(self) {
         let len = self.z.len();
-        assert!(self.y.len() == len && self.complement.len() == len);
+        assert!(self.y.len() == len && self.one_minus_y.len() == len);
         assert!(len.is_multiple_of(width::<R>()));
         for at in (0..len).step_by(V::LANES) {
             // SAFETY: all three hold `len` numbers, a multiple of LANES.
             unsafe {
-                let (y, complement) = sigmoid_pair(V::load(self.z.as_ptr().add(at)));
+                let (y, one_minus_y) = sigmoid_pair(V::load(self.z.as_ptr().add(at)));
                 y.store(self.y.as_mut_ptr().add(at));
-                complement.store(self.complement.as_mut_ptr().add(at));
+                one_minus_y.store(self.one_minus_y.as_mut_ptr().add(at));
             }
         }
     }
@@ -47,7 +47,7 @@ pub struct Probabilities<'a, R> {
     /// Probabilities out, as many numbers; padding becomes 0.
     pub y: &'a mut [R],
     /// 1 − p out, as many numbers; padding becomes 0.
-    pub complement: &'a mut [R],
+    pub one_minus_y: &'a mut [R],
 }
 
 impl<R: Real> Kernel<R> for Probabilities<'_, R> {
@@ -56,7 +56,7 @@ impl<R: Real> Kernel<R> for Probabilities<'_, R> {
     #[inline(always)]
     fn run<V: Vector<Element = R>>(self) {
         let len = self.z.len();
-        assert!(self.y.len() == len && self.complement.len() == len && self.count <= len);
+        assert!(self.y.len() == len && self.one_minus_y.len() == len && self.count <= len);
         assert!(len.is_multiple_of(width::<R>()));
         let mut most = self.z[0];
         for &z in &self.z[..self.count] {
@@ -73,19 +73,19 @@ impl<R: Real> Kernel<R> for Probabilities<'_, R> {
             }
         }
         self.y[self.count..].fill(R::ZERO);
-        self.complement.fill(R::ZERO);
+        self.one_minus_y.fill(R::ZERO);
         // 1 − p from the sum of the outputs before and after, never from a subtraction.
         let mut before = R::ZERO;
         for unit in 0..self.count {
-            self.complement[unit] = before;
+            self.one_minus_y[unit] = before;
             before = before + self.y[unit];
         }
         let mut after = R::ZERO;
         for unit in (0..self.count).rev() {
-            let others = self.complement[unit] + after;
+            let others = self.one_minus_y[unit] + after;
             after = after + self.y[unit];
             let sum = others + self.y[unit];
-            self.complement[unit] = others / sum;
+            self.one_minus_y[unit] = others / sum;
             self.y[unit] = self.y[unit] / sum;
         }
     }
@@ -94,7 +94,7 @@ impl<R: Real> Kernel<R> for Probabilities<'_, R> {
 /// Computes the loss of each row in precision `R`.
 pub struct RowLosses<'a, R> {
     /// Kind of output units and loss.
-    pub head: OutputLoss,
+    pub output_loss: OutputLoss,
     /// The outputs, of which only the pre-activations z are read.
     pub units: Units<'a, R>,
     /// One class per row.
@@ -110,7 +110,7 @@ impl<R: Real> Kernel<R> for RowLosses<'_, R> {
     fn run<V: Vector<Element = R>>(mut self) {
         assert_eq!(self.labels.len(), self.losses.len());
         for row in 0..self.labels.len() {
-            self.losses[row] = match kind(self.head) {
+            self.losses[row] = match kind(self.output_loss) {
                 QUADRATIC => self.row::<V, QUADRATIC>(row),
                 LINEAR => self.row::<V, LINEAR>(row),
                 ENTROPY => self.row::<V, ENTROPY>(row),
@@ -136,7 +136,7 @@ impl<R: Real> RowLosses<'_, R> {
             let mut lanes = [R::ZERO; 16];
             let used = V::LANES.min(self.units.count - first);
             for lane in 0..used {
-                if is_hot(self.head, label, first + lane) {
+                if is_hot(self.output_loss, label, first + lane) {
                     lanes[lane] = R::ONE;
                 }
             }
@@ -171,7 +171,7 @@ impl<R: Real> RowLosses<'_, R> {
     #[inline(always)]
     fn softmax<V: Vector<Element = R>>(&self, row: usize) -> R {
         let outputs = OutputRow {
-            head: self.head,
+            output_loss: self.output_loss,
             units: self.units,
             row,
             label: self.labels[row],

@@ -95,7 +95,7 @@ impl<R: Real> Spread<'_, R> {
                             weight.mul(change)
                         };
                         let y = V::splat(next.y[at]);
-                        let one_minus_y = V::splat(next.complement[at]);
+                        let one_minus_y = V::splat(next.one_minus_y[at]);
                         activated::<V, MODE>(y, one_minus_y, point)
                             .store(out.add(unit * width + lane));
                     }
@@ -131,14 +131,14 @@ impl<R: Real> Kernel<R> for ActivateChanges<'_, R> {
         let slot_size = (self.units.count + 1) * width;
         for slot in 0..self.count {
             self.values[slot * slot_size + self.units.count * width..][..width].fill(
-                if self.form.carried == Propagation::Values {
+                if self.form.propagation == Propagation::Values {
                     R::ONE
                 } else {
                     R::ZERO
                 },
             );
         }
-        let bound = if self.form.carried == Propagation::Changes {
+        let bound = if self.form.propagation == Propagation::Changes {
             largest(&self.values[..self.count * slot_size])
         } else {
             0.0
@@ -164,7 +164,7 @@ impl<R: Real> ActivateChanges<'_, R> {
             for unit in 0..self.units.count {
                 let at = self.units.at(self.row, unit);
                 let y = V::splat(self.units.y[at]);
-                let one_minus_y = V::splat(self.units.complement[at]);
+                let one_minus_y = V::splat(self.units.one_minus_y[at]);
                 for lane in (0..width).step_by(V::LANES) {
                     // SAFETY: unit · P + lane + LANES ≤ `slot_size`.
                     unsafe {
@@ -202,7 +202,7 @@ impl<R: Real> Kernel<R> for PerturbedLoss<'_, R> {
         let slot_size = (self.outputs.units.count + 1) * width;
         assert!(self.values.len() >= self.slots.len() * slot_size);
         self.outputs.units.check(self.outputs.row);
-        let bound = if self.form.carried == Propagation::Changes {
+        let bound = if self.form.propagation == Propagation::Changes {
             let slots = self.values.chunks(slot_size).take(self.slots.len());
             let bounds = slots.map(|slot| largest(&slot[..self.outputs.units.count * width]));
             // A softmax subtracts the Δz of two outputs.
@@ -212,7 +212,7 @@ impl<R: Real> Kernel<R> for PerturbedLoss<'_, R> {
         };
         let mode = mode::<R>(self.form, bound);
         for index in 0..self.slots.len() {
-            specialized!(kind(self.outputs.head), mode, self.slot::<V>(index));
+            specialized!(kind(self.outputs.output_loss), mode, self.slot::<V>(index));
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum Propagation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossForm {
     /// The quantity that is propagated.
-    pub carried: Propagation,
+    pub propagation: Propagation,
     /// True to compare the losses at −h and +h, false to compare those at 0 and +h.
     pub central: bool,
 }
@@ -64,7 +64,7 @@ pub struct Units<'a, R> {
     /// Activations.
     pub y: &'a [R],
     /// 1 − y, computed without a subtraction.
-    pub complement: &'a [R],
+    pub one_minus_y: &'a [R],
     /// Number of units.
     pub count: usize,
     /// Distance between rows, in numbers.
@@ -84,7 +84,7 @@ impl<R: Real> Units<'_, R> {
     /// Asserts that the slices hold all panels of row `row`.
     pub(super) fn check(&self, row: usize) {
         let end = self.at(row, (self.count - 1) / width::<R>() * width::<R>()) + width::<R>();
-        assert!(self.z.len() >= end && self.y.len() >= end && self.complement.len() >= end);
+        assert!(self.z.len() >= end && self.y.len() >= end && self.one_minus_y.len() >= end);
     }
 }
 
@@ -92,7 +92,7 @@ impl<R: Real> Units<'_, R> {
 #[derive(Clone, Copy)]
 pub struct OutputRow<'a, R> {
     /// Kind of output units and loss.
-    pub head: OutputLoss,
+    pub output_loss: OutputLoss,
     /// The outputs' base values.
     pub units: Units<'a, R>,
     /// The row.
@@ -341,7 +341,7 @@ impl<R: Real> OutputRow<'_, R> {
     /// Returns 1 − y of output `unit` in every lane.
     #[inline(always)]
     fn one_minus_y<V: Vector<Element = R>>(&self, unit: usize) -> V {
-        V::splat(self.units.complement[self.units.at(self.row, unit)])
+        V::splat(self.units.one_minus_y[self.units.at(self.row, unit)])
     }
 
     /// Returns the row's loss at the outputs z' (plain arithmetic), its change when z changes by
@@ -356,7 +356,7 @@ impl<R: Real> OutputRow<'_, R> {
         }
         let mut sums = [V::splat(R::ZERO); W];
         for unit in 0..self.units.count {
-            let hot = is_hot(self.head, self.label, unit);
+            let hot = is_hot(self.output_loss, self.label, unit);
             let output = OutputValue {
                 z: self.z(unit),
                 y: self.y(unit),
@@ -486,7 +486,7 @@ pub(super) fn largest<R: Real>(values: &[R]) -> f64 {
 
 /// Returns the value of `MODE` for a loss form whose arguments are at most `bound` in size.
 pub(super) fn mode<R: Real>(form: LossForm, bound: f64) -> u8 {
-    match form.carried {
+    match form.propagation {
         Propagation::Values => PLAIN,
         Propagation::Rates => RATE,
         // A bound that is NaN satisfies neither condition.

@@ -65,7 +65,7 @@ impl<R: Real> Kernel<R> for PerturbUnits<'_, R> {
             }
         }
         specialized!(
-            kind(self.outputs.head),
+            kind(self.outputs.output_loss),
             mode,
             self.blocks::<V>(&unperturbed)
         );
@@ -249,7 +249,7 @@ impl<R: Real> Kernel<R> for PerturbOutputs<'_, R> {
         assert!(self.increments.len() == width);
         self.outputs.units.check(self.outputs.row);
         let mode = mode::<R>(self.form, 2.0 * self.bound);
-        let term = match kind(self.outputs.head) {
+        let term = match kind(self.outputs.output_loss) {
             SOFTMAX => ENTROPY,
             kind => kind,
         };
@@ -278,7 +278,7 @@ impl<R: Real> PerturbOutputs<'_, R> {
             let operands = [
                 &units.z[at..end],
                 &units.y[at..end],
-                &units.complement[at..end],
+                &units.one_minus_y[at..end],
             ];
             // SAFETY: slices of LANES numbers.
             let mut output = unsafe {
@@ -288,11 +288,13 @@ impl<R: Real> PerturbOutputs<'_, R> {
                     one_minus_y: V::load(operands[2].as_ptr()),
                 }
             };
-            if outputs.head == OutputLoss::SoftmaxCrossEntropy && (MODE == PLAIN || MODE == FAR) {
+            if outputs.output_loss == OutputLoss::SoftmaxCrossEntropy
+                && (MODE == PLAIN || MODE == FAR)
+            {
                 output.z = outputs.margins(output.z, first);
             }
             // The target's lane takes the hot term, the others the cold one.
-            let target = match outputs.head {
+            let target = match outputs.output_loss {
                 OutputLoss::Logistic if outputs.label == 1 => 0,
                 OutputLoss::Logistic => usize::MAX,
                 _ => usize::from(outputs.label),

@@ -78,7 +78,7 @@ impl MemoryShape<'_> {
     ///
     /// # Errors
     /// Returns [`Error::Usage`] with both sizes if `needed` exceeds the available bytes.
-    pub fn hold(&self, needed: f64, available: Option<u64>) -> Result<()> {
+    pub fn check_available(&self, needed: f64, available: Option<u64>) -> Result<()> {
         let Some(available) = available.filter(|&available| needed > available as f64) else {
             return Ok(());
         };

@@ -151,7 +151,7 @@ pub struct CostSubject<'a> {
     /// The precision of the arithmetic.
     pub precision: Precision,
     /// The worker threads.
-    pub team: &'a Arc<Workers>,
+    pub pool: &'a Arc<Workers>,
     /// The instruction set of the kernels.
     pub isa: Isa,
     /// Stops the study, even within a row.
@@ -210,7 +210,7 @@ impl CostSubject<'_> {
                 theta: &theta,
                 samples: &samples,
                 rows,
-                workers: self.team,
+                workers: self.pool,
                 isa: self.isa,
                 control: self.control,
                 repeats: plan.repeats,
@@ -249,7 +249,7 @@ impl CostSubject<'_> {
         let shape = MemoryShape {
             sizes,
             rows,
-            threads: self.team.threads(),
+            threads: self.pool.threads(),
             sparse: matches!(bench.samples.inputs(), Inputs::Sparse(_)),
             number: R::BYTES,
         };

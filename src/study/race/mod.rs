@@ -182,7 +182,7 @@ impl RaceSubject<'_> {
                 optimizer: &optimizer,
                 config: &config,
                 seed: self.config.seed,
-                team: self.team,
+                pool: self.team,
                 isa: self.isa,
                 workers: None,
                 control: self.control,
@@ -319,7 +319,7 @@ impl<R: Real> RaceObserver<'_, R> {
             self.samples,
             &self.judged.rows,
             training.classes,
-            training.team,
+            training.pool,
         )
     }
 }

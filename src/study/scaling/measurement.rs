@@ -141,7 +141,7 @@ impl<'a, R: Real> CellEngine<'a, R> {
         cell: &Cell,
         rate: f64,
     ) -> Result<std::result::Result<Self, NotMeasured>> {
-        let method = methods::one(&cell.method)?;
+        let method = methods::by_name(&cell.method)?;
         let mut warm = match bench.warm_engine(&method.gradient)? {
             Ok(warm) => warm,
             Err(reason) => return Ok(Err(reason)),

@@ -351,16 +351,16 @@ impl DirectionalComparison {
     pub fn new(directions: &DirectionsResult) -> Self {
         let missed = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
         Self {
-            method: directions.by,
+            method: directions.method,
             precision: directions.precision.name(),
             increment: directions.increment,
-            directions: directions.probes.len(),
+            directions: directions.checks.len(),
             relative_error: directions.relative_error(),
             allowed: directions.allowed(),
             missed: missed
                 .map(|relative_error| MissProbability {
                     relative_error,
-                    probability: directions.missed(relative_error),
+                    probability: directions.miss_probability(relative_error),
                 })
                 .to_vec(),
             passed: directions.passed(),

@@ -26,7 +26,7 @@ use self::tables::{BYTE_SLOTS, CHUNK, SlotValues};
 use self::worker::{
     DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs,
 };
-use super::unit_panels::{UnitPanels, lines};
+use super::unit_panels::{UnitPanels, panel_height};
 use super::{IncrementControl, Perturbation};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
@@ -37,7 +37,7 @@ use crate::kernels::value_sharing::EqualValues;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{PhasedSlice, Supersteps, Workers, cut_by_cost};
+use crate::parallel::{PhasedSlice, Supersteps, Workers, partition_by_cost};
 
 /// The number of bytes that a block's tables of changes may take, so that they stay in the
 /// second-level cache.
@@ -99,9 +99,9 @@ impl<R: Real> Incremental<R> {
         let sparse = matches!(samples.inputs(), Inputs::Sparse(_));
         let slots: Vec<usize> = (0..layout.layers())
             .map(|layer| match layer {
-                _ if perturbation.is_of_units() => 1,
+                _ if perturbation.perturbs_units() => 1,
                 0 if sparse => BYTE_SLOTS,
-                _ => lines(sizes[layer]),
+                _ => panel_height(sizes[layer]),
             })
             .collect();
         let table = |layer: usize| count::<R>(sizes[layer + 1]) * slots[layer] * p;
@@ -110,28 +110,28 @@ impl<R: Real> Incremental<R> {
         let panels = |units: usize| count::<R>(units) * p;
         let outputs = sizes[layout.layers()];
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
-        let features = if sparse || perturbation.is_of_units() {
+        let features = if sparse || perturbation.perturbs_units() {
             0
         } else {
             sizes[0]
         };
         let longest = (slots.iter().copied())
-            .chain(sizes.iter().map(|&units| lines(units)))
+            .chain(sizes.iter().map(|&units| panel_height(units)))
             .max()
             .unwrap_or(0);
         let table_costs: Vec<f64> = (0..layout.layers())
             .map(|layer| {
                 let values = match (layer, samples.distinct()) {
-                    _ if perturbation.is_of_units() => 1.0,
+                    _ if perturbation.perturbs_units() => 1.0,
                     (0, Some(distinct)) => distinct.mean() + 1.0,
-                    _ => lines(sizes[layer]) as f64,
+                    _ => panel_height(sizes[layer]) as f64,
                 };
                 values * perturbation_cost(sizes, layer)
             })
             .collect();
         let max_workers =
             most_workers::<R>(sizes, block, samples, &table_costs).min(pool.threads());
-        let stage = || Aligned::zeros(CHUNK * lines(widest.next_multiple_of(p)) * p);
+        let stage = || Aligned::zeros(CHUNK * panel_height(widest.next_multiple_of(p)) * p);
         let scratch = |_| IncrementalScratch {
             inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
             outputs: Aligned::zeros(block * p),
@@ -206,7 +206,7 @@ impl<R: Real> Incremental<R> {
         let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
         let bytes = match samples.inputs() {
-            Inputs::Sparse(records) if !self.perturbation.is_of_units() => {
+            Inputs::Sparse(records) if !self.perturbation.perturbs_units() => {
                 Some(SlotValues::of_bytes(records))
             }
             _ => None,
@@ -259,11 +259,11 @@ impl<R: Real> Incremental<R> {
         let table_shares: Vec<(usize, f64)> = (self.table_costs.iter().enumerate())
             .map(|(layer, &cost)| (panels(layer) * block, cost))
             .collect();
-        let table_shares = cut_by_cost(&table_shares, workers);
+        let table_shares = partition_by_cost(&table_shares, workers);
         let weight_shares: Vec<(usize, f64)> = (0..layers)
-            .map(|layer| (panels(layer) * lines(sizes[layer]), 1.0))
+            .map(|layer| (panels(layer) * panel_height(sizes[layer]), 1.0))
             .collect();
-        let weight_shares = cut_by_cost(&weight_shares, workers);
+        let weight_shares = partition_by_cost(&weight_shares, workers);
         let even = |items: usize| {
             (0..workers).map(move |w| items * w / workers..items * (w + 1) / workers)
         };
@@ -324,12 +324,12 @@ impl<R: Real> Incremental<R> {
                     .into_iter()
             });
             for (worker, worker_layers) in worker_layers.iter_mut().enumerate() {
-                let [z, y, complement] = units.each_mut().map(next_part);
+                let [z, y, one_minus_y] = units.each_mut().map(next_part);
                 worker_layers.push(IncrementalLayer {
                     unit_range: unit_ranges[worker].clone(),
                     z,
                     y,
-                    complement,
+                    one_minus_y,
                     table_range: table_ranges[worker].clone(),
                     tables: next_part(&mut tables),
                     weight_range: weight_ranges[worker].clone(),
@@ -506,7 +506,7 @@ fn most_workers<R: Real>(
     table_costs: &[f64],
 ) -> usize {
     let filled = match samples.inputs() {
-        Inputs::Sparse(records) => records.mean_filled(),
+        Inputs::Sparse(records) => records.mean_nonzeros(),
         _ => sizes[0] as f64,
     };
     let cost = |(layer, table): (usize, &f64)| {

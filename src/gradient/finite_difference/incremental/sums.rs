@@ -16,7 +16,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
     /// Sets this worker's sums to 0.
     pub(super) fn clear_sums(&mut self, step: &Superstep<'_>) {
         for buffers in &mut self.layers {
-            buffers.sums.own(step).fill(R::ZERO);
+            buffers.sums.write_own(step).fill(R::ZERO);
         }
     }
 
@@ -33,9 +33,9 @@ impl<R: Real> IncrementalWorker<'_, R> {
         for (layer, buffers) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
             let table = task.slots[layer] * p;
-            let tables = buffers.tables.all(step);
+            let tables = buffers.tables.read_all(step);
             let pairs = buffers.weight_range.clone();
-            let sums = buffers.sums.own(step);
+            let sums = buffers.sums.write_own(step);
             for panel_rows in worker_panel_rows::<R>(&pairs, fan_in) {
                 let (panel, inputs) = (panel_rows.panel, panel_rows.inputs);
                 let sums = &mut sums[panel_rows.weights.start..panel_rows.biases.end];
@@ -56,7 +56,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                             sums,
                         });
                     } else {
-                        let slots = &self.inputs.slots.all(step)[k * fan_in..][..fan_in];
+                        let slots = &self.inputs.slots.read_all(step)[k * fan_in..][..fan_in];
                         task.isa.run(AddSlots {
                             slots: &slots[inputs.clone()],
                             table: changes,
@@ -93,7 +93,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 let values = &mut self.scratch.values.by_slot;
                 let records = match (below.last(), task.samples.inputs()) {
                     (Some(below), _) => {
-                        list_activations(below.y.all(step), task.block, k, fan_in, values);
+                        list_activations(below.y.read_all(step), task.block, k, fan_in, values);
                         None
                     }
                     (None, Inputs::Sparse(records)) => Some(records),
@@ -106,8 +106,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
                         None
                     }
                 };
-                let tables = buffers.tables.all(step);
-                let sums = buffers.sums.own(step);
+                let tables = buffers.tables.read_all(step);
+                let sums = buffers.sums.write_own(step);
                 for panel_rows in worker_panel_rows::<R>(&pairs, fan_in) {
                     let inputs = panel_rows.inputs;
                     let sums = &mut sums[panel_rows.weights.start..panel_rows.biases.end];
@@ -150,7 +150,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let sizes = task.network.layout.sizes();
         let l2 = R::from_f64(task.network.l2);
         let scheme = task.perturbation.scheme();
-        let propagation = task.perturbation.penalty();
+        let propagation = task.perturbation.penalty_propagation();
         let share = R::from_f64(1.0 / rows as f64);
         for (layer, buffers) in self.layers.iter_mut().enumerate() {
             let fan_in = sizes[layer];
@@ -161,9 +161,9 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 let increments = &self.scratch.increments[layer][panel * p..][..p];
                 task.isa.run(DivideSums {
                     scheme,
-                    share,
+                    inverse_rows: share,
                     increments,
-                    changes: &mut buffers.sums.own(step)[range],
+                    changes: &mut buffers.sums.write_own(step)[range],
                 });
                 if l2 != R::ZERO {
                     task.isa.run(Penalties {
@@ -172,8 +172,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
                         l2,
                         units: p.min(sizes[layer + 1] - panel * p),
                         increments,
-                        weights: &buffers.weights.mine(step)[weights.clone()],
-                        gradient: &mut buffers.sums.own(step)[weights],
+                        weights: &buffers.weights.read_own(step)[weights.clone()],
+                        gradient: &mut buffers.sums.write_own(step)[weights],
                     });
                 }
             }
@@ -181,9 +181,12 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 task.isa.run(Update {
                     // The l2 term is in the gradient already.
                     rule: rule.for_biases(),
-                    gradient: buffers.sums.mine(step),
-                    weights: buffers.weights.own(step),
-                    velocity: buffers.velocity.as_mut().map(|velocity| velocity.own(step)),
+                    gradient: buffers.sums.read_own(step),
+                    weights: buffers.weights.write_own(step),
+                    velocity: buffers
+                        .velocity
+                        .as_mut()
+                        .map(|velocity| velocity.write_own(step)),
                 });
             }
         }

@@ -2,7 +2,7 @@
 //! layer, panel of units and row, the change of the row's loss for each unit and input value.
 
 use super::worker::{DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker};
-use crate::gradient::finite_difference::unit_panels::{by_panel, lines, panels_of};
+use crate::gradient::finite_difference::unit_panels::{by_panel, panel_height, panels_of};
 use crate::kernels::divided_difference::deep::{ActivateChanges, PerturbedLoss, Spread};
 use crate::kernels::divided_difference::formulas::{LossForm, OutputRow, Units};
 use crate::kernels::divided_difference::one_layer::{PerturbOutputs, PerturbUnits};
@@ -52,8 +52,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let p = width::<R>();
         let sizes = task.network.layout.sizes();
         for (layer, buffers) in self.layers.iter().enumerate() {
-            let weights = buffers.weights.all(step);
-            let panel = lines(sizes[layer]) * p;
+            let weights = buffers.weights.read_all(step);
+            let panel = panel_height(sizes[layer]) * p;
             let increments = &mut self.scratch.increments[layer];
             if !task.perturbation.depends_on_theta() {
                 let h: R = task.perturbation.unit_increment(0.0, task.measured);
@@ -61,7 +61,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 continue;
             }
             let changed = panels_of(&buffers.table_range, task.block);
-            let summed = panels_of(&buffers.weight_range, lines(sizes[layer]));
+            let summed = panels_of(&buffers.weight_range, panel_height(sizes[layer]));
             let panels = weights.chunks_exact(panel);
             for (panel, (values, h)) in panels.zip(increments.chunks_exact_mut(p)).enumerate() {
                 if !changed.contains(&panel) && !summed.contains(&panel) {
@@ -113,12 +113,12 @@ impl<R: Real> IncrementalWorker<'_, R> {
             return;
         };
         let (units, fan_in) = (sizes[layer + 2], sizes[layer + 1]);
-        let weights = above.weights.all(step);
+        let weights = above.weights.read_all(step);
         let used = p.min(fan_in - panel * p);
         let block = &mut self.scratch.above[..units * p];
         block.fill(R::ZERO);
         for (unit, to) in block.chunks_exact_mut(p).enumerate() {
-            let column = unit / p * lines(fan_in) * p + unit % p;
+            let column = unit / p * panel_height(fan_in) * p + unit % p;
             for (lane, to) in to[..used].iter_mut().enumerate() {
                 *to = weights[column + (panel * p + lane) * p];
             }
@@ -142,7 +142,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
             largest: largest_value,
         } = values;
         slots.clear();
-        if task.perturbation.is_of_units() {
+        if task.perturbation.perturbs_units() {
             values.clear();
             values.push(R::ONE);
             slots.push(0);
@@ -151,7 +151,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
         if layer > 0 {
             let fan_in = task.network.layout.sizes()[layer];
-            let below = self.layers[layer - 1].y.all(step);
+            let below = self.layers[layer - 1].y.read_all(step);
             list_activations(below, task.block, row, fan_in, values);
             values.push(R::ONE);
             slots.extend(0..fan_in as u32);
@@ -161,8 +161,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
             slots.extend_from_slice(distinct_bytes.row(rows[row]));
         } else {
             let features = task.samples.features();
-            let count = self.inputs.counts.all(step)[row];
-            let from = &self.inputs.values.all(step)[row * features..];
+            let count = self.inputs.counts.read_all(step)[row];
+            let from = &self.inputs.values.read_all(step)[row * features..];
             values.clear();
             values.extend_from_slice(&from[..count as usize]);
             values.resize(features, R::ZERO);
@@ -188,28 +188,30 @@ impl<R: Real> IncrementalWorker<'_, R> {
     ) {
         let p = width::<R>();
         let last = task.layers() - 1;
-        let (form, head) = (task.perturbation.form(), task.network.head());
+        let (form, head) = (task.perturbation.form(), task.network.output_loss());
         let sizes = task.network.layout.sizes();
         let (below, above) = self.layers.split_at_mut(layer + 1);
         let buffers = &mut below[layer];
-        let [z, y, complement] = match above.last() {
-            Some(top) => [&top.z, &top.y, &top.complement].map(|values| values.all(step)),
-            None => [&buffers.z, &buffers.y, &buffers.complement].map(|values| values.all(step)),
+        let [z, y, one_minus_y] = match above.last() {
+            Some(top) => [&top.z, &top.y, &top.one_minus_y].map(|values| values.read_all(step)),
+            None => {
+                [&buffers.z, &buffers.y, &buffers.one_minus_y].map(|values| values.read_all(step))
+            }
         };
         let panels = count::<R>(sizes[last + 1]);
         let outputs = OutputRow {
-            head,
+            output_loss: head,
             units: Units {
                 z,
                 y,
-                complement,
+                one_minus_y,
                 count: sizes[last + 1],
                 row_stride: panels * p,
                 panel_stride: p,
             },
             row,
             label: task.samples.label(rows[row]),
-            loss: self.losses.all(step)[row],
+            loss: self.losses.read_all(step)[row],
         };
         let IncrementalScratch {
             values,
@@ -234,7 +236,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let table = task.slots[layer] * p;
         let start = (panel * task.block + row - buffers.table_range.start) * table;
         if layer == last {
-            let changes = &mut buffers.tables.own(step)[start..start + table];
+            let changes = &mut buffers.tables.write_own(step)[start..start + table];
             task.isa.run(PerturbOutputs {
                 form,
                 panel,
@@ -249,11 +251,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
         }
         let place = (panel * task.block + row) * p;
         let unit = [
-            &buffers.z.all(step)[place..place + p],
-            &buffers.y.all(step)[place..place + p],
-            &buffers.complement.all(step)[place..place + p],
+            &buffers.z.read_all(step)[place..place + p],
+            &buffers.y.read_all(step)[place..place + p],
+            &buffers.one_minus_y.read_all(step)[place..place + p],
         ];
-        let changes = &mut buffers.tables.own(step)[start..start + table];
+        let changes = &mut buffers.tables.write_own(step)[start..start + table];
         if layer + 1 == last {
             task.isa.run(PerturbUnits {
                 form,
@@ -319,9 +321,9 @@ impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
         let p = width::<R>();
         let buffers = &self.above[layer - self.layer - 1];
         Units {
-            z: buffers.z.all(self.step),
-            y: buffers.y.all(self.step),
-            complement: buffers.complement.all(self.step),
+            z: buffers.z.read_all(self.step),
+            y: buffers.y.read_all(self.step),
+            one_minus_y: buffers.one_minus_y.read_all(self.step),
             count: self.task.network.layout.sizes()[layer + 1],
             row_stride: p,
             panel_stride: self.task.block * p,
@@ -344,17 +346,19 @@ impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
         let last = task.layers() - 1;
         for layer in self.layer + 2..=last {
             let (fan_in, units) = (sizes[layer], sizes[layer + 1]);
-            let weights = self.above[layer - self.layer - 1].weights.all(self.step);
-            for (panel, weights) in weights.chunks_exact(lines(fan_in) * p).enumerate() {
+            let weights = self.above[layer - self.layer - 1]
+                .weights
+                .read_all(self.step);
+            for (panel, weights) in weights.chunks_exact(panel_height(fan_in) * p).enumerate() {
                 task.isa.run(Product {
                     left: LeftOperand::columns_of(weights),
                     rows: p.min(units - panel * p),
-                    depth: lines(fan_in),
+                    depth: panel_height(fan_in),
                     right: below,
-                    right_stride: lines(fan_in) * p,
+                    right_stride: panel_height(fan_in) * p,
                     start: None,
                     out: &mut above[panel * p * p..],
-                    out_stride: lines(units) * p,
+                    out_stride: panel_height(units) * p,
                     panels: slots.len(),
                 });
             }

@@ -26,7 +26,7 @@ use super::tables::SlotValues;
 use crate::data::{Inputs, Samples};
 use crate::gradient::Control;
 use crate::gradient::finite_difference::Perturbation;
-use crate::gradient::finite_difference::unit_panels::{by_panel, lines};
+use crate::gradient::finite_difference::unit_panels::{by_panel, panel_height};
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, Probabilities, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
@@ -83,7 +83,7 @@ pub(super) struct IncrementalLayer<'b, R> {
     pub unit_range: Range<usize>,
     pub z: PhasedSlice<'b, R>,
     pub y: PhasedSlice<'b, R>,
-    pub complement: PhasedSlice<'b, R>,
+    pub one_minus_y: PhasedSlice<'b, R>,
     /// The range of this worker's (panel, row) pairs of the tables.
     pub table_range: Range<usize>,
     pub tables: PhasedSlice<'b, R>,
@@ -165,7 +165,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 if b == 0 {
                     self.clear_sums(&step);
                 }
-                if task.perturbation.is_of_units() {
+                if task.perturbation.perturbs_units() {
                     self.sum_products(task, rows, &step);
                 } else {
                     self.sum_changes(task, rows, &step);
@@ -197,19 +197,19 @@ impl<R: Real> IncrementalWorker<'_, R> {
             let range = start..start + block_rows.len() * p;
             let (below, this) = self.layers.split_at_mut(layer);
             let this = &mut this[0];
-            let below = below.last().map(|below| below.y.all(step));
+            let below = below.last().map(|below| below.y.read_all(step));
             let source = PreActivationSource {
                 task,
                 layer,
                 below,
-                weights: this.weights.all(step),
+                weights: this.weights.read_all(step),
             };
-            let z = &mut this.z.own(step)[range.clone()];
+            let z = &mut this.z.write_own(step)[range.clone()];
             source.multiply(panel, rows, block_rows, &mut self.scratch.inputs, z);
             task.isa.run(Pairs {
-                z: &this.z.mine(step)[range.clone()],
-                y: &mut this.y.own(step)[range.clone()],
-                complement: &mut this.complement.own(step)[range],
+                z: &this.z.read_own(step)[range.clone()],
+                y: &mut this.y.write_own(step)[range.clone()],
+                one_minus_y: &mut this.one_minus_y.write_own(step)[range],
             });
         }
     }
@@ -222,7 +222,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         rows: &[u32],
         step: &Superstep<'_>,
     ) {
-        let (p, head) = (width::<R>(), task.network.head());
+        let (p, head) = (width::<R>(), task.network.output_loss());
         let layer = task.layers() - 1;
         let (below, this) = self.layers.split_at_mut(layer);
         let this = &mut this[0];
@@ -242,10 +242,10 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let source = PreActivationSource {
             task,
             layer,
-            below: below.last().map(|below| below.y.all(step)),
-            weights: this.weights.all(step),
+            below: below.last().map(|below| below.y.read_all(step)),
+            weights: this.weights.read_all(step),
         };
-        let z = this.z.own(step);
+        let z = this.z.write_own(step);
         for panel in 0..panels {
             let tile = &mut tile[..block_rows.len() * p];
             source.multiply(panel, rows, block_rows.clone(), inputs, tile);
@@ -254,25 +254,25 @@ impl<R: Real> IncrementalWorker<'_, R> {
             }
         }
         let range = 0..block_rows.len() * panels * p;
-        let z = &this.z.mine(step)[range.clone()];
-        let y = &mut this.y.own(step)[range.clone()];
-        let complement = &mut this.complement.own(step)[range];
+        let z = &this.z.read_own(step)[range.clone()];
+        let y = &mut this.y.write_own(step)[range.clone()];
+        let one_minus_y = &mut this.one_minus_y.write_own(step)[range];
         match head {
             OutputLoss::SoftmaxCrossEntropy => {
                 let rows = z
                     .chunks_exact(panels * p)
                     .zip(y.chunks_exact_mut(panels * p));
-                for ((z, y), complement) in rows.zip(complement.chunks_exact_mut(panels * p)) {
+                for ((z, y), one_minus_y) in rows.zip(one_minus_y.chunks_exact_mut(panels * p)) {
                     task.isa.run(Probabilities {
                         count: outputs,
                         z,
                         y,
-                        complement,
+                        one_minus_y,
                     });
                 }
             }
             OutputLoss::LinearQuadratic => {}
-            _ => task.isa.run(Pairs { z, y, complement }),
+            _ => task.isa.run(Pairs { z, y, one_minus_y }),
         }
         labels.clear();
         labels.extend(
@@ -281,22 +281,25 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 .map(|&row| task.samples.label(row)),
         );
         task.isa.run(RowLosses {
-            head,
+            output_loss: head,
             units: Units {
                 z,
                 y: z,
-                complement: z,
+                one_minus_y: z,
                 count: outputs,
                 row_stride: panels * p,
                 panel_stride: p,
             },
             labels,
-            losses: &mut self.losses.own(step)[..block_rows.len()],
+            losses: &mut self.losses.write_own(step)[..block_rows.len()],
         });
-        if task.distinct_bytes.is_none() && !task.perturbation.is_of_units() {
+        if task.distinct_bytes.is_none() && !task.perturbation.perturbs_units() {
             let features = task.samples.features();
-            let (values, slots) = (self.inputs.values.own(step), self.inputs.slots.own(step));
-            let counts = self.inputs.counts.own(step);
+            let (values, slots) = (
+                self.inputs.values.write_own(step),
+                self.inputs.slots.write_own(step),
+            );
+            let counts = self.inputs.counts.write_own(step);
             for (k, row) in block_rows.enumerate() {
                 // Panels of one row are that row's inputs, contiguous.
                 task.samples.gather(&rows[row..=row], inputs, p);
@@ -318,7 +321,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         batch: usize,
         step: &Superstep<'_>,
     ) {
-        for &loss in &self.losses.all(step)[..rows] {
+        for &loss in &self.losses.read_all(step)[..rows] {
             self.scratch.loss += loss.to_f64();
         }
         let Tally {
@@ -355,7 +358,7 @@ impl<R: Real> PreActivationSource<'_, R> {
     ) {
         let (task, p) = (self.task, width::<R>());
         let fan_in = task.network.layout.sizes()[self.layer];
-        let panel = &self.weights[panel * lines(fan_in) * p..][..lines(fan_in) * p];
+        let panel = &self.weights[panel * panel_height(fan_in) * p..][..panel_height(fan_in) * p];
         let (weights, bias) = panel.split_at(fan_in * p);
         let out_stride = out.len();
         let left = match (self.below, task.samples.inputs()) {
