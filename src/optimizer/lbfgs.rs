@@ -37,14 +37,17 @@ pub struct History<R> {
 }
 
 impl<R: Real> History<R> {
-    /// Returns ‖g‖∞.
+    /// Returns ‖g‖∞; NaN if any element is NaN.
     pub fn largest_gradient(&self) -> f64 {
         let sizes = self.gradient.flat().iter().map(|g| g.to_f64().abs());
-        // `f64::max` would drop a NaN; this fold keeps one unless a number follows it.
-        sizes.fold(
-            0.0,
-            |largest, size| if size <= largest { largest } else { size },
-        )
+        // `f64::max` would drop a NaN.
+        sizes.fold(0.0, |largest: f64, size| {
+            if largest.is_nan() || size <= largest {
+                largest
+            } else {
+                size
+            }
+        })
     }
 
     /// Returns −∇f.
@@ -337,6 +340,22 @@ mod tests {
         let not_finite: LbfgsObjective = |_, _| f64::NAN;
         let (_, evaluations, _, end) = minimize(LBFGS, not_finite, [1.0; 4]);
         assert_eq!((evaluations, end), (1, Iteration::NotFinite));
+    }
+
+    #[test]
+    fn one_partial_derivative_that_is_not_a_number_is_reported() {
+        for position in 0..4 {
+            let layout = Arc::new(Layout::new(&[4, 1], false));
+            let mut theta = Parameters::from_flat(layout, vec![1.0; 4]);
+            let outcome = LBFGS
+                .iterate(&mut theta, &mut None, |theta, gradient| {
+                    let value = bowl(theta.flat(), gradient.flat_mut());
+                    gradient.flat_mut()[position] = f64::NAN;
+                    Ok::<_, Infallible>(value)
+                })
+                .unwrap();
+            assert_eq!(outcome, Iteration::NotFinite, "element {position}");
+        }
     }
 
     #[test]
