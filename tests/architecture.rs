@@ -187,7 +187,12 @@ fn files_that_are_read_are_opened_in_one_place() {
             continue;
         }
         for call in calls {
-            assert!(!code.contains(call), "{} calls {call}", path.display());
+            // `DataFile::open(` is another function.
+            let named = code.match_indices(call).any(|(at, _)| {
+                let before = code[..at].chars().next_back();
+                !before.is_some_and(|letter| letter.is_alphanumeric())
+            });
+            assert!(!named, "{} calls {call}", path.display());
         }
     }
     assert_eq!(opened, 1 + OPENERS.len(), "the exceptions were found");

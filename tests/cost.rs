@@ -273,7 +273,7 @@ fn the_prediction_that_is_told_is_the_one_furthest_off() {
     assert_eq!(rows.len(), 4);
     for (ratios, at) in [([1.0, 1.5, 0.25, 2.0], 2), ([1.0, 4.0, 0.5, 2.0], 1)] {
         let sentence = format!(
-            "Of 4 times, predicted from some 60 ms each, the one furthest off is {} on 4-5-3: by a factor of 4.00.",
+            "The worst of 4 predictions was off by a factor of 4.00: {} on 4-5-3.",
             rows[at].label
         );
         let found = told(&mut rows, ratios);
@@ -472,8 +472,8 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         ),
         ("--threads 0", "threads"),
         // Hidden layers of 10¹² units: 10¹³ numbers of 4 bytes a copy.
-        ("--widths 1000000000000", "PiB of memory, and"),
-        ("--widths 18446744073709551615 --depths 3", "of memory, and"),
+        ("--widths 1000000000000", "PiB of memory; "),
+        ("--widths 18446744073709551615 --depths 3", "of memory; "),
     ] {
         let errors = folder.refusal(&format!("cost flowers.toml {options}"));
         assert!(errors.contains(told), "{options}: {errors}");
