@@ -338,8 +338,8 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
     }
 }
 
-/// Both times are the shortest of many, taken in turns on one thread: a loaded machine leaves some of
-/// them alone.
+/// Compares the shortest of many predictions with the shortest of many samples, measured in turns on one
+/// thread: both minima approach the undisturbed time, so the comparison is repeated until they agree.
 #[test]
 fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
     let network = network(FEATURES, HIDDEN[2], true, HEADS[0], 0.0);
@@ -361,19 +361,16 @@ fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
     };
     for method in [GradientConfig::Backprop, full(Scheme::Forward)] {
         let [mut predicted, mut taken] = [f64::INFINITY; 2];
-        for _ in 0..6 {
+        let agree = (0..60).any(|_| {
             predicted = predicted.min(bench.predict(&method).unwrap());
             let Ok(timing) = bench.gradient(&method).unwrap() else {
                 panic!("nobody interrupts it, and the limit is a minute");
             };
             taken = timing.samples.into_iter().fold(taken, f64::min);
-        }
-        let ratio = predicted / taken;
-        println!(
-            "{}: {predicted:e} s predicted, {taken:e} s",
-            method.method()
-        );
-        assert!((0.5..2.0).contains(&ratio), "{}: {ratio}", method.method());
+            (0.5..2.0).contains(&(predicted / taken))
+        });
+        let method = method.method();
+        assert!(agree, "{method}: {predicted:e} s predicted, {taken:e} s");
     }
 }
 
