@@ -184,7 +184,7 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     );
     let told = page(&place, "run");
     assert!(told.contains("1 line of metrics.jsonl cannot be read, and was skipped."));
-    assert!(told.contains("The metrics of the last epochs are missing: 2 of 5 are there."));
+    assert!(told.contains("The metrics of the last epochs are missing: 2 of 5 epochs were read."));
     assert_eq!(
         figure(&data(&told), "Loss")["xs"],
         serde_json::json!([1.0, 3.0])
@@ -253,7 +253,7 @@ fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
     .unwrap();
     let told = page(&place, "scale");
     assert!(told.contains("1 line of rows.jsonl cannot be read"));
-    let samples = figure(&data(&told), "Samples, round by round")["series"].clone();
+    let samples = figure(&data(&told), "Samples by round")["series"].clone();
     let drawn: usize = (samples.as_array().unwrap().iter())
         .flat_map(|series| series["y"].as_array().unwrap())
         .filter(|sample| !sample.is_null())
@@ -288,9 +288,9 @@ fn numbers_at_the_ends_of_their_range_are_left_out_and_told() {
     }
     fs::write(&metrics, lines).unwrap();
     let told = page(&place, "run");
-    assert!(
-        told.contains("4 points are not drawn: they are no number that an axis has a place for.")
-    );
+    assert!(told.contains(
+        "4 points are not drawn: an axis shows only 0 and magnitudes from 1e-300 to 1e300."
+    ));
     assert!(!told.contains("NaN") && !told.contains("inf\""));
 }
 
@@ -301,7 +301,7 @@ fn a_cross_validation_tells_which_folds_are_missing() {
     make(&place, line);
     fs::remove_dir_all(place.path().join("folds/fold-01")).unwrap();
     let told = page(&place, "folds");
-    assert!(told.contains("2 of 3 folds are there."));
+    assert!(told.contains("2 of 3 folds were found."));
     assert!(told.contains("Test accuracy of 2 runs: "));
     // Runs of other configs are no sample of one thing.
     make(&place, "train flowers.toml --out run");

@@ -1,4 +1,4 @@
-//! Studies of cost: multiplications and time of a gradient against N, method by method.
+//! The page of a cost study: multiplications and time per gradient against N, for each method.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
@@ -8,7 +8,7 @@ use crate::study::cost::{BACKPROP, CostRow, FORWARD_PASS};
 use crate::study::least_squares;
 use crate::study::table::Table;
 
-/// Methods that are drawn before the reader asks for more.
+/// Methods that are drawn initially; the reader can show the others.
 const SHOWN: [&str; 5] = [
     FORWARD_PASS,
     BACKPROP,
@@ -17,18 +17,18 @@ const SHOWN: [&str; 5] = [
     "forward-difference/full",
 ];
 
-/// Writes a study of networks.
-pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
-    let name = super::environment::name(held);
-    let report = CostReport::new(&name, held.label.clone(), rows);
-    page.findings(&report.findings);
+/// Writes the section of a cost study of networks.
+pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
+    let name = super::environment::name(common);
+    let report = CostReport::new(&name, common.label.clone(), rows);
+    page.sentences(&report.findings);
     let mut sizes: Vec<usize> = rows.iter().map(|row| row.parameters).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let against = if sizes.len() > 1 {
-        "Both axes are logarithmic: a straight line is a power of N, its slope the exponent."
+    let scale_note = if sizes.len() > 1 {
+        "Both axes are logarithmic: a straight line is a power of N, and its slope is the exponent."
     } else {
-        "One network has one N: --widths or --depths add others."
+        "A single network has a single N: add more with --widths or --depths."
     };
     let n = || Axis::new("parameters N").logarithmic();
     type CostQuantity = fn(&CostRow) -> Option<f64>;
@@ -41,14 +41,14 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
         let labels = labels(rows);
         for &label in &labels {
             let points = |quantity: CostQuantity| -> Vec<(f64, f64)> {
-                let own = rows.iter().filter(|row| row.label == label);
-                let mut points: Vec<(f64, f64)> = own
+                let method_rows = rows.iter().filter(|row| row.label == label);
+                let mut points: Vec<(f64, f64)> = method_rows
                     .filter_map(|row| Some((row.parameters as f64, quantity(row)?)))
                     .collect();
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
                 points
             };
-            // Those that are shown first have colors of their own.
+            // The methods shown initially take the first colors.
             let shown = SHOWN.iter().position(|shown| *shown == label);
             let hidden = || labels.iter().position(|other| *other == label);
             let color = shown.or_else(|| Some(SHOWN.len() + hidden()?)).unwrap_or(0);
@@ -57,20 +57,20 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
             {
                 series.push(
                     Series::new(format!("{label}, {name}"), mark, color, points(quantity))
-                        .of(label)
-                        .shown(shown.is_some()),
+                        .in_group(label)
+                        .shown_if(shown.is_some()),
                 );
             }
         }
         page.figure(
             &Figure::new(title, caption, [n(), y], series),
-            &[held.origin()],
+            &[common.origin()],
         );
     };
     add(
-        "Multiplications of a gradient",
+        "Multiplications per gradient",
         format!(
-            "Lines: by formula, of a plain implementation on dense inputs; dots: counted. {against}"
+            "Lines: computed by formula for a plain implementation on dense inputs; dots: counted. {scale_note}"
         ),
         Axis::new("multiplications").logarithmic(),
         ("by formula", |row| Some(row.tally?.multiplications as f64)),
@@ -79,9 +79,9 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
         }),
     );
     add(
-        "Time of a gradient",
-        format!("Lines: predicted from a short look; dots: measured. {against}"),
-        Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
+        "Time per gradient",
+        format!("Lines: predicted from a short measurement; dots: measured. {scale_note}"),
+        Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
         ("predicted", |row| Some(row.predicted_seconds)),
         ("measured", |row| row.seconds),
     );
@@ -90,13 +90,13 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[CostRow]) {
     }
 }
 
-/// Writes a study of the linear least-squares objective.
+/// Writes the section of a cost study of the linear least-squares objective.
 pub fn write_least_squares(
     page: &mut Page,
-    held: &CommonContent,
+    common: &CommonContent,
     rows: &[least_squares::LeastSquaresRow],
 ) {
-    let report = least_squares::LeastSquaresReport::new(held.label.clone(), rows);
+    let report = least_squares::LeastSquaresReport::new(common.label.clone(), rows);
     let mut methods: Vec<&str> = Vec::new();
     for row in rows {
         if !methods.contains(&row.method.as_str()) {
@@ -106,8 +106,8 @@ pub fn write_least_squares(
     let series = |of: fn(&least_squares::LeastSquaresRow) -> f64| -> Vec<Series> {
         (methods.iter().enumerate())
             .map(|(color, method)| {
-                let own = rows.iter().filter(|row| row.method == *method);
-                let points = own.map(|row| (row.parameters as f64, of(row)));
+                let method_rows = rows.iter().filter(|row| row.method == *method);
+                let points = method_rows.map(|row| (row.parameters as f64, of(row)));
                 Series::new(*method, Mark::LineAndDots, color, points)
             })
             .collect()
@@ -115,27 +115,30 @@ pub fn write_least_squares(
     let n = || Axis::new("parameters N").logarithmic();
     page.figure(
         &Figure::new(
-            "Time over that of one value",
-            "Both axes are logarithmic: differences cost N + 1 or 2N values, the derivative by hand about 2.",
-            [n(), Axis::new("time ÷ value's time").logarithmic()],
+            "Time relative to one evaluation",
+            "Both axes are logarithmic: differences cost N + 1 or 2N evaluations, the hand-written derivative about 2.",
+            [n(), Axis::new("time ÷ time of one evaluation").logarithmic()],
             series(|row| row.seconds_to_primal),
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     page.figure(
         &Figure::new(
             "Time",
             "",
-            [n(), Axis::new("time").of(AxisUnit::Seconds).logarithmic()],
+            [
+                n(),
+                Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
+            ],
             series(|row| row.seconds),
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     let table: Table = report.table();
     page.table("Linear least squares", &table);
 }
 
-/// Every label once, in the order of the rows.
+/// Returns the distinct labels, in the order of the rows.
 fn labels(rows: &[CostRow]) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {

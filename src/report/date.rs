@@ -1,21 +1,21 @@
-//! The day on which a page is made.
+//! The date of a page.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Today in UTC, as `2026-11-28`; the day of `SOURCE_DATE_EPOCH` (seconds since 1970), if that is set:
-/// <https://reproducible-builds.org/specs/source-date-epoch/>.
+/// Returns today's date in UTC, such as `2026-11-28`, or the date of `SOURCE_DATE_EPOCH` (seconds
+/// since 1970) if it is set: <https://reproducible-builds.org/specs/source-date-epoch/>.
 pub fn today() -> String {
-    let asked = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok();
     let now = || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
     };
-    let seconds = asked.and_then(|text| text.parse().ok()).unwrap_or_else(now);
+    let seconds = fixed.and_then(|text| text.parse().ok()).unwrap_or_else(now);
     civil(seconds / 86_400)
 }
 
-/// The date of a day since 1970-01-01, in the Gregorian calendar: days of eras of 400 years that begin
-/// in March (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+/// Converts days since 1970-01-01 to a date of the Gregorian calendar. It counts in eras of 400 years
+/// that begin in March (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 fn civil(days: u64) -> String {
     let days = days.min(3_000_000) + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_have_their_dates() {
+    fn days_are_converted_to_dates() {
         for (days, date) in [
             (0, "1970-01-01"),
             (58, "1970-02-28"),

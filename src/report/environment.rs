@@ -1,4 +1,4 @@
-//! What was asked, and on what it ran: the config, the program and the machine.
+//! The config, the program and the machine of a run or study, as a page shows them.
 
 use maud::html;
 use toml_edit::{DocumentMut, Item};
@@ -9,16 +9,16 @@ use crate::run::Environment;
 use crate::study::table::{Table, bytes};
 use crate::text::plain;
 
-/// Writes both, folded up.
-pub fn write(page: &mut Page, held: &CommonContent) {
+/// Writes the config, and program and machine, each in a collapsed block.
+pub fn write(page: &mut Page, common: &CommonContent) {
     page.add(html! {
-        @if let Some(config) = &held.config {
+        @if let Some(config) = &common.config {
             details {
                 summary { "Config" }
                 pre tabindex="0" { code { (plain(config)) } }
             }
         }
-        @if let Some(environment) = &held.environment {
+        @if let Some(environment) = &common.environment {
             details {
                 summary { "Program and machine" }
                 (table("Program and machine", &machine(environment)))
@@ -27,9 +27,9 @@ pub fn write(page: &mut Page, held: &CommonContent) {
     });
 }
 
-/// The value of `[section] key` in the config, as text.
-pub fn value(held: &CommonContent, section: &str, key: &str) -> Option<String> {
-    let document: DocumentMut = held.config.as_ref()?.parse().ok()?;
+/// Returns the value of `key` in `[section]` of the config, as text.
+pub fn value(common: &CommonContent, section: &str, key: &str) -> Option<String> {
+    let document: DocumentMut = common.config.as_ref()?.parse().ok()?;
     let item = document.get(section)?.get(key)?;
     Some(match item {
         Item::Value(value) => match value.as_str() {
@@ -40,11 +40,11 @@ pub fn value(held: &CommonContent, section: &str, key: &str) -> Option<String> {
     })
 }
 
-/// What the config calls it; without one, the directory.
-pub fn name(held: &CommonContent) -> String {
-    let document: Option<DocumentMut> = held.config.as_ref().and_then(|text| text.parse().ok());
+/// Returns the name in the config, or the label of the directory if there is none.
+pub fn name(common: &CommonContent) -> String {
+    let document: Option<DocumentMut> = common.config.as_ref().and_then(|text| text.parse().ok());
     let name = document.and_then(|document| Some(document.get("name")?.as_str()?.to_owned()));
-    name.unwrap_or_else(|| held.label.clone())
+    name.unwrap_or_else(|| common.label.clone())
 }
 
 fn machine(environment: &Environment) -> Table {

@@ -1,22 +1,25 @@
-//! A figure: series of points over two axes, drawn twice from the same numbers, as a static picture
-//! (`svg.rs`) and, where a script may run, as a plot to zoom and to read values from.
+//! A figure: series of points over two axes.
+//!
+//! It is drawn twice from the same numbers: as a static picture (`svg.rs`) and, where scripts run, as
+//! an interactive plot that can be zoomed and read value by value.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// Points of a series that a page holds at most; of more, the lowest and the highest of each stretch.
-pub const MOST_POINTS: usize = 4_000;
+/// Maximum number of points of a series on a page; a longer series keeps the lowest and the highest
+/// point of each interval.
+pub const MAX_POINTS: usize = 4_000;
 
-/// Sizes of numbers that an axis has a place for: beyond them even its marks are no numbers.
+/// Magnitudes that an axis can show: beyond them the computation of its ticks overflows or underflows.
 const DRAWABLE: std::ops::Range<f64> = 1e-300..1e300;
 
-/// What an axis counts, and so how its numbers are written.
+/// The unit of an axis, which decides how its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AxisUnit {
     /// A plain number.
     Number,
-    /// A whole number: no marks between.
+    /// A whole number: no ticks between whole numbers.
     Whole,
     /// A fraction, written in percent.
     Fraction,
@@ -24,19 +27,19 @@ pub enum AxisUnit {
     Seconds,
 }
 
-/// An axis.
+/// An axis of a figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Axis {
-    /// What it shows.
+    /// The quantity that it shows.
     pub label: String,
-    /// How its numbers are written.
+    /// The unit, which decides how its numbers are written.
     pub unit: AxisUnit,
-    /// Whether it is logarithmic; points that are not above 0 are left out then, and counted.
+    /// True if the axis is logarithmic; points at or below 0 are then left out and counted.
     pub logarithmic: bool,
 }
 
 impl Axis {
-    /// A linear axis of plain numbers.
+    /// Creates a linear axis of plain numbers.
     pub fn new(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
@@ -45,14 +48,14 @@ impl Axis {
         }
     }
 
-    /// Its numbers written as `unit`.
+    /// Sets the unit.
     #[must_use]
-    pub fn of(mut self, unit: AxisUnit) -> Self {
+    pub fn with_unit(mut self, unit: AxisUnit) -> Self {
         self.unit = unit;
         self
     }
 
-    /// The same, logarithmic.
+    /// Makes the axis logarithmic.
     #[must_use]
     pub fn logarithmic(mut self) -> Self {
         self.logarithmic = true;
@@ -70,10 +73,10 @@ impl Axis {
     }
 }
 
-/// How a series is drawn.
+/// The way a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Points joined by lines: what was measured, in order.
+    /// Points joined by lines: measurements in order.
     LineAndDots,
     /// Points alone.
     Dots,
@@ -81,25 +84,25 @@ pub enum Mark {
     Dashed,
 }
 
-/// One series.
+/// A series of points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// What it is.
+    /// The name of the series.
     pub label: String,
-    /// What it is shown and hidden with, and called in the legend.
+    /// The legend entry, which shows and hides all series of the group together.
     pub group: String,
-    /// Its points, as the file has them.
+    /// Its points, with the values of the file.
     pub points: Vec<(f64, f64)>,
-    /// How it is drawn.
+    /// The way it is drawn.
     pub mark: Mark,
-    /// Which of the colors: series that belong together share one.
+    /// The index of its color; series that belong together share one.
     pub color: usize,
-    /// Whether it is drawn before the reader asks for it.
+    /// True if it is drawn initially.
     pub shown: bool,
 }
 
 impl Series {
-    /// A series that is shown.
+    /// Creates a series that is shown initially, in a group of the same name.
     pub fn new(
         label: impl Into<String>,
         mark: Mark,
@@ -117,16 +120,17 @@ impl Series {
         }
     }
 
-    /// One of several series that are one thing to a reader: measured and predicted, for instance.
+    /// Puts the series into `group`: series that belong together for a reader, such as measured and
+    /// predicted values of one method.
     #[must_use]
-    pub fn of(mut self, group: &str) -> Self {
+    pub fn in_group(mut self, group: &str) -> Self {
         group.clone_into(&mut self.group);
         self
     }
 
-    /// Shown only `when`.
+    /// Shows the series initially only if `when` is true.
     #[must_use]
-    pub fn shown(mut self, when: bool) -> Self {
+    pub fn shown_if(mut self, when: bool) -> Self {
         self.shown = when;
         self
     }
@@ -137,21 +141,21 @@ impl Series {
 pub struct Figure {
     /// Its heading.
     pub title: String,
-    /// What a reader should see in it.
+    /// The explanation below the heading.
     pub caption: String,
-    /// Across.
+    /// The horizontal axis.
     pub x: Axis,
-    /// Up.
+    /// The vertical axis.
     pub y: Axis,
-    /// What is drawn.
+    /// The series to draw.
     pub series: Vec<Series>,
-    /// What could not be drawn, or only in part.
+    /// Notes on points that are not drawn.
     pub notes: Vec<String>,
 }
 
 impl Figure {
-    /// A figure of `series`. Points that an axis has no place for are taken out, long series thinned;
-    /// both are told.
+    /// Creates a figure of `series`. Points that an axis cannot show are removed, and long series are
+    /// thinned; notes say so.
     pub fn new(
         title: impl Into<String>,
         caption: impl Into<String>,
@@ -166,7 +170,7 @@ impl Figure {
             series,
             notes: Vec::new(),
         };
-        figure.take_out();
+        figure.remove_undrawable();
         figure.thin();
         figure.series.retain(|series| !series.points.is_empty());
         if !figure.series.iter().any(|series| series.shown) {
@@ -177,13 +181,13 @@ impl Figure {
         figure
     }
 
-    /// Whether there is nothing to draw.
+    /// Returns true if there is nothing to draw.
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    fn take_out(&mut self) {
-        let placed = |axis: &Axis, value: f64| {
+    fn remove_undrawable(&mut self) {
+        let drawable_on = |axis: &Axis, value: f64| {
             let drawable = value == 0.0 || DRAWABLE.contains(&value.abs());
             drawable && !(axis.logarithmic && value <= 0.0)
         };
@@ -193,55 +197,55 @@ impl Figure {
             let before = series.points.len();
             series
                 .points
-                .retain(|point| placed(&x, point.0) && placed(&y, point.1));
+                .retain(|point| drawable_on(&x, point.0) && drawable_on(&y, point.1));
             missing += before - series.points.len();
         }
         if missing > 0 {
             let reason = if x.logarithmic || y.logarithmic {
-                "no number above 0 that a logarithmic axis has a place for"
+                "a logarithmic axis shows only numbers from 1e-300 to 1e300"
             } else {
-                "no number that an axis has a place for"
+                "an axis shows only 0 and magnitudes from 1e-300 to 1e300"
             };
-            let (count, verb) = match missing {
-                1 => ("1 point is".to_owned(), "it is"),
-                more => (format!("{more} points are"), "they are"),
+            let count = match missing {
+                1 => "1 point is".to_owned(),
+                more => format!("{more} points are"),
             };
-            self.notes
-                .push(format!("{count} not drawn: {verb} {reason}."));
+            self.notes.push(format!("{count} not drawn: {reason}."));
         }
     }
 
     fn thin(&mut self) {
         let (mut whole, mut kept) = (0, 0);
         for series in &mut self.series {
-            if series.points.len() > MOST_POINTS {
+            if series.points.len() > MAX_POINTS {
                 whole += series.points.len();
-                series.points = thinned(&series.points, MOST_POINTS);
+                series.points = thinned(&series.points, MAX_POINTS);
                 kept += series.points.len();
             }
         }
         if whole > 0 {
             self.notes.push(format!(
-                "Drawn: {kept} of {whole} points, the lowest and the highest of each stretch; the files have all."
+                "Drawn: {kept} of {whole} points, the lowest and the highest of each interval; the files have all of them."
             ));
         }
     }
 
-    /// The groups, each with its series, in the order of their first.
+    /// Returns the groups with their series, in the order of first appearance.
     pub fn groups(&self) -> Vec<(&str, Vec<&Series>)> {
         let mut groups: Vec<(&str, Vec<&Series>)> = Vec::new();
         for series in &self.series {
             match groups.iter_mut().find(|(group, _)| *group == series.group) {
-                Some((_, own)) => own.push(series),
+                Some((_, members)) => members.push(series),
                 None => groups.push((&series.group, vec![series])),
             }
         }
         groups
     }
 
-    /// All x of all series, ascending, each once.
+    /// Returns the distinct x of all series, ascending.
     pub fn abscissas(&self) -> Vec<f64> {
-        // Finite numbers: the order of their bits with the sign folded in is their own.
+        // All numbers are finite, so integers made of their bits, with the sign folded in, have the
+        // same order.
         let ordered = |x: f64| {
             let bits = (x + 0.0).to_bits();
             if bits >> 63 == 1 {
@@ -262,7 +266,8 @@ impl Figure {
         keys.into_iter().map(number).collect()
     }
 
-    /// The numbers, as the script reads them: `x`, and of each series a value or `null` for each x.
+    /// Returns the data of the figure for the script: `xs`, and for each series a value or `null` at
+    /// each x.
     pub fn value(&self) -> Value {
         let xs = self.abscissas();
         let series: Vec<Value> = (self.series.iter())
@@ -295,7 +300,7 @@ impl Figure {
         })
     }
 
-    /// What the figure shows, in a sentence, for those who do not see it.
+    /// Describes the figure in a sentence, for readers who cannot see it.
     pub fn alternative(&self) -> String {
         let range = |axis: &Axis, of: &dyn Fn(&(f64, f64)) -> f64| {
             let values = || self.series.iter().flat_map(|series| &series.points).map(of);
@@ -325,15 +330,15 @@ impl Figure {
     }
 }
 
-/// At most `most` of `points`, in their order: the first, the last, and of every stretch between the
-/// lowest and the highest, so that no peak is lost.
+/// Returns at most `most` of `points`, in order: the first, the last, and the lowest and the highest
+/// of each interval between them, so that no peak is lost.
 fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
-    let stretches = (most - 2) / 2;
+    let intervals = (most - 2) / 2;
     let inner = &points[1..points.len() - 1];
     let mut kept = vec![points[0]];
-    for stretch in 0..stretches {
+    for interval in 0..intervals {
         let part =
-            &inner[stretch * inner.len() / stretches..(stretch + 1) * inner.len() / stretches];
+            &inner[interval * inner.len() / intervals..(interval + 1) * inner.len() / intervals];
         let order = |a: &usize, b: &usize| part[*a].1.total_cmp(&part[*b].1);
         let (Some(low), Some(high)) =
             ((0..part.len()).min_by(order), (0..part.len()).max_by(order))
@@ -349,7 +354,7 @@ fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// A number as axes write it: few digits.
+/// Formats a value for an axis, with few digits.
 pub fn written(value: f64, unit: AxisUnit) -> String {
     match unit {
         AxisUnit::Fraction => format!("{} %", short(100.0 * value)),
@@ -363,7 +368,8 @@ pub fn written(value: f64, unit: AxisUnit) -> String {
     }
 }
 
-/// Six significant digits at most, without zeros at the end; powers of ten from a million on.
+/// Formats a number with at most six significant digits and no trailing zeros; below 1e-3 and from
+/// 1e6 on in exponential notation.
 fn short(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -396,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn points_without_a_place_are_taken_out_and_counted() {
+    fn undrawable_points_are_removed_and_counted() {
         let points = [(1.0, 0.0), (2.0, f64::NAN), (3.0, 5.0)];
         let series = || vec![Series::new("a", Mark::Dots, 0, points)];
         let [x, y] = axes();
@@ -404,7 +410,7 @@ mod tests {
         assert_eq!(linear.series[0].points.len(), 2);
         assert_eq!(
             linear.notes,
-            ["1 point is not drawn: it is no number that an axis has a place for."]
+            ["1 point is not drawn: an axis shows only 0 and magnitudes from 1e-300 to 1e300."]
         );
         let logarithmic = Figure::new("t", "", [x, y.logarithmic()], series());
         assert_eq!(logarithmic.series[0].points, [(3.0, 5.0)]);
@@ -419,7 +425,7 @@ mod tests {
         let series = vec![Series::new("a", Mark::LineAndDots, 0, points)];
         let figure = Figure::new("t", "", axes(), series);
         let kept = &figure.series[0].points;
-        assert!(kept.len() <= MOST_POINTS);
+        assert!(kept.len() <= MAX_POINTS);
         assert_eq!((kept[0].0, kept[kept.len() - 1].0), (0.0, 99_999.0));
         assert!(kept.contains(&(54_321.0, 9.0)) && kept.contains(&(54_322.0, -9.0)));
         assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0));
@@ -427,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn series_over_different_x_are_joined() {
+    fn series_with_different_x_share_one_x_axis() {
         let series = vec![
             Series::new("a", Mark::Dots, 0, [(-1.0, 1.0), (2.0, 3.0)]),
             Series::new("b", Mark::Dots, 1, [(0.0, 4.0), (2.0, 5.0)]),

@@ -1,24 +1,24 @@
-//! Small pictures as PNG in `data:` addresses, so that a page is one file.
+//! Small PNG pictures in `data:` addresses, so that a page stays one file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use png::{BitDepth, ColorType, Compression, Encoder};
 
-/// Shades on either side of 0 in a picture of weights: few enough to compress well.
+/// Number of shades below and above 0 in a picture of weights; few, so that it compresses well.
 const SHADES: f64 = 24.0;
 
-/// A picture of one byte a pixel.
+/// An encoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels across.
+    /// Width in pixels.
     pub width: usize,
-    /// Pixels down.
+    /// Height in pixels.
     pub height: usize,
-    /// The address that shows it.
+    /// The `data:` address with the PNG file.
     pub address: String,
 }
 
-/// `values`, `(height, width)`, from paper (`low`) to ink (`high`).
+/// Draws `values`, `(height, width)`, in gray: `low` is white, `high` is black.
 ///
 /// # Panics
 /// If there are not `width` times `height` values.
@@ -31,11 +31,11 @@ pub fn gray(values: &[f64], [height, width]: [usize; 2], [low, high]: [f64; 2]) 
     picture(&pixels, [height, width], None)
 }
 
-/// Tiles of `(height, width)` values each, `columns` in a row, a pixel apart: blue below 0, white at
-/// 0, red above, as strong as `most` at most.
+/// Draws tiles of `(height, width)` values, `columns` per row, one pixel apart: blue below 0, white
+/// at 0, red above. Values beyond ±`most` have the strongest color.
 ///
 /// # Panics
-/// If a tile has another number of values.
+/// If a tile does not have `height` times `width` values.
 pub fn tiles(
     tiles: &[Vec<f64>],
     [height, width]: [usize; 2],
@@ -45,11 +45,11 @@ pub fn tiles(
     let columns = columns.min(tiles.len()).max(1);
     let rows = tiles.len().div_ceil(columns);
     let (across, down) = (columns * (width + 1) + 1, rows * (height + 1) + 1);
-    // The last color is the frame's.
+    // The last color of the palette is that of the frame.
     let frame = (2.0 * SHADES) as u8 + 1;
     let mut pixels = vec![frame; across * down];
     for (place, tile) in tiles.iter().enumerate() {
-        assert_eq!(tile.len(), width * height, "a tile has a value a pixel");
+        assert_eq!(tile.len(), width * height, "a tile has one value per pixel");
         let (top, left) = (
             place / columns * (height + 1) + 1,
             place % columns * (width + 1) + 1,
@@ -66,7 +66,7 @@ pub fn tiles(
     picture(&pixels, [down, across], Some(&palette()))
 }
 
-/// From blue over white to red, and the frame's gray.
+/// Returns the palette as RGB bytes: from blue through white to red, then the gray of the frame.
 fn palette() -> Vec<u8> {
     let (blue, white, red) = ([0, 68, 136], [255, 255, 255], [170, 34, 17]);
     let mut colors = Vec::new();
@@ -83,7 +83,11 @@ fn palette() -> Vec<u8> {
 }
 
 fn picture(pixels: &[u8], [height, width]: [usize; 2], palette: Option<&[u8]>) -> Picture {
-    assert_eq!(pixels.len(), width * height, "a picture has a byte a pixel");
+    assert_eq!(
+        pixels.len(),
+        width * height,
+        "a picture has one byte per pixel"
+    );
     let side = |side: usize| u32::try_from(side).expect("pictures are small");
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, side(width), side(height));
@@ -96,11 +100,13 @@ fn picture(pixels: &[u8], [height, width]: [usize; 2], palette: Option<&[u8]>) -
         }
         None => encoder.set_color(ColorType::Grayscale),
     }
-    let mut writer = encoder.write_header().expect("memory takes every byte");
+    let mut writer = encoder
+        .write_header()
+        .expect("writing to memory cannot fail");
     writer
         .write_image_data(pixels)
-        .expect("memory takes every byte");
-    writer.finish().expect("memory takes every byte");
+        .expect("writing to memory cannot fail");
+    writer.finish().expect("writing to memory cannot fail");
     Picture {
         width,
         height,
@@ -129,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digit_is_ink_on_paper() {
+    fn low_values_are_white_and_high_values_are_black() {
         let picture = gray(&[0.0, 255.0, 51.0, 300.0, 0.0, 0.0], [2, 3], [0.0, 255.0]);
         let (pixels, color) = decoded(&picture);
         assert_eq!(color, ColorType::Grayscale);
@@ -137,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn tiles_stand_apart_and_zero_is_white() {
+    fn tiles_are_one_pixel_apart_and_zero_is_white() {
         let tiles = tiles(&[vec![-1.0, 0.0], vec![1.0, f64::NAN]], [1, 2], 8, 1.0);
         assert_eq!((tiles.width, tiles.height), (7, 3));
         let (pixels, color) = decoded(&tiles);

@@ -1,10 +1,9 @@
-//! Pages that show what runs and studies found: one HTML file each, complete in itself, made from
-//! their files alone.
+//! Reports of runs and studies: one self-contained HTML page, made only from their files.
 //!
 //! A page is a [`page::Page`] that sections write to: [`run`], [`cost`], [`scaling`], [`race`],
-//! [`sweep`], [`toy_page`]. A [`figure::Figure`] is drawn by [`svg`] for paper and for readers without
-//! scripts, and by `assets/report.js` with uPlot for everybody else, from the same numbers. The same
-//! files give the same page, but for its date.
+//! [`sweep`], [`toy_page`]. Each [`figure::Figure`] is drawn twice from the same numbers: by [`svg`]
+//! for paper and for readers without scripts, and by `assets/report.js` with uPlot for everyone else.
+//! The same files give the same page, except for its date.
 
 pub mod cost;
 pub mod date;
@@ -26,7 +25,7 @@ use page::Page;
 use run::RunFiles;
 use source::{Content, ReportSource};
 
-/// A page, and its pictures by themselves.
+/// A page, and its figures as separate pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedReport {
     /// The page.
@@ -35,12 +34,12 @@ pub struct RenderedReport {
     pub pictures: Vec<(String, String)>,
 }
 
-/// The page of `sources`, made on `date`: runs side by side, then each study.
+/// Renders the page of `sources`, dated `date`: the runs side by side, then each study.
 pub fn render(sources: Vec<ReportSource>, date: &str) -> String {
     build(sources).render(date)
 }
 
-/// As [`render`], with the pictures beside it.
+/// Renders the page as [`render`] does, and returns its pictures separately as well.
 pub fn make(sources: Vec<ReportSource>, date: &str) -> RenderedReport {
     let page = build(sources);
     RenderedReport {
@@ -51,7 +50,7 @@ pub fn make(sources: Vec<ReportSource>, date: &str) -> RenderedReport {
 
 fn build(sources: Vec<ReportSource>) -> Page {
     let title = match &sources[..] {
-        [only] => format!("{} · {}", environment::name(&only.held), only.kind()),
+        [only] => format!("{} · {}", environment::name(&only.common), only.kind()),
         more => format!("{} results side by side", more.len()),
     };
     let mut page = Page::new(title);
@@ -70,7 +69,7 @@ fn build(sources: Vec<ReportSource>) -> Page {
             _ => studies.push(source),
         }
     }
-    tell_apart(&mut runs);
+    make_labels_unique(&mut runs);
     let runs: Vec<RunFiles<'_>> = runs.iter_mut().map(RunFiles::read).collect();
     if !runs.is_empty() {
         run::write(&mut page, &runs);
@@ -81,49 +80,49 @@ fn build(sources: Vec<ReportSource>) -> Page {
     page
 }
 
-/// Runs that were made under one name are called by the paths that they were given by; the same path
-/// twice is numbered.
-fn tell_apart(runs: &mut [ReportSource]) {
+/// Makes the labels of runs unique: runs with the same label are labeled by the paths the user gave,
+/// and repeated paths are numbered.
+fn make_labels_unique(runs: &mut [ReportSource]) {
     let labels = |runs: &[ReportSource]| -> Vec<String> {
-        runs.iter().map(|run| run.held.label.clone()).collect()
+        runs.iter().map(|run| run.common.label.clone()).collect()
     };
-    let taken = labels(runs);
+    let labels_before = labels(runs);
     for (number, run) in runs.iter_mut().enumerate() {
-        if taken
+        if labels_before
             .iter()
             .enumerate()
-            .any(|(other, label)| other != number && *label == taken[number])
+            .any(|(other, label)| other != number && *label == labels_before[number])
         {
-            run.held.label = run.held.path.display().to_string();
+            run.common.label = run.common.path.display().to_string();
         }
     }
-    let taken = labels(runs);
+    let labels_before = labels(runs);
     for (number, run) in runs.iter_mut().enumerate() {
-        let before = taken[..number]
+        let before = labels_before[..number]
             .iter()
-            .filter(|label| **label == taken[number])
+            .filter(|label| **label == labels_before[number])
             .count();
         if before > 0 {
-            run.held.label = format!("{} ({})", run.held.label, before + 1);
+            run.common.label = format!("{} ({})", run.common.label, before + 1);
         }
     }
 }
 
 fn write_study(page: &mut Page, study: &ReportSource) {
-    let held = &study.held;
-    page.section(&format!("{}: {}", study.kind(), held.label));
-    for note in &held.notes {
+    let common = &study.common;
+    page.section(&format!("{}: {}", study.kind(), common.label));
+    for note in &common.notes {
         page.note(note);
     }
     match &study.content {
-        Content::Cost(rows) => cost::write(page, held, rows),
-        Content::LeastSquares(rows) => cost::write_least_squares(page, held, rows),
-        Content::Race(plan, rows, concluded) => race::write(page, held, plan, rows, concluded),
-        Content::Scale(plan, samples, concluded) => {
-            scaling::write(page, held, plan, samples, concluded);
+        Content::Cost(rows) => cost::write(page, common, rows),
+        Content::LeastSquares(rows) => cost::write_least_squares(page, common, rows),
+        Content::Race(plan, rows, conclusion) => race::write(page, common, plan, rows, conclusion),
+        Content::Scale(plan, samples, conclusion) => {
+            scaling::write(page, common, plan, samples, conclusion);
         }
-        Content::Accuracy(rows) => sweep::write(page, held, rows),
+        Content::Accuracy(rows) => sweep::write(page, common, rows),
         Content::Folds(_) | Content::Run => {}
     }
-    environment::write(page, held);
+    environment::write(page, common);
 }

@@ -1,7 +1,8 @@
-//! The frame of a page: one file that asks nothing of any network.
+//! The frame of a page: one HTML file that loads nothing from any network.
 //!
-//! Its content-security policy names the scripts and the style sheet by their hashes and allows
-//! nothing else: a text that got in as markup could not run. All text passes through [`plain`], so that nothing in it acts.
+//! Its content-security policy allows only the page's point scripts and style sheet, by their hashes,
+//! so that text inserted as markup by mistake could not run. All text passes through [`plain`], which
+//! makes control characters visible.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,10 +23,10 @@ const STYLE: &str = concat!(
 /// uPlot 1.6.32 by Leon Sorokin, MIT: `assets/LICENSE-uPlot`.
 const UPLOT: &str = include_str!("assets/uPlot.min.js");
 const SCRIPT: &str = include_str!("assets/report.js");
-/// Rows of a figure's table; longer ones are in the files.
-const MOST_ROWS: usize = 200;
+/// Maximum number of rows of a figure's table; the files have all of them.
+const MAX_ROWS: usize = 200;
 
-/// A page that is being written.
+/// A page under construction.
 #[derive(Debug, Default)]
 pub struct Page {
     title: String,
@@ -37,17 +38,17 @@ pub struct Page {
     scripts: Vec<&'static str>,
 }
 
-/// Where the numbers of a figure come from.
+/// The origin of the numbers of a figure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The command that made them, if it is known.
+    /// The command that produced them, if it is known.
     pub command: Option<String>,
-    /// The machine that it ran on.
+    /// The machine on which the command ran.
     pub machine: String,
 }
 
 impl Page {
-    /// A page without anything in it.
+    /// Creates an empty page.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -55,7 +56,7 @@ impl Page {
         }
     }
 
-    /// Begins a section, which the page's contents name.
+    /// Begins a section and lists it in the table of contents.
     pub fn section(&mut self, heading: &str) {
         let id = format!("section-{}", self.contents.len() + 1);
         self.parts.push(html! { h2 id=(id) { (plain(heading)) } });
@@ -67,17 +68,17 @@ impl Page {
         self.parts.push(markup);
     }
 
-    /// Adds something that a reader should be warned of.
+    /// Adds a warning to the reader.
     pub fn note(&mut self, note: &str) {
         self.parts
             .push(html! { p.note role="note" { (plain(note)) } });
     }
 
-    /// Adds sentences.
-    pub fn findings(&mut self, findings: &[String]) {
-        if !findings.is_empty() {
+    /// Adds a list of sentences.
+    pub fn sentences(&mut self, sentences: &[String]) {
+        if !sentences.is_empty() {
             self.parts.push(html! {
-                ul.findings { @for finding in findings { li { (plain(finding)) } } }
+                ul.sentences { @for sentence in sentences { li { (plain(sentence)) } } }
             });
         }
     }
@@ -87,22 +88,22 @@ impl Page {
         self.parts.push(table(caption, of));
     }
 
-    /// Gives the scripts `value` under `name`.
+    /// Passes `value` to the scripts, under `name`.
     pub fn data(&mut self, name: &str, value: Value) {
         self.data.insert(name.to_owned(), value);
     }
 
-    /// Says where what stands above comes from.
+    /// Adds the origins of what is shown above.
     pub fn source(&mut self, origins: &[Origin]) {
         self.parts.push(source(origins));
     }
 
-    /// Adds a script of the crate's own.
+    /// Adds a script of this crate.
     pub fn script(&mut self, script: &'static str) {
         self.scripts.push(script);
     }
 
-    /// Adds a figure; one without points is told in words, never drawn blank.
+    /// Adds a figure. Instead of a figure without points, it adds a note.
     pub fn figure(&mut self, figure: &Figure, origins: &[Origin]) {
         let id = format!("figure-{}", self.figures.len() + 1);
         if figure.is_empty() {
@@ -136,12 +137,12 @@ impl Page {
         });
     }
 
-    /// Each figure's name, as files have it, and its picture.
+    /// Returns the name of each figure, usable as a file name, and its picture.
     pub fn pictures(&self) -> &[(String, String)] {
         &self.pictures
     }
 
-    /// The page as a file, made on `date`.
+    /// Renders the page as HTML, dated `date`.
     pub fn render(mut self, date: &str) -> String {
         self.data
             .insert("figures".to_owned(), Value::Array(self.figures));
@@ -184,7 +185,7 @@ impl Page {
                     footer {
                         p {
                             "Made by nplus1 " (env!("CARGO_PKG_VERSION")) " on " time datetime=(date) { (date) }
-                            ", from files alone. Plots: uPlot 1.6.32, © 2022 Leon Sorokin, MIT licence."
+                            ". Plots: uPlot 1.6.32, © 2022 Leon Sorokin, MIT license."
                         }
                     }
                     script type="application/json" id="data" { (PreEscaped(data)) }
@@ -196,7 +197,7 @@ impl Page {
     }
 }
 
-/// `accuracy-against-time` of `Accuracy against time`.
+/// Makes a file name of a title: `Accuracy against time` becomes `accuracy-against-time`.
 fn name(title: &str) -> String {
     let letters = title.to_lowercase();
     let words = letters.split(|letter: char| !letter.is_ascii_alphanumeric());
@@ -204,8 +205,8 @@ fn name(title: &str) -> String {
     words.join("-")
 }
 
-/// JSON without a letter that could end a script or act in a page: only strings can have such, and a
-/// string may spell them by their numbers.
+/// Escapes the characters of a JSON text that could end a script element or take effect in a page.
+/// They occur only in strings, where JSON allows `\uXXXX` instead.
 fn without_markup(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -219,7 +220,7 @@ fn without_markup(json: &str) -> String {
     text
 }
 
-/// A table; the first column heads its rows.
+/// Renders a table; the first column has the row headers.
 pub fn table(caption: &str, of: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(plain(caption)) {
@@ -243,32 +244,32 @@ pub fn table(caption: &str, of: &Table) -> Markup {
     }
 }
 
-/// The numbers of a figure, to read.
+/// Renders the numbers of a figure as a collapsed table.
 fn rows(figure: &Figure) -> Markup {
     let xs = figure.abscissas();
     let header = std::iter::once(figure.x.label.clone())
         .chain(figure.series.iter().map(|series| series.label.clone()));
     let mut of = Table::new(header);
-    for &x in xs.iter().take(MOST_ROWS) {
+    for &x in xs.iter().take(MAX_ROWS) {
         let value = |series: &super::figure::Series| {
-            let own = series.points.iter().find(|point| point.0 == x);
-            own.map_or(String::new(), |point| point.1.to_string())
+            let point = series.points.iter().find(|point| point.0 == x);
+            point.map_or(String::new(), |point| point.1.to_string())
         };
         let cells = figure.series.iter().map(value);
         of.row(std::iter::once(x.to_string()).chain(cells));
     }
     html! {
         details {
-            summary { "The numbers" }
+            summary { "Data table" }
             (table(&figure.title, &of))
-            @if xs.len() > MOST_ROWS {
-                p.note { "The first " (MOST_ROWS) " of " (xs.len()) " rows; the files have all." }
+            @if xs.len() > MAX_ROWS {
+                p.note { "The first " (MAX_ROWS) " of " (xs.len()) " rows; the files have all of them." }
             }
         }
     }
 }
 
-/// Every origin once.
+/// Renders the distinct origins.
 fn source(origins: &[Origin]) -> Markup {
     let mut distinct: Vec<&Origin> = Vec::new();
     for origin in origins {
@@ -286,7 +287,7 @@ fn source(origins: &[Origin]) -> Markup {
     }
 }
 
-/// A source that a policy allows: `'sha256-…'`.
+/// Returns the source expression by which the policy allows `text`: `'sha256-…'`.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
@@ -303,7 +304,7 @@ mod tests {
         let mut page = Page::new(HOSTILE);
         page.section(HOSTILE);
         page.note(HOSTILE);
-        page.findings(&[HOSTILE.to_owned()]);
+        page.sentences(&[HOSTILE.to_owned()]);
         let mut of = Table::new([HOSTILE]);
         of.row([HOSTILE]);
         page.table(HOSTILE, &of);
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_page_is_elsewhere() {
+    fn a_page_loads_nothing_from_elsewhere() {
         let page = Page::new("t").render("2026-01-01");
         for outside in ["src=\"http", "href=\"http", "url(http", "@import"] {
             assert!(!page.contains(outside), "{outside}");
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_without_points_is_told_in_words() {
+    fn a_figure_without_points_becomes_a_note() {
         let mut page = Page::new("t");
         let figure = Figure::new("Loss", "", [Axis::new("x"), Axis::new("y")], Vec::new());
         page.figure(&figure, &[]);

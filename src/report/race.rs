@@ -1,4 +1,5 @@
-//! Races: accuracy and loss against seconds and against operations, a line a method.
+//! The page of a race: accuracy against time and multiplications, and loss against time, one line per
+//! method.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
@@ -6,27 +7,27 @@ use super::source::{CommonContent, StudyConclusion};
 use crate::study::race::summary::RaceReport;
 use crate::study::race::{RacePlan, RaceRow};
 
-/// Writes a race.
+/// Writes the section of a race.
 pub fn write(
     page: &mut Page,
-    held: &CommonContent,
+    common: &CommonContent,
     plan: &RacePlan,
     rows: &[RaceRow],
-    concluded: &StudyConclusion,
+    conclusion: &StudyConclusion,
 ) {
-    let name = super::environment::name(held);
-    let judged = concluded.judged();
-    let report = RaceReport::new(&name, held.label.clone(), judged, plan, rows);
-    page.findings(&report.findings);
-    page.table("Standings", &report.table());
+    let name = super::environment::name(common);
+    let part = conclusion.part();
+    let report = RaceReport::new(&name, common.label.clone(), part, plan, rows);
+    page.sentences(&report.findings);
+    page.table("Summary", &report.table());
     type RaceQuantity = fn(&RaceRow) -> f64;
     let seconds = || {
         Axis::new("seconds of training")
-            .of(AxisUnit::Seconds)
+            .with_unit(AxisUnit::Seconds)
             .logarithmic()
     };
     let multiplications = || Axis::new("multiplications").logarithmic();
-    let accuracy = || Axis::new("accuracy").of(AxisUnit::Fraction);
+    let accuracy = || Axis::new("accuracy").with_unit(AxisUnit::Fraction);
     let figures: [(&str, [Axis; 2], [RaceQuantity; 2]); 3] = [
         (
             "Accuracy against time",
@@ -47,18 +48,21 @@ pub fn write(
     for (title, axes, [x, y]) in figures {
         let series = (plan.methods.iter().enumerate())
             .map(|(color, method)| {
-                let own = rows.iter().filter(|row| row.method == *method);
+                let method_rows = rows.iter().filter(|row| row.method == *method);
                 Series::new(
                     method,
                     Mark::LineAndDots,
                     color,
-                    own.map(|row| (x(row), y(row))),
+                    method_rows.map(|row| (x(row), y(row))),
                 )
             })
             .collect();
         let caption = format!(
-            "Of the {judged} rows, which nobody trained on; the same start and the same order of rows for all."
+            "Measured on the {part} rows, which no method trains on. All methods start from the same weights and see the rows in the same order."
         );
-        page.figure(&Figure::new(title, caption, axes, series), &[held.origin()]);
+        page.figure(
+            &Figure::new(title, caption, axes, series),
+            &[common.origin()],
+        );
     }
 }

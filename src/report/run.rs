@@ -1,5 +1,5 @@
-//! Runs: how training went, epoch by epoch, and what the model is wrong about. Several runs share
-//! their figures, side by side.
+//! The page of training runs: the training curves, the evaluation with its confusion matrix, and the
+//! first layer's weights. Several runs share the figures of their curves.
 
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -17,69 +17,70 @@ use crate::run::evaluation::ModelEvaluation;
 use crate::study::table::{Table, duration, loss, percent, whole};
 use crate::text::{plain, plain_line};
 
-/// Units of the first layer that are shown.
-const MOST_UNITS: usize = 100;
-/// Units in a row of pictures.
-const ACROSS: usize = 10;
-/// Inputs of a first layer that is shown.
-const MOST_INPUTS: usize = 4_096;
+/// Maximum number of first-layer units that are shown.
+const MAX_UNITS: usize = 100;
+/// Number of units in a row of pictures.
+const UNITS_PER_ROW: usize = 10;
+/// Maximum number of inputs of a first layer that is shown.
+const MAX_INPUTS: usize = 4_096;
 
-/// A line of the metrics, as far as a page needs it; what an older version did not write is absent.
+/// The fields of a line of `metrics.jsonl` that a page needs; fields that an older version did not
+/// write are absent.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EpochLine {
-    /// From 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
     /// The learning rate.
     pub learning_rate: Option<f64>,
-    /// The mean loss of the training rows.
+    /// The mean loss on the training rows.
     pub train_loss: Option<f64>,
-    /// On the validation rows.
+    /// The mean loss on the validation rows.
     pub validation_loss: Option<f64>,
-    /// On the validation rows.
+    /// The accuracy on the validation rows.
     pub validation_accuracy: Option<f64>,
-    /// ‖g‖₂ of the last mini-batch.
+    /// ‖g‖₂ of the gradient g of the last mini-batch.
     pub gradient_norm: Option<f64>,
-    /// Shuffle and steps.
+    /// Seconds of shuffling and training steps.
     pub seconds: Option<f64>,
 }
 
-/// A run's files.
+/// The files of a run.
 #[derive(Debug)]
 pub struct RunFiles<'a> {
-    /// What it is called.
+    /// The run's label.
     pub label: &'a str,
-    /// What every directory holds.
+    /// The directory and the content common to all directories.
     pub source: &'a ReportSource,
-    /// The epochs that could be read.
+    /// The lines of `metrics.jsonl` that could be read.
     pub epochs: Vec<EpochLine>,
-    /// What it came to; none if it has not ended.
+    /// The summary; absent if the run has not ended.
     pub summary: Option<RunSummary>,
-    /// On rows that it was not trained on.
+    /// The evaluation on rows that were not used for training.
     pub evaluation: Option<ModelEvaluation>,
 }
 
 impl<'a> RunFiles<'a> {
-    /// Reads what the run left; what is wrong with it is noted in the source.
+    /// Reads the files of a run; problems become notes of the source.
     pub fn read(source: &'a mut ReportSource) -> Self {
-        let held = &mut source.held;
-        let epochs: Vec<EpochLine> = held.log(METRICS_JSONL);
-        let summary: Option<RunSummary> = held.document(SUMMARY);
-        let evaluation = held.document(EVALUATION);
+        let common = &mut source.common;
+        let epochs: Vec<EpochLine> = common.log(METRICS_JSONL);
+        let summary: Option<RunSummary> = common.document(SUMMARY);
+        let evaluation = common.document(EVALUATION);
         match &summary {
-            None if epochs.is_empty() => held
+            None if epochs.is_empty() => common
                 .notes
                 .push("No epoch of this run was completed.".to_owned()),
             None => {
-                let asked = environment::value(held, "train", "epochs");
-                held.notes.push(format!(
-                    "This run has not ended, or its end is lost: its metrics go up to epoch {}{}.",
+                let planned = environment::value(common, "train", "epochs");
+                common.notes.push(format!(
+                    "This run has not ended, or its last files are missing: its metrics go up to epoch {}{}.",
                     epochs.last().map_or(0, |epoch| epoch.epoch),
-                    asked.map_or(String::new(), |asked| format!(" of {asked}"))
+                    planned.map_or(String::new(), |planned| format!(" of {planned}"))
                 ));
             }
             Some(summary) if epochs.last().map_or(0, |epoch| epoch.epoch) < summary.epochs => {
-                held.notes.push(format!(
-                    "The metrics of the last epochs are missing: {} of {} are there.",
+                common.notes.push(format!(
+                    "The metrics of the last epochs are missing: {} of {} epochs were read.",
                     epochs.len(),
                     summary.epochs
                 ));
@@ -88,7 +89,7 @@ impl<'a> RunFiles<'a> {
         }
         let source = &*source;
         Self {
-            label: &source.held.label,
+            label: &source.common.label,
             source,
             epochs,
             summary,
@@ -97,15 +98,15 @@ impl<'a> RunFiles<'a> {
     }
 }
 
-/// Writes the runs: figures that all share, then each run's own.
+/// Writes the runs: first the table and figures that all runs share, then a section per run.
 pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
     page.section(if runs.len() == 1 {
         "Training"
     } else {
-        "The runs side by side"
+        "Runs side by side"
     });
     for run in runs {
-        for note in &run.source.held.notes {
+        for note in &run.source.common.notes {
             let of = if runs.len() == 1 {
                 String::new()
             } else {
@@ -117,23 +118,23 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
     if let [run] = runs {
         page.add(highlights(run));
     }
-    page.table("What came of it", &summaries(runs));
-    page.findings(&spread(runs).into_iter().collect::<Vec<_>>());
+    page.table("Results", &summaries(runs));
+    page.sentences(&spread(runs).into_iter().collect::<Vec<_>>());
     curves(page, runs);
     for run in runs {
         if runs.len() > 1 {
             page.section(run.label);
         }
         if let Some(evaluation) = &run.evaluation {
-            judged(page, evaluation);
+            write_evaluation(page, evaluation);
         }
         weights(page, run);
-        page.source(&[run.source.held.origin()]);
-        environment::write(page, &run.source.held);
+        page.source(&[run.source.common.origin()]);
+        environment::write(page, &run.source.common);
     }
 }
 
-/// What a reader wants to know first, in large letters.
+/// Renders the most important results in large letters.
 fn highlights(run: &RunFiles<'_>) -> Markup {
     let Some(summary) = &run.summary else {
         return Markup::default();
@@ -143,7 +144,7 @@ fn highlights(run: &RunFiles<'_>) -> Markup {
         ("test accuracy", accuracy(summary.test_accuracy)),
         ("validation accuracy", accuracy(summary.validation_accuracy)),
         ("training time", Some(duration(summary.seconds))),
-        ("an epoch", summary.seconds_per_epoch.map(duration)),
+        ("time per epoch", summary.seconds_per_epoch.map(duration)),
         ("parameters", Some(whole(summary.parameters as u64))),
     ];
     html! {
@@ -155,7 +156,7 @@ fn highlights(run: &RunFiles<'_>) -> Markup {
     }
 }
 
-/// A column a run.
+/// Returns a table of results with one column per run.
 pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
     let mut table = Table::new(
         std::iter::once("run".to_owned()).chain(runs.iter().map(|run| run.label.to_owned())),
@@ -169,10 +170,10 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
             Some(whole(run.summary.as_ref()?.parameters as u64))
         }),
         ("gradient", |run| {
-            environment::value(&run.source.held, "gradient", "method")
+            environment::value(&run.source.common, "gradient", "method")
         }),
         ("optimizer", |run| {
-            environment::value(&run.source.held, "optimizer", "kind")
+            environment::value(&run.source.common, "optimizer", "kind")
         }),
         ("seed", |run| Some(run.summary.as_ref()?.seed.to_string())),
         ("threads", |run| {
@@ -186,11 +187,11 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
                     .to_string(),
             )
         }),
-        ("ended", |run| Some(run.summary.as_ref()?.ending.clone())),
+        ("ended by", |run| Some(run.summary.as_ref()?.ending.clone())),
         ("training time", |run| {
             Some(duration(run.summary.as_ref()?.seconds))
         }),
-        ("per epoch (median)", |run| {
+        ("time per epoch (median)", |run| {
             run.summary.as_ref()?.seconds_per_epoch.map(duration)
         }),
         ("train loss", |run| {
@@ -202,7 +203,7 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
         ("test accuracy", |run| {
             Some(percent(run.summary.as_ref()?.test_accuracy))
         }),
-        ("predictions a second", |run| {
+        ("predictions per second", |run| {
             let evaluation = run.evaluation.as_ref()?;
             let seconds = evaluation.seconds.filter(|seconds| *seconds > 0.0)?;
             Some(whole((evaluation.rows as f64 / seconds) as u64))
@@ -218,11 +219,11 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
     table
 }
 
-/// Mean and standard deviation of the test accuracies, where there are several of one config, but for
-/// its seed.
+/// Returns a sentence with the mean and the standard deviation of the test accuracies, if there are
+/// at least two and the configs of all runs differ at most in the seed.
 pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
-    let asked = |run: &RunFiles<'_>| -> Option<Vec<String>> {
-        let lines = run.source.held.config.as_ref()?.lines();
+    let config_without_seed = |run: &RunFiles<'_>| -> Option<Vec<String>> {
+        let lines = run.source.common.config.as_ref()?.lines();
         Some(
             lines
                 .filter(|line| !line.starts_with("seed"))
@@ -230,8 +231,11 @@ pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
                 .collect(),
         )
     };
-    let first = asked(runs.first()?)?;
-    if runs.iter().any(|run| asked(run).as_ref() != Some(&first)) {
+    let first = config_without_seed(runs.first()?)?;
+    if runs
+        .iter()
+        .any(|run| config_without_seed(run).as_ref() != Some(&first))
+    {
         return None;
     }
     let accuracies: Vec<f64> = (runs.iter())
@@ -251,18 +255,18 @@ pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
     ))
 }
 
-/// `784-30-10`.
+/// Formats layer sizes, for example `784-30-10`.
 fn topology(sizes: &[usize]) -> String {
     let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
     sizes.join("-")
 }
 
-/// What an epoch has of a quantity.
+/// A quantity of an epoch.
 type RunQuantity = fn(&EpochLine) -> Option<f64>;
 
 fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
-    let origins: Vec<Origin> = runs.iter().map(|run| run.source.held.origin()).collect();
-    let epoch = || Axis::new("epoch").of(AxisUnit::Whole);
+    let origins: Vec<Origin> = runs.iter().map(|run| run.source.common.origin()).collect();
+    let epoch = || Axis::new("epoch").with_unit(AxisUnit::Whole);
     let mut add = |title: &str, caption: &str, y: Axis, of: &[(&str, Mark, RunQuantity)]| {
         let mut series = Vec::new();
         for (number, run) in runs.iter().enumerate() {
@@ -279,14 +283,15 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         }
         let has_points = series.iter().any(|series| !series.points.is_empty());
         let figure = Figure::new(title, caption, [epoch(), y], series);
-        // A quantity that these runs do not have needs no words; but losses they have.
+        // A quantity that none of these runs has is left out silently, except the loss, which every
+        // run has.
         if has_points || title == "Loss" {
             page.figure(&figure, &origins);
         }
     };
     add(
         "Loss",
-        "The mean loss of the training rows over each epoch (by L-BFGS: after each iteration), and of the validation rows after it.",
+        "Mean loss on the training rows over each epoch (with L-BFGS: after each iteration), and on the validation rows after it.",
         Axis::new("loss"),
         &[
             ("training", Mark::LineAndDots, |epoch| epoch.train_loss),
@@ -295,15 +300,15 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
     );
     add(
         "Accuracy",
-        "Validation rows whose class was predicted, after each epoch.",
-        Axis::new("validation accuracy").of(AxisUnit::Fraction),
+        "Validation accuracy after each epoch.",
+        Axis::new("validation accuracy").with_unit(AxisUnit::Fraction),
         &[("validation", Mark::LineAndDots, |epoch| {
             epoch.validation_accuracy
         })],
     );
     add(
-        "Gradient",
-        "The length of the gradient of each epoch's last mini-batch (by L-BFGS: of all training rows).",
+        "Gradient norm",
+        "Norm of the gradient of each epoch's last mini-batch (with L-BFGS: of all training rows).",
         Axis::new("‖gradient‖").logarithmic(),
         &[("gradient norm", Mark::LineAndDots, |epoch| {
             epoch.gradient_norm
@@ -318,18 +323,18 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         })],
     );
     add(
-        "Time of an epoch",
-        "Shuffle and steps, without evaluation and files.",
-        Axis::new("time").of(AxisUnit::Seconds),
+        "Time per epoch",
+        "Shuffling and training steps; without evaluation and writing files.",
+        Axis::new("time").with_unit(AxisUnit::Seconds),
         &[("time", Mark::LineAndDots, |epoch| epoch.seconds)],
     );
 }
 
-/// The confusion matrix, the figures of each class, and what the model is most confidently wrong about.
-fn judged(page: &mut Page, evaluation: &ModelEvaluation) {
+/// Writes the confusion matrix, the metrics of each class, and the most confidently wrong predictions.
+fn write_evaluation(page: &mut Page, evaluation: &ModelEvaluation) {
     page.add(html! {
         h3 { "On the " (plain(&evaluation.part)) " rows: " (percent(Some(evaluation.accuracy))) " of "
-            (whole(evaluation.rows)) " right" }
+            (whole(evaluation.rows)) " correct" }
     });
     page.add(confusion(evaluation));
     let mut classes = Table::new(["class", "rows", "precision", "recall", "F1"]);
@@ -342,7 +347,7 @@ fn judged(page: &mut Page, evaluation: &ModelEvaluation) {
             percent(class.f1),
         ]);
     }
-    page.table("Class by class", &classes);
+    page.table("Metrics per class", &classes);
     if !evaluation.wrong.is_empty() {
         page.add(wrong(evaluation));
     }
@@ -378,7 +383,8 @@ fn confusion(evaluation: &ModelEvaluation) -> Markup {
     }
 }
 
-/// `hit s7`, `miss s2`: how large a part of its row a cell is, in nine steps; misses on a finer scale.
+/// Returns the CSS classes of a cell, for example `hit s7` or `miss s2`: its share of the row's total
+/// in nine shades, on a scale ten times as fine for misses.
 fn cell(hit: bool, count: u64, all: u64) -> String {
     if count == 0 {
         return "none".to_owned();
@@ -398,12 +404,12 @@ fn wrong(evaluation: &ModelEvaluation) -> Markup {
             sample.inputs.len() == height.saturating_mul(width)
         };
         most > 0.0
-            && (1..=MOST_INPUTS).contains(&(height.saturating_mul(width)))
+            && (1..=MAX_INPUTS).contains(&(height.saturating_mul(width)))
             && evaluation.wrong.iter().all(fits)
     });
-    let told = |sample: &crate::run::evaluation::WrongSample| {
+    let description = |sample: &crate::run::evaluation::WrongSample| {
         plain(&format!(
-            "row {}: a {}, taken for {} ({})",
+            "row {}: class {}, predicted {} ({})",
             sample.row,
             sample.label,
             sample.predicted,
@@ -412,27 +418,28 @@ fn wrong(evaluation: &ModelEvaluation) -> Markup {
         .into_owned()
     };
     html! {
-        h3 { "Most confidently wrong" }
+        h3 { "Most confident wrong predictions" }
         @if let Some(shape) = image {
             ul.samples {
                 @for sample in &evaluation.wrong {
                     @let picture = gray(&sample.inputs, shape, [0.0, most]);
                     li {
-                        img src=(picture.address) width=(picture.width) height=(picture.height) alt=(told(sample));
+                        img src=(picture.address) width=(picture.width) height=(picture.height) alt=(description(sample));
                         span { bdi { (plain(&sample.label)) } " → " b { bdi { (plain(&sample.predicted)) } } }
                         small { (percent(Some(sample.confidence))) }
                     }
                 }
             }
         } @else {
-            ul { @for sample in &evaluation.wrong { li { (told(sample)) } } }
+            ul { @for sample in &evaluation.wrong { li { (description(sample)) } } }
         }
     }
 }
 
-/// The first layer's weights as pictures: a unit's own where rows are images, else a row a unit.
+/// Writes the first layer's weights as pictures: one per unit if the inputs are images, else one
+/// picture with a row per unit.
 fn weights(page: &mut Page, run: &RunFiles<'_>) {
-    let path = run.source.held.path.join(MODEL);
+    let path = run.source.common.path.join(MODEL);
     if let Ok(None) = file_type(&path) {
         return;
     }
@@ -451,10 +458,10 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
     };
     let first = parameters.weights(0);
     let (units, inputs) = first.dim();
-    if units == 0 || inputs == 0 || inputs > MOST_INPUTS {
+    if units == 0 || inputs == 0 || inputs > MAX_INPUTS {
         return;
     }
-    let shown = units.min(MOST_UNITS);
+    let shown = units.min(MAX_UNITS);
     let sizes: Vec<f64> = first.iter().map(|weight| weight.abs()).collect();
     let most = crate::numeric::statistics::quantile(&sizes, 0.995).unwrap_or(1.0);
     let most = if most > 0.0 { most } else { 1.0 };
@@ -466,16 +473,16 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
     let rows = || first.outer_iter().take(shown).map(|row| row.to_vec());
     let (picture, what) = match shape {
         Some(shape) => (
-            tiles(&rows().collect::<Vec<_>>(), shape, ACROSS, most),
-            "a square a unit of the first layer, a pixel a weight",
+            tiles(&rows().collect::<Vec<_>>(), shape, UNITS_PER_ROW, most),
+            "each square is one unit, each pixel one weight",
         ),
         None => (
             tiles(&[rows().flatten().collect()], [shown, inputs], 1, most),
-            "a line a unit of the first layer, a square a weight",
+            "each row is one unit, each pixel one weight",
         ),
     };
     let alternative = format!(
-        "Weights of {shown} of {units} units: {what}, blue below 0, red above, strongest at ±{most:.3}"
+        "Weights of {shown} of {units} units: {what}, blue below 0, red above, full color at ±{most:.3}"
     );
     page.add(html! {
         h3 { "First-layer weights" }
@@ -489,7 +496,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_shaded_by_their_share() {
+    fn cells_are_shaded_by_their_share_of_the_row() {
         assert_eq!(cell(true, 980, 1000), "hit s9");
         assert_eq!(cell(true, 1, 1000), "hit s1");
         assert_eq!(cell(false, 20, 1000), "miss s2");

@@ -1,4 +1,5 @@
-//! Studies of scaling: speedup and efficiency against threads, the laws that fit, and the samples.
+//! The page of a scaling study: speedup, efficiency and time against threads, the fitted laws, and the
+//! samples.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
@@ -7,30 +8,30 @@ use crate::run::Environment;
 use crate::study::scaling::summary::ScalingReport;
 use crate::study::scaling::{ScalingFit, ScalingPlan, ScalingRow, ScalingSample};
 
-/// Places between two numbers of threads at which a law is drawn.
-const BETWEEN: usize = 4;
+/// Number of points per thread at which a law is drawn.
+const POINTS_PER_THREAD: usize = 4;
 
-/// Writes a study.
+/// Writes the section of a scaling study.
 pub fn write(
     page: &mut Page,
-    held: &CommonContent,
+    common: &CommonContent,
     plan: &ScalingPlan,
     samples: &[ScalingSample],
-    concluded: &StudyConclusion,
+    conclusion: &StudyConclusion,
 ) {
-    let name = super::environment::name(held);
-    let machine = machine(held, plan);
-    let report = ScalingReport::new(&name, held.label.clone(), &machine, plan, samples, None);
-    page.findings(&report.findings);
-    // Those of the study itself know of other load, too.
-    for warning in concluded.warnings.as_ref().unwrap_or(&report.warnings) {
+    let name = super::environment::name(common);
+    let machine = machine(common, plan);
+    let report = ScalingReport::new(&name, common.label.clone(), &machine, plan, samples, None);
+    page.sentences(&report.findings);
+    // The study's own warnings are preferred: they also cover other load on the machine.
+    for warning in conclusion.warnings.as_ref().unwrap_or(&report.warnings) {
         page.note(&format!("Doubtful: {warning}."));
     }
     let most = plan.threads.iter().copied().max().unwrap_or(1);
-    let threads = || Axis::new("threads").of(AxisUnit::Whole);
+    let threads = || Axis::new("threads").with_unit(AxisUnit::Whole);
     let groups = groups(&report.rows);
 
-    // What is ideal says nothing without what is real.
+    // The ideal line is of use only beside measurements.
     let ideals = |of: &dyn Fn(f64) -> f64| -> Vec<Series> {
         let some = (!groups.is_empty()).then(|| ideal(most, of));
         let series = |points| Series::new("ideal", Mark::Dashed, 7, points);
@@ -70,61 +71,64 @@ pub fn write(
             .find(|fit| (&fit.method, fit.batch_rows) == (&rows[0].method, rows[0].batch_rows));
         if let Some((law, points)) = fit.and_then(|fit| law(fit, most)) {
             speedups.push(
-                Series::new(format!("{label}, {law}"), Mark::Dashed, color, points).shown(false),
+                Series::new(format!("{label}, {law}"), Mark::Dashed, color, points).shown_if(false),
             );
         }
     }
     page.figure(
         &Figure::new(
             "Speedup",
-            "How many times as fast as one thread, the median of ratios within a round. Laws are drawn on demand.",
+            "Speed relative to one thread: the median of the ratios within a round. The legend shows the fitted laws on demand.",
             [threads(), Axis::new("speedup")],
             speedups,
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     page.figure(
         &Figure::new(
             "Efficiency",
-            "Speedup over threads: 100 % is a thread's whole worth.",
-            [threads(), Axis::new("efficiency").of(AxisUnit::Fraction)],
+            "Speedup divided by the number of threads: 100 % is perfect scaling.",
+            [
+                threads(),
+                Axis::new("efficiency").with_unit(AxisUnit::Fraction),
+            ],
             efficiencies,
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     page.figure(
         &Figure::new(
-            "Time of a step",
-            "Medians of the samples.",
+            "Time per step",
+            "Median of the samples.",
             [
                 threads(),
-                Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
+                Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
             ],
             times,
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     page.figure(
         &Figure::new(
-            "Samples, round by round",
-            "Every sample that was taken. What moves together was the machine.",
+            "Samples by round",
+            "All samples. Changes that all series share come from the machine.",
             [
-                Axis::new("round").of(AxisUnit::Whole),
-                Axis::new("time").of(AxisUnit::Seconds).logarithmic(),
+                Axis::new("round").with_unit(AxisUnit::Whole),
+                Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
             ],
-            raw(plan, samples),
+            sample_series(plan, samples),
         ),
-        &[held.origin()],
+        &[common.origin()],
     );
     for (heading, table) in report.tables() {
         page.table(heading, &table);
     }
 }
 
-/// The machine of a study; where its files do not tell, one with as many cores as threads were used, so
-/// that nothing is said of it.
-pub fn machine(held: &CommonContent, plan: &ScalingPlan) -> Environment {
-    held.environment.clone().unwrap_or_else(|| {
+/// Returns the machine of a study. If its files do not describe it, the machine is assumed to have as
+/// many cores as the most threads used, so that no warning about it is given.
+pub fn machine(common: &CommonContent, plan: &ScalingPlan) -> Environment {
+    common.environment.clone().unwrap_or_else(|| {
         let threads = plan.threads.iter().copied().max().unwrap_or(1);
         Environment {
             physical_cores: threads,
@@ -134,19 +138,20 @@ pub fn machine(held: &CommonContent, plan: &ScalingPlan) -> Environment {
     })
 }
 
-/// Rows of the same method and mini-batch, under their label.
+/// Groups the rows by method and mini-batch size, each group under its label.
 fn groups(rows: &[ScalingRow]) -> Vec<(String, Vec<&ScalingRow>)> {
     let mut groups: Vec<(String, Vec<&ScalingRow>)> = Vec::new();
     for row in rows {
         let label = format!("{}, {} rows", row.method, row.batch_rows);
         match groups.iter_mut().find(|(other, _)| *other == label) {
-            Some((_, own)) => own.push(row),
+            Some((_, members)) => members.push(row),
             None => groups.push((label, vec![row])),
         }
     }
     groups
 }
 
+/// Returns the line of ideal scaling from 1 to `most` threads, at least to 2.
 fn ideal(most: usize, of: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
     let ends = [1.0, most.max(2) as f64];
     ends.into_iter()
@@ -154,23 +159,24 @@ fn ideal(most: usize, of: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The law that fits best, by name, and its curve.
+/// Returns the name and the curve of the fitted law: the universal scalability law if it could be
+/// fitted, else Amdahl's.
 fn law(fit: &ScalingFit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)> {
     let (name, speedup): (_, Box<dyn Fn(f64) -> f64>) = match (fit.universal, fit.amdahl) {
         (Some(law), _) => ("USL", Box::new(move |workers| law.speedup(workers))),
         (None, Some(law)) => ("Amdahl", Box::new(move |workers| law.speedup(workers))),
         (None, None) => return None,
     };
-    let places = 0..=(most - 1) * BETWEEN;
-    let points = places.map(|place| {
-        let workers = 1.0 + place as f64 / BETWEEN as f64;
+    let indices = 0..=(most - 1) * POINTS_PER_THREAD;
+    let points = indices.map(|index| {
+        let workers = 1.0 + index as f64 / POINTS_PER_THREAD as f64;
         (workers, speedup(workers))
     });
     Some((name, points.collect()))
 }
 
-/// The samples of each method, mini-batch and number of threads.
-fn raw(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
+/// Returns a series of samples for each method, mini-batch size and number of threads.
+fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
     let cells = plan.cells();
     let mut labels: Vec<String> = Vec::new();
     (cells.iter())
@@ -181,8 +187,8 @@ fn raw(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
                 labels.push(group.clone());
                 labels.len() - 1
             });
-            let own = samples.iter().filter(|sample| sample.is_of(cell));
-            let points = own.map(|sample| (sample.round as f64, sample.seconds));
+            let cell_samples = samples.iter().filter(|sample| sample.is_of(cell));
+            let points = cell_samples.map(|sample| (sample.round as f64, sample.seconds));
             let label = format!("{group}, {} threads", cell.threads);
             Series::new(label, Mark::LineAndDots, color, points)
         })

@@ -1,8 +1,8 @@
-//! What a page is made from: the files of a run or of a study, and nothing else.
+//! The source of a page: the files of a run or of a study.
 //!
-//! A file that is missing, damaged or of a newer version costs what it would have told, never the
-//! page: what is wrong is noted, and the page shows the notes. Only a folder that holds neither a run
-//! nor a study is refused.
+//! A file that is missing, damaged or of a newer version costs only its own content, never the page:
+//! the problem becomes a note, and the page shows the notes. Refused are a folder that holds neither
+//! a run nor a study, and a study whose question or plan cannot be read.
 
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
@@ -21,30 +21,31 @@ use crate::run::directory::{
 use crate::run::{Environment, checkpoint, json, metrics};
 use crate::study::{cost, least_squares, race, record, scaling, sweep};
 
-/// Largest file that is read, but for logs, which have a limit of their own.
+/// Size limit of the files that are read, in bytes; logs have a limit of their own.
 const CAP: u64 = 64 << 20;
 
-/// A directory, and what is in it.
+/// A directory and its content.
 #[derive(Debug)]
 pub struct ReportSource {
-    /// What every directory holds.
-    pub held: CommonContent,
-    /// The rest.
+    /// The content common to all directories.
+    pub common: CommonContent,
+    /// The content that depends on the kind of run or study.
     pub content: Content,
 }
 
-/// What every directory holds.
+/// The content common to the directories of runs and studies.
 #[derive(Debug)]
 pub struct CommonContent {
     /// The directory.
     pub path: PathBuf,
-    /// What its figures are called: the path that it was made in, or that it was given by.
+    /// The label in tables and figures: the path where it was made if its files record it, else the
+    /// path that the user gave.
     pub label: String,
     /// The resolved config.
     pub config: Option<String>,
-    /// Program and machine.
+    /// The program and the machine.
     pub environment: Option<Environment>,
-    /// What is wrong with the files.
+    /// The problems with the files.
     pub notes: Vec<String>,
 }
 
@@ -53,7 +54,7 @@ pub struct CommonContent {
 pub enum Content {
     /// A run.
     Run,
-    /// A cross-validation, a run in each of these.
+    /// A cross-validation, with one run per fold.
     Folds(Vec<ReportSource>),
     /// `nplus1 cost`.
     Cost(Vec<cost::CostRow>),
@@ -71,25 +72,25 @@ pub enum Content {
     Accuracy(Vec<sweep::SweepRow>),
 }
 
-/// What only the end of a study tells; nothing, if it has not ended.
+/// The part of `results.json` that cannot be computed from the rows; empty if the study has not ended.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StudyConclusion {
-    /// Which rows a race's accuracies are of.
+    /// The part of the data on which a race measures accuracy: `validation` or `test`.
     pub judged: Option<String>,
-    /// What makes the figures of a study of scaling doubtful.
+    /// The reasons why the results of a scaling study are doubtful.
     pub warnings: Option<Vec<String>>,
 }
 
 impl StudyConclusion {
-    /// Which rows accuracies are of, in a word.
-    pub fn judged(&self) -> &str {
+    /// Returns the name of the part of the data on which accuracies are measured.
+    pub fn part(&self) -> &str {
         self.judged.as_deref().unwrap_or("held-out")
     }
 }
 
 impl ReportSource {
-    /// Reads what `path` holds.
+    /// Reads the directory `path`.
     ///
     /// # Errors
     /// A folder that is missing, or holds neither a run nor a study; a study whose plan cannot be read.
@@ -99,37 +100,40 @@ impl ReportSource {
             Some(kind) => {
                 let kind = open::kind_name(kind);
                 let problem = format!("is {kind}, not the directory of a run or a study");
-                return Err(nothing(path, &problem));
+                return Err(not_a_result(path, &problem));
             }
-            None => return Err(nothing(path, "no such folder")),
+            None => return Err(not_a_result(path, "no such folder")),
         }
-        let there = |name: &str| Ok::<_, Error>(file_type(&path.join(name))?.is_some());
-        let mut held = CommonContent::read(path);
-        let content = if there(STUDY)? {
-            study(&mut held)?
-        } else if there(ROWS_JSONL)? {
+        let exists = |name: &str| Ok::<_, Error>(file_type(&path.join(name))?.is_some());
+        let mut common = CommonContent::read(path);
+        let content = if exists(STUDY)? {
+            read_study(&mut common)?
+        } else if exists(ROWS_JSONL)? {
             return Err(Error::refused(
                 path,
-                format!("the rows of a study, but no {STUDY} that says of which"),
+                format!("this folder has the rows of a study, but no {STUDY} that describes it"),
             )
-            .help("give a study's whole directory"));
-        } else if let Some(folds) = folds(&mut held)? {
+            .help("give the complete directory of a study"));
+        } else if let Some(folds) = read_folds(&mut common)? {
             Content::Folds(folds)
-        } else if there(SUMMARY)?
-            || there(METRICS_JSONL)?
-            || there(CONFIG)?
+        } else if exists(SUMMARY)?
+            || exists(METRICS_JSONL)?
+            || exists(CONFIG)?
             || has_checkpoint(path)?
         {
             Content::Run
         } else {
-            return Err(nothing(path, "neither a run nor a study in this folder"));
+            return Err(not_a_result(
+                path,
+                "neither a run nor a study in this folder",
+            ));
         };
-        Ok(Self { held, content })
+        Ok(Self { common, content })
     }
 }
 
 impl ReportSource {
-    /// What it is, in a word or two.
+    /// Returns the kind of the run or study, in a few words.
     pub fn kind(&self) -> &'static str {
         match self.content {
             Content::Run => "Training run",
@@ -145,15 +149,15 @@ impl ReportSource {
 
 impl CommonContent {
     fn read(path: &Path) -> Self {
-        let mut held = Self {
+        let mut common = Self {
             path: path.to_path_buf(),
             label: path.display().to_string(),
             config: None,
             environment: None,
             notes: Vec::new(),
         };
-        held.environment = held.document(ENVIRONMENT);
-        // Where it was made, so that the page does not depend on where it is read from.
+        common.environment = common.document(ENVIRONMENT);
+        // The path where it was made, so that the page does not depend on where it is read from.
         for (file, key) in [(SUMMARY, "run"), (RESULTS, "study")] {
             let text = read_capped(&path.join(file), CAP).unwrap_or_default();
             let document: Option<Value> = serde_json::from_slice(&text).ok();
@@ -161,32 +165,32 @@ impl CommonContent {
                 .as_ref()
                 .and_then(|document| document[key].as_str())
             {
-                label.clone_into(&mut held.label);
+                label.clone_into(&mut common.label);
             }
         }
         let config = path.join(CONFIG);
-        held.config = match file_type(&config)
+        common.config = match file_type(&config)
             .and_then(|kind| kind.map(|_| read_capped(&config, CAP)).transpose())
         {
             Ok(bytes) => bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             Err(failed) => {
-                held.notes.push(format!(
-                    "{CONFIG} cannot be read, and what it tells is left out: {failed}."
+                common.notes.push(format!(
+                    "{CONFIG} cannot be read, and its content is left out: {failed}."
                 ));
                 None
             }
         };
-        if let Some(version) = held.newer() {
-            held.notes.push(format!(
-                "Made by nplus1 {version}, which is newer than this {}: what this version does not know is left out.",
+        if let Some(version) = common.newer_version() {
+            common.notes.push(format!(
+                "Made by nplus1 {version}, which is newer than this version, {}: content that this version does not know is left out.",
                 env!("CARGO_PKG_VERSION")
             ));
         }
-        held
+        common
     }
 
-    /// The version that made it, if that is newer than this one.
-    fn newer(&self) -> Option<String> {
+    /// Returns the version that made the directory, if it is newer than this one.
+    fn newer_version(&self) -> Option<String> {
         let numbers = |version: &str| -> Vec<u64> {
             let parts = version.split(['.', '-', '+']);
             parts.map_while(|part| part.parse().ok()).collect()
@@ -195,7 +199,7 @@ impl CommonContent {
         (numbers(made) > numbers(env!("CARGO_PKG_VERSION"))).then(|| made.clone())
     }
 
-    /// The JSON document `name`, if it is there; why it cannot be read becomes a note.
+    /// Reads the JSON document `name`; absent if the file is missing. An error becomes a note.
     pub fn document<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let path = self.path.join(name);
         let read = match file_type(&path) {
@@ -211,26 +215,26 @@ impl CommonContent {
             Ok(document) => Some(document),
             Err(problem) => {
                 self.notes.push(format!(
-                    "{name} cannot be read, and what it tells is left out: {problem}."
+                    "{name} cannot be read, and its content is left out: {problem}."
                 ));
                 None
             }
         }
     }
 
-    /// The records of the log `name`; damaged lines are skipped, counted and noted.
+    /// Reads the records of the log `name`; damaged lines are skipped, and a note gives their number.
     pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
         let path = self.path.join(name);
-        let recorded = match metrics::read_log(&path) {
-            Ok(recorded) => recorded,
+        let log = match metrics::read_log(&path) {
+            Ok(log) => log,
             Err(error) => {
                 self.notes.push(format!(
-                    "{name} cannot be read, and what it tells is left out: {error}."
+                    "{name} cannot be read, and its content is left out: {error}."
                 ));
                 return Vec::new();
             }
         };
-        match recorded.damaged {
+        match log.damaged {
             0 => {}
             1 => self
                 .notes
@@ -239,15 +243,15 @@ impl CommonContent {
                 "{more} lines of {name} cannot be read, and were skipped."
             )),
         }
-        recorded.records
+        log.records
     }
 
-    /// Which command made the numbers, on which machine.
+    /// Returns the command that made the numbers, and the machine on which it ran.
     pub fn origin(&self) -> Origin {
         let Some(environment) = &self.environment else {
             return Origin {
                 command: None,
-                machine: format!("{}, on a machine that its files do not tell", self.label),
+                machine: format!("{}, on an unknown machine", self.label),
             };
         };
         let cpu = environment.cpu.as_deref().unwrap_or(&environment.arch);
@@ -265,7 +269,7 @@ impl CommonContent {
     }
 }
 
-/// Whether there is a valid checkpoint in `path`.
+/// Returns true if `path` has a valid checkpoint.
 fn has_checkpoint(path: &Path) -> Result<bool> {
     match checkpoint::newest(path) {
         Ok(_) => Ok(true),
@@ -274,81 +278,84 @@ fn has_checkpoint(path: &Path) -> Result<bool> {
     }
 }
 
-fn nothing(path: &Path, problem: &str) -> Error {
+/// Makes the error for a path that is not the directory of a run or a study.
+fn not_a_result(path: &Path, problem: &str) -> Error {
     Error::refused(path, problem).help(
         "give the directory of a run or a study, such as runs/mnist/001 or studies/mnist-30/001",
     )
 }
 
-/// The folds of a cross-validation, if there are any; those that are missing or cannot be read are noted.
-fn folds(held: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
-    let entries: Vec<DirEntry> = std::fs::read_dir(&held.path)
+/// Reads the folds of a cross-validation, if there are any; a note says how many are missing.
+fn read_folds(common: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
+    let entries: Vec<DirEntry> = std::fs::read_dir(&common.path)
         .and_then(Iterator::collect)
-        .map_err(|source| Error::io("read", &held.path, source))?;
+        .map_err(|source| Error::io("read", &common.path, source))?;
     let mut names: Vec<String> = (entries.iter())
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| {
             name.strip_prefix("fold-")
                 .is_some_and(|number| number.parse::<u32>().is_ok())
         })
-        .filter(|name| held.path.join(name).is_dir())
+        .filter(|name| common.path.join(name).is_dir())
         .collect();
     if names.is_empty() {
         return Ok(None);
     }
     names.sort();
-    if let Some(asked) = super::environment::value(held, "data", "folds")
-        && asked != names.len().to_string()
+    if let Some(planned) = super::environment::value(common, "data", "folds")
+        && planned != names.len().to_string()
     {
-        held.notes
-            .push(format!("{} of {asked} folds are there.", names.len()));
+        common
+            .notes
+            .push(format!("{} of {planned} folds were found.", names.len()));
     }
     let fold = |name: String| ReportSource {
-        held: CommonContent::read(&held.path.join(name)),
+        common: CommonContent::read(&common.path.join(name)),
         content: Content::Run,
     };
     Ok(Some(names.into_iter().map(fold).collect()))
 }
 
-fn study(held: &mut CommonContent) -> Result<Content> {
-    let question = record::asked(&held.path)?;
-    fn plan<P: DeserializeOwned>(held: &CommonContent, question: &record::Question) -> Result<P> {
+/// Reads the question and the rows of a study.
+fn read_study(common: &mut CommonContent) -> Result<Content> {
+    let question = record::asked(&common.path)?;
+    fn plan<P: DeserializeOwned>(common: &CommonContent, question: &record::Question) -> Result<P> {
         json::from_value(question.arguments.clone()).map_err(|error| {
-            let newer = held.newer().map_or(String::new(), |version| {
+            let newer = common.newer_version().map_or(String::new(), |version| {
                 format!(
                     " (it was made by nplus1 {version}, this is {})",
                     env!("CARGO_PKG_VERSION")
                 )
             });
             Error::refused(
-                held.path.join(STUDY),
+                common.path.join(STUDY),
                 format!(
                     "the plan of a {} study cannot be read: {error}{newer}",
                     question.study
                 ),
             )
-            .help("make the report with the version that made the study")
+            .help("make the report with the version of nplus1 that made the study")
         })
     }
-    if !held.path.join(RESULTS).exists() {
-        held.notes.push(
-            "This study has not ended, or its end is lost: what follows is of the rows so far."
+    if !common.path.join(RESULTS).exists() {
+        common.notes.push(
+            "This study has not ended, or its last files are missing: the page shows the rows so far."
                 .to_owned(),
         );
     }
-    let concluded = held.document(RESULTS).unwrap_or_default();
+    let conclusion = common.document(RESULTS).unwrap_or_default();
     let content = match question.study.as_str() {
-        "cost" => Content::Cost(held.log(ROWS_JSONL)),
-        "llsq" => Content::LeastSquares(held.log(ROWS_JSONL)),
-        "race" => Content::Race(plan(held, &question)?, held.log(ROWS_JSONL), concluded),
-        "scale" => Content::Scale(plan(held, &question)?, held.log(ROWS_JSONL), concluded),
-        "check" => Content::Accuracy(held.log(ROWS_JSONL)),
+        "cost" => Content::Cost(common.log(ROWS_JSONL)),
+        "llsq" => Content::LeastSquares(common.log(ROWS_JSONL)),
+        "race" => Content::Race(plan(common, &question)?, common.log(ROWS_JSONL), conclusion),
+        "scale" => Content::Scale(plan(common, &question)?, common.log(ROWS_JSONL), conclusion),
+        "check" => Content::Accuracy(common.log(ROWS_JSONL)),
         other => {
             return Err(Error::refused(
-                held.path.join(STUDY),
+                common.path.join(STUDY),
                 format!("holds a study of kind `{other}`, which this version does not know"),
             )
-            .help("known are cost, llsq, race, scale and check; make the report with the version that made the study"));
+            .help("known kinds are cost, llsq, race, scale and check; make the report with the version of nplus1 that made the study"));
         }
     };
     let empty = match &content {
@@ -360,7 +367,7 @@ fn study(held: &mut CommonContent) -> Result<Content> {
         Content::Run | Content::Folds(_) => false,
     };
     if empty {
-        held.notes.push(format!("{ROWS_JSONL} holds no row."));
+        common.notes.push(format!("{ROWS_JSONL} has no rows."));
     }
     Ok(content)
 }

@@ -1,8 +1,8 @@
-//! A figure as a static picture, complete in itself: title, axes, series and their legend.
+//! A figure as a self-contained static SVG picture: title, axes, series and legend.
 //!
-//! Colors stand in attributes, which a page's style sheet overrides by the classes `c0` … `c7`,
-//! `ink`, `faint` and `paper`; so the same picture is right on paper, in a file of its own, and in a
-//! dark page.
+//! Colors are given as attributes, which a page's style sheet overrides through the classes
+//! `c0` … `c7`, `ink`, `faint` and `paper`. So the same picture suits paper, a separate file, and a
+//! page in dark mode.
 
 use maud::{Markup, html};
 
@@ -10,8 +10,8 @@ use super::figure::{Axis, AxisUnit, Figure, Mark, Series, written};
 use super::ticks::Ticks;
 use crate::text::plain;
 
-/// The colors, told apart by most people with a color deficiency (after Okabe and Ito, 2008, darkened
-/// for paper); those of the page in light.
+/// The colors of the series, distinguishable for most people with a color vision deficiency (after
+/// Okabe and Ito, 2008, darkened for paper); the same as on the page in light mode.
 pub const COLORS: [&str; 8] = [
     "#0072b2", "#c24e00", "#00805c", "#b0497f", "#8a6d00", "#2b84c4", "#6b5bb5", "#5c5c5c",
 ];
@@ -21,14 +21,14 @@ const PAPER: &str = "#ffffff";
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
-/// Left, top, right, bottom of the frame.
+/// Margins around the plot area: left, top, right, bottom.
 const MARGINS: [f64; 4] = [72.0, 40.0, 20.0, 52.0];
-/// One line of the legend.
-const LINE: f64 = 18.0;
-/// Letters of a label that are shown.
-const LABEL: usize = 44;
+/// Height of a line of the legend.
+const LEGEND_LINE: f64 = 18.0;
+/// Maximum number of characters of a label.
+const MAX_LABEL: usize = 44;
 
-/// The picture.
+/// Draws a figure as SVG.
 pub fn draw(figure: &Figure) -> Markup {
     let shown: Vec<&Series> = figure.series.iter().filter(|series| series.shown).collect();
     let points = || shown.iter().flat_map(|series| series.points.iter());
@@ -46,7 +46,7 @@ pub fn draw(figure: &Figure) -> Markup {
     let mut groups = figure.groups();
     groups.retain(|(_, group)| shown_of(group));
     let columns = 2;
-    let legend = LINE * groups.len().div_ceil(columns) as f64;
+    let legend = LEGEND_LINE * groups.len().div_ceil(columns) as f64;
     let height = HEIGHT + legend + 8.0;
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {WIDTH} {height}"))
@@ -58,14 +58,14 @@ pub fn draw(figure: &Figure) -> Markup {
                 (plain(&figure.title))
             }
             @for &mark in &across.ticks.marks {
-                @let x = number(across.place(mark));
+                @let x = coordinate(across.position(mark));
                 line class="faint" x1=(x) x2=(x) y1=(MARGINS[1]) y2=(HEIGHT - MARGINS[3]) stroke=(FAINT) {}
                 text class="ink" x=(x) y=(HEIGHT - MARGINS[3] + 17.0) text-anchor="middle" fill=(INK) {
                     (written(mark, figure.x.unit))
                 }
             }
             @for &mark in &up.ticks.marks {
-                @let y = number(up.place(mark));
+                @let y = coordinate(up.position(mark));
                 line class="faint" x1=(MARGINS[0]) x2=(WIDTH - MARGINS[2]) y1=(y) y2=(y) stroke=(FAINT) {}
                 text class="ink" x=(MARGINS[0] - 7.0) y=(y) dy="4" text-anchor="end" fill=(INK) {
                     (written(mark, figure.y.unit))
@@ -75,30 +75,30 @@ pub fn draw(figure: &Figure) -> Markup {
                 text-anchor="middle" fill=(INK) { (plain(&figure.x.label)) }
             text class="ink" transform=(format!("translate(15 {}) rotate(-90)", f64::midpoint(MARGINS[1], HEIGHT - MARGINS[3])))
                 text-anchor="middle" fill=(INK) { (plain(&figure.y.label)) }
-            @for series in &shown { (path(series, &across, &up)) }
+            @for series in &shown { (draw_series(series, &across, &up)) }
             @for (place, (name, group)) in groups.iter().enumerate() {
                 @let x = MARGINS[0] + (WIDTH - MARGINS[0]) / columns as f64 * (place % columns) as f64;
-                @let y = HEIGHT + 6.0 + LINE * (place / columns) as f64;
-                @for series in group { (sample(series, x, y)) }
-                text class="ink" x=(x + 32.0) y=(y + 4.0) fill=(INK) { (plain(&cut(name))) }
+                @let y = HEIGHT + 6.0 + LEGEND_LINE * (place / columns) as f64;
+                @for series in group { (legend_sample(series, x, y)) }
+                text class="ink" x=(x + 32.0) y=(y + 4.0) fill=(INK) { (plain(&shorten(name))) }
             }
         }
     }
 }
 
-/// A series in the frame.
-fn path(series: &Series, across: &PixelScale, up: &PixelScale) -> Markup {
-    let places: Vec<(String, String)> = (series.points.iter())
-        .map(|&(x, y)| (number(across.place(x)), number(up.place(y))))
+/// Draws a series in the plot area.
+fn draw_series(series: &Series, across: &PixelScale, up: &PixelScale) -> Markup {
+    let points: Vec<(String, String)> = (series.points.iter())
+        .map(|&(x, y)| (coordinate(across.position(x)), coordinate(up.position(y))))
         .collect();
-    let line: Vec<String> = places.iter().map(|(x, y)| format!("{x},{y}")).collect();
+    let line: Vec<String> = points.iter().map(|(x, y)| format!("{x},{y}")).collect();
     let color = series.color % COLORS.len();
-    // A dot for each of some hundred points is a thick line.
+    // Dots on more than about a hundred points would merge into a thick line.
     let dots = match series.mark {
         Mark::Dots => true,
-        Mark::LineAndDots => places.len() <= 120,
-        // A line of one point is none.
-        Mark::Dashed => places.len() == 1,
+        Mark::LineAndDots => points.len() <= 120,
+        // A single point makes no line, so it gets a dot.
+        Mark::Dashed => points.len() == 1,
     };
     html! {
         @if series.mark != Mark::Dots {
@@ -106,15 +106,15 @@ fn path(series: &Series, across: &PixelScale, up: &PixelScale) -> Markup {
                 stroke-width="1.8" stroke-dasharray=[dash(series)] {}
         }
         @if dots {
-            @for (x, y) in &places {
+            @for (x, y) in &points {
                 circle class=(format!("c{color}")) cx=(x) cy=(y) r="2.8" fill=(COLORS[color]) stroke="none" {}
             }
         }
     }
 }
 
-/// How a series looks, in the legend.
-fn sample(series: &Series, x: f64, y: f64) -> Markup {
+/// Draws the sample of a series for the legend.
+fn legend_sample(series: &Series, x: f64, y: f64) -> Markup {
     let color = series.color % COLORS.len();
     html! {
         @if series.mark != Mark::Dots {
@@ -127,7 +127,8 @@ fn sample(series: &Series, x: f64, y: f64) -> Markup {
     }
 }
 
-/// Dashes of a prediction; where the colors begin anew, dots of a measurement.
+/// Returns the dash pattern: dashes for predictions, and dots for measurements whose color is used a
+/// second time.
 fn dash(series: &Series) -> Option<&'static str> {
     match series.mark {
         Mark::Dashed => Some("6 4"),
@@ -136,14 +137,14 @@ fn dash(series: &Series) -> Option<&'static str> {
     }
 }
 
-/// A label with its middle left out, if it is long.
-fn cut(label: &str) -> String {
+/// Shortens a long label by leaving out its middle.
+fn shorten(label: &str) -> String {
     let letters: Vec<char> = label.chars().collect();
-    if letters.len() <= LABEL {
+    if letters.len() <= MAX_LABEL {
         return label.to_owned();
     }
     let part = |letters: &[char]| letters.iter().collect::<String>();
-    let half = (LABEL - 1) / 2;
+    let half = (MAX_LABEL - 1) / 2;
     format!(
         "{}…{}",
         part(&letters[..half]),
@@ -151,21 +152,22 @@ fn cut(label: &str) -> String {
     )
 }
 
-/// A place, to a tenth of a point.
-fn number(place: f64) -> String {
-    let text = format!("{place:.1}");
+/// Formats a coordinate with at most one decimal.
+fn coordinate(position: f64) -> String {
+    let text = format!("{position:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
-/// From values to places.
+/// The map from the values of an axis to pixel positions.
 struct PixelScale {
     ticks: Ticks,
     logarithmic: bool,
-    places: [f64; 2],
+    /// The positions of the first and the last value.
+    ends: [f64; 2],
 }
 
 impl PixelScale {
-    fn new(values: impl Iterator<Item = f64>, axis: &Axis, places: [f64; 2]) -> Self {
+    fn new(values: impl Iterator<Item = f64>, axis: &Axis, ends: [f64; 2]) -> Self {
         let least = if axis.unit == AxisUnit::Whole {
             1.0
         } else {
@@ -180,15 +182,16 @@ impl PixelScale {
         Self {
             ticks,
             logarithmic: axis.logarithmic,
-            places,
+            ends,
         }
     }
 
-    fn place(&self, value: f64) -> f64 {
+    /// Returns the position of `value`.
+    fn position(&self, value: f64) -> f64 {
         let measure = |value: f64| if self.logarithmic { value.ln() } else { value };
         let [low, high] = self.ticks.range.map(measure);
         let share = (measure(value) - low) / (high - low);
-        self.places[0] + share * (self.places[1] - self.places[0])
+        self.ends[0] + share * (self.ends[1] - self.ends[0])
     }
 }
 
@@ -219,9 +222,9 @@ mod tests {
 
     #[test]
     fn long_labels_lose_their_middle() {
-        assert_eq!(cut("short"), "short");
-        let label = cut(&"n".repeat(10_000));
-        assert_eq!(label.chars().count(), LABEL - 1);
+        assert_eq!(shorten("short"), "short");
+        let label = shorten(&"n".repeat(10_000));
+        assert_eq!(label.chars().count(), MAX_LABEL - 1);
         assert!(label.contains('…'));
     }
 }

@@ -1,4 +1,5 @@
-//! Sweeps: the error of differences against the increment, measured beside predicted.
+//! The page of an increment sweep: the error of differences against the increment, measured and
+//! predicted.
 
 use super::figure::{Axis, Figure, Mark, Series};
 use super::page::Page;
@@ -6,8 +7,9 @@ use super::source::CommonContent;
 use crate::study::sweep::{SweepRow, curves};
 use crate::study::table::{Table, rough};
 
-/// Writes a sweep: a figure for each precision, and one for each way of arithmetic in it.
-pub fn write(page: &mut Page, held: &CommonContent, rows: &[SweepRow]) {
+/// Writes the section of a sweep: a figure for each precision and each arithmetic (plain and
+/// cancellation-free).
+pub fn write(page: &mut Page, common: &CommonContent, rows: &[SweepRow]) {
     let figures = [
         (
             "f64",
@@ -31,15 +33,15 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[SweepRow]) {
         ),
     ];
     for (precision, plain, title) in figures {
-        let own: Vec<SweepRow> = (rows.iter())
+        let figure_rows: Vec<SweepRow> = (rows.iter())
             .filter(|row| row.precision == precision && (row.arithmetic == "plain") == plain)
             .cloned()
             .collect();
-        if own.is_empty() {
+        if figure_rows.is_empty() {
             continue;
         }
         let mut series = Vec::new();
-        for (color, (label, points)) in curves(&own).into_iter().enumerate() {
+        for (color, (label, points)) in curves(&figure_rows).into_iter().enumerate() {
             let of = |value: fn(&SweepRow) -> Option<f64>| -> Vec<(f64, f64)> {
                 let points = points
                     .iter()
@@ -53,30 +55,33 @@ pub fn write(page: &mut Page, held: &CommonContent, rows: &[SweepRow]) {
                 ("measured", Mark::Dots, measured),
             ] {
                 let label_of = format!("{label}, {name}");
-                series.push(Series::new(label_of, mark, color, points).of(&label));
+                series.push(Series::new(label_of, mark, color, points).in_group(&label));
             }
         }
         let caption = if plain {
-            "The V: to the right what a quotient leaves out, to the left what subtraction loses. Dots: measured against backprop in double precision; lines: predicted before."
+            "The V shape: truncation error on the right, round-off of the subtraction on the left. Dots: measured against backprop in double precision; lines: predicted beforehand."
         } else {
-            "No V: no two nearly equal numbers are subtracted, so the error falls to a rounding's and stays there."
+            "No V shape: no two nearly equal numbers are subtracted, so the error falls to the size of a rounding error and stays there."
         };
         let axes = [
             Axis::new("increment ε").logarithmic(),
             Axis::new("relative error").logarithmic(),
         ];
-        page.figure(&Figure::new(title, caption, axes, series), &[held.origin()]);
+        page.figure(
+            &Figure::new(title, caption, axes, series),
+            &[common.origin()],
+        );
     }
-    page.table("Where each curve is lowest", &lowest(rows));
+    page.table("Minimum of each curve", &lowest(rows));
 }
 
-/// Of each curve the increment at which it is lowest.
+/// Returns a table of the increment with the smallest measured error on each curve.
 pub fn lowest(rows: &[SweepRow]) -> Table {
     let mut table = Table::new([
         "method",
         "best increment",
-        "error there",
-        "predicted there",
+        "measured error",
+        "predicted error",
         "increments",
         "within bounds",
     ]);

@@ -1,5 +1,5 @@
-//! What a page shows, for a terminal: a run's curves as a line of blocks each and its figures, a
-//! study's tables.
+//! Reports as text for a terminal: the results of a run with its curves as sparklines, and the tables
+//! of a study.
 
 use super::run::{EpochLine, RunFiles};
 use super::source::{Content, ReportSource};
@@ -10,27 +10,27 @@ use crate::study::race::summary as race_summary;
 use crate::study::table::{Table, loss, percent};
 use crate::study::{least_squares, scaling};
 
-/// Blocks of a curve at most.
+/// Maximum number of blocks of a sparkline.
 const WIDTH: usize = 60;
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The sources as text.
+/// Renders the sources as text.
 ///
 /// # Errors
 /// Whatever the operating system refuses.
 pub fn render(sources: Vec<ReportSource>) -> Result<String> {
     let mut parts = Vec::new();
     for mut source in sources {
-        parts.push(one(&mut source)?);
+        parts.push(render_source(&mut source)?);
     }
     Ok(parts.join("\n"))
 }
 
-fn one(source: &mut ReportSource) -> Result<String> {
+fn render_source(source: &mut ReportSource) -> Result<String> {
     let mut text = format!(
         "{} · {}\n",
-        environment::name(&source.held),
-        source.held.label
+        environment::name(&source.common),
+        source.common.label
     );
     let body = match &mut source.content {
         Content::Run => {
@@ -50,31 +50,30 @@ fn one(source: &mut ReportSource) -> Result<String> {
                 spread.unwrap_or_default()
             )
         }
-        _ => study(source)?,
+        _ => render_study(source)?,
     };
-    for note in &source.held.notes {
+    for note in &source.common.notes {
         text.push_str(&format!("note: {note}\n"));
     }
     Ok(text + &body)
 }
 
-fn study(source: &ReportSource) -> Result<String> {
-    let held = &source.held;
-    let name = environment::name(held);
-    let label = held.label.clone();
+fn render_study(source: &ReportSource) -> Result<String> {
+    let common = &source.common;
+    let name = environment::name(common);
+    let label = common.label.clone();
     let table = |table: &Table| table.to_string();
     Ok(match &source.content {
         Content::Cost(rows) => cost_summary::CostReport::new(&name, label, rows).render("", table),
         Content::LeastSquares(rows) => {
             least_squares::LeastSquaresReport::new(label, rows).render(table)
         }
-        Content::Race(plan, rows, concluded) => {
-            race_summary::RaceReport::new(&name, label, concluded.judged(), plan, rows)
-                .render(table)
+        Content::Race(plan, rows, conclusion) => {
+            race_summary::RaceReport::new(&name, label, conclusion.part(), plan, rows).render(table)
         }
 
         Content::Scale(plan, samples, _) => {
-            let machine = super::scaling::machine(held, plan);
+            let machine = super::scaling::machine(common, plan);
             scaling::summary::ScalingReport::new(&name, label, &machine, plan, samples, None)
                 .render(table)
         }
@@ -83,7 +82,8 @@ fn study(source: &ReportSource) -> Result<String> {
     })
 }
 
-/// The curves of a run, a line each: loss, and accuracy where there are validation rows.
+/// Renders the curves of a run, one line each: the losses, and the accuracy if there are validation
+/// rows.
 pub fn curves(epochs: &[EpochLine]) -> String {
     let of = |quantity: fn(&EpochLine) -> Option<f64>| -> Vec<f64> {
         epochs
@@ -112,7 +112,8 @@ pub fn curves(epochs: &[EpochLine]) -> String {
         )
 }
 
-/// `values` as blocks from the lowest to the highest; of more than [`WIDTH`], means of stretches.
+/// Renders `values` as blocks between their minimum and maximum; more than [`WIDTH`] values are
+/// averaged over intervals.
 fn sparkline(values: &[f64]) -> String {
     let count = values.len().min(WIDTH);
     let means: Vec<f64> = (0..count)

@@ -1,24 +1,26 @@
-//! Where an axis has its marks.
+//! The ticks of an axis.
 
-/// Marks that an axis aims at.
-const AIM: f64 = 6.0;
+/// Approximate number of ticks on an axis.
+const TARGET_TICKS: f64 = 6.0;
 
-/// What an axis covers, and its marks.
+/// The range of an axis and its ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ticks {
     /// The first and the last value.
     pub range: [f64; 2],
-    /// Ascending, within the range.
+    /// The values of the ticks, ascending, within the range.
     pub marks: Vec<f64>,
 }
 
 impl Ticks {
-    /// Over `values`, widened to whole marks: 1, 2 or 5 times a power of ten apart; on a logarithmic
-    /// axis at powers of ten, or at 1, 2 and 5 times them where there are few. On a linear axis they are
-    /// `least` apart at least.
+    /// Chooses ticks that cover `values`, with the range widened to whole ticks. On a linear axis they
+    /// are 1, 2 or 5 times a power of ten apart, and at least `least`. On a logarithmic axis they are at
+    /// powers of ten (not at all of them if there are many), and also at 2 and 5 times them if the axis
+    /// covers at most two decades.
     ///
     /// # Panics
-    /// If there is no value, one that is not finite, or on a logarithmic axis one that is not above 0.
+    /// If there are no values, if the smallest or the largest is not finite, or if a value on a
+    /// logarithmic axis is not above 0.
     pub fn over(values: impl Iterator<Item = f64>, logarithmic: bool, least: f64) -> Self {
         let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
             [low.min(value), high.max(value)]
@@ -32,7 +34,7 @@ impl Ticks {
         }
     }
 
-    /// Nothing beyond `most`, which no value exceeds.
+    /// Ends the range at `most` and removes the ticks beyond it; no value may exceed `most`.
     pub fn end_at(&mut self, most: f64) {
         self.range[1] = self.range[1].min(most);
         self.marks.retain(|&mark| mark <= most);
@@ -43,7 +45,7 @@ impl Ticks {
             let half = if low == 0.0 { 1.0 } else { low.abs() / 2.0 };
             (low, high) = (low - half, high + half);
         }
-        let raw = (high - low) / AIM;
+        let raw = (high - low) / TARGET_TICKS;
         let power = 10_f64.powf(raw.log10().floor());
         let step = power
             * match raw / power {
@@ -71,7 +73,7 @@ impl Ticks {
         } else {
             &[1.0]
         };
-        let every = (decades + AIM as i32 - 1) / AIM as i32;
+        let every = (decades + TARGET_TICKS as i32 - 1) / TARGET_TICKS as i32;
         let marks = (first..=last)
             .filter(|power| (power - first) % every == 0)
             .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_round_and_cover_the_values() {
+    fn ticks_are_round_numbers_and_cover_the_values() {
         let ticks = Ticks::over([0.912, 0.951].into_iter(), false, 0.0);
         assert!(ticks.range[0] <= 0.912 && 0.951 <= ticks.range[1]);
         let written: Vec<String> = ticks
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_has_decades() {
+    fn a_logarithmic_axis_has_ticks_at_decades() {
         let ticks = Ticks::over([3e-14, 0.2].into_iter(), true, 0.0);
         assert_eq!(ticks.range, [1e-14, 1.0]);
         assert!(ticks.marks.len() <= 8);

@@ -1,4 +1,4 @@
-//! The toy z = b·σ(a·x) to play with, and every claim with its verdict: a page for a classroom.
+//! An interactive page on the toy z = b·σ(a·x), with each claim and its verdict, for teaching.
 
 use maud::{Markup, html};
 use serde_json::json;
@@ -13,26 +13,26 @@ use crate::text::plain;
 
 const SCRIPT: &str = include_str!("assets/toy.js");
 
-/// A slider: its name, its label, its ends and its step; that of ε counts powers of ten.
+/// A slider: its name, label, range, step and initial value; the one for ε shows log₁₀ ε.
 struct Slider(&'static str, &'static str, [f64; 2], f64, f64);
 
-/// The page, made on `date`, beginning with the numbers of `found`.
-pub fn render(found: &ToyExplanation, claims: &[Claim], date: &str) -> String {
+/// Renders the page, dated `date`; the sliders start at the numbers of `explanation`.
+pub fn render(explanation: &ToyExplanation, claims: &[Claim], date: &str) -> String {
     let mut page = Page::new("One gradient, or N + 1 losses?");
     page.section("Try it: z = b·σ(a·x)");
-    page.add(playground(found));
+    page.add(playground(explanation));
     page.data(
         "toy",
         json!({
-            "a": found.toy.a,
-            "b": found.toy.b,
-            "x": found.toy.x,
-            "epsilon": found.toy.epsilon,
+            "a": explanation.toy.a,
+            "b": explanation.toy.b,
+            "x": explanation.toy.x,
+            "epsilon": explanation.toy.epsilon,
         }),
     );
     page.script(SCRIPT);
-    page.section("Worked out");
-    page.add(worked(found));
+    page.section("Step by step");
+    page.add(derivation(explanation));
     page.section("Claims");
     page.add(html! {
         ol.claims {
@@ -49,8 +49,8 @@ pub fn render(found: &ToyExplanation, claims: &[Claim], date: &str) -> String {
     page.render(date)
 }
 
-fn playground(found: &ToyExplanation) -> Markup {
-    let toy = found.toy;
+fn playground(explanation: &ToyExplanation) -> Markup {
+    let toy = explanation.toy;
     let sliders = [
         Slider("a", "a, the inner weight", [-6.0, 6.0], 0.01, toy.a),
         Slider("b", "b, the outer weight", [-6.0, 6.0], 0.01, toy.b),
@@ -65,9 +65,9 @@ fn playground(found: &ToyExplanation) -> Markup {
     ];
     html! {
         p {
-            "One input, one hidden unit, two weights. The gradient needs one pass forward and one back; differences need a loss more for every weight. Move the sliders: values, errors and operations follow."
+            "One input, one hidden unit, two weights. The gradient needs one forward and one backward pass; differences need one additional loss for every weight. Move the sliders to see how the values and errors change."
         }
-        noscript { p.note { "The sliders need JavaScript; the same numbers, worked out, stand below." } }
+        noscript { p.note { "The sliders need JavaScript; the section below shows the same numbers step by step." } }
         form.toy id="toy" {
             @for Slider(id, label, [low, high], step, value) in &sliders {
                 @let (low, high) = (low.min(value.floor()), high.max(value.ceil()));
@@ -76,25 +76,25 @@ fn playground(found: &ToyExplanation) -> Markup {
                 output id=(format!("toy-{id}-value")) for=(format!("toy-{id}")) {}
             }
         }
-        div id="toy-values" { (table("Each method, its operations counted, z included", &found.methods_table())) }
+        div id="toy-values" { (table("Methods, with their operations (including those for z)", &explanation.methods_table())) }
         div.pair {
             figure.plot {
-                figcaption { h3 { "z over a" } p { "The tangent has the slope of the gradient; the secant that of the forward difference." } }
-                div id="toy-curve" role="img" aria-label="z over a, with its tangent and its secant" {
-                    (picture(&curve(found)))
+                figcaption { h3 { "z against a" } p { "The slope of the tangent is ∂z/∂a; that of the secant is the forward difference." } }
+                div id="toy-curve" role="img" aria-label="z against a, with its tangent and its secant" {
+                    (picture(&curve(explanation)))
                 }
             }
             figure.plot {
-                figcaption { h3 { "Error of ∂z/∂a over ε" } p { "Large ε leave curvature out, small ones lose digits: the V." } }
-                div id="toy-error" role="img" aria-label="Error of ∂z/∂a over ε, by forward and central differences" {
-                    (picture(&errors(found)))
+                figcaption { h3 { "Error of ∂z/∂a against ε" } p { "The V shape: truncation error for large ε, round-off for small ε." } }
+                div id="toy-error" role="img" aria-label="Error of ∂z/∂a against ε, by forward and central differences" {
+                    (picture(&errors(explanation)))
                 }
             }
         }
     }
 }
 
-/// A figure as it is without scripts.
+/// Renders the static picture of a figure, for readers without scripts.
 fn picture(figure: &Figure) -> Markup {
     html! {
         @if figure.is_empty() { p { "Every error is 0 here." } }
@@ -102,9 +102,9 @@ fn picture(figure: &Figure) -> Markup {
     }
 }
 
-/// z over a and its tangent, for readers without scripts.
-fn curve(found: &ToyExplanation) -> Figure {
-    let Toy { a, b, x, epsilon } = found.toy;
+/// Returns the figure of z against a with its tangent, for readers without scripts.
+fn curve(explanation: &ToyExplanation) -> Figure {
+    let Toy { a, b, x, epsilon } = explanation.toy;
     let z = |a: f64| {
         Some(
             Toy::new(a, b, x, epsilon)
@@ -117,7 +117,7 @@ fn curve(found: &ToyExplanation) -> Figure {
     };
     let around = (-30..=30).map(|step| a + f64::from(step) / 5.0);
     let here = z(a).unwrap_or_default();
-    let slope = found.methods.first().map_or(0.0, |exact| exact.a);
+    let slope = explanation.methods.first().map_or(0.0, |exact| exact.a);
     let tangent = [a - 2.0, a + 2.0].map(|at| (at, here + slope * (at - a)));
     let series = vec![
         Series::new(
@@ -128,12 +128,12 @@ fn curve(found: &ToyExplanation) -> Figure {
         ),
         Series::new("tangent", Mark::Dashed, 2, tangent),
     ];
-    Figure::new("z over a", "", [Axis::new("a"), Axis::new("z")], series)
+    Figure::new("z against a", "", [Axis::new("a"), Axis::new("z")], series)
 }
 
-/// The error of forward differences over ε, for readers without scripts.
-fn errors(found: &ToyExplanation) -> Figure {
-    let points = (found.quotients.iter()).map(|row| (row.epsilon.abs(), row.error_a));
+/// Returns the figure of the error of forward differences against ε, for readers without scripts.
+fn errors(explanation: &ToyExplanation) -> Figure {
+    let points = (explanation.quotients.iter()).map(|row| (row.epsilon.abs(), row.error_a));
     let axes = [
         Axis::new("ε").logarithmic(),
         Axis::new("error of ∂z/∂a").logarithmic(),
@@ -144,13 +144,13 @@ fn errors(found: &ToyExplanation) -> Figure {
         1,
         points,
     )];
-    Figure::new("Error of ∂z/∂a over ε", "", axes, series)
+    Figure::new("Error of ∂z/∂a against ε", "", axes, series)
 }
 
-fn worked(found: &ToyExplanation) -> Markup {
-    let toy = found.toy;
-    let mut steps = Table::new(["", "from", "value"]);
-    for step in found.forward.iter().chain(&found.backward) {
+fn derivation(explanation: &ToyExplanation) -> Markup {
+    let toy = explanation.toy;
+    let mut steps = Table::new(["quantity", "formula", "value"]);
+    for step in explanation.forward.iter().chain(&explanation.backward) {
         steps.row([
             step.symbol.to_owned(),
             step.formula.to_owned(),
@@ -159,8 +159,8 @@ fn worked(found: &ToyExplanation) -> Markup {
     }
     html! {
         p { "At a = " (toy.a) ", b = " (toy.b) ", x = " (toy.x) ":" }
-        (table("Forward, then backward", &steps))
-        (table("Difference quotients", &found.quotients_table()))
+        (table("Forward pass, then backward pass", &steps))
+        (table("Difference quotients", &explanation.quotients_table()))
         p { "σ is not additive: b·σ(ax) + b·σ(εx) is not z(a + ε), and its “quotient” grows like b/(2ε)." }
     }
 }

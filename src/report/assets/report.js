@@ -1,6 +1,7 @@
 "use strict";
-// Makes each static picture a plot: zoom, logarithmic axes, values under the pointer, series on and
-// off, downloads. All text goes in as text; the numbers are those of the page's data.
+// Turns each static picture into an interactive plot: zoom, logarithmic axes, values at the pointer,
+// series that can be shown and hidden, downloads. All text is inserted as text, never as markup; the
+// numbers come from the page's data.
 var nplus1 = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const plots = {};
@@ -8,7 +9,7 @@ var nplus1 = (() => {
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const color = (index) => css("--c" + (index % 8));
 
-  // Six digits at most, as the static pictures write them.
+  // Formats a number with at most six significant digits, as the static pictures do.
   const short = (value) => {
     if (value === 0 || value == null) return value === 0 ? "0" : "";
     const size = Math.abs(value);
@@ -28,7 +29,7 @@ var nplus1 = (() => {
     }
     return short(value) + " s";
   };
-  // The value as the file has it, and how people say it.
+  // Formats the exact value of the file, followed by its readable form if the unit has one.
   const exact = (value, unit) => {
     if (value == null) return "–";
     return unit === "number" || unit === "whole" ? String(value) : String(value) + " (" + written(value, unit) + ")";
@@ -46,8 +47,9 @@ var nplus1 = (() => {
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  // Dashes of a prediction; where the colors begin anew, dots of a measurement.
+  // The dash pattern: dashes for predictions, dots for measurements whose color is used a second time.
   const dash = (series) => (series.mark === "dashed" ? [7, 5] : series.color >= 8 ? [2, 3] : undefined);
+  // Draws the sample of a group of series for the legend.
   const sample = (canvas, group) => {
     const ratio = devicePixelRatio || 1;
     canvas.width = 26 * ratio;
@@ -72,7 +74,7 @@ var nplus1 = (() => {
     }
   };
 
-  // The nearest place at which a series has a value.
+  // The index nearest to `index` at which a series has a value.
   const nearest = (values, index) => {
     if (index == null || values[index] != null) return index;
     for (let away = 1; away < values.length; away++) {
@@ -82,19 +84,19 @@ var nplus1 = (() => {
     return index;
   };
 
-  // A logarithmic axis a little wider than its values; some axis where there are none.
+  // The range of a logarithmic axis: a little wider than its values, and [0.1, 1] without values.
   const wide = (_, low, high) => {
     if (!(low > 0)) return [0.1, 1];
     const pad = Math.log(high / low) * 0.03 || 0.7;
     return [low * Math.exp(-pad), high * Math.exp(pad)];
   };
-  // Fractions end at 0 and 1 if their values do.
+  // The range of an axis of fractions: ends at 0 if no value is below 0, and at 1 if none is above 1.
   const share = (_, low, high) => {
     if (low == null) return [0, 1];
     const [from, to] = uPlot.rangeNum(low, high, 0.1, true);
     return [low >= 0 ? Math.max(from, 0) : from, high <= 1 ? Math.min(to, 1) : to];
   };
-  // Its marks: powers of ten, not too many; where there are few, 1, 2 and 5 times them.
+  // The ticks of a logarithmic axis: powers of ten, not too many; also 2 and 5 times them if few.
   const decades = (plot, axis, low, high) => {
     const room = axis === 0 ? plot.bbox.width / 64 : plot.bbox.height / 26;
     const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
@@ -107,7 +109,7 @@ var nplus1 = (() => {
     const within = marks.filter((mark) => mark >= low && mark <= high);
     return within.length > 1 ? within : even(low, high);
   };
-  // Less than a decade: marks as far apart as on a linear axis.
+  // The ticks of a logarithmic axis over less than a decade: evenly spaced, as on a linear axis.
   const even = (low, high) => {
     const raw = (high - low) / 4;
     const power = 10 ** Math.floor(Math.log10(raw));
@@ -119,7 +121,7 @@ var nplus1 = (() => {
   const steps = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500].concat(
     Array.from({ length: 12 }, (_, power) => 10 ** (power + 3)));
 
-  // A plot of `figure` in `host`, whose legend and tools are made once.
+  // Draws the plot of `figure` in `host`; `shell` has the legend and tools, which are made once.
   const draw = (figure, host, shell, zoom) => {
     const axis = (of, side) => ({
       label: of.label,
@@ -175,34 +177,34 @@ var nplus1 = (() => {
     return plot;
   };
 
-  // Legend, tools, keys around a plot.
+  // Adds a plot to a figure, with its legend, tools and keys.
   const show = (figure) => {
     const frame = document.getElementById(figure.id);
     const fixed = frame.querySelector(".static");
     const host = element("div", {
       class: "canvas", tabindex: "0", role: "group",
-      "aria-label": figure.title + ": arrow keys read values, plus and minus zoom, shift with arrows moves, 0 shows all",
+      "aria-label": figure.title + ": arrow keys read values, plus and minus zoom, shift and arrow keys move, 0 shows everything",
     });
     const where = element("p", { class: "where" });
-    const said = element("output", { class: "where", "aria-live": "polite" });
+    const announcement = element("output", { class: "where", "aria-live": "polite" });
     const legend = element("ul", { class: "legend" });
     const tools = element("div", { class: "tools", role: "group", "aria-label": "Tools of the figure " + figure.title });
-    const live = element("div", { class: "live" }, tools, host, where, legend, said);
+    const live = element("div", { class: "live" }, tools, host, where, legend, announcement);
     fixed.before(live);
     frame.classList.add("drawn");
 
     let plot;
-    // Series of a group are shown, hidden and read together.
+    // The series of a group are shown, hidden and read together.
     const groups = new Map();
     figure.series.forEach((series, index) => groups.set(series.group, [...(groups.get(series.group) || []), index]));
     const entries = [...groups].map(([group, members]) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
       const output = element("span", { class: "value" });
-      const own = members.map((index) => figure.series[index]);
-      const name = element("bdi", { title: own.map((series) => series.label).join(" · ") }, group);
-      const button = element("button", { type: "button", "aria-pressed": String(own[0].shown) }, canvas, name, output);
+      const groupSeries = members.map((index) => figure.series[index]);
+      const name = element("bdi", { title: groupSeries.map((series) => series.label).join(" · ") }, group);
+      const button = element("button", { type: "button", "aria-pressed": String(groupSeries[0].shown) }, canvas, name, output);
       button.addEventListener("click", () => {
-        const shown = !own[0].shown;
+        const shown = !groupSeries[0].shown;
         button.setAttribute("aria-pressed", String(shown));
         for (const index of members) {
           figure.series[index].shown = shown;
@@ -210,7 +212,7 @@ var nplus1 = (() => {
         }
       });
       legend.append(element("li", {}, button));
-      return { canvas, output, members, own };
+      return { canvas, output, members, groupSeries };
     });
     const values = (plot) => figure.series.map((series, index) => {
       const at = plot.cursor.idxs ? plot.cursor.idxs[index + 1] : null;
@@ -220,30 +222,30 @@ var nplus1 = (() => {
       read(plot) {
         const at = plot.cursor.idx;
         where.textContent = at == null ? "" : figure.x.label + ": " + exact(figure.xs[at], figure.x.unit);
-        const all = values(plot);
+        const readings = values(plot);
         for (const { output, members } of entries) {
-          const told = members.map((index) => all[index]).filter(Boolean).map((found) => {
-            const other = at != null && found[0] !== figure.xs[at] ? " at " + written(found[0], figure.x.unit) : "";
-            return exact(found[1], figure.y.unit) + other;
+          const texts = members.map((index) => readings[index]).filter(Boolean).map(([x, y]) => {
+            const other = at != null && x !== figure.xs[at] ? " at " + written(x, figure.x.unit) : "";
+            return exact(y, figure.y.unit) + other;
           });
-          output.textContent = told.join(" · ");
+          output.textContent = texts.join(" · ");
         }
       },
     };
-    const again = (zoom) => {
+    const redraw = (zoom) => {
       if (plot) plot.destroy();
       plot = draw(figure, host, shell, zoom);
       plots[figure.id] = plot;
-      for (const { canvas, own } of entries) sample(canvas, own);
+      for (const { canvas, groupSeries } of entries) sample(canvas, groupSeries);
     };
     const limits = () => [plot.scales.x.min, plot.scales.x.max];
-    // On the axis as it is drawn: logarithms where it is logarithmic.
+    // Zooms and shifts by shares of the axis as drawn: in logarithms if it is logarithmic.
     const zoomed = (factor, shift) => {
-      const way = figure.x.log ? [Math.log, Math.exp] : [(x) => x, (x) => x];
-      const [low, high] = limits().map(way[0]);
+      const transform = figure.x.log ? [Math.log, Math.exp] : [(x) => x, (x) => x];
+      const [low, high] = limits().map(transform[0]);
       const middle = (low + high) / 2 + shift * (high - low);
       const half = ((high - low) / 2) * factor;
-      plot.setScale("x", { min: way[1](middle - half), max: way[1](middle + half) });
+      plot.setScale("x", { min: transform[1](middle - half), max: transform[1](middle + half) });
     };
     const whole = () => plot.setData(plot.data, true);
     let stepped = null;
@@ -252,19 +254,19 @@ var nplus1 = (() => {
       const at = from == null ? (by > 0 ? 0 : figure.xs.length - 1) : from + by;
       if (at < 0 || at >= figure.xs.length) return;
       stepped = at;
-      // A point beyond the view is brought into it.
+      // If the point is outside the view, show everything.
       const [low, high] = limits();
       const x = figure.xs[at];
       if (x < low || x > high) whole();
       plot.setCursor({ left: plot.valToPos(x, "x"), top: 1 });
-      const told = figure.series.map((series) => {
+      const texts = figure.series.map((series) => {
         if (!series.shown) return null;
         const near = nearest(series.y, at);
         if (series.y[near] == null) return null;
         const other = near === at ? "" : " at " + written(figure.xs[near], figure.x.unit);
         return series.label + " " + exact(series.y[near], figure.y.unit) + other;
       });
-      said.textContent = figure.x.label + " " + exact(figure.xs[at], figure.x.unit) + ": " + told.filter(Boolean).join(", ");
+      announcement.textContent = figure.x.label + " " + exact(figure.xs[at], figure.x.unit) + ": " + texts.filter(Boolean).join(", ");
     };
     const keys = {
       ArrowRight: (shift) => (shift ? zoomed(1, 0.2) : step(1)),
@@ -279,7 +281,7 @@ var nplus1 = (() => {
       event.preventDefault();
       act(event.shiftKey);
     });
-    // With ctrl or ⌘, so that a page scrolls as ever.
+    // Zooms only with ctrl or ⌘, so that the wheel alone still scrolls the page.
     host.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
@@ -300,7 +302,7 @@ var nplus1 = (() => {
       const toggle = tool("log " + name, "Logarithmic " + name + " axis", (button) => {
         figure[name].log = !figure[name].log;
         button.setAttribute("aria-pressed", String(figure[name].log));
-        again();
+        redraw();
       });
       toggle.setAttribute("aria-pressed", String(figure[name].log));
     }
@@ -332,7 +334,7 @@ var nplus1 = (() => {
       save(file + ".csv", new Blob([[header, ...lines].join("\n") + "\n"], { type: "text/csv" }));
     });
 
-    again();
+    redraw();
     let width = host.clientWidth;
     new ResizeObserver(() => {
       if (Math.abs(host.clientWidth - width) < 2 || host.clientWidth === 0) return;
@@ -341,7 +343,7 @@ var nplus1 = (() => {
     }).observe(host);
     dark.addEventListener("change", () => {
       const [min, max] = limits();
-      again({ min, max });
+      redraw({ min, max });
     });
   };
 

@@ -1,5 +1,5 @@
 "use strict";
-// The sliders of z = b·σ(a·x): the values of each method, and two plots, as the numbers stand.
+// The sliders of z = b·σ(a·x), which update the values of each method and two plots.
 (() => {
   const start = nplus1.data.toy;
   const sigma = (p) => (p >= 0 ? 1 / (1 + Math.exp(-p)) : Math.exp(p) / (1 + Math.exp(p)));
@@ -8,16 +8,16 @@
   const outputs = sliders.map((slider) => document.getElementById(slider.id + "-value"));
   const rows = [...document.querySelectorAll("#toy-values tbody tr")];
 
-  // A slider has steps; until it is moved, the number is the one that was given.
+  // The current numbers. A slider has steps, so until it is moved, the exact given number is kept.
   const now = { a: start.a, b: start.b, x: start.x, epsilon: start.epsilon };
 
   const exact = ({ a, b, x }) => {
     const y = sigma(a * x);
     return [b * y * sigma(-a * x) * x, y];
   };
-  // The columns of the table before the values: operations.
-  const FIRST = 4;
-  // In the order of the table.
+  // Number of columns before the values: the counts of operations.
+  const OPERATION_COLUMNS = 4;
+  // The methods, in the order of the table; each returns [∂z/∂a, ∂z/∂b].
   const methods = [
     exact,
     ({ a, b, x, epsilon: h }) => {
@@ -77,46 +77,47 @@
   };
   const errors = () => {
     const slope = exact(now)[0];
-    const off = (method, h) => {
+    const errorAt = (method, h) => {
       const error = Math.abs(methods[method]({ ...now, epsilon: h })[0] - slope);
       return error > 0 && Number.isFinite(error) ? error : null;
     };
-    const own = Math.abs(now.epsilon);
-    const at = increments.reduce((best, h) => (Math.abs(Math.log(h / own)) < Math.abs(Math.log(best / own)) ? h : best), 1);
-    return [increments, increments.map((h) => off(1, h)), increments.map((h) => off(2, h)),
-      increments.map((h) => (h === at ? off(1, h) : null))];
+    // The plotted increment nearest to the current one.
+    const current = Math.abs(now.epsilon);
+    const at = increments.reduce((best, h) => (Math.abs(Math.log(h / current)) < Math.abs(Math.log(best / current)) ? h : best), 1);
+    return [increments, increments.map((h) => errorAt(1, h)), increments.map((h) => errorAt(2, h)),
+      increments.map((h) => (h === at ? errorAt(1, h) : null))];
   };
   const draw = () => {
     const [left, right] = [document.getElementById("toy-curve"), document.getElementById("toy-error")];
     if (curve) curve.destroy();
     if (error) error.destroy();
-    // At first the static pictures.
+    // The first call removes the static pictures.
     left.replaceChildren();
     right.replaceChildren();
-    curve = new uPlot(options(left, ["a", "z"], [["z", 0], ["tangent", 2, false, true], ["secant", 1, false, true], ["here", 3, true]],
+    curve = new uPlot(options(left, ["a", "z"], [["z", 0], ["tangent", 2, false, true], ["secant", 1, false, true], ["current a", 3, true]],
       { x: { time: false }, y: { range: (_, low, high) => {
         const reach = Math.max(Math.abs(now.b), 0.1);
         return [Math.min(-0.2 * reach, 1.2 * Math.min(now.b, 0)), Math.max(0.2 * reach, 1.2 * Math.max(now.b, 0))];
       } } }), curves(), left);
-    error = new uPlot(options(right, ["ε", "error"], [["forward", 1], ["central", 6], ["ε now", 3, true]],
+    error = new uPlot(options(right, ["ε", "error"], [["forward", 1], ["central", 6], ["current ε", 3, true]],
       { x: { time: false, distr: 3, range: nplus1.wide }, y: { distr: 3, range: nplus1.wide } }), errors(), right);
   };
-  const name = () => {
+  const showNumbers = () => {
     outputs[0].textContent = precise(now.a);
     outputs[1].textContent = precise(now.b);
     outputs[2].textContent = precise(now.x);
     outputs[3].textContent = "ε = " + nplus1.short(now.epsilon);
   };
-  const tell = () => {
+  const update = () => {
     const [slope, y] = exact(now);
     methods.forEach((method, row) => {
       const cells = rows[row].querySelectorAll("td");
       const [da, db] = method(now);
       [precise(da), rough(Math.abs(da - slope)), precise(db), rough(Math.abs(db - y))].forEach((text, column) => {
-        cells[FIRST + column].textContent = text;
+        cells[OPERATION_COLUMNS + column].textContent = text;
       });
     });
-    name();
+    showNumbers();
     curve.setData(curves());
     error.setData(errors());
   };
@@ -124,19 +125,19 @@
     slider.addEventListener("input", () => {
       const number = Number(slider.value);
       now[["a", "b", "x", "epsilon"][index]] = index === 3 ? 10 ** number : number;
-      tell();
+      update();
     });
   });
   draw();
-  // The table begins with the numbers that were worked out.
-  name();
-  const both = () => { draw(); name(); };
-  nplus1.dark.addEventListener("change", both);
+  // The table already has the computed numbers of the page.
+  showNumbers();
+  const redraw = () => { draw(); showNumbers(); };
+  nplus1.dark.addEventListener("change", redraw);
   let width = document.getElementById("toy-curve").clientWidth;
   new ResizeObserver(([entry]) => {
     if (Math.abs(entry.contentRect.width - width) < 2) return;
     width = entry.contentRect.width;
-    both();
+    redraw();
   }).observe(document.getElementById("toy-curve"));
-  nplus1.toy = { now, tell, get curve() { return curve; }, get error() { return error; } };
+  nplus1.toy = { now, update, get curve() { return curve; }, get error() { return error; } };
 })();
