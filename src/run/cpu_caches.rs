@@ -1,4 +1,4 @@
-//! The processor's caches, as Linux describes them.
+//! The processor's caches, as Linux reports them.
 
 use std::fs;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 /// A cache of the first processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cache {
-    /// Its level: 1 is the nearest.
+    /// Its level; 1 is the nearest to the core.
     pub level: u32,
     /// `Data`, `Instruction` or `Unified`.
     pub kind: String,
-    /// Bytes.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// All caches of the first processor; none where the system does not tell.
+/// Returns all caches of the first processor; none if the system does not report them.
 pub fn detect() -> Vec<Cache> {
     let folder = "/sys/devices/system/cpu/cpu0/cache";
     let read = |index: usize, file: &str| {
@@ -33,7 +33,7 @@ pub fn detect() -> Vec<Cache> {
         .collect()
 }
 
-/// The bytes in a size such as `32K` or `8M`.
+/// Parses a size such as `32K` or `8M`, in bytes.
 fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = match text.strip_suffix('K') {
         Some(number) => (number, 1 << 10),
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_units() {
+    fn sizes_are_parsed_with_their_units() {
         assert_eq!(bytes("32K"), Some(32 << 10));
         assert_eq!(bytes("8M"), Some(8 << 20));
         assert_eq!(bytes("512"), Some(512));

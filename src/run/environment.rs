@@ -1,6 +1,6 @@
-//! `environment.json`: which program ran, on which machine, with which kernel.
+//! `environment.json`: the program that ran, the machine and the kernel.
 //!
-//! What the operating system does not tell is left out (`null`), never guessed.
+//! Values that the operating system does not report are `null`, never guessed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::cpu_caches::{self, Cache};
 use crate::parallel::Workers;
 
-/// Program and machine.
+/// The program and the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// The version of nplus1.
     pub version: String,
-    /// The commit it was built from, if the build said so in `NPLUS1_COMMIT`.
+    /// The commit it was built from, if `NPLUS1_COMMIT` was set during the build.
     pub commit: Option<String>,
-    /// The command line that was given; absent in files of older versions.
+    /// The command line; absent in files of older versions.
     #[serde(default)]
     pub command: Option<String>,
     /// The CPU's model name.
@@ -27,10 +27,10 @@ pub struct Environment {
     pub physical_cores: usize,
     /// Logical cores that the process may use.
     pub logical_cores: usize,
-    /// Caches of the first processor; empty in files of older versions.
+    /// The caches of the first processor; empty in files of older versions.
     #[serde(default)]
     pub caches: Vec<Cache>,
-    /// Bytes of memory of the machine.
+    /// The machine's memory in bytes.
     pub memory: Option<u64>,
     /// The operating system.
     pub os: String,
@@ -38,14 +38,14 @@ pub struct Environment {
     pub arch: String,
     /// Vector features of the CPU that kernels may use.
     pub features: Vec<String>,
-    /// The kernel chosen.
+    /// The name of the chosen kernel.
     pub kernel: String,
-    /// Threads of the run.
+    /// Number of threads of the run.
     pub threads: usize,
 }
 
 impl Environment {
-    /// This program on this machine, with the kernel and the threads chosen.
+    /// Describes this program on this machine, with the chosen kernel and number of threads.
     pub fn detect(kernel: &str, threads: usize) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -67,8 +67,8 @@ impl Environment {
     }
 }
 
-/// Arguments as a shell reads them: the program by its name alone, others in quotes where they need
-/// them.
+/// Writes the arguments as a shell reads them: the program without its path, the others in quotes if
+/// they need them.
 fn command_line(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let quoted = |argument: OsString| {
         let argument = argument.to_string_lossy().into_owned();
@@ -89,8 +89,8 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Bytes of memory that the process may still take, as far as the operating system tells: what the
-/// machine has available, and what its control group leaves.
+/// Returns the bytes of memory that the process can still allocate, if the operating system reports
+/// them: the smaller of the machine's available memory and what the control group's limit leaves.
 pub fn available_memory() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let group = |file: &str| -> Option<u64> {
@@ -105,17 +105,17 @@ pub fn available_memory() -> Option<u64> {
     available.into_iter().chain(left).min()
 }
 
-/// The first model name of `/proc/cpuinfo`.
+/// Returns the first model name in `/proc/cpuinfo`.
 fn cpu_model(cpuinfo: &str) -> Option<String> {
     field(cpuinfo, "model name").map(str::to_owned)
 }
 
-/// `MemTotal` of `/proc/meminfo`.
+/// Returns `MemTotal` of `/proc/meminfo` in bytes.
 fn memory_bytes(meminfo: &str) -> Option<u64> {
     kibibytes(meminfo, "MemTotal")
 }
 
-/// The bytes of a field that counts in kibibytes.
+/// Returns a field given in kibibytes, converted to bytes.
 fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
     let count: u64 = field(meminfo, name)?
         .strip_suffix("kB")?
@@ -125,7 +125,7 @@ fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
     count.checked_mul(1024)
 }
 
-/// The value of the first line `name : value`.
+/// Returns the value of the first line `name : value`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_can_be_given_to_a_shell_again() {
+    fn a_command_line_can_be_pasted_into_a_shell() {
         let line = |words: &[&str]| command_line(words.iter().map(OsString::from));
         let train = ["/a/b/nplus1", "train", "c.toml", "--set", "name=it's"];
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_cores_and_says_what_it_was_told() {
+    fn detect_finds_cores_and_keeps_the_given_kernel_and_threads() {
         let environment = Environment::detect("portable", 3);
         assert!(environment.physical_cores > 0 && environment.logical_cores > 0);
         assert_eq!(

@@ -1,4 +1,5 @@
-//! `evaluation.json`: how good the model is, class by class, and what it got most wrong.
+//! `evaluation.json`: the accuracy of a model, the metrics of each class, and its most confident wrong
+//! predictions.
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -6,49 +7,49 @@ use serde::{Deserialize, Serialize};
 /// The evaluation of a model on one part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelEvaluation {
-    /// Which part: `test`, `validation`, or a file.
+    /// The part of the data: `test`, `validation`, or a file.
     pub part: String,
-    /// Rows evaluated.
+    /// Number of rows evaluated.
     pub rows: u64,
-    /// Mean loss a row, without l2.
+    /// Mean loss per row, without the l2 term.
     pub loss: f64,
-    /// Fraction of rows whose class was predicted.
+    /// Fraction of rows whose class was predicted correctly.
     pub accuracy: f64,
     /// Seconds that the predictions took; absent in files of older versions.
     pub seconds: Option<f64>,
-    /// Height and width, where a row is an image.
+    /// Height and width, if a row is an image.
     pub image: Option<[usize; 2]>,
-    /// One entry a class.
+    /// The metrics of each class.
     pub classes: Vec<ClassFigures>,
-    /// Rows by true class (outer) and predicted class (inner).
+    /// Number of rows by true class (outer) and predicted class (inner).
     pub confusion: Vec<Vec<u64>>,
-    /// The most confidently wrong samples, most confident first.
+    /// The wrong predictions with the highest confidence, most confident first.
     pub wrong: Vec<WrongSample>,
 }
 
-/// How well one class is told from the others.
+/// The metrics of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassFigures {
-    /// The class.
+    /// The name of the class.
     pub name: String,
-    /// Rows of this class.
+    /// Number of rows of this class.
     pub rows: u64,
-    /// Of the rows predicted as this class, the fraction that are; absent if none was predicted.
+    /// The fraction of the rows predicted as this class that belong to it; absent if there are none.
     pub precision: Option<f64>,
-    /// Of this class's rows, the fraction predicted as such; absent if there is none.
+    /// The fraction of the rows of this class that are predicted as it; absent if there are none.
     pub recall: Option<f64>,
-    /// 2·true positives / (rows of the class + rows predicted as it); absent if both are none.
+    /// 2·true positives / (rows of the class + rows predicted as it); absent if both are 0.
     pub f1: Option<f64>,
 }
 
-/// A row whose class was not predicted.
+/// A row whose class was predicted wrongly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WrongSample {
     /// Its number in the part, from 0.
     pub row: usize,
-    /// Its class.
+    /// Its true class.
     pub label: String,
-    /// The class predicted.
+    /// The predicted class.
     pub predicted: String,
     /// The predicted class's share of the output.
     pub confidence: f64,
@@ -57,11 +58,11 @@ pub struct WrongSample {
 }
 
 impl ModelEvaluation {
-    /// Wrong samples kept.
+    /// Maximum number of wrong samples that are kept.
     pub const WRONG_KEPT: usize = 25;
 
-    /// The evaluation with the confusion matrix `(true class, predicted class)`; of `wrong`, the 25
-    /// most confident are kept.
+    /// Creates the evaluation from the confusion matrix `(true class, predicted class)`; of `wrong`, the
+    /// 25 most confident are kept.
     ///
     /// # Panics
     /// If the matrix is not `(classes, classes)`.
@@ -75,7 +76,7 @@ impl ModelEvaluation {
         assert_eq!(
             confusion.dim(),
             (class_names.len(), class_names.len()),
-            "a confusion matrix has a row and a column a class"
+            "a confusion matrix has one row and one column per class"
         );
         let rows = confusion.sum();
         Self {
@@ -96,7 +97,7 @@ impl ModelEvaluation {
     }
 }
 
-/// Precision, recall and F1 of each class.
+/// Computes precision, recall and F1 of each class.
 pub fn class_figures(confusion: &Array2<u64>, class_names: &[String]) -> Vec<ClassFigures> {
     let figures = |(class, name): (usize, &String)| {
         let rows = confusion.row(class).sum();
@@ -117,7 +118,8 @@ fn fraction(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Most confident first; equal ones in the order of their rows, so that two runs agree.
+/// Sorts by falling confidence, then by row so that the order is reproducible, and keeps the first
+/// [`ModelEvaluation::WRONG_KEPT`].
 fn most_confident(mut wrong: Vec<WrongSample>) -> Vec<WrongSample> {
     wrong.sort_by(|a, b| {
         b.confidence
@@ -137,7 +139,8 @@ mod tests {
         ["a", "b", "c"].map(str::to_owned).to_vec()
     }
 
-    /// By hand: a: 3 of 4 rows, 5 predicted; b: 1 of 3, 2 predicted; c: no rows, none predicted.
+    /// Computed by hand. a: 3 of 4 rows correct, 5 predicted; b: 1 of 3, 2 predicted; c: no rows, none
+    /// predicted.
     #[test]
     fn class_figures_are_those_computed_by_hand() {
         let confusion = array![[3, 1, 0], [2, 1, 0], [0, 0, 0]];

@@ -1,19 +1,18 @@
-//! JSON as a run's files hold it: numbers that are not finite are written as `null`, and read
-//! back as NaN.
+//! JSON of a run's files: numbers that are not finite are written as `null` and read back as NaN.
 //!
-//! JSON has no NaN, and a diverged run must still leave files that every program reads. Reading
-//! gives NaN only where a number is asked for; an absent value (`None`) stays absent.
+//! JSON has no NaN, but a diverged run must still leave files that every program can read. `null` is
+//! read as NaN only where a float is required; an absent value (`None`) stays absent.
 
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::{Error, Map, Value};
 
-/// `value` on one line.
+/// Serializes `value` on one line, without a line end.
 pub fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("records have string keys and no failing serializer")
 }
 
-/// `value` as an indented document with a last line end.
+/// Serializes `value` as an indented document with a final line end.
 pub fn document(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value)
         .expect("records have string keys and no failing serializer");
@@ -21,23 +20,23 @@ pub fn document(value: &impl Serialize) -> String {
     text
 }
 
-/// What `text` holds.
+/// Parses `text`.
 ///
 /// # Errors
-/// Text that is not JSON, or not a `T`.
+/// Text that is not JSON, or does not describe a `T`.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     from_value(serde_json::from_str(text)?)
 }
 
-/// What `value` holds.
+/// Converts `value` to a `T`.
 ///
 /// # Errors
-/// A value that is not a `T`.
+/// A value that does not describe a `T`.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Lenient(value))
 }
 
-/// A value whose `null` is NaN where a float is wanted.
+/// A deserializer in which `null` becomes NaN where a float is required.
 struct Lenient(Value);
 
 impl<'de> Deserializer<'de> for Lenient {

@@ -1,7 +1,8 @@
-//! The lock of a run's directory: held while a process writes in it, gone with that process.
+//! The lock of a run's directory, held while a process writes in it.
 //!
-//! An advisory lock of the operating system on the file `lock`, so that a crash never leaves a
-//! directory locked. The file itself stays: removing it would let two processes hold two locks.
+//! It is an advisory lock of the operating system on the file `lock`, released when the process ends,
+//! so that a crash never leaves a directory locked. The file itself stays: removing it would let two
+//! processes hold two locks.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::open;
 
-/// The file that is locked.
+/// The name of the file that is locked.
 pub const LOCK_FILE: &str = "lock";
 
 /// The lock; dropping it releases the directory.
@@ -30,7 +31,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse(format!(
-                "{}: another process is running in this directory\n  help: wait for it to end, or choose another with --out",
+                "{}: another process is using this directory\n  help: wait until it ends, or choose another directory with --out",
                 directory.display()
             ))),
             Err(TryLockError::Error(source)) => Err(Error::io("lock", &path, source)),

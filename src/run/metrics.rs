@@ -1,9 +1,9 @@
-//! `metrics.jsonl` and `metrics.csv`: a line an epoch, flushed, so that a crash loses at most the
-//! line it was writing. A study's rows are logged the same way, under names of their own.
+//! `metrics.jsonl` and `metrics.csv`: one line per epoch, written at once, so that a crash loses at most
+//! the line being written. A study logs its rows the same way, in files of other names.
 //!
-//! Any serializable record can be a line. The CSV has the fields of the first record as columns
-//! (`tally.evaluations` for nested ones), in their order; numbers that are not finite are `null` in
-//! JSON and empty in CSV. A reader skips damaged lines and counts them.
+//! Any serializable record can be a line. The columns of the CSV are the fields of the first record, in
+//! their order (`tally.evaluations` for a nested one). Numbers that are not finite are `null` in JSON
+//! and empty in CSV. A reader skips and counts damaged lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::file::{read_capped, write_atomically};
 use crate::open::file_type;
 
-/// Largest log that is read.
+/// Size limit of a log that is read, in bytes.
 const LOG_CAP: u64 = 1 << 30;
 
 /// The two logs of a run, open for appending.
@@ -30,18 +30,18 @@ pub struct Metrics {
     columns: Vec<String>,
 }
 
-/// What a log held.
+/// The content of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogContent<T> {
-    /// The records of all lines that could be read.
+    /// The records of the lines that could be read.
     pub records: Vec<T>,
-    /// How many lines could not.
+    /// The number of lines that could not be read.
     pub damaged: usize,
 }
 
 impl Metrics {
-    /// Starts the logs of `directory` with `records`: none for a new run; for a resumed one those
-    /// up to its checkpoint, because lines after it will be written again.
+    /// Starts the logs of `directory` with `records`: none for a new run; for a resumed run, those up to
+    /// its checkpoint, because later lines will be written again.
     ///
     /// # Errors
     /// Whatever the operating system refuses.
@@ -49,7 +49,7 @@ impl Metrics {
         Self::start_as(directory, [METRICS_JSONL, METRICS_CSV], records)
     }
 
-    /// As [`Metrics::start`], in files of other names: JSON lines, then CSV.
+    /// Starts the logs as [`Metrics::start`] does, in files of other names: JSON lines, then CSV.
     ///
     /// # Errors
     /// Whatever the operating system refuses.
@@ -72,7 +72,7 @@ impl Metrics {
         })
     }
 
-    /// Appends a line to both logs and flushes them.
+    /// Appends a line to both logs, unbuffered.
     ///
     /// # Errors
     /// Whatever the operating system refuses.
@@ -83,7 +83,7 @@ impl Metrics {
     }
 }
 
-/// The records in `directory`'s `metrics.jsonl`; a file that is missing holds none.
+/// Reads the records in `metrics.jsonl` of `directory`; a missing file has none.
 ///
 /// # Errors
 /// Whatever the operating system refuses; a log of more than 1 GiB.
@@ -91,17 +91,17 @@ pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<LogContent<T>> {
     read_log(&directory.join(METRICS_JSONL))
 }
 
-/// The records in a log of JSON lines; a file that is missing holds none.
+/// Reads the records in a log of JSON lines; a missing file has none.
 ///
 /// # Errors
 /// Whatever the operating system refuses; a log of more than 1 GiB.
 pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<LogContent<T>> {
-    let mut recorded = LogContent {
+    let mut content = LogContent {
         records: Vec::new(),
         damaged: 0,
     };
     if file_type(path)?.is_none() {
-        return Ok(recorded);
+        return Ok(content);
     }
     let bytes = read_capped(path, LOG_CAP)?;
     for line in bytes.split(|&byte| byte == b'\n') {
@@ -112,18 +112,18 @@ pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<LogContent<T>> {
             .ok()
             .and_then(|line| json::parse(line).ok());
         match record {
-            Some(record) => recorded.records.push(record),
-            None => recorded.damaged += 1,
+            Some(record) => content.records.push(record),
+            None => content.damaged += 1,
         }
     }
-    Ok(recorded)
+    Ok(content)
 }
 
-/// The record as a line of JSON and as a row of CSV, after the header if it is the first.
+/// Encodes a record as a line of JSON and as a row of CSV; the first row is preceded by the header.
 fn encode<T: Serialize>(record: &T, columns: &mut Vec<String>) -> (String, String) {
     let mut line = json::line(record);
-    // Read back from the line, so that the two logs cannot differ.
-    let value = serde_json::from_str(&line).expect("a line just written is JSON");
+    // Parsed back from the line, so that the two logs cannot differ.
+    let value = serde_json::from_str(&line).expect("a line that was just written is JSON");
     line.push('\n');
     let mut cells = Vec::new();
     flatten("", &value, &mut cells);
@@ -140,7 +140,7 @@ fn encode<T: Serialize>(record: &T, columns: &mut Vec<String>) -> (String, Strin
     (line, rows)
 }
 
-/// The leaves of `value`, with their dotted names.
+/// Appends the leaves of `value` to `cells`, with their dotted names.
 fn flatten(name: &str, value: &Value, cells: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
@@ -171,7 +171,7 @@ fn push_row<'a>(rows: &mut String, cells: impl Iterator<Item = &'a str>) {
     rows.push('\n');
 }
 
-/// One file that grows by whole lines.
+/// A file that grows by whole lines.
 #[derive(Debug)]
 struct Log {
     file: File,
@@ -188,7 +188,7 @@ impl Log {
         Ok(Self { file, path })
     }
 
-    /// One write call a line: unbuffered, so flushed, and never interleaved.
+    /// Writes a line with one unbuffered write, so that lines are never interleaved.
     fn append(&mut self, line: &str) -> Result<()> {
         self.file
             .write_all(line.as_bytes())
@@ -202,12 +202,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_csv_has_a_column_a_leaf_and_quotes_what_needs_it() {
+    fn the_csv_has_a_column_per_leaf_and_quotes_cells_that_need_it() {
         let mut columns = Vec::new();
         let record = json!({"epoch": 1, "loss": null, "tally": {"a": 2}, "note": "x,\"y\""});
         let (_, first) = encode(&record, &mut columns);
         assert_eq!(first, "epoch,loss,tally.a,note\n1,,2,\"x,\"\"y\"\"\"\n");
-        // Fields in another order, one missing: still under their columns.
+        // Fields in another order, and one missing, still go to their columns.
         let (_, second) = encode(&json!({"tally": {"a": 3}, "epoch": 2}), &mut columns);
         assert_eq!(second, "2,,3,\n");
     }

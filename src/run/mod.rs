@@ -1,7 +1,7 @@
-//! A run's directory: who owns it, what is in it, how it survives a crash.
+//! The directory of a run: its lock, its files, and how they survive a crash.
 //!
-//! Whole files are replaced atomically, logs grow by whole lines, and a lock says who writes.
-//! Nothing here knows a terminal or computes a gradient.
+//! Whole files are replaced atomically, logs grow by whole lines, and a lock ensures that only one
+//! process writes. Nothing here prints to a terminal or computes a gradient.
 
 pub mod checkpoint;
 pub mod cpu_caches;

@@ -1,4 +1,4 @@
-//! `summary.json`: what a run came to. `train --json` prints the same.
+//! `summary.json`: the summary of a run. `train --json` prints the same.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::numeric::tally::Tally;
 
-/// The outcome of a run. Fractions are between 0 and 1; losses are without the l2 term.
+/// The summary of a run. Fractions are between 0 and 1; losses are without the l2 term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
     /// The run's directory.
@@ -19,31 +19,31 @@ pub struct RunSummary {
     pub sizes: Vec<usize>,
     /// Number of parameters, N.
     pub parameters: usize,
-    /// Upper bound of the workers.
+    /// Upper bound on the number of workers.
     pub threads: usize,
-    /// Epochs done.
+    /// Number of epochs completed.
     pub epochs: usize,
-    /// Why the training ended, in words.
+    /// The reason why the training ended, in words.
     pub ending: String,
-    /// Seconds of shuffle and steps, summed over the epochs.
+    /// Seconds of shuffling and training steps, summed over the epochs.
     pub seconds: f64,
-    /// The median of the epochs' seconds; absent before the first is done.
+    /// The median seconds per epoch; absent if no epoch was completed.
     pub seconds_per_epoch: Option<f64>,
-    /// Training rows an epoch.
+    /// Number of training rows per epoch.
     pub samples_per_epoch: usize,
     /// The last epoch's mean mini-batch loss.
     pub train_loss: Option<f64>,
-    /// Loss on the validation rows, of the weights kept.
+    /// Loss of the kept weights on the validation rows.
     pub validation_loss: Option<f64>,
-    /// Accuracy on the validation rows, of the weights kept.
+    /// Accuracy of the kept weights on the validation rows.
     pub validation_accuracy: Option<f64>,
-    /// Loss on the test rows, of the weights kept.
+    /// Loss of the kept weights on the test rows.
     pub test_loss: Option<f64>,
-    /// Accuracy on the test rows, of the weights kept.
+    /// Accuracy of the kept weights on the test rows.
     pub test_accuracy: Option<f64>,
     /// The epoch whose weights were kept.
     pub kept_epoch: usize,
-    /// SHA-256 of θ: see [`crate::model::Parameters::sha256`].
+    /// SHA-256 of θ; see [`crate::model::Parameters::sha256`].
     pub weights_sha256: String,
     /// Operations performed in all training steps.
     pub tally: Tally,
