@@ -1,7 +1,8 @@
-//! Your own function, differentiated in parallel: `cargo run --release --example objective`.
+//! Computes the gradient of a user-defined function in parallel by finite differences:
+//! `cargo run --release --example objective`.
 //!
-//! First Rosenbrock's function, whose gradient is known, by each method; then a slow black box,
-//! of which nothing is known but its value, on 1 thread and on more.
+//! First Rosenbrock's function, whose gradient is known, with several difference schemes; then a
+//! slow black box, which only returns its value, on 1, 4 and 16 threads.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ fn rosenbrock(x: &[f64]) -> f64 {
 }
 
 fn main() -> Result<()> {
-    let team = Workers::new(None)?;
+    let workers = Workers::new(None)?;
     let theta = [-1.2, 1.0];
     let exact = [-215.6, -88.0];
     println!("Rosenbrock's function at {theta:?}: gradient {exact:?}");
@@ -40,7 +41,7 @@ fn main() -> Result<()> {
             },
         ),
     ] {
-        let estimate = method.gradient(&Function::new(2, rosenbrock), &theta, &team)?;
+        let estimate = method.gradient(&Function::new(2, rosenbrock), &theta, &workers)?;
         let error = (estimate.gradient[0] - exact[0]).hypot(estimate.gradient[1] - exact[1]);
         println!(
             "  {name:30} {:2} evaluations, error {error:.1e}",
@@ -48,7 +49,7 @@ fn main() -> Result<()> {
         );
     }
 
-    // A simulation that takes a while, and waits for something other than the processor.
+    // Stands for a slow simulation that waits for something other than the processor.
     let simulation = Function::new(15, |x: &[f64]| {
         std::thread::sleep(Duration::from_millis(20));
         x.iter()
@@ -56,15 +57,15 @@ fn main() -> Result<()> {
             .map(|(i, x)| (x * i as f64).cos())
             .sum()
     });
-    println!("A black box of 15 parameters, 20 ms an evaluation");
+    println!("A black box of 15 parameters, 20 ms per evaluation");
     for threads in [1, 4, 16] {
         let control = Control::default();
-        let team = Workers::new(Some(threads))?;
+        let workers = Workers::new(Some(threads))?;
         let start = Instant::now();
-        // Another thread with a clone of `control` can draw a progress bar, or stop it.
-        forward.gradient_with_control(&simulation, &[0.5; 15], &team, &control)?;
-        let (made, time) = (control.evaluations(), start.elapsed().as_millis());
-        println!("  {threads:2} threads: {made} evaluations in {time} ms");
+        // Another thread with a clone of `control` can show the progress or stop the computation.
+        forward.gradient_with_control(&simulation, &[0.5; 15], &workers, &control)?;
+        let (evaluations, time) = (control.evaluations(), start.elapsed().as_millis());
+        println!("  {threads:2} threads: {evaluations} evaluations in {time} ms");
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Opens the files that a user names, regular ones only: a FIFO, a device, a socket or a folder is
-//! refused, and nothing waits for a writer.
+//! Opens files given by the user.
 //!
-//! What a path leads to is asked of the opened file, not of the path before, which could lead
-//! elsewhere a moment later. A config is the one thing that may also come from a pipe.
+//! Only regular files are accepted: a FIFO, a device, a socket or a folder is refused, and opening
+//! never waits for a writer. The kind is taken from the opened file, not from the path before,
+//! which could lead elsewhere a moment later. Only a config may also come from a pipe.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// How long a pipe may take to yield all that it has.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for reading a pipe to its end.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time between two looks at a pipe.
-const LOOKS: Duration = Duration::from_millis(10);
+/// Time between two attempts to read from a pipe.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Opens the regular file `path` for reading.
 ///
 /// # Errors
-/// A path that leads nowhere, or to anything but a regular file, is refused.
+/// A missing path and anything but a regular file are refused; [`Error::Io`] if opening fails
+/// otherwise.
 pub fn regular(path: &Path) -> Result<File> {
     let (file, kind) = open_to_read(path)?;
     if kind.is_file() {
@@ -34,7 +35,7 @@ pub fn regular(path: &Path) -> Result<File> {
 /// The last component of `path` may not be a link.
 ///
 /// # Errors
-/// Anything but a regular file is refused; else whatever the operating system refuses.
+/// [`Error::Io`] if the file cannot be opened; anything but a regular file is refused.
 pub fn lock_file(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
@@ -51,11 +52,11 @@ pub fn lock_file(path: &Path) -> Result<File> {
     }
 }
 
-/// Reads a regular file or a pipe up to its end, or one byte beyond `most`.
+/// Reads a regular file or a pipe to its end, but at most `most` + 1 bytes.
 ///
 /// # Errors
-/// A path that leads nowhere, or to anything else, is refused, and so is a pipe that has not come
-/// to its end within 5 seconds; [`Error::Io`] if reading fails.
+/// A missing path, any other kind of file, and a pipe that does not end within 5 seconds are
+/// refused; [`Error::Io`] if opening or reading fails otherwise.
 pub fn read_file_or_pipe(path: &Path, most: u64) -> Result<Vec<u8>> {
     let (file, kind) = open_to_read(path)?;
     let pipe = is_pipe(kind);
@@ -67,42 +68,43 @@ pub fn read_file_or_pipe(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut reader = file.take(most + 1);
     loop {
         match reader.read_to_end(&mut bytes) {
-            // A named pipe that nobody has opened for writing yet looks as if it were at its end.
+            // A named pipe that no process has opened for writing yet reads as if it were at its
+            // end.
             Ok(_) if pipe && bytes.is_empty() => {}
             Ok(_) => return Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Error::io("read", path, error)),
         }
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > PIPE_TIMEOUT {
             let problem = format!(
-                "a FIFO that did not come to its end within {} s: {} bytes were read",
-                PATIENCE.as_secs(),
+                "a FIFO that did not end within {} s: {} bytes were read",
+                PIPE_TIMEOUT.as_secs(),
                 bytes.len()
             );
             return Err(Error::refused(path, problem)
-                .help("write its content to a regular file first, and name that"));
+                .help("write its content to a regular file first, and give that file"));
         }
-        std::thread::sleep(LOOKS);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Opens `path` for reading, whatever it leads to, and without waiting.
+/// Opens `path` for reading without waiting, and returns the file and its kind.
 fn open_to_read(path: &Path) -> Result<(File, FileType)> {
     let mut options = OpenOptions::new();
     options.read(true);
-    // Without it, opening a FIFO waits for a writer. To regular files it makes no difference.
+    // Without O_NONBLOCK, opening a FIFO waits for a writer. It has no effect on regular files.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     open(&options, "read", path, |path| fs::metadata(path))
 }
 
-/// Opens `path`, and tells what was opened. What cannot be opened because of its kind is refused
-/// as what `look` finds.
+/// Opens `path`, and returns the file and its kind. If it cannot be opened because of its kind, it
+/// is refused with the kind that `metadata_of` finds.
 fn open(
     options: &OpenOptions,
     action: &'static str,
     path: &Path,
-    look: impl Fn(&Path) -> io::Result<Metadata>,
+    metadata_of: impl Fn(&Path) -> io::Result<Metadata>,
 ) -> Result<(File, FileType)> {
     let failed = |source| Error::io(action, path, source);
     match options.open(path) {
@@ -110,16 +112,16 @@ fn open(
             let kind = file.metadata().map_err(failed)?.file_type();
             Ok((file, kind))
         }
-        Err(source) => match look(path).map(|found| found.file_type()) {
-            Ok(kind) if !kind.is_file() && is_of_kind(&source) => Err(refusal(path, kind)),
+        Err(source) => match metadata_of(path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if !kind.is_file() && is_caused_by_kind(&source) => Err(refusal(path, kind)),
             _ => Err(failed(source)),
         },
     }
 }
 
-/// Whether a file could not be opened because of what it is: a socket, a FIFO that nobody reads, a
-/// link that must not be followed, a folder that would be written to.
-fn is_of_kind(error: &io::Error) -> bool {
+/// Returns true if a file could not be opened because of its kind: a socket, a FIFO without a
+/// reader, a link that must not be followed, or a folder opened for writing.
+fn is_caused_by_kind(error: &io::Error) -> bool {
     #[cfg(unix)]
     let kinds = [libc::ENXIO, libc::ELOOP, libc::EISDIR];
     #[cfg(not(unix))]
@@ -129,10 +131,10 @@ fn is_of_kind(error: &io::Error) -> bool {
         .is_some_and(|code| kinds.contains(&code))
 }
 
-/// What is at `path`, links followed; `None` if nothing is.
+/// Returns the kind of file at `path`, following links; `None` if there is none.
 ///
 /// # Errors
-/// Whatever keeps the operating system from telling: that does not mean that nothing is there.
+/// [`Error::Io`] if the kind cannot be determined, which does not mean that there is no file.
 pub fn file_type(path: &Path) -> Result<Option<FileType>> {
     match path.metadata() {
         Ok(metadata) => Ok(Some(metadata.file_type())),
@@ -150,14 +152,14 @@ pub fn file_type(path: &Path) -> Result<Option<FileType>> {
 
 fn refusal(path: &Path, kind: FileType) -> Error {
     let help = if kind.is_dir() {
-        "name a file in it"
+        "give a file in it"
     } else {
-        "name a regular file, or copy the content into one first"
+        "give a regular file, or copy the content into one first"
     };
     Error::refused(path, format!("is {}, not a regular file", kind_name(kind))).help(help)
 }
 
-/// Names the kind of a file in words, with its article.
+/// Returns the kind of a file in words, with an article.
 pub fn kind_name(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -1,25 +1,25 @@
-//! Text for people: nothing in it acts on the terminal or page that shows it, and no message is
-//! longer than a screen or two.
+//! Makes text safe to show on a terminal or page, and limits the length of messages.
 //!
-//! Names, paths and values come out of files that others wrote, and a terminal obeys control
-//! characters wherever they stand. Data keeps them: [`escaped`] spells them so that JSON and TOML
-//! read back the same text.
+//! Names, paths and values come from files that others wrote, and a terminal obeys control
+//! characters wherever they occur. For people they are replaced by visible forms; in data,
+//! [`escaped`] replaces them by escapes, so that JSON and TOML readers get the same text back.
 
 use std::borrow::Cow;
 
-/// The longest message, in bytes; with its heading it stays below 8 KiB.
-const LONGEST: usize = 8000;
-/// What a message keeps of its two ends; the note between them has the rest.
-const KEPT: usize = LONGEST / 2 - 50;
+/// Maximum length of a message in bytes; with its heading it stays below 8 KiB.
+const MAX_BYTES: usize = 8000;
+/// Bytes kept at each end of a message that is too long; the rest leaves room for the note between.
+const KEPT_BYTES: usize = MAX_BYTES / 2 - 50;
 
-/// Whether `letter` would act instead of being shown: a control character, or one of Unicode's
-/// bidirectional controls, which turn around what follows.
+/// Returns true if `letter` would act on a terminal instead of being shown: a control character, or
+/// one of Unicode's bidirectional controls, which change the direction of the text that follows.
 pub fn acts(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Spells a letter that [`acts`]: its picture, `␛`, or where Unicode has none its code, `<U+202E>`.
+/// Returns a visible form of a character that [`acts`]: its control picture, such as `␛`, or if
+/// Unicode has none, its code point, such as `<U+202E>`.
 pub fn spelled(letter: char) -> String {
     match letter {
         '\0'..='\u{1f}' => {
@@ -30,32 +30,34 @@ pub fn spelled(letter: char) -> String {
     }
 }
 
-/// Makes `text` safe to show: whatever [`acts`] is [`spelled`], but for line ends and tabs.
+/// Makes `text` safe to show: replaces every character that [`acts`], except line ends and tabs, by
+/// its visible form.
 pub fn plain(text: &str) -> Cow<'_, str> {
     replaced(text, acts_in_lines, spelled)
 }
 
-/// Makes `text` safe to show on one line: line ends and tabs are [`spelled`] as well.
+/// Makes `text` safe to show on one line: replaces every character that [`acts`], line ends and
+/// tabs included, by its visible form.
 pub fn plain_line(text: &str) -> Cow<'_, str> {
     replaced(text, acts, spelled)
 }
 
-/// Makes a JSON document safe to show, its content unchanged: only strings can hold what [`acts`],
-/// and a string may spell it by its number.
+/// Makes a JSON document safe to show without changing its content: characters that [`acts`] is
+/// true for can occur only in strings, where they are replaced by `\uXXXX` escapes.
 pub fn escaped(document: &str) -> Cow<'_, str> {
     replaced(document, acts_in_lines, |letter| {
         format!("\\u{:04x}", u32::from(letter))
     })
 }
 
-/// Cuts a message that is too long, and says how much is left out: the middle, for the start says
-/// what is wrong, and the end where it is and what helps.
+/// Shortens a message that is too long by leaving out its middle, and says how much is left out.
+/// The start describes the problem, and the end has its location and the help.
 pub fn brief(message: &str) -> Cow<'_, str> {
-    if message.len() <= LONGEST {
+    if message.len() <= MAX_BYTES {
         return Cow::Borrowed(message);
     }
-    let head = boundary(message, KEPT);
-    let tail = boundary(message, message.len() - KEPT);
+    let head = boundary(message, KEPT_BYTES);
+    let tail = boundary(message, message.len() - KEPT_BYTES);
     Cow::Owned(format!(
         "{}\n… {} bytes left out …\n{}",
         &message[..head],
@@ -83,10 +85,10 @@ fn replaced(text: &str, acts: fn(char) -> bool, spelled: fn(char) -> String) -> 
     Cow::Owned(shown)
 }
 
-/// The last place up to `byte` that is no letter's middle.
+/// Returns the last character boundary at or before `byte`.
 fn boundary(text: &str, byte: usize) -> usize {
-    let mut places = (0..=byte).rev();
-    places.find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+    let mut positions = (0..=byte).rev();
+    positions.find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_act_is_shown_and_ordinary_text_is_untouched() {
+    fn control_characters_become_visible_and_ordinary_text_is_unchanged() {
         assert_eq!(plain("\u{1b}[31mred\0\r\u{7f}"), "␛[31mred␀␍␡");
         assert_eq!(
             plain("\u{9b}2J\u{202e}x\u{2066}\u{200f}"),
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_document_reads_back_the_same() {
+    fn an_escaped_document_parses_to_the_same_content() {
         let text = "\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{202e}\u{2069}é\n\"\\";
         let document = serde_json::to_string_pretty(&[text]).unwrap();
         let shown = escaped(&document);
@@ -120,23 +122,23 @@ mod tests {
 
     #[test]
     fn a_long_message_keeps_its_ends_and_says_what_is_left_out() {
-        let exact = "é".repeat(LONGEST / 2);
+        let exact = "é".repeat(MAX_BYTES / 2);
         assert_eq!(brief(&exact), exact);
         let long = format!("start {} end", "é".repeat(500_000));
-        let cut = brief(&long);
-        assert!(cut.len() <= LONGEST, "{}", cut.len());
+        let shortened = brief(&long);
+        assert!(shortened.len() <= MAX_BYTES, "{}", shortened.len());
         assert!(
-            cut.starts_with("start é") && cut.ends_with("é end"),
-            "{cut}"
+            shortened.starts_with("start é") && shortened.ends_with("é end"),
+            "{shortened}"
         );
-        let kept: usize = cut
+        let kept: usize = shortened
             .split('\n')
             .filter(|line| !line.starts_with('…'))
             .map(str::len)
             .sum();
         assert!(
-            cut.contains(&format!("\n… {} bytes left out …\n", long.len() - kept)),
-            "{cut}"
+            shortened.contains(&format!("\n… {} bytes left out …\n", long.len() - kept)),
+            "{shortened}"
         );
     }
 }

@@ -149,7 +149,7 @@ fn a_config_may_come_from_a_pipe() {
 fn a_pipe_that_never_ends_is_no_config() {
     let folder = Workplace::new(CONFIG);
     make_fifo(&folder.path().join("f"));
-    let nothing = "f: a FIFO that did not come to its end within 5 s: 0 bytes were read";
+    let nothing = "f: a FIFO that did not end within 5 s: 0 bytes were read";
     assert_holds(&ends(&folder, "config check f", 2), &[nothing, "help: "]);
 
     let (reader, mut writer) = std::io::pipe().unwrap();

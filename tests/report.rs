@@ -253,7 +253,7 @@ fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
     .unwrap();
     let told = page(&place, "scale");
     assert!(told.contains("1 line of rows.jsonl cannot be read"));
-    let samples = figure(&data(&told), "Samples by round")["series"].clone();
+    let samples = figure(&data(&told), "Samples, round by round")["series"].clone();
     let drawn: usize = (samples.as_array().unwrap().iter())
         .flat_map(|series| series["y"].as_array().unwrap())
         .filter(|sample| !sample.is_null())

@@ -22,7 +22,7 @@ fn checkpoint(epoch: usize) -> Checkpoint {
         precision: Precision::F64,
         parameters: vec![epoch as u8; 64],
         scalars: StateScalars::default(),
-        memory: Vec::new(),
+        optimizer_vectors: Vec::new(),
         best: None,
         partial: EpochSums::default(),
         records: Vec::new(),

@@ -68,7 +68,7 @@ pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
         );
     };
     add(
-        "Multiplications per gradient",
+        "Multiplications of a gradient",
         format!(
             "Lines: computed by formula for a plain implementation on dense inputs; dots: counted. {scale_note}"
         ),
@@ -79,7 +79,7 @@ pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
         }),
     );
     add(
-        "Time per gradient",
+        "Time of a gradient",
         format!("Lines: predicted from a short measurement; dots: measured. {scale_note}"),
         Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
         ("predicted", |row| Some(row.predicted_seconds)),

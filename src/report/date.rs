@@ -14,8 +14,9 @@ pub fn today() -> String {
     civil(seconds / 86_400)
 }
 
-/// Converts days since 1970-01-01 to a date of the Gregorian calendar. It counts in eras of 400 years
-/// that begin in March (Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+/// Converts days since 1970-01-01 to a date of the Gregorian calendar. It counts in eras of 400
+/// years that begin in March (Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `civil_from_days`).
 fn civil(days: u64) -> String {
     let days = days.min(3_000_000) + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -1,7 +1,7 @@
 //! A figure: series of points over two axes.
 //!
-//! It is drawn twice from the same numbers: as a static picture (`svg.rs`) and, where scripts run, as
-//! an interactive plot that can be zoomed and read value by value.
+//! It is drawn twice from the same numbers: as a static picture (`svg.rs`) and, where scripts run,
+//! as an interactive plot that can be zoomed and read value by value.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 /// point of each interval.
 pub const MAX_POINTS: usize = 4_000;
 
-/// Magnitudes that an axis can show: beyond them the computation of its ticks overflows or underflows.
+/// Magnitudes that an axis can show: beyond them the computation of its ticks overflows or
+/// underflows.
 const DRAWABLE: std::ops::Range<f64> = 1e-300..1e300;
 
 /// The unit of an axis, which decides how its numbers are written.
@@ -154,8 +155,8 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Creates a figure of `series`. Points that an axis cannot show are removed, and long series are
-    /// thinned; notes say so.
+    /// Creates a figure of `series`. Points that an axis cannot show are removed, and long series
+    /// are thinned; notes say so.
     pub fn new(
         title: impl Into<String>,
         caption: impl Into<String>,
@@ -266,8 +267,8 @@ impl Figure {
         keys.into_iter().map(number).collect()
     }
 
-    /// Returns the data of the figure for the script: `xs`, and for each series a value or `null` at
-    /// each x.
+    /// Returns the data of the figure for the script: `xs`, and for each series a value or `null`
+    /// at each x.
     pub fn value(&self) -> Value {
         let xs = self.abscissas();
         let series: Vec<Value> = (self.series.iter())
@@ -330,8 +331,8 @@ impl Figure {
     }
 }
 
-/// Returns at most `most` of `points`, in order: the first, the last, and the lowest and the highest
-/// of each interval between them, so that no peak is lost.
+/// Returns at most `most` of `points`, in order: the first, the last, and the lowest and the
+/// highest of each interval between them, so that no peak is lost.
 fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let intervals = (most - 2) / 2;
     let inner = &points[1..points.len() - 1];

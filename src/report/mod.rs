@@ -1,9 +1,9 @@
 //! Reports of runs and studies: one self-contained HTML page, made only from their files.
 //!
 //! A page is a [`page::Page`] that sections write to: [`run`], [`cost`], [`scaling`], [`race`],
-//! [`sweep`], [`toy_page`]. Each [`figure::Figure`] is drawn twice from the same numbers: by [`svg`]
-//! for paper and for readers without scripts, and by `assets/report.js` with uPlot for everyone else.
-//! The same files give the same page, except for its date.
+//! [`sweep`], [`toy_page`]. Each [`figure::Figure`] is drawn twice from the same numbers: by
+//! [`svg`] for paper and for readers without scripts, and by `assets/report.js` with uPlot for
+//! everyone else. The same files give the same page, except for its date.
 
 pub mod cost;
 pub mod date;
@@ -80,8 +80,8 @@ fn build(sources: Vec<ReportSource>) -> Page {
     page
 }
 
-/// Makes the labels of runs unique: runs with the same label are labeled by the paths the user gave,
-/// and repeated paths are numbered.
+/// Makes the labels of runs unique: runs with the same label are labeled by the paths the user
+/// gave, and repeated paths are numbered.
 fn make_labels_unique(runs: &mut [ReportSource]) {
     let labels = |runs: &[ReportSource]| -> Vec<String> {
         runs.iter().map(|run| run.common.label.clone()).collect()

@@ -1,8 +1,8 @@
 //! The frame of a page: one HTML file that loads nothing from any network.
 //!
-//! Its content-security policy allows only the page's point scripts and style sheet, by their hashes,
-//! so that text inserted as markup by mistake could not run. All text passes through [`plain`], which
-//! makes control characters visible.
+//! Its content-security policy allows only the page's point scripts and style sheet, by their
+//! hashes, so that text inserted as markup by mistake could not run. All text passes through
+//! [`plain`], which makes control characters visible.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,5 @@
-//! The page of a race: accuracy against time and multiplications, and loss against time, one line per
-//! method.
+//! The page of a race: accuracy against time and multiplications, and loss against time, one line
+//! per method.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;

@@ -1,5 +1,5 @@
-//! The page of training runs: the training curves, the evaluation with its confusion matrix, and the
-//! first layer's weights. Several runs share the figures of their curves.
+//! The page of training runs: the training curves, the evaluation with its confusion matrix, and
+//! the first layer's weights. Several runs share the figures of their curves.
 
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -187,7 +187,7 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
                     .to_string(),
             )
         }),
-        ("ended by", |run| Some(run.summary.as_ref()?.ending.clone())),
+        ("ended", |run| Some(run.summary.as_ref()?.ending.clone())),
         ("training time", |run| {
             Some(duration(run.summary.as_ref()?.seconds))
         }),
@@ -307,7 +307,7 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         })],
     );
     add(
-        "Gradient norm",
+        "Gradient",
         "Norm of the gradient of each epoch's last mini-batch (with L-BFGS: of all training rows).",
         Axis::new("‖gradient‖").logarithmic(),
         &[("gradient norm", Mark::LineAndDots, |epoch| {
@@ -323,14 +323,15 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         })],
     );
     add(
-        "Time per epoch",
+        "Time of an epoch",
         "Shuffling and training steps; without evaluation and writing files.",
         Axis::new("time").with_unit(AxisUnit::Seconds),
         &[("time", Mark::LineAndDots, |epoch| epoch.seconds)],
     );
 }
 
-/// Writes the confusion matrix, the metrics of each class, and the most confidently wrong predictions.
+/// Writes the confusion matrix, the metrics of each class, and the most confidently wrong
+/// predictions.
 fn write_evaluation(page: &mut Page, evaluation: &ModelEvaluation) {
     page.add(html! {
         h3 { "On the " (plain(&evaluation.part)) " rows: " (percent(Some(evaluation.accuracy))) " of "
@@ -383,8 +384,8 @@ fn confusion(evaluation: &ModelEvaluation) -> Markup {
     }
 }
 
-/// Returns the CSS classes of a cell, for example `hit s7` or `miss s2`: its share of the row's total
-/// in nine shades, on a scale ten times as fine for misses.
+/// Returns the CSS classes of a cell, for example `hit s7` or `miss s2`: its share of the row's
+/// total in nine shades, on a scale ten times as fine for misses.
 fn cell(hit: bool, count: u64, all: u64) -> String {
     if count == 0 {
         return "none".to_owned();
@@ -471,7 +472,7 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
         .and_then(|evaluation| evaluation.image);
     let shape = shape.filter(|[height, width]| height.saturating_mul(*width) == inputs);
     let rows = || first.outer_iter().take(shown).map(|row| row.to_vec());
-    let (picture, what) = match shape {
+    let (picture, meaning) = match shape {
         Some(shape) => (
             tiles(&rows().collect::<Vec<_>>(), shape, UNITS_PER_ROW, most),
             "each square is one unit, each pixel one weight",
@@ -482,7 +483,7 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
         ),
     };
     let alternative = format!(
-        "Weights of {shown} of {units} units: {what}, blue below 0, red above, full color at ±{most:.3}"
+        "Weights of {shown} of {units} units: {meaning}, blue below 0, red above, full color at ±{most:.3}"
     );
     page.add(html! {
         h3 { "First-layer weights" }

@@ -1,5 +1,5 @@
-//! The page of a scaling study: speedup, efficiency and time against threads, the fitted laws, and the
-//! samples.
+//! The page of a scaling study: speedup, efficiency and time against threads, the fitted laws, and
+//! the samples.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
@@ -98,7 +98,7 @@ pub fn write(
     );
     page.figure(
         &Figure::new(
-            "Time per step",
+            "Time of a step",
             "Median of the samples.",
             [
                 threads(),
@@ -110,7 +110,7 @@ pub fn write(
     );
     page.figure(
         &Figure::new(
-            "Samples by round",
+            "Samples, round by round",
             "All samples. Changes that all series share come from the machine.",
             [
                 Axis::new("round").with_unit(AxisUnit::Whole),
@@ -125,8 +125,8 @@ pub fn write(
     }
 }
 
-/// Returns the machine of a study. If its files do not describe it, the machine is assumed to have as
-/// many cores as the most threads used, so that no warning about it is given.
+/// Returns the machine of a study. If its files do not describe it, the machine is assumed to have
+/// as many cores as the most threads used, so that no warning about it is given.
 pub fn machine(common: &CommonContent, plan: &ScalingPlan) -> Environment {
     common.environment.clone().unwrap_or_else(|| {
         let threads = plan.threads.iter().copied().max().unwrap_or(1);

@@ -1,8 +1,8 @@
 //! The source of a page: the files of a run or of a study.
 //!
-//! A file that is missing, damaged or of a newer version costs only its own content, never the page:
-//! the problem becomes a note, and the page shows the notes. Refused are a folder that holds neither
-//! a run nor a study, and a study whose question or plan cannot be read.
+//! A file that is missing, damaged or of a newer version loses only its own content, never the
+//! page: the problem becomes a note, and the page shows the notes. Refused are a folder that holds
+//! neither a run nor a study, and a study whose question or plan cannot be read.
 
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,8 @@ pub enum Content {
     Accuracy(Vec<sweep::SweepRow>),
 }
 
-/// The part of `results.json` that cannot be computed from the rows; empty if the study has not ended.
+/// The part of `results.json` that cannot be computed from the rows; empty if the study has not
+/// ended.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StudyConclusion {
@@ -93,7 +94,8 @@ impl ReportSource {
     /// Reads the directory `path`.
     ///
     /// # Errors
-    /// A folder that is missing, or holds neither a run nor a study; a study whose plan cannot be read.
+    /// A folder that is missing, or has neither a run nor a study; a study whose plan cannot be
+    /// read.
     pub fn read(path: &Path) -> Result<Self> {
         match file_type(path)? {
             Some(kind) if kind.is_dir() => {}
@@ -222,7 +224,8 @@ impl CommonContent {
         }
     }
 
-    /// Reads the records of the log `name`; damaged lines are skipped, and a note gives their number.
+    /// Reads the records of the log `name`; damaged lines are skipped, and a note gives their
+    /// number.
     pub fn log<T: DeserializeOwned>(&mut self, name: &str) -> Vec<T> {
         let path = self.path.join(name);
         let log = match metrics::read_log(&path) {

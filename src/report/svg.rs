@@ -127,8 +127,8 @@ fn legend_sample(series: &Series, x: f64, y: f64) -> Markup {
     }
 }
 
-/// Returns the dash pattern: dashes for predictions, and dots for measurements whose color is used a
-/// second time.
+/// Returns the dash pattern: dashes for predictions, and dots for measurements whose color is used
+/// a second time.
 fn dash(series: &Series) -> Option<&'static str> {
     match series.mark {
         Mark::Dashed => Some("6 4"),

@@ -1,5 +1,5 @@
-//! Reports as text for a terminal: the results of a run with its curves as sparklines, and the tables
-//! of a study.
+//! Reports as text for a terminal: the results of a run with its curves as sparklines, and the
+//! tables of a study.
 
 use super::run::{EpochLine, RunFiles};
 use super::source::{Content, ReportSource};
@@ -17,7 +17,7 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Renders the sources as text.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
+/// Errors of the operating system.
 pub fn render(sources: Vec<ReportSource>) -> Result<String> {
     let mut parts = Vec::new();
     for mut source in sources {

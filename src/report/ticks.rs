@@ -13,10 +13,10 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Chooses ticks that cover `values`, with the range widened to whole ticks. On a linear axis they
-    /// are 1, 2 or 5 times a power of ten apart, and at least `least`. On a logarithmic axis they are at
-    /// powers of ten (not at all of them if there are many), and also at 2 and 5 times them if the axis
-    /// covers at most two decades.
+    /// Chooses ticks that cover `values`, with the range widened to whole ticks. On a linear axis
+    /// they are 1, 2 or 5 times a power of ten apart, and at least `least`. On a logarithmic axis
+    /// they are at powers of ten (not at all of them if there are many), and also at 2 and 5 times
+    /// them if the axis covers at most two decades.
     ///
     /// # Panics
     /// If there are no values, if the smallest or the largest is not finite, or if a value on a

@@ -1,12 +1,13 @@
-//! `checkpoint-NNNNNN.bin`: everything a resume needs to go on with the same bits.
+//! `checkpoint-NNNNNN.bin`: everything that a resumed run needs to continue with the same bits.
 //!
 //! ```text
 //! magic "nplus1cp" · format version u32 · payload length u64 · SHA-256 of the payload · payload
 //! payload: header length u32 · header (JSON) · θ · the optimizer's vectors · best θ
 //! ```
-//! All integers and numbers are little-endian. A checkpoint is written beside its predecessors and
-//! renamed when it is complete; the newest two are kept, so that a damaged one costs a minute, not
-//! the run. Refused: any file whose hash, lengths or numbers do not fit.
+//! All integers and floats are little-endian. A checkpoint is written under a temporary name beside
+//! its predecessors and renamed when it is complete. The newest two are kept, so that a damaged one
+//! costs only the time since the one before, not the run. Refused: any file whose hash, lengths or
+//! numbers do not match.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -27,14 +28,14 @@ use crate::train::{EpochRecord, EpochSums, TrainingState};
 
 const MAGIC: &[u8; 8] = b"nplus1cp";
 const VERSION: u32 = 2;
-/// Magic, version, length, hash.
+/// Bytes before the payload: magic, version, length, hash.
 const PREFIX: usize = 8 + 4 + 8 + 32;
-/// The file of a directory's first checkpoint.
+/// The file name of a directory's first checkpoint.
 pub const FIRST: &str = "checkpoint-000001.bin";
-/// Checkpoints kept.
-const KEPT: usize = 2;
-/// Largest checkpoint: θ, the best θ and L-BFGS's 2m + 1 vectors at m = 6 of the largest model, or
-/// more of a smaller one.
+/// Number of checkpoints that are kept.
+const KEPT_CHECKPOINTS: usize = 2;
+/// Size limit of a checkpoint in bytes: enough for θ, the best θ and L-BFGS's 2m + 1 vectors of the
+/// largest model at m = 6; smaller models may have larger m.
 const FILE_CAP: u64 = 15 << 30;
 
 /// The state of a run between two steps.
@@ -42,30 +43,30 @@ const FILE_CAP: u64 = 15 << 30;
 pub struct Checkpoint {
     /// The resolved config, as TOML.
     pub config: String,
-    /// Epochs done.
+    /// Number of epochs completed.
     pub epoch: usize,
-    /// Steps done since the start of the run.
+    /// Number of steps since the start of the run.
     pub steps: u64,
     /// The precision of all vectors.
     pub precision: Precision,
     /// θ in layout order, little-endian.
     pub parameters: Vec<u8>,
-    /// The optimizer's numbers beside its vectors.
+    /// The scalar part of the optimizer state.
     pub scalars: StateScalars,
-    /// The vectors that the optimizer remembers, each of θ's length.
-    pub memory: Vec<Vec<u8>>,
-    /// The best θ so far, where early stopping looks for it.
+    /// The vectors of the optimizer state, each as long as θ, little-endian.
+    pub optimizer_vectors: Vec<Vec<u8>>,
+    /// The best θ so far, if early stopping is on.
     pub best: Option<Best>,
     /// Sums over the epoch in progress.
     pub partial: EpochSums,
-    /// One record an epoch done, as in `metrics.jsonl`.
+    /// One record per completed epoch, as in `metrics.jsonl`.
     pub records: Vec<EpochRecord>,
 }
 
 /// The parameters of the best validation epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
-    /// Which epoch, from 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
     /// Its validation loss.
     pub loss: f64,
@@ -73,14 +74,14 @@ pub struct Best {
     pub parameters: Vec<u8>,
 }
 
-/// A checkpoint that was found valid.
+/// A valid checkpoint that was read from a file.
 #[derive(Clone, Debug)]
 pub struct ValidCheckpoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Its file.
+    /// The path of its file.
     pub path: PathBuf,
-    /// Newer ones that were refused, and why.
+    /// The messages about newer checkpoints that were refused.
     pub refused: Vec<String>,
 }
 
@@ -105,7 +106,7 @@ struct BestHeader {
 }
 
 impl Checkpoint {
-    /// The checkpoint of a run that stands at `state`, with its resolved config.
+    /// Creates the checkpoint of a run in `state`, with its resolved config.
     pub fn of<R: Real>(config: String, state: &TrainingState<R>) -> Self {
         let bytes = |numbers: &[R]| {
             let mut bytes = Vec::new();
@@ -119,7 +120,7 @@ impl Checkpoint {
             precision: R::PRECISION,
             parameters: bytes(state.parameters.flat()),
             scalars: state.optimizer_state.scalars(),
-            memory: state
+            optimizer_vectors: state
                 .optimizer_state
                 .vectors()
                 .into_iter()
@@ -135,36 +136,42 @@ impl Checkpoint {
         }
     }
 
-    /// Where the run stood, for a network of this layout.
+    /// Restores the state of the run, for a network of this layout.
     ///
     /// # Errors
-    /// Parameters of another number or precision are refused; errors name `path`.
+    /// Another number of parameters or another precision, or vectors that do not match the
+    /// optimizer state's scalars, are refused; errors name `path`.
     pub fn state<R: Real>(&self, layout: &Arc<Layout>, path: &Path) -> Result<TrainingState<R>> {
         let found = self.parameters.len() / width(self.precision);
         if self.precision != R::PRECISION || found != layout.len() {
             return Err(Error::refused(
                 path,
                 format!(
-                    "it holds {found} parameters in {}, but the config asks for {} in {}",
+                    "the checkpoint has {found} parameters in {}, but the config requires {} in {}",
                     self.precision.name(),
                     layout.len(),
                     R::PRECISION.name()
                 ),
             )
-            .help("a resumed run keeps its network and its precision"));
+            .help("a resumed run must have the same network and precision"));
         }
         let numbers = |bytes: &[u8]| bytes.chunks_exact(R::BYTES).map(R::from_bytes).collect();
         let parameters = |bytes: &[u8]| Parameters::from_flat(Arc::clone(layout), numbers(bytes));
-        let vectors = self.memory.iter().map(|bytes| numbers(bytes)).collect();
-        let memory =
-            OptimizerState::from_parts(self.scalars, vectors, layout).ok_or_else(|| {
-                let count = self.memory.len();
-                let problem = format!("no optimizer remembers {count} vectors as it says");
+        let vectors = self
+            .optimizer_vectors
+            .iter()
+            .map(|bytes| numbers(bytes))
+            .collect();
+        let optimizer_state = OptimizerState::from_parts(self.scalars, vectors, layout)
+            .ok_or_else(|| {
+                let count = self.optimizer_vectors.len();
+                let problem =
+                    format!("its optimizer state cannot have {count} vectors with these scalars");
                 Error::refused(path, problem)
             })?;
         Ok(TrainingState {
             parameters: parameters(&self.parameters),
-            optimizer_state: memory,
+            optimizer_state,
             epoch: self.epoch,
             steps: self.steps,
             partial: self.partial,
@@ -176,14 +183,16 @@ impl Checkpoint {
         })
     }
 
-    /// The checkpoint as the bytes of a file.
+    /// Encodes the checkpoint as the bytes of a file.
     ///
     /// # Panics
-    /// If the vectors differ in length, or the header passes 4 GiB.
+    /// If the vectors differ in length, or the header is longer than 4 GiB.
     pub fn to_bytes(&self) -> Vec<u8> {
         let length = self.parameters.len();
         assert!(
-            self.memory.iter().all(|vector| vector.len() == length)
+            self.optimizer_vectors
+                .iter()
+                .all(|vector| vector.len() == length)
                 && self
                     .best
                     .as_ref()
@@ -197,7 +206,7 @@ impl Checkpoint {
             precision: self.precision,
             parameters_bytes: length,
             scalars: self.scalars,
-            vectors: self.memory.len(),
+            vectors: self.optimizer_vectors.len(),
             best: self.best.as_ref().map(|best| BestHeader {
                 epoch: best.epoch,
                 loss: best.loss,
@@ -210,7 +219,7 @@ impl Checkpoint {
         bytes.extend_from_slice(&header_length.to_le_bytes());
         bytes.extend_from_slice(header.as_bytes());
         bytes.extend_from_slice(&self.parameters);
-        for vector in &self.memory {
+        for vector in &self.optimizer_vectors {
             bytes.extend_from_slice(vector);
         }
         if let Some(best) = &self.best {
@@ -224,10 +233,10 @@ impl Checkpoint {
         bytes
     }
 
-    /// The checkpoint in `bytes`; errors name `path`.
+    /// Decodes the checkpoint in `bytes`; errors name `path`.
     ///
     /// # Errors
-    /// Everything the module refuses.
+    /// Bytes whose magic, version, hash, lengths or header do not match.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         decode(bytes).map_err(|problem| Error::refused(path, problem))
     }
@@ -236,25 +245,25 @@ impl Checkpoint {
 /// Writes `checkpoint` into `directory` as its newest, and removes all but the newest two.
 ///
 /// # Errors
-/// Whatever the operating system refuses; older checkpoints are then still there.
+/// Errors of the operating system; the older checkpoints are then kept.
 pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
     let before = list(directory)?;
     let number = before.last().map_or(1, |(number, _)| number + 1);
     let path = directory.join(format!("checkpoint-{number:06}.bin"));
     write_atomically(&path, &checkpoint.to_bytes())?;
-    let superfluous = (before.len() + 1).saturating_sub(KEPT);
+    let superfluous = (before.len() + 1).saturating_sub(KEPT_CHECKPOINTS);
     for (_, old) in &before[..superfluous] {
         fs::remove_file(old).map_err(|source| Error::io("remove", old, source))?;
     }
     Ok(path)
 }
 
-/// The newest valid checkpoint of `directory`.
+/// Reads the newest valid checkpoint of `directory`.
 ///
 /// # Errors
-/// [`Error::NoCheckpoint`] if there is none, with what is wrong with each of those found; whatever
-/// keeps one from being read before a valid one is found, because to go on from an older one would
-/// in time remove it.
+/// [`Error::NoCheckpoint`] if there is none, with the problem of each invalid one; any failure to
+/// read a newer one, because continuing from an older checkpoint would eventually remove the newer
+/// one.
 pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
     let mut refused = Vec::new();
     for (_, path) in list(directory)?.into_iter().rev() {
@@ -283,7 +292,7 @@ pub fn newest(directory: &Path) -> Result<ValidCheckpoint> {
     Err(Error::NoCheckpoint(message))
 }
 
-/// The number of a checkpoint's file name; `None` for any other name.
+/// Returns the number in a checkpoint's file name; `None` for any other name.
 pub fn number_of(name: &OsStr) -> Option<u64> {
     let digits = name
         .to_str()?
@@ -293,7 +302,7 @@ pub fn number_of(name: &OsStr) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-/// Whether `directory` has a checkpoint, valid or not.
+/// Returns true if `directory` has a checkpoint, valid or not.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -301,7 +310,7 @@ pub fn any(directory: &Path) -> Result<bool> {
     Ok(!list(directory)?.is_empty())
 }
 
-/// The checkpoints of `directory`, oldest first.
+/// Lists the checkpoints of `directory`, oldest first.
 fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let failed = |source| Error::io("read", directory, source);
     let mut found = Vec::new();
@@ -315,7 +324,7 @@ fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// The checkpoint in `bytes`, or what is wrong with them.
+/// Decodes the checkpoint in `bytes`, or describes the problem.
 fn decode(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
     let truncated = || format!("truncated: {} bytes", bytes.len());
     let mut rest = bytes;
@@ -326,12 +335,12 @@ fn decode(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
     };
     let magic = take(8)?;
     if magic != MAGIC {
-        return Err("not a checkpoint of nplus1".to_owned());
+        return Err("is not a checkpoint of nplus1".to_owned());
     }
     let version = little_endian(take(4)?);
     if version != u64::from(VERSION) {
         return Err(format!(
-            "checkpoint format {version} is another version's; this one reads {VERSION}"
+            "has checkpoint format {version}; this version of nplus1 reads {VERSION}"
         ));
     }
     let length = little_endian(take(8)?);
@@ -344,14 +353,14 @@ fn decode(bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
         ));
     }
     if Sha256::digest(payload).as_slice() != hash {
-        return Err("damaged: its SHA-256 does not fit".to_owned());
+        return Err("damaged: its SHA-256 does not match".to_owned());
     }
     decode_payload(payload)
 }
 
-/// The payload is as it was written; its parts still have to fit each other.
+/// Decodes a payload whose hash is right, and checks that the lengths of its parts are consistent.
 fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
-    let misfit = || "its parts do not fit together".to_owned();
+    let misfit = || "the lengths of its parts are inconsistent".to_owned();
     let (length, rest) = payload.split_at_checked(4).ok_or_else(misfit)?;
     let length = usize::try_from(little_endian(length)).map_err(|_| misfit())?;
     let (header, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
@@ -363,7 +372,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
         return Err(misfit());
     }
     let (parameters, rest) = rest.split_at_checked(length).ok_or_else(misfit)?;
-    let (memory, rest) = header
+    let (vectors, rest) = header
         .vectors
         .checked_mul(length)
         .and_then(|bytes| rest.split_at_checked(bytes))
@@ -379,7 +388,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
         precision: header.precision,
         parameters: parameters.to_vec(),
         scalars: header.scalars,
-        memory: memory.chunks_exact(length).map(<[u8]>::to_vec).collect(),
+        optimizer_vectors: vectors.chunks_exact(length).map(<[u8]>::to_vec).collect(),
         best: header.best.map(|best| Best {
             epoch: best.epoch,
             loss: best.loss,
@@ -390,7 +399,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     })
 }
 
-/// Bytes of a number.
+/// Returns the number of bytes of a float.
 fn width(precision: Precision) -> usize {
     match precision {
         Precision::F32 => f32::BYTES,
@@ -398,7 +407,7 @@ fn width(precision: Precision) -> usize {
     }
 }
 
-/// Up to 8 bytes as a number.
+/// Reads up to 8 bytes as an integer.
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -434,7 +443,7 @@ mod tests {
                 steps: u64::MAX,
                 value: 0.1 + 0.2,
             },
-            memory: vec![vec![2; 12], vec![4; 12]],
+            optimizer_vectors: vec![vec![2; 12], vec![4; 12]],
             best: Some(Best {
                 epoch: 2,
                 loss: 0.1 + 0.2,
@@ -465,12 +474,12 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_comes_back_as_it_was() {
+    fn a_checkpoint_survives_encoding_and_decoding() {
         let full = checkpoint();
         assert_eq!(decoded(&full.to_bytes()).unwrap(), full);
         let plain = Checkpoint {
             scalars: StateScalars::default(),
-            memory: Vec::new(),
+            optimizer_vectors: Vec::new(),
             best: None,
             ..full
         };
@@ -478,11 +487,11 @@ mod tests {
     }
 
     #[test]
-    fn a_state_comes_back_through_its_checkpoint() {
+    fn a_training_state_is_restored_from_its_checkpoint() {
         let layout = Arc::new(Layout::new(&[1, 1], true));
         let theta = |x: f64| Parameters::from_flat(Arc::clone(&layout), vec![x, -x]);
         let path = Path::new("checkpoint-000001.bin");
-        let memories = [
+        let states = [
             OptimizerState::Nothing,
             OptimizerState::Velocity(theta(0.3)),
             OptimizerState::Moments(Moments {
@@ -498,9 +507,9 @@ mod tests {
                     .collect(),
             }),
         ];
-        for memory in memories {
+        for optimizer_state in states {
             let state = TrainingState {
-                optimizer_state: memory,
+                optimizer_state,
                 best: Some((f64::MIN_POSITIVE, 1, theta(7.0))),
                 epoch: 1,
                 steps: 11,
@@ -515,7 +524,7 @@ mod tests {
             assert!(checkpoint.state::<f64>(&other, path).is_err());
             assert!(checkpoint.state::<f32>(&layout, path).is_err());
             checkpoint
-                .memory
+                .optimizer_vectors
                 .extend([vec![0; 16], vec![0; 16], vec![0; 16]]);
             assert!(checkpoint.state::<f64>(&layout, path).is_err());
         }
@@ -541,11 +550,11 @@ mod tests {
         bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
         let message = decoded(&bytes).unwrap_err().to_string();
         assert!(message.contains("checkpoint format 1"), "{message}");
-        assert!(message.contains("reads 2"), "{message}");
+        assert!(message.contains("nplus1 reads 2"), "{message}");
     }
 
     #[test]
-    fn a_payload_that_contradicts_itself_is_refused_even_with_a_right_hash() {
+    fn an_inconsistent_payload_is_refused_even_with_a_right_hash() {
         let edits: [fn(&mut Vec<u8>); 4] = [
             |payload| payload[..4].copy_from_slice(&u32::MAX.to_le_bytes()),
             |payload| payload.truncate(3),

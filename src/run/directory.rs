@@ -1,9 +1,9 @@
-//! Where a run lives: `runs/NAME/NNN`, or the folder it was told.
+//! The directory of a run: `runs/NAME/NNN`, or the folder given by the user.
 //!
-//! A directory is built beside its place, under a temporary name, and renamed once it is locked and
-//! holds the files that a resume needs: no kill leaves one that can neither be resumed nor used. A
-//! folder that is there already is claimed by its lock, and only if no run is in it. Refused: names
-//! that lead out of the parent folder.
+//! A new directory is prepared under a temporary name beside its final path, and renamed once it is
+//! locked and has the files that a resume needs: so a killed process never leaves a directory that
+//! can be neither resumed nor used for a new run. An existing folder is claimed by taking its lock,
+//! and only if it has no run. Refused: names that lead out of the parent folder.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -18,33 +18,33 @@ use crate::open::{self, file_type};
 
 /// The resolved config.
 pub const CONFIG: &str = "config.toml";
-/// Version, machine, kernel.
+/// The program's version, the machine and the kernel.
 pub const ENVIRONMENT: &str = "environment.json";
-/// Confusion matrix, per-class figures, wrong samples.
+/// The confusion matrix, the metrics of each class, and wrong samples.
 pub const EVALUATION: &str = "evaluation.json";
-/// One line an epoch, as JSON.
+/// One line per epoch, as JSON.
 pub const METRICS_JSONL: &str = "metrics.jsonl";
-/// One line an epoch, as CSV.
+/// One line per epoch, as CSV.
 pub const METRICS_CSV: &str = "metrics.csv";
 /// The model.
 pub const MODEL: &str = "model.safetensors";
-/// The page that shows it all.
+/// The HTML report.
 pub const REPORT: &str = "report.html";
-/// What the run came to.
+/// The summary of a run.
 pub const SUMMARY: &str = "summary.json";
-/// What a study asked.
+/// The kind and the arguments of a study.
 pub const STUDY: &str = "study.json";
-/// One line a row of a study, as JSON.
+/// One line per row of a study, as JSON.
 pub const ROWS_JSONL: &str = "rows.jsonl";
-/// One line a row of a study, as CSV.
+/// One line per row of a study, as CSV.
 pub const ROWS_CSV: &str = "rows.csv";
-/// What a study came to.
+/// The results of a study.
 pub const RESULTS: &str = "results.json";
-/// The same, to be read.
+/// The results of a study as Markdown.
 pub const RESULTS_MARKDOWN: &str = "results.md";
 
-/// Files of which one makes a folder a run's directory; checkpoints do as well.
-const OURS: [&str; 13] = [
+/// Files that mark a folder as the directory of a run or study; checkpoints do as well.
+const RUN_FILES: [&str; 13] = [
     CONFIG,
     ENVIRONMENT,
     EVALUATION,
@@ -60,7 +60,7 @@ const OURS: [&str; 13] = [
     RESULTS_MARKDOWN,
 ];
 
-/// A run's directory, locked for as long as this lives.
+/// The directory of a run, locked until this value is dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -68,47 +68,48 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Creates `parent/name/NNN` with `files`, one above the highest number there, from 001.
+    /// Creates `parent/name/NNN` with `files`, where NNN is one above the highest number in use,
+    /// from 001.
     ///
     /// # Errors
-    /// A name that is no single folder name is refused; else what the operating system refuses.
+    /// A name that is not a single folder name is refused; errors of the operating system.
     pub fn create_numbered(parent: &Path, name: &str, files: &[First]) -> Result<Self> {
         check_name(name)?;
         let folder = parent.join(name);
         fs::create_dir_all(&folder).map_err(|source| Error::io("create", &folder, source))?;
         let mut number = highest_number(&folder)? + 1;
-        let mut built = Built::new(&folder, files)?;
+        let mut prepared = PreparedDirectory::new(&folder, files)?;
         loop {
-            match built.rename(&folder.join(format!("{number:03}")))? {
+            match prepared.rename(&folder.join(format!("{number:03}")))? {
                 Ok(directory) => return Ok(directory),
-                // Another process took this number since the folder was read.
-                Err(unplaced) => built = unplaced,
+                // Another process took this number after the folder was read.
+                Err(not_renamed) => prepared = not_renamed,
             }
             number += 1;
         }
     }
 
-    /// Takes `path` for a new run and writes `files` in it; creates it with them if it is missing.
+    /// Claims `path` for a new run and writes `files` in it; creates the folder if it is missing.
     ///
     /// # Errors
-    /// [`Error::InUse`] if another run is in it, running or done.
+    /// [`Error::InUse`] if it has another run, running or ended.
     pub fn create_at(path: &Path, files: &[First]) -> Result<Self> {
-        // Looked at before the lock file is made, so that a refusal writes nothing.
+        // Checked before the lock file is created, so that a refusal writes nothing.
         refuse_runs(path)?;
-        // A link that leads nowhere is there, and is no place for a folder.
+        // `symlink_metadata` finds a dangling link, too: no folder can be created in its place.
         if let (Err(error), Some(name)) = (path.symlink_metadata(), path.file_name())
             && error.kind() == io::ErrorKind::NotFound
         {
             let folder = folder_of(path);
             fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
-            let renamed = Built::new(folder, files)?.rename(&folder.join(name))?;
+            let renamed = PreparedDirectory::new(folder, files)?.rename(&folder.join(name))?;
             if let Ok(directory) = renamed {
                 return Ok(Self {
                     path: path.to_path_buf(),
                     ..directory
                 });
             }
-            // Another process took it meanwhile.
+            // Another process created the folder meanwhile.
         }
         fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))?;
         let lock = Lock::take(path)?;
@@ -123,13 +124,13 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Takes the directory of an existing run, to go on with it, and removes what a crash left of
-    /// files half written.
+    /// Claims the directory of an existing run to continue it, and removes partly written files
+    /// that a crash left.
     ///
     /// # Errors
-    /// A folder without a run is refused; [`Error::InUse`] if it is running.
+    /// A folder without a run is refused; [`Error::InUse`] if the run is in progress.
     pub fn open(path: &Path) -> Result<Self> {
-        match first_of_ours(path)? {
+        match first_run_file(path)? {
             Some(_) => {}
             None => {
                 let problem = match file_type(path)? {
@@ -142,15 +143,15 @@ impl RunDirectory {
             }
         }
         let lock = Lock::take(path)?;
-        sweep(path)?;
+        remove_leftovers(path)?;
         Ok(Self {
             path: path.to_path_buf(),
             _lock: lock,
         })
     }
 
-    /// Whether the run ended before its first checkpoint: there is none, nor what is only written
-    /// after one.
+    /// Returns true if the run ended before its first checkpoint: the directory has no checkpoint
+    /// and no file that is written only after one.
     ///
     /// # Errors
     /// A directory that cannot be read.
@@ -161,36 +162,36 @@ impl RunDirectory {
         Ok(!names(&self.path)?.iter().any(late))
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of the file `name` in it.
+    /// Returns the path of the file `name` in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Replaces the file `name` by `bytes`, all or nothing.
+    /// Writes `bytes` to the file `name`, replacing it atomically.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         write_atomically(&self.file(name), bytes)
     }
 }
 
-/// A file that a directory has from the start: its name and its content.
+/// A file that a new directory gets at once: its name and its content.
 pub type First = (&'static str, Vec<u8>);
 
-/// A directory under a temporary name, locked and complete, beside the place where it belongs.
-struct Built {
+/// A complete, locked directory under a temporary name, beside its final path.
+struct PreparedDirectory {
     folder: tempfile::TempDir,
     lock: Lock,
 }
 
-impl Built {
-    /// Builds a directory with `files` in `parent`.
+impl PreparedDirectory {
+    /// Prepares a directory with `files` in `parent`.
     fn new(parent: &Path, files: &[First]) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
@@ -210,11 +211,12 @@ impl Built {
         Ok(Self { folder, lock })
     }
 
-    /// Moves the directory to `path`, or gives it back if something is there.
+    /// Renames the directory to `path`, or returns it unchanged if `path` exists already.
     fn rename(self, path: &Path) -> Result<std::result::Result<RunDirectory, Self>> {
         match fs::rename(self.folder.path(), path) {
             Ok(()) => {}
-            // It is never empty itself, so of two that want one place, only the first gets it.
+            // The directory is never empty, so if two processes rename theirs to the same path,
+            // only the first succeeds.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -227,7 +229,7 @@ impl Built {
             }
             Err(source) => return Err(Error::io("create", path, source)),
         }
-        // Nothing is left under the temporary name to be removed.
+        // The temporary name no longer exists, so there is nothing to remove on drop.
         let _ = self.folder.keep();
         sync_folder(folder_of(path))?;
         Ok(Ok(RunDirectory {
@@ -237,12 +239,12 @@ impl Built {
     }
 }
 
-/// Removes what a crash left of files half written in `folder`, whose lock, or that of the study
-/// around it, the caller holds.
+/// Removes partly written files that a crash left in `folder`. The caller must hold its lock or
+/// that of the study around it.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
-pub fn sweep(folder: &Path) -> Result<()> {
+/// Errors of the operating system.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let leftover = entry.path();
         let file = || entry.file_type().is_ok_and(|kind| kind.is_file());
@@ -253,7 +255,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run's name becomes one folder below `runs/`.
+/// Refuses a name that cannot be a single folder below `runs/`.
 fn check_name(name: &str) -> Result<()> {
     let plain = !name.is_empty()
         && !name.starts_with(['.', '-'])
@@ -265,11 +267,11 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "a run cannot be named {name:?}: its name becomes a folder, so it may not be empty, start with . or -, be longer than 100 bytes, or contain / \\ : or control characters"
+        "a run cannot be named {name:?}: the name becomes a folder, so it must not be empty, start with . or -, be longer than 100 bytes, or contain / \\ : or control characters"
     )))
 }
 
-/// The highest number among the entries of `folder`, 0 if there is none.
+/// Returns the highest number among the names in `folder`, 0 if there is none.
 fn highest_number(folder: &Path) -> Result<u64> {
     let numbers = names(folder)?;
     let number = |name: &OsString| name.to_str()?.parse().ok();
@@ -281,7 +283,7 @@ fn highest_number(folder: &Path) -> Result<u64> {
         .unwrap_or(0))
 }
 
-/// Refuses a folder with a run in it.
+/// Refuses a path that has a run, or is not a folder.
 fn refuse_runs(path: &Path) -> Result<()> {
     if let Some(kind) = file_type(path)?
         && !kind.is_dir()
@@ -289,41 +291,41 @@ fn refuse_runs(path: &Path) -> Result<()> {
         let problem = format!("is {}, not a folder", open::kind_name(kind));
         return Err(Error::refused(path, problem).help("choose another folder with --out"));
     }
-    first_of_ours(path)?.map_or(Ok(()), |name| {
+    first_run_file(path)?.map_or(Ok(()), |name| {
         Err(Error::InUse(format!(
-            "{}: another run is in this directory ({name})\n  help: go on with it by --resume, or choose another with --out",
+            "{}: this directory has another run ({name})\n  help: continue that run with --resume, or choose another directory with --out",
             path.display()
         )))
     })
 }
 
-/// A file of a run in `path`, if there is any.
-fn first_of_ours(path: &Path) -> Result<Option<String>> {
+/// Returns the first file of a run in `path` in alphabetical order, if there is any.
+fn first_run_file(path: &Path) -> Result<Option<String>> {
     if !is_folder(path)? {
         return Ok(None);
     }
-    let ours = |name: &str| {
-        OURS.contains(&name) || super::checkpoint::number_of(OsStr::new(name)).is_some()
+    let is_run_file = |name: &str| {
+        RUN_FILES.contains(&name) || super::checkpoint::number_of(OsStr::new(name)).is_some()
     };
     Ok(names(path)?
         .into_iter()
         .filter_map(|name| name.into_string().ok())
-        .filter(|name| ours(name))
+        .filter(|name| is_run_file(name))
         .min())
 }
 
-/// Whether `path` is a folder.
+/// Returns true if `path` is a folder.
 fn is_folder(path: &Path) -> Result<bool> {
     Ok(file_type(path)?.is_some_and(|kind| kind.is_dir()))
 }
 
-/// The names in a folder.
+/// Returns the names in a folder.
 fn names(folder: &Path) -> Result<Vec<OsString>> {
     let entries = entries(folder)?.into_iter();
     Ok(entries.map(|entry| entry.file_name()).collect())
 }
 
-/// What is in a folder.
+/// Returns the entries of a folder.
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
     fs::read_dir(folder)
         .and_then(Iterator::collect)
@@ -335,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused_before_anything_is_created() {
+    fn names_that_leave_the_parent_folder_are_refused_before_anything_is_created() {
         let parent = tempfile::tempdir().unwrap();
         let long = "n".repeat(101);
         for name in [

@@ -67,8 +67,8 @@ impl Environment {
     }
 }
 
-/// Writes the arguments as a shell reads them: the program without its path, the others in quotes if
-/// they need them.
+/// Writes the arguments as a shell reads them: the program without its path, the others in quotes
+/// if they need them.
 fn command_line(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let quoted = |argument: OsString| {
         let argument = argument.to_string_lossy().into_owned();

@@ -1,5 +1,5 @@
-//! `evaluation.json`: the accuracy of a model, the metrics of each class, and its most confident wrong
-//! predictions.
+//! `evaluation.json`: the accuracy of a model, the metrics of each class, and its most confident
+//! wrong predictions.
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,8 @@ pub struct ClassFigures {
     pub name: String,
     /// Number of rows of this class.
     pub rows: u64,
-    /// The fraction of the rows predicted as this class that belong to it; absent if there are none.
+    /// The fraction of the rows predicted as this class that belong to it; absent if there are
+    /// none.
     pub precision: Option<f64>,
     /// The fraction of the rows of this class that are predicted as it; absent if there are none.
     pub recall: Option<f64>,
@@ -61,8 +62,8 @@ impl ModelEvaluation {
     /// Maximum number of wrong samples that are kept.
     pub const WRONG_KEPT: usize = 25;
 
-    /// Creates the evaluation from the confusion matrix `(true class, predicted class)`; of `wrong`, the
-    /// 25 most confident are kept.
+    /// Creates the evaluation from the confusion matrix `(true class, predicted class)`; of
+    /// `wrong`, the 25 most confident are kept.
     ///
     /// # Panics
     /// If the matrix is not `(classes, classes)`.
@@ -139,8 +140,8 @@ mod tests {
         ["a", "b", "c"].map(str::to_owned).to_vec()
     }
 
-    /// Computed by hand. a: 3 of 4 rows correct, 5 predicted; b: 1 of 3, 2 predicted; c: no rows, none
-    /// predicted.
+    /// Computed by hand. a: 3 of 4 rows correct, 5 predicted; b: 1 of 3, 2 predicted; c: no rows,
+    /// none predicted.
     #[test]
     fn class_figures_are_those_computed_by_hand() {
         let confusion = array![[3, 1, 0], [2, 1, 0], [0, 0, 0]];

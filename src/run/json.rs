@@ -1,7 +1,7 @@
 //! JSON of a run's files: numbers that are not finite are written as `null` and read back as NaN.
 //!
-//! JSON has no NaN, but a diverged run must still leave files that every program can read. `null` is
-//! read as NaN only where a float is required; an absent value (`None`) stays absent.
+//! JSON has no NaN, but a diverged run must still leave files that every program can read. `null`
+//! is read as NaN only where a float is required; an absent value (`None`) stays absent.
 
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};

@@ -1,8 +1,8 @@
 //! The lock of a run's directory, held while a process writes in it.
 //!
-//! It is an advisory lock of the operating system on the file `lock`, released when the process ends,
-//! so that a crash never leaves a directory locked. The file itself stays: removing it would let two
-//! processes hold two locks.
+//! It is an advisory lock of the operating system on the file `lock`, released when the process
+//! ends, so that a crash never leaves a directory locked. The file itself stays: removing it would
+//! let two processes hold two locks.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::InUse`] if another process (or another lock of this one) holds it; a `lock` that is
-    /// a link, or no regular file, is refused.
+    /// a link or not a regular file is refused.
     pub fn take(directory: &Path) -> Result<Self> {
         let path = directory.join(LOCK_FILE);
         let file = open::lock_file(&path)?;

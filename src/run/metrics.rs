@@ -1,9 +1,9 @@
-//! `metrics.jsonl` and `metrics.csv`: one line per epoch, written at once, so that a crash loses at most
-//! the line being written. A study logs its rows the same way, in files of other names.
+//! `metrics.jsonl` and `metrics.csv`: one line per epoch, written at once, so that a crash loses at
+//! most the line being written. A study logs its rows the same way, in files of other names.
 //!
-//! Any serializable record can be a line. The columns of the CSV are the fields of the first record, in
-//! their order (`tally.evaluations` for a nested one). Numbers that are not finite are `null` in JSON
-//! and empty in CSV. A reader skips and counts damaged lines.
+//! Any serializable record can be a line. The columns of the CSV are the fields of the first
+//! record, in their order (`tally.evaluations` for a nested one). Numbers that are not finite are
+//! `null` in JSON and empty in CSV. A reader skips and counts damaged lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -40,11 +40,11 @@ pub struct LogContent<T> {
 }
 
 impl Metrics {
-    /// Starts the logs of `directory` with `records`: none for a new run; for a resumed run, those up to
-    /// its checkpoint, because later lines will be written again.
+    /// Starts the logs of `directory` with `records`: none for a new run; for a resumed run, those
+    /// up to its checkpoint, because later lines will be written again.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn start<T: Serialize>(directory: &Path, records: &[T]) -> Result<Self> {
         Self::start_as(directory, [METRICS_JSONL, METRICS_CSV], records)
     }
@@ -52,7 +52,7 @@ impl Metrics {
     /// Starts the logs as [`Metrics::start`] does, in files of other names: JSON lines, then CSV.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn start_as<T: Serialize>(
         directory: &Path,
         [jsonl, csv]: [&str; 2],
@@ -75,7 +75,7 @@ impl Metrics {
     /// Appends a line to both logs, unbuffered.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn append<T: Serialize>(&mut self, record: &T) -> Result<()> {
         let (line, row) = encode(record, &mut self.columns);
         self.jsonl.append(&line)?;
@@ -86,7 +86,7 @@ impl Metrics {
 /// Reads the records in `metrics.jsonl` of `directory`; a missing file has none.
 ///
 /// # Errors
-/// Whatever the operating system refuses; a log of more than 1 GiB.
+/// Errors of the operating system; a log of more than 1 GiB.
 pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<LogContent<T>> {
     read_log(&directory.join(METRICS_JSONL))
 }
@@ -94,7 +94,7 @@ pub fn read<T: DeserializeOwned>(directory: &Path) -> Result<LogContent<T>> {
 /// Reads the records in a log of JSON lines; a missing file has none.
 ///
 /// # Errors
-/// Whatever the operating system refuses; a log of more than 1 GiB.
+/// Errors of the operating system; a log of more than 1 GiB.
 pub fn read_log<T: DeserializeOwned>(path: &Path) -> Result<LogContent<T>> {
     let mut content = LogContent {
         records: Vec::new(),

@@ -1,15 +1,16 @@
-//! What a study leaves behind: `studies/NAME/NNN/`, complete after every row.
+//! The directory of a study, `studies/NAME/NNN/`, up to date after every row.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `study.json` | which study, and what was asked |
+//! | `study.json` | the kind of the study and its arguments |
 //! | `config.toml` | the resolved config, if there is one |
 //! | `environment.json` | program and machine, as in a run's directory |
-//! | `rows.jsonl`, `rows.csv` | a line a row, written as soon as the row is there |
-//! | `results.json`, `results.md` | the whole, at the end |
+//! | `rows.jsonl`, `rows.csv` | one line per row, written as soon as the row is measured |
+//! | `results.json`, `results.md` | the complete results, written at the end |
 //!
-//! A study that was interrupted goes on with the rows it has. Refused: to go on with other
-//! arguments, another config, or on another machine, because its rows would not belong together.
+//! An interrupted study continues after the rows it has. Refused: to continue it with other
+//! arguments, another config, another version, or on another machine, because its rows would not be
+//! comparable.
 
 use std::path::{Path, PathBuf};
 
@@ -25,20 +26,20 @@ use crate::run::directory::{
 };
 use crate::run::{Environment, Metrics, RunDirectory, json, metrics};
 
-/// Largest file of a study that is read back, but for its rows.
+/// Size limit of a study's files that are read back, in bytes, except for its rows.
 const CAP: u64 = 1 << 20;
 
-/// What was asked of a study: two that are equal have the same rows.
+/// The question of a study; studies with equal questions measure the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
-    /// The study's kind: `cost`, `race`, ….
+    /// The kind of the study: `cost`, `race`, ….
     pub study: String,
-    /// Its arguments, every default filled in.
+    /// Its arguments, with all defaults filled in.
     pub arguments: Value,
 }
 
 impl Question {
-    /// `arguments` of a `study`.
+    /// Creates the question of the kind `study` with `arguments`.
     pub fn new(study: &str, arguments: &impl Serialize) -> Self {
         Self {
             study: study.to_owned(),
@@ -48,7 +49,7 @@ impl Question {
     }
 }
 
-/// A study's directory, locked for as long as this lives, and the rows in it.
+/// The directory of a study, locked until this value is dropped, and its rows.
 #[derive(Debug)]
 pub struct StudyRecord<T> {
     directory: RunDirectory,
@@ -57,10 +58,10 @@ pub struct StudyRecord<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
-    /// Goes on with the study in `resume`, or starts one as [`StudyRecord::create`] does.
+    /// Continues the study in `resume`, or starts one as [`StudyRecord::create`] does.
     ///
     /// # Errors
-    /// As [`StudyRecord::resume`] and [`StudyRecord::create`].
+    /// The errors of [`StudyRecord::resume`] and [`StudyRecord::create`].
     pub fn begin(
         resume: Option<&Path>,
         out: Option<&Path>,
@@ -75,10 +76,10 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         }
     }
 
-    /// Starts a study in `out`, or in the next of `studies/NAME`.
+    /// Starts a study in `out`, or in the next number of `studies/NAME`.
     ///
     /// # Errors
-    /// [`Error::InUse`] if something is in `out`; whatever the operating system refuses.
+    /// [`Error::InUse`] if `out` has a run or a study; errors of the operating system.
     pub fn create(
         out: Option<&Path>,
         name: &str,
@@ -91,7 +92,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
             files.push((CONFIG, config.into()));
         }
         files.push((ENVIRONMENT, json::document(environment).into_bytes()));
-        // Last, so that a directory with a question has all that belongs to it.
+        // Written last, so that a directory with a question has all files that belong to it.
         files.push((STUDY, json::document(question).into_bytes()));
         let directory = match out {
             Some(out) => RunDirectory::create_at(out, &files)?,
@@ -100,10 +101,10 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         Self::open(directory, Vec::new())
     }
 
-    /// Goes on with the study in `path`.
+    /// Continues the study in `path`.
     ///
     /// # Errors
-    /// A folder without a study; another question, config or machine than it was begun with;
+    /// A folder without a study; another question, config, version or machine than at its start;
     /// [`Error::InUse`] if it is running.
     pub fn resume(
         path: &Path,
@@ -114,13 +115,13 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         let begun = asked(path)?;
         let directory = RunDirectory::open(path)?;
         let mut differences = Vec::new();
-        differing("study", &begun.study, &question.study, &mut differences);
-        differing_fields(&begun.arguments, &question.arguments, &mut differences);
+        compare_texts("study", &begun.study, &question.study, &mut differences);
+        compare_fields(&begun.arguments, &question.arguments, &mut differences);
         if let Some(config) = config {
-            let held = read_text(&directory.file(CONFIG))?;
-            differing_lines(&held, config, &mut differences);
+            let begun_config = read_text(&directory.file(CONFIG))?;
+            compare_lines(&begun_config, config, &mut differences);
         }
-        let held: Environment = read_json(&directory.file(ENVIRONMENT))?;
+        let begun_on: Environment = read_json(&directory.file(ENVIRONMENT))?;
         let machine = |environment: &Environment| {
             serde_json::json!({
                 "version": environment.version,
@@ -129,16 +130,16 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
                 "threads": environment.threads,
             })
         };
-        differing_fields(&machine(&held), &machine(environment), &mut differences);
+        compare_fields(&machine(&begun_on), &machine(environment), &mut differences);
         if !differences.is_empty() {
             return Err(Error::refused(
                 path,
                 format!(
-                    "this study was begun otherwise, and its rows would not belong together:\n    {}",
+                    "this study was begun with other settings, so its rows would not be comparable:\n    {}",
                     differences.join("\n    ")
                 ),
             )
-            .help("ask as it was begun, or leave --resume out to start anew"));
+            .help("use the same settings, or omit --resume to start a new study"));
         }
         let rows = metrics::read_log(&directory.file(ROWS_JSONL))?.records;
         Self::open(directory, rows)
@@ -153,30 +154,30 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         })
     }
 
-    /// The study's directory.
+    /// Returns the path of the study's directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The rows so far.
+    /// Returns the rows so far.
     pub fn rows(&self) -> &[T] {
         &self.rows
     }
 
-    /// Writes a row down.
+    /// Adds a row and writes it to disk.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn push(&mut self, row: T) -> Result<()> {
         self.log.append(&row)?;
         self.rows.push(row);
         Ok(())
     }
 
-    /// Forgets the rows that `keep` does not want, on disk as well: they will be made again.
+    /// Removes the rows for which `keep` returns false, also on disk.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) -> Result<()> {
         let all = self.rows.len();
         self.rows.retain(keep);
@@ -187,17 +188,17 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         Ok(())
     }
 
-    /// Writes what the study came to: `results.json` and `results.md`.
+    /// Writes the results of the study: `results.json` and `results.md`.
     ///
     /// # Errors
-    /// Whatever the operating system refuses.
+    /// Errors of the operating system.
     pub fn conclude(&self, results: &impl Serialize, markdown: &str) -> Result<()> {
         self.directory
             .write(RESULTS, json::document(results).as_bytes())?;
         self.directory.write(RESULTS_MARKDOWN, markdown.as_bytes())
     }
 
-    /// The error of a study that a signal ended, with its rows kept.
+    /// Returns the error for a study that a signal interrupted and whose rows are kept.
     pub fn interrupted(&self, code: u8) -> Error {
         Error::Interrupted {
             code,
@@ -206,10 +207,10 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
     }
 }
 
-/// What the study in `path` was asked.
+/// Reads the question of the study in `path`.
 ///
 /// # Errors
-/// A folder without a study.
+/// A folder without a study; a question that cannot be read.
 pub fn asked(path: &Path) -> Result<Question> {
     let file = path.join(STUDY);
     if file_type(&file)?.is_none() {
@@ -219,24 +220,25 @@ pub fn asked(path: &Path) -> Result<Question> {
     read_json(&file)
 }
 
-/// The config's file and the plan that the study in `path`, one of `kind`, was begun with.
+/// Returns the path of the config, and the plan, with which the study of `kind` in `path` was
+/// begun.
 ///
 /// # Errors
-/// A folder without a study, or with one of another kind or another version's plan.
+/// A folder without a study, or with a study of another kind or a plan of another version.
 pub fn begun<P: DeserializeOwned>(path: &Path, kind: &str) -> Result<(PathBuf, P)> {
     let question = asked(path)?;
     let refused = |problem: String| {
-        Error::refused(path, format!("is no study of kind `{kind}`: {problem}"))
-            .help("go on with the command that began it")
+        Error::refused(path, format!("is not a study of kind `{kind}`: {problem}"))
+            .help("continue it with the command that began it")
     };
     if question.study != kind {
-        return Err(refused(format!("it is one of `{}`", question.study)));
+        return Err(refused(format!("its kind is `{}`", question.study)));
     }
     let plan = json::from_value(question.arguments).map_err(|error| refused(error.to_string()))?;
     Ok((config_of(path), plan))
 }
 
-/// The config that the study in `path` was begun with.
+/// Returns the path of the config with which the study in `path` was begun.
 pub fn config_of(path: &Path) -> PathBuf {
     path.join(CONFIG)
 }
@@ -251,16 +253,17 @@ fn read_json<D: DeserializeOwned>(path: &Path) -> Result<D> {
         .map_err(|error| Error::refused(path, format!("cannot be read: {error}")))
 }
 
-fn differing(name: &str, begun: &str, now: &str, differences: &mut Vec<String>) {
+/// Adds a line to `differences` if `begun` and `now` differ.
+fn compare_texts(name: &str, begun: &str, now: &str, differences: &mut Vec<String>) {
     if begun != now {
         differences.push(format!("{name}: begun with {begun}, now {now}"));
     }
 }
 
-/// The fields of one object that another has otherwise.
-fn differing_fields(begun: &Value, now: &Value, differences: &mut Vec<String>) {
+/// Adds a line to `differences` for each field that differs between two objects.
+fn compare_fields(begun: &Value, now: &Value, differences: &mut Vec<String>) {
     let (Value::Object(begun), Value::Object(now)) = (begun, now) else {
-        return differing(
+        return compare_texts(
             "arguments",
             &begun.to_string(),
             &now.to_string(),
@@ -272,7 +275,7 @@ fn differing_fields(begun: &Value, now: &Value, differences: &mut Vec<String>) {
     names.dedup();
     for name in names {
         let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
-        differing(
+        compare_texts(
             name,
             &shown(begun.get(name)),
             &shown(now.get(name)),
@@ -281,8 +284,8 @@ fn differing_fields(begun: &Value, now: &Value, differences: &mut Vec<String>) {
     }
 }
 
-/// The lines of a config that changed.
-fn differing_lines(begun: &str, now: &str, differences: &mut Vec<String>) {
+/// Adds a line to `differences` for each line of a config that changed.
+fn compare_lines(begun: &str, now: &str, differences: &mut Vec<String>) {
     let only = |of: &str, other: &str| -> Vec<String> {
         let missing = of.lines().filter(|line| !other.lines().any(|o| o == *line));
         missing.map(str::to_owned).collect()
@@ -290,7 +293,7 @@ fn differing_lines(begun: &str, now: &str, differences: &mut Vec<String>) {
     let (before, after) = (only(begun, now), only(now, begun));
     for place in 0..before.len().max(after.len()) {
         let line = |lines: &[String]| lines.get(place).cloned().unwrap_or("nothing".to_owned());
-        differing("config", &line(&before), &line(&after), differences);
+        compare_texts("config", &line(&before), &line(&after), differences);
     }
 }
 
@@ -309,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_on_disk_before_the_study_ends_and_are_kept_by_a_resumed_one() {
+    fn rows_are_written_before_the_study_ends_and_are_kept_on_resume() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let mut record = begin(&path);
@@ -317,7 +320,7 @@ mod tests {
         let lines = std::fs::read_to_string(path.join(ROWS_JSONL)).unwrap();
         assert_eq!(lines, "{\"n\":1,\"x\":0.5}\n");
         drop(record);
-        // A crash in the middle of a line.
+        // Simulates a crash in the middle of a line.
         std::fs::write(path.join(ROWS_JSONL), format!("{lines}{{\"n\":2,")).unwrap();
         let question = asked(&path).unwrap();
         let mut record: StudyRecord<Value> =
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_study_goes_on_only_as_it_was_begun() {
+    fn a_study_is_resumed_only_with_the_same_settings() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(begin(&path));

@@ -1,7 +1,7 @@
 "use strict";
-// Turns each static picture into an interactive plot: zoom, logarithmic axes, values at the pointer,
-// series that can be shown and hidden, downloads. All text is inserted as text, never as markup; the
-// numbers come from the page's data.
+// Turns each static picture into an interactive plot: zoom, logarithmic axes, values at the
+// pointer, series that can be shown and hidden, downloads. All text is inserted as text, never as
+// markup; the numbers come from the page's data.
 var nplus1 = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const plots = {};
@@ -47,7 +47,8 @@ var nplus1 = (() => {
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  // The dash pattern: dashes for predictions, dots for measurements whose color is used a second time.
+  // The dash pattern: dashes for predictions, dots for measurements whose color is used a second
+  // time.
   const dash = (series) => (series.mark === "dashed" ? [7, 5] : series.color >= 8 ? [2, 3] : undefined);
   // Draws the sample of a group of series for the legend.
   const sample = (canvas, group) => {
@@ -90,7 +91,8 @@ var nplus1 = (() => {
     const pad = Math.log(high / low) * 0.03 || 0.7;
     return [low * Math.exp(-pad), high * Math.exp(pad)];
   };
-  // The range of an axis of fractions: ends at 0 if no value is below 0, and at 1 if none is above 1.
+  // The range of an axis of fractions: ends at 0 if no value is below 0, and at 1 if none is above
+  // 1.
   const share = (_, low, high) => {
     if (low == null) return [0, 1];
     const [from, to] = uPlot.rangeNum(low, high, 0.1, true);
@@ -163,7 +165,7 @@ var nplus1 = (() => {
           dash: dash(series),
           spanGaps: true,
           paths: series.mark === "dots" ? () => null : undefined,
-          // A line of one point is none.
+          // A single point makes no line, so it gets a dot.
           points: {
             show: series.mark === "dashed" ? series.y.filter((y) => y != null).length === 1 : points <= 400,
             size: 6, fill: color(series.color),

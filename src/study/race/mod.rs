@@ -1,9 +1,11 @@
-//! The race: the same network, weights, data and order of rows, trained by one method after the other.
+//! The race: the same network, initial weights, data and order of rows, trained by one method after
+//! another.
 //!
-//! A row is where a method stands: accuracy and loss on rows that it does not train on, against the
-//! seconds of its steps and the operations they performed. Evaluations come at growing distances and
-//! are on nobody's clock. Each row has a checkpoint beside it, so an interrupted race goes on with the
-//! bits, and the seconds, that it had. A method that diverges has lost; the race goes on.
+//! A row records the progress of a method: accuracy and loss on rows that are not used for
+//! training, with the seconds and the operations of its steps so far. Evaluations come at growing
+//! intervals, and their time is not counted. A checkpoint is saved with each row, so that an
+//! interrupted race continues with the same bits and seconds. If a method diverges, its race ends
+//! and that of the next one begins.
 
 pub mod summary;
 
@@ -29,34 +31,35 @@ use crate::parallel::Workers;
 use crate::run::{Checkpoint, checkpoint, directory};
 use crate::train::{EpochRecord, Observer, TrainConfig, Training, TrainingState};
 
-/// The distance between the first two evaluations, and what each is longer by than the one before.
+/// Seconds before the first evaluation, and the factor by which each pause is longer than the one
+/// before.
 const FIRST_PAUSE: f64 = 0.01;
 const GROWTH: f64 = 1.25;
-/// An evaluation takes at most this share of the time.
-const SHARE: f64 = 0.2;
-/// The longest distance is this share of the limit.
-const LONGEST: f64 = 0.05;
+/// The pause after an evaluation is at least the time it took divided by this share.
+const MAX_EVALUATION_SHARE: f64 = 0.2;
+/// The longest pause as a share of the time limit; only slow evaluations make it longer.
+const LONGEST_PAUSE_SHARE: f64 = 0.05;
 
-/// What is asked, every default filled in.
+/// The arguments of a race, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RacePlan {
-    /// Labels of the methods, in the order of their starts.
+    /// Labels of the methods, in the order in which they are trained.
     pub methods: Vec<String>,
-    /// Learning rates of methods that do not take the config's, by label.
+    /// Learning rates of methods that do not use the config's, by label.
     pub rates: Vec<(String, f64)>,
-    /// Accuracies whose first reaching is told.
+    /// Target accuracies: the race reports when each method first reaches them.
     pub targets: Vec<f64>,
-    /// Seconds of steps that each method has.
+    /// Seconds of training steps allowed for each method.
     pub limit: f64,
 }
 
-/// The learning rate that suits an estimate where `rate` suits the gradient: an estimate along random
-/// directions of d components is √d times as long (E‖ĝ‖² = d‖g‖²), so its steps are as long as the
-/// gradient's at rate/√d. d is N, or the number of units where pre-activations are moved. Absent for
-/// methods that make the gradient itself.
+/// Returns the learning rate for a random-direction estimate of the gradient, if `rate` suits the
+/// gradient itself. An estimate along random directions with d components is √d times as long
+/// (E‖ĝ‖² = d‖g‖²), so at rate/√d its steps are as long as the gradient's. d is N, or the number of
+/// units if pre-activations are perturbed. Returns `None` for methods that compute the gradient.
 pub fn rate_of_estimate(method: &Method, network: &Network, rate: f64) -> Option<f64> {
     let sizes = network.layout.sizes();
-    let moved = match &method.gradient {
+    let components = match &method.gradient {
         GradientConfig::ForwardGradient(config)
             if config.perturbed == PerturbedQuantity::Activations =>
         {
@@ -65,52 +68,52 @@ pub fn rate_of_estimate(method: &Method, network: &Network, rate: f64) -> Option
         GradientConfig::ForwardGradient(_) | GradientConfig::Spsa(_) => network.layout.len(),
         _ => return None,
     };
-    Some(rate / (moved as f64).sqrt())
+    Some(rate / (components as f64).sqrt())
 }
 
-/// Where a method stands.
+/// The progress of a method at one evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RaceRow {
     /// The method's label.
     pub method: String,
-    /// Epochs done, the one in progress as a fraction.
+    /// Epochs completed, including the fraction of the one in progress.
     pub epochs: f64,
-    /// Steps done.
+    /// Number of steps so far.
     pub steps: u64,
-    /// Seconds of shuffle and steps so far.
+    /// Seconds of shuffling and training steps so far.
     pub seconds: f64,
-    /// Fraction of the judged rows whose class is predicted.
+    /// Accuracy on the evaluation rows.
     pub accuracy: f64,
-    /// Their mean loss, l2 left out.
+    /// Mean loss on the evaluation rows, without the l2 term.
     pub loss: f64,
     /// Operations performed in all steps so far.
     pub tally: Tally,
-    /// Why the method is done, in its last row.
+    /// The reason why the method ended; only in its last row.
     pub ending: Option<String>,
 }
 
-/// What the methods train.
+/// Everything that the methods of a race share.
 pub struct RaceSubject<'a> {
-    /// The run's config: optimizer, mini-batches, epochs, seed.
+    /// The config: optimizer, mini-batches, epochs, seed.
     pub config: &'a Config,
-    /// The rows.
+    /// The training, validation and test rows.
     pub split: &'a Split,
     /// The network.
     pub network: &'a Network,
-    /// The threads.
+    /// The worker pool.
     pub team: &'a Arc<Workers>,
-    /// The kernels.
+    /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Ends the race.
+    /// Stops the race when it is raised.
     pub control: &'a Control,
 }
 
 impl RaceSubject<'_> {
-    /// The rows that methods are judged by, and what they are called: the validation rows, or the
-    /// test's where there are none.
+    /// Returns the evaluation rows and their name: the validation rows, or the test rows if there
+    /// are no validation rows.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are neither.
+    /// [`Error::Usage`] if there are neither validation nor test rows.
     pub fn judged(&self) -> Result<(&Part, &'static str)> {
         let validation = self
             .split
@@ -120,27 +123,28 @@ impl RaceSubject<'_> {
         let test = || self.split.test.as_ref().map(|part| (part, "test"));
         validation.or_else(test).ok_or_else(|| {
             Error::Usage(
-                "a race needs rows that nobody trains on\n  help: set data.validation in the config"
+                "a race needs validation or test rows, which are not used for training\n  help: set data.validation in the config"
                     .to_owned(),
             )
         })
     }
 
-    /// Lets every one of `methods` run that is not done in `record`; `tell` is told of each row.
-    /// Returns whether all came to their end: not if the control was raised.
+    /// Trains every one of `methods` that has not ended in `record`, and calls `on_row` with each
+    /// new row. Returns true if all methods ended, false if the control stopped the race.
     ///
     /// # Errors
-    /// A gradient that cannot be; whatever the operating system refuses.
+    /// A gradient that cannot be computed; errors of the operating system; checkpoints of a method
+    /// that cannot be read.
     pub fn run(
         &self,
         plan: &RacePlan,
         methods: &[Method],
         record: &mut StudyRecord<RaceRow>,
-        tell: &mut (dyn FnMut(&RaceRow) + Send),
+        on_row: &mut (dyn FnMut(&RaceRow) + Send),
     ) -> Result<bool> {
         match self.config.model.precision {
-            Precision::F32 => self.run_in::<f32>(plan, methods, record, tell),
-            Precision::F64 => self.run_in::<f64>(plan, methods, record, tell),
+            Precision::F32 => self.run_in::<f32>(plan, methods, record, on_row),
+            Precision::F64 => self.run_in::<f64>(plan, methods, record, on_row),
         }
     }
 
@@ -149,21 +153,22 @@ impl RaceSubject<'_> {
         plan: &RacePlan,
         methods: &[Method],
         record: &mut StudyRecord<RaceRow>,
-        tell: &mut (dyn FnMut(&RaceRow) + Send),
+        on_row: &mut (dyn FnMut(&RaceRow) + Send),
     ) -> Result<bool> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
-        let (judged, _) = self.judged()?;
-        let own = Arc::ptr_eq(&judged.dataset, &train.dataset);
-        let others = (!own).then(|| Samples::<R>::new(&judged.dataset, &self.split.scaling));
+        let (part, _) = self.judged()?;
+        let same_dataset = Arc::ptr_eq(&part.dataset, &train.dataset);
+        let other_samples =
+            (!same_dataset).then(|| Samples::<R>::new(&part.dataset, &self.split.scaling));
         for method in methods {
             let folder = record.path().join(method.label.replace('/', "-"));
             std::fs::create_dir_all(&folder)
                 .map_err(|source| Error::io("create", &folder, source))?;
-            // Only the holder of the study's lock writes here.
-            directory::sweep(&folder)?;
-            let done = |row: &RaceRow| row.method == method.label && row.ending.is_some();
-            if record.rows().iter().any(done) {
+            // This process holds the study's lock, so nobody else writes here.
+            directory::remove_leftovers(&folder)?;
+            let ended = |row: &RaceRow| row.method == method.label && row.ending.is_some();
+            if record.rows().iter().any(ended) {
                 continue;
             }
             let optimizer = self.optimizer(plan, &method.label);
@@ -188,42 +193,42 @@ impl RaceSubject<'_> {
                 control: self.control,
             };
             let mut state = self.start::<R>(&method.label, &folder, record)?;
-            let mut racer = RaceObserver {
+            let mut observer = RaceObserver {
                 training: &training,
                 engine: training.engine(),
-                samples: others.as_ref().unwrap_or(&samples),
-                judged,
+                samples: other_samples.as_ref().unwrap_or(&samples),
+                part,
                 label: &method.label,
                 folder,
                 config: self.config.to_toml(),
                 record: &mut *record,
-                tell: &mut *tell,
+                on_row: &mut *on_row,
                 last: Instant::now(),
                 pause: FIRST_PAUSE,
-                longest: LONGEST * plan.limit,
+                longest: LONGEST_PAUSE_SHARE * plan.limit,
             };
-            let outcome = self
+            let result = self
                 .team
-                .install(|| training.run(&mut state, &mut racer).map(|_| ()));
+                .install(|| training.run(&mut state, &mut observer).map(|_| ()));
             if self.control.is_stopped() {
-                racer.note(&state, None)?;
+                observer.record_state(&state, None)?;
                 return Ok(false);
             }
-            let ending = match outcome {
+            let ending = match result {
                 Ok(()) if state.seconds() >= plan.limit => "the time limit".to_owned(),
                 Ok(()) => "as long as [train] asks for".to_owned(),
                 Err(Error::Diverged(_)) => format!("diverged in epoch {}", state.epoch + 1),
                 Err(other) => return Err(other),
             };
-            racer.note(&state, Some(ending))?;
+            observer.record_state(&state, Some(ending))?;
         }
         Ok(true)
     }
 
-    /// The config's update, with the method's own learning rate where it has one.
+    /// Returns the config's optimizer, with the method's own learning rate if the plan has one.
     fn optimizer(&self, plan: &RacePlan, label: &str) -> OptimizerConfig {
         let mut optimizer = self.config.optimizer.clone();
-        if let Some((_, rate)) = plan.rates.iter().find(|(own, _)| own == label) {
+        if let Some((_, rate)) = plan.rates.iter().find(|(method, _)| method == label) {
             match &mut optimizer {
                 OptimizerConfig::Sgd(config) => config.learning_rate = *rate,
                 OptimizerConfig::Adam(config) => config.learning_rate = *rate,
@@ -233,8 +238,9 @@ impl RaceSubject<'_> {
         optimizer
     }
 
-    /// θ as every method gets it, or where an interrupted one stood; rows after that are forgotten.
-    /// A method whose checkpoints cannot be read, or are all damaged, keeps its rows.
+    /// Returns the initial state that all methods share, or the last saved state of an interrupted
+    /// method; rows after that state are removed. If the checkpoints of a method cannot be read, or
+    /// all are damaged, this is an error and its rows are kept.
     fn start<R: Real>(
         &self,
         label: &str,
@@ -246,7 +252,7 @@ impl RaceSubject<'_> {
             Ok(found) => found.checkpoint.state::<R>(layout, &found.path)?,
             Err(Error::NoCheckpoint(message)) if checkpoint::any(folder)? => {
                 return Err(Error::NoCheckpoint(format!(
-                    "{message}\n  help: remove this folder, and {label} runs anew; its rows are then made again"
+                    "{message}\n  help: remove this folder to run {label} from the start; this replaces its rows"
                 )));
             }
             Err(Error::NoCheckpoint(_)) => {
@@ -261,29 +267,31 @@ impl RaceSubject<'_> {
     }
 }
 
-/// Watches one method.
+/// The observer of one method, which records its progress.
 struct RaceObserver<'a, R> {
     training: &'a Training<'a, R>,
-    /// Counts.
+    /// Used for its operation counts only.
     engine: Box<dyn TrainingEngine<R>>,
-    /// Of the judged rows.
+    /// The samples of the evaluation rows.
     samples: &'a Samples<R>,
-    judged: &'a Part,
+    /// The evaluation rows.
+    part: &'a Part,
     label: &'a str,
     folder: PathBuf,
     config: String,
     record: &'a mut StudyRecord<RaceRow>,
-    tell: &'a mut (dyn FnMut(&RaceRow) + Send),
+    on_row: &'a mut (dyn FnMut(&RaceRow) + Send),
+    /// The time of the last evaluation.
     last: Instant,
-    /// Seconds to the next evaluation.
+    /// Seconds from then to the next evaluation.
     pause: f64,
     longest: f64,
 }
 
 impl<R: Real> RaceObserver<'_, R> {
-    /// Judges `state`, and keeps it with its row. A state stands in one row: the one with the
-    /// ending takes the place of the one before.
-    fn note(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
+    /// Evaluates `state`, and saves it with its row. A state has only one row: the one with the
+    /// ending replaces the earlier one.
+    fn record_state(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
         let label = self.label;
         let same = |row: &RaceRow| row.method == label && row.steps == state.steps;
         if ending.is_none() && self.record.rows().iter().any(same) {
@@ -304,10 +312,12 @@ impl<R: Real> RaceObserver<'_, R> {
         };
         checkpoint::save(&self.folder, &Checkpoint::of(self.config.clone(), state))?;
         self.record.retain(|row| !same(row))?;
-        (self.tell)(&row);
+        (self.on_row)(&row);
         self.record.push(row)?;
         let taken = begin.elapsed().as_secs_f64();
-        self.pause = (GROWTH * self.pause).min(self.longest).max(taken / SHARE);
+        self.pause = (GROWTH * self.pause)
+            .min(self.longest)
+            .max(taken / MAX_EVALUATION_SHARE);
         self.last = Instant::now();
         Ok(())
     }
@@ -317,7 +327,7 @@ impl<R: Real> RaceObserver<'_, R> {
         let forward = Forward::new(training.network, &state.parameters, training.isa);
         forward.assess(
             self.samples,
-            &self.judged.rows,
+            &self.part.rows,
             training.classes,
             training.pool,
         )
@@ -332,12 +342,12 @@ impl<R: Real> Observer<R> for RaceObserver<'_, R> {
     }
 
     fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
-        self.note(state, None)
+        self.record_state(state, None)
     }
 
     fn epoch(&mut self, _: &EpochRecord, state: &TrainingState<R>) -> Result<()> {
         if self.wants_state() {
-            self.note(state, None)?;
+            self.record_state(state, None)?;
         }
         Ok(())
     }

@@ -1,20 +1,21 @@
-//! How a race ended: who reached which accuracy, when, with how much work.
+//! The summary of a race: when each method first reached each target accuracy, and its cost until
+//! then.
 
 use serde::Serialize;
 
 use super::{RacePlan, RaceRow};
 use crate::study::table::{Table, duration, percent, times, whole};
 
-/// The first row of a method at or above a target.
+/// The cost of a method up to one row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reached {
-    /// Seconds of its steps.
+    /// Seconds of shuffling and training steps.
     pub seconds: f64,
-    /// Steps.
+    /// Number of steps.
     pub steps: u64,
-    /// Epochs.
+    /// Number of epochs.
     pub epochs: f64,
-    /// Multiplications performed.
+    /// Number of multiplications.
     pub multiplications: u64,
 }
 
@@ -29,47 +30,47 @@ impl From<&RaceRow> for Reached {
     }
 }
 
-/// One method's race.
+/// The summary of one method.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MethodSummary {
-    /// Its label.
+    /// The label of the method.
     pub method: String,
-    /// The learning rate, where it is not the config's.
+    /// The learning rate, if it is not the config's.
     pub learning_rate: Option<f64>,
-    /// Where each target was reached, in the order of the targets.
+    /// The cost of first reaching each target, in the order of the targets.
     pub reached: Vec<Option<Reached>>,
     /// The best accuracy.
     pub best_accuracy: f64,
-    /// The last.
+    /// The last accuracy.
     pub accuracy: f64,
-    /// All it took.
+    /// The total cost.
     #[serde(flatten)]
-    pub all: Reached,
-    /// Why it ended.
+    pub total: Reached,
+    /// The reason why it ended.
     pub ending: Option<String>,
 }
 
-/// A race's rows and what they came to.
+/// The rows of a race and their summary.
 #[derive(Clone, Debug, Serialize)]
 pub struct RaceReport<'a> {
     /// The config's name.
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
-    /// What accuracies are of: `validation` or `test` rows.
+    /// The rows on which accuracy is measured: `validation` or `test`.
     pub judged: &'a str,
     /// The targets, ascending.
     pub targets: &'a [f64],
-    /// One a method.
+    /// The summaries of the methods.
     pub standings: Vec<MethodSummary>,
-    /// Sentences.
+    /// Summary sentences, one per target.
     pub findings: Vec<String>,
-    /// Where each method stood, evaluation by evaluation.
+    /// The progress of each method at each evaluation.
     pub rows: &'a [RaceRow],
 }
 
 impl<'a> RaceReport<'a> {
-    /// Of all `rows`, kept in `study`.
+    /// Summarizes all `rows` of the study in the directory `study`.
     pub fn new(
         name: &'a str,
         study: String,
@@ -78,9 +79,9 @@ impl<'a> RaceReport<'a> {
         rows: &'a [RaceRow],
     ) -> Self {
         let standings: Vec<MethodSummary> = (plan.methods.iter())
-            .filter_map(|label| standing(label, plan, rows))
+            .filter_map(|label| summarize(label, plan, rows))
             .collect();
-        let findings = findings(&standings, &plan.targets);
+        let findings = sentences(&standings, &plan.targets);
         Self {
             name,
             study,
@@ -92,7 +93,7 @@ impl<'a> RaceReport<'a> {
         }
     }
 
-    /// The report as text: `table` renders each table.
+    /// Renders the report as text; `table` renders each table.
     pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
         let mut text = format!("{}\n", table(&self.table()));
         for finding in &self.findings {
@@ -103,7 +104,7 @@ impl<'a> RaceReport<'a> {
         text
     }
 
-    /// A row a method.
+    /// Returns the table of the methods, one row each.
     pub fn table(&self) -> Table {
         let mut header = vec!["method".to_owned(), "learning rate".to_owned()];
         for target in self.targets {
@@ -111,26 +112,33 @@ impl<'a> RaceReport<'a> {
             header.push(format!("{target} after"));
             header.push("multiplications".to_owned());
         }
-        header.extend(["best", "epochs", "time", "multiplications", "ended by"].map(str::to_owned));
+        let totals = [
+            "best accuracy",
+            "epochs",
+            "time",
+            "multiplications",
+            "ended by",
+        ];
+        header.extend(totals.map(str::to_owned));
         let mut table = Table::new(header);
-        for standing in &self.standings {
-            let rate = standing.learning_rate;
+        for summary in &self.standings {
+            let rate = summary.learning_rate;
             let mut cells = vec![
-                standing.method.clone(),
+                summary.method.clone(),
                 rate.map_or("the config's".to_owned(), |rate| format!("{rate:.3e}")),
             ];
-            for reached in &standing.reached {
+            for reached in &summary.reached {
                 let shown =
                     |of: &dyn Fn(&Reached) -> String| reached.as_ref().map_or("–".to_owned(), of);
                 cells.push(shown(&|reached| duration(reached.seconds)));
                 cells.push(shown(&|reached| whole(reached.multiplications)));
             }
             cells.extend([
-                percent(Some(standing.best_accuracy)),
-                format!("{:.2}", standing.all.epochs),
-                duration(standing.all.seconds),
-                whole(standing.all.multiplications),
-                standing.ending.clone().unwrap_or("–".to_owned()),
+                percent(Some(summary.best_accuracy)),
+                format!("{:.2}", summary.total.epochs),
+                duration(summary.total.seconds),
+                whole(summary.total.multiplications),
+                summary.ending.clone().unwrap_or("–".to_owned()),
             ]);
             table.row(cells);
         }
@@ -138,46 +146,51 @@ impl<'a> RaceReport<'a> {
     }
 }
 
-fn standing(label: &str, plan: &RacePlan, rows: &[RaceRow]) -> Option<MethodSummary> {
-    let own: Vec<&RaceRow> = rows.iter().filter(|row| row.method == label).collect();
-    let last = own.last()?;
+/// Summarizes the rows of one method; `None` if it has no rows.
+fn summarize(label: &str, plan: &RacePlan, rows: &[RaceRow]) -> Option<MethodSummary> {
+    let method_rows: Vec<&RaceRow> = rows.iter().filter(|row| row.method == label).collect();
+    let last = method_rows.last()?;
     let first_above = |target: &f64| {
-        let row = own.iter().find(|row| row.accuracy >= *target)?;
+        let row = method_rows.iter().find(|row| row.accuracy >= *target)?;
         Some(Reached::from(*row))
     };
-    let rate = plan.rates.iter().find(|(own, _)| own == label);
+    let rate = plan.rates.iter().find(|(method, _)| method == label);
     Some(MethodSummary {
         method: label.to_owned(),
         learning_rate: rate.map(|&(_, rate)| rate),
         reached: plan.targets.iter().map(first_above).collect(),
-        best_accuracy: own.iter().map(|row| row.accuracy).fold(0.0, f64::max),
+        best_accuracy: method_rows
+            .iter()
+            .map(|row| row.accuracy)
+            .fold(0.0, f64::max),
         accuracy: last.accuracy,
-        all: Reached::from(*last),
+        total: Reached::from(*last),
         ending: last.ending.clone(),
     })
 }
 
-/// A sentence a target: who was first, how much later the others came, and who never did.
-fn findings(standings: &[MethodSummary], targets: &[f64]) -> Vec<String> {
+/// Writes a sentence per target: the first method to reach it, how much longer the others took, and
+/// the methods that did not reach it.
+fn sentences(summaries: &[MethodSummary], targets: &[f64]) -> Vec<String> {
     let sentence = |(place, target): (usize, &f64)| {
         let target = format!("{} %", trimmed(100.0 * target));
-        let mut reached: Vec<(&MethodSummary, Reached)> = (standings.iter())
-            .filter_map(|standing| Some((standing, standing.reached[place]?)))
+        let mut reached: Vec<(&MethodSummary, Reached)> = (summaries.iter())
+            .filter_map(|summary| Some((summary, summary.reached[place]?)))
             .collect();
         reached.sort_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds));
-        let missed: Vec<String> = (standings.iter())
-            .filter(|standing| standing.reached[place].is_none())
-            .map(|standing| {
+        let missed: Vec<String> = (summaries.iter())
+            .filter(|summary| summary.reached[place].is_none())
+            .map(|summary| {
                 format!(
                     "{} (best {} in {})",
-                    standing.method,
-                    percent(Some(standing.best_accuracy)),
-                    duration(standing.all.seconds)
+                    summary.method,
+                    percent(Some(summary.best_accuracy)),
+                    duration(summary.total.seconds)
                 )
             })
             .collect();
         let Some(((winner, best), others)) = reached.split_first() else {
-            return format!("Nobody reached {target}: {}.", missed.join(", "));
+            return format!("No method reached {target}: {}.", missed.join(", "));
         };
         let mut text = format!(
             "{} reached {target} first, after {} and {} multiplications",
@@ -202,15 +215,15 @@ fn findings(standings: &[MethodSummary], targets: &[f64]) -> Vec<String> {
     targets.iter().enumerate().map(sentence).collect()
 }
 
-/// `95`, `97.5`.
+/// Formats a percentage without trailing zeros, such as `95` or `97.5`.
 fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A row as a line of progress.
+/// Formats a row as a line of progress.
 pub fn line(row: &RaceRow) -> String {
-    let ending = (row.ending.as_ref()).map_or(String::new(), |ending| format!(", done: {ending}"));
+    let ending = (row.ending.as_ref()).map_or(String::new(), |ending| format!(", ended: {ending}"));
     format!(
         "{}: {} after {}, epoch {:.2}{ending}",
         row.method,
@@ -239,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_row_at_a_target_counts_and_who_never_reached_it_is_named() {
+    fn the_first_row_at_a_target_counts_and_methods_that_missed_it_are_named() {
         let plan = RacePlan {
             methods: ["slow", "fast", "lost"].map(str::to_owned).to_vec(),
             rates: vec![("lost".to_owned(), 0.5)],
