@@ -84,8 +84,8 @@ impl Page {
     }
 
     /// Adds a table under a caption.
-    pub fn table(&mut self, caption: &str, of: &Table) {
-        self.parts.push(table(caption, of));
+    pub fn table(&mut self, caption: &str, data: &Table) {
+        self.parts.push(table(caption, data));
     }
 
     /// Passes `value` to the scripts, under `name`.
@@ -221,16 +221,16 @@ fn without_markup(json: &str) -> String {
 }
 
 /// Renders a table; the first column has the row headers.
-pub fn table(caption: &str, of: &Table) -> Markup {
+pub fn table(caption: &str, data: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(plain(caption)) {
             table {
                 caption { (plain(caption)) }
-                @if !of.header().is_empty() {
-                    thead { tr { @for cell in of.header() { th scope="col" { (plain(cell)) } } } }
+                @if !data.header().is_empty() {
+                    thead { tr { @for cell in data.header() { th scope="col" { (plain(cell)) } } } }
                 }
                 tbody {
-                    @for row in of.rows() {
+                    @for row in data.rows() {
                         tr {
                             @for (column, cell) in row.iter().enumerate() {
                                 @if column == 0 { th scope="row" { bdi { (plain(cell)) } } }
@@ -249,19 +249,19 @@ fn rows(figure: &Figure) -> Markup {
     let xs = figure.abscissas();
     let header = std::iter::once(figure.x.label.clone())
         .chain(figure.series.iter().map(|series| series.label.clone()));
-    let mut of = Table::new(header);
+    let mut data = Table::new(header);
     for &x in xs.iter().take(MAX_ROWS) {
         let value = |series: &super::figure::Series| {
             let point = series.points.iter().find(|point| point.0 == x);
             point.map_or(String::new(), |point| point.1.to_string())
         };
         let cells = figure.series.iter().map(value);
-        of.row(std::iter::once(x.to_string()).chain(cells));
+        data.row(std::iter::once(x.to_string()).chain(cells));
     }
     html! {
         details {
             summary { "Data table" }
-            (table(&figure.title, &of))
+            (table(&figure.title, &data))
             @if xs.len() > MAX_ROWS {
                 p.note { "The first " (MAX_ROWS) " of " (xs.len()) " rows; the files have all of them." }
             }
@@ -305,9 +305,9 @@ mod tests {
         page.section(HOSTILE);
         page.note(HOSTILE);
         page.sentences(&[HOSTILE.to_owned()]);
-        let mut of = Table::new([HOSTILE]);
-        of.row([HOSTILE]);
-        page.table(HOSTILE, &of);
+        let mut data = Table::new([HOSTILE]);
+        data.row([HOSTILE]);
+        page.table(HOSTILE, &data);
         let origin = Origin {
             command: Some(HOSTILE.to_owned()),
             machine: HOSTILE.to_owned(),

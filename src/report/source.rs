@@ -1,8 +1,8 @@
 //! The source of a page: the files of a run or of a study.
 //!
-//! A file that is missing, damaged or of a newer version loses only its own content, never the
-//! page: the problem becomes a note, and the page shows the notes. Refused are a folder that holds
-//! neither a run nor a study, and a study whose question or plan cannot be read.
+//! A file that is missing, damaged or of a newer version never prevents the page: its content is left
+//! out, and a note describes the problem. Refused are a folder that has neither a run nor a study,
+//! and a study whose question or plan cannot be read.
 
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
