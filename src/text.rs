@@ -13,14 +13,14 @@ const KEPT_BYTES: usize = MAX_BYTES / 2 - 50;
 
 /// Returns true if `letter` would act on a terminal instead of being shown: a control character, or
 /// one of Unicode's bidirectional controls, which change the direction of the text that follows.
-pub fn acts(letter: char) -> bool {
+pub fn is_control(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns a visible form of a character that [`acts`]: its control picture, such as `␛`, or if
+/// Returns a visible form of a character that [`is_control`]: its control picture, such as `␛`, or if
 /// Unicode has none, its code point, such as `<U+202E>`.
-pub fn spelled(letter: char) -> String {
+pub fn visible_form(letter: char) -> String {
     match letter {
         '\0'..='\u{1f}' => {
             char::from_u32(0x2400 + u32::from(letter)).map_or_else(String::new, String::from)
@@ -30,19 +30,19 @@ pub fn spelled(letter: char) -> String {
     }
 }
 
-/// Makes `text` safe to show: replaces every character that [`acts`], except line ends and tabs, by
+/// Makes `text` safe to show: replaces every character that [`is_control`], except line ends and tabs, by
 /// its visible form.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    replaced(text, acts_in_lines, spelled)
+    replaced(text, acts_in_lines, visible_form)
 }
 
-/// Makes `text` safe to show on one line: replaces every character that [`acts`], line ends and
+/// Makes `text` safe to show on one line: replaces every character that [`is_control`], line ends and
 /// tabs included, by its visible form.
 pub fn plain_line(text: &str) -> Cow<'_, str> {
-    replaced(text, acts, spelled)
+    replaced(text, is_control, visible_form)
 }
 
-/// Makes a JSON document safe to show without changing its content: characters that [`acts`] is
+/// Makes a JSON document safe to show without changing its content: characters that [`is_control`] is
 /// true for can occur only in strings, where they are replaced by `\uXXXX` escapes.
 pub fn escaped(document: &str) -> Cow<'_, str> {
     replaced(document, acts_in_lines, |letter| {
@@ -52,7 +52,7 @@ pub fn escaped(document: &str) -> Cow<'_, str> {
 
 /// Shortens a message that is too long by leaving out its middle, and says how much is left out.
 /// The start describes the problem, and the end has its location and the help.
-pub fn brief(message: &str) -> Cow<'_, str> {
+pub fn shortened(message: &str) -> Cow<'_, str> {
     if message.len() <= MAX_BYTES {
         return Cow::Borrowed(message);
     }
@@ -67,7 +67,7 @@ pub fn brief(message: &str) -> Cow<'_, str> {
 }
 
 fn acts_in_lines(letter: char) -> bool {
-    acts(letter) && letter != '\n' && letter != '\t'
+    is_control(letter) && letter != '\n' && letter != '\t'
 }
 
 fn replaced(text: &str, acts: fn(char) -> bool, spelled: fn(char) -> String) -> Cow<'_, str> {
@@ -108,7 +108,7 @@ mod tests {
             assert!(matches!(escaped(text), Cow::Borrowed(_)), "{text}");
         }
         let all: String = ('\0'..='\u{2100}').collect();
-        assert!(!plain_line(&all).contains(acts) && plain_line(&all).len() > all.len());
+        assert!(!plain_line(&all).contains(is_control) && plain_line(&all).len() > all.len());
     }
 
     #[test]
@@ -116,16 +116,16 @@ mod tests {
         let text = "\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{202e}\u{2069}é\n\"\\";
         let document = serde_json::to_string_pretty(&[text]).unwrap();
         let shown = escaped(&document);
-        assert!(!shown.replace('\n', "").contains(acts), "{shown}");
+        assert!(!shown.replace('\n', "").contains(is_control), "{shown}");
         assert_eq!(serde_json::from_str::<[String; 1]>(&shown).unwrap(), [text]);
     }
 
     #[test]
     fn a_long_message_keeps_its_ends_and_says_what_is_left_out() {
         let exact = "é".repeat(MAX_BYTES / 2);
-        assert_eq!(brief(&exact), exact);
+        assert_eq!(shortened(&exact), exact);
         let long = format!("start {} end", "é".repeat(500_000));
-        let shortened = brief(&long);
+        let shortened = shortened(&long);
         assert!(shortened.len() <= MAX_BYTES, "{}", shortened.len());
         assert!(
             shortened.starts_with("start é") && shortened.ends_with("é end"),

@@ -472,7 +472,7 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch
         let mut stopping = Stopping { stop, left: 3 };
         let ending = setting.run(&mut state, &mut stopping, &control);
         // Through the bytes of a checkpoint: nothing else survives the process.
-        let bytes = Checkpoint::of("seed = 1\n".to_owned(), &state).to_bytes();
+        let bytes = Checkpoint::from_state("seed = 1\n".to_owned(), &state).to_bytes();
         let path = Path::new("checkpoint-000001.bin");
         state = Checkpoint::from_bytes(&bytes, path)
             .unwrap()

@@ -113,7 +113,7 @@ fn a_directory_has_its_first_files_whether_it_is_new_or_was_there() {
     for directory in [&new, &there, &numbered] {
         let config = fs::read(directory.file("config.toml")).unwrap();
         assert_eq!(config, b"seed = 1\n");
-        assert!(directory.has_only_begun().unwrap());
+        assert!(directory.ended_before_first_checkpoint().unwrap());
     }
     assert_eq!(names(folder.path()), ["config.toml", "lock", "new", "runs"]);
     assert_eq!(names(&folder.path().join("runs")), ["001"]);

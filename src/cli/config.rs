@@ -13,7 +13,7 @@ use super::output::Messages;
 use crate::config::{Config, Overrides, STARTER};
 use crate::error::{Error, Result};
 use crate::optimizer::Schedule;
-use crate::text::brief;
+use crate::text::shortened;
 use crate::train::TrainConfig;
 
 /// `nplus1 config …`.
@@ -152,7 +152,7 @@ fn check(
                 if json {
                     let error = error.to_string();
                     rows.push(
-                        json!({ "file": name.to_string(), "ok": false, "error": brief(&error) }),
+                        json!({ "file": name.to_string(), "ok": false, "error": shortened(&error) }),
                     );
                 }
                 errors.push(error);

@@ -25,7 +25,7 @@ use crate::study::cost::memory::MemoryShape;
 use crate::study::cost::summary::{CostReport, line};
 use crate::study::cost::{BACKPROP, CostEnding, CostPlan, CostRow, CostSubject};
 use crate::study::methods;
-use crate::study::record::{Question, StudyRecord, begun};
+use crate::study::record::{Question, StudyRecord, read_plan};
 
 /// Samples of a measured time, unless the user says how many.
 pub(super) const REPEATS: u32 = 7;
@@ -130,7 +130,7 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let (config, plan): (_, CostPlan) = begun(study, KIND)?;
+    let (config, plan): (_, CostPlan) = read_plan(study, KIND)?;
     plan.check().map_err(|problem| {
         Error::refused(study, problem).help("go on with the command that began it")
     })?;

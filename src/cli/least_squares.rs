@@ -15,7 +15,7 @@ use crate::run::{Environment, json};
 use crate::study::least_squares::{
     self, LeastSquaresPlan, LeastSquaresReport, LeastSquaresRow, line,
 };
-use crate::study::record::{Question, StudyRecord, asked};
+use crate::study::record::{Question, StudyRecord, read_question};
 
 /// What stands in place of a config, and what such studies are called.
 pub const KIND: &str = "llsq";
@@ -77,7 +77,7 @@ pub fn run(
 pub fn is_meant(arguments: &CostArguments) -> Result<bool> {
     match (&arguments.config, &arguments.resume) {
         (Some(config), _) => Ok(config == Path::new(KIND)),
-        (None, Some(study)) => Ok(asked(study)?.study == KIND),
+        (None, Some(study)) => Ok(read_question(study)?.study == KIND),
         (None, None) => Ok(false),
     }
 }
@@ -102,7 +102,7 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
         if arguments.asks() {
             return Err(super::cost::asks_too_much());
         }
-        return json::from_value(asked(study)?.arguments)
+        return json::from_value(read_question(study)?.arguments)
             .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));
     }
     let sizes = match &arguments.sizes {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::arguments::{Color, Global};
 use crate::error::{Error, Result};
-use crate::text::{brief, escaped, plain};
+use crate::text::{escaped, plain, shortened};
 
 /// How errors of standard output call it.
 const STDOUT: &str = "standard output";
@@ -139,7 +139,7 @@ pub fn to_stderr(text: &str) {
 /// Writes a message under a heading of ours, which may be colored; if standard error is gone, there
 /// is nobody to tell.
 fn tell(heading: &str, text: &str) {
-    let message = format!("{heading}{}", brief(&plain(text)));
+    let message = format!("{heading}{}", shortened(&plain(text)));
     let _ = io::stderr().write_all(message.as_bytes());
 }
 

@@ -23,7 +23,7 @@ use crate::run::Environment;
 use crate::study::methods::{self, Method};
 use crate::study::race::summary::{RaceReport, line};
 use crate::study::race::{RacePlan, RaceRow, RaceSubject, rate_of_estimate};
-use crate::study::record::{Question, StudyRecord, begun};
+use crate::study::record::{Question, StudyRecord, read_plan};
 
 /// Who runs, unless the user says.
 const METHODS: [&str; 2] = ["backprop", "forward-difference"];
@@ -66,11 +66,11 @@ pub fn run(
         config: &config,
         split: &split,
         network: &network,
-        team: &team,
+        pool: &team,
         isa,
         control: &control,
     };
-    let (_, judged) = subject.judged()?;
+    let (_, judged) = subject.evaluation_part()?;
     let question = Question::new(KIND, &plan);
     let environment = Environment::detect(isa.name(), team.threads());
     let text = config.to_toml();
@@ -118,7 +118,7 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<RacePlan>)> {
     if arguments.asks() {
         return Err(asks_too_much());
     }
-    let (config, plan): (_, RacePlan) = begun(study, KIND)?;
+    let (config, plan): (_, RacePlan) = read_plan(study, KIND)?;
     Ok((config, Some(plan)))
 }
 

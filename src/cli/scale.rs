@@ -20,7 +20,7 @@ use crate::kernels::Isa;
 use crate::parallel::processors;
 use crate::run::Environment;
 use crate::study::methods;
-use crate::study::record::{Question, StudyRecord, begun};
+use crate::study::record::{Question, StudyRecord, read_plan};
 use crate::study::scaling::measurement::Measurement;
 use crate::study::scaling::summary::{ScalingReport, line};
 use crate::study::scaling::{ScalingPlan, ScalingSample};
@@ -150,7 +150,7 @@ fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<ScalingPlan>)> 
         return Ok((config.clone(), None));
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
-    let (config, plan): (_, ScalingPlan) = begun(study, KIND)?;
+    let (config, plan): (_, ScalingPlan) = read_plan(study, KIND)?;
     Ok((config, Some(plan)))
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::text::{acts, plain_line, spelled};
+use crate::text::{is_control, plain_line, visible_form};
 
 /// The widest part of a line that is shown, in characters: a caret far right in a long line must
 /// not drown in it.
@@ -155,7 +155,7 @@ fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
         }
         match character {
             '\t' => shown.extend([' '; 4]),
-            letter if acts(letter) => shown.extend(spelled(letter).chars()),
+            letter if is_control(letter) => shown.extend(visible_form(letter).chars()),
             other => shown.push(other),
         }
     }

@@ -10,7 +10,7 @@ use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::DirectionsConfig;
 use crate::optimizer::{OptimizerConfig, Schedule};
-use crate::text::{acts, escaped};
+use crate::text::{escaped, is_control};
 use crate::train::TrainConfig;
 
 /// The document; what is off is left out.
@@ -217,7 +217,7 @@ fn files(files: &[PathBuf]) -> Item {
 
 /// A string; one that would act on a terminal in JSON's spelling, which is TOML's as well.
 fn text(text: &str) -> Value {
-    if !text.contains(acts) {
+    if !text.contains(is_control) {
         return text.into();
     }
     let spelled = serde_json::Value::from(text).to_string();

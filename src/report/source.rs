@@ -321,7 +321,7 @@ fn read_folds(common: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
 
 /// Reads the question and the rows of a study.
 fn read_study(common: &mut CommonContent) -> Result<Content> {
-    let question = record::asked(&common.path)?;
+    let question = record::read_question(&common.path)?;
     fn plan<P: DeserializeOwned>(common: &CommonContent, question: &record::Question) -> Result<P> {
         json::from_value(question.arguments.clone()).map_err(|error| {
             let newer = common.newer_version().map_or(String::new(), |version| {

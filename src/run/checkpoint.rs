@@ -107,7 +107,7 @@ struct BestHeader {
 
 impl Checkpoint {
     /// Creates the checkpoint of a run in `state`, with its resolved config.
-    pub fn of<R: Real>(config: String, state: &TrainingState<R>) -> Self {
+    pub fn from_state<R: Real>(config: String, state: &TrainingState<R>) -> Self {
         let bytes = |numbers: &[R]| {
             let mut bytes = Vec::new();
             R::extend_bytes(numbers, &mut bytes);
@@ -518,7 +518,7 @@ mod tests {
                 ..TrainingState::new(theta(0.1))
             };
             let mut checkpoint =
-                decoded(&Checkpoint::of("".to_owned(), &state).to_bytes()).unwrap();
+                decoded(&Checkpoint::from_state("".to_owned(), &state).to_bytes()).unwrap();
             assert_eq!(checkpoint.state(&layout, path).unwrap(), state);
             let other = Arc::new(Layout::new(&[1, 2], true));
             assert!(checkpoint.state::<f64>(&other, path).is_err());

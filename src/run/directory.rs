@@ -73,7 +73,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// A name that is not a single folder name is refused; errors of the operating system.
-    pub fn create_numbered(parent: &Path, name: &str, files: &[First]) -> Result<Self> {
+    pub fn create_numbered(parent: &Path, name: &str, files: &[InitialFile]) -> Result<Self> {
         check_name(name)?;
         let folder = parent.join(name);
         fs::create_dir_all(&folder).map_err(|source| Error::io("create", &folder, source))?;
@@ -93,7 +93,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error::InUse`] if it has another run, running or ended.
-    pub fn create_at(path: &Path, files: &[First]) -> Result<Self> {
+    pub fn create_at(path: &Path, files: &[InitialFile]) -> Result<Self> {
         // Checked before the lock file is created, so that a refusal writes nothing.
         refuse_runs(path)?;
         // `symlink_metadata` finds a dangling link, too: no folder can be created in its place.
@@ -155,7 +155,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// A directory that cannot be read.
-    pub fn has_only_begun(&self) -> Result<bool> {
+    pub fn ended_before_first_checkpoint(&self) -> Result<bool> {
         let late = |name: &OsString| {
             name == MODEL || name == SUMMARY || super::checkpoint::number_of(name).is_some()
         };
@@ -182,7 +182,7 @@ impl RunDirectory {
 }
 
 /// A file that a new directory gets at once: its name and its content.
-pub type First = (&'static str, Vec<u8>);
+pub type InitialFile = (&'static str, Vec<u8>);
 
 /// A complete, locked directory under a temporary name, beside its final path.
 struct PreparedDirectory {
@@ -192,7 +192,7 @@ struct PreparedDirectory {
 
 impl PreparedDirectory {
     /// Prepares a directory with `files` in `parent`.
-    fn new(parent: &Path, files: &[First]) -> Result<Self> {
+    fn new(parent: &Path, files: &[InitialFile]) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
         // A temporary folder is private by default; a run is as open as the user's umask allows.

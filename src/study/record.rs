@@ -112,7 +112,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         config: Option<&str>,
         environment: &Environment,
     ) -> Result<Self> {
-        let begun = asked(path)?;
+        let begun = read_question(path)?;
         let directory = RunDirectory::open(path)?;
         let mut differences = Vec::new();
         compare_texts("study", &begun.study, &question.study, &mut differences);
@@ -211,7 +211,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
 ///
 /// # Errors
 /// A folder without a study; a question that cannot be read.
-pub fn asked(path: &Path) -> Result<Question> {
+pub fn read_question(path: &Path) -> Result<Question> {
     let file = path.join(STUDY);
     if file_type(&file)?.is_none() {
         return Err(Error::refused(path, "no study in this folder")
@@ -225,8 +225,8 @@ pub fn asked(path: &Path) -> Result<Question> {
 ///
 /// # Errors
 /// A folder without a study, or with a study of another kind or a plan of another version.
-pub fn begun<P: DeserializeOwned>(path: &Path, kind: &str) -> Result<(PathBuf, P)> {
-    let question = asked(path)?;
+pub fn read_plan<P: DeserializeOwned>(path: &Path, kind: &str) -> Result<(PathBuf, P)> {
+    let question = read_question(path)?;
     let refused = |problem: String| {
         Error::refused(path, format!("is not a study of kind `{kind}`: {problem}"))
             .help("continue it with the command that began it")
@@ -322,7 +322,7 @@ mod tests {
         drop(record);
         // Simulates a crash in the middle of a line.
         std::fs::write(path.join(ROWS_JSONL), format!("{lines}{{\"n\":2,")).unwrap();
-        let question = asked(&path).unwrap();
+        let question = read_question(&path).unwrap();
         let mut record: StudyRecord<Value> =
             StudyRecord::resume(&path, &question, Some("a = 1\n"), &environment()).unwrap();
         assert_eq!(record.rows(), [json!({"n": 1, "x": 0.5})]);
@@ -338,7 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         drop(begin(&path));
-        let same = asked(&path).unwrap();
+        let same = read_question(&path).unwrap();
         let other = Question::new("cost", &json!({"widths": [1, 4]}));
         let kind = Question::new("race", &same.arguments);
         let mut machine = environment();

@@ -364,7 +364,7 @@ fn newest(directory: &RunDirectory, messages: Messages) -> Result<Option<ResumeP
                 path: found.path,
             }))
         }
-        Err(Error::NoCheckpoint(_)) if directory.has_only_begun()? => {
+        Err(Error::NoCheckpoint(_)) if directory.ended_before_first_checkpoint()? => {
             messages.note(format_args!(
                 "{}: ended before its first checkpoint, so it starts from the beginning",
                 path.display()

@@ -24,7 +24,7 @@ use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::OptimizerState;
 use crate::parallel::Workers;
-use crate::run::directory::First;
+use crate::run::directory::InitialFile;
 use crate::run::evaluation::{ModelEvaluation, WrongSample};
 use crate::run::{
     Checkpoint, Environment, Metrics, RunDirectory, RunSummary, checkpoint, directory, json,
@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
 
     /// The files that its directory has from the start, so that it can be resumed before its first
     /// step: the config, and a checkpoint if θ comes from a model, which no config tells.
-    pub fn first_files(&self) -> Vec<First> {
+    pub fn first_files(&self) -> Vec<InitialFile> {
         let config = self.config.to_toml();
         let checkpoint = |config: &str| match self.config.model.precision {
             Precision::F32 => self.first_checkpoint::<f32>(config),
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
 
     fn first_checkpoint<R: Real>(&self, config: &str) -> Checkpoint {
         let state = TrainingState::new(self.first_parameters::<R>());
-        Checkpoint::of(config.to_owned(), &state)
+        Checkpoint::from_state(config.to_owned(), &state)
     }
 
     fn first_parameters<R: Real>(&self) -> Parameters<R> {
@@ -584,8 +584,8 @@ impl<R: Real> Recorder<R> {
     fn finish(mut self, ending: Result<Ending>, state: &TrainingState<R>) -> Result<Ending> {
         if let Ok(ending) = &ending {
             let saved = match (ending, self.before_restoring.take()) {
-                (Ending::Interrupted, _) | (_, None) => Checkpoint::of(self.config, state),
-                (_, Some(before)) => Checkpoint::of(self.config, &before),
+                (Ending::Interrupted, _) | (_, None) => Checkpoint::from_state(self.config, state),
+                (_, Some(before)) => Checkpoint::from_state(self.config, &before),
             };
             self.listener
                 .deliver(TrainingEvent::Checkpoint(Box::new(saved)));
@@ -608,7 +608,7 @@ impl<R: Real> Observer<R> for Recorder<R> {
     }
 
     fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
-        let due = Checkpoint::of(self.config.clone(), state);
+        let due = Checkpoint::from_state(self.config.clone(), state);
         self.listener
             .deliver(TrainingEvent::Checkpoint(Box::new(due)));
         self.last = Instant::now();
@@ -644,7 +644,7 @@ impl<R> Recorder<R> {
 ///
 /// # Errors
 /// [`Error::InUse`] if another run is in it.
-pub fn claim(out: Option<&Path>, name: &str, files: &[First]) -> Result<RunDirectory> {
+pub fn claim(out: Option<&Path>, name: &str, files: &[InitialFile]) -> Result<RunDirectory> {
     match out {
         Some(out) => RunDirectory::create_at(out, files),
         None => RunDirectory::create_numbered(Path::new("runs"), name, files),

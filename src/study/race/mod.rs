@@ -101,7 +101,7 @@ pub struct RaceSubject<'a> {
     /// The network.
     pub network: &'a Network,
     /// The worker pool.
-    pub team: &'a Arc<Workers>,
+    pub pool: &'a Arc<Workers>,
     /// The instruction set of the kernels.
     pub isa: Isa,
     /// Stops the race when it is raised.
@@ -114,7 +114,7 @@ impl RaceSubject<'_> {
     ///
     /// # Errors
     /// [`Error::Usage`] if there are neither validation nor test rows.
-    pub fn judged(&self) -> Result<(&Part, &'static str)> {
+    pub fn evaluation_part(&self) -> Result<(&Part, &'static str)> {
         let validation = self
             .split
             .validation
@@ -157,7 +157,7 @@ impl RaceSubject<'_> {
     ) -> Result<bool> {
         let train = &self.split.train;
         let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
-        let (part, _) = self.judged()?;
+        let (part, _) = self.evaluation_part()?;
         let same_dataset = Arc::ptr_eq(&part.dataset, &train.dataset);
         let other_samples =
             (!same_dataset).then(|| Samples::<R>::new(&part.dataset, &self.split.scaling));
@@ -187,7 +187,7 @@ impl RaceSubject<'_> {
                 optimizer: &optimizer,
                 config: &config,
                 seed: self.config.seed,
-                pool: self.team,
+                pool: self.pool,
                 isa: self.isa,
                 workers: None,
                 control: self.control,
@@ -208,7 +208,7 @@ impl RaceSubject<'_> {
                 longest: LONGEST_PAUSE_SHARE * plan.limit,
             };
             let result = self
-                .team
+                .pool
                 .install(|| training.run(&mut state, &mut observer).map(|_| ()));
             if self.control.is_stopped() {
                 observer.record_state(&state, None)?;
@@ -310,7 +310,10 @@ impl<R: Real> RaceObserver<'_, R> {
             tally: self.training.tally(state, &*self.engine),
             ending,
         };
-        checkpoint::save(&self.folder, &Checkpoint::of(self.config.clone(), state))?;
+        checkpoint::save(
+            &self.folder,
+            &Checkpoint::from_state(self.config.clone(), state),
+        )?;
         self.record.retain(|row| !same(row))?;
         (self.on_row)(&row);
         self.record.push(row)?;
