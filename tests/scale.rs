@@ -215,7 +215,7 @@ fn more_threads_than_processors_share_them_and_the_report_says_so() {
     let warnings = place.report(&line)["warnings"].to_string();
     assert!(
         warnings.contains("logical processor")
-            && warnings.contains(&format!(" to use: {most}; the work is cut")),
+            && warnings.contains(&format!(" to use: {most}; the work is partitioned")),
         "{warnings}"
     );
 }
