@@ -11,8 +11,8 @@ use nplus1::gradient_check::{CheckedMethod, Minimum, Outcome, methods};
 use nplus1::model::Parameters;
 use nplus1::numeric::Precision;
 use nplus1::parallel::Workers;
-use support::problems::{Problem, mnist_30, random, references};
-use support::rows::HEADS;
+use support::check_problems::{Problem, mnist_30, random_problem, reference_problems};
+use support::networks::OUTPUTS_AND_LOSSES;
 
 /// Between these the best increment is looked for, in quarters of a decade.
 const RANGE: [f64; 2] = [1e-14, 1.0];
@@ -20,13 +20,15 @@ const RANGE: [f64; 2] = [1e-14, 1.0];
 /// One to three hidden layers or none, every loss, with l2 and without, one row to sixteen.
 fn networks() -> Vec<Problem> {
     let digits = "64-10-10 quadratic on the first 8 digits";
-    let digits = references().into_iter().find(|case| case.name == digits);
+    let digits = reference_problems()
+        .into_iter()
+        .find(|case| case.name == digits);
     vec![
         mnist_30(10),
         digits.unwrap(),
-        random(6, &[5, 4], 0, 3, 7, (1.0, 1.0), 1e-3, 5),
-        random(8, &[16, 16], 3, 4, 16, (1.0, 1.0), 0.0, 5),
-        random(20, &[8], 4, 2, 16, (1.0, 1.0), 0.0, 5),
+        random_problem(6, &[5, 4], 0, 3, 7, (1.0, 1.0), 1e-3, 5),
+        random_problem(8, &[16, 16], 3, 4, 16, (1.0, 1.0), 0.0, 5),
+        random_problem(20, &[8], 4, 2, 16, (1.0, 1.0), 0.0, 5),
     ]
 }
 
@@ -51,8 +53,8 @@ fn quotients() -> Vec<CheckedMethod> {
 }
 
 /// (increment, relative error) of a method over the range.
-fn measure(problem: &Problem, method: &CheckedMethod, team: &Arc<Workers>) -> Vec<(f64, f64)> {
-    let subject = problem.subject(team);
+fn measure(problem: &Problem, method: &CheckedMethod, pool: &Arc<Workers>) -> Vec<(f64, f64)> {
+    let subject = problem.subject(pool);
     let GradientConfig::Difference(config) = method.gradient else {
         panic!("a difference");
     };
@@ -78,17 +80,17 @@ fn measure(problem: &Problem, method: &CheckedMethod, team: &Arc<Workers>) -> Ve
 
 #[test]
 fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let (mut seen, mut wrong) = (0, Vec::new());
     for problem in networks() {
-        let subject = problem.subject(&team);
+        let subject = problem.subject(&pool);
         for method in quotients() {
             let config = *method.gradient.difference().unwrap();
             let large = problem.network.layout.len() > 10_000;
             if large && config.reuse == Reuse::Full {
                 continue;
             }
-            let points = measure(&problem, &method, &team);
+            let points = measure(&problem, &method, &pool);
             let measured = Minimum::of(&points, config.arithmetic).unwrap();
             let predicted = subject
                 .predict_minimum(&method, RANGE[0], RANGE[1])
@@ -129,9 +131,9 @@ fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3()
 /// neither noise nor the fourth derivative counts.
 #[test]
 fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     for problem in networks() {
-        let subject = problem.subject(&team);
+        let subject = problem.subject(&pool);
         for method in quotients() {
             let config = *method.gradient.difference().unwrap();
             if config.reuse != Reuse::Incremental || method.precision == Precision::F32 {
@@ -160,16 +162,16 @@ fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
     }
 }
 
-/// Differences of exact gradients at θ ± h·eᵢ: (g₊ − g₋)/2h and (g₊ − 2g + g₋)/h², off by h² times a
-/// derivative two orders higher, and by u/h and u/h².
+/// Differences of exact gradients at θ ± h·eᵢ: (g₊ − g₋)/2h and (g₊ − 2g + g₋)/h², off by h² times
+/// a derivative two orders higher, and by u/h and u/h².
 #[test]
 fn second_and_third_derivatives_are_those_of_the_gradient() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
-    for head in 0..HEADS.len() {
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    for head in 0..OUTPUTS_AND_LOSSES.len() {
         for hidden in [&[] as &[usize], &[3], &[3, 4]] {
             let classes = if head == 4 { 2 } else { 3 };
-            let problem = random(3, hidden, head, classes, 4, (1.0, 1.0), 0.1, 5);
-            let subject = problem.subject(&team);
+            let problem = random_problem(3, hidden, head, classes, 4, (1.0, 1.0), 0.1, 5);
+            let subject = problem.subject(&pool);
             let derivatives = subject.derivatives(Precision::F64).clone();
             let gradient = subject.gradient().flat();
             let h = 1e-3;
@@ -178,7 +180,7 @@ fn second_and_third_derivatives_are_those_of_the_gradient() {
                     let mut flat = problem.theta.flat().to_vec();
                     flat[index] += step;
                     let theta = Parameters::from_flat(Arc::clone(problem.theta.layout()), flat);
-                    problem.subject_at(&theta, &team).gradient().flat()[index]
+                    problem.subject_at(&theta, &pool).gradient().flat()[index]
                 };
                 let (above, below) = (at(h), at(-h));
                 let second = (above - below) / (2.0 * h);
@@ -197,8 +199,8 @@ fn second_and_third_derivatives_are_those_of_the_gradient() {
     }
 }
 
-/// A curve without a V: its error falls with h as far as h goes, and no more is promised for it than
-/// its last point.
+/// A curve without a V: its error falls with h as far as h goes, and no more is promised for it
+/// than its last point.
 #[test]
 fn without_cancellation_there_is_no_best_increment() {
     let points = [(1e-1, 1e-2), (1e-2, 1e-3), (1e-3, 2e-3)];

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use nplus1::data::{DataConfig, DataSource, LoadedData, Normalize, SearchPaths, load};
 use nplus1::error::{Error, Result};
 use proptest::prelude::*;
-use support::drawn::cases;
+use support::property_cases::property_cases;
 use tempfile::TempDir;
 
 /// A folder with some files, and the config that reads them.
@@ -482,7 +482,7 @@ fn good_csv_files_load_in_every_form() {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(property_cases(256))]
 
     #[test]
     fn any_text_as_csv_loads_or_is_refused(text in "[0-9a,.\"\r\n;-]{0,80}", label in "[0-3a]?") {

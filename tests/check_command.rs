@@ -229,7 +229,7 @@ fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
         wrong[tensor].2[element] *= factor;
         write(&path, &wrong, dtype);
         let line = "check flowers.toml --json --against g.safetensors";
-        let (document, errors) = folder.verdict(line, 3);
+        let (document, errors) = folder.document(line, 3);
         assert_eq!(document["passed"], false);
         assert_eq!(document["against"]["excess_at"], name);
         assert!(
@@ -485,7 +485,7 @@ fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
         .replace("test = 30\n", "");
     folder.write("flowers.toml", &config);
     let line = line.replace(" --set data.dataset=\"mnist\" --set data.test=0", "");
-    let (document, errors) = folder.verdict(&line, 0);
+    let (document, errors) = folder.document(&line, 0);
     assert!(document["directions"].as_array().unwrap().len() == 4);
     let note = document["note"].as_str().unwrap();
     assert!(
@@ -587,7 +587,7 @@ fn no_config_of_the_crate_raises_an_alarm() {
         };
         let config = configs.join(&name);
         let line = format!("check {} --json {budget}", config.display());
-        let (document, errors) = folder.verdict(&line, 0);
+        let (document, errors) = folder.document(&line, 0);
         assert_eq!(document["passed"], true, "{name}: {errors}");
         seen += 1;
     }

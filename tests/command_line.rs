@@ -272,8 +272,8 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
     assert_eq!(whole["validation_loss"].as_f64().unwrap(), best);
 }
 
-/// A learning rate that is 0 in single precision leaves θ, and so the loss, exactly where it is: that
-/// is no better epoch than the first.
+/// A learning rate that is 0 in single precision leaves θ, and so the loss, exactly where it is:
+/// that is no better epoch than the first.
 #[test]
 fn an_exact_plateau_stops_early_after_as_many_epochs_as_patience_allows() {
     let folder = Workplace::new(CONFIG);

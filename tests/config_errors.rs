@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nplus1::config::{Config, Overrides, keys};
 use nplus1::error::Error;
-use support::drawn::cases;
+use support::property_cases::property_cases;
 
 /// A right config, to break one thing at a time.
 const RIGHT: &str = r#"seed = 1
@@ -913,7 +913,7 @@ fn files_that_are_no_configs_are_refused() {
 }
 
 proptest::proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(property_cases(256))]
 
     #[test]
     fn no_damage_to_a_config_makes_reading_panic(

@@ -1,5 +1,5 @@
-//! Promise: `nplus1 cost` tells what gradients cost: counted one by one where it says so, kept row by
-//! row, refused before it is begun.
+//! Promise: `nplus1 cost` tells what gradients cost: counted one by one where it says so, kept row
+//! by row, refused before it is begun.
 
 mod support;
 
@@ -22,9 +22,9 @@ use nplus1::study::methods;
 use nplus1::study::timing::TimingBench;
 use nplus1::textbook::Sample;
 use serde_json::Value;
-use support::kernels::Form;
+use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta};
 use support::program::{Workplace, lines, text};
-use support::rows::{HEADS, inputs, network, samples, theta};
+use support::scalar_backprop::InputForm;
 
 /// Hidden layers of nets of 1 to 5 weight layers.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[6, 18, 5], &[4, 3, 5, 2]];
@@ -62,13 +62,13 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
     ];
     let (mut cases, mut absent) = (0, 0);
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for bias in [true, false] {
                 let network = network(FEATURES, hidden, bias, head, 0.0);
                 let theta = theta(&network);
-                let classes = if head == HEADS[4] { 2 } else { 3 };
+                let classes = if head == OUTPUTS_AND_LOSSES[4] { 2 } else { 3 };
                 for rows in 1..=3 {
-                    let (inputs, labels) = inputs(Form::Numbers, rows, FEATURES, classes);
+                    let (inputs, labels) = inputs(InputForm::Numbers, rows, FEATURES, classes);
                     let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
                     let case = format!("{hidden:?} {head:?} bias {bias}, {rows} rows");
                     let rows = rows as u64;
@@ -95,12 +95,16 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
 
 #[test]
 fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
-        for head in HEADS {
-            for form in [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers] {
+        for head in OUTPUTS_AND_LOSSES {
+            for form in [
+                InputForm::Sparse,
+                InputForm::Bytes { divisor: 255.0 },
+                InputForm::Numbers,
+            ] {
                 let network = network(FEATURES, hidden, true, head, 0.0);
-                let classes = if head == HEADS[4] { 2 } else { 3 };
+                let classes = if head == OUTPUTS_AND_LOSSES[4] { 2 } else { 3 };
                 let (inputs, labels) = inputs(form, 3, FEATURES, classes);
                 let samples = samples::<f64>(form, &inputs, &labels);
                 let rows = [0, 1, 2];
@@ -116,7 +120,7 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
 
                 let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
                 let mut engine =
-                    full(Scheme::Forward).engine(&network, &team, Isa::detect(), &samples, 3);
+                    full(Scheme::Forward).engine(&network, &pool, Isa::detect(), &samples, 3);
                 let found = engine
                     .gradient(&theta, batch, &mut gradient, &Control::default())
                     .unwrap();
@@ -127,7 +131,7 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
                 // mean, the quotient); bytes are scaled once for all passes.
                 let n = network.layout.len() as u64;
                 let read = match form {
-                    Form::Bytes { .. } => 3 * FEATURES as u64,
+                    InputForm::Bytes { .. } => 3 * FEATURES as u64,
                     _ => continue,
                 };
                 let mut pass = finite_difference::evaluation(&network, &samples, &rows);
@@ -144,13 +148,13 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
     }
 }
 
-/// The exponents of N in the multiplications of 784-w-…-w-10 from width 1 to 256: backprop, full and
-/// incremental differences.
+/// The exponents of N in the multiplications of 784-w-…-w-10 from width 1 to 256: backprop, full
+/// and incremental differences.
 fn exponents(depth: usize) -> [f64; 3] {
     let networks: Vec<Network> = (0..=8)
         .map(|power| {
             let sizes = [&[784], &vec![1 << power; depth][..], &[10]].concat();
-            let (output, loss) = HEADS[0];
+            let (output, loss) = OUTPUTS_AND_LOSSES[0];
             Network::new(&sizes, true, output, loss, 0.0).unwrap()
         })
         .collect();
@@ -198,7 +202,7 @@ fn the_table_of_known_networks_is_reproduced() {
         (&[784, 512, 512, 10], [2.40, 278_600.0, 1414.0, 2.64]),
     ];
     for (sizes, expected) in table {
-        let (output, loss) = HEADS[0];
+        let (output, loss) = OUTPUTS_AND_LOSSES[0];
         let network = Network::new(sizes, true, output, loss, 0.0).unwrap();
         let of = |method: &GradientConfig| {
             let tally = dense_formulas::gradient(&network, method, 1000).unwrap();
@@ -222,7 +226,8 @@ fn the_table_of_known_networks_is_reproduced() {
     }
 }
 
-// ---- The command -----------------------------------------------------------------------------------
+// ---- The command
+// -----------------------------------------------------------------------------------
 
 const CONFIG: &str = r#"
 name = "flowers"
@@ -342,18 +347,18 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
 /// thread: both minima approach the undisturbed time, so the comparison is repeated until they agree.
 #[test]
 fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
-    let network = network(FEATURES, HIDDEN[2], true, HEADS[0], 0.0);
-    let (inputs, labels) = inputs(Form::Numbers, 8, FEATURES, 3);
-    let samples = samples::<f64>(Form::Numbers, &inputs, &labels);
+    let network = network(FEATURES, HIDDEN[2], true, OUTPUTS_AND_LOSSES[0], 0.0);
+    let (inputs, labels) = inputs(InputForm::Numbers, 8, FEATURES, 3);
+    let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let rows: Vec<u32> = (0..8).collect();
     let bench = TimingBench {
         network: &network,
         theta: &theta,
         samples: &samples,
         rows: &rows,
-        workers: &team,
+        workers: &pool,
         isa: Isa::detect(),
         control: &Control::default(),
         repeats: 4,

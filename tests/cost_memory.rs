@@ -9,24 +9,24 @@ use nplus1::model::Network;
 use nplus1::parallel::Workers;
 use nplus1::study::cost::memory::MemoryShape;
 use nplus1::study::methods;
-use support::allocations::{InUse, in_use};
-use support::kernels::Form;
-use support::rows::{HEADS, inputs, samples};
+use support::allocations::{MemoryCounter, in_use};
+use support::networks::{OUTPUTS_AND_LOSSES, inputs, samples};
+use support::scalar_backprop::InputForm;
 
 #[global_allocator]
-static ALLOCATOR: InUse = InUse;
+static ALLOCATOR: MemoryCounter = MemoryCounter;
 
 #[test]
 fn predicted_memory_is_what_engines_allocate() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let features = 300;
-    for (form, sparse) in [(Form::Sparse, true), (Form::Numbers, false)] {
+    for (form, sparse) in [(InputForm::Sparse, true), (InputForm::Numbers, false)] {
         let (inputs, labels) = inputs(form, 40, features, 3);
         let samples = samples::<f32>(form, &inputs, &labels);
         for hidden in [&[][..], &[7], &[200], &[120, 90], &[64, 64, 64]] {
             for rows in [1, 40] {
                 let sizes = [&[features], hidden, &[3]].concat();
-                let (output, loss) = HEADS[0];
+                let (output, loss) = OUTPUTS_AND_LOSSES[0];
                 let network = Network::new(&sizes, true, output, loss, 0.0).unwrap();
                 let shape = MemoryShape {
                     sizes: &sizes,
@@ -38,10 +38,11 @@ fn predicted_memory_is_what_engines_allocate() {
                 for method in methods::all() {
                     let before = in_use();
                     let gradient = &method.gradient;
-                    let engine = gradient.engine(&network, &team, Isa::detect(), &samples, rows);
+                    let engine = gradient.engine(&network, &pool, Isa::detect(), &samples, rows);
                     let held = (in_use() - before) as f64;
                     drop(engine);
-                    // θ itself is held beside the engine. A few kilobytes are a matter of bookkeeping.
+                    // θ itself is held beside the engine. A few kilobytes are a matter of
+                    // bookkeeping.
                     let predicted = shape.gradient(gradient) - shape.parameters();
                     let label = &method.label;
                     let case = format!("{label} {sizes:?} {rows} rows: {predicted} for {held}");

@@ -3,10 +3,10 @@
 mod support;
 
 use nplus1::data::{SearchPaths, catalog};
-use support::allocations::{InUse, peak_of};
+use support::allocations::{MemoryCounter, peak_of};
 
 #[global_allocator]
-static ALLOCATOR: InUse = InUse;
+static ALLOCATOR: MemoryCounter = MemoryCounter;
 
 #[test]
 fn loading_mnist_holds_no_byte_twice() {

@@ -1,5 +1,5 @@
-//! All ways to a finite difference agree within their derived tolerance, on random networks; without
-//! cancellation they agree with backprop at any increment.
+//! All ways to a finite difference agree within their derived tolerance, on random networks;
+//! without cancellation they agree with backprop at any increment.
 
 mod support;
 
@@ -16,11 +16,11 @@ use nplus1::numeric::Real;
 use nplus1::parallel::Workers;
 use nplus1::textbook::{Sample, TextbookNetwork};
 use proptest::prelude::*;
-use support::differences::increments;
-use support::drawn::cases;
-use support::kernels::Form;
-use support::rows::{HEADS, network, samples, theta};
-use support::tolerance::{distance, norm, of_parameters, round_off, truncation};
+use support::networks::{OUTPUTS_AND_LOSSES, network, samples, theta};
+use support::property_cases::property_cases;
+use support::scalar_backprop::InputForm;
+use support::scalar_differences::increments;
+use support::tolerance::{distance, norm, parameter_increments, round_off, truncation};
 
 const FEATURES: usize = 6;
 
@@ -37,13 +37,13 @@ prop_compose! {
     /// Nets of 1 to 5 layers with every pair of outputs and loss; θ times `scale`.
     fn drawn(scale: f64)(
         hidden in prop::collection::vec(1..8_usize, 0..5),
-        head in 0..HEADS.len(),
+        head in 0..OUTPUTS_AND_LOSSES.len(),
         bias: bool,
         l2 in prop::sample::select(vec![0.0, 0.1]),
         inputs in prop::collection::vec(prop::collection::vec(-20..=20_i32, FEATURES), 1..6),
         labels in prop::collection::vec(0..6_u16, 6),
     ) -> Drawn {
-        let network = network(FEATURES, &hidden, bias, HEADS[head], l2);
+        let network = network(FEATURES, &hidden, bias, OUTPUTS_AND_LOSSES[head], l2);
         let classes = if network.layout.sizes().last() == Some(&1) { 2 } else { 3 };
         Drawn {
             // What f32 holds as well.
@@ -58,8 +58,8 @@ prop_compose! {
 
 impl Drawn {
     fn gradient<R: Real>(&self, method: GradientConfig) -> Vec<f64> {
-        let samples = samples::<R>(Form::Numbers, &self.inputs, &self.labels);
-        let team = Arc::new(Workers::new(Some(1)).unwrap());
+        let samples = samples::<R>(InputForm::Numbers, &self.inputs, &self.labels);
+        let pool = Arc::new(Workers::new(Some(1)).unwrap());
         let theta = self.theta.iter().map(|&x| R::from_f64(x)).collect();
         let theta = Parameters::from_flat(Arc::clone(&self.network.layout), theta);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
@@ -69,7 +69,7 @@ impl Drawn {
             rows: &rows,
         };
         method
-            .engine(&self.network, &team, Isa::detect(), &samples, rows.len())
+            .engine(&self.network, &pool, Isa::detect(), &samples, rows.len())
             .gradient(&theta, batch, &mut gradient, &Control::default())
             .unwrap();
         gradient.flat().iter().map(|g| g.to_f64()).collect()
@@ -100,7 +100,7 @@ impl Drawn {
         let incremental =
             self.gradient::<R>(GradientConfig::Difference(config(Reuse::Incremental)));
         let h = increments::<R>(&net, &self.theta, &config(Reuse::Full));
-        let h = of_parameters(&net, &h);
+        let h = parameter_increments(&net, &h);
         let rounded = round_off::<R>(&net, &self.theta, &self.batch(), &h, &config(Reuse::Full));
         // Whole passes perturb by h' = (θ + h) − θ and divide by it, |h' − h| ≤ u·|θ + h|: the
         // truncation changes by this share.
@@ -143,7 +143,7 @@ impl Drawn {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(property_cases(48))]
 
     #[test]
     fn full_prefix_and_incremental_agree_within_the_derived_tolerance(drawn in drawn(1.0)) {

@@ -1,5 +1,6 @@
-//! Gradients by finite differences, by forward mode and by node perturbation perform what they say, evaluation by evaluation and operation by
-//! operation, and their kernels have the bits of plain scalar code.
+//! Gradients by finite differences, by forward mode and by node perturbation perform what they say,
+//! evaluation by evaluation and operation by operation, and their kernels have the bits of plain
+//! scalar code.
 
 mod support;
 
@@ -18,11 +19,11 @@ use nplus1::numeric::tally::Tally;
 use nplus1::parallel::Workers;
 use nplus1::textbook::counting::{Counted, Number, count};
 use nplus1::textbook::{Sample, TextbookNetwork};
-use support::differences::{self, Reach};
-use support::estimators;
-use support::exact::Exact;
-use support::kernels::{self, Form};
-use support::rows::{HEADS, divided, network, over, samples, theta};
+use support::kernel_number::KernelNumber;
+use support::networks::{OUTPUTS_AND_LOSSES, network, samples, theta, to_numbers, uniform_scaling};
+use support::scalar_backprop::{self, InputForm};
+use support::scalar_differences::{self, ChangeForm};
+use support::scalar_random_directions;
 
 /// Hidden layers of nets of 1 to 5 weight layers; some wider than a panel.
 const HIDDEN: [&[usize]; 7] = [
@@ -42,15 +43,15 @@ const FEATURES: usize = 11;
 struct Way {
     method: GradientConfig,
     config: DifferenceConfig,
-    reach: Reach,
+    reach: ChangeForm,
 }
 
 impl Way {
     fn difference(config: DifferenceConfig) -> Self {
         let reach = match (config.arithmetic, config.increment) {
-            (Arithmetic::Plain, _) => Reach::Plain,
-            (Arithmetic::CancellationFree, Increment::Auto) => Reach::Tiny,
-            (Arithmetic::CancellationFree, _) => Reach::Close,
+            (Arithmetic::Plain, _) => ChangeForm::Plain,
+            (Arithmetic::CancellationFree, Increment::Auto) => ChangeForm::Tiny,
+            (Arithmetic::CancellationFree, _) => ChangeForm::Close,
         };
         Self {
             method: GradientConfig::Difference(config),
@@ -71,7 +72,7 @@ impl Way {
                 increment: Increment::Absolute(1.0),
                 extrapolate: false,
             },
-            reach: Reach::Rate,
+            reach: ChangeForm::Rate,
         }
     }
 
@@ -96,17 +97,17 @@ impl Way {
         net: &TextbookNetwork,
         theta: &[f64],
         increments: &[Vec<f64>],
-        batch: &kernels::Batch<'_>,
+        batch: &scalar_backprop::Batch<'_>,
         width: usize,
     ) -> Vec<N> {
-        let theta = over::<N>(theta);
+        let theta = to_numbers::<N>(theta);
         if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
-            return estimators::forward_mode(net, &theta, reuse, batch, width);
+            return scalar_random_directions::forward_mode(net, &theta, reuse, batch, width);
         }
         let by = if self.is_of_units() {
-            differences::gradient_by_units
+            scalar_differences::gradient_by_units
         } else {
-            differences::gradient
+            scalar_differences::gradient
         };
         by(
             net,
@@ -173,14 +174,14 @@ fn every_method() -> Vec<Way> {
 }
 
 /// `rows` rows of inputs as they are stored, many of them equal and some 0, and their labels.
-fn few_values(form: Form, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
+fn few_values(form: InputForm, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
     let value = |row: usize, at: usize| {
         let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
         match form {
-            Form::Sparse if !hash.is_multiple_of(3) || at == 5 => 0.0,
-            Form::Sparse => (hash % 4) as f64,
-            Form::Bytes { .. } => (hash % 4 * 60) as f64,
-            Form::Numbers => (hash % 7) as f64 / 3.0 - 1.0,
+            InputForm::Sparse if !hash.is_multiple_of(3) || at == 5 => 0.0,
+            InputForm::Sparse => (hash % 4) as f64,
+            InputForm::Bytes { .. } => (hash % 4 * 60) as f64,
+            InputForm::Numbers => (hash % 7) as f64 / 3.0 - 1.0,
         }
     };
     let row = |row: usize| (0..FEATURES).map(|at| value(row, at)).collect();
@@ -195,13 +196,13 @@ fn run<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
     method: GradientConfig,
-    team: &Arc<Workers>,
+    pool: &Arc<Workers>,
 ) -> (Tally, u64, Vec<f64>) {
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
     let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
     let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
-    let mut engine = method.engine(network, team, Isa::detect(), samples, rows.len());
+    let mut engine = method.engine(network, pool, Isa::detect(), samples, rows.len());
     let control = Control::default();
     let batch = Batch { samples, rows };
     let evaluation = engine
@@ -212,7 +213,7 @@ fn run<R: Real>(
 }
 
 /// Holds one engine against its twin: counts, and bits.
-fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &Arc<Workers>) {
+fn holds<R: Real>(network: &Network, form: InputForm, rows: usize, way: &Way, pool: &Arc<Workers>) {
     let Way { method, config, .. } = *way;
     let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
@@ -222,12 +223,12 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
     let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
     let (inputs, labels) = few_values(form, rows, classes);
     let samples = samples::<R>(form, &inputs, &labels);
-    let batch = kernels::Batch {
+    let batch = scalar_backprop::Batch {
         form,
         inputs: &inputs,
         labels: &labels,
     };
-    let increments = differences::increments::<R>(&net, &theta, &config);
+    let increments = scalar_differences::increments::<R>(&net, &theta, &config);
     let case = format!(
         "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {method:?} {}",
         net.sizes,
@@ -237,7 +238,7 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
         R::PRECISION.name()
     );
     let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, told, found) = run(network, &theta, &samples, &order, method, team);
+    let (tally, told, found) = run(network, &theta, &samples, &order, method, pool);
 
     let width = width::<R>();
     let (_, counted) = count(|| way.twin::<Counted>(&net, &theta, &increments, &batch, width));
@@ -250,7 +251,7 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
     assert_eq!(tally, counted, "{case}");
     assert_eq!(told, evaluations + jacobian_vector_products, "{case}");
 
-    let twin = way.twin::<Exact<R>>(&net, &theta, &increments, &batch, width);
+    let twin = way.twin::<KernelNumber<R>>(&net, &theta, &increments, &batch, width);
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(twin.iter().any(|&g| g != 0.0), "{case}");
     assert_eq!(found, twin, "{case}");
@@ -258,11 +259,15 @@ fn holds<R: Real>(network: &Network, form: Form, rows: usize, way: &Way, team: &
 
 #[test]
 fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let forms = [
+        InputForm::Sparse,
+        InputForm::Bytes { divisor: 255.0 },
+        InputForm::Numbers,
+    ];
     let mut cases = 0;
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for form in forms {
                 for way in &every_method() {
                     // All of them with 1 to 4 rows, in turns with and without bias and l2.
@@ -270,8 +275,8 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
                     let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                         [(cases * 5 / 7) % 4];
                     let network = network(FEATURES, hidden, bias, head, l2);
-                    holds::<f64>(&network, form, rows, way, &team);
-                    holds::<f32>(&network, form, rows, way, &team);
+                    holds::<f64>(&network, form, rows, way, &pool);
+                    holds::<f32>(&network, form, rows, way, &pool);
                     cases += 1;
                 }
             }
@@ -284,8 +289,8 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
 fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
     // In f64, 40 + 3 units make 5 + 1 panels, whose tables of 257 lines take about 100 KB a row: 30
     // rows are 3 blocks, the last one ragged. The twin knows no blocks and shares nothing.
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    for head in HEADS {
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    for head in OUTPUTS_AND_LOSSES {
         for way in every_method() {
             let Way {
                 method,
@@ -298,25 +303,25 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
             let network = network(FEATURES, &[40], true, head, 0.0);
             let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
             let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
-            for form in [Form::Sparse, Form::Numbers] {
+            for form in [InputForm::Sparse, InputForm::Numbers] {
                 let (inputs, labels) = few_values(form, 30, classes);
                 let samples = samples::<f64>(form, &inputs, &labels);
                 let order: Vec<u32> = (0..30).collect();
-                let (_, _, found) = run(&network, &theta, &samples, &order, method, &team);
-                let batch = kernels::Batch {
+                let (_, _, found) = run(&network, &theta, &samples, &order, method, &pool);
+                let batch = scalar_backprop::Batch {
                     form,
                     inputs: &inputs,
                     labels: &labels,
                 };
                 let (increments, width) = (
-                    differences::increments::<f64>(&net, &theta, &config),
+                    scalar_differences::increments::<f64>(&net, &theta, &config),
                     width::<f64>(),
                 );
                 let twin = if way.is_of_units() {
-                    way.twin::<Exact<f64>>(&net, &theta, &increments, &batch, width)
+                    way.twin::<KernelNumber<f64>>(&net, &theta, &increments, &batch, width)
                 } else {
-                    let theta = over::<Exact<f64>>(&theta);
-                    differences::gradient_input_by_input(
+                    let theta = to_numbers::<KernelNumber<f64>>(&theta);
+                    scalar_differences::gradient_input_by_input(
                         &net,
                         &theta,
                         &increments,
@@ -335,9 +340,9 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
 
 #[test]
 fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for scheme in [Scheme::Forward, Scheme::Central] {
                 let config = DifferenceConfig {
                     scheme,
@@ -350,11 +355,11 @@ fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
                 };
                 let network = network(FEATURES, hidden, true, head, 0.0);
                 let way = Way::difference(config);
-                holds::<f64>(&network, Form::Numbers, 3, &way, &team);
+                holds::<f64>(&network, InputForm::Numbers, 3, &way, &pool);
             }
             let way = Way::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
             let network = network(FEATURES, hidden, true, head, 0.25);
-            holds::<f64>(&network, Form::Numbers, 3, &way, &team);
+            holds::<f64>(&network, InputForm::Numbers, 3, &way, &pool);
         }
     }
 }
@@ -362,16 +367,16 @@ fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
 #[test]
 fn a_gradient_takes_as_many_evaluations_as_it_says_and_no_other_pass() {
     // Passes report themselves, so the loss at θ cannot be evaluated once more unseen.
-    let team = Arc::new(Workers::new(Some(3)).unwrap());
+    let pool = Arc::new(Workers::new(Some(3)).unwrap());
     for hidden in HIDDEN {
-        let network = network(FEATURES, hidden, true, HEADS[0], 0.25);
+        let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.25);
         for rows in [1, 7, 40] {
-            let (inputs, labels) = few_values(Form::Numbers, rows, 3);
-            let samples = samples::<f64>(Form::Numbers, &inputs, &labels);
+            let (inputs, labels) = few_values(InputForm::Numbers, rows, 3);
+            let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
             let order: Vec<u32> = (0..rows as u32).collect();
             for way in every_method() {
                 let theta = theta(&network);
-                let (tally, told, _) = run(&network, &theta, &samples, &order, way.method, &team);
+                let (tally, told, _) = run(&network, &theta, &samples, &order, way.method, &pool);
                 let [evaluations, along] = way.evaluations(&network);
                 assert_eq!(told, evaluations + along, "{way:?}");
                 assert_eq!(tally.evaluations, evaluations);
@@ -431,12 +436,17 @@ impl Sums {
 /// Every net with quadratic loss, biases and dense inputs, and 1 to 4 rows.
 fn every_plain_case(visit: impl Fn(&TextbookNetwork, &[Counted], &[Sample], &Sums)) {
     for hidden in HIDDEN {
-        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
+        let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.0);
         let net = TextbookNetwork::from(&network);
         for rows in 1..=4 {
-            let (inputs, labels) = few_values(Form::Numbers, rows, 3);
+            let (inputs, labels) = few_values(InputForm::Numbers, rows, 3);
             let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
-            visit(&net, &over(&theta(&network)), &batch, &Sums::new(&net));
+            visit(
+                &net,
+                &to_numbers(&theta(&network)),
+                &batch,
+                &Sums::new(&net),
+            );
         }
     }
 }
@@ -503,9 +513,9 @@ fn plain_incremental_differences_cost_their_closed_form() {
 #[test]
 fn plain_differences_of_all_kinds_are_the_gradient() {
     for hidden in HIDDEN {
-        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
+        let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.0);
         let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
-        let (inputs, labels) = few_values(Form::Numbers, 4, 3);
+        let (inputs, labels) = few_values(InputForm::Numbers, 4, 3);
         let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
         let (_, exact) = net.gradient::<f64>(&theta, &batch);
         // Truncation of order h = 1e-6 and round-off of order u/h = 1e-10, both times factors of
@@ -516,7 +526,7 @@ fn plain_differences_of_all_kinds_are_the_gradient() {
             net.incremental_differences(&theta, &batch, H),
             net.node_perturbation(&theta, &batch, H),
         ] {
-            let error = support::rows::relative_error(&found, &exact);
+            let error = support::networks::relative_error(&found, &exact);
             assert!(error <= 2e-5, "{:?}: {error:e}", net.sizes);
         }
     }
@@ -540,7 +550,7 @@ fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64
 #[test]
 fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
     let (dataset, _) = catalog::load("mnist", &SearchPaths::new(None)).unwrap();
-    let samples = Samples::<f32>::new(&dataset, &divided(784, 255.0));
+    let samples = Samples::<f32>::new(&dataset, &uniform_scaling(784, 255.0));
     // The first mini-batch of 10, in the file's order.
     assert_eq!(10 * Scheme::Forward.evaluations(23_860), 238_610);
     let [first_layer, all] = changes_on_mnist(&samples, 0..10);

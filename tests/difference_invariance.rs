@@ -1,6 +1,7 @@
-//! Gradients by finite differences, forward mode, node perturbation, numeric backprop and from random
-//! directions, and training by them: the same bits on any number of workers, with any kernel, fused or
-//! apart, in fresh memory or used; and a steady step of all but the last allocates nothing.
+//! Gradients by finite differences, forward mode, node perturbation, numeric backprop and from
+//! random directions, and training by them: the same bits on any number of workers, with any
+//! kernel, fused or apart, in fresh memory or used; and a steady step of all but the last allocates
+//! nothing.
 
 mod support;
 
@@ -20,12 +21,12 @@ use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
 use nplus1::parallel::Workers;
-use support::allocations::{self, OfThread};
-use support::rows::{divided, images};
+use support::allocations::{self, ThreadCounter};
+use support::networks::{images, uniform_scaling};
 use support::watchdog::time_limit;
 
 #[global_allocator]
-static ALLOCATOR: OfThread = OfThread;
+static ALLOCATOR: ThreadCounter = ThreadCounter;
 
 const ROWS: usize = 148;
 const FEATURES: usize = 20;
@@ -36,7 +37,7 @@ fn samples<R: Real>(sparse: bool) -> Samples<R> {
     let data = images((ROWS, FEATURES), CLASSES, sparse, |hash| {
         (hash % 6 * 50) as u8 + 1
     });
-    Samples::new(&Arc::new(data), &divided(FEATURES, 255.0))
+    Samples::new(&Arc::new(data), &uniform_scaling(FEATURES, 255.0))
 }
 
 fn network(hidden: &[usize], output: OutputUnits, loss: Loss, l2: f64) -> Network {
@@ -109,10 +110,10 @@ struct Case {
 fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
     let samples = samples::<R>(case.sparse);
     let network = network(case.hidden, case.output, case.loss, case.l2);
-    let team = Arc::new(Workers::new(Some(workers)).unwrap());
+    let pool = Arc::new(Workers::new(Some(workers)).unwrap());
     let mut engine = case
         .method
-        .engine(&network, &team, isa, &samples, case.batch_size);
+        .engine(&network, &pool, isa, &samples, case.batch_size);
     let mut theta = Initialization::Scaled.draw::<R>(&network.layout, 3);
     let first = theta.sha256();
     let rows: Vec<u32> = (0..case.batch_size as u32).collect();
@@ -163,7 +164,7 @@ fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
     let most = |hidden: &[usize], rows: usize| {
         let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0);
         let samples = samples::<f32>(false);
-        let team = Arc::new(Workers::new(Some(16)).unwrap());
+        let pool = Arc::new(Workers::new(Some(16)).unwrap());
         let method = GradientConfig::Difference(DifferenceConfig {
             scheme: Scheme::Forward,
             reuse: Reuse::Incremental,
@@ -172,7 +173,7 @@ fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
             increment: Increment::Auto,
             extrapolate: false,
         });
-        let engine = method.engine(&network, &team, Isa::detect(), &samples, rows);
+        let engine = method.engine(&network, &pool, Isa::detect(), &samples, rows);
         engine.most_workers()
     };
     assert_eq!(most(&[8], 1), 1);
@@ -395,11 +396,11 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
 fn allocated(config: &GradientConfig) -> usize {
     let samples = samples::<f32>(false);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let rows: Vec<u32> = (0..10).collect();
     let before = allocations::allocated();
-    let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
+    let mut engine = config.engine(&network, &pool, Isa::detect(), &samples, 10);
     gradient_of(&mut *engine, &samples, &theta, &rows);
     allocations::allocated() - before
 }
@@ -414,16 +415,16 @@ fn memory_does_not_grow_by_a_direction_for_each_direction() {
     }
 }
 
-/// The weights after `steps` steps of 10 rows, in calls of `cut` steps, each told where the run stands
-/// as a resumed run is.
+/// The weights after `steps` steps of 10 rows, in calls of `cut` steps, each told where the run
+/// stands as a resumed run is.
 fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64) -> String {
     let samples = samples::<f32>(true);
     let network = network(&[9], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let mut theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let order: Vec<u32> = (0..ROWS as u32).cycle().take(10 * steps).collect();
     for (call, rows) in order.chunks(10 * cut).enumerate() {
-        let mut engine = config.engine(&network, &team, Isa::detect(), &samples, 10);
+        let mut engine = config.engine(&network, &pool, Isa::detect(), &samples, 10);
         engine.load(&theta);
         engine.set_direction_seed(DirectionSeed {
             seed,
@@ -466,8 +467,8 @@ fn every_way() -> impl Iterator<Item = GradientConfig> {
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {
     let samples = samples::<R>(sparse);
     let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.1);
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, 33);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
     let control = Control::default();
@@ -535,12 +536,13 @@ fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
     let _limit = time_limit();
     let samples = samples::<f64>(true);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
     // Tables of 257 lines: an incremental walk takes several blocks of rows.
     let rows: Vec<u32> = (0..ROWS as u32).collect();
     let control = Control::new(&Arc::new(std::sync::atomic::AtomicBool::new(true)));
-    // Numeric backprop, and node perturbation of so few rows, are over before they could be stopped.
+    // Numeric backprop, and node perturbation of so few rows, are over before they could be
+    // stopped.
     let is_short = |way: &GradientConfig| {
         matches!(
             way,
@@ -548,7 +550,7 @@ fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
         )
     };
     for way in every_way().filter(|way| !is_short(way)) {
-        let mut engine = way.engine(&network, &team, Isa::detect(), &samples, ROWS);
+        let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, ROWS);
         let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
         let batch = Batch {
             samples: &samples,
@@ -567,8 +569,8 @@ fn memory_full_of_nan_changes_no_bit() {
             for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
                 let samples = samples::<f64>(sparse);
                 let network = network(hidden, OutputUnits::Softmax, Loss::CrossEntropy, 0.1);
-                let team = Arc::new(Workers::new(Some(2)).unwrap());
-                let engine = || way.engine(&network, &team, Isa::detect(), &samples, 40);
+                let pool = Arc::new(Workers::new(Some(2)).unwrap());
+                let engine = || way.engine(&network, &pool, Isa::detect(), &samples, 40);
                 let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
                 let rows: Vec<u32> = (0..10).collect();
                 let fresh = gradient_of(&mut *engine(), &samples, &theta, &rows);
@@ -599,8 +601,8 @@ fn a_steady_step_allocates_nothing() {
             for sparse in [true, false] {
                 let samples = samples::<f32>(sparse);
                 let network = network(hidden, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-                let team = Arc::new(Workers::new(Some(1)).unwrap());
-                let mut engine = way.engine(&network, &team, Isa::detect(), &samples, 33);
+                let pool = Arc::new(Workers::new(Some(1)).unwrap());
+                let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, 33);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule::gradient_only(0.0);
                 let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();

@@ -1,5 +1,5 @@
-//! Estimates of a gradient from random directions perform what they say, evaluation by evaluation and
-//! operation by operation, and their kernels have the bits of plain scalar code.
+//! Estimates of a gradient from random directions perform what they say, evaluation by evaluation
+//! and operation by operation, and their kernels have the bits of plain scalar code.
 
 mod support;
 
@@ -21,10 +21,10 @@ use nplus1::numeric::tally::Tally;
 use nplus1::parallel::Workers;
 use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::{Counted, Number, count};
-use support::estimators;
-use support::exact::Exact;
-use support::kernels::{self, Form};
-use support::rows::{HEADS, inputs, network, over, samples, theta};
+use support::kernel_number::KernelNumber;
+use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta, to_numbers};
+use support::scalar_backprop::{self, InputForm};
+use support::scalar_random_directions;
 
 /// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[17, 3], &[6, 18, 5]];
@@ -86,13 +86,13 @@ fn run<R: Real>(
     samples: &Samples<R>,
     rows: &[u32],
     config: &GradientConfig,
-    team: &Arc<Workers>,
+    pool: &Arc<Workers>,
 ) -> (Tally, u64, Vec<f64>) {
     let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
     let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
     let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
-    let mut engine = config.engine(network, team, Isa::detect(), samples, rows.len());
+    let mut engine = config.engine(network, pool, Isa::detect(), samples, rows.len());
     engine.set_direction_seed(DRAW);
     let control = Control::default();
     let batch = Batch { samples, rows };
@@ -108,25 +108,31 @@ fn twin<R: Real, N: Number>(
     net: &TextbookNetwork,
     theta: &[f64],
     config: &GradientConfig,
-    batch: &kernels::Batch<'_>,
+    batch: &scalar_backprop::Batch<'_>,
 ) -> Vec<N> {
-    let (theta, width) = (over::<N>(theta), width::<R>());
+    let (theta, width) = (to_numbers::<N>(theta), width::<R>());
     match config {
         GradientConfig::Spsa(config) => {
             let directions = drawn(config.directions, theta.len());
             let widest = net.sizes[..net.layers()].iter().max().unwrap();
             let h = config.increment.map_or(for_direction(*widest), R::from_f64);
-            estimators::spsa(net, &theta, &directions, h.to_f64(), batch, width)
+            scalar_random_directions::spsa(net, &theta, &directions, h.to_f64(), batch, width)
         }
         GradientConfig::ForwardGradient(config) => match config.perturbed {
             PerturbedQuantity::Weights => {
                 let directions = drawn(config.directions, theta.len());
-                estimators::perturbed_weights(net, &theta, &directions, batch, width)
+                scalar_random_directions::perturbed_weights(net, &theta, &directions, batch, width)
             }
             PerturbedQuantity::Activations => {
                 let units: usize = net.sizes[1..].iter().sum();
                 let directions = drawn(config.directions, units * batch.inputs.len());
-                estimators::perturbed_activations(net, &theta, &directions, batch, width)
+                scalar_random_directions::perturbed_activations(
+                    net,
+                    &theta,
+                    &directions,
+                    batch,
+                    width,
+                )
             }
         },
         _ => unreachable!("no estimator"),
@@ -146,10 +152,10 @@ fn passes(config: &GradientConfig) -> (u64, u64) {
 /// Holds one engine against its twin: counts, and bits.
 fn holds<R: Real>(
     network: &Network,
-    form: Form,
+    form: InputForm,
     rows: usize,
     config: &GradientConfig,
-    team: &Arc<Workers>,
+    pool: &Arc<Workers>,
 ) {
     let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
@@ -163,7 +169,7 @@ fn holds<R: Real>(
         .map(|row| row.into_iter().map(|x| R::from_f64(x).to_f64()).collect())
         .collect();
     let samples = samples::<R>(form, &inputs, &labels);
-    let batch = kernels::Batch {
+    let batch = scalar_backprop::Batch {
         form,
         inputs: &inputs,
         labels: &labels,
@@ -177,7 +183,7 @@ fn holds<R: Real>(
         R::PRECISION.name()
     );
     let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, told, found) = run(network, &theta, &samples, &order, config, team);
+    let (tally, told, found) = run(network, &theta, &samples, &order, config, pool);
 
     let (evaluations, products) = passes(config);
     let (_, counted) = count(|| twin::<R, Counted>(&net, &theta, config, &batch));
@@ -189,7 +195,7 @@ fn holds<R: Real>(
     assert_eq!(tally, counted, "{case}");
     assert_eq!(told, evaluations + products, "{case}");
 
-    let twin = twin::<R, Exact<R>>(&net, &theta, config, &batch);
+    let twin = twin::<R, KernelNumber<R>>(&net, &theta, config, &batch);
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(twin.iter().any(|&g| g != 0.0), "{case}");
     assert_eq!(found, twin, "{case}");
@@ -197,11 +203,15 @@ fn holds<R: Real>(
 
 #[test]
 fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let forms = [
+        InputForm::Sparse,
+        InputForm::Bytes { divisor: 255.0 },
+        InputForm::Numbers,
+    ];
     let mut cases = 0;
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for form in forms {
                 for directions in [1, 3] {
                     for config in every_method(directions) {
@@ -210,8 +220,8 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
                         let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                             [(cases * 5 / 7) % 4];
                         let network = network(FEATURES, hidden, bias, head, l2);
-                        holds::<f64>(&network, form, rows, &config, &team);
-                        holds::<f32>(&network, form, rows, &config, &team);
+                        holds::<f64>(&network, form, rows, &config, &pool);
+                        holds::<f32>(&network, form, rows, &config, &pool);
                         cases += 1;
                     }
                 }

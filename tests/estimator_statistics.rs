@@ -1,5 +1,5 @@
-//! What theory says of estimates from random directions, held against thousands of them: their mean is
-//! the gradient, their length grows with √N, their angle to the gradient tends to a right one.
+//! What theory says of estimates from random directions, held against thousands of them: their mean
+//! is the gradient, their length grows with √N, their angle to the gradient tends to a right one.
 //!
 //! Every test has its seed, so each passes always or never. ‖ĝ‖² varies by about √2 of its mean, so
 //! the mean of 20,000 by 1 %; the statements are to 5 %.
@@ -18,8 +18,8 @@ use nplus1::gradient::{Backprop, Control, GradientConfig, GradientEngine};
 use nplus1::kernels::Isa;
 use nplus1::model::{Network, Parameters};
 use nplus1::parallel::Workers;
-use support::kernels::Form;
-use support::rows::{HEADS, inputs, network, samples, theta};
+use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta};
+use support::scalar_backprop::InputForm;
 
 const DRAWS: u64 = 20_000;
 const SEED: u64 = 11;
@@ -28,7 +28,7 @@ const FEATURES: usize = 6;
 /// A network, a mini-batch, and its exact gradient.
 struct Problem {
     network: Network,
-    team: Arc<Workers>,
+    pool: Arc<Workers>,
     samples: Samples<f64>,
     rows: Vec<u32>,
     theta: Parameters<f64>,
@@ -36,7 +36,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(network: Network, form: Form, rows: usize) -> Self {
+    fn new(network: Network, form: InputForm, rows: usize) -> Self {
         let classes = if network.layout.sizes().last() == Some(&1) {
             2
         } else {
@@ -45,15 +45,15 @@ impl Problem {
         let (inputs, labels) = inputs(form, rows, network.layout.sizes()[0], classes);
         let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
         let mut problem = Self {
-            team: Arc::new(Workers::new(Some(1)).unwrap()),
+            pool: Arc::new(Workers::new(Some(1)).unwrap()),
             samples: samples(form, &inputs, &labels),
             rows: (0..rows as u32).collect(),
             gradient: Vec::new(),
             network,
             theta,
         };
-        let (network, team) = (&problem.network, &problem.team);
-        let mut engine = Backprop::new(network, team, Isa::detect(), rows);
+        let (network, pool) = (&problem.network, &problem.pool);
+        let mut engine = Backprop::new(network, pool, Isa::detect(), rows);
         problem.gradient = problem.gradient_by(&mut engine);
         problem
     }
@@ -74,7 +74,7 @@ impl Problem {
     fn estimates(&self, config: &GradientConfig, draws: u64, mut visit: impl FnMut(u64, &[f64])) {
         let mut engine = config.engine(
             &self.network,
-            &self.team,
+            &self.pool,
             Isa::detect(),
             &self.samples,
             self.rows.len(),
@@ -171,8 +171,8 @@ fn moments(
 #[test]
 fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
     let problem = Problem::new(
-        network(FEATURES, &[5], true, HEADS[3], 0.25),
-        Form::Numbers,
+        network(FEATURES, &[5], true, OUTPUTS_AND_LOSSES[3], 0.25),
+        InputForm::Numbers,
         4,
     );
     let n = problem.network.layout.len();
@@ -201,8 +201,8 @@ fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
 #[test]
 fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
     let problem = Problem::new(
-        network(FEATURES, &[20], true, HEADS[3], 0.0),
-        Form::Numbers,
+        network(FEATURES, &[20], true, OUTPUTS_AND_LOSSES[3], 0.0),
+        InputForm::Numbers,
         1,
     );
     let layout = Arc::clone(&problem.network.layout);
@@ -232,8 +232,8 @@ fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
 fn the_mean_over_many_rows_perturbed_apart_is_the_gradient_too() {
     let l2 = 0.25;
     let problem = Problem::new(
-        network(FEATURES, &[4, 3], true, HEADS[0], l2),
-        Form::Sparse,
+        network(FEATURES, &[4, 3], true, OUTPUTS_AND_LOSSES[0], l2),
+        InputForm::Sparse,
         5,
     );
     for distribution in KINDS {
@@ -246,8 +246,12 @@ fn the_mean_over_many_rows_perturbed_apart_is_the_gradient_too() {
 #[test]
 fn an_estimate_along_one_direction_is_the_gradient_s_projection_on_it() {
     for hidden in [&[][..], &[5], &[4, 18, 3]] {
-        for head in HEADS {
-            for form in [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers] {
+        for head in OUTPUTS_AND_LOSSES {
+            for form in [
+                InputForm::Sparse,
+                InputForm::Bytes { divisor: 255.0 },
+                InputForm::Numbers,
+            ] {
                 for l2 in [0.0, 0.25] {
                     let network = network(FEATURES, hidden, true, head, l2);
                     let problem = Problem::new(network, form, 7);

@@ -1,5 +1,6 @@
-//! Promise: what `nplus1 explain` says is computed: the worked example with its slips, the counts of
-//! logistic regression, which units a perturbation changes, one weight of a network of one's own.
+//! Promise: what `nplus1 explain` says is computed: the worked example with its slips, the counts
+//! of logistic regression, which units a perturbation changes, one weight of a network of one's
+//! own.
 
 mod support;
 
@@ -362,8 +363,8 @@ mod network {
                 assert!(gain(&pair[1]) < gain(&pair[0]));
             }
         }
-        // With one hidden layer most is reused, whatever its width; at equal widths whole passes come
-        // down to twice what changes: 2H²/((H − 1)(H − 2)) and a little, for H layers.
+        // With one hidden layer most is reused, whatever its width; at equal widths whole passes
+        // come down to twice what changes: 2H²/((H − 1)(H − 2)) and a little, for H layers.
         assert!(wide(100)[0].reused > 0.85);
         let deep = NetworkReuse::new(&[10; 42]).unwrap();
         assert!((2.0..2.3).contains(&gain(&deep)), "{}", gain(&deep));

@@ -11,16 +11,16 @@ use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
 use nplus1::parallel::Workers;
-use support::allocations::{self, OfThread};
-use support::rows::{divided, images};
+use support::allocations::{self, ThreadCounter};
+use support::networks::{images, uniform_scaling};
 use support::watchdog::time_limit;
 
 #[global_allocator]
-static ALLOCATOR: OfThread = OfThread;
+static ALLOCATOR: ThreadCounter = ThreadCounter;
 
 fn samples<R: Real>(sparse: bool) -> Samples<R> {
     let data = images((64, 50), 10, sparse, |hash| (hash % 255) as u8 + 1);
-    Samples::new(&Arc::new(data), &divided(50, 255.0))
+    Samples::new(&Arc::new(data), &uniform_scaling(50, 255.0))
 }
 
 fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2: f64) {
@@ -29,8 +29,8 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
     sizes.extend(hidden);
     sizes.push(10);
     let network = Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::CrossEntropy, l2).unwrap();
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let mut engine = Backprop::new(&network, &team, Isa::detect(), 64);
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
     let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
@@ -105,8 +105,8 @@ fn a_steady_step_allocates_nothing() {
                 sizes.push(10);
                 let network =
                     Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
-                let team = Arc::new(Workers::new(Some(1)).unwrap());
-                let mut engine = Backprop::new(&network, &team, Isa::detect(), 64);
+                let pool = Arc::new(Workers::new(Some(1)).unwrap());
+                let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule {
                     rate: 0.3,

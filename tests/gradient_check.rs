@@ -14,14 +14,14 @@ use nplus1::model::{Loss, Parameters};
 use nplus1::numeric::Precision;
 use nplus1::parallel::Workers;
 use proptest::prelude::*;
-use support::drawn::cases;
-use support::problems::{Problem, mnist_30, random, references};
-use support::rows::HEADS;
+use support::check_problems::{Problem, mnist_30, random_problem, reference_problems};
+use support::networks::OUTPUTS_AND_LOSSES;
+use support::property_cases::property_cases;
 
 /// No method fails, whatever the increment; says how close it was.
 fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let subject = problem.subject(&team);
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let subject = problem.subject(&pool);
     for &increment in increments {
         for method in methods(increment, Summation::Differences)
             .into_iter()
@@ -144,7 +144,7 @@ fn describe(method: &CheckedMethod) -> String {
 
 #[test]
 fn no_reference_case_raises_an_alarm() {
-    for problem in references() {
+    for problem in reference_problems() {
         is_silent(&problem, &[Increment::Auto]).unwrap();
     }
 }
@@ -155,7 +155,7 @@ fn no_increment_raises_an_alarm_on_the_reference_cases() {
         .map(|k| Increment::Absolute(10f64.powi(-k)))
         .chain([10.0, 1e-20, 1e-30].map(Increment::Absolute))
         .collect();
-    for problem in references() {
+    for problem in reference_problems() {
         is_silent(&problem, &increments).unwrap();
     }
 }
@@ -163,10 +163,10 @@ fn no_increment_raises_an_alarm_on_the_reference_cases() {
 /// One wrong element, in any layer, weight or bias, at errors that round-off could be taken for.
 #[test]
 fn one_wrong_element_is_named_and_random_directions_find_it() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let mut found = 0;
-    for problem in references() {
-        let subject = problem.subject(&team);
+    for problem in reference_problems() {
+        let subject = problem.subject(&pool);
         let right = subject.gradient().clone();
         assert!(subject.compare_external(&right, Precision::F64).passed());
         let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -197,18 +197,18 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
     assert!(found > 10, "{found}");
 }
 
-/// The smallest error that 20 directions must find (but for one chance in a million), relative to the
-/// gradient's norm, on networks that are not saturated: by differences, then by estimators. Each is at
-/// most about twice what the worst of the reference cases needs.
+/// The smallest error that 20 directions must find (but for one chance in a million), relative to
+/// the gradient's norm, on networks that are not saturated: by differences, then by estimators.
+/// Each is at most about twice what the worst of the reference cases needs.
 #[test]
 fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let tame = |problem: &Problem| {
         !problem.name.contains("saturated") && !problem.name.contains("large margins")
     };
     let mut seen = 0;
-    for problem in references().into_iter().filter(tame) {
-        let subject = problem.subject(&team);
+    for problem in reference_problems().into_iter().filter(tame) {
+        let subject = problem.subject(&pool);
         for (scheme, precision, smallest) in [
             (Scheme::Forward, Precision::F64, 1e-5),
             (Scheme::Forward, Precision::F32, 0.2),
@@ -265,8 +265,8 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
 #[test]
 fn the_best_errors_on_mnist_are_those_of_theory() {
     let problem = mnist_30(100);
-    let team = Arc::new(Workers::new(None).unwrap());
-    let subject = problem.subject(&team);
+    let pool = Arc::new(Workers::new(None).unwrap());
+    let subject = problem.subject(&pool);
     let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {
         let of = |method: &CheckedMethod| {
             method.gradient.difference().is_some_and(|config| {
@@ -313,20 +313,30 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
     assert!(reached <= 1e-14, "{reached:e}");
 }
 
-/// Both are the derivative of one loss, each with round-off of its own: κ·u relative to the sum of all
-/// paths' absolute values, and no truncation. κ is 36 for a layer and its two roundings a product;
-/// single rows at which paths cancel are worse than 1e-14 relative to what is left of them.
+/// Both are the derivative of one loss, each with round-off of its own: κ·u relative to the sum of
+/// all paths' absolute values, and no truncation. κ is 36 for a layer and its two roundings a
+/// product; single rows at which paths cancel are worse than 1e-14 relative to what is left of
+/// them.
 #[test]
 fn backprop_and_the_complex_step_agree_to_round_off() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let mut problems = references();
-    for head in 0..HEADS.len() {
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let mut problems = reference_problems();
+    for head in 0..OUTPUTS_AND_LOSSES.len() {
         let classes = if head == 4 { 2 } else { 3 };
-        problems.push(random(6, &[5, 4, 3], head, classes, 7, (1.0, 1.0), 1e-2, 5));
+        problems.push(random_problem(
+            6,
+            &[5, 4, 3],
+            head,
+            classes,
+            7,
+            (1.0, 1.0),
+            1e-2,
+            5,
+        ));
     }
     problems.push(mnist_30(10));
     for problem in problems {
-        let subject = problem.subject(&team);
+        let subject = problem.subject(&pool);
         let control = Control::default();
         let found = subject.complex_step(&control).unwrap();
         let whole = &found.whole;
@@ -345,8 +355,8 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
 /// this one parameter.
 #[test]
 fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    let mut problem = random(3, &[2], 0, 2, 4, (1.0, 1.0), 0.0, 5);
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let mut problem = random_problem(3, &[2], 0, 2, 4, (1.0, 1.0), 0.0, 5);
     let at = 4;
     for (index, theta) in problem.theta.flat_mut().iter_mut().enumerate() {
         *theta = if index == at {
@@ -355,7 +365,7 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
             0.75 - 0.03 * index as f64
         };
     }
-    let subject = problem.subject(&team);
+    let subject = problem.subject(&pool);
     let named = |lost: Stopped| match lost {
         Stopped::Vanished {
             parameter, value, ..
@@ -405,14 +415,14 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
     }
 }
 
-/// The bounds of an extrapolation are of its own order: a quotient at h/2 that was not extrapolated is
-/// beyond them, but for a saturated softmax, whose truncation is as small as their round-off.
+/// The bounds of an extrapolation are of its own order: a quotient at h/2 that was not extrapolated
+/// is beyond them, but for a saturated softmax, whose truncation is as small as their round-off.
 #[test]
 fn an_extrapolation_that_was_left_out_is_found() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let (mut seen, mut beyond) = (0, 0);
-    for problem in references() {
-        let subject = problem.subject(&team);
+    for problem in reference_problems() {
+        let subject = problem.subject(&pool);
         let errors =
             |method: &CheckedMethod| match subject.run(method, &Control::default()).unwrap() {
                 Outcome::Compared(found) => found.whole,
@@ -449,9 +459,9 @@ fn an_extrapolation_that_was_left_out_is_found() {
 #[test]
 fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
     let scales = (4.475_251_775_518_926_5, 97.469_884_082_755_09);
-    let problem = random(21, &[], 0, 3, 1, scales, 0.0, 685_640_074_692);
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
-    let subject = problem.subject(&team);
+    let problem = random_problem(21, &[], 0, 3, 1, scales, 0.0, 685_640_074_692);
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let subject = problem.subject(&pool);
     let gradient = subject.gradient().flat();
     let largest = gradient.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
     assert!(0.0 < largest && largest < 1e-180, "{largest:e}");
@@ -459,15 +469,15 @@ fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
 }
 
 /// Of thousands of partial derivatives, one of the usual size that is off by 1 % fails. Bounds are
-/// not seen one by one, but none is above ‖bounds‖ = allowed·‖g‖, and what is added to an error shows
-/// but for that error.
+/// not seen one by one, but none is above ‖bounds‖ = allowed·‖g‖, and what is added to an error
+/// shows but for that error.
 #[test]
 fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
-    for (head, (_, loss)) in HEADS.into_iter().enumerate() {
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    for (head, (_, loss)) in OUTPUTS_AND_LOSSES.into_iter().enumerate() {
         let classes = if loss == Loss::Logistic { 2 } else { 10 };
-        let problem = random(60, &[40], head, classes, 8, (0.3, 1.0), 1e-3, 5);
-        let subject = problem.subject(&team);
+        let problem = random_problem(60, &[40], head, classes, 8, (0.3, 1.0), 1e-3, 5);
+        let subject = problem.subject(&pool);
         let right = subject.gradient();
         assert!(right.flat().len() > 2400);
         let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -523,7 +533,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
     for (problem, step) in [
         // Steps so large that they lead from where probabilities underflow to where they are 1.
         (
-            random(
+            random_problem(
                 6,
                 &[],
                 3,
@@ -536,7 +546,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             100.0,
         ),
         (
-            random(
+            random_problem(
                 12,
                 &[],
                 3,
@@ -549,9 +559,12 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             1.0,
         ),
         // Losses that are larger, and more rounded, where the steps lead to.
-        (random(27, &[], 1, 3, 5, linear, 0.0, 346_827_821_993), 1.0),
         (
-            random(
+            random_problem(27, &[], 1, 3, 5, linear, 0.0, 346_827_821_993),
+            1.0,
+        ),
+        (
+            random_problem(
                 24,
                 &[3, 7],
                 1,
@@ -565,7 +578,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
         ),
         // A step across the clamp of σ.
         (
-            random(
+            random_problem(
                 27,
                 &[1],
                 4,
@@ -579,7 +592,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
         ),
         // Changes that are subnormal, of units with next to no slope and large weights above them.
         (
-            random(
+            random_problem(
                 18,
                 &[4, 1],
                 2,
@@ -592,7 +605,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             1e-24,
         ),
         (
-            random(
+            random_problem(
                 23,
                 &[5, 8, 1],
                 1,
@@ -606,7 +619,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
         ),
         // A curvature that is the difference of a softmax' target and the mean, which are equal.
         (
-            random(
+            random_problem(
                 23,
                 &[3],
                 3,
@@ -624,12 +637,12 @@ fn networks_that_once_raised_an_alarm_raise_none() {
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(property_cases(150))]
 
     #[test]
     fn no_random_network_raises_an_alarm(
         hidden in proptest::collection::vec(1_usize..9, 0..5),
-        head in 0..HEADS.len(),
+        head in 0..OUTPUTS_AND_LOSSES.len(),
         classes in 2_usize..5,
         inputs in 1_usize..30,
         rows in 1_usize..9,
@@ -638,8 +651,8 @@ proptest! {
         l2 in prop_oneof![Just(0.0), 0.0..1.0],
         seed in 0_u64..1 << 40,
     ) {
-        let classes = if HEADS[head].1 == Loss::Logistic { 2 } else { classes };
-        let problem = random(inputs, &hidden, head, classes, rows, (spread, scale), l2, seed);
+        let classes = if OUTPUTS_AND_LOSSES[head].1 == Loss::Logistic { 2 } else { classes };
+        let problem = random_problem(inputs, &hidden, head, classes, rows, (spread, scale), l2, seed);
         // From 1e3 down to 1e-32.
         let step = Increment::Absolute(10f64.powi(3 - ((seed % 36) as i32)));
         is_silent(&problem, &[Increment::Auto, step]).map_err(TestCaseError::fail)?;

@@ -256,7 +256,7 @@ fn a_run_killed_before_its_first_checkpoint_starts_again_from_the_beginning() {
     let line = format!("train flowers.toml --out here {ENDLESS}");
     kill_after_an_epoch(&folder, &line, "here");
     assert_eq!(checkpoints(&folder.path().join("here")), [] as [PathBuf; 0]);
-    let (resumed, errors) = folder.verdict("train --resume here --json --set train.epochs=4", 0);
+    let (resumed, errors) = folder.document("train --resume here --json --set train.epochs=4", 0);
     assert!(errors.contains("from the beginning"), "{errors}");
     let whole = folder.report("train flowers.toml --json --out whole");
     assert_eq!(resumed["weights_sha256"], whole["weights_sha256"]);

@@ -1,5 +1,5 @@
-//! The promise: L-BFGS does not need exact gradients. It needs an error below the gradient that it is
-//! to reach, and the study says so by what it observed.
+//! The promise: L-BFGS does not need exact gradients. It needs an error below the gradient that it
+//! is to reach, and the study says so by what it observed.
 
 mod support;
 

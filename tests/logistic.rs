@@ -1,5 +1,5 @@
-//! Logistic regression is trained by every way to the gradient: after the same steps, the weights that
-//! backprop gives.
+//! Logistic regression is trained by every way to the gradient: after the same steps, the weights
+//! that backprop gives.
 
 mod support;
 
@@ -18,17 +18,17 @@ use nplus1::parallel::Workers;
 use support::breast_cancer::BreastCancer;
 
 const STEPS: usize = 5;
-/// Below 2/Λ, where Λ ≤ ¼·(30 + 1) is the largest curvature of the mean loss over standardized inputs:
-/// so a step draws two θ nearer to each other, and errors add up and never grow.
+/// Below 2/Λ, where Λ ≤ ¼·(30 + 1) is the largest curvature of the mean loss over standardized
+/// inputs: so a step draws two θ nearer to each other, and errors add up and never grow.
 const RATE: f64 = 0.05;
 
 /// θ after [`STEPS`] steps of gradient descent over all rows from θ = 0, and its first gradient.
 fn train<R: Real>(method: &GradientConfig, data: &BreastCancer) -> (Vec<f64>, Vec<f64>) {
     let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 0.0).unwrap();
     let samples = data.samples::<R>();
-    let team = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let rows = data.rows.len();
-    let mut engine = method.engine(&network, &team, Isa::detect(), &samples, rows);
+    let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, rows);
     let mut theta = Parameters::<R>::zeros(Arc::clone(&network.layout));
     let mut gradient = Parameters::<R>::zeros(Arc::clone(&network.layout));
     let batch = Batch {
@@ -63,8 +63,8 @@ struct Way {
     error: f64,
 }
 
-/// Truncation by |L″| ≤ ¼ and |L‴| ≤ .1 a row, inputs standardized, with h at most twice `auto`'s own
-/// (|θ| stays below 2); 8 roundings of losses of ln 2 on each side.
+/// Truncation by |L″| ≤ ¼ and |L‴| ≤ .1 a row, inputs standardized, with h at most twice `auto`'s
+/// own (|θ| stays below 2); 8 roundings of losses of ln 2 on each side.
 fn every_way<R: Real>() -> Vec<Way> {
     let u = R::UNIT_ROUNDOFF;
     let noise = |h: f64| 2.0 * 8.0 * u * std::f64::consts::LN_2 / h;

@@ -15,12 +15,12 @@ use nplus1::gradient::finite_difference::failure::{EvaluationPoint, Failure};
 use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
 use nplus1::parallel::Workers;
-use support::rows::relative_error;
+use support::networks::relative_error;
 use support::watchdog::time_limit;
 
 const U: f64 = f64::EPSILON / 2.0;
 
-fn team(threads: usize) -> Workers {
+fn pool(threads: usize) -> Workers {
     Workers::new(Some(threads)).unwrap()
 }
 
@@ -71,7 +71,7 @@ fn every_point_is_evaluated_once_and_theta_only_by_forward_differences() {
             };
             let control = Control::default();
             let estimate = method
-                .gradient_with_control(&objective, &theta, &team(threads), &control)
+                .gradient_with_control(&objective, &theta, &pool(threads), &control)
                 .unwrap();
             let seen = seen.into_inner().unwrap();
             assert_eq!(seen.len(), expected);
@@ -110,9 +110,9 @@ fn the_same_bits_on_any_number_of_threads() {
                 increment,
                 levels,
             };
-            let alone = method.gradient(&objective, &theta, &team(1)).unwrap();
+            let alone = method.gradient(&objective, &theta, &pool(1)).unwrap();
             for threads in [2, 3, 5, 8, 16, 64] {
-                let together = method.gradient(&objective, &theta, &team(threads)).unwrap();
+                let together = method.gradient(&objective, &theta, &pool(threads)).unwrap();
                 assert_eq!(alone, together, "{scheme:?}, {threads} threads");
             }
         }
@@ -132,7 +132,7 @@ fn rosenbrocks_gradient_errs_by_truncation_and_round_off_alone() {
         (Differences::FORWARD, 2f64.powi(-26)),
         (Differences::CENTRAL, 2f64.powi(-18)),
     ] {
-        let estimate = method.gradient(&objective, &theta, &team(2)).unwrap();
+        let estimate = method.gradient(&objective, &theta, &pool(2)).unwrap();
         for (i, (&found, &exact)) in estimate.gradient.iter().zip(&exact).enumerate() {
             // |θ| ≤ 1.5: ∂²f/∂xᵢ² ≤ 202 + 1200x² + 400|x'|, ∂³f/∂xᵢ³ ≤ 2400|x|.
             let truncation = match method.scheme {
@@ -159,7 +159,7 @@ fn the_quotient_divides_by_the_increment_as_it_became() {
             increment: Increment::Absolute(1e-10),
             levels: 1,
         };
-        let estimate = method.gradient(&identity, &[1e5 + 0.1], &team(1)).unwrap();
+        let estimate = method.gradient(&identity, &[1e5 + 0.1], &pool(1)).unwrap();
         assert_eq!(estimate.gradient, [1.0], "{scheme:?}");
     }
 }
@@ -184,7 +184,7 @@ fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
     let value = llsq.value(&theta);
     let primal = multiplications.swap(0, Ordering::Relaxed);
     let estimate = Differences::CENTRAL
-        .gradient(&llsq, &theta, &team(2))
+        .gradient(&llsq, &theta, &pool(2))
         .unwrap();
     let derivative = multiplications.swap(0, Ordering::Relaxed);
     assert_eq!(derivative as f64 / primal as f64, 256.0);
@@ -216,7 +216,7 @@ fn slow_evaluations_run_on_every_thread_at_once() {
         rosenbrock(x)
     });
     Differences::FORWARD
-        .gradient(&black_box, &point(11), &team(4))
+        .gradient(&black_box, &point(11), &pool(4))
         .unwrap();
     assert_eq!(most.into_inner(), 4);
     assert_eq!(made.into_inner(), 12);
@@ -240,7 +240,7 @@ fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads
     });
     for threads in [1, 2, 7, 16] {
         let failure = Differences::FORWARD
-            .gradient(&objective, &theta, &team(threads))
+            .gradient(&objective, &theta, &pool(threads))
             .unwrap_err();
         let Failure::NotFinite { value, place } = &failure else {
             panic!("{failure}");
@@ -273,11 +273,11 @@ fn a_function_that_is_not_finite_at_theta_or_below_it_says_so() {
     let _limit = time_limit();
     let logarithm = Function::new(1, |x: &[f64]| x[0].ln());
     let failure = Differences::FORWARD
-        .gradient(&logarithm, &[-1.0], &team(1))
+        .gradient(&logarithm, &[-1.0], &pool(1))
         .unwrap_err();
     assert!(failure.to_string().contains("at θ itself"), "{failure}");
     let failure = Differences::CENTRAL
-        .gradient(&logarithm, &[1e-9], &team(1))
+        .gradient(&logarithm, &[1e-9], &pool(1))
         .unwrap_err();
     let text = failure.to_string();
     assert!(
@@ -309,7 +309,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
             increment,
             ..Differences::CENTRAL
         };
-        let failure = method.gradient(&objective, theta, &team(1)).unwrap_err();
+        let failure = method.gradient(&objective, theta, &pool(1)).unwrap_err();
         assert_eq!(Error::from(failure.clone()).exit_code(), 2, "{failure}");
         failure.to_string()
     };
@@ -330,7 +330,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
         ..Differences::CENTRAL
     };
     method
-        .gradient(&objective, &[0.5, -1e17], &team(1))
+        .gradient(&objective, &[0.5, -1e17], &pool(1))
         .unwrap();
     assert_eq!(objective.0.swap(0, Ordering::Relaxed), 4);
 
@@ -352,7 +352,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
         ..Differences::FORWARD
     };
     let text = none
-        .gradient(&objective, &[0.0; 2], &team(1))
+        .gradient(&objective, &[0.0; 2], &pool(1))
         .unwrap_err()
         .to_string();
     assert!(
@@ -375,7 +375,7 @@ fn a_raised_flag_stops_before_the_next_evaluation() {
             rosenbrock(x)
         });
         let failure = Differences::FORWARD
-            .gradient_with_control(&objective, &point(100), &team(threads), &control)
+            .gradient_with_control(&objective, &point(100), &pool(threads), &control)
             .unwrap_err();
         let made = control.evaluations();
         assert_eq!(
@@ -404,10 +404,10 @@ fn a_panic_of_the_objective_begins_nothing_more_and_reaches_the_caller() {
             std::thread::sleep(Duration::from_millis(1));
             rosenbrock(x)
         });
-        let team = team(threads);
+        let pool = pool(threads);
         let method = Differences::FORWARD;
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            method.gradient(&objective, &point(1000), &team)
+            method.gradient(&objective, &point(1000), &pool)
         }));
         assert!(outcome.is_err());
         assert!(begun.load(Ordering::Relaxed) < 500);
@@ -445,14 +445,14 @@ fn extrapolation_reaches_errors_that_smaller_increments_do_not() {
     let theta = point(8);
     let exact = smooth_gradient(&theta);
     let objective = Function::new(8, smooth);
-    let team = team(2);
+    let pool = pool(2);
     let error = |scheme, increment, levels| {
         let method = Differences {
             scheme,
             increment,
             levels,
         };
-        let estimate = method.gradient(&objective, &theta, &team).unwrap();
+        let estimate = method.gradient(&objective, &theta, &pool).unwrap();
         relative_error(&estimate.gradient, &exact)
     };
     let best = |scheme, levels| {
@@ -490,7 +490,7 @@ fn extrapolation_says_how_wrong_it_may_be() {
             increment: Increment::Absolute(0.125),
             levels,
         };
-        let estimate = method.gradient(&objective, &theta, &team(2)).unwrap();
+        let estimate = method.gradient(&objective, &theta, &pool(2)).unwrap();
         for ((found, exact), estimated) in estimate
             .gradient
             .iter()

@@ -14,10 +14,12 @@ use nplus1::numeric::tally::Tally;
 use nplus1::parallel::Workers;
 use nplus1::textbook::counting::{Counted, Number, count};
 use nplus1::textbook::{Sample, TextbookNetwork};
-use support::exact::Exact;
-use support::kernels::{self, Form};
-use support::number::gradient_by_duals;
-use support::rows::{HEADS, inputs, network, over, relative_error, samples, theta};
+use support::dual::gradient_by_duals;
+use support::kernel_number::KernelNumber;
+use support::networks::{
+    OUTPUTS_AND_LOSSES, inputs, network, relative_error, samples, theta, to_numbers,
+};
+use support::scalar_backprop::{self, InputForm};
 
 /// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[20], &[5, 4], &[20, 9], &[6, 18, 5]];
@@ -51,13 +53,13 @@ fn sums(net: &TextbookNetwork) -> Sums {
 
 fn quadratic_nets() -> impl Iterator<Item = (TextbookNetwork, Vec<f64>)> {
     HIDDEN.iter().map(|hidden| {
-        let network = network(FEATURES, hidden, true, HEADS[0], 0.0);
+        let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.0);
         (TextbookNetwork::from(&network), theta(&network))
     })
 }
 
 fn batch(rows: usize) -> Vec<Sample> {
-    let (inputs, labels) = inputs(Form::Numbers, rows, FEATURES, 3);
+    let (inputs, labels) = inputs(InputForm::Numbers, rows, FEATURES, 3);
     inputs.into_iter().zip(labels).collect()
 }
 
@@ -65,7 +67,8 @@ fn batch(rows: usize) -> Vec<Sample> {
 fn a_plain_forward_pass_and_loss_cost_their_closed_form() {
     for (net, theta) in quadratic_nets() {
         for b in 1..=4 {
-            let (_, counted) = count(|| net.loss::<Counted>(&over(&theta), &batch(b as usize)));
+            let (_, counted) =
+                count(|| net.loss::<Counted>(&to_numbers(&theta), &batch(b as usize)));
             let s = sums(&net);
             let predicted = Tally {
                 multiplications: b * (s.p + s.outputs + 1) + 1,
@@ -83,7 +86,8 @@ fn a_plain_forward_pass_and_loss_cost_their_closed_form() {
 fn plain_backprop_costs_its_closed_form() {
     for (net, theta) in quadratic_nets() {
         for b in 1..=4 {
-            let (_, counted) = count(|| net.gradient::<Counted>(&over(&theta), &batch(b as usize)));
+            let (_, counted) =
+                count(|| net.gradient::<Counted>(&to_numbers(&theta), &batch(b as usize)));
             let s = sums(&net);
             let predicted = Tally {
                 multiplications: b * (2 * s.p + s.h_products + 2 * s.u + s.outputs + 1) + s.n + 1,
@@ -99,10 +103,14 @@ fn plain_backprop_costs_its_closed_form() {
 }
 
 /// Every head, depth, form of inputs and size of batch (1 to both sides of the largest small one).
-fn every_case(mut visit: impl FnMut(&Network, Form, usize)) {
-    let forms = [Form::Sparse, Form::Bytes { divisor: 255.0 }, Form::Numbers];
+fn every_case(mut visit: impl FnMut(&Network, InputForm, usize)) {
+    let forms = [
+        InputForm::Sparse,
+        InputForm::Bytes { divisor: 255.0 },
+        InputForm::Numbers,
+    ];
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for form in forms {
                 for rows in [1, 3, 16, 17] {
                     for (bias, l2) in [(true, 0.0), (false, 0.0), (true, 0.25)] {
@@ -118,11 +126,11 @@ fn every_case(mut visit: impl FnMut(&Network, Form, usize)) {
 fn run<R: Real>(
     network: &Network,
     theta: &[f64],
-    form: Form,
+    form: InputForm,
     inputs: &[Vec<f64>],
     labels: &[u16],
     numeric: Option<NumericBackpropConfig>,
-    team: &Arc<Workers>,
+    pool: &Arc<Workers>,
 ) -> (Tally, f64, Vec<f64>) {
     let samples = samples::<R>(form, inputs, labels);
     let rows: Vec<u32> = (0..inputs.len() as u32).collect();
@@ -130,8 +138,8 @@ fn run<R: Real>(
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
     let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
     let mut engine = match numeric {
-        None => Backprop::new(network, team, Isa::detect(), rows.len()),
-        Some(config) => Backprop::numeric(network, config, team, Isa::detect(), rows.len()),
+        None => Backprop::new(network, pool, Isa::detect(), rows.len()),
+        Some(config) => Backprop::numeric(network, config, pool, Isa::detect(), rows.len()),
     };
     let batch = Batch {
         samples: &samples,
@@ -146,14 +154,14 @@ fn run<R: Real>(
 
 #[test]
 fn the_kernels_perform_what_is_predicted_operation_by_operation() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let mut cases = 0;
     every_case(|network, form, rows| {
         let net = TextbookNetwork::from(network);
         let theta = theta(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
         let (inputs, labels) = inputs(form, rows, FEATURES, classes);
-        let batch = kernels::Batch {
+        let batch = scalar_backprop::Batch {
             form,
             inputs: &inputs,
             labels: &labels,
@@ -161,9 +169,9 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
         let case = format!("{:?} {:?} {form:?} {rows} rows", net.sizes, net.output_loss);
 
         let twin = |width| {
-            let theta = over::<Counted>(&theta);
+            let theta = to_numbers::<Counted>(&theta);
             let ((loss, gradient), counted) =
-                count(|| kernels::gradient(&net, &theta, &batch, width));
+                count(|| scalar_backprop::gradient(&net, &theta, &batch, width));
             let gradient: Vec<f64> = gradient.iter().map(|g| g.value()).collect();
             let counted = Tally {
                 evaluations: 1,
@@ -172,7 +180,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
             (counted, loss.value(), gradient)
         };
         let (tally, loss, gradient) =
-            run::<f64>(network, &theta, form, &inputs, &labels, None, &team);
+            run::<f64>(network, &theta, form, &inputs, &labels, None, &pool);
         let (counted, twin_loss, twin_gradient) = twin(width::<f64>());
         assert_eq!(tally, counted, "f64 {case}");
         // Chains of at most 23 terms, four layers of them: a few hundred roundings.
@@ -180,7 +188,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
         let error = relative_error(&gradient, &twin_gradient);
         assert!(error <= 1e-13, "{case}: {error:e}");
 
-        let (tally, ..) = run::<f32>(network, &theta, form, &inputs, &labels, None, &team);
+        let (tally, ..) = run::<f32>(network, &theta, form, &inputs, &labels, None, &pool);
         assert_eq!(tally, twin(width::<f32>()).0, "f32 {case}");
         cases += 1;
     });
@@ -189,52 +197,60 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
 
 #[test]
 fn quotients_in_place_of_derivatives_are_counted_and_their_gradient_has_the_twin_s_bits() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     every_case(|network, form, rows| {
         let net = TextbookNetwork::from(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
         let (inputs, labels) = inputs(form, rows, FEATURES, classes);
         for increment in [None, Some(0.125)] {
             let config = NumericBackpropConfig { increment };
-            holds_numeric::<f64>(network, form, (&inputs, &labels), config, &team);
-            holds_numeric::<f32>(network, form, (&inputs, &labels), config, &team);
+            holds_numeric::<f64>(network, form, (&inputs, &labels), config, &pool);
+            holds_numeric::<f32>(network, form, (&inputs, &labels), config, &pool);
         }
     });
 }
 
 fn holds_numeric<R: Real>(
     network: &Network,
-    form: Form,
+    form: InputForm,
     (inputs, labels): (&[Vec<f64>], &[u16]),
     config: NumericBackpropConfig,
-    team: &Arc<Workers>,
+    pool: &Arc<Workers>,
 ) {
     let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
         .map(|&x| R::from_f64(x).to_f64())
         .collect();
-    let batch = kernels::Batch {
+    let batch = scalar_backprop::Batch {
         form,
         inputs,
         labels,
     };
     let h = config.increment::<R>().to_f64();
     let case = format!("{:?} {:?} {form:?} {config:?}", net.sizes, net.output_loss);
-    let (tally, _, found) = run::<R>(network, &theta, form, inputs, labels, Some(config), team);
+    let (tally, _, found) = run::<R>(network, &theta, form, inputs, labels, Some(config), pool);
     let width = width::<R>();
-    let (_, counted) =
-        count(|| kernels::numeric_gradient::<Counted>(&net, &over(&theta), h, &batch, width));
+    let (_, counted) = count(|| {
+        scalar_backprop::numeric_gradient::<Counted>(&net, &to_numbers(&theta), h, &batch, width)
+    });
     let counted = Tally {
         evaluations: 1,
         ..counted
     };
     assert_eq!(tally, counted, "{case}");
-    let (_, twin) = kernels::numeric_gradient::<Exact<R>>(&net, &over(&theta), h, &batch, width);
-    // Sparse bytes are not scaled here and saturate units, where a difference in plain arithmetic is 0.
+    let (_, twin) = scalar_backprop::numeric_gradient::<KernelNumber<R>>(
+        &net,
+        &to_numbers(&theta),
+        h,
+        &batch,
+        width,
+    );
+    // Sparse bytes are not scaled here and saturate units, where a difference in plain arithmetic
+    // is 0.
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(
-        form == Form::Sparse || twin.iter().any(|&g| g != 0.0),
+        form == InputForm::Sparse || twin.iter().any(|&g| g != 0.0),
         "{case}"
     );
     assert_eq!(found, twin, "{case}");
@@ -242,15 +258,15 @@ fn holds_numeric<R: Real>(
 
 #[test]
 fn dual_numbers_give_the_gradient_of_backprop() {
-    let team = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
-        for head in HEADS {
+        for head in OUTPUTS_AND_LOSSES {
             for l2 in [0.0, 0.25] {
                 let network = network(FEATURES, hidden, true, head, l2);
                 let net = TextbookNetwork::from(&network);
                 let theta = theta(&network);
                 let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
-                let (inputs, labels) = inputs(Form::Numbers, 4, FEATURES, classes);
+                let (inputs, labels) = inputs(InputForm::Numbers, 4, FEATURES, classes);
                 let batch: Vec<Sample> =
                     inputs.iter().cloned().zip(labels.iter().copied()).collect();
                 let exact = gradient_by_duals(&theta, |theta| net.objective(theta, &batch));
@@ -258,11 +274,11 @@ fn dual_numbers_give_the_gradient_of_backprop() {
                 let (_, loss, found) = run::<f64>(
                     &network,
                     &theta,
-                    Form::Numbers,
+                    InputForm::Numbers,
                     &inputs,
                     &labels,
                     None,
-                    &team,
+                    &pool,
                 );
                 let case = format!("{:?} {:?} l2 {l2}", net.sizes, net.output_loss);
                 assert!(relative_error(&plain, &exact) <= 1e-13, "{case}");

@@ -1,6 +1,6 @@
 //! The promise: SGD, Adam and L-BFGS make the steps that PyTorch and scipy make (tests/reference/
-//! optimizers.py), on gradients by any method; a run goes on from its checkpoint with the same bits,
-//! and ends in words where no step can be made.
+//! optimizers.py), on gradients by any method; a run goes on from its checkpoint with the same
+//! bits, and ends in words where no step can be made.
 
 mod support;
 
@@ -30,7 +30,7 @@ use nplus1::train::{
 };
 use serde_json::Value;
 use support::breast_cancer::BreastCancer;
-use support::cases::{cases, flat, numbers};
+use support::reference_cases::{flat, numbers, reference_cases};
 
 fn reference() -> Value {
     let text = std::fs::read_to_string("tests/reference/optimizers.json").unwrap();
@@ -41,7 +41,7 @@ fn reference() -> Value {
 fn adam_makes_pytorch_s_steps() {
     let mut compared = 0;
     for row in reference()["adam"].as_array().unwrap() {
-        let case = cases()
+        let case = reference_cases()
             .into_iter()
             .find(|case| case.name == row["case"])
             .unwrap();
@@ -59,9 +59,9 @@ fn adam_makes_pytorch_s_steps() {
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let rows: Vec<u32> = (0..case.rows as u32).collect();
-        let team = Arc::new(Workers::new(Some(1)).unwrap());
+        let pool = Arc::new(Workers::new(Some(1)).unwrap());
         let engine = &GradientConfig::Backprop;
-        let mut engine = engine.engine(&case.network, &team, Isa::detect(), &samples, case.rows);
+        let mut engine = engine.engine(&case.network, &pool, Isa::detect(), &samples, case.rows);
         let mut theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
         let mut moments = Moments::zeros(layout);
         let mut gradient = Parameters::zeros(Arc::clone(layout));
@@ -81,9 +81,9 @@ fn adam_makes_pytorch_s_steps() {
             }
             adam.step(1.0, &mut theta, &gradient, &mut moments);
         }
-        // A step is rate · m̂/√v̂: an element's relative error, at most 1e-12·‖g‖/|g| (both gradients
-        // agree to 1e-12 of the norm, tests/reference_gradients.rs), moves θ by twice as much of the
-        // rate in each step.
+        // A step is rate · m̂/√v̂: an element's relative error, at most 1e-12·‖g‖/|g| (both
+        // gradients agree to 1e-12 of the norm, tests/reference_gradients.rs), moves θ by twice as
+        // much of the rate in each step.
         let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let allowed = 2.0 * steps as f64 * adam.learning_rate * 1e-12 * norm / smallest;
         assert!(
@@ -112,7 +112,7 @@ fn adam_makes_pytorch_s_steps() {
 fn sgd_makes_pytorch_s_steps_by_every_engine() {
     let mut compared = 0;
     for row in reference()["sgd"].as_array().unwrap() {
-        let case = cases()
+        let case = reference_cases()
             .into_iter()
             .find(|case| case.name == row["case"])
             .unwrap();
@@ -130,12 +130,12 @@ fn sgd_makes_pytorch_s_steps_by_every_engine() {
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let order: Vec<u32> = (0..case.rows as u32).collect();
-        let team = Arc::new(Workers::new(Some(2)).unwrap());
+        let pool = Arc::new(Workers::new(Some(2)).unwrap());
         let theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
         let expected = flat(layout, &row["weights"], &row["biases"]);
-        // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs), those of a mini-batch
-        // are taken to be up to ten times as long as that of all rows, and each step's error reaches
-        // θ rate/(1 − μ) times.
+        // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs), those of a
+        // mini-batch are taken to be up to ten times as long as that of all rows, and each step's
+        // error reaches θ rate/(1 − μ) times.
         let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let steps = epochs * case.rows.div_ceil(batch_size);
         let reach = sgd.learning_rate / (1.0 - sgd.momentum);
@@ -154,7 +154,7 @@ fn sgd_makes_pytorch_s_steps_by_every_engine() {
             GradientConfig::ForwardMode(Reuse::Full),
         ] {
             let mut engine =
-                method.engine(&case.network, &team, Isa::detect(), &samples, batch_size);
+                method.engine(&case.network, &pool, Isa::detect(), &samples, batch_size);
             engine.load(&theta);
             let rule = sgd.rule(case.network.l2, 1.0);
             for _ in 0..epochs {
@@ -194,7 +194,7 @@ struct Setting<'a, R> {
 }
 
 impl<R: Real> Setting<'_, R> {
-    fn training<'s>(&'s self, team: &'s Arc<Workers>, control: &'s Control) -> Training<'s, R> {
+    fn training<'s>(&'s self, pool: &'s Arc<Workers>, control: &'s Control) -> Training<'s, R> {
         Training {
             network: self.network,
             samples: self.samples,
@@ -205,7 +205,7 @@ impl<R: Real> Setting<'_, R> {
             optimizer: &self.optimizer,
             config: &self.config,
             seed: 5,
-            pool: team,
+            pool: pool,
             isa: Isa::detect(),
             workers: None,
             control,
@@ -218,8 +218,8 @@ impl<R: Real> Setting<'_, R> {
         observer: &mut dyn Observer<R>,
         control: &Control,
     ) -> Ending {
-        let team = Arc::new(Workers::new(Some(2)).unwrap());
-        let training = self.training(&team, control);
+        let pool = Arc::new(Workers::new(Some(2)).unwrap());
+        let training = self.training(&pool, control);
         training.run(state, observer).unwrap()
     }
 }
@@ -381,9 +381,9 @@ fn a_step_is_predicted_to_take_as_long_as_it_takes() {
             config: epochs(1, batch_size),
             gradient,
         };
-        let team = Arc::new(Workers::new(Some(1)).unwrap());
+        let pool = Arc::new(Workers::new(Some(1)).unwrap());
         let control = Control::default();
-        let training = setting.training(&team, &control);
+        let training = setting.training(&pool, &control);
         let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
         let mut engine = training.engine();
         engine.load(&theta);
@@ -697,8 +697,8 @@ fn logistic_regression_ends_in_scikit_learn_s_weights() {
             _ => state.records.last().unwrap().gradient_norm,
         };
         assert!(size < 1e-5, "{kind}: {ending:?} at {size:e}");
-        // Where the smallest curvature is μ, a gradient of ‖g‖ is ‖g‖/μ from the minimum; twice that,
-        // for the curvature is not the same on the way there.
+        // Where the smallest curvature is μ, a gradient of ‖g‖ is ‖g‖/μ from the minimum; twice
+        // that, for the curvature is not the same on the way there.
         let allowed = 2.0 * size / number("smallest_curvature");
         let found = state.parameters.flat();
         let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2));

@@ -8,9 +8,9 @@ use nplus1::gradient::finite_difference::{
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::numeric::Real;
 use nplus1::textbook::TextbookNetwork;
-use support::cases::{Case, cases};
-use support::differences::increments;
-use support::tolerance::{norm, of_parameters, round_off, truncation};
+use support::reference_cases::{Case, reference_cases};
+use support::scalar_differences::increments;
+use support::tolerance::{norm, parameter_increments, round_off, truncation};
 
 /// ‖ĝ − g‖₂/‖g‖₂ by `method`, and the loss's relative error.
 fn relative_error<R: Real>(case: &Case, method: &GradientConfig) -> (f64, f64) {
@@ -21,14 +21,14 @@ fn relative_error<R: Real>(case: &Case, method: &GradientConfig) -> (f64, f64) {
         .map(|index| case.parameters[index].powi(2) * case.network.l2 / 2.0)
         .sum();
     (
-        support::rows::relative_error(&gradient, &case.gradient),
+        support::networks::relative_error(&gradient, &case.gradient),
         (loss + l2 - case.loss).abs() / case.loss,
     )
 }
 
 #[test]
 fn double_precision_agrees_to_1e_12() {
-    for case in cases() {
+    for case in reference_cases() {
         let (gradient, loss) = relative_error::<f64>(&case, &GradientConfig::Backprop);
         println!("{:45} f64 {gradient:.1e} loss {loss:.1e}", case.name);
         assert!(gradient <= 1e-12, "{}: {gradient:e}", case.name);
@@ -38,7 +38,7 @@ fn double_precision_agrees_to_1e_12() {
 
 #[test]
 fn single_precision_agrees_to_2e_6_and_saturated_units_to_2e_5() {
-    for case in cases() {
+    for case in reference_cases() {
         let (gradient, loss) = relative_error::<f32>(&case, &GradientConfig::Backprop);
         println!("{:45} f32 {gradient:.1e} loss {loss:.1e}", case.name);
         let allowed = if case.name.contains("saturated") {
@@ -85,13 +85,13 @@ fn differences() -> Vec<DifferenceConfig> {
 /// Every method on every case, each partial derivative within what truncation and round-off allow
 /// (`support/tolerance.rs`), norm against norm.
 fn every_difference_agrees<R: Real>() {
-    for case in cases() {
+    for case in reference_cases() {
         let net = TextbookNetwork::from(&case.network);
         let batch = case.batch();
         for config in differences() {
             let method = GradientConfig::Difference(config);
             let h = increments::<R>(&net, &case.parameters, &config);
-            let h = of_parameters(&net, &h);
+            let h = parameter_increments(&net, &h);
             let truncated = truncation(&net, &case.parameters, &batch, &h, config.scheme);
             let rounded = round_off::<R>(&net, &case.parameters, &batch, &h, &config);
             // Twice the leading terms of the truncation: h is small, not nothing.
@@ -135,7 +135,7 @@ fn forward_mode_agrees<R: Real>() {
         increment: Increment::Absolute(1.0),
         extrapolate: false,
     };
-    for case in cases() {
+    for case in reference_cases() {
         let net = TextbookNetwork::from(&case.network);
         let h = vec![1.0; case.parameters.len()];
         let rounded = round_off::<R>(&net, &case.parameters, &case.batch(), &h, &config);

@@ -7,7 +7,7 @@ use nplus1::gradient::finite_difference::{
 };
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::numeric::Real;
-use support::cases::{Case, cases};
+use support::reference_cases::{Case, reference_cases};
 
 const PLAIN: DifferenceConfig = DifferenceConfig {
     scheme: Scheme::Forward,
@@ -22,13 +22,13 @@ const PLAIN: DifferenceConfig = DifferenceConfig {
 fn relative_error<R: Real>(case: &Case, config: DifferenceConfig) -> (f64, u64) {
     let control = Control::default();
     let (gradient, _) = case.gradient_by::<R>(&GradientConfig::Difference(config), &control);
-    let error = support::rows::relative_error(&gradient, &case.gradient);
+    let error = support::networks::relative_error(&gradient, &case.gradient);
     (error, control.evaluations())
 }
 
 #[test]
 fn extrapolation_takes_twice_the_evaluations_and_a_higher_order() {
-    for case in cases() {
+    for case in reference_cases() {
         for (scheme, gain) in [(Scheme::Forward, 20.0), (Scheme::Central, 2.0)] {
             for reuse in [Reuse::Full, Reuse::Incremental] {
                 let config = DifferenceConfig {
@@ -65,7 +65,10 @@ fn an_increment_from_noise_is_about_as_good_as_the_automatic_one() {
     // One increment for all follows the curvature of a few parameters: it does not know the others
     // of a net whose units are saturated to very different degrees.
     let saturated = |case: &Case| case.name.contains("saturated");
-    for case in cases().into_iter().filter(|case| !saturated(case)) {
+    for case in reference_cases()
+        .into_iter()
+        .filter(|case| !saturated(case))
+    {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for summation in [Summation::Differences, Summation::Losses] {
                 let reuse = match summation {

@@ -1,6 +1,6 @@
-//! Promise: every command that ends with results leaves a page of them, made from its files alone and
-//! the same each time; whatever is wrong with the files is told, and no text in them is ever anything
-//! but text.
+//! Promise: every command that ends with results leaves a page of them, made from its files alone
+//! and the same each time; whatever is wrong with the files is told, and no text in them is ever
+//! anything but text.
 
 mod support;
 

@@ -1,9 +1,9 @@
-//! Promise: a page works in a browser, from a file, without a network: every plot is drawn from as many
-//! points as the files have, tells their values under the pointer and by keys, follows dark mode and a
-//! narrow window, and nothing complains.
+//! Promise: a page works in a browser, from a file, without a network: every plot is drawn from as
+//! many points as the files have, tells their values under the pointer and by keys, follows dark
+//! mode and a narrow window, and nothing complains.
 //!
-//! Skipped, with a word on standard error, where no Chromium is installed. With `NPLUS1_SCREENSHOTS` a
-//! folder, each page is photographed into it.
+//! Skipped, with a word on standard error, where no Chromium is installed. With
+//! `NPLUS1_SCREENSHOTS` a folder, each page is photographed into it.
 
 mod support;
 
@@ -53,7 +53,7 @@ fn every_kind_of_page_works() {
         assert_eq!(browser.evaluate(INK), true, "{kind}: an empty plot");
         let plots = browser.evaluate("document.querySelectorAll('figure.plot .u-wrap').length");
         assert!(plots.as_u64().unwrap() > 0, "{kind}");
-        browser.photograph(&format!("{kind}-light"));
+        browser.screenshot(&format!("{kind}-light"));
         hold(&mut browser, kind);
 
         // Dark: other paper, other ink, and the plots drawn anew.
@@ -66,7 +66,7 @@ fn every_kind_of_page_works() {
             true,
             "{kind}: an empty plot in the dark"
         );
-        browser.photograph(&format!("{kind}-dark"));
+        browser.screenshot(&format!("{kind}-dark"));
 
         // Narrow: nothing sticks out.
         browser.emulate(400, 800, false);
@@ -81,7 +81,7 @@ fn every_kind_of_page_works() {
             true,
             "{kind}: an empty plot in a narrow window"
         );
-        browser.photograph(&format!("{kind}-narrow"));
+        browser.screenshot(&format!("{kind}-narrow"));
         hold(&mut browser, kind);
     }
 }

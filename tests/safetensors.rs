@@ -11,7 +11,7 @@ use nplus1::format::{AnyParameters, Model, safetensors};
 use nplus1::model::{Layout, Loss, Network, OutputUnits, Parameters};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::drawn::cases;
+use support::property_cases::property_cases;
 
 /// 3 → 2 → 2, every number different and none of them short in decimal.
 fn model() -> Model {
@@ -273,7 +273,7 @@ fn hostile_headers_are_refused_without_a_panic_and_without_their_memory() {
 }
 
 proptest::proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(property_cases(256))]
 
     #[test]
     fn no_changed_byte_makes_loading_panic(at in 0_usize..900, value: u8) {

@@ -1,6 +1,6 @@
-//! Promise: `nplus1 scale` takes every sample in turns and keeps it, tells the same weights at every
-//! number of threads, and refuses what cannot be measured before it begins; `nplus1 compare` tells two
-//! of its results apart, and `nplus1 env` what the machine can do.
+//! Promise: `nplus1 scale` takes every sample in turns and keeps it, tells the same weights at
+//! every number of threads, and refuses what cannot be measured before it begins; `nplus1 compare`
+//! tells two of its results apart, and `nplus1 env` what the machine can do.
 
 mod support;
 

@@ -216,7 +216,7 @@ fn a_message_is_at_most_8_kibibytes_and_says_what_it_leaves_out() {
             assert!(errors.contains(" bytes left out …\n"), "{errors}");
             assert!(errors.trim_end().ends_with(ending), "{errors}");
         }
-        let (document, _) = place.verdict(&format!("config check {file} --json"), 2);
+        let (document, _) = place.document(&format!("config check {file} --json"), 2);
         let error = document["files"][0]["error"].as_str().unwrap();
         assert!(error.len() <= 8192 && error.ends_with(ending), "{error}");
     }

@@ -13,12 +13,12 @@ use nplus1::numeric::Real;
 use nplus1::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 use nplus1::parallel::Workers;
 use nplus1::train::{NoObserver, TrainConfig, Training, TrainingState};
-use support::rows;
+use support::networks;
 use support::watchdog::time_limit;
 
 /// 230 images of 100 pixels, 10 classes: sparse bytes, or all bytes filled.
 fn images(sparse: bool) -> Arc<Dataset> {
-    let images = rows::images((230, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
+    let images = networks::images((230, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
     Arc::new(Dataset {
         image: Some((10, 10)),
         ..images
@@ -67,13 +67,13 @@ fn train_on<R: Real>(
     workers: usize,
     isa: Isa,
 ) -> (String, String) {
-    let scaling = rows::divided(100, 255.0);
+    let scaling = networks::uniform_scaling(100, 255.0);
     let samples = Samples::<R>::new(data, &scaling);
     let mut sizes = vec![100];
     sizes.extend(case.hidden);
     sizes.push(10);
     let network = Network::new(&sizes, true, case.output, case.loss, case.l2).unwrap();
-    let team = Arc::new(Workers::new(Some(workers)).unwrap());
+    let pool = Arc::new(Workers::new(Some(workers)).unwrap());
     let rows: Vec<u32> = (0..203).collect();
     let validation: Vec<u32> = (203..230).collect();
     let mut state = TrainingState::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
@@ -93,7 +93,7 @@ fn train_on<R: Real>(
             early_stopping: None,
         },
         seed: 5,
-        pool: &team,
+        pool: &pool,
         isa,
         workers: Some(workers),
         gradient: &GradientConfig::Backprop,
@@ -277,12 +277,12 @@ fn sparse_inputs_give_the_bits_of_dense_ones() {
 /// run does when it finds out by measuring how many workers pay.
 fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (String, f64) {
     let data = images(true);
-    let samples = Samples::<f32>::new(&data, &rows::divided(100, 255.0));
+    let samples = Samples::<f32>::new(&data, &networks::uniform_scaling(100, 255.0));
     let sizes = [&[100], hidden, &[10]].concat();
     let network =
         Network::new(&sizes, true, OutputUnits::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
-    let team = Arc::new(Workers::new(Some(5)).unwrap());
-    let mut engine = Backprop::new(&network, &team, Isa::detect(), 10);
+    let pool = Arc::new(Workers::new(Some(5)).unwrap());
+    let mut engine = Backprop::new(&network, &pool, Isa::detect(), 10);
     let mut parameters = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     engine.load(&parameters);
     let optimizer = SgdConfig {

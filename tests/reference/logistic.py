@@ -1,8 +1,8 @@
-"""Writes logistic.json: scikit-learn's logistic regression on the breast cancer set. Run with
+"""Writes logistic.json: scikit-learn's logistic regression on the breast cancer dataset. Run with
 scikit-learn from the repository's root: python tests/reference/logistic.py
 
-Its objective is C times the sum of the losses and half the sum of the squared weights, the bias left
-out: with C = 1 over n rows that is n times the mean loss with l2 = 1/n.
+The objective of scikit-learn is C times the sum of the losses plus half the sum of the squared
+weights, without the bias. With C = 1 and n rows it is n times the mean loss with l2 = 1/n.
 """
 
 import json
@@ -22,8 +22,8 @@ if __name__ == "__main__":
     raw, y = rows[:, :-1], rows[:, -1].astype(int)
     x = (raw - raw.mean(0)) / raw.std(0)
     l2 = 1 / len(y)
-    found = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(x, y)
-    w, b = found.coef_[0], found.intercept_[0]
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(x, y)
+    w, b = model.coef_[0], model.intercept_[0]
     z = x @ w + b
     p = 1 / (1 + np.exp(-z))
     ones = np.c_[x, np.ones(len(y))]

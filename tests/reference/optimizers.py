@@ -1,13 +1,12 @@
-"""Writes optimizers.json: what PyTorch's SGD and Adam and scipy's L-BFGS-B make of the same gradients,
-in double precision. Run with torch and scipy from the repository's root:
-python tests/reference/optimizers.py
+"""Writes optimizers.json: networks trained by PyTorch's SGD and Adam and by scipy's L-BFGS-B in double
+precision. Run with torch and scipy from the repository's root: python tests/reference/optimizers.py
 
-SGD and Adam start from networks of gradients.json. Adam takes the gradient of all their rows each
-step; SGD goes through the rows in their order, in mini-batches the last of which may be smaller.
-PyTorch's weight decay is applied to every parameter it is given, biases included.
-L-BFGS-B trains 30-8-1 on all 569 rows of the breast cancer set, standardized: the mean cross-entropy
-of a sigmoid output, and half of l2 times the sum of the squared weights. With l2 = 2e-3 every start
-ends in the same minimum; with 1e-3 there are several.
+SGD and Adam start from the networks of gradients.json. Adam uses the gradient of all rows in each
+step; SGD goes through the rows in order, in mini-batches of which the last may be smaller. PyTorch
+applies weight decay to every parameter, biases included.
+L-BFGS-B trains 30-8-1 on all 569 standardized rows of the breast cancer dataset. Its objective is the
+mean cross-entropy of a sigmoid output plus l2/2 times the sum of the squared weights. With l2 = 2e-3
+every start ends in the same minimum; with 1e-3 there are several minima.
 """
 
 import json
@@ -23,7 +22,7 @@ torch.set_num_threads(1)
 
 
 def train(case, kind, batches, settings):
-    """The weights and biases after a step on each of `batches`: slices of the rows."""
+    """Returns the weights and biases after one step on each of `batches`, which are slices of the rows."""
     weights = [torch.tensor(w).requires_grad_() for w in case["weights"]]
     biases = [torch.tensor(b).requires_grad_() for b in case["biases"]]
     inputs, targets = torch.tensor(case["inputs"]), torch.tensor(case["targets"])
@@ -49,15 +48,15 @@ def train(case, kind, batches, settings):
 
 
 def adam(case, steps, **settings):
-    found = train(case, torch.optim.Adam, [slice(None)] * steps, settings)
-    return {"case": case["name"], "steps": steps, **found}
+    result = train(case, torch.optim.Adam, [slice(None)] * steps, settings)
+    return {"case": case["name"], "steps": steps, **result}
 
 
 def sgd(case, epochs, batch_size, **settings):
     starts = range(0, len(case["inputs"]), batch_size)
     batches = [slice(start, start + batch_size) for start in starts] * epochs
-    found = train(case, torch.optim.SGD, batches, settings)
-    return {"case": case["name"], "epochs": epochs, "batch_size": batch_size, **found}
+    result = train(case, torch.optim.SGD, batches, settings)
+    return {"case": case["name"], "epochs": epochs, "batch_size": batch_size, **result}
 
 
 def breast_cancer():
@@ -84,7 +83,7 @@ def lbfgs(l2, seed):
     random = np.random.default_rng(seed)
     w1, w2 = random.normal(size=240) / np.sqrt(30), random.normal(size=8) / np.sqrt(8)
     start = np.concatenate([w1, random.normal(size=8), w2, random.normal(size=1)])
-    found = scipy.optimize.minimize(
+    result = scipy.optimize.minimize(
         objective, start, (x, y, l2), "L-BFGS-B", jac=True,
         options={"gtol": 1e-8, "ftol": 0, "maxiter": 10_000, "maxfun": 100_000},
     )
@@ -93,11 +92,11 @@ def lbfgs(l2, seed):
         "l2": l2,
         "start": start.tolist(),
         "start_objective": float(first),
-        "objective": float(found.fun),
-        "largest_gradient": float(np.abs(found.jac).max()),
-        "iterations": found.nit,
-        "evaluations": found.nfev,
-        "message": found.message,
+        "objective": float(result.fun),
+        "largest_gradient": float(np.abs(result.jac).max()),
+        "iterations": result.nit,
+        "evaluations": result.nfev,
+        "message": result.message,
     }
 
 

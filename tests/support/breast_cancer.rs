@@ -1,4 +1,5 @@
-//! All 569 rows of the breast cancer set, standardized: what `tests/reference/optimizers.py` trains on.
+//! All 569 rows of the breast cancer dataset, standardized, as `tests/reference/optimizers.py` uses
+//! them.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use nplus1::data::{
 use nplus1::model::{Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 
+/// The dataset, its scaling, and the indices of all its rows.
 pub struct BreastCancer {
     pub dataset: Arc<Dataset>,
     pub scaling: Scaling,
@@ -15,6 +17,7 @@ pub struct BreastCancer {
 }
 
 impl BreastCancer {
+    /// Loads the dataset and fits the standardization to all rows.
     pub fn standardized() -> Self {
         let config = DataConfig {
             source: DataSource::Catalog("breast-cancer".to_owned()),
@@ -35,11 +38,12 @@ impl BreastCancer {
         }
     }
 
-    /// 30-8-1, one output for the two classes.
+    /// Returns a 30-8-1 network with the logistic loss: one output for the two classes.
     pub fn network(&self, l2: f64) -> Network {
         Network::new(&[30, 8, 1], true, OutputUnits::Linear, Loss::Logistic, l2).unwrap()
     }
 
+    /// Returns the standardized rows in precision `R`.
     pub fn samples<R: Real>(&self) -> Samples<R> {
         Samples::new(&self.dataset, &self.scaling)
     }

@@ -1,5 +1,6 @@
-//! A headless Chromium, spoken to over a pipe by the Chrome DevTools Protocol
-//! (<https://chromedevtools.github.io/devtools-protocol/>): messages of JSON, each ended by a zero byte.
+//! A headless Chromium, controlled over a pipe by the Chrome DevTools Protocol
+//! (<https://chromedevtools.github.io/devtools-protocol/>): JSON messages, each ended by a zero
+//! byte.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Where Debian and others put it.
+/// The names of the program in Debian and other distributions.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// A browser with one page.
@@ -23,14 +24,14 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; `None`, and a word on standard error, where none is installed.
+    /// Starts a browser; returns `None`, with a note on standard error, if none is installed.
     pub fn start() -> Option<Self> {
         let Some(program) = installed() else {
             eprintln!("skipped: no Chromium is installed (apt-get install chromium)");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();
-        // The pipe's ends are the descriptors 3 and 4.
+        // The browser reads descriptor 3 and writes descriptor 4.
         let mut child = Command::new("sh")
             .arg("-c")
             .arg("exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1")
@@ -76,7 +77,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Sends a command and waits for its answer; events that come meanwhile are kept.
+    /// Sends a command and waits for its answer; keeps the events that arrive before it.
     pub fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": parameters});
@@ -96,10 +97,11 @@ impl Browser {
         }
     }
 
+    /// Reads one message.
     fn read(&mut self) -> Value {
         let mut bytes = Vec::new();
         self.output.read_until(0, &mut bytes).unwrap();
-        assert_eq!(bytes.pop(), Some(0), "the browser went away");
+        assert_eq!(bytes.pop(), Some(0), "the browser closed the pipe");
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -118,7 +120,7 @@ impl Browser {
         }
     }
 
-    /// The window's size, and whether the reader likes dark pages.
+    /// Sets the window's size, and whether dark pages are preferred.
     pub fn emulate(&mut self, width: u32, height: u32, dark: bool) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -129,13 +131,13 @@ impl Browser {
             "Emulation.setEmulatedMedia",
             json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
         );
-        // Two frames, so that the page has followed.
+        // After two frames the page has been laid out again.
         self.evaluate(
             "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))",
         );
     }
 
-    /// The value of an expression in the page, awaited if it is a promise.
+    /// Evaluates an expression in the page; awaits the value if it is a promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let mut answer = self.call(
             "Runtime.evaluate",
@@ -149,7 +151,7 @@ impl Browser {
         answer["result"]["value"].take()
     }
 
-    /// Moves the pointer to a place in the window.
+    /// Moves the pointer to a position in the window.
     pub fn point(&mut self, x: f64, y: f64) {
         self.call(
             "Input.dispatchMouseEvent",
@@ -170,7 +172,8 @@ impl Browser {
         );
     }
 
-    /// What the page has complained of since it was opened: errors in scripts, refusals of its policy.
+    /// Returns what the page has logged since it was opened: errors in scripts, warnings,
+    /// violations of its security policy.
     pub fn complaints(&mut self) -> Vec<String> {
         self.evaluate("0");
         let complaint = |event: &Value| match event["method"].as_str()? {
@@ -187,26 +190,27 @@ impl Browser {
         self.events.iter().filter_map(complaint).collect()
     }
 
-    /// The addresses that the page has asked for since it was opened, but for itself and what it holds.
+    /// Returns the addresses that the page has requested since it was opened, except files and data
+    /// within the page.
     pub fn requests(&mut self) -> Vec<String> {
         self.evaluate("0");
-        let asked = self
+        let urls = self
             .events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent")
             .filter_map(|event| event["params"]["request"]["url"].as_str());
-        asked
-            .filter(|url| {
-                !["file:", "data:", "blob:"]
-                    .iter()
-                    .any(|own| url.starts_with(own))
-            })
-            .map(str::to_owned)
-            .collect()
+        urls.filter(|url| {
+            !["file:", "data:", "blob:"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        })
+        .map(str::to_owned)
+        .collect()
     }
 
-    /// The whole page as it looks, into the folder that `NPLUS1_SCREENSHOTS` names, if it does.
-    pub fn photograph(&mut self, name: &str) {
+    /// Saves a picture of the whole page in the folder that `NPLUS1_SCREENSHOTS` names, if it is
+    /// set.
+    pub fn screenshot(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("NPLUS1_SCREENSHOTS") else {
             return;
         };
@@ -229,14 +233,15 @@ impl Drop for Browser {
     }
 }
 
+/// Searches the `PATH` for a Chromium.
 fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let found = |name: &&str| {
+    let file = |name: &&str| {
         folders
             .iter()
             .map(|folder| folder.join(name))
             .find(|file| file.is_file())
     };
-    NAMES.iter().find_map(found)
+    NAMES.iter().find_map(file)
 }

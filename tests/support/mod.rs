@@ -1,22 +1,28 @@
-//! Plain scalar code that the kernels are held against: values, derivatives, counts.
+//! Code that the test files share: scalar twins of the engines, numbers that count or carry a
+//! derivative, networks and mini-batches, error bounds, and tools that run the program or a
+//! browser.
 //!
-//! Each test file takes the part that it needs.
+//! A scalar twin performs the operations of an engine with one worker, in the same order, over any
+//! number type: over a counting number it gives the operation counts, over
+//! [`kernel_number::KernelNumber`] the engine's bits.
+//!
+//! Every test file compiles this module and uses only a part of it.
 
 #![allow(dead_code)]
 
 pub mod allocations;
 pub mod breast_cancer;
 pub mod browser;
-pub mod cases;
-pub mod differences;
-pub mod drawn;
-pub mod estimators;
-pub mod exact;
-pub mod kernels;
-pub mod number;
+pub mod check_problems;
+pub mod dual;
+pub mod kernel_number;
+pub mod networks;
 pub mod pages;
-pub mod problems;
 pub mod program;
-pub mod rows;
+pub mod property_cases;
+pub mod reference_cases;
+pub mod scalar_backprop;
+pub mod scalar_differences;
+pub mod scalar_random_directions;
 pub mod tolerance;
 pub mod watchdog;

@@ -1,10 +1,10 @@
-//! One run and one study of every kind, as small as they can be, with their pages.
+//! One small run and one small study of every kind, and the HTML pages that their commands write.
 
 use std::path::PathBuf;
 
 use super::program::Workplace;
 
-/// Digits, so that there are images; few of them.
+/// A config that trains on a few images of the digits dataset.
 pub const CONFIG: &str = r#"
 name = "digits"
 seed = 3
@@ -27,7 +27,7 @@ epochs = 5
 batch_size = 10
 "#;
 
-/// The kinds of pages, and the command that makes each, writing into the folder of its name.
+/// The kinds of pages, each with its command, which writes into the folder of that name.
 pub const COMMANDS: [(&str, &str); 7] = [
     ("run", "train flowers.toml --out run"),
     (
@@ -61,12 +61,12 @@ pub const COMMANDS: [(&str, &str); 7] = [
     ),
 ];
 
-/// A folder with the config.
+/// Creates a folder with [`CONFIG`] in it.
 pub fn workplace() -> Workplace {
     Workplace::new(CONFIG)
 }
 
-/// Runs every command; its page is in the folder of its name. The lesson's is `lesson/report.html`.
+/// Runs every command, and `explain toy`; returns each kind and the path of its page.
 pub fn make_all(place: &Workplace) -> Vec<(&'static str, PathBuf)> {
     let mut pages = Vec::new();
     for (kind, line) in COMMANDS {
@@ -79,7 +79,7 @@ pub fn make_all(place: &Workplace) -> Vec<(&'static str, PathBuf)> {
     pages
 }
 
-/// Runs a command that must succeed.
+/// Runs a command that must succeed, and returns its standard output.
 pub fn make(place: &Workplace, line: &str) -> String {
     let output = place.nplus1(line);
     let errors = super::program::text(&output.stderr);

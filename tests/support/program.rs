@@ -1,4 +1,4 @@
-//! The program, run as a user runs it, in a folder of its own.
+//! A temporary folder in which tests run the program as a user does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use tempfile::TempDir;
 
 use super::watchdog::LIMIT;
 
-/// A folder with a config in it, gone when the test ends.
+/// A temporary folder with a config in it, deleted when it is dropped.
 pub struct Workplace(TempDir);
 
 impl Workplace {
-    /// With `config` in `flowers.toml`.
+    /// Creates the folder and writes `config` to `flowers.toml`.
     pub fn new(config: &str) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         place.write("flowers.toml", config);
         place
     }
 
-    /// Writes the file `name`, or writes it anew.
+    /// Writes the file `name`, replacing it if it exists.
     pub fn write(&self, name: &str, content: &str) {
         fs::write(self.path().join(name), content).unwrap();
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// `nplus1` and the words of `line`, to be run here.
+    /// Returns the command `nplus1` with the words of `line` as arguments, to run in this folder.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nplus1"));
         command
@@ -42,14 +42,14 @@ impl Workplace {
         command
     }
 
-    /// What `nplus1` with the words of `line` printed.
+    /// Runs `nplus1` with the words of `line`, and returns its output and exit status.
     pub fn nplus1(&self, line: &str) -> Output {
         let mut command = self.command(line);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         finish(command.spawn().unwrap(), line)
     }
 
-    /// Standard error of `command`, which must end with `code` within a minute.
+    /// Runs `command`, which must end with `code` within a minute; returns its standard error.
     pub fn ends(&self, command: &mut Command, code: i32) -> String {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -63,18 +63,18 @@ impl Workplace {
         }
         let output = child.wait_with_output().unwrap();
         let errors = text(&output.stderr);
-        let found = output.status;
-        assert_eq!(found.code(), Some(code), "{command:?}: {found}: {errors}");
+        let status = output.status;
+        assert_eq!(status.code(), Some(code), "{command:?}: {status}: {errors}");
         errors
     }
 
-    /// The JSON document of a command that must succeed.
+    /// Runs a command that must succeed, and returns its JSON document.
     pub fn report(&self, line: &str) -> Value {
-        self.verdict(line, 0).0
+        self.document(line, 0).0
     }
 
-    /// The JSON document of a command that must end with `code`, and its standard error.
-    pub fn verdict(&self, line: &str, code: i32) -> (Value, String) {
+    /// Runs a command that must end with `code`; returns its JSON document and its standard error.
+    pub fn document(&self, line: &str, code: i32) -> (Value, String) {
         let output = self.nplus1(line);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
@@ -82,7 +82,7 @@ impl Workplace {
         (document.expect("exactly one JSON document"), errors)
     }
 
-    /// Standard error of a command that must end with `code` and print no result.
+    /// Runs a command that must end with `code` and print no result; returns its standard error.
     pub fn failure(&self, line: &str, code: i32) -> String {
         let output = self.nplus1(line);
         let errors = text(&output.stderr);
@@ -91,7 +91,8 @@ impl Workplace {
         errors
     }
 
-    /// Standard error of a command that must be refused, with nothing printed and nothing written.
+    /// Runs a command that must be refused without printing a result or writing a file; returns its
+    /// standard error.
     pub fn refusal(&self, line: &str) -> String {
         let before = names(self.path());
         let errors = self.failure(line, 2);
@@ -99,12 +100,13 @@ impl Workplace {
         errors
     }
 
-    /// The directory of the study that `document` is the result of.
+    /// Returns the directory of the study whose result is `document`.
     pub fn study(&self, document: &Value) -> PathBuf {
         self.path().join(document["study"].as_str().unwrap())
     }
 
-    /// Standard error of a study that is interrupted once the text of `rows` is `begun`.
+    /// Starts a study, interrupts it once the text of the file `rows` is `begun`, and returns its
+    /// standard error. The program must end with 130.
     #[cfg(unix)]
     pub fn interrupted(&self, line: &str, rows: &Path, begun: impl Fn(&str) -> bool) -> String {
         let child = self
@@ -115,7 +117,10 @@ impl Workplace {
             .unwrap();
         let start = Instant::now();
         while !fs::read_to_string(rows).is_ok_and(|text| text.ends_with('\n') && begun(&text)) {
-            assert!(start.elapsed() < Duration::from_secs(120), "no row came");
+            assert!(
+                start.elapsed() < Duration::from_secs(120),
+                "no row was written"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         send("-INT", &child);
@@ -126,7 +131,8 @@ impl Workplace {
     }
 }
 
-/// What `child`, `nplus1` with the words of `line`, prints until it ends. It is killed if it hangs.
+/// Waits for `child`, which runs `nplus1` with the words of `line`, and returns its output. Kills
+/// it if it runs longer than [`LIMIT`].
 fn finish(child: Child, line: &str) -> Output {
     let id = child.id();
     let (ended, output) = channel();
@@ -138,7 +144,7 @@ fn finish(child: Child, line: &str) -> Output {
     output.unwrap()
 }
 
-/// Sends `signal`, as `kill` spells it.
+/// Sends `signal` to `child`; the signal is an option of `kill`, such as `-INT`.
 #[cfg(unix)]
 pub fn send(signal: &str, child: &Child) {
     kill(signal, child.id());
@@ -151,7 +157,7 @@ fn kill(signal: &str, id: u32) {
     assert!(kill.unwrap().success());
 }
 
-/// The names in `folder`, sorted.
+/// Returns the sorted names of the entries of `folder`.
 pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -161,12 +167,12 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The text in `bytes`.
+/// Returns `bytes` as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The lines of the file at `path`.
+/// Reads the lines of the file at `path`.
 pub fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(str::to_owned).collect()

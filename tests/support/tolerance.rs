@@ -1,31 +1,33 @@
-//! How far a finite difference may be from the derivative: truncation and round-off, per parameter,
-//! from the loss's own derivatives and a running error analysis of the forward pass.
+//! Error bounds of finite differences, per parameter: truncation from the derivatives of the loss,
+//! and round-off from a running error analysis of the forward pass.
 //!
 //! Truncation (Taylor): a forward quotient errs by h/2·|L″| + h²/6·|L‴|, a central one by
-//! h²/6·|L‴|, up to terms of the next order. L″ and L‴ along a parameter are differences of the
-//! analytic gradient.
+//! h²/6·|L‴|, up to terms of the next order. L″ and L‴ along a parameter are computed as
+//! differences of the analytic gradient.
 //!
-//! Round-off is modeled as Higham and Mary do ("A new approach to probabilistic rounding error
-//! analysis", 2019): every rounding of a number x is off by an independent amount of deviation
-//! u·|x|/√3, so squares add up, not magnitudes. Worst cases would allow a hundred times more, and a
-//! test by them would let a gradient of zeros pass. Four deviations are allowed, norm against norm.
+//! Round-off is modeled as by Higham and Mary ("A new approach to probabilistic rounding error
+//! analysis", 2019): every rounding of a number x has an independent error with standard deviation
+//! u·|x|/√3, so squares add up, not magnitudes. Worst-case bounds would be a hundred times larger,
+//! and with them a gradient of zeros would pass. Four standard deviations are allowed, comparing
+//! norms.
 //!
-//! Plain arithmetic: the two losses of a row are each off by ε_s, the quotient of B such differences
-//! by √2·√(Σ ε_s²)/(B·h). ε_s follows the pass: a chain of products is rounded at each of its partial
-//! sums, and hands on w·err(a); σ is off by 2 u (`kernels/elementary.rs` tests worst cases of 6 and
-//! 8) and hands on σ′·err(z); the loss hands on ∂L/∂z·err(z) and is rounded at its own terms and
-//! sums.
+//! Plain arithmetic: each of the two losses of a row has an error ε_s, the quotient of B such
+//! differences √2·√(Σ ε_s²)/(B·h). ε_s is propagated through the pass: a chain of products is
+//! rounded at each of its partial sums and propagates w·err(a); σ has an error of 2 u
+//! (`kernels/elementary.rs` tests worst cases of 6 and 8) and propagates σ′·err(z); the loss
+//! propagates ∂L/∂z·err(z) and is rounded at its terms and sums.
 //!
-//! Without cancellation every operation keeps its relative precision, but sums of mixed sign keep
-//! theirs relative to the sum of magnitudes: √c·u times the gradient that backprop gives with all
-//! signs positive, c the number of operations in a row on the longest way, about Σ (n_l + 12), and
-//! rows. Activations, σ′ and errors feel err(z) of each layer relatively once.
+//! Cancellation-free arithmetic: every operation keeps its relative precision, but a sum of terms
+//! of either sign only relative to the sum of their magnitudes. The error is √c·u times the
+//! gradient of backprop with all signs positive, where c, the number of operations on the longest
+//! path, is about Σ (n_l + 12) plus the number of rows. Activations, σ′ and errors each add the
+//! relative error err(z) of their layer once.
 //!
-//! Two absolute errors limit what relative precision can do, of whichever sign, and add up. The
-//! engine's sigmoids and softmax shares are never below e^−C ([`Real::SIGMOID_CLAMP`]), and so off by
-//! up to that: the gradient of positive signs changes by what it changes when e^−C is added to each of
-//! them. And a change that is subnormal is off by up to half the smallest number η, which its unit
-//! hands on to the loss, and which is divided by h.
+//! Two absolute errors limit the relative precision; they have either sign and add up. First, the
+//! engine's sigmoids and softmax probabilities are never below e^−C ([`Real::SIGMOID_CLAMP`]), so
+//! they have an error of up to e^−C; its effect is the change of the gradient of positive signs
+//! when e^−C is added to each of them. Second, a subnormal change has an error of up to half the
+//! smallest positive number η, which its unit propagates to the loss, and which is divided by h.
 
 use nplus1::gradient::finite_difference::{Arithmetic, DifferenceConfig, Scheme, Summation};
 use nplus1::numeric::output_loss::OutputLoss;
@@ -33,10 +35,10 @@ use nplus1::numeric::{Precision, Real};
 
 use nplus1::textbook::{Sample, TextbookNetwork, loss, loss_and_errors, sigmoid};
 
-/// Deviations that are allowed.
+/// The number of standard deviations that are allowed.
 const DEVIATIONS: f64 = 4.0;
 
-/// Round-off of one row, as squares of deviations.
+/// The round-off of one row, as variances.
 struct RowNoise {
     /// ε_s².
     loss: f64,
@@ -44,7 +46,7 @@ struct RowNoise {
     z: f64,
 }
 
-/// The round-off of one row in a precision of unit round-off `u`.
+/// Returns the round-off of one row in a precision with unit round-off `u`.
 fn row_noise(net: &TextbookNetwork, theta: &[f64], (inputs, label): &Sample, u: f64) -> RowNoise {
     let rounded = |x: f64| (u * x).powi(2) / 3.0;
     let mut a = inputs.clone();
@@ -53,7 +55,7 @@ fn row_noise(net: &TextbookNetwork, theta: &[f64], (inputs, label): &Sample, u: 
     for l in 1..=net.layers() {
         let z = net.pre_activations(l, theta, &a);
         let fan_in = net.sizes[l - 1];
-        let own = |j: usize| {
+        let z_variance = |j: usize| {
             let row = &theta[net.weights(l).start + j * fan_in..][..fan_in];
             let mut sum = match net.bias {
                 true => theta[net.biases(l).start + j],
@@ -62,50 +64,54 @@ fn row_noise(net: &TextbookNetwork, theta: &[f64], (inputs, label): &Sample, u: 
             let mut square = rounded(sum);
             for ((w, a), noise) in row.iter().zip(&a).zip(&noise) {
                 sum += w * a;
-                // The partial sum, the weight itself, what the activation hands on.
+                // Rounding of the partial sum and of the weight, and the error of the activation.
                 square += rounded(sum) + rounded(w * a) + w * w * noise;
             }
             square
         };
-        let of_z: Vec<f64> = (0..z.len()).map(own).collect();
-        layers += of_z.iter().copied().fold(0.0, f64::max);
+        let z_variances: Vec<f64> = (0..z.len()).map(z_variance).collect();
+        layers += z_variances.iter().copied().fold(0.0, f64::max);
         if l == net.layers() {
             let (row_loss, errors) = loss_and_errors(net.output_loss, &z, *label);
-            let handed: f64 = errors.iter().zip(&of_z).map(|(d, e)| d * d * e).sum();
-            // A quadratic loss is flat at its targets: there the square of the error is left.
-            let squares: f64 = of_z.iter().map(|e| e * e).sum();
-            // A softmax adds and subtracts z themselves.
+            let propagated: f64 = errors
+                .iter()
+                .zip(&z_variances)
+                .map(|(d, e)| d * d * e)
+                .sum();
+            // A quadratic loss has slope 0 at its target; there the square of the error remains.
+            let squares: f64 = z_variances.iter().map(|e| e * e).sum();
+            // The softmax loss adds and subtracts the z themselves.
             let size = match net.output_loss {
                 OutputLoss::SoftmaxCrossEntropy => {
                     z.iter().fold(0.0f64, |most, z| most.max(z.abs()))
                 }
                 _ => 0.0,
             };
-            // Each term is off by 2 u or so, each sum of terms is rounded.
-            let own = (4.0 + z.len() as f64) * rounded(row_loss.abs() + size);
+            // Each term has an error of about 2 u, and each sum of terms is rounded.
+            let rounding = (4.0 + z.len() as f64) * rounded(row_loss.abs() + size);
             return RowNoise {
-                loss: handed + squares + own,
+                loss: propagated + squares + rounding,
                 z: layers,
             };
         }
         a = z.iter().map(|&z| sigmoid(z)).collect();
-        noise = (a.iter().zip(&of_z))
+        noise = (a.iter().zip(&z_variances))
             .map(|(a, e)| (a * (1.0 - a)).powi(2) * e + rounded(2.0 * a) * 3.0)
             .collect();
     }
     unreachable!("a network has a layer")
 }
 
-/// What becomes of the signs in backprop.
+/// The treatment of signs in backprop.
 #[derive(Clone, Copy)]
 enum Signs {
     Kept,
-    /// Magnitudes of inputs, weights and errors: no sum cancels.
+    /// Magnitudes of inputs, weights and errors, so that no sum cancels.
     Dropped,
 }
 
 impl Signs {
-    fn of(self, x: f64) -> f64 {
+    fn apply(self, x: f64) -> f64 {
         match self {
             Signs::Kept => x,
             Signs::Dropped => x.abs(),
@@ -113,44 +119,45 @@ impl Signs {
     }
 }
 
-/// ∂L/∂z of the outputs, without a subtraction that saturated units would lose; `floor` is added to
-/// every sigmoid and share.
-fn output_errors(head: OutputLoss, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
+/// Returns ∂L/∂z of the outputs, without subtractions that lose the precision of saturated units.
+/// `floor` is added to every sigmoid and every softmax probability.
+fn output_errors(output_loss: OutputLoss, z: &[f64], label: u16, floor: f64) -> Vec<f64> {
     let target = usize::from(label);
     let sigmoid = |z: f64| sigmoid(z) + floor;
     // σ(z) − 1 = −σ(−z)
     let residual = |z: f64, hot: bool| if hot { -sigmoid(-z) } else { sigmoid(z) };
-    let share = |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>() + floor;
-    let of = |k: usize| match head {
+    let probability =
+        |k: usize| 1.0 / z.iter().map(|other| (other - z[k]).exp()).sum::<f64>() + floor;
+    let error = |k: usize| match output_loss {
         OutputLoss::SigmoidQuadratic => {
             residual(z[k], k == target) * sigmoid(z[k]) * sigmoid(-z[k])
         }
         OutputLoss::SigmoidCrossEntropy => residual(z[k], k == target),
         OutputLoss::LinearQuadratic => z[k] - f64::from(k == target),
         OutputLoss::SoftmaxCrossEntropy => match k == target {
-            // p_t − 1 is less the shares of the others.
+            // p_t − 1 = −Σ_{k≠t} p_k
             true => -(0..z.len())
                 .filter(|&k| k != target)
-                .map(share)
+                .map(probability)
                 .sum::<f64>(),
-            false => share(k),
+            false => probability(k),
         },
         OutputLoss::Logistic => residual(z[0], label == 1),
     };
-    (0..z.len()).map(of).collect()
+    (0..z.len()).map(error).collect()
 }
 
-/// What [`backprop`] finds of one row.
+/// The result of [`backprop`] for one row.
 struct Backprop {
-    /// l2 left out.
+    /// The gradient without the l2 term.
     gradient: Vec<f64>,
-    /// Σ over all units of |∂L/∂z| and of |∂L/∂a|, and 1 for the loss itself: what an error of every
-    /// one of them comes to.
+    /// Σ over all units of |∂L/∂z| and |∂L/∂a|, plus 1 for the loss: the error of the loss per unit
+    /// error of every z, every a and the loss.
     gain: f64,
 }
 
-/// Backprop of one row that keeps its relative precision however saturated units are, which the
-/// textbook's 1 − a does not; `floor` is added to every sigmoid and share.
+/// Computes backprop of one row, keeping relative precision for saturated units, which the
+/// textbook's 1 − a does not. `floor` is added to every sigmoid and every softmax probability.
 fn backprop(
     net: &TextbookNetwork,
     theta: &[f64],
@@ -169,7 +176,7 @@ fn backprop(
     }
     let mut errors = output_errors(net.output_loss, &z, *label, floor);
     if let (Signs::Dropped, OutputLoss::LinearQuadratic) = (signs, net.output_loss) {
-        // z − y is a sum as well.
+        // z − y is also a sum that may cancel.
         errors = z.iter().map(|z| z.abs() + 1.0).collect();
     }
     let mut gradient = vec![0.0; net.parameters()];
@@ -178,26 +185,28 @@ fn backprop(
         let fan_in = net.sizes[l - 1];
         errors
             .iter_mut()
-            .for_each(|error| *error = signs.of(*error));
+            .for_each(|error| *error = signs.apply(*error));
         gain += errors.iter().map(|error| error.abs()).sum::<f64>();
         for (j, &error) in errors.iter().enumerate() {
             for i in 0..fan_in {
-                gradient[net.weights(l).start + j * fan_in + i] = error * signs.of(a[l - 1][i]);
+                gradient[net.weights(l).start + j * fan_in + i] = error * signs.apply(a[l - 1][i]);
             }
             if net.bias {
                 gradient[net.biases(l).start + j] = error;
             }
         }
         if l > 1 {
-            let into = |i: usize| -> f64 {
-                let weight = |j: usize| signs.of(theta[net.weights(l).start + j * fan_in + i]);
+            let activation_gradient = |i: usize| -> f64 {
+                let weight = |j: usize| signs.apply(theta[net.weights(l).start + j * fan_in + i]);
                 (errors.iter().enumerate())
                     .map(|(j, e)| weight(j) * e)
                     .sum()
             };
-            let of_activations: Vec<f64> = (0..fan_in).map(into).collect();
-            gain += of_activations.iter().map(|error| error.abs()).sum::<f64>();
-            errors = (of_activations.iter().zip(&slopes[l - 1]))
+            let activation_gradients: Vec<f64> = (0..fan_in).map(activation_gradient).collect();
+            gain += (activation_gradients.iter())
+                .map(|error| error.abs())
+                .sum::<f64>();
+            errors = (activation_gradients.iter().zip(&slopes[l - 1]))
                 .map(|(error, slope)| error * slope)
                 .collect();
         }
@@ -209,11 +218,12 @@ fn is_weight(net: &TextbookNetwork, index: usize) -> bool {
     (1..=net.layers()).any(|l| net.weights(l).contains(&index))
 }
 
-fn mean(rows: usize, of: impl Fn(usize) -> f64) -> f64 {
-    (0..rows).map(of).sum::<f64>() / rows as f64
+fn mean(rows: usize, row_value: impl Fn(usize) -> f64) -> f64 {
+    (0..rows).map(row_value).sum::<f64>() / rows as f64
 }
 
-/// What each partial derivative by `config` with increments `h` may be off by for round-off alone.
+/// Returns the bound of the round-off error of each partial derivative by `config` with increments
+/// `h`.
 pub fn round_off<R: Real>(
     net: &TextbookNetwork,
     theta: &[f64],
@@ -228,18 +238,18 @@ pub fn round_off<R: Real>(
         .collect();
     if config.arithmetic == Arithmetic::CancellationFree {
         let operations: f64 = net.sizes.iter().map(|&n| n as f64 + 12.0).sum();
-        let of_rows = |floor: f64| -> Vec<Backprop> {
+        let row_gradients = |floor: f64| -> Vec<Backprop> {
             (batch.iter())
                 .map(|sample| backprop(net, theta, sample, Signs::Dropped, floor))
                 .collect()
         };
-        let magnitudes = of_rows(0.0);
-        let clamped = of_rows((-R::SIGMOID_CLAMP).exp());
+        let magnitudes = row_gradients(0.0);
+        let clamped = row_gradients((-R::SIGMOID_CLAMP).exp());
         let smallest = match R::PRECISION {
             Precision::F32 => f64::from(f32::from_bits(1)),
             Precision::F64 => f64::from_bits(1),
         };
-        // Every operation of a row may round a subnormal number, and so may the mean of the rows.
+        // Every operation of a row, and the mean over the rows, may round a subnormal number.
         let subnormal = smallest / 2.0 * (operations + rows as f64);
         let gain = mean(rows, |s| clamped[s].gain);
         return (0..theta.len())
@@ -259,10 +269,10 @@ pub fn round_off<R: Real>(
             })
             .collect();
     }
-    // Of the mean of the rows' losses.
-    let of_rows = noise.iter().map(|row| row.loss).sum::<f64>() / (rows as f64).powi(2);
-    // Of the sums of all losses and of all squares, where these are subtracted.
-    let of_sums = match config.summation {
+    // The variance of the mean of the rows' losses.
+    let row_variance = noise.iter().map(|row| row.loss).sum::<f64>() / (rows as f64).powi(2);
+    // The variance of the sums of all losses and of all squares, if these are subtracted.
+    let sum_variance = match config.summation {
         Summation::Differences => 0.0,
         Summation::Losses => {
             let losses = batch.iter().map(|(inputs, label)| {
@@ -279,9 +289,9 @@ pub fn round_off<R: Real>(
     };
     (0..theta.len())
         .map(|index| {
-            let of_penalty = match (config.summation, is_weight(net, index)) {
+            let penalty_variance = match (config.summation, is_weight(net, index)) {
                 (Summation::Differences, true) => {
-                    // ½λ'·w²: the square, and what it is multiplied by.
+                    // ½λ'·w²: the square and two multiplications are rounded.
                     3.0 * rounded(net.l2 / 2.0 * (theta[index].abs() + h[index]).powi(2))
                 }
                 _ => 0.0,
@@ -291,13 +301,13 @@ pub fn round_off<R: Real>(
             } else {
                 1.0
             };
-            let square = 2.0 * (of_rows + of_sums + of_penalty);
+            let square = 2.0 * (row_variance + sum_variance + penalty_variance);
             DEVIATIONS * square.sqrt() / (sides * h[index])
         })
         .collect()
 }
 
-/// Σ of the roundings of a sum and of its mean.
+/// Returns the variance of the roundings of a sum and of its mean.
 fn partial_sums(terms: impl Iterator<Item = f64>, rounded: impl Fn(f64) -> f64) -> f64 {
     let (mut sum, mut square) = (0.0, 0.0);
     for term in terms {
@@ -307,7 +317,7 @@ fn partial_sums(terms: impl Iterator<Item = f64>, rounded: impl Fn(f64) -> f64) 
     square + 2.0 * rounded(sum)
 }
 
-/// What each partial derivative with increments `h` is off by for truncation.
+/// Returns the truncation error of each partial derivative with increments `h`.
 pub fn truncation(
     net: &TextbookNetwork,
     theta: &[f64],
@@ -315,16 +325,17 @@ pub fn truncation(
     h: &[f64],
     scheme: Scheme,
 ) -> Vec<f64> {
-    // Second differences of the gradient are good to u/D² = 1e-8 of it.
+    // Second differences of the gradient have a relative round-off of u/D² = 1e-8.
     const D: f64 = 1e-4;
     let partial = |theta: &[f64], index: usize| {
-        let of_row = |s: usize| backprop(net, theta, &batch[s], Signs::Kept, 0.0).gradient[index];
+        let row_partial =
+            |s: usize| backprop(net, theta, &batch[s], Signs::Kept, 0.0).gradient[index];
         let penalty = if is_weight(net, index) {
             net.l2 * theta[index]
         } else {
             0.0
         };
-        mean(batch.len(), of_row) + penalty
+        mean(batch.len(), row_partial) + penalty
     };
     let mut point = theta.to_vec();
     (0..theta.len())
@@ -346,19 +357,19 @@ pub fn truncation(
         .collect()
 }
 
-/// ‖x‖₂.
+/// Returns ‖x‖₂.
 pub fn norm(numbers: &[f64]) -> f64 {
     numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// ‖x − y‖₂.
+/// Returns ‖x − y‖₂.
 pub fn distance(x: &[f64], y: &[f64]) -> f64 {
     let differences: Vec<f64> = x.iter().zip(y).map(|(x, y)| x - y).collect();
     norm(&differences)
 }
 
-/// h of every parameter, from h of every unit.
-pub fn of_parameters(net: &TextbookNetwork, units: &[Vec<f64>]) -> Vec<f64> {
+/// Returns the increment of every parameter from that of every unit.
+pub fn parameter_increments(net: &TextbookNetwork, units: &[Vec<f64>]) -> Vec<f64> {
     let mut h = vec![0.0; net.parameters()];
     for l in 1..=net.layers() {
         for (at, index) in net.weights(l).enumerate() {

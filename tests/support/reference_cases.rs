@@ -12,9 +12,9 @@ use nplus1::parallel::Workers;
 use nplus1::textbook::Sample;
 use serde_json::Value;
 
-use super::rows::divided;
+use super::networks::uniform_scaling;
 
-/// One network, mini-batch and gradient.
+/// One network with its θ, mini-batch, loss and gradient.
 pub struct Case {
     pub name: String,
     pub network: Network,
@@ -25,6 +25,7 @@ pub struct Case {
     pub loss: f64,
 }
 
+/// Returns all numbers in a JSON value of nested arrays, in order.
 pub fn numbers(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(numbers).collect(),
@@ -33,6 +34,7 @@ pub fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
+/// Returns the weights and biases, given as one JSON array per layer, in the layout's flat order.
 pub fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> Vec<f64> {
     let mut flat = vec![0.0; layout.len()];
     for layer in 0..layout.layers() {
@@ -44,8 +46,8 @@ pub fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> 
     flat
 }
 
-/// All of them.
-pub fn cases() -> Vec<Case> {
+/// Reads all cases.
+pub fn reference_cases() -> Vec<Case> {
     let text = std::fs::read_to_string("tests/reference/gradients.json").unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     json["cases"].as_array().unwrap().iter().map(case).collect()
@@ -91,7 +93,7 @@ fn case(case: &Value) -> Case {
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
         parameters: flat(&network.layout, &case["weights"], &case["biases"]),
-        // The file's logistic loss is a sum over the rows, ours a mean.
+        // The logistic loss of the file is a sum over the rows, that of the library a mean.
         gradient: gradient.iter().map(|g| g / scale).collect(),
         loss: case["loss"].as_f64().unwrap() / scale,
         dataset: Arc::new(Dataset {
@@ -110,7 +112,7 @@ fn case(case: &Value) -> Case {
 }
 
 impl Case {
-    /// Its rows, one by one.
+    /// Returns the rows as samples of the textbook implementation.
     pub fn batch(&self) -> Vec<Sample> {
         (0..self.rows)
             .map(|row| {
@@ -121,12 +123,16 @@ impl Case {
             .collect()
     }
 
-    /// The inputs as they are.
+    /// Returns the unscaled inputs in precision `R`.
     pub fn samples<R: Real>(&self) -> Samples<R> {
-        Samples::new(&self.dataset, &divided(self.dataset.feature_count(), 1.0))
+        Samples::new(
+            &self.dataset,
+            &uniform_scaling(self.dataset.feature_count(), 1.0),
+        )
     }
 
-    /// The gradient by `method` in R, on two threads, and the mean loss without its l2 term.
+    /// Computes the gradient by `method` in precision `R` on two threads; returns it and the mean
+    /// loss without its l2 term.
     pub fn gradient_by<R: Real>(
         &self,
         method: &GradientConfig,
@@ -143,12 +149,12 @@ impl Case {
             samples: &samples,
             rows: &rows,
         };
-        let team = Arc::new(Workers::new(Some(2)).unwrap());
-        let found = method
-            .engine(&self.network, &team, Isa::detect(), &samples, self.rows)
+        let pool = Arc::new(Workers::new(Some(2)).unwrap());
+        let evaluation = method
+            .engine(&self.network, &pool, Isa::detect(), &samples, self.rows)
             .gradient(&theta, batch, &mut gradient, control)
             .unwrap();
         let gradient = gradient.flat().iter().map(|g| g.to_f64());
-        (gradient.collect(), found.loss)
+        (gradient.collect(), evaluation.loss)
     }
 }

@@ -1,5 +1,5 @@
-//! A number with the kernels' own arithmetic: their precision, their fused multiply-adds, their
-//! exponential and logarithm. A twin over it has the kernels' bits.
+//! A number with the arithmetic of the kernels: their precision, fused multiply-adds, exponential
+//! and logarithm. A scalar twin that computes over it gives the bits of the kernels.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -8,45 +8,46 @@ use nplus1::numeric::Real;
 
 use nplus1::textbook::counting::Number;
 
-/// A number of precision `R`.
+/// A number of precision `R` that computes as the kernels do.
 #[derive(Clone, Copy, Debug)]
-pub struct Exact<R>(pub R);
+pub struct KernelNumber<R>(pub R);
 
-impl<R: Real> Add for Exact<R> {
+impl<R: Real> Add for KernelNumber<R> {
     type Output = Self;
     fn add(self, other: Self) -> Self {
         Self(self.0 + other.0)
     }
 }
 
-impl<R: Real> Sub for Exact<R> {
+impl<R: Real> Sub for KernelNumber<R> {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
         Self(self.0 - other.0)
     }
 }
 
-impl<R: Real> Mul for Exact<R> {
+impl<R: Real> Mul for KernelNumber<R> {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
         Self(self.0 * other.0)
     }
 }
 
-impl<R: Real> Div for Exact<R> {
+impl<R: Real> Div for KernelNumber<R> {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         Self(self.0 / other.0)
     }
 }
 
-impl<R: Real> Neg for Exact<R> {
+impl<R: Real> Neg for KernelNumber<R> {
     type Output = Self;
     fn neg(self) -> Self {
         Self(-self.0)
     }
 }
 
+/// An elementary function of the kernels.
 #[derive(Clone, Copy)]
 enum Function {
     Exp,
@@ -56,7 +57,7 @@ enum Function {
     Ln1p,
 }
 
-/// One lane of a kernel's function.
+/// A kernel that evaluates one function at one number.
 struct Lane<R>(Function, R);
 
 impl<R: Real> Kernel<R> for Lane<R> {
@@ -66,7 +67,7 @@ impl<R: Real> Kernel<R> for Lane<R> {
     fn run<V: Vector<Element = R>>(self) -> R {
         let x = V::splat(self.1);
         let y = match self.0 {
-            // As all kernels call it.
+            // All kernels clamp the argument.
             Function::Exp => elementary::exp(V::splat(R::from_f64(-R::SIGMOID_CLAMP)).max(x)),
             Function::Sigmoid => {
                 let [y] = elementary::sigmoid([x]);
@@ -86,14 +87,14 @@ impl<R: Real> Kernel<R> for Lane<R> {
     }
 }
 
-fn apply<R: Real>(function: Function, x: Exact<R>) -> Exact<R> {
+fn apply<R: Real>(function: Function, x: KernelNumber<R>) -> KernelNumber<R> {
     thread_local! {
         static ISA: Isa = Isa::detect();
     }
-    Exact(ISA.with(|isa| isa.run(Lane(function, x.0))))
+    KernelNumber(ISA.with(|isa| isa.run(Lane(function, x.0))))
 }
 
-impl<R: Real> Number for Exact<R> {
+impl<R: Real> Number for KernelNumber<R> {
     fn of(value: f64) -> Self {
         Self(R::from_f64(value))
     }
@@ -112,7 +113,8 @@ impl<R: Real> Number for Exact<R> {
     fn exp_m1_near(self) -> Self {
         apply(Function::ExpM1Near, self)
     }
-    /// Of a softmax's loss alone, which its kernel takes in double precision.
+    /// Returns the logarithm, computed in f64: only the softmax loss takes one, and its kernel uses
+    /// f64.
     fn ln(self) -> Self {
         Self(R::from_f64(elementary::ln(self.0.to_f64())))
     }

@@ -1,11 +1,12 @@
-//! What the kernels of backprop perform, as scalar code: the twin of `gradient/backprop/worker.rs`, one
-//! worker, operation by operation.
+//! The scalar twin of backprop (`gradient/backprop/worker.rs`): it performs the operations of one
+//! worker, one by one.
 //!
-//! Left out, here as in `gradient/operation_counts/backprop.rs`: padding and its masks, signs and comparisons, the
-//! optimizer's update, and what more than one worker computes alike. A kernel that is changed is
-//! changed here too; the values hold the twin to the kernels, its count holds the closed form.
+//! As in `gradient/operation_counts/backprop.rs`, these are not counted: padding and its masks,
+//! signs and comparisons, the optimizer's update, and what several workers compute redundantly.
+//! Whoever changes a kernel changes its twin: tests compare the twin's values with the kernels, and
+//! the closed form with the twin's counts.
 
-// As in the kernels: loops over units and rows index several arrays at once.
+// As in the kernels, loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
 use nplus1::kernels::sparse::SMALL_BATCH;
@@ -13,30 +14,30 @@ use nplus1::numeric::output_loss::OutputLoss;
 use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::Number;
 
-use super::differences::output_differences;
+use super::scalar_differences::output_differences;
 
 /// How the kernels read the inputs `(rows, n_0)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Form {
-    /// Lists of non-zero bytes, each worth what a table says.
+pub enum InputForm {
+    /// Lists of non-zero bytes, scaled by a table.
     Sparse,
-    /// Bytes that are scaled, `(x − 0)/divisor`, as they are read.
+    /// Bytes, scaled as `(x − 0)/divisor` when they are read.
     Bytes {
         /// The divisor of all features.
         divisor: f64,
     },
-    /// Numbers.
+    /// Scaled numbers.
     Numbers,
 }
 
 /// A mini-batch: inputs `(rows, n_0)` as they are stored, and labels.
 pub struct Batch<'a> {
-    pub form: Form,
+    pub form: InputForm,
     pub inputs: &'a [Vec<f64>],
     pub labels: &'a [u16],
 }
 
-/// y and ȳ = 1 − y: t, 1/(1 + t), t·r.
+/// Returns y = σ(z) and 1 − y, from t = e^−|z|, r = 1/(1 + t) and t·r.
 pub fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
     let t = (-z.abs()).exp();
     let r = N::of(1.0) / (N::of(1.0) + t);
@@ -44,18 +45,18 @@ pub fn sigmoid_pair<N: Number>(z: N) -> (N, N) {
     if z.value() < 0.0 { (tr, r) } else { (r, tr) }
 }
 
-/// ln(1 + e^z).
+/// Returns ln(1 + e^z).
 pub fn softplus<N: Number>(z: N) -> N {
     z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
 }
 
-/// One chain of fused multiply-adds.
+/// Returns `start` plus the sum of the products, by one chain of fused multiply-adds.
 pub fn chain<N: Number>(start: N, pairs: impl Iterator<Item = (N, N)>) -> N {
     pairs.fold(start, |sum, (left, right)| left.fma(right, sum))
 }
 
-/// The sum of the rows' losses (l2 left out), and the gradient (l2 included); `width` is P, the
-/// columns of a panel.
+/// Returns the sum of the rows' losses (without the l2 term) and the gradient (with it); `width` is
+/// P, the number of columns of a panel.
 pub fn gradient<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
@@ -65,7 +66,8 @@ pub fn gradient<N: Number>(
     passes(net, theta, None, batch, width)
 }
 
-/// The same with difference quotients over `h` for σ′ of the hidden units and δ of the outputs.
+/// Returns the same with difference quotients of increment `h` in place of σ′ of the hidden units
+/// and δ of the outputs.
 pub fn numeric_gradient<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
@@ -76,6 +78,7 @@ pub fn numeric_gradient<N: Number>(
     passes(net, theta, Some(h), batch, width)
 }
 
+/// Runs the forward and the backward pass, with exact derivatives or, given `h`, with quotients.
 fn passes<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
@@ -91,48 +94,49 @@ fn passes<N: Number>(
         false => zero,
     };
     let read = |x: f64| match batch.form {
-        Form::Bytes { divisor } => (N::of(x) - zero) / N::of(divisor),
-        Form::Sparse | Form::Numbers => N::of(x),
+        InputForm::Bytes { divisor } => (N::of(x) - zero) / N::of(divisor),
+        InputForm::Sparse | InputForm::Numbers => N::of(x),
     };
     let inputs: Vec<Vec<N>> = (batch.inputs.iter())
         .map(|row| row.iter().map(|&x| read(x)).collect())
         .collect();
-    let filled = |s: usize, i: usize| batch.form != Form::Sparse || batch.inputs[s][i] != 0.0;
+    let is_nonzero =
+        |s: usize, i: usize| batch.form != InputForm::Sparse || batch.inputs[s][i] != 0.0;
 
-    // Forward. a[l][s] and σ′ beside it; a[0] are the inputs.
+    // Forward pass: activations a[l][s] and σ′ slopes[l][s]; a[0] holds the inputs.
     let mut a = vec![inputs];
     let mut slopes = vec![Vec::new()];
     for l in 1..layers {
         let mut outputs = vec![Vec::new(); rows];
-        let mut own = vec![Vec::new(); rows];
+        let mut layer_slopes = vec![Vec::new(); rows];
         for s in 0..rows {
             for j in 0..net.sizes[l] {
-                let below = (0..net.sizes[l - 1]).filter(|&i| l > 1 || filled(s, i));
+                let below = (0..net.sizes[l - 1]).filter(|&i| l > 1 || is_nonzero(s, i));
                 let z = chain(bias(l, j), below.map(|i| (a[l - 1][s][i], weight(l, j, i))));
                 let (y, one_minus_y) = sigmoid_pair(z);
                 outputs[s].push(y);
-                own[s].push(match h.map(N::of) {
+                layer_slopes[s].push(match h.map(N::of) {
                     None => y * one_minus_y,
                     Some(h) => (sigmoid_pair(z + h).0 - y) / h,
                 });
             }
         }
         a.push(outputs);
-        slopes.push(own);
+        slopes.push(layer_slopes);
     }
     let (fan_in, outputs) = (net.sizes[layers - 1], net.sizes[layers]);
     let below = &a[layers - 1];
     let top = |s: usize, j: usize| {
         if layers == 1 {
-            let filled = (0..fan_in).filter(|&i| filled(s, i));
-            return chain(bias(1, j), filled.map(|i| (below[s][i], weight(1, j, i))));
+            let nonzero = (0..fan_in).filter(|&i| is_nonzero(s, i));
+            return chain(bias(1, j), nonzero.map(|i| (below[s][i], weight(1, j, i))));
         }
-        // Each panel of hidden units has its share.
-        let shares = (0..fan_in).step_by(width).map(|from| {
+        // Each panel of hidden units contributes one partial sum.
+        let partial_sums = (0..fan_in).step_by(width).map(|from| {
             let panel = from..fan_in.min(from + width);
             chain(zero, panel.map(|i| (below[s][i], weight(layers, j, i))))
         });
-        shares.fold(bias(layers, j), |z, share| z + share)
+        partial_sums.fold(bias(layers, j), |z, partial| z + partial)
     };
     let z: Vec<Vec<N>> = (0..rows)
         .map(|s| (0..outputs).map(|j| top(s, j)).collect())
@@ -143,34 +147,35 @@ fn passes<N: Number>(
         None => losses_and_errors(net.output_loss, &z, batch.labels, scale),
         Some(h) => losses_and_quotients(net.output_loss, &z, batch.labels, scale, h),
     };
-    // The sum over the mini-batches of a call.
+    // The kernel adds this loss to the sum over the mini-batches of a call.
     let loss = zero + loss;
 
-    // Backward.
+    // Backward pass.
     let mut gradient = vec![zero; theta.len()];
     for l in (1..=layers).rev() {
         let (units, fan_in) = (net.sizes[l], net.sizes[l - 1]);
         let errors_below = (l > 1).then(|| {
             let error = |s: usize, i: usize| {
-                let into = chain(zero, (0..units).map(|j| (errors[s][j], weight(l, j, i))));
-                into * slopes[l - 1][s][i]
+                let activation_gradient =
+                    chain(zero, (0..units).map(|j| (errors[s][j], weight(l, j, i))));
+                activation_gradient * slopes[l - 1][s][i]
             };
             (0..rows)
                 .map(|s| (0..fan_in).map(|i| error(s, i)).collect::<Vec<N>>())
                 .collect::<Vec<_>>()
         });
-        // The last of several layers is held twice, and both copies are updated.
+        // The engine stores the last of several layers twice, and updates both copies.
         let copies = if l == layers && layers > 1 { 2 } else { 1 };
         for _ in 0..copies {
             for j in 0..units {
                 for i in 0..fan_in {
                     let product = |s: usize| (a[l - 1][s][i], errors[s][j]);
-                    let sum = if l > 1 || batch.form != Form::Sparse {
+                    let sum = if l > 1 || batch.form != InputForm::Sparse {
                         chain(zero, (0..rows).map(product))
                     } else if rows > SMALL_BATCH {
-                        chain(zero, (0..rows).filter(|&s| filled(s, i)).map(product))
-                    } else if (0..rows).any(|s| filled(s, i)) {
-                        // All rows, where any is not 0; the first is a plain product.
+                        chain(zero, (0..rows).filter(|&s| is_nonzero(s, i)).map(product))
+                    } else if (0..rows).any(|s| is_nonzero(s, i)) {
+                        // If any row is not 0, all rows are added; the first is a plain product.
                         let (x, error) = product(0);
                         chain(x * error, (1..rows).map(product))
                     } else {
@@ -194,9 +199,10 @@ fn passes<N: Number>(
     (loss, gradient)
 }
 
-/// `Seat::output_quotients`: the sum of the rows' losses, and each row's quotients times `scale`.
+/// Returns the sum of the rows' losses, and each row's quotients times `scale`, as
+/// `BackpropWorker::output_quotients` computes them.
 fn losses_and_quotients<N: Number>(
-    head: OutputLoss,
+    output_loss: OutputLoss,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
@@ -206,7 +212,7 @@ fn losses_and_quotients<N: Number>(
     let mut total = N::of(0.0);
     let mut errors = Vec::new();
     for (z, &label) in z.iter().zip(labels) {
-        let (loss, changes) = output_differences(head, z, label, h);
+        let (loss, changes) = output_differences(output_loss, z, label, h);
         total = total + loss;
         errors.push(
             (changes.iter().zip(&factors))
@@ -217,9 +223,10 @@ fn losses_and_quotients<N: Number>(
     (total, errors)
 }
 
-/// `kernels/output_loss.rs`: the sum of the rows' losses, and each row's δ times `scale`.
+/// Returns the sum of the rows' losses, and each row's δ times `scale`, as `kernels/output_loss.rs`
+/// computes them.
 pub fn losses_and_errors<N: Number>(
-    head: OutputLoss,
+    output_loss: OutputLoss,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
@@ -227,18 +234,18 @@ pub fn losses_and_errors<N: Number>(
     let zero = N::of(0.0);
     let mut total = zero;
     let mut errors = vec![Vec::new(); z.len()];
-    if head == OutputLoss::SoftmaxCrossEntropy {
+    if output_loss == OutputLoss::SoftmaxCrossEntropy {
         for ((z, &label), errors) in z.iter().zip(labels).zip(&mut errors) {
-            let (loss, own) = softmax(z, usize::from(label), scale);
+            let (loss, row_errors) = softmax(z, usize::from(label), scale);
             total = total + loss;
-            *errors = own;
+            *errors = row_errors;
         }
         return (total, errors);
     }
     for j in 0..z[0].len() {
         let mut losses = zero;
         for (s, &label) in labels.iter().enumerate() {
-            let (error, loss) = output(head, z[s][j], usize::from(label) == j, label == 1);
+            let (error, loss) = output(output_loss, z[s][j], usize::from(label) == j, label == 1);
             errors[s].push(error * scale);
             losses = losses + loss;
         }
@@ -247,10 +254,11 @@ pub fn losses_and_errors<N: Number>(
     (total, errors)
 }
 
-/// δ and loss of one output; `hot`: it is the target; `positive`: the label is +1.
-fn output<N: Number>(head: OutputLoss, z: N, hot: bool, positive: bool) -> (N, N) {
+/// Returns δ and the loss of one output. `hot` is whether it is the target, `positive` whether the
+/// logistic label is +1.
+fn output<N: Number>(output_loss: OutputLoss, z: N, hot: bool, positive: bool) -> (N, N) {
     let half = N::of(0.5);
-    match head {
+    match output_loss {
         OutputLoss::SigmoidQuadratic => {
             let (y, one_minus_y) = sigmoid_pair(z);
             let residual = if hot { -one_minus_y } else { y };
@@ -275,7 +283,7 @@ fn output<N: Number>(head: OutputLoss, z: N, hot: bool, positive: bool) -> (N, N
     }
 }
 
-/// Loss and δ of one row of softmax.
+/// Returns the loss and δ of one row of softmax outputs.
 fn softmax<N: Number>(z: &[N], target: usize, scale: N) -> (N, Vec<N>) {
     let largest = z.iter().copied().reduce(N::max).expect("an output");
     let powers: Vec<N> = z.iter().map(|&z| (z - largest).exp()).collect();

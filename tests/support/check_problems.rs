@@ -1,4 +1,4 @@
-//! Networks, their θ and their mini-batches, as `check` is asked about them.
+//! Networks with θ and a mini-batch, for tests of the gradient check.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Network, Parameters};
 use nplus1::parallel::Workers;
 
-use super::cases::cases;
-use super::rows::{HEADS, divided};
+use super::networks::{OUTPUTS_AND_LOSSES, uniform_scaling};
+use super::reference_cases::reference_cases;
 
 /// A network, its θ and its mini-batch.
 pub struct Problem {
@@ -24,16 +24,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// What is checked.
-    pub fn subject<'a>(&'a self, team: &'a Arc<Workers>) -> CheckSubject<'a> {
-        self.subject_at(&self.theta, team)
+    /// Returns the subject of a check: this problem at its θ.
+    pub fn subject<'a>(&'a self, pool: &'a Arc<Workers>) -> CheckSubject<'a> {
+        self.subject_at(&self.theta, pool)
     }
 
-    /// The same at another θ.
+    /// Returns the subject of a check at another θ.
     pub fn subject_at<'a>(
         &'a self,
         theta: &Parameters<f64>,
-        team: &'a Arc<Workers>,
+        pool: &'a Arc<Workers>,
     ) -> CheckSubject<'a> {
         CheckSubject::new(
             &self.network,
@@ -41,7 +41,7 @@ impl Problem {
             &self.dataset,
             &self.scaling,
             &self.rows,
-            team,
+            pool,
             Isa::detect(),
             &Control::default(),
         )
@@ -49,13 +49,13 @@ impl Problem {
     }
 }
 
-/// The cases of `tests/reference/gradients.json`.
-pub fn references() -> Vec<Problem> {
-    cases()
+/// Returns the cases of `tests/reference/gradients.json`.
+pub fn reference_problems() -> Vec<Problem> {
+    reference_cases()
         .into_iter()
         .map(|case| Problem {
             theta: Parameters::from_flat(Arc::clone(&case.network.layout), case.parameters.clone()),
-            scaling: divided(case.dataset.feature_count(), 1.0),
+            scaling: uniform_scaling(case.dataset.feature_count(), 1.0),
             rows: (0..case.rows as u32).collect(),
             name: case.name,
             network: case.network,
@@ -64,19 +64,22 @@ pub fn references() -> Vec<Problem> {
         .collect()
 }
 
-/// A random network of `hidden` layers: weights `spread` times as large as N(0, 1), inputs `scale`.
+/// Returns a random network with `hidden` layers and the outputs and loss
+/// `OUTPUTS_AND_LOSSES[output_index]`: weights `spread`·N(0, 1), inputs `scale`·N(0, 1).
+///
+/// It has biases unless `seed` is a multiple of 4.
 #[allow(clippy::too_many_arguments)]
-pub fn random(
+pub fn random_problem(
     inputs: usize,
     hidden: &[usize],
-    head: usize,
+    output_index: usize,
     classes: usize,
     rows: usize,
     (spread, scale): (f64, f64),
     l2: f64,
     seed: u64,
 ) -> Problem {
-    let (output, loss) = HEADS[head];
+    let (output, loss) = OUTPUTS_AND_LOSSES[output_index];
     let mut sizes = vec![inputs];
     sizes.extend(hidden);
     sizes.push(Network::outputs(loss, classes));
@@ -93,7 +96,7 @@ pub fn random(
     features.mapv_inplace(|x| x * scale);
     Problem {
         name: format!("{sizes:?} {} {}", output.name(), loss.name()),
-        scaling: divided(inputs, 1.0),
+        scaling: uniform_scaling(inputs, 1.0),
         rows: (0..rows as u32).collect(),
         dataset: Arc::new(Dataset {
             name: "random".to_owned(),
@@ -110,7 +113,7 @@ pub fn random(
     }
 }
 
-/// 784-30-10 after an epoch of training, and the first `rows` images.
+/// Returns 784-30-10 after one epoch of training, with the first `rows` images of MNIST.
 pub fn mnist_30(rows: u32) -> Problem {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = folder.join("tests/reference/mnist-30.safetensors");
@@ -119,12 +122,14 @@ pub fn mnist_30(rows: u32) -> Problem {
         panic!("f32");
     };
     let numbers = single.flat().iter().map(|&x| f64::from(x)).collect();
-    let places = nplus1::data::SearchPaths::new(Some(&folder.join("datasets")));
+    let search_paths = nplus1::data::SearchPaths::new(Some(&folder.join("datasets")));
     Problem {
         name: "mnist-30".to_owned(),
         theta: Parameters::from_flat(Arc::clone(single.layout()), numbers),
         network: model.network,
-        dataset: nplus1::data::catalog::load("mnist", &places).unwrap().0,
+        dataset: nplus1::data::catalog::load("mnist", &search_paths)
+            .unwrap()
+            .0,
         scaling: model.scaling,
         rows: (0..rows).collect(),
     }

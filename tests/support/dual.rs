@@ -1,10 +1,10 @@
-//! A number that carries a derivative: what formulas can be run over, beside the library's numbers.
+//! Dual numbers: generic formulas evaluated over them also give a derivative.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use nplus1::textbook::counting::Number;
 
-/// A dual number: a value, and its derivative along one direction (forward mode).
+/// A value and its derivative along one direction (forward mode).
 #[derive(Clone, Copy, Debug)]
 pub struct Dual {
     /// The value.
@@ -13,7 +13,7 @@ pub struct Dual {
     pub slope: f64,
 }
 
-/// ∂f/∂θ by forward mode, one pass for each of the N parameters.
+/// Returns ∂f/∂θ by forward mode, one pass for each of the N parameters.
 pub fn gradient_by_duals(theta: &[f64], f: impl Fn(&[Dual]) -> Dual) -> Vec<f64> {
     let mut duals: Vec<Dual> = theta.iter().map(|&value| Dual::of(value)).collect();
     let mut gradient = Vec::with_capacity(theta.len());
@@ -74,8 +74,8 @@ impl Neg for Dual {
 }
 
 impl Dual {
-    /// f(self), where f′(self) is `derivative`.
-    fn through(self, value: f64, derivative: f64) -> Self {
+    /// Returns f(self) by the chain rule, with f(self) = `value` and f′(self) = `derivative`.
+    fn chain_rule(self, value: f64, derivative: f64) -> Self {
         Self {
             value,
             slope: derivative * self.slope,
@@ -91,15 +91,15 @@ impl Number for Dual {
         self.value
     }
     fn exp(self) -> Self {
-        self.through(self.value.exp(), self.value.exp())
+        self.chain_rule(self.value.exp(), self.value.exp())
     }
     fn exp_m1(self) -> Self {
-        self.through(self.value.exp_m1(), self.value.exp())
+        self.chain_rule(self.value.exp_m1(), self.value.exp())
     }
     fn ln(self) -> Self {
-        self.through(self.value.ln(), 1.0 / self.value)
+        self.chain_rule(self.value.ln(), 1.0 / self.value)
     }
     fn ln_1p(self) -> Self {
-        self.through(self.value.ln_1p(), 1.0 / (1.0 + self.value))
+        self.chain_rule(self.value.ln_1p(), 1.0 / (1.0 + self.value))
     }
 }

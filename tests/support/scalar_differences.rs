@@ -1,37 +1,38 @@
-//! What the kernels of finite differences perform, as scalar code: the twin of
-//! `gradient/difference/` and of the kernels that it runs, one worker, operation by operation.
+//! The scalar twins of finite differences, node perturbation and incremental forward mode
+//! (`gradient/finite_difference/` and its kernels): they perform the operations of one worker, one
+//! by one.
 //!
-//! Left out, here as in `gradient/operation_counts/finite_difference.rs`: padding and its masks, signs and
-//! comparisons, the choice of increments, the optimizer's update, the loss at θ where only the
-//! report of a run needs it. Changes without cancellation are taken in their forms for |Δz| ≤ 1/64,
-//! or for |Δz| ≤ √u/2 ([`Reach`]).
-//! Every sum runs in the kernels' order, so over [`super::exact::Exact`] the bits are theirs.
+//! As in `gradient/operation_counts/finite_difference.rs`, these are not counted: padding and its masks,
+//! signs and comparisons, the choice of increments, the optimizer's update, and the loss at θ where only
+//! the report of a run needs it. Cancellation-free changes are computed by the formulas for
+//! |Δz| ≤ 1/64 or for |Δz| ≤ √u/2 ([`ChangeForm`]). Every sum runs in the kernels' order, so over
+//! [`super::kernel_number::KernelNumber`] the results have the kernels' bits.
 
-// As in the kernels: loops over units and rows index several arrays at once.
+// As in the kernels, loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
 use nplus1::gradient::finite_difference::{DifferenceConfig, Reuse, Scheme, Summation};
 use nplus1::numeric::Real;
 use nplus1::numeric::output_loss::OutputLoss;
 
-use super::kernels::{Batch, Form, chain, sigmoid_pair, softplus};
+use super::scalar_backprop::{Batch, InputForm, chain, sigmoid_pair, softplus};
 use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::Number;
 
-/// Which form changes are computed in.
+/// The formulas by which changes are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reach {
-    /// Perturbed values, subtracted at the end.
+pub enum ChangeForm {
+    /// Plain arithmetic: perturbed values, subtracted at the end.
     Plain,
-    /// Series of two terms.
+    /// Cancellation-free, for |Δz| ≤ √u/2: series of two terms.
     Tiny,
-    /// e^Δz − 1.
+    /// Cancellation-free, for |Δz| ≤ 1/64: by e^Δz − 1.
     Close,
-    /// Rates of change, per 1: forward mode.
+    /// Derivatives (changes per unit of increment), for forward mode.
     Rate,
 }
 
-/// h of each unit, `[l][j]`, l from 1.
+/// Returns the increment h of unit j of layer l at `[l][j]`, for l from 1.
 pub fn increments<R: Real>(
     net: &TextbookNetwork,
     theta: &[f64],
@@ -55,67 +56,72 @@ pub fn increments<R: Real>(
         .collect()
 }
 
-/// A gradient `(N,)`, l2 included, by the twin of the engine that `config` asks for; `width` is P,
-/// the columns of a panel.
+/// Returns the gradient `(N,)`, with the l2 term, by the twin of the engine for `config`; `width`
+/// is P, the number of columns of a panel.
 pub fn gradient<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
-    reach: Reach,
+    form: ChangeForm,
     batch: &Batch<'_>,
     width: usize,
 ) -> Vec<N> {
-    let twin = Twin::new(net, theta, increments, config, reach, batch, width);
+    let twin = Twin::new(net, theta, increments, config, form, batch, width);
     match config.reuse {
         Reuse::Full | Reuse::Prefix => twin.whole(),
         Reuse::Incremental => twin.incremental(),
     }
 }
 
-/// The incremental gradient once more, with a change of its own for every input of every unit, zeros
-/// included.
+/// Returns the incremental gradient, with a separate change for every input of every unit: equal
+/// inputs are not shared and zeros not skipped.
 pub fn gradient_input_by_input<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
-    reach: Reach,
+    form: ChangeForm,
     batch: &Batch<'_>,
     width: usize,
 ) -> Vec<N> {
-    let mut twin = Twin::new(net, theta, increments, config, reach, batch, width);
-    twin.merges = false;
+    let mut twin = Twin::new(net, theta, increments, config, form, batch, width);
+    twin.shares_equal_inputs = false;
     twin.incremental()
 }
 
-/// The gradient by node perturbation: a change for each unit of each row, times the unit's inputs.
-/// `config` is the difference that a bias would have.
+/// Returns the gradient by node perturbation: one change for each unit of each row, times the
+/// unit's inputs. `config` is the difference by which a bias would be perturbed.
 pub fn gradient_by_units<N: Number>(
     net: &TextbookNetwork,
     theta: &[N],
     increments: &[Vec<f64>],
     config: &DifferenceConfig,
-    reach: Reach,
+    form: ChangeForm,
     batch: &Batch<'_>,
     width: usize,
 ) -> Vec<N> {
-    let mut twin = Twin::new(net, theta, increments, config, reach, batch, width);
-    twin.of_units = true;
+    let mut twin = Twin::new(net, theta, increments, config, form, batch, width);
+    twin.perturbs_units = true;
     twin.incremental()
 }
 
-/// The loss of one row at the outputs' pre-activations `z`, and its forward difference by each of
-/// them, in plain arithmetic.
-pub fn output_differences<N: Number>(head: OutputLoss, z: &[N], label: u16, h: f64) -> (N, Vec<N>) {
+/// Returns the loss of one row at the outputs' pre-activations `z`, and its forward difference in
+/// each of them, in plain arithmetic.
+pub fn output_differences<N: Number>(
+    output_loss: OutputLoss,
+    z: &[N],
+    label: u16,
+    h: f64,
+) -> (N, Vec<N>) {
     let units = Units {
         z: z.to_vec(),
         y: z.to_vec(),
         one_minus_y: z.to_vec(),
     };
     let outputs = Outputs {
-        head,
-        reach: Reach::Plain,
+        output_loss,
+        form: ChangeForm::Plain,
         units: &units,
         label,
     };
@@ -123,30 +129,31 @@ pub fn output_differences<N: Number>(head: OutputLoss, z: &[N], label: u16, h: f
     let change = |k: usize| {
         let side = |h: N| {
             let dz = h * N::of(1.0);
-            outputs.share(outputs.add_term(N::of(0.0), k, base[k] + dz))
+            outputs.scaled(outputs.add_term(N::of(0.0), k, base[k] + dz))
         };
         side(N::of(h)) - side(N::of(0.0))
     };
     (outputs.total(|k| z[k]), (0..z.len()).map(change).collect())
 }
 
+/// The scalar twin of one gradient.
 pub(super) struct Twin<'a, N> {
     net: &'a TextbookNetwork,
     theta: &'a [N],
     increments: Vec<Vec<N>>,
     config: &'a DifferenceConfig,
-    reach: Reach,
+    form: ChangeForm,
     batch: &'a Batch<'a>,
     width: usize,
     /// 1/B.
-    share: N,
-    /// Whether equal inputs of a unit share their change, and zeros have none.
-    merges: bool,
-    /// Whether units are perturbed, and not their parameters.
-    of_units: bool,
+    inverse_rows: N,
+    /// Whether equal inputs of a unit share one change and zeros are skipped.
+    shares_equal_inputs: bool,
+    /// Whether pre-activations are perturbed instead of parameters.
+    perturbs_units: bool,
 }
 
-/// The units of one layer in one row: z, y = σ(z), ȳ = 1 − y (of a softmax p, 1 − p).
+/// The units of one layer in one row: z, y = σ(z) and 1 − y; for a softmax, z, p and 1 − p.
 #[derive(Clone)]
 pub(super) struct Units<N> {
     pub z: Vec<N>,
@@ -154,20 +161,20 @@ pub(super) struct Units<N> {
     one_minus_y: Vec<N>,
 }
 
-/// What the changes of a row start from.
-struct Start<N> {
+/// The unperturbed values of a row.
+struct BaseValues<N> {
     layers: Vec<Units<N>>,
     /// The loss at θ, in a forward difference.
     loss: N,
-    /// What a′ of the units below the outputs is compared with, in plain arithmetic.
-    still: Vec<N>,
-    /// Where perturbed outputs move from, in plain arithmetic.
-    base: Vec<N>,
+    /// The activations of the last hidden layer by the one-sided sigmoid, in plain arithmetic.
+    last_hidden: Vec<N>,
+    /// The outputs' values ([`Outputs::base`]), in plain arithmetic.
+    outputs: Vec<N>,
 }
 
-/// What a unit's inputs are worth.
-struct Values<N> {
-    /// For each input the place of its value; `None`: it is 0.
+/// The distinct values of a layer's inputs.
+struct SlotValues<N> {
+    /// The index in `values` of each input's value; `None` if the input is 0.
     slots: Vec<Option<usize>>,
     values: Vec<N>,
 }
@@ -178,7 +185,7 @@ impl<'a, N: Number> Twin<'a, N> {
         theta: &'a [N],
         increments: &[Vec<f64>],
         config: &'a DifferenceConfig,
-        reach: Reach,
+        form: ChangeForm,
         batch: &'a Batch<'a>,
         width: usize,
     ) -> Self {
@@ -190,17 +197,17 @@ impl<'a, N: Number> Twin<'a, N> {
             theta,
             increments,
             config,
-            reach,
+            form,
             batch,
             width,
-            share: N::of(1.0) / N::of(batch.inputs.len() as f64),
-            merges: true,
-            of_units: false,
+            inverse_rows: N::of(1.0) / N::of(batch.inputs.len() as f64),
+            shares_equal_inputs: true,
+            perturbs_units: false,
         }
     }
 
     fn is_plain(&self) -> bool {
-        self.reach == Reach::Plain
+        self.form == ChangeForm::Plain
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -209,19 +216,19 @@ impl<'a, N: Number> Twin<'a, N> {
 
     // ---- Passes --------------------------------------------------------------------------------
 
-    /// The inputs of row `s`, as they are read.
+    /// Returns the inputs of row `s` as the kernels read them.
     pub(super) fn read(&self, s: usize) -> Vec<N> {
         let read = |&x: &f64| match self.batch.form {
-            Form::Bytes { divisor } => (N::of(x) - N::of(0.0)) / N::of(divisor),
-            Form::Sparse | Form::Numbers => N::of(x),
+            InputForm::Bytes { divisor } => (N::of(x) - N::of(0.0)) / N::of(divisor),
+            InputForm::Sparse | InputForm::Numbers => N::of(x),
         };
         self.batch.inputs[s].iter().map(read).collect()
     }
 
-    /// z of layer l, from the activations below.
+    /// Returns z of layer l from the activations below it.
     pub(super) fn products(&self, theta: &[N], l: usize, below: &[N]) -> Vec<N> {
         let fan_in = self.net.sizes[l - 1];
-        let sparse = l == 1 && self.batch.form == Form::Sparse;
+        let sparse = l == 1 && self.batch.form == InputForm::Sparse;
         let z = |j: usize| {
             let start = match self.net.bias {
                 true => theta[self.net.biases(l).start + j],
@@ -234,14 +241,14 @@ impl<'a, N: Number> Twin<'a, N> {
         (0..self.net.sizes[l]).map(z).collect()
     }
 
-    /// Layers `first` to L of one row; the losses are left to who wants them.
+    /// Computes layers `first` to L of one row, but not its loss.
     pub(super) fn pass(&self, theta: &[N], first: usize, below: &[N]) -> Vec<Units<N>> {
-        let nothing = Units {
+        let empty = Units {
             z: Vec::new(),
             y: Vec::new(),
             one_minus_y: Vec::new(),
         };
-        let mut layers: Vec<Units<N>> = vec![nothing; first];
+        let mut layers: Vec<Units<N>> = vec![empty; first];
         for l in first..=self.net.layers() {
             let below = if l == first { below } else { &layers[l - 1].y };
             let z = self.products(theta, l, below);
@@ -254,11 +261,11 @@ impl<'a, N: Number> Twin<'a, N> {
         layers
     }
 
-    /// `RowLosses`.
+    /// Returns the loss of row `s`, as the kernel `RowLosses` computes it.
     pub(super) fn loss(&self, s: usize, z: &[N]) -> N {
         let outputs = Outputs {
-            head: self.net.output_loss,
-            reach: Reach::Plain,
+            output_loss: self.net.output_loss,
+            form: ChangeForm::Plain,
             units: &Units {
                 z: z.to_vec(),
                 y: z.to_vec(),
@@ -271,6 +278,7 @@ impl<'a, N: Number> Twin<'a, N> {
 
     // ---- Whole passes --------------------------------------------------------------------------
 
+    /// Returns the gradient by whole passes (from the first layer, or from the perturbed one).
     fn whole(&self) -> Vec<N> {
         let net = self.net;
         let inputs: Vec<Vec<N>> = (0..self.rows()).map(|s| self.read(s)).collect();
@@ -335,7 +343,7 @@ impl<'a, N: Number> Twin<'a, N> {
                             }
                             false => N::of(0.0),
                         };
-                        sum * self.share() + penalty
+                        sum * self.inverse_rows() + penalty
                     }
                     Summation::Losses => {
                         theta[index] = above;
@@ -356,16 +364,16 @@ impl<'a, N: Number> Twin<'a, N> {
         gradient
     }
 
-    /// 1/B: one division a gradient.
-    pub(super) fn share(&self) -> N {
-        self.share
+    /// Returns 1/B, which takes one division per gradient.
+    pub(super) fn inverse_rows(&self) -> N {
+        self.inverse_rows
     }
 
-    /// The mean of the losses, with ½λ′ Σ w².
+    /// Returns the mean of the losses plus ½λ′ Σ w².
     fn objective(&self, losses: &[N], theta: &[N]) -> N {
         let zero = N::of(0.0);
         let sum = losses.iter().fold(zero, |sum, &loss| sum + loss);
-        let mean = sum * self.share();
+        let mean = sum * self.inverse_rows();
         if self.net.l2 == 0.0 {
             return mean;
         }
@@ -386,11 +394,13 @@ impl<'a, N: Number> Twin<'a, N> {
 
     // ---- Incremental ---------------------------------------------------------------------------
 
+    /// Returns the gradient by incremental evaluations.
     fn incremental(&self) -> Vec<N> {
         let (net, zero) = (self.net, N::of(0.0));
         let mut sums = vec![zero; self.theta.len()];
         for s in 0..self.rows() {
-            // Every panel of the first layer reads the inputs, and so does the search for equals.
+            // The inputs are read by every panel of the first layer, and by the search for equal
+            // values.
             let panels = net.sizes[1].div_ceil(self.width);
             let inputs = (0..=panels).map(|_| self.read(s)).last().expect("a read");
             let mut layers = self.pass(self.theta, 1, &inputs);
@@ -400,29 +410,29 @@ impl<'a, N: Number> Twin<'a, N> {
                 Scheme::Central => zero,
             };
             layers[0].y = inputs;
-            let still: Vec<N> = match self.is_plain() && net.layers() > 1 {
+            let last_hidden: Vec<N> = match self.is_plain() && net.layers() > 1 {
                 true => (layers[net.layers() - 1].z.iter())
                     .map(|z| z.sigmoid())
                     .collect(),
                 false => Vec::new(),
             };
-            let base = match self.is_plain() {
+            let outputs = match self.is_plain() {
                 true => self.outputs(s, &layers).base(),
                 false => Vec::new(),
             };
-            let start = Start {
+            let base = BaseValues {
                 layers,
                 loss,
-                still,
-                base,
+                last_hidden,
+                outputs,
             };
-            let layers = &start.layers;
+            let layers = &base.layers;
             for l in 1..=net.layers() {
-                if self.of_units {
+                if self.perturbs_units {
                     for j in 0..net.sizes[l] {
-                        let change = self.change(s, l, j, N::of(1.0), &start);
+                        let change = self.change(s, l, j, N::of(1.0), &base);
                         let row = net.weights(l).start + j * net.sizes[l - 1];
-                        let sparse = l == 1 && self.batch.form == Form::Sparse;
+                        let sparse = l == 1 && self.batch.form == InputForm::Sparse;
                         for (i, input) in layers[l - 1].y.iter().enumerate() {
                             if !sparse || input.value() != 0.0 {
                                 sums[row + i] = input.fma(change, sums[row + i]);
@@ -435,9 +445,9 @@ impl<'a, N: Number> Twin<'a, N> {
                     }
                     continue;
                 }
-                let Values { slots, values } = self.values(l, &layers[l - 1].y);
+                let SlotValues { slots, values } = self.values(l, &layers[l - 1].y);
                 for j in 0..net.sizes[l] {
-                    let change = |value: N| self.change(s, l, j, value, &start);
+                    let change = |value: N| self.change(s, l, j, value, &base);
                     let changes: Vec<N> = values.iter().map(|&value| change(value)).collect();
                     for (i, slot) in slots.iter().enumerate() {
                         if let Some(slot) = *slot {
@@ -455,7 +465,7 @@ impl<'a, N: Number> Twin<'a, N> {
         for l in 1..=net.layers() {
             for j in 0..net.sizes[l] {
                 let h = self.increments[l][j];
-                let factor = self.share() / self.distance(h);
+                let factor = self.inverse_rows() / self.distance(h);
                 let row = net.weights(l).start + j * net.sizes[l - 1];
                 for index in row..row + net.sizes[l - 1] {
                     sums[index] = sums[index] * factor;
@@ -472,6 +482,7 @@ impl<'a, N: Number> Twin<'a, N> {
         sums
     }
 
+    /// Returns the distance between the two points of a difference.
     fn distance(&self, h: N) -> N {
         match self.config.scheme {
             Scheme::Forward => h,
@@ -479,9 +490,9 @@ impl<'a, N: Number> Twin<'a, N> {
         }
     }
 
-    /// The difference quotient of ½λ′·w².
+    /// Returns the difference quotient of ½λ′·w².
     fn penalty(&self, w: N, h: N) -> N {
-        if self.reach == Reach::Rate || self.of_units {
+        if self.form == ChangeForm::Rate || self.perturbs_units {
             return N::of(self.net.l2) * w;
         }
         let half = N::of(0.5 * self.net.l2);
@@ -495,7 +506,7 @@ impl<'a, N: Number> Twin<'a, N> {
         change / self.distance(h)
     }
 
-    /// `Pairs` or `Probabilities` of the outputs.
+    /// Computes y and 1 − y of the outputs, as the kernels `Pairs` and `Probabilities` do.
     fn activate_outputs(&self, outputs: &mut Units<N>) {
         let zero = N::of(0.0);
         match self.net.output_loss {
@@ -527,10 +538,11 @@ impl<'a, N: Number> Twin<'a, N> {
         }
     }
 
-    /// What the inputs of layer l change: equal inputs of the first layer alike, zeros nothing.
-    fn values(&self, l: usize, inputs: &[N]) -> Values<N> {
-        if l > 1 || !self.merges {
-            return Values {
+    /// Returns the values of the inputs of layer l. In the first layer equal inputs share a value,
+    /// and zeros have none.
+    fn values(&self, l: usize, inputs: &[N]) -> SlotValues<N> {
+        if l > 1 || !self.shares_equal_inputs {
+            return SlotValues {
                 slots: (0..inputs.len()).map(Some).collect(),
                 values: inputs.to_vec(),
             };
@@ -545,15 +557,16 @@ impl<'a, N: Number> Twin<'a, N> {
                 })
             })
         });
-        Values {
+        SlotValues {
             slots: slots.collect(),
             values,
         }
     }
 
-    /// The change of row `s`'s loss when unit j of layer l has one input worth `value` moved.
-    fn change(&self, s: usize, l: usize, j: usize, value: N, start: &Start<N>) -> N {
-        let layers = &start.layers;
+    /// Returns the change of row `s`'s loss when a weight of unit j of layer l, whose input is
+    /// `value`, is perturbed.
+    fn change(&self, s: usize, l: usize, j: usize, value: N, base: &BaseValues<N>) -> N {
+        let layers = &base.layers;
         let outputs = self.outputs(s, layers);
         let zero = N::of(0.0);
         let side = |h: N| {
@@ -561,21 +574,21 @@ impl<'a, N: Number> Twin<'a, N> {
             match self.net.layers() - l {
                 0 => {
                     let point = match self.is_plain() {
-                        true => start.base[j] + dz,
+                        true => base.outputs[j] + dz,
                         false => dz,
                     };
-                    outputs.share(outputs.add_term(zero, j, point))
+                    outputs.scaled(outputs.add_term(zero, j, point))
                 }
                 1 => {
                     let change = match self.is_plain() {
-                        true => (layers[l].z[j] + dz).sigmoid() - start.still[j],
-                        false => self.unit(&layers[l], j, dz),
+                        true => (layers[l].z[j] + dz).sigmoid() - base.last_hidden[j],
+                        false => self.activation_change(&layers[l], j, dz),
                     };
                     outputs.total(|k| self.rank_one(l + 1, k, j, change, outputs.units.z[k]))
                 }
                 _ => {
-                    let change = self.unit(&layers[l], j, dz);
-                    let z = self.follow(l, j, change, layers);
+                    let change = self.activation_change(&layers[l], j, dz);
+                    let z = self.propagate(l, j, change, layers);
                     outputs.total(|k| z[k])
                 }
             }
@@ -584,46 +597,48 @@ impl<'a, N: Number> Twin<'a, N> {
         match self.config.scheme {
             Scheme::Central => side(h) - side(-h),
             Scheme::Forward if !self.is_plain() => side(h),
-            // The share that changes has no base among the rows' losses.
+            // Only one output's term changes, and its unperturbed value is not among the rows'
+            // losses.
             Scheme::Forward if l == self.net.layers() => side(h) - side(zero),
-            Scheme::Forward => side(h) - start.loss,
+            Scheme::Forward => side(h) - base.loss,
         }
     }
 
     fn outputs<'u>(&self, s: usize, layers: &'u [Units<N>]) -> Outputs<'u, N> {
         Outputs {
-            head: self.net.output_loss,
-            reach: self.reach,
+            output_loss: self.net.output_loss,
+            form: self.form,
             units: &layers[self.net.layers()],
             label: self.batch.labels[s],
         }
     }
 
-    /// z + Δz, or Δz.
-    fn moved(&self, z: N, dz: N) -> N {
+    /// Returns z + Δz in plain arithmetic, else Δz.
+    fn perturbed(&self, z: N, dz: N) -> N {
         if self.is_plain() { z + dz } else { dz }
     }
 
-    /// Δa of unit j of a layer.
-    fn unit(&self, units: &Units<N>, j: usize, dz: N) -> N {
-        let next = self.activated(units, j, self.moved(units.z[j], dz));
+    /// Returns Δa of unit j of a layer.
+    fn activation_change(&self, units: &Units<N>, j: usize, dz: N) -> N {
+        let activated = self.activated(units, j, self.perturbed(units.z[j], dz));
         if self.is_plain() {
-            next - units.y[j]
+            activated - units.y[j]
         } else {
-            next
+            activated
         }
     }
 
-    /// σ(z′), or its change.
+    /// Returns σ(z′) in plain arithmetic, else the change of σ.
     fn activated(&self, units: &Units<N>, j: usize, point: N) -> N {
         if self.is_plain() {
             sigmoid_pair(point).0
         } else {
-            sigmoid_change(self.reach, units.y[j], units.one_minus_y[j], point)
+            sigmoid_change(self.form, units.y[j], units.one_minus_y[j], point)
         }
     }
 
-    /// Unit k of layer l, whose input j moves by `change`: z′, or Δz.
+    /// Returns z′ (in plain arithmetic) or Δz of unit k of layer l, whose input j changes by
+    /// `change`.
     fn rank_one(&self, l: usize, k: usize, j: usize, change: N, z: N) -> N {
         let weight = self.theta[self.net.weights(l).start + k * self.net.sizes[l - 1] + j];
         if self.is_plain() {
@@ -633,15 +648,15 @@ impl<'a, N: Number> Twin<'a, N> {
         }
     }
 
-    /// From Δa of unit j of layer l to z′ (or Δz) of the outputs, two layers above or more.
-    fn follow(&self, l: usize, j: usize, change: N, layers: &[Units<N>]) -> Vec<N> {
+    /// Propagates Δa of unit j of layer l to z′ (or Δz) of the outputs, at least two layers above.
+    fn propagate(&self, l: usize, j: usize, change: N, layers: &[Units<N>]) -> Vec<N> {
         let net = self.net;
         let next = &layers[l + 1];
         let activated = (0..net.sizes[l + 1])
             .map(|k| self.activated(next, k, self.rank_one(l + 1, k, j, change, next.z[k])));
         let mut below: Vec<N> = activated.collect();
         for m in l + 2..=net.layers() {
-            // The bias is one more input, of 1; its change is 0.
+            // The bias is one more input: its value is 1, its change 0.
             below.push(N::of(f64::from(u8::from(self.is_plain()))));
             let z: Vec<N> = (0..net.sizes[m])
                 .map(|k| {
@@ -665,13 +680,13 @@ impl<'a, N: Number> Twin<'a, N> {
     }
 }
 
-/// Δσ.
-fn sigmoid_change<N: Number>(reach: Reach, y: N, one_minus_y: N, dz: N) -> N {
+/// Returns σ(z + Δz) − σ(z), where y = σ(z), or its derivative times Δz.
+fn sigmoid_change<N: Number>(form: ChangeForm, y: N, one_minus_y: N, dz: N) -> N {
     let slope = y * one_minus_y;
-    if reach == Reach::Rate {
+    if form == ChangeForm::Rate {
         return slope * dz;
     }
-    if reach == Reach::Tiny {
+    if form == ChangeForm::Tiny {
         let bend = N::of(0.5) - y;
         return slope * dz * dz.fma(bend, N::of(1.0));
     }
@@ -679,50 +694,51 @@ fn sigmoid_change<N: Number>(reach: Reach, y: N, one_minus_y: N, dz: N) -> N {
     slope * e / y.fma(e, N::of(1.0))
 }
 
-/// softplus(z + x) − softplus(z), where y = σ(z).
-fn entropy_change<N: Number>(reach: Reach, y: N, one_minus_y: N, x: N) -> N {
-    if reach == Reach::Rate {
+/// Returns softplus(z + x) − softplus(z), where y = σ(z), or its derivative times x.
+fn entropy_change<N: Number>(form: ChangeForm, y: N, one_minus_y: N, x: N) -> N {
+    if form == ChangeForm::Rate {
         return y * x;
     }
-    if reach == Reach::Tiny {
+    if form == ChangeForm::Tiny {
         return y * x * x.fma(N::of(0.5) * one_minus_y, N::of(1.0));
     }
     (y * x.exp_m1_near()).ln_1p()
 }
 
-/// ln(e^a + e^b).
+/// Returns ln(e^a + e^b).
 fn log_sum<N: Number>(a: N, b: N) -> N {
     a.max(b) + (-(a - b).abs()).exp().ln_1p()
 }
 
-/// The outputs of one row.
+/// The outputs of one row, and their loss.
 struct Outputs<'a, N> {
-    head: OutputLoss,
-    reach: Reach,
+    output_loss: OutputLoss,
+    form: ChangeForm,
     units: &'a Units<N>,
     label: u16,
 }
 
 impl<N: Number> Outputs<'_, N> {
-    /// `sum`, plus output k's share of the loss at z′ = `point` (of a quadratic loss twice its share), or
-    /// the change of its share when z changes by `point`.
+    /// Returns `sum` plus the term of output k. In plain arithmetic this is its part of the loss at
+    /// z′ = `point` (twice that for sigmoid outputs with the quadratic loss), else the change of
+    /// that part when z changes by `point`.
     fn add_term(&self, sum: N, k: usize, point: N) -> N {
-        let plain = self.reach == Reach::Plain;
-        let hot = match self.head {
+        let plain = self.form == ChangeForm::Plain;
+        let hot = match self.output_loss {
             OutputLoss::Logistic => self.label == 1,
             _ => usize::from(self.label) == k,
         };
         let half = N::of(0.5);
         let (y, one_minus_y) = (self.units.y[k], self.units.one_minus_y[k]);
-        match (self.head, plain) {
+        match (self.output_loss, plain) {
             (OutputLoss::SigmoidQuadratic, true) => {
                 let residual = if hot { -point } else { point }.sigmoid();
                 residual.fma(residual, sum)
             }
             (OutputLoss::SigmoidQuadratic, false) => {
-                let change = sigmoid_change(self.reach, y, one_minus_y, point);
+                let change = sigmoid_change(self.form, y, one_minus_y, point);
                 let residual = if hot { -one_minus_y } else { y };
-                if self.reach == Reach::Rate {
+                if self.form == ChangeForm::Rate {
                     return change.fma(residual, sum);
                 }
                 change.fma(half.fma(change, residual), sum)
@@ -733,23 +749,23 @@ impl<N: Number> Outputs<'_, N> {
             }
             (OutputLoss::LinearQuadratic, false) => {
                 let residual = self.units.z[k] - N::of(f64::from(hot));
-                if self.reach == Reach::Rate {
+                if self.form == ChangeForm::Rate {
                     return point.fma(residual, sum);
                 }
                 point.fma(half.fma(point, residual), sum)
             }
-            // Of a softmax: of its one output that moves, as a sigmoid of the margin.
+            // For a softmax this is the one perturbed output, as a sigmoid of the margin.
             (_, true) => sum + softplus(if hot { -point } else { point }),
-            (_, false) if hot => sum + entropy_change(self.reach, one_minus_y, y, -point),
-            (_, false) => sum + entropy_change(self.reach, y, one_minus_y, point),
+            (_, false) if hot => sum + entropy_change(self.form, one_minus_y, y, -point),
+            (_, false) => sum + entropy_change(self.form, y, one_minus_y, point),
         }
     }
 
-    /// Where each output moves from if it is the one perturbed, in plain arithmetic: z, of a softmax
-    /// the margin z_k − ln Σ_{j≠k} e^z_j.
+    /// Returns the unperturbed value of each output if it alone is perturbed, in plain arithmetic:
+    /// z, or for a softmax the margin z_k − ln Σ_{j≠k} e^z_j.
     fn base(&self) -> Vec<N> {
         let z = &self.units.z;
-        if self.head != OutputLoss::SoftmaxCrossEntropy {
+        if self.output_loss != OutputLoss::SoftmaxCrossEntropy {
             return z.clone();
         }
         let margin = |k: usize| {
@@ -759,39 +775,40 @@ impl<N: Number> Outputs<'_, N> {
         (0..z.len()).map(margin).collect()
     }
 
-    /// The loss, or a share of it, from sums of terms.
-    fn share(&self, sum: N) -> N {
-        match (self.head, self.reach) {
-            (OutputLoss::SigmoidQuadratic, Reach::Plain) => N::of(0.5) * sum,
+    /// Returns the loss from a sum of terms: half of it for sigmoid outputs with the quadratic
+    /// loss.
+    fn scaled(&self, sum: N) -> N {
+        match (self.output_loss, self.form) {
+            (OutputLoss::SigmoidQuadratic, ChangeForm::Plain) => N::of(0.5) * sum,
             _ => sum,
         }
     }
 
-    /// The row's loss at z′ = `point(k)`, or its change when z changes by `point(k)`.
+    /// Returns the row's loss at z′_k = `point(k)`, or its change when z_k changes by `point(k)`.
     fn total(&self, point: impl Fn(usize) -> N) -> N {
         let zero = N::of(0.0);
         let count = self.units.z.len();
-        if self.head != OutputLoss::SoftmaxCrossEntropy {
+        if self.output_loss != OutputLoss::SoftmaxCrossEntropy {
             let sum = (0..count).fold(zero, |sum, k| self.add_term(sum, k, point(k)));
-            return self.share(sum);
+            return self.scaled(sum);
         }
         let target = usize::from(self.label);
         let at_target = point(target);
         let others = (0..count).filter(|&k| k != target);
-        if self.reach == Reach::Plain {
+        if self.form == ChangeForm::Plain {
             let margin = others.map(|k| zero + point(k)).reduce(log_sum);
             return softplus(margin.expect("two classes") - (zero + at_target));
         }
         let sum = others.fold(zero, |sum, k| {
             let x = point(k) - at_target;
-            let moved = match self.reach {
-                Reach::Rate => x,
+            let growth = match self.form {
+                ChangeForm::Rate => x,
                 _ => x.exp_m1_near(),
             };
-            self.units.y[k].fma(moved, sum)
+            self.units.y[k].fma(growth, sum)
         });
-        match self.reach {
-            Reach::Rate => sum,
+        match self.form {
+            ChangeForm::Rate => sum,
             _ => sum.ln_1p(),
         }
     }

@@ -1,4 +1,4 @@
-//! Small networks of every kind, and rows of inputs of every form for them.
+//! Small networks with every pair of outputs and loss, and mini-batches in every form of inputs.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use nplus1::data::{Dataset, Features, Inputs, Samples, Scaling};
 use nplus1::model::{Initialization, Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 
-use super::kernels::Form;
+use super::scalar_backprop::InputForm;
 use nplus1::textbook::counting::Number;
 
-/// Every pair of outputs and loss.
-pub const HEADS: [(OutputUnits, Loss); 5] = [
+/// Every pair of output units and loss.
+pub const OUTPUTS_AND_LOSSES: [(OutputUnits, Loss); 5] = [
     (OutputUnits::Sigmoid, Loss::Quadratic),
     (OutputUnits::Linear, Loss::Quadratic),
     (OutputUnits::Sigmoid, Loss::CrossEntropy),
@@ -19,7 +19,7 @@ pub const HEADS: [(OutputUnits, Loss); 5] = [
     (OutputUnits::Linear, Loss::Logistic),
 ];
 
-/// A network on `features` inputs: 3 outputs, or the one of the logistic loss.
+/// Returns a network with `features` inputs and 3 outputs, or 1 output for the logistic loss.
 pub fn network(
     features: usize,
     hidden: &[usize],
@@ -32,15 +32,20 @@ pub fn network(
     Network::new(&sizes, bias, output, loss, l2).unwrap()
 }
 
-/// `rows` rows of inputs as they are stored, and their labels.
-pub fn inputs(form: Form, rows: usize, features: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
+/// Returns the stored (unscaled) inputs `(rows, features)`, and their labels.
+pub fn inputs(
+    form: InputForm,
+    rows: usize,
+    features: usize,
+    classes: u16,
+) -> (Vec<Vec<f64>>, Vec<u16>) {
     let value = |row: usize, at: usize| {
         let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
         match form {
-            // One column is empty in every row.
-            Form::Sparse if !hash.is_multiple_of(4) || at == 5 => 0.0,
-            Form::Sparse | Form::Bytes { .. } => (hash % 255 + 1) as f64,
-            Form::Numbers => hash as f64 / 500.0 - 1.0,
+            // Column 5 is 0 in every row.
+            InputForm::Sparse if !hash.is_multiple_of(4) || at == 5 => 0.0,
+            InputForm::Sparse | InputForm::Bytes { .. } => (hash % 255 + 1) as f64,
+            InputForm::Numbers => hash as f64 / 500.0 - 1.0,
         }
     };
     let row = |row: usize| (0..features).map(|at| value(row, at)).collect();
@@ -48,19 +53,20 @@ pub fn inputs(form: Form, rows: usize, features: usize, classes: u16) -> (Vec<Ve
     ((0..rows).map(row).collect(), labels.collect())
 }
 
-pub fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samples<R> {
+/// Returns the samples of precision `R` that hold `inputs` in this form.
+pub fn samples<R: Real>(form: InputForm, inputs: &[Vec<f64>], labels: &[u16]) -> Samples<R> {
     let columns = inputs[0].len();
     let shape = (inputs.len(), columns);
     let (features, divisor) = match form {
-        Form::Numbers => {
+        InputForm::Numbers => {
             let numbers = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at]);
             (Features::Reals(numbers), 1.0)
         }
-        Form::Sparse => {
+        InputForm::Sparse => {
             let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
             (Features::Bytes(bytes), 1.0)
         }
-        Form::Bytes { divisor } => {
+        InputForm::Bytes { divisor } => {
             let bytes = Array2::from_shape_fn(shape, |(row, at)| inputs[row][at] as u8);
             (Features::Bytes(bytes), divisor)
         }
@@ -73,26 +79,26 @@ pub fn samples<R: Real>(form: Form, inputs: &[Vec<f64>], labels: &[u16]) -> Samp
         image: None,
         unit_divisor: None,
     };
-    let samples = Samples::new(&Arc::new(dataset), &divided(columns, divisor));
-    let as_meant = match form {
-        Form::Sparse => matches!(samples.inputs(), Inputs::Sparse(_)),
-        Form::Bytes { .. } => matches!(samples.inputs(), Inputs::Bytes(..)),
-        Form::Numbers => matches!(samples.inputs(), Inputs::Numbers(_)),
+    let samples = Samples::new(&Arc::new(dataset), &uniform_scaling(columns, divisor));
+    let has_form = match form {
+        InputForm::Sparse => matches!(samples.inputs(), Inputs::Sparse(_)),
+        InputForm::Bytes { .. } => matches!(samples.inputs(), Inputs::Bytes(..)),
+        InputForm::Numbers => matches!(samples.inputs(), Inputs::Numbers(_)),
     };
-    assert!(as_meant, "the inputs are held as {form:?}");
+    assert!(has_form, "the inputs are not stored as {form:?}");
     samples
 }
 
-/// Inputs divided by `divisor`.
-pub fn divided(features: usize, divisor: f64) -> Scaling {
+/// Returns the scaling that divides every feature by `divisor`.
+pub fn uniform_scaling(features: usize, divisor: f64) -> Scaling {
     Scaling {
         offset: vec![0.0; features],
         divisor: vec![divisor; features],
     }
 }
 
-/// Images, `(rows, pixels)`: three quarters of the pixels 0, or none; the others by `shade`, of numbers
-/// up to 1008.
+/// Returns images `(rows, pixels)`: if `sparse`, three quarters of the pixels are 0; the others are
+/// `shade(k)` for pseudo-random k from 0 to 1008.
 pub fn images(
     shape: (usize, usize),
     classes: u16,
@@ -117,6 +123,7 @@ pub fn images(
     }
 }
 
+/// Returns random parameters for `network`, always the same ones.
 pub fn theta(network: &Network) -> Vec<f64> {
     Initialization::Scaled
         .draw::<f64>(&network.layout, 11)
@@ -124,15 +131,16 @@ pub fn theta(network: &Network) -> Vec<f64> {
         .to_vec()
 }
 
-pub fn over<N: Number>(numbers: &[f64]) -> Vec<N> {
+/// Converts `numbers` to the number type `N`.
+pub fn to_numbers<N: Number>(numbers: &[f64]) -> Vec<N> {
     numbers.iter().map(|&x| N::of(x)).collect()
 }
 
-/// ‖found − exact‖₂ / ‖exact‖₂.
+/// Returns ‖found − exact‖₂ / ‖exact‖₂; fails if `exact` is all zero.
 pub fn relative_error(found: &[f64], exact: &[f64]) -> f64 {
     let square = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>();
     let norm = square(&mut exact.iter().copied());
-    assert!(norm > 0.0, "the gradient is not all zero");
+    assert!(norm > 0.0, "the exact gradient is all zero");
     let differences = &mut found.iter().zip(exact).map(|(a, b)| a - b);
     (square(differences) / norm).sqrt()
 }
