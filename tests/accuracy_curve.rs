@@ -1,5 +1,5 @@
-//! Promise: the error of a finite difference is predicted before it is measured: the best increment
-//! within a factor 2, the error there within a factor 3, on five networks in f32 and f64.
+//! `check` predicts the error of a finite difference: the best increment within a factor 2 and the
+//! error there within a factor 3 of the measured ones, on five networks in f32 and f64.
 
 mod support;
 
@@ -14,10 +14,11 @@ use nplus1::parallel::Workers;
 use support::check_problems::{Problem, mnist_30, random_problem, reference_problems};
 use support::networks::OUTPUTS_AND_LOSSES;
 
-/// Between these the best increment is looked for, in quarters of a decade.
+/// The range in which the best increment is searched, in quarters of a decade.
 const RANGE: [f64; 2] = [1e-14, 1.0];
 
-/// One to three hidden layers or none, every loss, with l2 and without, one row to sixteen.
+/// Returns networks with one or two hidden layers, every loss, with and without l2, and 7 to 16
+/// rows.
 fn networks() -> Vec<Problem> {
     let digits = "64-10-10 quadratic on the first 8 digits";
     let digits = reference_problems()
@@ -32,27 +33,27 @@ fn networks() -> Vec<Problem> {
     ]
 }
 
-/// Plain quotients by whole passes, both summations, and incremental ones in both arithmetics.
+/// Returns plain differences by whole passes with both summations, and incremental ones in both
+/// arithmetics.
 fn quotients() -> Vec<CheckedMethod> {
-    let both = [Summation::Differences, Summation::Losses];
-    let mut found: Vec<CheckedMethod> = Vec::new();
-    for method in both
+    let summations = [Summation::Differences, Summation::Losses];
+    let mut selected: Vec<CheckedMethod> = Vec::new();
+    for method in summations
         .into_iter()
-        .flat_map(|how| methods(Increment::Auto, how))
+        .flat_map(|summation| methods(Increment::Auto, summation))
     {
-        let whole = |reuse| reuse != Reuse::Prefix;
-        let asked = method
+        let is_wanted = method
             .gradient
             .difference()
-            .is_some_and(|config| whole(config.reuse));
-        if asked && !found.contains(&method) {
-            found.push(method);
+            .is_some_and(|config| config.reuse != Reuse::Prefix);
+        if is_wanted && !selected.contains(&method) {
+            selected.push(method);
         }
     }
-    found
+    selected
 }
 
-/// (increment, relative error) of a method over the range.
+/// Measures the pairs (increment, relative error) of a method over the range.
 fn measure(problem: &Problem, method: &CheckedMethod, pool: &Arc<Workers>) -> Vec<(f64, f64)> {
     let subject = problem.subject(pool);
     let GradientConfig::Difference(config) = method.gradient else {
@@ -71,7 +72,11 @@ fn measure(problem: &Problem, method: &CheckedMethod, pool: &Arc<Workers>) -> Ve
             Outcome::Compared(found) => points.push((h, found.whole.relative_error)),
             Outcome::Lost(_) => {
                 let predicted = subject.predict(&method, &[config.increment]);
-                assert_eq!(predicted, [None], "{h:e} is lost, and nothing predicted");
+                assert_eq!(
+                    predicted,
+                    [None],
+                    "{h:e} is lost, but an error is predicted"
+                );
             }
         }
     }
@@ -79,7 +84,7 @@ fn measure(problem: &Problem, method: &CheckedMethod, pool: &Arc<Workers>) -> Ve
 }
 
 #[test]
-fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3() {
+fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_error_there_within_3() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let (mut seen, mut wrong) = (0, Vec::new());
     for problem in networks() {
@@ -127,10 +132,10 @@ fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_floor_within_3()
     assert_eq!(seen, 4 * 16 + 8);
 }
 
-/// Not the lowest point alone: on the side of truncation the curve itself, within 1 %, wherever
-/// neither noise nor the fourth derivative counts.
+/// This tests a point of the curve beside its minimum, where neither round-off nor the fourth
+/// derivative matters.
 #[test]
-fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
+fn where_truncation_dominates_the_error_is_predicted_to_1_percent() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     for problem in networks() {
         let subject = problem.subject(&pool);
@@ -139,7 +144,7 @@ fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
             if config.reuse != Reuse::Incremental || method.precision == Precision::F32 {
                 continue;
             }
-            // Two decades above the noise of f64.
+            // Two decades above the increments at which round-off of f64 matters.
             let increment = Increment::Absolute(1e-3);
             let mut config = config;
             config.increment = increment;
@@ -162,27 +167,27 @@ fn where_truncation_is_all_there_is_the_error_is_predicted_to_a_hundredth() {
     }
 }
 
-/// Differences of exact gradients at θ ± h·eᵢ: (g₊ − g₋)/2h and (g₊ − 2g + g₋)/h², off by h² times
-/// a derivative two orders higher, and by u/h and u/h².
+/// Compares with differences of exact gradients at θ ± h·eᵢ, (g₊ − g₋)/2h and (g₊ − 2g + g₋)/h²,
+/// whose errors are h² times a derivative two orders higher, and u/h or u/h².
 #[test]
-fn second_and_third_derivatives_are_those_of_the_gradient() {
+fn second_and_third_derivatives_are_the_differences_of_exact_gradients() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
-    for head in 0..OUTPUTS_AND_LOSSES.len() {
+    for output_index in 0..OUTPUTS_AND_LOSSES.len() {
         for hidden in [&[] as &[usize], &[3], &[3, 4]] {
-            let classes = if head == 4 { 2 } else { 3 };
-            let problem = random_problem(3, hidden, head, classes, 4, (1.0, 1.0), 0.1, 5);
+            let classes = if output_index == 4 { 2 } else { 3 };
+            let problem = random_problem(3, hidden, output_index, classes, 4, (1.0, 1.0), 0.1, 5);
             let subject = problem.subject(&pool);
             let derivatives = subject.derivatives(Precision::F64).clone();
             let gradient = subject.gradient().flat();
             let h = 1e-3;
             for (index, &g) in gradient.iter().enumerate() {
-                let at = |step: f64| {
+                let partial = |increment: f64| {
                     let mut flat = problem.theta.flat().to_vec();
-                    flat[index] += step;
+                    flat[index] += increment;
                     let theta = Parameters::from_flat(Arc::clone(problem.theta.layout()), flat);
                     problem.subject_at(&theta, &pool).gradient().flat()[index]
                 };
-                let (above, below) = (at(h), at(-h));
+                let (above, below) = (partial(h), partial(-h));
                 let second = (above - below) / (2.0 * h);
                 let third = (above - 2.0 * g + below) / (h * h);
                 let close = |found: f64, expected: f64| {
@@ -194,13 +199,15 @@ fn second_and_third_derivatives_are_those_of_the_gradient() {
                 assert!(close(derivatives.third[index], third), "{name}: {third}");
             }
             assert!(derivatives.second.iter().any(|&second| second.abs() > 0.01));
-            assert!(head != 0 || derivatives.third.iter().any(|&third| third.abs() > 0.001));
+            assert!(
+                output_index != 0 || derivatives.third.iter().any(|&third| third.abs() > 0.001)
+            );
         }
     }
 }
 
-/// A curve without a V: its error falls with h as far as h goes, and no more is promised for it
-/// than its last point.
+/// Without cancellation the error falls as long as h falls; only the error at the smallest h is
+/// reported.
 #[test]
 fn without_cancellation_there_is_no_best_increment() {
     let points = [(1e-1, 1e-2), (1e-2, 1e-3), (1e-3, 2e-3)];

@@ -1,10 +1,10 @@
-//! The import table of ARCHITECTURE.md, compared with the `use` lines of the sources; rayon and
-//! `unsafe` stay in the folders that may name them.
+//! The sources follow the rules of ARCHITECTURE.md: the import table, and the places that may use
+//! rayon, use `unsafe`, or open files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Layers, from the bottom up: a module imports from lower layers and from itself.
+/// The layers from the bottom up; a module imports from lower layers and from itself.
 const LAYERS: [&[&str]; 12] = [
     &["error", "open", "text", "numeric", "kernels"],
     &["parallel", "data"],
@@ -20,15 +20,15 @@ const LAYERS: [&[&str]; 12] = [
     &["cli"],
 ];
 
-/// The imports within a layer: a precision has its vectors, vectors have a precision, and what
-/// cannot be opened is a typed error.
+/// The allowed imports within a layer: a precision names its vectors, vectors name their precision,
+/// and `open` returns typed errors.
 const WITHIN: [(&str, &str); 3] = [
     ("numeric", "kernels"),
     ("kernels", "numeric"),
     ("open", "error"),
 ];
 
-/// Modules that may import less than what lies below them, and all that they may import.
+/// Modules that may import only some of the lower modules, with the complete list.
 const ONLY: [(&str, &[&str]); 4] = [
     ("parallel", &["error"]),
     ("textbook", &["model", "numeric"]),
@@ -41,6 +41,7 @@ const ONLY: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Adds the paths of all source files in `folder` and its subfolders to `files`.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -52,7 +53,8 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file: its module (`src/MODULE…`), its path and its code without comments and tests.
+/// Returns the module (`src/MODULE…`), the path, and the code without comments and unit tests of
+/// every source file.
 fn code() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -83,7 +85,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Modules named after `crate::`, grouped imports included.
+/// Returns the modules named after `crate::`, including those of grouped imports.
 fn imports(code: &str) -> Vec<String> {
     code.match_indices("crate::")
         .flat_map(|(at, _)| {
@@ -112,7 +114,7 @@ fn imports(code: &str) -> Vec<String> {
 fn imports_point_down() {
     let mut seen = 0;
     for (module, path, code) in code() {
-        let Some(own) = layer(&module) else {
+        let Some(own_layer) = layer(&module) else {
             assert!(
                 ["lib", "main"].contains(&module.as_str()),
                 "{module} has no layer"
@@ -120,25 +122,28 @@ fn imports_point_down() {
             continue;
         };
         for other in imports(&code) {
-            let Some(there) = layer(&other) else { continue };
+            let Some(other_layer) = layer(&other) else {
+                continue;
+            };
             seen += 1;
             let allowed = other == module
-                || there < own
+                || other_layer < own_layer
                 || WITHIN.contains(&(module.as_str(), other.as_str()));
             assert!(
                 allowed,
                 "{} imports crate::{other}, which is not below {module}",
                 path.display()
             );
-            let few = ONLY.iter().find(|(of, _)| *of == module);
+            let restriction = ONLY.iter().find(|(restricted, _)| *restricted == module);
             assert!(
-                other == module || few.is_none_or(|(_, few)| few.contains(&other.as_str())),
+                other == module
+                    || restriction.is_none_or(|(_, allowed)| allowed.contains(&other.as_str())),
                 "{} imports crate::{other}, which {module} may not",
                 path.display()
             );
         }
     }
-    assert!(seen > 50, "the imports were found");
+    assert!(seen > 50, "only {seen} imports were found");
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn unsafe_stays_in_kernels_and_parallel() {
     }
 }
 
-/// Beside `open`: the system's own files, and folders that are synced.
+/// The files that open files besides `open`: they read files of the system or sync folders.
 const OPENERS: [&str; 4] = [
     "src/parallel/processors.rs",
     "src/run/cpu_caches.rs",
@@ -195,5 +200,5 @@ fn files_that_are_read_are_opened_in_one_place() {
             assert!(!named, "{} calls {call}", path.display());
         }
     }
-    assert_eq!(opened, 1 + OPENERS.len(), "the exceptions were found");
+    assert_eq!(opened, 1 + OPENERS.len(), "exceptions in the sources");
 }

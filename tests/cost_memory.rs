@@ -1,4 +1,4 @@
-//! Promise: the memory that a study predicts for a method is what its engine takes.
+//! The memory that a cost study predicts for a method is what its engine allocates.
 
 mod support;
 
@@ -17,7 +17,7 @@ use support::scalar_backprop::InputForm;
 static ALLOCATOR: MemoryCounter = MemoryCounter;
 
 #[test]
-fn predicted_memory_is_what_engines_allocate() {
+fn predicted_memory_is_the_memory_that_engines_allocate() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let features = 300;
     for (form, sparse) in [(InputForm::Sparse, true), (InputForm::Numbers, false)] {
@@ -39,15 +39,15 @@ fn predicted_memory_is_what_engines_allocate() {
                     let before = in_use();
                     let gradient = &method.gradient;
                     let engine = gradient.engine(&network, &pool, Isa::detect(), &samples, rows);
-                    let held = (in_use() - before) as f64;
+                    let allocated = (in_use() - before) as f64;
                     drop(engine);
-                    // θ itself is held beside the engine. A few kilobytes are a matter of
-                    // bookkeeping.
+                    // θ is stored outside the engine. Some kilobytes are for bookkeeping.
                     let predicted = shape.gradient(gradient) - shape.parameters();
                     let label = &method.label;
-                    let case = format!("{label} {sizes:?} {rows} rows: {predicted} for {held}");
-                    assert!(predicted <= 1.3 * held + 8192.0, "{case}");
-                    assert!(held <= 1.3 * predicted + 32_768.0, "{case}");
+                    let case =
+                        format!("{label} {sizes:?} {rows} rows: {predicted} for {allocated}");
+                    assert!(predicted <= 1.3 * allocated + 8192.0, "{case}");
+                    assert!(allocated <= 1.3 * predicted + 32_768.0, "{case}");
                 }
             }
         }

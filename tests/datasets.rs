@@ -1,4 +1,4 @@
-//! Promise: every named dataset loads whole, with its known shape and class counts.
+//! Every named dataset loads completely, with its known shape and class counts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,8 @@ fn counts(dataset: &Dataset) -> Vec<usize> {
     counts
 }
 
-/// scikit-learn's own counts, and for MNIST those of its database's page.
+/// Returns the class counts of the training and test parts: those of scikit-learn, and for MNIST
+/// those of its web page.
 fn known_counts(name: &str) -> (Vec<usize>, Vec<usize>) {
     let train = match name {
         "mnist" => vec![5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
@@ -33,10 +34,10 @@ fn known_counts(name: &str) -> (Vec<usize>, Vec<usize>) {
 }
 
 #[test]
-fn every_set_loads_with_its_shape_and_its_class_counts() {
-    let places = SearchPaths::new(None);
+fn every_dataset_loads_with_its_shape_and_its_class_counts() {
+    let search_paths = SearchPaths::new(None);
     for entry in catalog::entries() {
-        let (train, test) = entry.load(&places).unwrap();
+        let (train, test) = entry.load(&search_paths).unwrap();
         assert_eq!(train.features.dim(), (entry.rows, entry.features));
         assert_eq!(train.name, entry.name);
         assert_eq!(train.class_names, entry.class_names);
@@ -55,9 +56,9 @@ fn every_set_loads_with_its_shape_and_its_class_counts() {
 }
 
 #[test]
-fn values_are_the_files_own() {
-    let places = SearchPaths::new(None);
-    let (mnist, _) = catalog::load("mnist", &places).unwrap();
+fn features_are_the_numbers_in_the_files() {
+    let search_paths = SearchPaths::new(None);
+    let (mnist, _) = catalog::load("mnist", &search_paths).unwrap();
     assert!(matches!(mnist.features, Features::Bytes(_)));
     // The first training image is a 5; its mean pixel is 35.108…, its row 5 begins at column 12.
     assert_eq!(mnist.labels[0], 5);
@@ -65,13 +66,13 @@ fn values_are_the_files_own() {
     assert_eq!(sum, 27_525.0);
     assert_eq!(mnist.features.value(0, 5 * 28 + 12), 3.0);
 
-    let (iris, _) = catalog::load("iris", &places).unwrap();
+    let (iris, _) = catalog::load("iris", &search_paths).unwrap();
     let row = |row| [0, 1, 2, 3].map(|feature| iris.features.value(row, feature));
     assert_eq!(row(0), [5.1, 3.5, 1.4, 0.2]);
     assert_eq!(row(149), [5.9, 3.0, 5.1, 1.8]);
     assert_eq!(iris.labels[149], 2);
 
-    let (digits, _) = catalog::load("digits", &places).unwrap();
+    let (digits, _) = catalog::load("digits", &search_paths).unwrap();
     assert!(matches!(digits.features, Features::Bytes(_)));
     assert_eq!(digits.features.value(0, 2), 5.0);
 }
@@ -79,7 +80,7 @@ fn values_are_the_files_own() {
 #[test]
 fn a_file_that_was_changed_is_refused_with_both_checksums() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, original) = copy_set("iris", folder.path());
+    let (_, original) = copy_dataset("iris", folder.path());
     let path = folder.path().join("iris/iris.csv");
     fs::write(&path, [&original[..], b"\n"].concat()).unwrap();
     let error = catalog::load("iris", &SearchPaths::new(Some(folder.path()))).unwrap_err();
@@ -95,15 +96,20 @@ fn a_file_that_was_changed_is_refused_with_both_checksums() {
 }
 
 #[test]
-fn a_set_that_was_copied_elsewhere_is_found_there() {
+fn a_dataset_in_another_folder_is_found_there() {
     let folder = tempfile::tempdir().unwrap();
-    copy_set("wine", folder.path());
-    let places = SearchPaths::new(Some(folder.path()));
+    copy_dataset("wine", folder.path());
+    let search_paths = SearchPaths::new(Some(folder.path()));
     let wine = catalog::entry("wine").unwrap();
-    assert_eq!(places.find(wine).unwrap(), folder.path().join("wine"));
-    assert_eq!(wine.load(&places).unwrap().0.rows(), 178);
-    // The other sets are not taken from elsewhere.
-    assert_eq!(catalog::load("iris", &places).unwrap_err().exit_code(), 2);
+    assert_eq!(search_paths.find(wine).unwrap(), folder.path().join("wine"));
+    assert_eq!(wine.load(&search_paths).unwrap().0.rows(), 178);
+    // Datasets that are not in this folder are not searched in others.
+    assert_eq!(
+        catalog::load("iris", &search_paths)
+            .unwrap_err()
+            .exit_code(),
+        2
+    );
 }
 
 #[test]
@@ -119,8 +125,8 @@ fn the_readme_of_the_datasets_states_every_checksum() {
     }
 }
 
-/// Copies a set of one file; the folder it was found in, and the file's bytes.
-fn copy_set(name: &str, to: &Path) -> (std::path::PathBuf, Vec<u8>) {
+/// Copies a dataset of one file; returns the folder it was found in, and the file's bytes.
+fn copy_dataset(name: &str, to: &Path) -> (std::path::PathBuf, Vec<u8>) {
     let entry = catalog::entry(name).unwrap();
     let from = SearchPaths::new(None).find(entry).unwrap();
     let bytes = fs::read(from.join(entry.files[0].name)).unwrap();

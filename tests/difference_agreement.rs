@@ -1,5 +1,5 @@
-//! All ways to a finite difference agree within their derived tolerance, on random networks;
-//! without cancellation they agree with backprop at any increment.
+//! //! On random networks, full, prefix and incremental evaluation of finite differences agree
+//! within derived bounds, and cancellation-free differences agree with backprop at any increment.
 
 mod support;
 
@@ -24,9 +24,9 @@ use support::tolerance::{distance, norm, parameter_increments, round_off, trunca
 
 const FEATURES: usize = 6;
 
-/// A network, θ and rows.
+/// A random network with θ and a mini-batch.
 #[derive(Debug)]
-struct Drawn {
+struct RandomNetwork {
     network: Network,
     theta: Vec<f64>,
     inputs: Vec<Vec<f64>>,
@@ -34,21 +34,22 @@ struct Drawn {
 }
 
 prop_compose! {
-    /// Nets of 1 to 5 layers with every pair of outputs and loss; θ times `scale`.
-    fn drawn(scale: f64)(
+    /// Generates networks with 1 to 5 weight layers and every pair of outputs and loss; θ is
+    /// multiplied by `scale`.
+    fn random_network(scale: f64)(
         hidden in prop::collection::vec(1..8_usize, 0..5),
-        head in 0..OUTPUTS_AND_LOSSES.len(),
+        output_index in 0..OUTPUTS_AND_LOSSES.len(),
         bias: bool,
         l2 in prop::sample::select(vec![0.0, 0.1]),
         inputs in prop::collection::vec(prop::collection::vec(-20..=20_i32, FEATURES), 1..6),
         labels in prop::collection::vec(0..6_u16, 6),
-    ) -> Drawn {
-        let network = network(FEATURES, &hidden, bias, OUTPUTS_AND_LOSSES[head], l2);
+    ) -> RandomNetwork {
+        let network = network(FEATURES, &hidden, bias, OUTPUTS_AND_LOSSES[output_index], l2);
         let classes = if network.layout.sizes().last() == Some(&1) { 2 } else { 3 };
-        Drawn {
-            // What f32 holds as well.
+        RandomNetwork {
+            // Numbers that are exact in f32 too.
             theta: theta(&network).iter().map(|&w| f64::from((w * scale) as f32)).collect(),
-            // Sixteenths: exact in both precisions; some are equal, some 0.
+            // Multiples of 1/16, exact in both precisions; some are equal, some 0.
             inputs: inputs.iter().map(|row| row.iter().map(|&x| f64::from(x) / 16.0).collect()).collect(),
             labels: inputs.iter().zip(labels).map(|(_, label)| label % classes).collect(),
             network,
@@ -56,7 +57,7 @@ prop_compose! {
     }
 }
 
-impl Drawn {
+impl RandomNetwork {
     fn gradient<R: Real>(&self, method: GradientConfig) -> Vec<f64> {
         let samples = samples::<R>(InputForm::Numbers, &self.inputs, &self.labels);
         let pool = Arc::new(Workers::new(Some(1)).unwrap());
@@ -80,8 +81,9 @@ impl Drawn {
         rows.zip(self.labels.iter().copied()).collect()
     }
 
-    /// `incremental` against `full`, and `prefix` against it bit for bit.
-    fn ways_agree<R: Real>(&self, scheme: Scheme) {
+    /// Compares incremental with full evaluation within bounds, and prefix with full evaluation bit
+    /// by bit.
+    fn assert_evaluations_agree<R: Real>(&self, scheme: Scheme) {
         let config = |reuse| DifferenceConfig {
             scheme,
             reuse,
@@ -92,7 +94,7 @@ impl Drawn {
         };
         let net = TextbookNetwork::from(&self.network);
         let full = self.gradient::<R>(GradientConfig::Difference(config(Reuse::Full)));
-        // Activations below the perturbed layer are the same numbers, kept or computed again.
+        // Stored activations below the perturbed layer equal those computed again.
         assert_eq!(
             full,
             self.gradient::<R>(GradientConfig::Difference(config(Reuse::Prefix)))
@@ -102,19 +104,19 @@ impl Drawn {
         let h = increments::<R>(&net, &self.theta, &config(Reuse::Full));
         let h = parameter_increments(&net, &h);
         let rounded = round_off::<R>(&net, &self.theta, &self.batch(), &h, &config(Reuse::Full));
-        // Whole passes perturb by h' = (θ + h) − θ and divide by it, |h' − h| ≤ u·|θ + h|: the
-        // truncation changes by this share.
-        let mut moved = truncation(&net, &self.theta, &self.batch(), &h, scheme);
-        for ((moved, theta), h) in moved.iter_mut().zip(&self.theta).zip(&h) {
-            *moved *= 2.0 * R::UNIT_ROUNDOFF * (theta.abs() + h) / h;
+        // Whole passes perturb by h' = (θ + h) − θ and divide by it. |h' − h| ≤ u·|θ + h|, and the
+        // truncation changes in proportion.
+        let mut truncation_change = truncation(&net, &self.theta, &self.batch(), &h, scheme);
+        for ((change, theta), h) in truncation_change.iter_mut().zip(&self.theta).zip(&h) {
+            *change *= 2.0 * R::UNIT_ROUNDOFF * (theta.abs() + h) / h;
         }
-        let found = distance(&full, &incremental);
-        let allowed = 2.0 * norm(&rounded) + norm(&moved);
-        assert!(found <= allowed, "{found:e} of {allowed:e}");
+        let difference = distance(&full, &incremental);
+        let allowed = 2.0 * norm(&rounded) + norm(&truncation_change);
+        assert!(difference <= allowed, "{difference:e} of {allowed:e}");
     }
 
-    /// Cancellation-free differences by `h` against backprop of f64.
-    fn derivative_is_found<R: Real>(&self, scheme: Scheme, h: f64) {
+    /// Compares cancellation-free differences of increment `h` with backprop in f64.
+    fn assert_agrees_with_backprop<R: Real>(&self, scheme: Scheme, h: f64) {
         let config = DifferenceConfig {
             scheme,
             reuse: Reuse::Incremental,
@@ -124,7 +126,7 @@ impl Drawn {
             extrapolate: false,
         };
         let net = TextbookNetwork::from(&self.network);
-        // The textbook's 1 − a is not exact where units are saturated; the engine's pairs are.
+        // The textbook's 1 − a loses precision in saturated units; the engine computes σ and 1 − σ.
         let exact = self.gradient::<f64>(GradientConfig::Backprop);
         let found = self.gradient::<R>(GradientConfig::Difference(config));
         let h = vec![R::from_f64(h).to_f64(); exact.len()];
@@ -146,35 +148,35 @@ proptest! {
     #![proptest_config(property_cases(48))]
 
     #[test]
-    fn full_prefix_and_incremental_agree_within_the_derived_tolerance(drawn in drawn(1.0)) {
+    fn full_prefix_and_incremental_agree_within_the_derived_tolerance(network in random_network(1.0)) {
         for scheme in [Scheme::Forward, Scheme::Central] {
-            drawn.ways_agree::<f64>(scheme);
-            drawn.ways_agree::<f32>(scheme);
+            network.assert_evaluations_agree::<f64>(scheme);
+            network.assert_evaluations_agree::<f32>(scheme);
         }
     }
 
     #[test]
-    fn without_cancellation_every_increment_gives_backprops_gradient(drawn in drawn(1.0)) {
+    fn without_cancellation_every_increment_gives_backprops_gradient(network in random_network(1.0)) {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for exponent in (1..=30).step_by(3) {
-                drawn.derivative_is_found::<f64>(scheme, 10f64.powi(-exponent));
+                network.assert_agrees_with_backprop::<f64>(scheme, 10f64.powi(-exponent));
             }
             for exponent in (1..=20).step_by(3) {
-                drawn.derivative_is_found::<f32>(scheme, 10f64.powi(-exponent));
+                network.assert_agrees_with_backprop::<f32>(scheme, 10f64.powi(-exponent));
             }
         }
     }
 
-    /// θ 20 times as large: pre-activations of some tens. Increments from where Taylor's first
-    /// terms say something of such a network.
+    /// With θ 20 times as large, pre-activations are some tens. The increments are small enough for
+    /// the leading terms of Taylor's series to bound the truncation.
     #[test]
-    fn saturated_units_lose_nothing_without_cancellation(drawn in drawn(20.0)) {
+    fn saturated_units_lose_no_precision_without_cancellation(network in random_network(20.0)) {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for exponent in [9, 12, 15, 20, 25, 30] {
-                drawn.derivative_is_found::<f64>(scheme, 10f64.powi(-exponent));
+                network.assert_agrees_with_backprop::<f64>(scheme, 10f64.powi(-exponent));
             }
             for exponent in [9, 12, 16, 20] {
-                drawn.derivative_is_found::<f32>(scheme, 10f64.powi(-exponent));
+                network.assert_agrees_with_backprop::<f32>(scheme, 10f64.powi(-exponent));
             }
         }
     }

@@ -1,6 +1,5 @@
-//! Gradients by finite differences, by forward mode and by node perturbation perform what they say,
-//! evaluation by evaluation and operation by operation, and their kernels have the bits of plain
-//! scalar code.
+//! //! Finite differences, forward mode and node perturbation perform exactly the evaluations and
+//! operations that they report, and their kernels have the bits of scalar code.
 
 mod support;
 
@@ -25,7 +24,7 @@ use support::scalar_backprop::{self, InputForm};
 use support::scalar_differences::{self, ChangeForm};
 use support::scalar_random_directions;
 
-/// Hidden layers of nets of 1 to 5 weight layers; some wider than a panel.
+/// Hidden layers of networks with 1 to 5 weight layers; some are wider than a panel.
 const HIDDEN: [&[usize]; 7] = [
     &[],
     &[3],
@@ -38,17 +37,17 @@ const HIDDEN: [&[usize]; 7] = [
 
 const FEATURES: usize = 11;
 
-/// A method, and what its twin is told.
+/// A method, and the configuration of its scalar twin.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct TwinnedMethod {
     method: GradientConfig,
     config: DifferenceConfig,
-    reach: ChangeForm,
+    form: ChangeForm,
 }
 
-impl Way {
+impl TwinnedMethod {
     fn difference(config: DifferenceConfig) -> Self {
-        let reach = match (config.arithmetic, config.increment) {
+        let form = match (config.arithmetic, config.increment) {
             (Arithmetic::Plain, _) => ChangeForm::Plain,
             (Arithmetic::CancellationFree, Increment::Auto) => ChangeForm::Tiny,
             (Arithmetic::CancellationFree, _) => ChangeForm::Close,
@@ -56,11 +55,11 @@ impl Way {
         Self {
             method: GradientConfig::Difference(config),
             config,
-            reach,
+            form,
         }
     }
 
-    /// Forward mode, whose rates are those of a perturbation by 1.
+    /// Returns forward mode; its twin computes derivatives as changes for an increment of 1.
     fn forward_mode(reuse: Reuse) -> Self {
         Self {
             method: GradientConfig::ForwardMode(reuse),
@@ -72,7 +71,7 @@ impl Way {
                 increment: Increment::Absolute(1.0),
                 extrapolate: false,
             },
-            reach: ChangeForm::Rate,
+            form: ChangeForm::Rate,
         }
     }
 
@@ -87,11 +86,11 @@ impl Way {
         }
     }
 
-    fn is_of_units(&self) -> bool {
+    fn perturbs_units(&self) -> bool {
         matches!(self.method, GradientConfig::NodePerturbation(_))
     }
 
-    /// The gradient of its twin.
+    /// Returns the gradient by the scalar twin.
     fn twin<N: Number>(
         &self,
         net: &TextbookNetwork,
@@ -104,23 +103,23 @@ impl Way {
         if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
             return scalar_random_directions::forward_mode(net, &theta, reuse, batch, width);
         }
-        let by = if self.is_of_units() {
+        let gradient = if self.perturbs_units() {
             scalar_differences::gradient_by_units
         } else {
             scalar_differences::gradient
         };
-        by(
+        gradient(
             net,
             &theta,
             increments,
             &self.config,
-            self.reach,
+            self.form,
             batch,
             width,
         )
     }
 
-    /// Losses, and derivatives along an axis, of a gradient of a network of these layer sizes.
+    /// Returns the number of losses and of Jacobian-vector products in a gradient of `network`.
     fn evaluations(&self, network: &Network) -> [u64; 2] {
         let parameters = network.layout.len() as u64;
         let units: usize = network.layout.sizes()[1..].iter().sum();
@@ -135,10 +134,10 @@ impl Way {
     }
 }
 
-/// Every scheme, evaluation, arithmetic and summation that there is, forward mode, and node
-/// perturbation.
-fn every_method() -> Vec<Way> {
-    let ways = [
+/// Returns finite differences with every scheme, evaluation, arithmetic and summation, forward
+/// mode, and node perturbation.
+fn every_method() -> Vec<TwinnedMethod> {
+    let evaluations = [
         (Reuse::Full, Arithmetic::Plain, Summation::Differences),
         (Reuse::Full, Arithmetic::Plain, Summation::Losses),
         (Reuse::Prefix, Arithmetic::Plain, Summation::Differences),
@@ -154,8 +153,8 @@ fn every_method() -> Vec<Way> {
             Summation::Differences,
         ),
     ];
-    let of = |scheme| {
-        ways.map(|(reuse, arithmetic, summation)| DifferenceConfig {
+    let with_scheme = |scheme| {
+        evaluations.map(|(reuse, arithmetic, summation)| DifferenceConfig {
             scheme,
             reuse,
             arithmetic,
@@ -164,16 +163,20 @@ fn every_method() -> Vec<Way> {
             extrapolate: false,
         })
     };
-    let differences = [of(Scheme::Forward), of(Scheme::Central)].concat();
-    let mut ways: Vec<Way> = differences.into_iter().map(Way::difference).collect();
-    ways.extend([Reuse::Full, Reuse::Prefix, Reuse::Incremental].map(Way::forward_mode));
+    let differences = [with_scheme(Scheme::Forward), with_scheme(Scheme::Central)].concat();
+    let mut methods: Vec<TwinnedMethod> = differences
+        .into_iter()
+        .map(TwinnedMethod::difference)
+        .collect();
+    methods
+        .extend([Reuse::Full, Reuse::Prefix, Reuse::Incremental].map(TwinnedMethod::forward_mode));
     for arithmetic in [Arithmetic::Plain, Arithmetic::CancellationFree] {
-        ways.push(Way::node_perturbation(arithmetic, None));
+        methods.push(TwinnedMethod::node_perturbation(arithmetic, None));
     }
-    ways
+    methods
 }
 
-/// `rows` rows of inputs as they are stored, many of them equal and some 0, and their labels.
+/// Returns the stored inputs `(rows, FEATURES)`, many of them equal and some 0, and their labels.
 fn few_values(form: InputForm, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec<u16>) {
     let value = |row: usize, at: usize| {
         let hash = (row * 7919 + at * 104_729 + row * at * 31 + 17) % 1009;
@@ -189,7 +192,8 @@ fn few_values(form: InputForm, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec
     ((0..rows).map(row).collect(), labels.collect())
 }
 
-/// What an engine says it performed, the evaluations it told of, and the gradient it found.
+/// Runs an engine; returns the tally that it reports, the evaluations counted by its control, and
+/// the gradient.
 fn run<R: Real>(
     network: &Network,
     theta: &[f64],
@@ -212,9 +216,15 @@ fn run<R: Real>(
     (evaluation.tally, control.evaluations(), found)
 }
 
-/// Holds one engine against its twin: counts, and bits.
-fn holds<R: Real>(network: &Network, form: InputForm, rows: usize, way: &Way, pool: &Arc<Workers>) {
-    let Way { method, config, .. } = *way;
+/// Compares the counts and the bits of an engine with those of its scalar twin.
+fn assert_equals_twin<R: Real>(
+    network: &Network,
+    form: InputForm,
+    rows: usize,
+    twinned: &TwinnedMethod,
+    pool: &Arc<Workers>,
+) {
+    let TwinnedMethod { method, config, .. } = *twinned;
     let net = TextbookNetwork::from(network);
     let theta: Vec<f64> = theta(network)
         .iter()
@@ -238,27 +248,27 @@ fn holds<R: Real>(network: &Network, form: InputForm, rows: usize, way: &Way, po
         R::PRECISION.name()
     );
     let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, told, found) = run(network, &theta, &samples, &order, method, pool);
+    let (tally, evaluated, found) = run(network, &theta, &samples, &order, method, pool);
 
     let width = width::<R>();
-    let (_, counted) = count(|| way.twin::<Counted>(&net, &theta, &increments, &batch, width));
-    let [evaluations, jacobian_vector_products] = way.evaluations(network);
+    let (_, counted) = count(|| twinned.twin::<Counted>(&net, &theta, &increments, &batch, width));
+    let [evaluations, jacobian_vector_products] = twinned.evaluations(network);
     let counted = Tally {
         evaluations,
         jacobian_vector_products,
         ..counted
     };
     assert_eq!(tally, counted, "{case}");
-    assert_eq!(told, evaluations + jacobian_vector_products, "{case}");
+    assert_eq!(evaluated, evaluations + jacobian_vector_products, "{case}");
 
-    let twin = way.twin::<KernelNumber<R>>(&net, &theta, &increments, &batch, width);
+    let twin = twinned.twin::<KernelNumber<R>>(&net, &theta, &increments, &batch, width);
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(twin.iter().any(|&g| g != 0.0), "{case}");
     assert_eq!(found, twin, "{case}");
 }
 
 #[test]
-fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
+fn every_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let forms = [
         InputForm::Sparse,
@@ -267,16 +277,16 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
     ];
     let mut cases = 0;
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in forms {
-                for way in &every_method() {
-                    // All of them with 1 to 4 rows, in turns with and without bias and l2.
+                for twinned in &every_method() {
+                    // The cases vary between 1 and 4 rows, with and without biases and l2.
                     let rows = 1 + (cases * 7 / 3) % 4;
                     let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                         [(cases * 5 / 7) % 4];
-                    let network = network(FEATURES, hidden, bias, head, l2);
-                    holds::<f64>(&network, form, rows, way, &pool);
-                    holds::<f32>(&network, form, rows, way, &pool);
+                    let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
+                    assert_equals_twin::<f64>(&network, form, rows, twinned, &pool);
+                    assert_equals_twin::<f32>(&network, form, rows, twinned, &pool);
                     cases += 1;
                 }
             }
@@ -286,21 +296,22 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
 }
 
 #[test]
-fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
-    // In f64, 40 + 3 units make 5 + 1 panels, whose tables of 257 lines take about 100 KB a row: 30
-    // rows are 3 blocks, the last one ragged. The twin knows no blocks and shares nothing.
+fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
+    // In f64, 40 + 3 units are 5 + 1 panels, and difference tables of 257 panel rows take about 100
+    // KB per row: 30 rows are 3 blocks, of which the last is smaller. The twin has no blocks and
+    // shares nothing.
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
-    for head in OUTPUTS_AND_LOSSES {
-        for way in every_method() {
-            let Way {
+    for outputs_and_loss in OUTPUTS_AND_LOSSES {
+        for twinned in every_method() {
+            let TwinnedMethod {
                 method,
                 config,
-                reach,
-            } = way;
+                form,
+            } = twinned;
             if config.reuse != Reuse::Incremental {
                 continue;
             }
-            let network = network(FEATURES, &[40], true, head, 0.0);
+            let network = network(FEATURES, &[40], true, outputs_and_loss, 0.0);
             let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
             let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
             for form in [InputForm::Sparse, InputForm::Numbers] {
@@ -317,8 +328,8 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
                     scalar_differences::increments::<f64>(&net, &theta, &config),
                     width::<f64>(),
                 );
-                let twin = if way.is_of_units() {
-                    way.twin::<KernelNumber<f64>>(&net, &theta, &increments, &batch, width)
+                let twin = if twinned.perturbs_units() {
+                    twinned.twin::<KernelNumber<f64>>(&net, &theta, &increments, &batch, width)
                 } else {
                     let theta = to_numbers::<KernelNumber<f64>>(&theta);
                     scalar_differences::gradient_input_by_input(
@@ -326,7 +337,7 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
                         &theta,
                         &increments,
                         &config,
-                        reach,
+                        form,
                         &batch,
                         width,
                     )
@@ -339,34 +350,35 @@ fn neither_blocks_of_rows_nor_shared_and_skipped_inputs_change_a_bit() {
 }
 
 #[test]
-fn changes_too_large_for_the_shortest_series_are_counted_as_such() {
+fn changes_too_large_for_the_shortest_series_are_counted_by_the_longer_formula() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for scheme in [Scheme::Forward, Scheme::Central] {
                 let config = DifferenceConfig {
                     scheme,
                     reuse: Reuse::Incremental,
                     arithmetic: Arithmetic::CancellationFree,
                     summation: Summation::Differences,
-                    // No stage's largest change is below √u/2 = 5e-9, nor above 1/64.
+                    // The largest change of every stage is between √u/2 = 5e-9 and 1/64.
                     increment: Increment::Absolute(1.0 / 4096.0),
                     extrapolate: false,
                 };
-                let network = network(FEATURES, hidden, true, head, 0.0);
-                let way = Way::difference(config);
-                holds::<f64>(&network, InputForm::Numbers, 3, &way, &pool);
+                let network = network(FEATURES, hidden, true, outputs_and_loss, 0.0);
+                let twinned = TwinnedMethod::difference(config);
+                assert_equals_twin::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
             }
-            let way = Way::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
-            let network = network(FEATURES, hidden, true, head, 0.25);
-            holds::<f64>(&network, InputForm::Numbers, 3, &way, &pool);
+            let twinned =
+                TwinnedMethod::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
+            let network = network(FEATURES, hidden, true, outputs_and_loss, 0.25);
+            assert_equals_twin::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
         }
     }
 }
 
 #[test]
-fn a_gradient_takes_as_many_evaluations_as_it_says_and_no_other_pass() {
-    // Passes report themselves, so the loss at θ cannot be evaluated once more unseen.
+fn a_gradient_takes_exactly_the_evaluations_that_it_reports() {
+    // Each pass counts itself, so an additional evaluation at θ would be noticed.
     let pool = Arc::new(Workers::new(Some(3)).unwrap());
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.25);
@@ -374,19 +386,20 @@ fn a_gradient_takes_as_many_evaluations_as_it_says_and_no_other_pass() {
             let (inputs, labels) = few_values(InputForm::Numbers, rows, 3);
             let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
             let order: Vec<u32> = (0..rows as u32).collect();
-            for way in every_method() {
+            for twinned in every_method() {
                 let theta = theta(&network);
-                let (tally, told, _) = run(&network, &theta, &samples, &order, way.method, &pool);
-                let [evaluations, along] = way.evaluations(&network);
-                assert_eq!(told, evaluations + along, "{way:?}");
+                let (tally, evaluated, _) =
+                    run(&network, &theta, &samples, &order, twinned.method, &pool);
+                let [evaluations, products] = twinned.evaluations(&network);
+                assert_eq!(evaluated, evaluations + products, "{twinned:?}");
                 assert_eq!(tally.evaluations, evaluations);
-                assert_eq!(tally.jacobian_vector_products, along);
+                assert_eq!(tally.jacobian_vector_products, products);
             }
         }
     }
 }
 
-/// The sums that closed forms are made of: sizes n_0 … n_L, P, U, N.
+/// The sums over the layer sizes n_0 … n_L of which the closed forms consist: P, U and N.
 struct Sums {
     sizes: Vec<u64>,
     p: u64,
@@ -409,19 +422,19 @@ impl Sums {
         }
     }
 
-    /// R_k = Σ_{m≥k} n_m n_{m−1}.
+    /// Returns R_k = Σ_{m≥k} n_m n_{m−1}.
     fn products_from(&self, k: usize) -> u64 {
         (k..self.sizes.len())
             .map(|m| self.sizes[m] * self.sizes[m - 1])
             .sum()
     }
 
-    /// U_k = Σ_{m≥k} n_m.
+    /// Returns U_k = Σ_{m≥k} n_m.
     fn units_from(&self, k: usize) -> u64 {
         self.sizes.iter().skip(k).sum()
     }
 
-    /// A forward pass with its mean loss, of `b` rows.
+    /// Returns the tally of a forward pass of `b` rows with its mean loss.
     fn forward(&self, b: u64) -> Tally {
         Tally {
             multiplications: b * (self.p + self.outputs + 1) + 1,
@@ -433,7 +446,8 @@ impl Sums {
     }
 }
 
-/// Every net with quadratic loss, biases and dense inputs, and 1 to 4 rows.
+/// Visits every network with sigmoid outputs, quadratic loss and biases, with 1 to 4 rows of dense
+/// inputs.
 fn every_plain_case(visit: impl Fn(&TextbookNetwork, &[Counted], &[Sample], &Sums)) {
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.0);
@@ -458,8 +472,8 @@ fn plain_forward_differences_cost_n_plus_one_passes() {
     every_plain_case(|net, theta, batch, sums| {
         let (_, counted) = count(|| net.forward_differences(theta, batch, H));
         let passes = sums.forward(batch.len() as u64) * (sums.n + 1);
-        let own = Tally::multiplications(sums.n) + Tally::additions(2 * sums.n);
-        assert_eq!(counted, passes + own, "{:?}", net.sizes);
+        let quotients = Tally::multiplications(sums.n) + Tally::additions(2 * sums.n);
+        assert_eq!(counted, passes + quotients, "{:?}", net.sizes);
     });
 }
 
@@ -468,8 +482,8 @@ fn plain_central_differences_cost_2n_passes() {
     every_plain_case(|net, theta, batch, sums| {
         let (_, counted) = count(|| net.central_differences(theta, batch, H));
         let passes = sums.forward(batch.len() as u64) * (2 * sums.n);
-        let own = Tally::multiplications(sums.n) + Tally::additions(3 * sums.n);
-        assert_eq!(counted, passes + own, "{:?}", net.sizes);
+        let quotients = Tally::multiplications(sums.n) + Tally::additions(3 * sums.n);
+        assert_eq!(counted, passes + quotients, "{:?}", net.sizes);
     });
 }
 
@@ -486,7 +500,7 @@ fn plain_incremental_differences_cost_their_closed_form() {
             ..Tally::NONE
         };
         for l in 1..=net.layers() {
-            let tail = if l == net.layers() {
+            let perturbed_loss = if l == net.layers() {
                 [1, 4, 1]
             } else {
                 let passes = sums.products_from(l + 2);
@@ -496,7 +510,7 @@ fn plain_incremental_differences_cost_their_closed_form() {
                     1 + sums.units_from(l + 1),
                 ]
             };
-            let [multiplications, additions, sigmoids] = tail;
+            let [multiplications, additions, sigmoids] = perturbed_loss;
             row += Tally {
                 multiplications,
                 additions,
@@ -505,21 +519,21 @@ fn plain_incremental_differences_cost_their_closed_form() {
                 ..Tally::NONE
             } * (n[l] * (n[l - 1] + 1));
         }
-        let own = Tally::multiplications(sums.n) + Tally::additions((b - 1) * sums.n);
-        assert_eq!(counted, row * b + own, "{:?}", net.sizes);
+        let means = Tally::multiplications(sums.n) + Tally::additions((b - 1) * sums.n);
+        assert_eq!(counted, row * b + means, "{:?}", net.sizes);
     });
 }
 
 #[test]
-fn plain_differences_of_all_kinds_are_the_gradient() {
+fn plain_differences_of_all_kinds_agree_with_the_gradient() {
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.0);
         let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
         let (inputs, labels) = few_values(InputForm::Numbers, 4, 3);
         let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
         let (_, exact) = net.gradient::<f64>(&theta, &batch);
-        // Truncation of order h = 1e-6 and round-off of order u/h = 1e-10, both times factors of
-        // order 1 relative to a gradient of norm 0.1.
+        // Truncation is of order h = 1e-6 and round-off of order u/h = 1e-10, with factors of order
+        // 1, relative to a gradient of norm 0.1.
         for found in [
             net.forward_differences(&theta, &batch, H),
             net.central_differences(&theta, &batch, H),
@@ -532,23 +546,25 @@ fn plain_differences_of_all_kinds_are_the_gradient() {
     }
 }
 
-/// Changes of a row's loss that 784-30-10 takes for one gradient over `rows`: of all weights whose
-/// input is not 0, of those whose inputs differ; in the first layer, and with biases and outputs.
+/// Returns the number of changes of a row's loss in one gradient of 784-30-10 over `rows`.
+///
+/// The first pair counts the first layer, the second all layers with biases. The first number of a
+/// pair counts all weights with a nonzero input, the second equal inputs of a row once.
 fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64; 2]; 2] {
     let b = rows.len() as u64;
-    let (mut filled, mut distinct) = (0, 0);
+    let (mut nonzero, mut distinct) = (0, 0);
     for row in rows {
         let variety = samples.variety(row);
-        filled += 30 * u64::from(variety.filled);
+        nonzero += 30 * u64::from(variety.filled);
         distinct += 30 * u64::from(variety.distinct);
     }
-    // A bias is one more input; the outputs' 30 inputs are neither 0 nor equal.
+    // A bias is one more input; the 30 inputs of the outputs are neither 0 nor equal.
     let others = b * (30 + 10 * 31);
-    [[filled, distinct], [filled + others, distinct + others]]
+    [[nonzero, distinct], [nonzero + others, distinct + others]]
 }
 
 #[test]
-fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
+fn on_mnist_reuse_turns_238_610_passes_of_one_image_into_23_020_changes() {
     let (dataset, _) = catalog::load("mnist", &SearchPaths::new(None)).unwrap();
     let samples = Samples::<f32>::new(&dataset, &uniform_scaling(784, 255.0));
     // The first mini-batch of 10, in the file's order.
@@ -556,7 +572,7 @@ fn on_mnist_238_610_passes_of_one_image_become_23_020_changes() {
     let [first_layer, all] = changes_on_mnist(&samples, 0..10);
     assert_eq!(first_layer, [41_370, 19_620]);
     assert_eq!(all, [44_770, 23_020]);
-    // A mean mini-batch of 10: 6,000 of them.
+    // The mean over 6,000 mini-batches of 10.
     let [first_layer, all] = changes_on_mnist(&samples, 0..60_000);
     assert_eq!(first_layer.map(|changes| changes / 6_000), [44_970, 20_084]);
     assert_eq!(all.map(|changes| changes / 6_000), [48_370, 23_484]);

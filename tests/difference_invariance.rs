@@ -1,7 +1,7 @@
-//! Gradients by finite differences, forward mode, node perturbation, numeric backprop and from
-//! random directions, and training by them: the same bits on any number of workers, with any
-//! kernel, fused or apart, in fresh memory or used; and a steady step of all but the last allocates
-//! nothing.
+//! //! Gradients by finite differences, forward mode, node perturbation, numeric backprop and
+//! random directions, and training by them, have the same bits on any number of workers, with any
+//! kernel, in fused or separate steps, and in fresh or used memory. Steady steps of incremental
+//! differences, incremental forward mode, node perturbation and numeric backprop allocate nothing.
 
 mod support;
 
@@ -32,7 +32,7 @@ const ROWS: usize = 148;
 const FEATURES: usize = 20;
 const CLASSES: u16 = 5;
 
-/// Images of 20 pixels: mostly 0, or all filled; many are equal.
+/// Returns images of 20 pixels: mostly 0 if `sparse`, else none 0; many pixels are equal.
 fn samples<R: Real>(sparse: bool) -> Samples<R> {
     let data = images((ROWS, FEATURES), CLASSES, sparse, |hash| {
         (hash % 6 * 50) as u8 + 1
@@ -45,7 +45,8 @@ fn network(hidden: &[usize], output: OutputUnits, loss: Loss, l2: f64) -> Networ
     Network::new(&sizes, true, output, loss, l2).unwrap()
 }
 
-fn method(
+/// Returns a difference of each parameter, with the increment `auto`.
+fn difference(
     scheme: Scheme,
     (reuse, arithmetic, summation): (Reuse, Arithmetic, Summation),
 ) -> GradientConfig {
@@ -76,7 +77,7 @@ const FULL_LOSSES: (Reuse, Arithmetic, Summation) =
 const PREFIX: (Reuse, Arithmetic, Summation) =
     (Reuse::Prefix, Arithmetic::Plain, Summation::Differences);
 
-/// The ways that are neither backprop nor a difference of each parameter.
+/// The deterministic methods that are neither backprop nor a difference in each parameter.
 const OTHERS: [GradientConfig; 6] = [
     GradientConfig::ForwardMode(Reuse::Full),
     GradientConfig::ForwardMode(Reuse::Prefix),
@@ -92,7 +93,7 @@ const OTHERS: [GradientConfig; 6] = [
     GradientConfig::NumericBackprop(NumericBackpropConfig { increment: None }),
 ];
 
-/// What is held against what: a method on a network and inputs.
+/// A method on a network and inputs, whose bits are compared between runs.
 #[derive(Clone, Copy)]
 struct Case {
     hidden: &'static [usize],
@@ -105,9 +106,9 @@ struct Case {
     steps: usize,
 }
 
-/// One whole gradient of all of a batch's rows, and θ after steps of momentum over ragged batches,
-/// with the sum of their losses: as bits.
-fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
+/// Computes one gradient of a full mini-batch, then trains with momentum over mini-batches of which
+/// the last is smaller; returns the gradient, the hash of θ, and the bits of the sum of the losses.
+fn computed_bits<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
     let samples = samples::<R>(case.sparse);
     let network = network(case.hidden, case.output, case.loss, case.l2);
     let pool = Arc::new(Workers::new(Some(workers)).unwrap());
@@ -123,13 +124,13 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
         rows: &rows,
     };
     let control = Control::default();
-    // Also where fewer would pay.
+    // Uses this number of workers even where fewer would be faster.
     engine.limit_workers(workers);
     engine
         .gradient(&theta, batch, &mut gradient, &control)
         .unwrap();
     assert!(gradient.flat().iter().any(|&g| g != R::ZERO));
-    // The last batch is ragged.
+    // The last mini-batch is smaller.
     let rows = case.steps * case.batch_size - case.batch_size / 3;
     let order: Vec<u32> = (0..ROWS as u32).cycle().take(rows).collect();
     let rule = Rule {
@@ -154,12 +155,12 @@ fn outcome<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u
     assert_eq!(done, rows);
     engine.store(&mut theta);
     let hash = theta.sha256();
-    assert_ne!(hash, first, "training moves the weights");
+    assert_ne!(hash, first, "training changed no weight");
     (gradient.flat().to_vec(), hash, loss.to_bits())
 }
 
 #[test]
-fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
+fn a_gradient_is_partitioned_for_at_most_as_many_workers_as_have_work() {
     let _limit = time_limit();
     let most = |hidden: &[usize], rows: usize| {
         let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0);
@@ -181,25 +182,26 @@ fn a_gradient_is_cut_for_as_many_workers_as_have_work() {
     assert_eq!(most(&[40], 128), 16);
 }
 
-fn holds<R: Real>(case: &Case) {
+/// Checks that the results have the same bits with every number of workers and every kernel.
+fn assert_keeps_its_bits<R: Real>(case: &Case) {
     let name = format!(
         "{:?} {:?} {:?} sparse {} batch {} {:?}",
         case.hidden, case.output, case.loss, case.sparse, case.batch_size, case.method
     );
-    let reference = outcome::<R>(case, 1, Isa::detect());
+    let reference = computed_bits::<R>(case, 1, Isa::detect());
     for workers in [2, 3, 5, 8, 16] {
-        let found = outcome::<R>(case, workers, Isa::detect());
+        let found = computed_bits::<R>(case, workers, Isa::detect());
         assert!(found == reference, "{workers} workers: {name}");
     }
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        let found = outcome::<R>(case, 2, isa);
+        let found = computed_bits::<R>(case, 2, isa);
         assert!(found == reference, "{}: {name}", isa.name());
     }
 }
 
-fn holds_in_both_precisions(case: &Case) {
-    holds::<f32>(case);
-    holds::<f64>(case);
+fn assert_both_precisions_keep_their_bits(case: &Case) {
+    assert_keeps_its_bits::<f32>(case);
+    assert_keeps_its_bits::<f64>(case);
 }
 
 const SMALL: Case = Case {
@@ -216,14 +218,14 @@ const SMALL: Case = Case {
 #[test]
 fn incremental_differences_keep_their_bits() {
     let _limit = time_limit();
-    for way in [INCREMENTAL, CANCELLATION_FREE] {
+    for evaluation in [INCREMENTAL, CANCELLATION_FREE] {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for (sparse, batch_size) in [(true, 10), (false, 10), (true, 128), (false, 128)] {
-                holds_in_both_precisions(&Case {
+                assert_both_precisions_keep_their_bits(&Case {
                     sparse,
                     batch_size,
                     steps: if batch_size == 10 { 20 } else { 3 },
-                    method: method(scheme, way),
+                    method: difference(scheme, evaluation),
                     ..SMALL
                 });
             }
@@ -234,7 +236,7 @@ fn incremental_differences_keep_their_bits() {
 #[test]
 fn deep_incremental_differences_keep_their_bits() {
     let _limit = time_limit();
-    for way in [INCREMENTAL, CANCELLATION_FREE] {
+    for evaluation in [INCREMENTAL, CANCELLATION_FREE] {
         for (hidden, scheme, sparse) in [
             (&[18, 9][..], Scheme::Forward, true),
             (&[9, 18], Scheme::Central, false),
@@ -244,13 +246,13 @@ fn deep_incremental_differences_keep_their_bits() {
                 (OutputUnits::Softmax, Loss::CrossEntropy, 1e-3),
                 (OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0),
             ] {
-                holds_in_both_precisions(&Case {
+                assert_both_precisions_keep_their_bits(&Case {
                     hidden,
                     output,
                     loss,
                     l2,
                     sparse,
-                    method: method(scheme, way),
+                    method: difference(scheme, evaluation),
                     ..SMALL
                 });
             }
@@ -261,10 +263,10 @@ fn deep_incremental_differences_keep_their_bits() {
 #[test]
 fn networks_without_hidden_units_keep_their_bits() {
     let _limit = time_limit();
-    for way in [INCREMENTAL, CANCELLATION_FREE, PREFIX] {
-        holds_in_both_precisions(&Case {
+    for evaluation in [INCREMENTAL, CANCELLATION_FREE, PREFIX] {
+        assert_both_precisions_keep_their_bits(&Case {
             hidden: &[],
-            method: method(Scheme::Forward, way),
+            method: difference(Scheme::Forward, evaluation),
             ..SMALL
         });
     }
@@ -273,7 +275,7 @@ fn networks_without_hidden_units_keep_their_bits() {
 #[test]
 fn whole_passes_keep_their_bits() {
     let _limit = time_limit();
-    for (way, scheme, sparse, batch_size, steps) in [
+    for (evaluation, scheme, sparse, batch_size, steps) in [
         (FULL, Scheme::Forward, true, 10, 20),
         (FULL, Scheme::Central, false, 10, 4),
         (FULL_LOSSES, Scheme::Forward, false, 10, 4),
@@ -281,21 +283,21 @@ fn whole_passes_keep_their_bits() {
         (PREFIX, Scheme::Central, true, 128, 2),
     ] {
         for (hidden, l2) in [(&[9][..], 0.0), (&[5, 4], 1e-3)] {
-            holds_in_both_precisions(&Case {
+            assert_both_precisions_keep_their_bits(&Case {
                 hidden,
                 l2,
                 sparse,
                 batch_size,
                 steps,
-                method: method(scheme, way),
+                method: difference(scheme, evaluation),
                 ..SMALL
             });
         }
     }
 }
 
-/// Every estimator, with `count` directions of each kind.
-fn estimators(count: usize) -> impl Iterator<Item = GradientConfig> {
+/// Returns every random-direction method with `count` directions of either distribution.
+fn random_direction_methods(count: usize) -> impl Iterator<Item = GradientConfig> {
     [Distribution::Rademacher, Distribution::Gaussian]
         .into_iter()
         .flat_map(move |distribution| {
@@ -351,8 +353,8 @@ fn estimates_from_random_directions_keep_their_bits() {
         ),
     ] {
         // Fewer directions than workers, and more.
-        for method in estimators(1).chain(estimators(5)) {
-            holds_in_both_precisions(&Case {
+        for method in random_direction_methods(1).chain(random_direction_methods(5)) {
+            assert_both_precisions_keep_their_bits(&Case {
                 hidden,
                 output,
                 loss,
@@ -377,7 +379,7 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
             (&[6, 17, 5], OutputUnits::Softmax, Loss::CrossEntropy, 1e-3),
         ] {
             for (sparse, batch_size, steps) in [(true, 10, 8), (false, 10, 8), (true, 128, 2)] {
-                holds_in_both_precisions(&Case {
+                assert_both_precisions_keep_their_bits(&Case {
                     hidden,
                     output,
                     loss,
@@ -392,7 +394,7 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
     }
 }
 
-/// Bytes allocated for an engine and one gradient of 10 rows by it.
+/// Returns the bytes that an engine and one gradient of 10 rows by it allocate.
 fn allocated(config: &GradientConfig) -> usize {
     let samples = samples::<f32>(false);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
@@ -406,29 +408,35 @@ fn allocated(config: &GradientConfig) -> usize {
 }
 
 #[test]
-fn memory_does_not_grow_by_a_direction_for_each_direction() {
+fn directions_are_not_stored() {
     let _limit = time_limit();
-    for (one, many) in estimators(1).zip(estimators(1001)) {
+    for (one, many) in random_direction_methods(1).zip(random_direction_methods(1001)) {
         let grown = allocated(&many) - allocated(&one);
-        // A derivative each, or one for each of 10 rows; a direction has 473 weights or 230 moves.
+        // One derivative per direction, or one for each of its 10 rows, is stored. A direction
+        // itself has 473 components for the weights or 230 for the activations.
         assert!(grown <= 1000 * 10 * 4, "{many:?}: {grown} bytes");
     }
 }
 
-/// The weights after `steps` steps of 10 rows, in calls of `cut` steps, each told where the run
-/// stands as a resumed run is.
-fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64) -> String {
+/// Trains for `steps` steps of 10 rows, in calls of `steps_per_call` steps that set the current
+/// step as a resumed run does; returns the hash of the weights.
+fn trained_in_calls(
+    config: &GradientConfig,
+    steps: usize,
+    steps_per_call: usize,
+    seed: u64,
+) -> String {
     let samples = samples::<f32>(true);
     let network = network(&[9], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let mut theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let order: Vec<u32> = (0..ROWS as u32).cycle().take(10 * steps).collect();
-    for (call, rows) in order.chunks(10 * cut).enumerate() {
+    for (call, rows) in order.chunks(10 * steps_per_call).enumerate() {
         let mut engine = config.engine(&network, &pool, Isa::detect(), &samples, 10);
         engine.load(&theta);
         engine.set_direction_seed(DirectionSeed {
             seed,
-            step: (call * cut) as u64,
+            step: (call * steps_per_call) as u64,
         });
         let rule = Rule {
             rate: 0.1,
@@ -445,30 +453,38 @@ fn trained_in_calls(config: &GradientConfig, steps: usize, cut: usize, seed: u64
 #[test]
 fn directions_depend_on_the_seed_and_the_step_alone() {
     let _limit = time_limit();
-    for config in estimators(2) {
+    for config in random_direction_methods(2) {
         let whole = trained_in_calls(&config, 12, 12, 7);
-        for cut in [1, 5] {
-            let found = trained_in_calls(&config, 12, cut, 7);
-            assert_eq!(found, whole, "{cut} steps a call, {config:?}");
+        for steps_per_call in [1, 5] {
+            let found = trained_in_calls(&config, 12, steps_per_call, 7);
+            assert_eq!(found, whole, "{steps_per_call} steps per call, {config:?}");
         }
         assert_ne!(trained_in_calls(&config, 12, 12, 8), whole, "{config:?}");
     }
 }
 
-/// Every method of this file.
-fn every_way() -> impl Iterator<Item = GradientConfig> {
+/// Returns every method of this file.
+fn every_method() -> impl Iterator<Item = GradientConfig> {
     [FULL, FULL_LOSSES, PREFIX, INCREMENTAL, CANCELLATION_FREE]
         .into_iter()
-        .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)))
-        .chain(estimators(3))
+        .flat_map(|evaluation| {
+            [Scheme::Forward, Scheme::Central].map(|scheme| difference(scheme, evaluation))
+        })
+        .chain(random_direction_methods(3))
         .chain(OTHERS)
 }
 
-fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way: &GradientConfig) {
+/// Checks that one fused step gives the bits of the gradient followed by the update.
+fn assert_fused_equals_separate<R: Real>(
+    hidden: &[usize],
+    sparse: bool,
+    rows: u32,
+    method: &GradientConfig,
+) {
     let samples = samples::<R>(sparse);
     let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.1);
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
-    let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, 33);
+    let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, 33);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
     let control = Control::default();
@@ -494,28 +510,28 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, way
     let mut fused = Parameters::zeros(Arc::clone(&network.layout));
     engine.store(&mut fused);
     for (w, &g) in theta.flat_mut().iter_mut().zip(gradient.flat()) {
-        // The difference of l2 is in the gradient.
+        // The gradient contains the l2 term.
         *w = (-rate).mul_add(g, *w);
     }
-    assert_eq!(fused, theta, "{hidden:?} sparse {sparse} {way:?}");
+    assert_eq!(fused, theta, "{hidden:?} sparse {sparse} {method:?}");
 }
 
 #[test]
-fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
+fn a_fused_step_has_the_bits_of_the_gradient_followed_by_the_update() {
     let _limit = time_limit();
-    for way in every_way() {
+    for method in every_method() {
         for hidden in [&[][..], &[9], &[5, 4]] {
             for sparse in [true, false] {
                 for rows in [1, 10, 33] {
-                    fused_equals_separate::<f32>(hidden, sparse, rows, &way);
-                    fused_equals_separate::<f64>(hidden, sparse, rows, &way);
+                    assert_fused_equals_separate::<f32>(hidden, sparse, rows, &method);
+                    assert_fused_equals_separate::<f64>(hidden, sparse, rows, &method);
                 }
             }
         }
     }
 }
 
-/// The gradient of 10 rows by `engine`, as it is.
+/// Returns the gradient of `rows` by `engine`.
 fn gradient_of<R: Real>(
     engine: &mut dyn TrainingEngine<R>,
     samples: &Samples<R>,
@@ -532,51 +548,52 @@ fn gradient_of<R: Real>(
 }
 
 #[test]
-fn a_gradient_of_many_passes_is_given_up_when_it_is_asked_to_stop() {
+fn a_stop_flag_ends_a_gradient_of_many_passes() {
     let _limit = time_limit();
     let samples = samples::<f64>(true);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
-    // Tables of 257 lines: an incremental walk takes several blocks of rows.
+    // The difference tables have 257 rows of a panel, so an incremental pass takes several blocks
+    // of rows.
     let rows: Vec<u32> = (0..ROWS as u32).collect();
     let control = Control::new(&Arc::new(std::sync::atomic::AtomicBool::new(true)));
-    // Numeric backprop, and node perturbation of so few rows, are over before they could be
-    // stopped.
-    let is_short = |way: &GradientConfig| {
+    // Numeric backprop, and node perturbation of this number of rows, end before they check
+    // the flag.
+    let is_short = |method: &GradientConfig| {
         matches!(
-            way,
+            method,
             GradientConfig::NumericBackprop(_) | GradientConfig::NodePerturbation(_)
         )
     };
-    for way in every_way().filter(|way| !is_short(way)) {
-        let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, ROWS);
+    for method in every_method().filter(|method| !is_short(method)) {
+        let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, ROWS);
         let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
         let batch = Batch {
             samples: &samples,
             rows: &rows,
         };
-        let outcome = engine.gradient(&theta, batch, &mut gradient, &control);
-        assert_eq!(outcome.err(), Some(Stopped::Interrupted), "{way:?}");
+        let result = engine.gradient(&theta, batch, &mut gradient, &control);
+        assert_eq!(result.err(), Some(Stopped::Interrupted), "{method:?}");
     }
 }
 
 #[test]
 fn memory_full_of_nan_changes_no_bit() {
     let _limit = time_limit();
-    for way in every_way() {
+    for method in every_method() {
         for sparse in [true, false] {
             for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
                 let samples = samples::<f64>(sparse);
                 let network = network(hidden, OutputUnits::Softmax, Loss::CrossEntropy, 0.1);
                 let pool = Arc::new(Workers::new(Some(2)).unwrap());
-                let engine = || way.engine(&network, &pool, Isa::detect(), &samples, 40);
+                let engine = || method.engine(&network, &pool, Isa::detect(), &samples, 40);
                 let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
                 let rows: Vec<u32> = (0..10).collect();
                 let fresh = gradient_of(&mut *engine(), &samples, &theta, &rows);
                 assert!(fresh.iter().all(|g| g.is_finite()));
-                // NaN in θ spreads to every activation, change and sum of more rows than are
-                // needed next.
+                // NaN in θ fills the buffers of activations, changes and sums, for more rows than
+                // the next gradient uses.
                 let mut used = engine();
                 let nan = vec![f64::NAN; network.layout.len()];
                 let nan = Parameters::from_flat(Arc::clone(&network.layout), nan);
@@ -584,7 +601,7 @@ fn memory_full_of_nan_changes_no_bit() {
                 let poison = gradient_of(&mut *used, &samples, &nan, &all);
                 assert!(poison.iter().any(|g| g.is_nan()));
                 let found = gradient_of(&mut *used, &samples, &theta, &rows);
-                assert_eq!(found, fresh, "{hidden:?} sparse {sparse} {way:?}");
+                assert_eq!(found, fresh, "{hidden:?} sparse {sparse} {method:?}");
             }
         }
     }
@@ -595,14 +612,16 @@ fn a_steady_step_allocates_nothing() {
     let _limit = time_limit();
     let differences = [INCREMENTAL, CANCELLATION_FREE]
         .into_iter()
-        .flat_map(|way| [Scheme::Forward, Scheme::Central].map(|scheme| method(scheme, way)));
-    for way in differences.chain(OTHERS.into_iter().skip(2)) {
+        .flat_map(|evaluation| {
+            [Scheme::Forward, Scheme::Central].map(|scheme| difference(scheme, evaluation))
+        });
+    for method in differences.chain(OTHERS.into_iter().skip(2)) {
         for hidden in [&[18][..], &[9, 18]] {
             for sparse in [true, false] {
                 let samples = samples::<f32>(sparse);
                 let network = network(hidden, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
                 let pool = Arc::new(Workers::new(Some(1)).unwrap());
-                let mut engine = way.engine(&network, &pool, Isa::detect(), &samples, 33);
+                let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, 33);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule::gradient_only(0.0);
                 let order: Vec<u32> = (0..64).cycle().take(64 * 20).collect();
@@ -616,22 +635,23 @@ fn a_steady_step_allocates_nothing() {
                 };
                 allocations(10);
                 let (few, many) = (allocations(64), allocations(64 * 20));
-                assert_eq!(few, many, "{hidden:?} sparse {sparse} {way:?}");
+                assert_eq!(few, many, "{hidden:?} sparse {sparse} {method:?}");
             }
         }
     }
 }
 
-/// The weights that 20 steps of cancellation-free forward differences end with, on every machine,
-/// for ever: a change of this value is a change of the arithmetic and belongs into the changelog.
+/// The hash of the weights after 20 steps of cancellation-free forward differences is the same on
+/// every machine and in every version; a new value means changed arithmetic, which belongs in the
+/// changelog.
 #[test]
-fn the_golden_hash_stands() {
+fn the_golden_hash_is_unchanged() {
     let _limit = time_limit();
     let case = Case {
         method: method(Scheme::Forward, CANCELLATION_FREE),
         ..SMALL
     };
-    let (_, hash, _) = outcome::<f32>(&case, 2, Isa::detect());
+    let (_, hash, _) = computed_bits::<f32>(&case, 2, Isa::detect());
     assert_eq!(hash, GOLDEN);
 }
 

@@ -1,5 +1,5 @@
-//! Estimates of a gradient from random directions perform what they say, evaluation by evaluation
-//! and operation by operation, and their kernels have the bits of plain scalar code.
+//! //! Random-direction methods perform exactly the evaluations and operations that they report,
+//! and their kernels have the bits of scalar code.
 
 mod support;
 
@@ -26,16 +26,16 @@ use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta, to_
 use support::scalar_backprop::{self, InputForm};
 use support::scalar_random_directions;
 
-/// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
+/// Hidden layers of networks with 1 to 4 weight layers; some are wider than a panel.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[17, 3], &[6, 18, 5]];
 
 const FEATURES: usize = 11;
 
-const DRAW: DirectionSeed = DirectionSeed { seed: 5, step: 3 };
+const DIRECTION_SEED: DirectionSeed = DirectionSeed { seed: 5, step: 3 };
 
-/// Each estimator with `count` directions of each kind.
+/// Returns every random-direction method with `count` directions of either distribution.
 fn every_method(count: usize) -> Vec<GradientConfig> {
-    let of = |distribution| {
+    let with_distribution = |distribution| {
         let directions = DirectionsConfig {
             count,
             distribution,
@@ -60,26 +60,27 @@ fn every_method(count: usize) -> Vec<GradientConfig> {
         ]
     };
     [Distribution::Rademacher, Distribution::Gaussian]
-        .map(of)
+        .map(with_distribution)
         .concat()
 }
 
-/// The directions of the step, `(K, components)`.
-fn drawn(directions: DirectionsConfig, components: usize) -> Vec<Vec<f64>> {
+/// Returns the directions of the step, `(K, components)`.
+fn draw_directions(directions: DirectionsConfig, components: usize) -> Vec<Vec<f64>> {
     (0..directions.count)
         .map(|number| {
             let direction = Direction {
-                seed: DRAW,
+                seed: DIRECTION_SEED,
                 number,
                 distribution: directions.distribution,
             };
-            let mut all = direction.components();
-            (0..components).map(|_| f64::from(all.step())).collect()
+            let mut values = direction.components();
+            (0..components).map(|_| f64::from(values.step())).collect()
         })
         .collect()
 }
 
-/// What the engine says it performed, the evaluations it told of, and the gradient it found.
+/// Runs an engine; returns the tally that it reports, the evaluations counted by its control, and
+/// the gradient.
 fn run<R: Real>(
     network: &Network,
     theta: &[f64],
@@ -93,7 +94,7 @@ fn run<R: Real>(
     let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
     let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
     let mut engine = config.engine(network, pool, Isa::detect(), samples, rows.len());
-    engine.set_direction_seed(DRAW);
+    engine.set_direction_seed(DIRECTION_SEED);
     let control = Control::default();
     let batch = Batch { samples, rows };
     let evaluation = engine
@@ -103,7 +104,7 @@ fn run<R: Real>(
     (evaluation.tally, control.evaluations(), found)
 }
 
-/// The twin of `config`'s engine.
+/// Returns the gradient by the scalar twin of `config`'s engine.
 fn twin<R: Real, N: Number>(
     net: &TextbookNetwork,
     theta: &[f64],
@@ -113,19 +114,19 @@ fn twin<R: Real, N: Number>(
     let (theta, width) = (to_numbers::<N>(theta), width::<R>());
     match config {
         GradientConfig::Spsa(config) => {
-            let directions = drawn(config.directions, theta.len());
+            let directions = draw_directions(config.directions, theta.len());
             let widest = net.sizes[..net.layers()].iter().max().unwrap();
             let h = config.increment.map_or(for_direction(*widest), R::from_f64);
             scalar_random_directions::spsa(net, &theta, &directions, h.to_f64(), batch, width)
         }
         GradientConfig::ForwardGradient(config) => match config.perturbed {
             PerturbedQuantity::Weights => {
-                let directions = drawn(config.directions, theta.len());
+                let directions = draw_directions(config.directions, theta.len());
                 scalar_random_directions::perturbed_weights(net, &theta, &directions, batch, width)
             }
             PerturbedQuantity::Activations => {
                 let units: usize = net.sizes[1..].iter().sum();
-                let directions = drawn(config.directions, units * batch.inputs.len());
+                let directions = draw_directions(config.directions, units * batch.inputs.len());
                 scalar_random_directions::perturbed_activations(
                     net,
                     &theta,
@@ -135,22 +136,22 @@ fn twin<R: Real, N: Number>(
                 )
             }
         },
-        _ => unreachable!("no estimator"),
+        _ => unreachable!("not a random-direction method"),
     }
 }
 
-/// Evaluations and Jacobian-vector products of a gradient.
+/// Returns the numbers of evaluations and of Jacobian-vector products of a gradient.
 fn passes(config: &GradientConfig) -> (u64, u64) {
     match config {
         GradientConfig::Spsa(config) => (2 * config.directions.count as u64, 0),
-        // The values, and each direction's rates.
+        // One pass for the values, and one tangent pass for each direction.
         GradientConfig::ForwardGradient(config) => (1, config.directions.count as u64),
-        _ => unreachable!("no estimator"),
+        _ => unreachable!("not a random-direction method"),
     }
 }
 
-/// Holds one engine against its twin: counts, and bits.
-fn holds<R: Real>(
+/// Compares the counts and the bits of an engine with those of its scalar twin.
+fn assert_equals_twin<R: Real>(
     network: &Network,
     form: InputForm,
     rows: usize,
@@ -164,7 +165,7 @@ fn holds<R: Real>(
         .collect();
     let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
     let (inputs, labels) = inputs(form, rows, FEATURES, classes);
-    // Numbers of the network's precision, as samples hold them.
+    // Rounded to the precision of the network, as the samples are.
     let inputs: Vec<Vec<f64>> = (inputs.into_iter())
         .map(|row| row.into_iter().map(|x| R::from_f64(x).to_f64()).collect())
         .collect();
@@ -183,7 +184,7 @@ fn holds<R: Real>(
         R::PRECISION.name()
     );
     let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, told, found) = run(network, &theta, &samples, &order, config, pool);
+    let (tally, evaluated, found) = run(network, &theta, &samples, &order, config, pool);
 
     let (evaluations, products) = passes(config);
     let (_, counted) = count(|| twin::<R, Counted>(&net, &theta, config, &batch));
@@ -193,7 +194,7 @@ fn holds<R: Real>(
         ..counted
     };
     assert_eq!(tally, counted, "{case}");
-    assert_eq!(told, evaluations + products, "{case}");
+    assert_eq!(evaluated, evaluations + products, "{case}");
 
     let twin = twin::<R, KernelNumber<R>>(&net, &theta, config, &batch);
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
@@ -202,7 +203,7 @@ fn holds<R: Real>(
 }
 
 #[test]
-fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
+fn every_random_direction_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let forms = [
         InputForm::Sparse,
@@ -211,17 +212,17 @@ fn the_kernels_perform_what_is_predicted_and_have_the_bits_of_scalar_code() {
     ];
     let mut cases = 0;
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in forms {
                 for directions in [1, 3] {
                     for config in every_method(directions) {
-                        // All of them with 1 to 4 rows, in turns with and without bias and l2.
+                        // The cases vary between 1 and 4 rows, with and without biases and l2.
                         let rows = 1 + (cases * 7 / 3) % 4;
                         let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                             [(cases * 5 / 7) % 4];
-                        let network = network(FEATURES, hidden, bias, head, l2);
-                        holds::<f64>(&network, form, rows, &config, &pool);
-                        holds::<f32>(&network, form, rows, &config, &pool);
+                        let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
+                        assert_equals_twin::<f64>(&network, form, rows, &config, &pool);
+                        assert_equals_twin::<f32>(&network, form, rows, &config, &pool);
                         cases += 1;
                     }
                 }

@@ -1,8 +1,9 @@
-//! What theory says of estimates from random directions, held against thousands of them: their mean
-//! is the gradient, their length grows with √N, their angle to the gradient tends to a right one.
+//! //! Thousands of gradient estimates from random directions have the statistics that theory
+//! predicts: their mean is the gradient, their norm grows with √N, and their angle to the gradient
+//! approaches 90°.
 //!
-//! Every test has its seed, so each passes always or never. ‖ĝ‖² varies by about √2 of its mean, so
-//! the mean of 20,000 by 1 %; the statements are to 5 %.
+//! The seed is fixed, so each test passes always or never. The standard deviation of ‖ĝ‖² is about
+//! √2 times its mean, that of the mean of 20,000 estimates 1 %; the tests allow 5 %.
 
 mod support;
 
@@ -70,7 +71,7 @@ impl Problem {
         gradient.flat().to_vec()
     }
 
-    /// Calls `visit` with the estimates of steps 0 to `draws`.
+    /// Calls `visit` with the estimates of steps 0 to `draws` − 1.
     fn estimates(&self, config: &GradientConfig, draws: u64, mut visit: impl FnMut(u64, &[f64])) {
         let mut engine = config.engine(
             &self.network,
@@ -90,7 +91,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-const KINDS: [Distribution; 2] = [Distribution::Rademacher, Distribution::Gaussian];
+const DISTRIBUTIONS: [Distribution; 2] = [Distribution::Rademacher, Distribution::Gaussian];
 
 fn spsa(count: usize, distribution: Distribution) -> GradientConfig {
     GradientConfig::Spsa(SpsaConfig {
@@ -116,14 +117,15 @@ fn forward(
     })
 }
 
-/// E‖ĝ‖²/‖g‖² of K directions in n dimensions: 1 + (n ± 1)/K; with K = 1 n, or n + 2.
+/// Returns E‖ĝ‖²/‖g‖² for K directions in n dimensions: 1 + (n − 1)/K for Rademacher and 1 + (n +
+/// 1)/K for Gaussian directions.
 fn expected_square(n: usize, count: usize, distribution: Distribution) -> f64 {
     let n = n as f64;
-    let varies = match distribution {
+    let variance = match distribution {
         Distribution::Rademacher => n - 1.0,
         Distribution::Gaussian => n + 1.0,
     };
-    1.0 + varies / count as f64
+    1.0 + variance / count as f64
 }
 
 #[track_caller]
@@ -135,14 +137,14 @@ fn assert_within(found: f64, expected: f64, tolerance: f64, case: &str) {
     );
 }
 
-/// (mean of ‖ĝ‖²/‖g‖², mean of |cos(ĝ, g)|) over the elements in `of`, and holds the mean of all
-/// estimates to the gradient.
+/// Returns the means of ‖ĝ‖²/‖g‖² and of |cos(ĝ, g)| over the elements that `select` returns, and
+/// checks that the mean of all estimates is the gradient.
 fn moments(
     problem: &Problem,
     config: &GradientConfig,
-    of: &dyn Fn(&[f64]) -> Vec<f64>,
+    select: &dyn Fn(&[f64]) -> Vec<f64>,
 ) -> (f64, f64) {
-    let exact = of(&problem.gradient);
+    let exact = select(&problem.gradient);
     let square = dot(&exact, &exact);
     let (mut squares, mut cosines, mut spread) = (0.0, 0.0, 0.0);
     let mut mean = vec![0.0; problem.gradient.len()];
@@ -151,25 +153,25 @@ fn moments(
             *mean += found / DRAWS as f64;
             spread += (found - exact).powi(2) / DRAWS as f64;
         }
-        let found = of(estimate);
+        let found = select(estimate);
         let length = dot(&found, &found);
         squares += length / square;
         cosines += (dot(&found, &exact) / (length * square).sqrt()).abs();
     });
-    // ‖mean − g‖² is the spread over the draws on average, and varies by about √(2/n) of it.
-    let off: f64 = (mean.iter().zip(&problem.gradient))
+    // The expectation of ‖mean − g‖² is spread/draws, its relative standard deviation about √(2/n).
+    let squared_error: f64 = (mean.iter().zip(&problem.gradient))
         .map(|(mean, exact)| (mean - exact).powi(2))
         .sum();
     let draws = DRAWS as f64;
     assert!(
-        off <= 2.0 * spread / draws,
-        "{config:?}: the mean is {off} off"
+        squared_error <= 2.0 * spread / draws,
+        "{config:?}: the squared error of the mean is {squared_error}"
     );
     (squares / draws, cosines / draws)
 }
 
 #[test]
-fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
+fn estimates_by_weights_have_the_norm_and_the_angle_of_theory() {
     let problem = Problem::new(
         network(FEATURES, &[5], true, OUTPUTS_AND_LOSSES[3], 0.25),
         InputForm::Numbers,
@@ -178,7 +180,7 @@ fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
     let n = problem.network.layout.len();
     assert_eq!(n, 53);
     let all = |gradient: &[f64]| gradient.to_vec();
-    for distribution in KINDS {
+    for distribution in DISTRIBUTIONS {
         for count in [1, 4] {
             for config in [
                 spsa(count, distribution),
@@ -197,9 +199,9 @@ fn estimates_by_weights_are_as_long_and_as_far_off_as_theory_says() {
     }
 }
 
-/// With one row the gradients of the biases are δ itself.
+/// With one row the gradient of a bias is the δ of its unit.
 #[test]
-fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
+fn the_norm_of_estimates_by_activations_grows_with_the_units_not_the_weights() {
     let problem = Problem::new(
         network(FEATURES, &[20], true, OUTPUTS_AND_LOSSES[3], 0.0),
         InputForm::Numbers,
@@ -212,14 +214,14 @@ fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
         all.map(|index| gradient[index]).collect::<Vec<f64>>()
     };
     assert_eq!(biases(&problem.gradient).len(), units);
-    for distribution in KINDS {
+    for distribution in DISTRIBUTIONS {
         for count in [1, 4] {
             let config = forward(PerturbedQuantity::Activations, count, distribution);
             let (square, cosine) = moments(&problem, &config, &biases);
             let case = format!("{config:?}");
             let expected = expected_square(units, count, distribution);
             assert_within(square, expected, 0.05, &case);
-            // Signs are as far off only where no element is much larger than the others.
+            // For Rademacher directions this angle needs a gradient without a dominant element.
             if count == 1 && distribution == Distribution::Gaussian {
                 let expected = (2.0 / (std::f64::consts::PI * units as f64)).sqrt();
                 assert_within(cosine, expected, 0.05, &case);
@@ -229,34 +231,34 @@ fn estimates_by_activations_grow_with_the_units_and_not_with_the_weights() {
 }
 
 #[test]
-fn the_mean_over_many_rows_perturbed_apart_is_the_gradient_too() {
+fn the_mean_is_the_gradient_when_many_rows_are_perturbed_independently() {
     let l2 = 0.25;
     let problem = Problem::new(
         network(FEATURES, &[4, 3], true, OUTPUTS_AND_LOSSES[0], l2),
         InputForm::Sparse,
         5,
     );
-    for distribution in KINDS {
+    for distribution in DISTRIBUTIONS {
         let config = forward(PerturbedQuantity::Activations, 1, distribution);
         moments(&problem, &config, &|gradient| gradient.to_vec());
     }
 }
 
-/// (g·v)·v of every kind of network and inputs, with g by backprop.
+/// Compares with (g·v)·v for every kind of network and inputs, with g by backprop.
 #[test]
-fn an_estimate_along_one_direction_is_the_gradient_s_projection_on_it() {
+fn an_estimate_along_one_direction_is_the_gradient_s_projection_times_the_direction() {
     for hidden in [&[][..], &[5], &[4, 18, 3]] {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in [
                 InputForm::Sparse,
                 InputForm::Bytes { divisor: 255.0 },
                 InputForm::Numbers,
             ] {
                 for l2 in [0.0, 0.25] {
-                    let network = network(FEATURES, hidden, true, head, l2);
+                    let network = network(FEATURES, hidden, true, outputs_and_loss, l2);
                     let problem = Problem::new(network, form, 7);
-                    for distribution in KINDS {
-                        holds_projection(&problem, distribution);
+                    for distribution in DISTRIBUTIONS {
+                        assert_is_projection(&problem, distribution);
                     }
                 }
             }
@@ -264,10 +266,11 @@ fn an_estimate_along_one_direction_is_the_gradient_s_projection_on_it() {
     }
 }
 
-fn holds_projection(problem: &Problem, distribution: Distribution) {
+/// Compares estimates along one direction v with (g·v)·v.
+fn assert_is_projection(problem: &Problem, distribution: Distribution) {
     let norm = |x: &[f64]| dot(x, x).sqrt();
     for (config, allowed) in [
-        // Chains of at most 18 terms, four layers of them: some hundred roundings of each term.
+        // Chains of at most 18 terms in each of four layers have some hundred roundings.
         (forward(PerturbedQuantity::Weights, 1, distribution), 1e-13),
         // Sparse inputs are bytes up to 255: h·v·x reaches 255·√6·h = 6e-4 in z. Truncation
         // (h·z′)²/6 = 6e-8 and round-off 1e-16/h = 4e-11, relative to a derivative of order 1.
@@ -284,10 +287,10 @@ fn holds_projection(problem: &Problem, distribution: Distribution) {
                 .map(|_| f64::from(components.step()))
                 .collect();
             let slope = dot(&problem.gradient, &v);
-            let off: Vec<f64> = (estimate.iter().zip(&v))
+            let differences: Vec<f64> = (estimate.iter().zip(&v))
                 .map(|(found, v)| found - slope * v)
                 .collect();
-            let error = norm(&off) / (norm(&problem.gradient) * dot(&v, &v));
+            let error = norm(&differences) / (norm(&problem.gradient) * dot(&v, &v));
             let network = &problem.network;
             assert!(
                 error <= allowed,

@@ -1,4 +1,5 @@
-//! A fused step has the bits of the gradient followed by the update, and allocates nothing.
+//! A fused step of backprop gives the bits of the gradient followed by the update, and allocates
+//! nothing.
 
 mod support;
 
@@ -23,7 +24,8 @@ fn samples<R: Real>(sparse: bool) -> Samples<R> {
     Samples::new(&Arc::new(data), &uniform_scaling(50, 255.0))
 }
 
-fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2: f64) {
+/// Checks that one fused step gives the bits of the gradient followed by the update.
+fn assert_fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2: f64) {
     let samples = samples::<R>(sparse);
     let mut sizes = vec![50];
     sizes.extend(hidden);
@@ -79,14 +81,14 @@ fn fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2:
 }
 
 #[test]
-fn a_fused_step_has_the_bits_of_the_gradient_then_the_update() {
+fn a_fused_step_has_the_bits_of_the_gradient_followed_by_the_update() {
     let _limit = time_limit();
     for hidden in [&[][..], &[30], &[40, 20], &[20, 40, 30]] {
         for sparse in [true, false] {
             for rows in [1, 10, 33] {
                 for l2 in [0.0, 0.1] {
-                    fused_equals_separate::<f32>(hidden, sparse, rows, l2);
-                    fused_equals_separate::<f64>(hidden, sparse, rows, l2);
+                    assert_fused_equals_separate::<f32>(hidden, sparse, rows, l2);
+                    assert_fused_equals_separate::<f64>(hidden, sparse, rows, l2);
                 }
             }
         }

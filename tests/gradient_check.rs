@@ -1,4 +1,5 @@
-//! Promise: `check` finds one wrong partial derivative among all, and round-off raises no alarm.
+//! The gradient check finds one wrong partial derivative among all, and round-off raises no false
+//! alarm.
 
 mod support;
 
@@ -18,8 +19,10 @@ use support::check_problems::{Problem, mnist_30, random_problem, reference_probl
 use support::networks::OUTPUTS_AND_LOSSES;
 use support::property_cases::property_cases;
 
-/// No method fails, whatever the increment; says how close it was.
-fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
+/// Runs every method, random directions and every random-direction method with each increment;
+/// returns an error that describes the first comparison that does not pass. With the variable
+/// `SHOW` it prints every error and bound.
+fn check_raises_no_alarm(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let subject = problem.subject(&pool);
     for &increment in increments {
@@ -74,7 +77,7 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
             }
         }
     }
-    for config in estimators(increments) {
+    for config in random_direction_methods(increments) {
         for precision in [Precision::F64, Precision::F32] {
             let found = subject.estimate(&config, precision, 4, 5, &Control::default());
             let found = match found {
@@ -98,16 +101,16 @@ fn is_silent(problem: &Problem, increments: &[Increment]) -> Result<(), String> 
     Ok(())
 }
 
-/// Every estimator, SPSA with each of the increments.
-fn estimators(increments: &[Increment]) -> Vec<GradientConfig> {
-    let mut all = Vec::new();
+/// Returns every random-direction method, SPSA with each of the increments.
+fn random_direction_methods(increments: &[Increment]) -> Vec<GradientConfig> {
+    let mut methods = Vec::new();
     for distribution in [Distribution::Rademacher, Distribution::Gaussian] {
         let directions = DirectionsConfig {
             count: 3,
             distribution,
         };
         for perturbed in [PerturbedQuantity::Weights, PerturbedQuantity::Activations] {
-            all.push(GradientConfig::ForwardGradient(ForwardGradientConfig {
+            methods.push(GradientConfig::ForwardGradient(ForwardGradientConfig {
                 directions,
                 perturbed,
             }));
@@ -117,15 +120,16 @@ fn estimators(increments: &[Increment]) -> Vec<GradientConfig> {
                 Increment::Absolute(h) => Some(*h),
                 _ => None,
             };
-            all.push(GradientConfig::Spsa(SpsaConfig {
+            methods.push(GradientConfig::Spsa(SpsaConfig {
                 directions,
                 increment,
             }));
         }
     }
-    all
+    methods
 }
 
+/// Describes a method in an assertion.
 fn describe(method: &CheckedMethod) -> String {
     let precision = method.precision.name();
     match method.gradient.difference() {
@@ -145,7 +149,7 @@ fn describe(method: &CheckedMethod) -> String {
 #[test]
 fn no_reference_case_raises_an_alarm() {
     for problem in reference_problems() {
-        is_silent(&problem, &[Increment::Auto]).unwrap();
+        check_raises_no_alarm(&problem, &[Increment::Auto]).unwrap();
     }
 }
 
@@ -156,11 +160,12 @@ fn no_increment_raises_an_alarm_on_the_reference_cases() {
         .chain([10.0, 1e-20, 1e-30].map(Increment::Absolute))
         .collect();
     for problem in reference_problems() {
-        is_silent(&problem, &increments).unwrap();
+        check_raises_no_alarm(&problem, &increments).unwrap();
     }
 }
 
-/// One wrong element, in any layer, weight or bias, at errors that round-off could be taken for.
+/// The wrong element is in any layer, weight or bias, and its error is as small as round-off might
+/// be.
 #[test]
 fn one_wrong_element_is_named_and_random_directions_find_it() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
@@ -187,7 +192,7 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
                     &Control::default(),
                 )
                 .unwrap();
-            // What is promised to be found with near certainty is found.
+            // Directions must find the error if they miss it with a probability below 1e-6.
             if directions.miss_probability(1e-6) < 1e-6 {
                 assert!(!directions.passed(), "{}", problem.name);
                 found += 1;
@@ -197,17 +202,17 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
     assert!(found > 10, "{found}");
 }
 
-/// The smallest error that 20 directions must find (but for one chance in a million), relative to
-/// the gradient's norm, on networks that are not saturated: by differences, then by estimators.
-/// Each is at most about twice what the worst of the reference cases needs.
+/// For each method, 20 directions must find errors of the given size relative to the gradient's
+/// norm with a probability of at least 1 − 1e-6, on networks that are not saturated. The sizes are
+/// at most about twice those that the worst reference case needs.
 #[test]
 fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
-    let tame = |problem: &Problem| {
+    let is_unsaturated = |problem: &Problem| {
         !problem.name.contains("saturated") && !problem.name.contains("large margins")
     };
     let mut seen = 0;
-    for problem in reference_problems().into_iter().filter(tame) {
+    for problem in reference_problems().into_iter().filter(is_unsaturated) {
         let subject = problem.subject(&pool);
         for (scheme, precision, smallest) in [
             (Scheme::Forward, Precision::F64, 1e-5),
@@ -215,30 +220,33 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
             (Scheme::Central, Precision::F64, 2e-8),
             (Scheme::Central, Precision::F32, 0.02),
         ] {
-            let of = |gradient: &Parameters<f64>| {
+            let check = |gradient: &Parameters<f64>| {
                 let control = Control::default();
                 let found = subject.directions_of(gradient, scheme, precision, 20, 1, &control);
                 found.unwrap()
             };
             let case = format!("{}, {scheme:?} {precision:?}", problem.name);
-            // Where θ itself is rounded, the gradient is that of the rounded one.
+            // In f32 θ is rounded, and the gradient is that at the rounded θ.
             let found = subject.directions(scheme, precision, 20, 1, &Control::default());
             let found = found.unwrap();
             assert!(found.passed(), "{case}");
             let missed = found.miss_probability(smallest);
             assert!(missed < 1e-6, "{case}: {missed:e}");
-            // All elements off by so much of themselves, and one by so much of the norm.
+            // All elements have this relative error, or one has this error relative to the norm.
             let right = subject.gradient();
-            let mut all = right.clone();
-            all.flat_mut().iter_mut().for_each(|g| *g *= 1.0 + smallest);
-            let mut one = right.clone();
-            one.flat_mut()[right.flat().len() / 2] += smallest * found.norm;
-            for wrong in [all, one] {
-                assert!(!of(&wrong).passed(), "{case}: {smallest:e} is not found");
+            let mut all_wrong = right.clone();
+            all_wrong
+                .flat_mut()
+                .iter_mut()
+                .for_each(|g| *g *= 1.0 + smallest);
+            let mut one_wrong = right.clone();
+            one_wrong.flat_mut()[right.flat().len() / 2] += smallest * found.norm;
+            for wrong in [all_wrong, one_wrong] {
+                assert!(!check(&wrong).passed(), "{case}: {smallest:e} is not found");
                 seen += 1;
             }
         }
-        for config in estimators(&[Increment::Auto]) {
+        for config in random_direction_methods(&[Increment::Auto]) {
             let limits = match &config {
                 GradientConfig::Spsa(_) => [2e-7, 0.15],
                 GradientConfig::ForwardGradient(config) => match config.perturbed {
@@ -261,14 +269,15 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
     assert_eq!(seen, 7 * 4 * 2);
 }
 
-/// NUMERICS: the best relative errors of 784-30-10 on 100 images, after an epoch of training.
+/// Tests the best relative errors of 784-30-10 on 100 images after one epoch of training: at most
+/// three times the values in the table below.
 #[test]
-fn the_best_errors_on_mnist_are_those_of_theory() {
+fn the_best_errors_on_mnist_are_near_those_of_theory() {
     let problem = mnist_30(100);
     let pool = Arc::new(Workers::new(None).unwrap());
     let subject = problem.subject(&pool);
     let error = |scheme: Scheme, free: bool, precision: Precision, power: i32| {
-        let of = |method: &CheckedMethod| {
+        let is_wanted = |method: &CheckedMethod| {
             method.gradient.difference().is_some_and(|config| {
                 config.scheme == scheme
                     && config.reuse == Reuse::Incremental
@@ -277,11 +286,11 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
             })
         };
         let increment = Increment::Absolute(10f64.powi(power));
-        let all = methods(increment, Summation::Differences);
-        let method = all.iter().find(|method| of(method)).unwrap();
+        let methods = methods(increment, Summation::Differences);
+        let method = methods.iter().find(|method| is_wanted(method)).unwrap();
         let outcome = subject.run(method, &Control::default()).unwrap();
         let Outcome::Compared(found) = outcome else {
-            panic!("no incremental increment is lost");
+            panic!("an increment of incremental differences is lost");
         };
         assert!(found.passed(), "{method:?}: {:?}", found.whole);
         found.whole.relative_error
@@ -313,20 +322,20 @@ fn the_best_errors_on_mnist_are_those_of_theory() {
     assert!(reached <= 1e-14, "{reached:e}");
 }
 
-/// Both are the derivative of one loss, each with round-off of its own: κ·u relative to the sum of
-/// all paths' absolute values, and no truncation. κ is 36 for a layer and its two roundings a
-/// product; single rows at which paths cancel are worse than 1e-14 relative to what is left of
-/// them.
+/// Both compute the derivative of the same loss without truncation. Each has a round-off of κ·u
+/// relative to the sum of the absolute values of all paths, where κ is 36 per layer plus two
+/// roundings per product. In a single row whose paths cancel, the error relative to the remaining
+/// sum may exceed 1e-14.
 #[test]
 fn backprop_and_the_complex_step_agree_to_round_off() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let mut problems = reference_problems();
-    for head in 0..OUTPUTS_AND_LOSSES.len() {
-        let classes = if head == 4 { 2 } else { 3 };
+    for output_index in 0..OUTPUTS_AND_LOSSES.len() {
+        let classes = if output_index == 4 { 2 } else { 3 };
         problems.push(random_problem(
             6,
             &[5, 4, 3],
-            head,
+            output_index,
             classes,
             7,
             (1.0, 1.0),
@@ -347,14 +356,14 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
         assert!(found.passed(), "{}: {whole:?}", problem.name);
         assert!(whole.relative_error < 1e-14, "{}: {whole:?}", problem.name);
         let parameters = problem.network.layout.len() as u64;
-        assert_eq!(control.evaluations(), parameters, "N passes");
+        assert_eq!(control.evaluations(), parameters);
     }
 }
 
-/// −1 + u is a number and −1 − u is none: a central difference of increment u would be one-sided in
-/// this one parameter.
+/// −1 + u is representable and −1 − u is not, so a central difference of increment u would be
+/// one-sided in this parameter.
 #[test]
-fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences() {
+fn central_differences_refuse_an_increment_that_is_lost_only_below_theta() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let mut problem = random_problem(3, &[2], 0, 2, 4, (1.0, 1.0), 0.0, 5);
     let at = 4;
@@ -366,7 +375,7 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
         };
     }
     let subject = problem.subject(&pool);
-    let named = |lost: Stopped| match lost {
+    let assert_names_parameter = |lost: Stopped| match lost {
         Stopped::Vanished {
             parameter, value, ..
         } => {
@@ -391,7 +400,7 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
             let predicted = subject.predict(&method, &[config.increment]);
             match (config.scheme, outcome) {
                 (Scheme::Central, Outcome::Lost(lost)) => {
-                    named(lost);
+                    assert_names_parameter(lost);
                     assert_eq!(predicted, [None], "{}", describe(&method));
                     refused += 1;
                 }
@@ -401,7 +410,7 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
         }
         assert_eq!(
             refused, 2,
-            "whole passes and those from the perturbed layer on"
+            "full and prefix evaluation must refuse the increment"
         );
         let spsa = GradientConfig::Spsa(SpsaConfig {
             directions: DirectionsConfig {
@@ -411,14 +420,15 @@ fn an_increment_that_is_lost_below_theta_alone_is_refused_by_central_differences
             increment: Some(u),
         });
         let lost = subject.estimate(&spsa, precision, 4, 5, &Control::default());
-        named(lost.unwrap_err());
+        assert_names_parameter(lost.unwrap_err());
     }
 }
 
-/// The bounds of an extrapolation are of its own order: a quotient at h/2 that was not extrapolated
-/// is beyond them, but for a saturated softmax, whose truncation is as small as their round-off.
+/// The bounds of an extrapolated quotient are of its higher order, so a quotient at h/2 that was
+/// not extrapolated exceeds them, except for a saturated softmax, whose truncation is as small as
+/// round-off.
 #[test]
-fn an_extrapolation_that_was_left_out_is_found() {
+fn a_missing_extrapolation_is_found() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let (mut seen, mut beyond) = (0, 0);
     for problem in reference_problems() {
@@ -426,11 +436,13 @@ fn an_extrapolation_that_was_left_out_is_found() {
         let errors =
             |method: &CheckedMethod| match subject.run(method, &Control::default()).unwrap() {
                 Outcome::Compared(found) => found.whole,
-                Outcome::Lost(lost) => panic!("an incremental increment is never lost: {lost}"),
+                Outcome::Lost(lost) => {
+                    panic!("an increment of incremental differences is lost: {lost}")
+                }
             };
         for scheme in [Scheme::Forward, Scheme::Central] {
             let find = |methods: Vec<CheckedMethod>, extrapolate| {
-                let asked = |method: &CheckedMethod| {
+                let is_wanted = |method: &CheckedMethod| {
                     method.gradient.difference().is_some_and(|config| {
                         config.scheme == scheme
                             && config.reuse == Reuse::Incremental
@@ -440,7 +452,7 @@ fn an_extrapolation_that_was_left_out_is_found() {
                             && method.precision == Precision::F64
                     })
                 };
-                methods.into_iter().find(asked).unwrap()
+                methods.into_iter().find(is_wanted).unwrap()
             };
             let h = 1e-2;
             let whole = find(adaptive_methods(Increment::Absolute(h)), true);
@@ -455,7 +467,7 @@ fn an_extrapolation_that_was_left_out_is_found() {
     assert_eq!((seen, beyond >= 18), (20, true), "{beyond}");
 }
 
-/// Derivatives of 1e-192, whose squares are no numbers: their noise is bounded all the same.
+/// The squares of derivatives of 1e-192 underflow; their round-off must still be bounded.
 #[test]
 fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
     let scales = (4.475_251_775_518_926_5, 97.469_884_082_755_09);
@@ -465,37 +477,37 @@ fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
     let gradient = subject.gradient().flat();
     let largest = gradient.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
     assert!(0.0 < largest && largest < 1e-180, "{largest:e}");
-    is_silent(&problem, &[Increment::Auto]).unwrap();
+    check_raises_no_alarm(&problem, &[Increment::Auto]).unwrap();
 }
 
-/// Of thousands of partial derivatives, one of the usual size that is off by 1 % fails. Bounds are
-/// not seen one by one, but none is above ‖bounds‖ = allowed·‖g‖, and what is added to an error
-/// shows but for that error.
+/// Of thousands of partial derivatives, one of at least average size with an error of 1 % must
+/// fail. The individual bounds are not accessible, but none is above ‖bounds‖ = allowed·‖g‖, and an
+/// added error is hidden by at most the bound and the present error.
 #[test]
 fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
-    for (head, (_, loss)) in OUTPUTS_AND_LOSSES.into_iter().enumerate() {
+    for (output_index, (_, loss)) in OUTPUTS_AND_LOSSES.into_iter().enumerate() {
         let classes = if loss == Loss::Logistic { 2 } else { 10 };
-        let problem = random_problem(60, &[40], head, classes, 8, (0.3, 1.0), 1e-3, 5);
+        let problem = random_problem(60, &[40], output_index, classes, 8, (0.3, 1.0), 1e-3, 5);
         let subject = problem.subject(&pool);
         let right = subject.gradient();
         assert!(right.flat().len() > 2400);
         let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
-        let usual = norm / (right.flat().len() as f64).sqrt();
-        let off = |g: f64| 0.01 * g.abs();
+        let average = norm / (right.flat().len() as f64).sqrt();
+        let one_percent = |g: f64| 0.01 * g.abs();
         let mut at = 0..right.flat().len();
-        let at = at.find(|&at| right.flat()[at].abs() >= usual).unwrap();
+        let at = at.find(|&at| right.flat()[at].abs() >= average).unwrap();
         let mut seen = 0;
         for method in methods(Increment::Auto, Summation::Differences)
             .into_iter()
             .chain(adaptive_methods(Increment::Auto))
         {
-            // Losses in single precision tell no derivative to 1 %, unless they are not subtracted.
+            // Subtracting f32 losses does not give a derivative to 1 %.
             let plain = method.gradient.perturbation();
             let plain = plain.is_some_and(|config| config.arithmetic == Arithmetic::Plain);
             let outcome = subject.run(&method, &Control::default()).unwrap();
             let Outcome::Compared(found) = outcome else {
-                panic!("no automatic increment is lost");
+                panic!("an automatic increment is lost");
             };
             let whole = &found.whole;
             let hidden = (whole.allowed + whole.relative_error) * norm;
@@ -504,11 +516,11 @@ fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
                 problem.name,
                 describe(&method),
                 hidden,
-                off(right.flat()[at])
+                one_percent(right.flat()[at])
             );
             if method.precision == Precision::F64 || !plain {
                 assert!(
-                    hidden < off(right.flat()[at]),
+                    hidden < one_percent(right.flat()[at]),
                     "{}, {}: {hidden:e}",
                     problem.name,
                     describe(&method)
@@ -526,12 +538,12 @@ fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
     }
 }
 
-/// What once raised an alarm, each by a cause of its own.
+/// Each of these networks once raised a false alarm, by a different cause.
 #[test]
 fn networks_that_once_raised_an_alarm_raise_none() {
-    let linear = (1.384_735_355_711_292_9e-3, 784.642_529_751_394_6);
-    for (problem, step) in [
-        // Steps so large that they lead from where probabilities underflow to where they are 1.
+    let linear_scales = (1.384_735_355_711_292_9e-3, 784.642_529_751_394_6);
+    for (problem, increment) in [
+        // Increments so large that probabilities change from underflow to 1.
         (
             random_problem(
                 6,
@@ -558,9 +570,9 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             ),
             1.0,
         ),
-        // Losses that are larger, and more rounded, where the steps lead to.
+        // Losses that are larger at the perturbed points, and so have larger rounding errors.
         (
-            random_problem(27, &[], 1, 3, 5, linear, 0.0, 346_827_821_993),
+            random_problem(27, &[], 1, 3, 5, linear_scales, 0.0, 346_827_821_993),
             1.0,
         ),
         (
@@ -576,7 +588,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             ),
             1e3,
         ),
-        // A step across the clamp of σ.
+        // An increment across the clamp of σ.
         (
             random_problem(
                 27,
@@ -590,7 +602,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             ),
             1.0,
         ),
-        // Changes that are subnormal, of units with next to no slope and large weights above them.
+        // Subnormal changes of units with a very small slope and large weights above them.
         (
             random_problem(
                 18,
@@ -617,7 +629,7 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             ),
             1e-19,
         ),
-        // A curvature that is the difference of a softmax' target and the mean, which are equal.
+        // A curvature that is the difference of a softmax's target and mean, which are equal.
         (
             random_problem(
                 23,
@@ -632,7 +644,8 @@ fn networks_that_once_raised_an_alarm_raise_none() {
             1e-12,
         ),
     ] {
-        is_silent(&problem, &[Increment::Auto, Increment::Absolute(step)]).unwrap();
+        check_raises_no_alarm(&problem, &[Increment::Auto, Increment::Absolute(increment)])
+            .unwrap();
     }
 }
 
@@ -642,7 +655,7 @@ proptest! {
     #[test]
     fn no_random_network_raises_an_alarm(
         hidden in proptest::collection::vec(1_usize..9, 0..5),
-        head in 0..OUTPUTS_AND_LOSSES.len(),
+        output_index in 0..OUTPUTS_AND_LOSSES.len(),
         classes in 2_usize..5,
         inputs in 1_usize..30,
         rows in 1_usize..9,
@@ -651,10 +664,10 @@ proptest! {
         l2 in prop_oneof![Just(0.0), 0.0..1.0],
         seed in 0_u64..1 << 40,
     ) {
-        let classes = if OUTPUTS_AND_LOSSES[head].1 == Loss::Logistic { 2 } else { classes };
-        let problem = random_problem(inputs, &hidden, head, classes, rows, (spread, scale), l2, seed);
+        let classes = if OUTPUTS_AND_LOSSES[output_index].1 == Loss::Logistic { 2 } else { classes };
+        let problem = random_problem(inputs, &hidden, output_index, classes, rows, (spread, scale), l2, seed);
         // From 1e3 down to 1e-32.
-        let step = Increment::Absolute(10f64.powi(3 - ((seed % 36) as i32)));
-        is_silent(&problem, &[Increment::Auto, step]).map_err(TestCaseError::fail)?;
+        let increment = Increment::Absolute(10f64.powi(3 - ((seed % 36) as i32)));
+        check_raises_no_alarm(&problem, &[Increment::Auto, increment]).map_err(TestCaseError::fail)?;
     }
 }

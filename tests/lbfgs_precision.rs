@@ -1,5 +1,5 @@
-//! The promise: L-BFGS does not need exact gradients. It needs an error below the gradient that it
-//! is to reach, and the study says so by what it observed.
+//! //! L-BFGS does not need exact gradients, only an error below the size of the gradient that it
+//! shall reach; the study of L-BFGS reports this from its observations.
 
 mod support;
 
@@ -20,9 +20,10 @@ use support::breast_cancer::BreastCancer;
 
 const TOLERANCE: f64 = 1e-6;
 
+/// Runs the study for `cases`, and returns their rows.
 fn minimized(cases: &[GradientCase]) -> Vec<MinimizationRow> {
     let data = BreastCancer::standardized();
-    // One minimum, wherever it starts (tests/reference/optimizers.py).
+    // With this l2, every start ends in the same minimum (tests/reference/optimizers.py).
     let network = data.network(2e-3);
     let start: Parameters<f64> = Initialization::Scaled.draw(&network.layout, 1);
     let subject = MinimizationSubject {
@@ -40,7 +41,7 @@ fn minimized(cases: &[GradientCase]) -> Vec<MinimizationRow> {
         isa: Isa::detect(),
         control: &Control::default(),
     };
-    let row = |case| subject.row(case).unwrap().expect("nothing stops it");
+    let row = |case| subject.row(case).unwrap().expect("no interrupt");
     cases.iter().map(row).collect()
 }
 
@@ -48,18 +49,19 @@ fn double(scheme: Scheme, increment: f64) -> GradientCase {
     quotient(scheme, Precision::F64, Summation::Losses, increment)
 }
 
-/// scipy's minimum.
-const LEAST: f64 = 0.087_918_428_249;
+/// The minimum found by scipy.
+const MINIMUM: f64 = 0.087_918_428_249;
 
 #[test]
-fn gradients_that_are_not_exact_converge_as_exact_ones_do() {
+fn l_bfgs_converges_with_inexact_gradients_as_with_exact_ones() {
     let rows = minimized(&[
         exact(Precision::F64),
         double(Scheme::Forward, 1e-8),
         double(Scheme::Central, 1e-4),
     ]);
     let iterations = rows[0].iterations;
-    // Of backprop, one loss a gradient: one an iteration, one at the start, few for refused steps.
+    // Backprop evaluates one loss per gradient: one at the start, one per iteration, few for
+    // refused steps.
     let gradients = rows[0].evaluations as usize;
     assert!(
         gradients > iterations && gradients < 2 * iterations,
@@ -69,14 +71,14 @@ fn gradients_that_are_not_exact_converge_as_exact_ones_do() {
         assert_eq!(row.ending, MinimizationEnding::Tolerance, "{row:?}");
         assert_eq!(row.verdict, MinimizationVerdict::Converges);
         assert!(row.largest_gradient <= 2.0 * TOLERANCE, "{row:?}");
-        // ‖g‖∞ ≤ 2e-6 over 257 parameters, curvature l2 = 2e-3 at least: 257·4e-12/(2·2e-3).
-        assert!((row.objective - LEAST).abs() < 2.6e-7, "{row:?}");
+        // ‖g‖∞ ≤ 2e-6 for 257 parameters and a curvature of at least l2 = 2e-3: 257·4e-12/(2·2e-3).
+        assert!((row.objective - MINIMUM).abs() < 2.6e-7, "{row:?}");
         assert!(row.iterations.abs_diff(iterations) < iterations / 2);
     }
 }
 
 #[test]
-fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradient() {
+fn unsuitable_increments_end_the_search_where_the_error_reaches_the_gradient() {
     let rows = minimized(&[
         double(Scheme::Forward, 1e-1),
         double(Scheme::Forward, 1e-12),
@@ -84,7 +86,7 @@ fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradie
     ]);
     let causes = [
         (MinimizationVerdict::Truncation, None),
-        // scipy 1.17's L-BFGS-B stalls there, at l2 = 1e-3.
+        // The gradient at which scipy 1.17's L-BFGS-B stalls, with l2 = 1e-3.
         (MinimizationVerdict::RoundOff, Some(1.3e-5)),
         (MinimizationVerdict::RoundOff, Some(4.9e-4)),
     ];
@@ -94,28 +96,28 @@ fn increments_too_large_and_too_small_end_where_the_error_has_reached_the_gradie
         let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
         assert!(size > 2.0 * TOLERANCE && error >= 0.5 * size, "{row:?}");
         assert!(row.explanation.contains("has reached its size"), "{row:?}");
-        assert!(row.objective > LEAST, "{row:?}");
+        assert!(row.objective > MINIMUM, "{row:?}");
         if let Some(scipy) = scipy {
             assert!((0.1..=10.0).contains(&(size / scipy)), "{row:?}");
         }
-        // 258 losses a gradient; a gradient an iteration, one at the start, and a search of 20 at
-        // least that found nothing.
+        // A gradient takes 258 losses. There is one at the start, one per iteration, and at least
+        // 20 in the line search that failed.
         assert!(row.evaluations.is_multiple_of(258));
         assert!(row.evaluations / 258 > row.iterations as u64 + 20);
     }
-    // Round-off grows as the increment falls, and so does the gradient where it ends.
+    // Round-off, and with it the final gradient, grows as the increment falls.
     assert!(rows[1].largest_gradient < 0.5 * rows[2].largest_gradient);
 }
 
 #[test]
-fn in_single_precision_summing_differences_ends_nearer_than_subtracting_sums() {
+fn in_single_precision_summing_differences_ends_nearer_the_minimum_than_subtracting_sums() {
     let single = |summation| quotient(Scheme::Forward, Precision::F32, summation, 1e-3);
     let rows = minimized(&[
         single(Summation::Losses),
         single(Summation::Differences),
         exact(Precision::F32),
     ]);
-    // scipy's stall there, at l2 = 1e-3.
+    // The gradients at which scipy stalls, with l2 = 1e-3.
     for (row, scipy) in rows.iter().zip([3.0e-5, 1.2e-5]) {
         assert_eq!(row.ending, MinimizationEnding::LineSearch, "{row:?}");
         let (size, error) = (row.largest_gradient, row.largest_error.unwrap());
@@ -123,13 +125,14 @@ fn in_single_precision_summing_differences_ends_nearer_than_subtracting_sums() {
         assert!((0.1..=10.0).contains(&(size / scipy)), "{row:?}");
     }
     assert!(rows[1].largest_error < rows[0].largest_error);
-    // Backprop's own error is far below the gradient where even f32 ends.
+    // The error of backprop in f32 is far below that of differences, and it ends at a smaller
+    // gradient.
     assert!(rows[2].largest_error.unwrap() < 0.01 * rows[1].largest_error.unwrap());
     assert!(rows[2].largest_gradient < rows[1].largest_gradient);
 }
 
 #[test]
-fn an_increment_that_is_lost_in_theta_does_not_begin() {
+fn a_case_whose_increment_is_lost_in_theta_is_not_started() {
     let lost = quotient(Scheme::Forward, Precision::F32, Summation::Losses, 1e-12);
     let row = minimized(&[lost]).remove(0);
     assert_eq!(row.ending, MinimizationEnding::IncrementLost, "{row:?}");
@@ -139,17 +142,20 @@ fn an_increment_that_is_lost_in_theta_does_not_begin() {
 
 #[test]
 fn the_study_begins_with_the_exact_gradient_and_spans_fourteen_decades() {
-    let usual = cases(None);
-    assert_eq!(usual[0], exact(Precision::F64));
+    let default_cases = cases(None);
+    assert_eq!(default_cases[0], exact(Precision::F64));
     for scheme in [Scheme::Forward, Scheme::Central] {
         for increment in [1e-1, 1e-8, 1e-14] {
-            assert!(usual.contains(&double(scheme, increment)), "{increment}");
+            assert!(
+                default_cases.contains(&double(scheme, increment)),
+                "{increment}"
+            );
         }
     }
-    // Three sums by two schemes, each at what was asked for; backprop and cancellation-free
+    // Two increments for each of three summations and two schemes; backprop and cancellation-free
     // differences in both precisions.
-    let asked = cases(Some(&[1e-3, 1e-5]));
-    assert_eq!(asked.len(), 2 * 6 + 4);
-    assert!(asked.contains(&double(Scheme::Central, 1e-5)));
-    assert!(!asked.contains(&double(Scheme::Central, 1e-1)));
+    let given = cases(Some(&[1e-3, 1e-5]));
+    assert_eq!(given.len(), 2 * 6 + 4);
+    assert!(given.contains(&double(Scheme::Central, 1e-5)));
+    assert!(!given.contains(&double(Scheme::Central, 1e-1)));
 }

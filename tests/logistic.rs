@@ -1,5 +1,5 @@
-//! Logistic regression is trained by every way to the gradient: after the same steps, the weights
-//! that backprop gives.
+//! Every gradient method trains logistic regression: after the same steps, it gives the weights of
+//! backprop.
 
 mod support;
 
@@ -18,11 +18,13 @@ use nplus1::parallel::Workers;
 use support::breast_cancer::BreastCancer;
 
 const STEPS: usize = 5;
-/// Below 2/Λ, where Λ ≤ ¼·(30 + 1) is the largest curvature of the mean loss over standardized
-/// inputs: so a step draws two θ nearer to each other, and errors add up and never grow.
+/// The learning rate. It is below 2/Λ, where Λ ≤ ¼·(30 + 1) is the largest curvature of the mean
+/// loss over standardized inputs, so a step never increases the distance of two θ: errors of the
+/// steps add up, but are not amplified.
 const RATE: f64 = 0.05;
 
-/// θ after [`STEPS`] steps of gradient descent over all rows from θ = 0, and its first gradient.
+/// Returns θ after [`STEPS`] steps of gradient descent over all rows from θ = 0, and the first
+/// gradient.
 fn train<R: Real>(method: &GradientConfig, data: &BreastCancer) -> (Vec<f64>, Vec<f64>) {
     let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 0.0).unwrap();
     let samples = data.samples::<R>();
@@ -57,22 +59,25 @@ fn train<R: Real>(method: &GradientConfig, data: &BreastCancer) -> (Vec<f64>, Ve
     (numbers(&theta), numbers(&gradient))
 }
 
-/// A method, and what each of its partial derivatives may be off.
-struct Way {
+/// A method, and the bound of the error of each of its partial derivatives.
+struct BoundedMethod {
     method: GradientConfig,
     error: f64,
 }
 
-/// Truncation by |L″| ≤ ¼ and |L‴| ≤ .1 a row, inputs standardized, with h at most twice `auto`'s
-/// own (|θ| stays below 2); 8 roundings of losses of ln 2 on each side.
-fn every_way<R: Real>() -> Vec<Way> {
+/// Returns every method.
+///
+/// Truncation: |L″| ≤ ¼ and |L‴| ≤ 0.1 per row for standardized inputs, and h is at most twice that
+/// of `auto` at θ = 0 (|θ| stays below 2). Round-off: 8 roundings of a loss of ln 2 at each of two
+/// points.
+fn every_method<R: Real>() -> Vec<BoundedMethod> {
     let u = R::UNIT_ROUNDOFF;
     let noise = |h: f64| 2.0 * 8.0 * u * std::f64::consts::LN_2 / h;
     // Two chains of 30 products, and a sum of 569 rows whose errors are independent.
     let exact = 200.0 * u;
     let forward = |h: f64| exact + h / 4.0 + noise(h / 2.0);
-    let mut ways = Vec::new();
-    let mut add = |method, error| ways.push(Way { method, error });
+    let mut methods = Vec::new();
+    let mut add = |method, error| methods.push(BoundedMethod { method, error });
     for scheme in [Scheme::Forward, Scheme::Central] {
         for (reuse, arithmetic) in [
             (Reuse::Full, Arithmetic::Plain),
@@ -112,19 +117,20 @@ fn every_way<R: Real>() -> Vec<Way> {
     }
     let config = NumericBackpropConfig { increment: None };
     add(GradientConfig::NumericBackprop(config), forward(u.sqrt()));
-    ways
+    methods
 }
 
-fn is_trained_by_every_way<R: Real>() {
+/// Trains by every method, and compares the weights with those of backprop in f64.
+fn assert_every_method_trains<R: Real>() {
     let data = BreastCancer::standardized();
     let (expected, _) = train::<f64>(&GradientConfig::Backprop, &data);
     assert!(expected.iter().any(|x| x.abs() > 0.01));
-    for Way { method, error } in every_way::<R>() {
+    for BoundedMethod { method, error } in every_method::<R>() {
         let (theta, gradient) = train::<R>(&method, &data);
         assert!(gradient.iter().any(|g| g.abs() > 0.01), "{method:?}");
         let squares = theta.iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
         let distance = squares.sum::<f64>().sqrt();
-        // Each step adds its errors, and its rounding of θ.
+        // Each step adds the errors of the gradient and of rounding θ.
         let parameters = (expected.len() as f64).sqrt();
         let allowed = STEPS as f64 * parameters * (RATE * error + 2.0 * R::UNIT_ROUNDOFF);
         println!("{method:?} {distance:.1e} of {allowed:.1e}");
@@ -132,16 +138,16 @@ fn is_trained_by_every_way<R: Real>() {
             distance <= allowed,
             "{method:?}: {distance:e} of {allowed:e}"
         );
-        assert!(allowed < 0.01, "{method:?}: {allowed:e} says nothing");
+        assert!(allowed < 0.01, "{method:?}: {allowed:e} is too wide");
     }
 }
 
 #[test]
-fn logistic_regression_is_trained_by_every_way_to_the_gradient_in_double_precision() {
-    is_trained_by_every_way::<f64>();
+fn every_gradient_method_trains_logistic_regression_in_double_precision() {
+    assert_every_method_trains::<f64>();
 }
 
 #[test]
-fn logistic_regression_is_trained_by_every_way_to_the_gradient_in_single_precision() {
-    is_trained_by_every_way::<f32>();
+fn every_gradient_method_trains_logistic_regression_in_single_precision() {
+    assert_every_method_trains::<f32>();
 }

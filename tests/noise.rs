@@ -1,5 +1,5 @@
-//! The noise of a loss is found within a small factor, and the increment that follows from it is
-//! near the best one.
+//! The noise of a function is estimated within a small factor, and the increment computed from it
+//! is near the best one.
 
 use nplus1::gradient::finite_difference::noise::{
     NoiseEstimate, NoiseVerdict, POINTS, Unmeasured, first_spacing, measure, verdict,
@@ -9,7 +9,8 @@ use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::Function;
 use nplus1::parallel::Workers;
 
-/// Uniform noise of mean 0 and deviation 1, the same for the same number (splitmix64).
+/// Returns uniform noise of mean 0 and standard deviation 1, determined by `x` and `seed`
+/// (splitmix64).
 fn noise(x: f64, seed: u64) -> f64 {
     let mut bits = x.to_bits() ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for factor in [
@@ -23,7 +24,8 @@ fn noise(x: f64, seed: u64) -> f64 {
     12f64.sqrt() * (uniform - 0.5)
 }
 
-fn along(f: impl Fn(f64) -> f64) -> impl FnMut(&[f64], &mut [f64]) -> Result<(), Unmeasured> {
+/// Returns `f` as the function that evaluates losses at distances along a line.
+fn line(f: impl Fn(f64) -> f64) -> impl FnMut(&[f64], &mut [f64]) -> Result<(), Unmeasured> {
     move |distances, losses| {
         for (loss, &t) in losses.iter_mut().zip(distances) {
             *loss = f(t);
@@ -32,14 +34,15 @@ fn along(f: impl Fn(f64) -> f64) -> impl FnMut(&[f64], &mut [f64]) -> Result<(),
     }
 }
 
+/// Measures the noise of `f` along a line, from the first spacing of f64.
 fn measured(f: impl Fn(f64) -> f64) -> Result<NoiseEstimate, Unmeasured> {
-    measure(first_spacing::<f64>(), 1, along(f))
+    measure(first_spacing::<f64>(), 1, line(f))
 }
 
-/// Table 3.1 of Moré and Wild (2011): cos t + sin t + 1e-3·noise, given there to three digits as
-/// the first value and the first differences.
+/// Table 3.1 of Moré and Wild (2011) gives the first value and the first differences of
+/// cos t + sin t + 1e-3·noise to three digits.
 #[test]
-fn the_papers_table_gives_the_papers_noise() {
+fn the_published_table_gives_the_published_noise() {
     let differences = [7.54e-3, 9.69e-3, 1.20e-2, 8.67e-3, 8.38e-3, 9.52e-3];
     let mut values = vec![1.003];
     for difference in differences {
@@ -51,9 +54,10 @@ fn the_papers_table_gives_the_papers_noise() {
     assert!((deviation / 8.69e-4 - 1.0).abs() < 0.01, "{deviation:e}");
 }
 
-/// Five in a thousand are off by more: a table of 9 values is a small sample.
+/// The difference table of 9 values is a small sample: some of a thousand estimates are off by
+/// more.
 #[test]
-fn known_noise_is_found_within_a_factor_of_4() {
+fn known_noise_is_estimated_within_a_factor_of_4() {
     let mut ratios = Vec::new();
     for exponent in 2..=14 {
         let deviation = 10f64.powi(-exponent);
@@ -71,7 +75,7 @@ fn known_noise_is_found_within_a_factor_of_4() {
     };
     let quantile = |part: f64| ratios[(part * (ratios.len() - 1) as f64) as usize];
     println!(
-        "found ÷ true: {:.2} to {:.2}, median {:.2}; within 2: {:.3}, 3: {:.3}, 4: {:.3}",
+        "estimated ÷ true: {:.2} to {:.2}, median {:.2}; within 2: {:.3}, 3: {:.3}, 4: {:.3}",
         quantile(0.0),
         quantile(1.0),
         quantile(0.5),
@@ -85,7 +89,7 @@ fn known_noise_is_found_within_a_factor_of_4() {
     assert!(within(6.0) == 1.0);
 }
 
-/// The mean logistic loss of 100 samples in f32 and, for the truth, in f64.
+/// Returns the mean logistic loss of 100 samples, computed in f32 and in f64.
 fn logistic(theta: &[f32; 20]) -> (f32, f64) {
     let (mut single, mut double) = (0f32, 0f64);
     for row in 0..100 {
@@ -102,27 +106,27 @@ fn logistic(theta: &[f32; 20]) -> (f32, f64) {
 }
 
 #[test]
-fn the_noise_of_an_f32_mean_loss_is_found_within_a_factor_of_4_once_h_is_large_enough() {
-    let at = |t: f64| {
+fn the_noise_of_an_f32_mean_loss_is_estimated_within_a_factor_of_4() {
+    let point = |t: f64| {
         std::array::from_fn::<f32, 20, _>(|i| {
             let direction = if noise(i as f64, 9) < 0.0 { -1.0 } else { 1.0 } / 20f64.sqrt();
             ((0.7 * i as f64).cos() + t * direction) as f32
         })
     };
     let errors: Vec<f64> = (0..400)
-        .map(|k| logistic(&at(1e-3 * noise(f64::from(k), 1))))
+        .map(|k| logistic(&point(1e-3 * noise(f64::from(k), 1))))
         .map(|(single, double)| f64::from(single) - double)
         .collect();
     let mean = errors.iter().sum::<f64>() / errors.len() as f64;
     let squares: f64 = errors.iter().map(|error| (error - mean).powi(2)).sum();
     let truth = (squares / errors.len() as f64).sqrt();
-    let f = |t: f64| f64::from(logistic(&at(t)).0);
+    let f = |t: f64| f64::from(logistic(&point(t)).0);
     let at_spacing = |h: f64| {
         let mut values: Vec<f64> = (-4..=4).map(|k| f(f64::from(k) * h)).collect();
         verdict(&mut values, 1)
     };
     assert_eq!(at_spacing(1e-8), NoiseVerdict::TooSmall);
-    let found = measure(first_spacing::<f32>(), 1, along(f)).unwrap();
+    let found = measure(first_spacing::<f32>(), 1, line(f)).unwrap();
     println!("f32 mean loss: {:.1e}, true {truth:.1e}", found.deviation);
     let ratio = found.deviation / truth;
     assert!(
@@ -130,15 +134,16 @@ fn the_noise_of_an_f32_mean_loss_is_found_within_a_factor_of_4_once_h_is_large_e
         "{:e} for {truth:e}",
         found.deviation
     );
-    // Begun too close by far, it arrives at the same.
-    let from_afar = measure(1e-10, 1, along(f)).unwrap();
-    assert!(from_afar.evaluations > POINTS as u64);
-    assert!((0.25..4.0).contains(&(from_afar.deviation / truth)));
+    // Starting with a far too small spacing gives the same estimate.
+    let from_small = measure(1e-10, 1, line(f)).unwrap();
+    assert!(from_small.evaluations > POINTS as u64);
+    assert!((0.25..4.0).contains(&(from_small.deviation / truth)));
 }
 
-/// B independent noises: the mean has √(Σ ε²)/B. A third of the samples are saturated.
+/// The mean of B independent noises has the deviation √(Σ ε²)/B. A third of the samples have no
+/// noise, as saturated ones.
 #[test]
-fn noise_of_samples_is_that_of_their_mean() {
+fn noise_measured_per_sample_is_that_of_their_mean() {
     const B: usize = 60;
     let deviations: Vec<f64> = (0..B)
         .map(|s| {
@@ -152,7 +157,7 @@ fn noise_of_samples_is_that_of_their_mean() {
     let sum: f64 = deviations.iter().map(|d| d * d).sum();
     let truth = sum.sqrt() / B as f64;
     for seed in 0..20 {
-        let line = |distances: &[f64], losses: &mut [f64]| -> Result<(), Unmeasured> {
+        let sample_losses = |distances: &[f64], losses: &mut [f64]| -> Result<(), Unmeasured> {
             for (losses, &t) in losses.chunks_mut(B).zip(distances) {
                 for (s, loss) in losses.iter_mut().enumerate() {
                     let smooth = if deviations[s] == 0.0 {
@@ -165,17 +170,17 @@ fn noise_of_samples_is_that_of_their_mean() {
             }
             Ok(())
         };
-        let found = measure(1e-8, B, line).unwrap();
+        let found = measure(1e-8, B, sample_losses).unwrap();
         let ratio = found.deviation / truth;
         assert!((0.6..1.6).contains(&ratio), "seed {seed}: {ratio}");
     }
 }
 
 #[test]
-fn verdicts_name_the_side_to_move_to() {
+fn a_verdict_without_noise_says_whether_the_spacing_is_too_small_or_too_large() {
     let values = |f: &dyn Fn(f64) -> f64| (-4..=4).map(|k| f(f64::from(k))).collect::<Vec<_>>();
-    let steps = |t: f64| 1.0 + (t / 3.0).floor() * 1e-9;
-    assert_eq!(verdict(&mut values(&steps), 1), NoiseVerdict::TooSmall);
+    let staircase = |t: f64| 1.0 + (t / 3.0).floor() * 1e-9;
+    assert_eq!(verdict(&mut values(&staircase), 1), NoiseVerdict::TooSmall);
     assert_eq!(verdict(&mut values(&|_| 2.0), 1), NoiseVerdict::TooSmall);
     assert_eq!(
         verdict(&mut values(&|t| 1.0 + 0.1 * t), 1),
@@ -188,7 +193,7 @@ fn verdicts_name_the_side_to_move_to() {
 }
 
 #[test]
-fn what_has_no_noise_to_measure_is_refused_with_the_way_out() {
+fn functions_without_measurable_noise_are_refused_with_the_way_out() {
     let constant = measured(|_| 3.0).unwrap_err();
     assert!(
         matches!(constant, Unmeasured::Constant { .. }),
@@ -215,9 +220,9 @@ fn what_has_no_noise_to_measure_is_refused_with_the_way_out() {
     }
 }
 
-/// Against the best of a dense sweep, by root mean square over 200 noises.
+/// Compares root mean square errors over 200 noises with the best of a dense sweep.
 #[test]
-fn the_increment_from_noise_errs_at_most_twice_as_much_as_the_best_one() {
+fn the_error_with_the_increment_from_noise_is_at_most_twice_the_best_one() {
     for (scheme, deviation) in [
         (Scheme::Forward, 1e-4),
         (Scheme::Forward, 1e-9),
@@ -245,7 +250,7 @@ fn the_increment_from_noise_errs_at_most_twice_as_much_as_the_best_one() {
         for seed in 0..20 {
             let f = |t: f64| smooth(t) + deviation * noise(t, seed + 1000);
             let found = measured(f).unwrap();
-            let derivative = found.derivative(scheme, along(f)).unwrap();
+            let derivative = found.derivative(scheme, line(f)).unwrap();
             let h = found.increment(scheme, derivative.magnitude);
             let reached = error(h);
             assert!(
@@ -257,12 +262,12 @@ fn the_increment_from_noise_errs_at_most_twice_as_much_as_the_best_one() {
 }
 
 #[test]
-fn where_curvature_is_lost_in_the_noise_the_increment_is_large() {
+fn where_noise_hides_the_curvature_the_increment_is_large() {
     for scheme in [Scheme::Forward, Scheme::Central] {
         for seed in 0..20 {
             let f = |t: f64| 5.0 + 0.3 * t + 1e-10 * noise(t, seed);
             let found = measured(f).unwrap();
-            let derivative = found.derivative(scheme, along(f)).unwrap();
+            let derivative = found.derivative(scheme, line(f)).unwrap();
             assert!((2..=12).contains(&derivative.evaluations));
             let h = found.increment(scheme, derivative.magnitude);
             assert!((1e-3..=2.0).contains(&h), "{scheme:?}, seed {seed}: {h:e}");
@@ -270,7 +275,8 @@ fn where_curvature_is_lost_in_the_noise_the_increment_is_large() {
     }
 }
 
-/// `auto` takes the noise for round-off, and is wrong by orders of magnitude where it is not.
+/// `auto` assumes that the only noise is round-off, and errs by orders of magnitude where there is
+/// more.
 #[test]
 fn a_noisy_objective_needs_the_increment_from_noise() {
     let noisy = Function::new(6, |x: &[f64]| {

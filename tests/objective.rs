@@ -1,5 +1,5 @@
-//! Any function of θ is differentiated by exactly N + 1 or 2N evaluations, with the same bits on
-//! any number of threads, or refused with the parameter's name.
+//! `Differences` differentiates any function of θ by exactly N + 1 or 2N evaluations, with the same
+//! bits on any number of threads; where it cannot, the error names the parameter.
 
 mod support;
 
@@ -40,7 +40,7 @@ fn rosenbrock_gradient(x: &[f64]) -> Vec<f64> {
     gradient
 }
 
-/// A point of no symmetry.
+/// Returns a point without symmetries.
 fn point(parameters: usize) -> Vec<f64> {
     (0..parameters)
         .map(|i| 1.5 * (1.7 * i as f64 + 0.3).sin())
@@ -87,8 +87,8 @@ fn every_point_is_evaluated_once_and_theta_only_by_forward_differences() {
                 expected
             );
             for x in &seen {
-                let moved = x.iter().zip(&theta).filter(|(a, b)| a != b).count();
-                assert!(moved <= 1, "one parameter at a time");
+                let changed = x.iter().zip(&theta).filter(|(a, b)| a != b).count();
+                assert!(changed <= 1, "{changed} parameters are perturbed at once");
             }
         }
     }
@@ -110,17 +110,18 @@ fn the_same_bits_on_any_number_of_threads() {
                 increment,
                 levels,
             };
-            let alone = method.gradient(&objective, &theta, &pool(1)).unwrap();
+            let reference = method.gradient(&objective, &theta, &pool(1)).unwrap();
             for threads in [2, 3, 5, 8, 16, 64] {
-                let together = method.gradient(&objective, &theta, &pool(threads)).unwrap();
-                assert_eq!(alone, together, "{scheme:?}, {threads} threads");
+                let estimate = method.gradient(&objective, &theta, &pool(threads)).unwrap();
+                assert_eq!(reference, estimate, "{scheme:?}, {threads} threads");
             }
         }
     }
 }
 
-/// Each partial derivative errs by truncation, μ₂h/2 or μ₃h²/6, and by round-off: the value's
-/// error of c·u·f over h. c = 20 covers the 4 roundings of each of the sum's 9 terms and the sum.
+/// The error of a partial derivative is truncation, μ₂h/2 or μ₃h²/6, plus round-off: the error
+/// c·u·f of the value, divided by h. c = 20 covers the 4 roundings of each of the 9 terms, and
+/// their sum.
 #[test]
 fn rosenbrocks_gradient_errs_by_truncation_and_round_off_alone() {
     let _limit = time_limit();
@@ -148,9 +149,10 @@ fn rosenbrocks_gradient_errs_by_truncation_and_round_off_alone() {
     }
 }
 
-/// θ + h is rounded by up to half of θ's spacing, 7e-12 here; h as it became leaves nothing of it.
+/// θ + h is rounded by up to half the spacing of numbers at θ, here 7e-12. Dividing by (θ + h) − θ
+/// removes this error.
 #[test]
-fn the_quotient_divides_by_the_increment_as_it_became() {
+fn the_quotient_divides_by_the_realized_increment() {
     let _limit = time_limit();
     let identity = Function::new(1, |x: &[f64]| x[0]);
     for scheme in [Scheme::Forward, Scheme::Central] {
@@ -164,7 +166,8 @@ fn the_quotient_divides_by_the_increment_as_it_became() {
     }
 }
 
-/// GradBench's finding. f(x) = ½ Σᵢ (sign(tᵢ) − Σⱼ xⱼ tᵢʲ)², its `llsq`, here with a tally.
+/// GradBench measured this on its `llsq`, f(x) = ½ Σᵢ (sign(tᵢ) − Σⱼ xⱼ tᵢʲ)²; here multiplications
+/// are counted.
 #[test]
 fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
     let _limit = time_limit();
@@ -189,7 +192,8 @@ fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
     let derivative = multiplications.swap(0, Ordering::Relaxed);
     assert_eq!(derivative as f64 / primal as f64, 256.0);
     assert_eq!(estimate.evaluations, 2 * N as u64);
-    // A quadratic has no third derivative: only round-off is left, over h = 2^-18.
+    // A quadratic function has no third derivative: the error is round-off alone, divided by h =
+    // 2^-18.
     let mut exact = vec![0.0; N];
     for row in 0..ROWS {
         let mut power = 1.0;
@@ -207,19 +211,19 @@ fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
 #[test]
 fn slow_evaluations_run_on_every_thread_at_once() {
     let _limit = time_limit();
-    let (now, most, made) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let black_box = Function::new(11, |x: &[f64]| {
-        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let [running, largest, total] = [(); 3].map(|()| AtomicU64::new(0));
+    let slow = Function::new(11, |x: &[f64]| {
+        largest.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(20));
-        now.fetch_sub(1, Ordering::SeqCst);
-        made.fetch_add(1, Ordering::SeqCst);
+        running.fetch_sub(1, Ordering::SeqCst);
+        total.fetch_add(1, Ordering::SeqCst);
         rosenbrock(x)
     });
     Differences::FORWARD
-        .gradient(&black_box, &point(11), &pool(4))
+        .gradient(&slow, &point(11), &pool(4))
         .unwrap();
-    assert_eq!(most.into_inner(), 4);
-    assert_eq!(made.into_inner(), 12);
+    assert_eq!(largest.into_inner(), 4);
+    assert_eq!(total.into_inner(), 12);
 }
 
 #[test]
@@ -227,7 +231,7 @@ fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads
     let _limit = time_limit();
     let theta = point(20);
     let objective = Function::new(20, |x: &[f64]| {
-        // The later one is found first.
+        // The first parameter is evaluated more slowly than the later one.
         if x[3] > theta[3] {
             std::thread::sleep(Duration::from_millis(10));
             return f64::NAN;
@@ -269,7 +273,7 @@ fn a_value_that_is_not_finite_names_the_first_parameter_on_any_number_of_threads
 }
 
 #[test]
-fn a_function_that_is_not_finite_at_theta_or_below_it_says_so() {
+fn a_value_that_is_not_finite_at_theta_or_below_it_is_reported_as_such() {
     let _limit = time_limit();
     let logarithm = Function::new(1, |x: &[f64]| x[0].ln());
     let failure = Differences::FORWARD
@@ -288,7 +292,7 @@ fn a_function_that_is_not_finite_at_theta_or_below_it_says_so() {
 }
 
 #[test]
-fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
+fn unusable_increments_parameters_and_levels_are_refused_before_the_first_evaluation() {
     let _limit = time_limit();
     struct Named(AtomicU64);
     impl Objective for Named {
@@ -324,7 +328,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
     for part in ["delay = -1e17", "1.0", "16.0 is the least", "`auto`"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // The least increment it names is one that works.
+    // The smallest increment named by the error works.
     let method = Differences {
         increment: Increment::Absolute(16.0),
         ..Differences::CENTRAL
@@ -334,7 +338,7 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
         .unwrap();
     assert_eq!(objective.0.swap(0, Ordering::Relaxed), 4);
 
-    // −1 + u is a number, −1 − u is none.
+    // −1 + u is representable, −1 − u is not.
     let text = refused(Increment::Absolute(U), &[0.5, -1.0]);
     assert!(text.contains("delay = -1.0 does not change"), "{text}");
 
@@ -347,11 +351,11 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
     );
     let text = refused(Increment::Auto, &[0.5, f64::NAN]);
     assert!(text.contains("delay is NaN"), "{text}");
-    let none = Differences {
+    let method = Differences {
         levels: 0,
         ..Differences::FORWARD
     };
-    let text = none
+    let text = method
         .gradient(&objective, &[0.0; 2], &pool(1))
         .unwrap_err()
         .to_string();
@@ -359,11 +363,11 @@ fn what_cannot_be_divided_by_is_refused_before_the_first_evaluation() {
         text.contains("0 levels of extrapolation: allowed are 1 (none) to 10"),
         "{text}"
     );
-    assert_eq!(objective.0.into_inner(), 0, "nothing was evaluated");
+    assert_eq!(objective.0.into_inner(), 0, "evaluations after a refusal");
 }
 
 #[test]
-fn a_raised_flag_stops_before_the_next_evaluation() {
+fn a_stop_flag_prevents_the_next_evaluation() {
     let _limit = time_limit();
     for threads in [1, 3] {
         let stop = Arc::new(AtomicBool::new(false));
@@ -377,30 +381,30 @@ fn a_raised_flag_stops_before_the_next_evaluation() {
         let failure = Differences::FORWARD
             .gradient_with_control(&objective, &point(100), &pool(threads), &control)
             .unwrap_err();
-        let made = control.evaluations();
+        let evaluations = control.evaluations();
         assert_eq!(
             failure,
             Failure::Stopped {
-                evaluations: made,
+                evaluations,
                 planned: 101
             }
         );
-        // Each thread ends the evaluation it is in, and may be in the next one already.
+        // Each thread finishes its evaluation, and may have started the next one already.
         assert!(
-            (6..=5 + 2 * threads as u64).contains(&made),
-            "{made} evaluations"
+            (6..=5 + 2 * threads as u64).contains(&evaluations),
+            "{evaluations} evaluations"
         );
         assert_eq!(Error::from(failure).exit_code(), 130);
     }
 }
 
 #[test]
-fn a_panic_of_the_objective_begins_nothing_more_and_reaches_the_caller() {
+fn a_panic_in_the_objective_stops_further_evaluations_and_reaches_the_caller() {
     let _limit = time_limit();
     for threads in [1, 3] {
-        let begun = AtomicU64::new(0);
+        let started = AtomicU64::new(0);
         let objective = Function::new(1000, |x: &[f64]| {
-            assert!(begun.fetch_add(1, Ordering::Relaxed) != 4, "the fifth");
+            assert!(started.fetch_add(1, Ordering::Relaxed) != 4, "the fifth");
             std::thread::sleep(Duration::from_millis(1));
             rosenbrock(x)
         });
@@ -410,11 +414,11 @@ fn a_panic_of_the_objective_begins_nothing_more_and_reaches_the_caller() {
             method.gradient(&objective, &point(1000), &pool)
         }));
         assert!(outcome.is_err());
-        assert!(begun.load(Ordering::Relaxed) < 500);
+        assert!(started.load(Ordering::Relaxed) < 500);
     }
 }
 
-/// Σ softplus(xᵢ·θ): smooth, with derivatives of every order.
+/// Returns Σ softplus(xᵢ·θ), which has derivatives of every order.
 fn smooth(x: &[f64]) -> f64 {
     (0..12)
         .map(|row| {
@@ -440,7 +444,7 @@ fn inputs(row: usize) -> impl Iterator<Item = f64> {
 }
 
 #[test]
-fn extrapolation_reaches_errors_that_smaller_increments_do_not() {
+fn extrapolation_reaches_smaller_errors_than_any_increment_without_it() {
     let _limit = time_limit();
     let theta = point(8);
     let exact = smooth_gradient(&theta);
@@ -468,14 +472,14 @@ fn extrapolation_reaches_errors_that_smaller_increments_do_not() {
         let auto = |levels| error(scheme, Increment::Auto, levels);
         println!("  auto: {:.1e}, {:.1e}, {:.1e}", auto(1), auto(2), auto(3));
         assert!(auto(1) < 10.0 * plain);
-        // What no increment reaches without extrapolation, `auto` reaches with it.
+        // With extrapolation, `auto` is better than any increment without it.
         assert!(auto(2) < plain / 5.0, "{scheme:?}: {:e}", auto(2));
         assert!(auto(3) < plain / 10.0, "{scheme:?}: {:e}", auto(3));
     }
 }
 
 #[test]
-fn extrapolation_says_how_wrong_it_may_be() {
+fn extrapolation_estimates_its_error() {
     let _limit = time_limit();
     let theta = point(8);
     let exact = smooth_gradient(&theta);
@@ -502,7 +506,7 @@ fn extrapolation_says_how_wrong_it_may_be() {
                 error <= estimated,
                 "{scheme:?}: {error:e} beyond {estimated:e}"
             );
-            assert!(estimated < 0.05, "{scheme:?}: {estimated:e} says nothing");
+            assert!(estimated < 0.05, "{scheme:?}: {estimated:e} is too wide");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Operations are counted one by one, by a scalar that counts, and agree with every closed form.
+//! Operations counted one by one, with a number type that counts, agree with the closed forms of
+//! the textbook implementation and of backprop.
 
 mod support;
 
@@ -21,12 +22,12 @@ use support::networks::{
 };
 use support::scalar_backprop::{self, InputForm};
 
-/// Hidden layers of nets of 1 to 4 weight layers; some wider than a panel.
+/// Hidden layers of networks with 1 to 4 weight layers; some are wider than a panel.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[20], &[5, 4], &[20, 9], &[6, 18, 5]];
 
 const FEATURES: usize = 23;
 
-/// The sums that closed forms are made of.
+/// The sums over layer sizes of which the closed forms consist.
 struct Sums {
     p: u64,
     u: u64,
@@ -102,7 +103,8 @@ fn plain_backprop_costs_its_closed_form() {
     }
 }
 
-/// Every head, depth, form of inputs and size of batch (1 to both sides of the largest small one).
+/// Visits every pair of outputs and loss, depth, form of inputs and mini-batch size; the sizes
+/// include the largest small batch and the next larger one.
 fn every_case(mut visit: impl FnMut(&Network, InputForm, usize)) {
     let forms = [
         InputForm::Sparse,
@@ -110,11 +112,15 @@ fn every_case(mut visit: impl FnMut(&Network, InputForm, usize)) {
         InputForm::Numbers,
     ];
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in forms {
                 for rows in [1, 3, 16, 17] {
                     for (bias, l2) in [(true, 0.0), (false, 0.0), (true, 0.25)] {
-                        visit(&network(FEATURES, hidden, bias, head, l2), form, rows);
+                        visit(
+                            &network(FEATURES, hidden, bias, outputs_and_loss, l2),
+                            form,
+                            rows,
+                        );
                     }
                 }
             }
@@ -122,7 +128,7 @@ fn every_case(mut visit: impl FnMut(&Network, InputForm, usize)) {
     }
 }
 
-/// What the engine says it performed, and the sum of losses and the gradient that it found.
+/// Runs the engine; returns the tally that it reports, the sum of losses and the gradient.
 fn run<R: Real>(
     network: &Network,
     theta: &[f64],
@@ -153,7 +159,7 @@ fn run<R: Real>(
 }
 
 #[test]
-fn the_kernels_perform_what_is_predicted_operation_by_operation() {
+fn backprop_s_tally_is_that_of_its_scalar_twin() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
     let mut cases = 0;
     every_case(|network, form, rows| {
@@ -183,7 +189,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
             run::<f64>(network, &theta, form, &inputs, &labels, None, &pool);
         let (counted, twin_loss, twin_gradient) = twin(width::<f64>());
         assert_eq!(tally, counted, "f64 {case}");
-        // Chains of at most 23 terms, four layers of them: a few hundred roundings.
+        // Chains of at most 23 terms in each of four layers have a few hundred roundings.
         assert!((loss - twin_loss).abs() <= 1e-13 * twin_loss, "{case}");
         let error = relative_error(&gradient, &twin_gradient);
         assert!(error <= 1e-13, "{case}: {error:e}");
@@ -196,7 +202,7 @@ fn the_kernels_perform_what_is_predicted_operation_by_operation() {
 }
 
 #[test]
-fn quotients_in_place_of_derivatives_are_counted_and_their_gradient_has_the_twin_s_bits() {
+fn numeric_backprop_has_the_tally_and_the_bits_of_its_scalar_twin() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
     every_case(|network, form, rows| {
         let net = TextbookNetwork::from(network);
@@ -204,13 +210,14 @@ fn quotients_in_place_of_derivatives_are_counted_and_their_gradient_has_the_twin
         let (inputs, labels) = inputs(form, rows, FEATURES, classes);
         for increment in [None, Some(0.125)] {
             let config = NumericBackpropConfig { increment };
-            holds_numeric::<f64>(network, form, (&inputs, &labels), config, &pool);
-            holds_numeric::<f32>(network, form, (&inputs, &labels), config, &pool);
+            assert_numeric_equals_twin::<f64>(network, form, (&inputs, &labels), config, &pool);
+            assert_numeric_equals_twin::<f32>(network, form, (&inputs, &labels), config, &pool);
         }
     });
 }
 
-fn holds_numeric<R: Real>(
+/// Compares the tally and the bits of one gradient with those of the scalar twin.
+fn assert_numeric_equals_twin<R: Real>(
     network: &Network,
     form: InputForm,
     (inputs, labels): (&[Vec<f64>], &[u16]),
@@ -246,8 +253,7 @@ fn holds_numeric<R: Real>(
         &batch,
         width,
     );
-    // Sparse bytes are not scaled here and saturate units, where a difference in plain arithmetic
-    // is 0.
+    // The unscaled sparse bytes saturate units, where a difference in plain arithmetic may be 0.
     let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
     assert!(
         form == InputForm::Sparse || twin.iter().any(|&g| g != 0.0),
@@ -260,9 +266,9 @@ fn holds_numeric<R: Real>(
 fn dual_numbers_give_the_gradient_of_backprop() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for l2 in [0.0, 0.25] {
-                let network = network(FEATURES, hidden, true, head, l2);
+                let network = network(FEATURES, hidden, true, outputs_and_loss, l2);
                 let net = TextbookNetwork::from(&network);
                 let theta = theta(&network);
                 let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };

@@ -1,6 +1,6 @@
-//! The promise: SGD, Adam and L-BFGS make the steps that PyTorch and scipy make (tests/reference/
-//! optimizers.py), on gradients by any method; a run goes on from its checkpoint with the same
-//! bits, and ends in words where no step can be made.
+//! //! SGD and Adam make the steps of PyTorch, L-BFGS finds the minima of scipy (tests/reference/
+//! optimizers.py), and all train with gradients by any method. A run resumed from its checkpoint
+//! has the same bits as an uninterrupted one; a run without a possible step ends and says why.
 
 mod support;
 
@@ -81,15 +81,12 @@ fn adam_makes_pytorch_s_steps() {
             }
             adam.step(1.0, &mut theta, &gradient, &mut moments);
         }
-        // A step is rate · m̂/√v̂: an element's relative error, at most 1e-12·‖g‖/|g| (both
-        // gradients agree to 1e-12 of the norm, tests/reference_gradients.rs), moves θ by twice as
-        // much of the rate in each step.
+        // A step is rate · m̂/√v̂. The relative error of an element is at most 1e-12·‖g‖/|g|,
+        // because the gradients agree to 1e-12 of the norm (tests/reference_gradients.rs); each
+        // step adds at most twice that, times the rate, to θ.
         let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let allowed = 2.0 * steps as f64 * adam.learning_rate * 1e-12 * norm / smallest;
-        assert!(
-            allowed < 1e-6,
-            "a tolerance that says something: {allowed:e}"
-        );
+        assert!(allowed < 1e-6, "the tolerance of {allowed:e} is too wide");
         let expected = flat(layout, &row["weights"], &row["biases"]);
         let starts = case.parameters.iter();
         for ((found, expected), start) in theta.flat().iter().zip(&expected).zip(starts) {
@@ -105,9 +102,9 @@ fn adam_makes_pytorch_s_steps() {
     assert!(compared > 100);
 }
 
-/// Momentum, weight decay (of biases as well) and a last mini-batch with fewer rows, by each of the
-/// three codes that make SGD's steps: backprop's, that of incremental differences, and the one for
-/// engines that know gradients only.
+/// Compares momentum, weight decay (also of biases) and a last mini-batch with fewer rows, for each
+/// of the three implementations of SGD: in backprop, in incremental differences, and for engines
+/// that only compute gradients.
 #[test]
 fn sgd_makes_pytorch_s_steps_by_every_engine() {
     let mut compared = 0;
@@ -126,24 +123,24 @@ fn sgd_makes_pytorch_s_steps_by_every_engine() {
         assert!(sgd.weight_decay > 0.0);
         let count = |name: &str| row[name].as_u64().unwrap() as usize;
         let (epochs, batch_size) = (count("epochs"), count("batch_size"));
-        assert!(!case.rows.is_multiple_of(batch_size), "the last is smaller");
+        assert!(
+            !case.rows.is_multiple_of(batch_size),
+            "the last mini-batch is not smaller"
+        );
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let order: Vec<u32> = (0..case.rows as u32).collect();
         let pool = Arc::new(Workers::new(Some(2)).unwrap());
         let theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
         let expected = flat(layout, &row["weights"], &row["biases"]);
-        // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs), those of a
-        // mini-batch are taken to be up to ten times as long as that of all rows, and each step's
-        // error reaches θ rate/(1 − μ) times.
+        // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs); the norm of a
+        // mini-batch's gradient is assumed to be at most ten times that of all rows; the error of
+        // each step enters θ times rate/(1 − μ).
         let norm = case.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let steps = epochs * case.rows.div_ceil(batch_size);
         let reach = sgd.learning_rate / (1.0 - sgd.momentum);
         let allowed = steps as f64 * reach * 10.0 * norm * 1e-12;
-        assert!(
-            allowed < 1e-9,
-            "a tolerance that says something: {allowed:e}"
-        );
+        assert!(allowed < 1e-9, "the tolerance of {allowed:e} is too wide");
         for method in [
             GradientConfig::Backprop,
             difference(
@@ -183,7 +180,7 @@ fn sgd_makes_pytorch_s_steps_by_every_engine() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// `Training` with all that the tests here do not change.
+/// The fields of `Training` that these tests vary.
 struct Setting<'a, R> {
     samples: &'a Samples<R>,
     network: &'a Network,
@@ -194,6 +191,7 @@ struct Setting<'a, R> {
 }
 
 impl<R: Real> Setting<'_, R> {
+    /// Returns the training, with the other fields fixed.
     fn training<'s>(&'s self, pool: &'s Arc<Workers>, control: &'s Control) -> Training<'s, R> {
         Training {
             network: self.network,
@@ -212,6 +210,7 @@ impl<R: Real> Setting<'_, R> {
         }
     }
 
+    /// Trains on two threads.
     fn run(
         &self,
         state: &mut TrainingState<R>,
@@ -270,8 +269,8 @@ fn lbfgs_finds_scipy_s_minimum() {
             "l2 {l2}: {} iterations (scipy {scipy}), {:.12} (scipy {expected:.12})",
             state.epoch, history.value
         );
-        // At a minimum with curvature of l2 at least in the weights, ‖g‖∞ ≤ 1e-8 over N = 257
-        // leaves at most N·1e-16/(2·l2) above it.
+        // Where the curvature is at least l2, ‖g‖∞ ≤ 1e-8 for N = 257 parameters bounds the
+        // objective's distance from the minimum by N·1e-16/(2·l2).
         if l2 == 2e-3 {
             let allowed = 257.0 * 1e-16 / (2.0 * l2) + 1e-15;
             assert!(
@@ -280,7 +279,7 @@ fn lbfgs_finds_scipy_s_minimum() {
                 history.value - expected
             );
         } else {
-            // Several minima: they lie between these.
+            // There are several minima; all lie in this range.
             assert!(
                 (0.0667..0.0674).contains(&history.value),
                 "{}",
@@ -343,7 +342,7 @@ fn every_gradient_method_trains_with_every_optimizer() {
             let first = state.records[0].train_loss;
             assert!(losses[losses.len() - 1] < 0.8 * first, "{losses:?} {first}");
         }
-        // Quotients err by √u ≈ 1e-8 relative, and 5 steps from one start do not grow it much.
+        // Quotients have a relative error of √u ≈ 1e-8, and 5 steps do not amplify it much.
         for loss in &losses {
             assert!((loss / losses[0] - 1.0).abs() < 1e-5, "{losses:?}");
         }
@@ -353,7 +352,7 @@ fn every_gradient_method_trains_with_every_optimizer() {
 /// Compares the shortest of many predictions with the shortest of many steps, measured in turns on one
 /// thread: both minima approach the undisturbed time, so the comparison is repeated until they agree.
 #[test]
-fn a_step_is_predicted_to_take_as_long_as_it_takes() {
+fn the_predicted_time_of_a_step_is_within_a_factor_of_2() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
     let network = data.network(1e-3);
@@ -387,11 +386,11 @@ fn a_step_is_predicted_to_take_as_long_as_it_takes() {
         let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
         let mut engine = training.engine();
         engine.load(&theta);
-        let still = SgdConfig {
+        let rate_zero = SgdConfig {
             learning_rate: 0.0,
             ..sgd
         };
-        let rule = still.rule(network.l2, 1.0);
+        let rule = rate_zero.rule(network.l2, 1.0);
         let order = &data.rows[..steps * batch_size];
         let [mut predicted, mut taken] = [f64::INFINITY; 2];
         let agree = (0..600).any(|_| {
@@ -409,7 +408,7 @@ fn a_step_is_predicted_to_take_as_long_as_it_takes() {
     }
 }
 
-/// Raises the stop flag after so many looks at the steps.
+/// An observer that sets the stop flag after the given number of progress reports.
 struct Stopping {
     stop: Arc<AtomicBool>,
     left: usize,
@@ -440,7 +439,13 @@ const ADAM: AdamConfig = AdamConfig {
     schedule: Schedule::Cosine,
 };
 
-fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch_size: usize) {
+/// Checks that a run that is interrupted several times and resumed from its checkpoints ends in the
+/// same state as an uninterrupted one.
+fn assert_resumes_with_the_same_bits<R: Real>(
+    optimizer: &OptimizerConfig,
+    gradient: GradientConfig,
+    batch_size: usize,
+) {
     let data = BreastCancer::standardized();
     let samples = data.samples::<R>();
     let network = data.network(1e-3);
@@ -471,7 +476,7 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch
         let control = Control::new(&stop);
         let mut stopping = Stopping { stop, left: 3 };
         let ending = setting.run(&mut state, &mut stopping, &control);
-        // Through the bytes of a checkpoint: nothing else survives the process.
+        // Only the bytes of a checkpoint outlive a process.
         let bytes = Checkpoint::from_state("seed = 1\n".to_owned(), &state).to_bytes();
         let path = Path::new("checkpoint-000001.bin");
         state = Checkpoint::from_bytes(&bytes, path)
@@ -487,22 +492,30 @@ fn goes_on<R: Real>(optimizer: &OptimizerConfig, gradient: GradientConfig, batch
     assert!(interruptions >= 3, "{interruptions}");
     assert!(
         timeless(state) == timeless(whole),
-        "the same state, bit for bit"
+        "the resumed run differs from the uninterrupted one"
     );
 }
 
 #[test]
 fn an_interrupted_run_goes_on_with_the_same_bits() {
     let adam = OptimizerConfig::Adam(ADAM);
-    goes_on::<f64>(&adam, GradientConfig::Backprop, 10);
-    goes_on::<f32>(&adam, GradientConfig::Backprop, 100);
-    goes_on::<f64>(&lbfgs(0.0), GradientConfig::Backprop, TrainConfig::ALL_ROWS);
-    goes_on::<f32>(&lbfgs(0.0), GradientConfig::Backprop, TrainConfig::ALL_ROWS);
+    assert_resumes_with_the_same_bits::<f64>(&adam, GradientConfig::Backprop, 10);
+    assert_resumes_with_the_same_bits::<f32>(&adam, GradientConfig::Backprop, 100);
+    assert_resumes_with_the_same_bits::<f64>(
+        &lbfgs(0.0),
+        GradientConfig::Backprop,
+        TrainConfig::ALL_ROWS,
+    );
+    assert_resumes_with_the_same_bits::<f32>(
+        &lbfgs(0.0),
+        GradientConfig::Backprop,
+        TrainConfig::ALL_ROWS,
+    );
 }
 
-/// Every step has directions of its own, and finds them again in the middle of an epoch.
+/// The directions differ from step to step, and are the same when a run is resumed within an epoch.
 #[test]
-fn an_interrupted_run_with_random_directions_draws_on() {
+fn an_interrupted_run_with_random_directions_goes_on_with_the_same_bits() {
     let directions = DirectionsConfig {
         count: 2,
         distribution: Distribution::Gaussian,
@@ -524,15 +537,15 @@ fn an_interrupted_run_with_random_directions_draws_on() {
         schedule: Schedule::Cosine,
     });
     let adam = OptimizerConfig::Adam(ADAM);
-    goes_on::<f64>(&sgd, spsa, 100);
-    goes_on::<f32>(&adam, spsa, 100);
-    goes_on::<f32>(&sgd, forward(PerturbedQuantity::Weights), 100);
-    goes_on::<f64>(&adam, forward(PerturbedQuantity::Activations), 100);
+    assert_resumes_with_the_same_bits::<f64>(&sgd, spsa, 100);
+    assert_resumes_with_the_same_bits::<f32>(&adam, spsa, 100);
+    assert_resumes_with_the_same_bits::<f32>(&sgd, forward(PerturbedQuantity::Weights), 100);
+    assert_resumes_with_the_same_bits::<f64>(&adam, forward(PerturbedQuantity::Activations), 100);
 }
 
-/// Raises the stop flag at once: a gradient in progress is given up.
+/// The stop flag is set before the run, so its first gradient is abandoned.
 #[test]
-fn an_iteration_that_is_interrupted_leaves_theta_and_is_made_again() {
+fn an_interrupted_iteration_leaves_the_state_as_it_was() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
     let network = data.network(1e-3);
@@ -562,7 +575,7 @@ fn an_iteration_that_is_interrupted_leaves_theta_and_is_made_again() {
 }
 
 #[test]
-fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_nothing() {
+fn a_gradient_whose_error_reaches_its_size_ends_the_run_in_the_line_search() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
     let network = data.network(2e-3);
@@ -582,13 +595,17 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
     let control = Control::default();
     let ending = setting.run(&mut state, &mut NoObserver, &control);
     assert_eq!(ending, Ending::Stuck);
-    assert!(state.epoch > 3, "{} iterations came before", state.epoch);
+    assert!(
+        state.epoch > 3,
+        "only {} iterations before the end",
+        state.epoch
+    );
     assert!(state.parameters.flat().iter().all(|x| x.is_finite()));
-    // The last search found no step: it is in no epoch, but it was made.
+    // The last search found no step. It belongs to no epoch, but its evaluations are counted.
     let search = state.partial.tally.evaluations;
     assert!(search >= 2 * 20 * 258, "{search}");
     assert_eq!(state.tally().evaluations, control.evaluations());
-    // It ends again where it ended, the same way, and moves nothing.
+    // A second run ends in the same way and changes nothing.
     let mut before = state.clone();
     let again = Control::default();
     assert_eq!(
@@ -601,7 +618,7 @@ fn a_gradient_that_errs_by_its_own_size_ends_the_run_where_the_search_finds_noth
 }
 
 #[test]
-fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
+fn a_linear_model_converges_and_is_still_converged_when_resumed() {
     let data = BreastCancer::standardized();
     let samples = data.samples::<f64>();
     let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 1e-2).unwrap();
@@ -623,7 +640,7 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
         setting.run(&mut state, &mut NoObserver, &control),
         Ending::Converged
     );
-    // Of each iteration one gradient at least, and the one at the first θ.
+    // At least one gradient per iteration, and one at the initial θ.
     let tally = state.tally().evaluations;
     assert_eq!(tally, control.evaluations());
     let gradients = tally / (2 * 31);
@@ -638,17 +655,21 @@ fn a_linear_model_converges_and_is_known_as_converged_when_resumed() {
         Ending::Converged
     );
     assert_eq!((state.epoch, state.parameters), (epochs, before));
-    assert_eq!(tally, control.evaluations(), "and evaluates nothing");
+    assert_eq!(
+        tally,
+        control.evaluations(),
+        "evaluations after convergence"
+    );
 }
 
-/// scikit-learn's logistic regression (tests/reference/logistic.py).
+/// Reads the logistic regression of scikit-learn (tests/reference/logistic.py).
 fn logistic() -> Value {
     let text = std::fs::read_to_string("tests/reference/logistic.json").unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
 #[test]
-fn logistic_regression_ends_in_scikit_learn_s_weights() {
+fn logistic_regression_ends_at_scikit_learn_s_weights() {
     let reference = logistic();
     let number = |name: &str| reference[name].as_f64().unwrap();
     let mut expected = numbers(&reference["weights"]);
@@ -663,7 +684,8 @@ fn logistic_regression_ends_in_scikit_learn_s_weights() {
         ..ADAM
     });
     let (tolerance, rows) = (1e-9, data.rows.len());
-    // L-BFGS by both kinds of gradient; Adam over all rows, so that its gradient has no noise.
+    // L-BFGS with both kinds of gradient; Adam on all rows, so that the gradient has no sampling
+    // noise.
     for (optimizer, config, gradient) in [
         (
             lbfgs(tolerance),
@@ -697,15 +719,21 @@ fn logistic_regression_ends_in_scikit_learn_s_weights() {
             _ => state.records.last().unwrap().gradient_norm,
         };
         assert!(size < 1e-5, "{kind}: {ending:?} at {size:e}");
-        // Where the smallest curvature is μ, a gradient of ‖g‖ is ‖g‖/μ from the minimum; twice
-        // that, for the curvature is not the same on the way there.
+        // Where the smallest curvature is μ, the minimum is at most ‖g‖/μ away; twice that is
+        // allowed, because the curvature changes between θ and the minimum.
         let allowed = 2.0 * size / number("smallest_curvature");
         let found = state.parameters.flat();
-        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
-        let apart = apart.sum::<f64>().sqrt();
-        println!("{kind}: {} epochs, {apart:e} of {allowed:e}", state.epoch);
-        assert!(apart <= allowed, "{kind}: {apart:e} above {allowed:e}");
-        // And so ‖g‖²/μ above its objective at most.
+        let squares = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
+        let distance = squares.sum::<f64>().sqrt();
+        println!(
+            "{kind}: {} epochs, {distance:e} of {allowed:e}",
+            state.epoch
+        );
+        assert!(
+            distance <= allowed,
+            "{kind}: {distance:e} above {allowed:e}"
+        );
+        // So the objective is at most ‖g‖²/μ above its minimum.
         let objective =
             state.records.last().unwrap().train_loss + network.penalty(&state.parameters);
         let above = objective - number("objective");

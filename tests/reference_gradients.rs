@@ -1,4 +1,5 @@
-//! Every method gives PyTorch's gradients (`tests/reference/gradients.json`, float64 autograd).
+//! The gradients of every method agree with those of PyTorch's float64 autograd
+//! (`tests/reference/gradients.json`).
 
 mod support;
 
@@ -12,7 +13,7 @@ use support::reference_cases::{Case, reference_cases};
 use support::scalar_differences::increments;
 use support::tolerance::{norm, parameter_increments, round_off, truncation};
 
-/// ‖ĝ − g‖₂/‖g‖₂ by `method`, and the loss's relative error.
+/// Returns ‖ĝ − g‖₂/‖g‖₂ of the gradient by `method`, and the relative error of the loss.
 fn relative_error<R: Real>(case: &Case, method: &GradientConfig) -> (f64, f64) {
     let (gradient, loss) = case.gradient_by::<R>(method, &Control::default());
     let layout = &case.network.layout;
@@ -82,8 +83,8 @@ fn differences() -> Vec<DifferenceConfig> {
     configs
 }
 
-/// Every method on every case, each partial derivative within what truncation and round-off allow
-/// (`support/tolerance.rs`), norm against norm.
+/// Checks every difference on every case: the norm of its error is within the norm of the bounds
+/// for truncation and round-off (`support/tolerance.rs`).
 fn every_difference_agrees<R: Real>() {
     for case in reference_cases() {
         let net = TextbookNetwork::from(&case.network);
@@ -94,14 +95,14 @@ fn every_difference_agrees<R: Real>() {
             let h = parameter_increments(&net, &h);
             let truncated = truncation(&net, &case.parameters, &batch, &h, config.scheme);
             let rounded = round_off::<R>(&net, &case.parameters, &batch, &h, &config);
-            // Twice the leading terms of the truncation: h is small, not nothing.
+            // Twice the leading terms of the truncation, for the terms of higher order.
             let allowed = (2.0 * norm(&truncated) + norm(&rounded)) / norm(&case.gradient);
-            // PyTorch's own round-off, the 1 − a of saturated units included.
+            // The round-off of PyTorch, whose 1 − a loses precision in saturated units.
             let allowed = allowed + 1e-12;
-            // A gradient of zeros is off by 1: it would be seen.
+            // A gradient of zeros has an error of 1, and must fail.
             assert!(
                 allowed < 1.0,
-                "{}: a tolerance of {allowed:e} says nothing",
+                "{}: the tolerance of {allowed:e} is too wide",
                 case.name
             );
             let (gradient, loss) = relative_error::<R>(&case, &method);
@@ -124,7 +125,7 @@ fn every_difference_agrees<R: Real>() {
     }
 }
 
-/// Forward mode is a difference without cancellation whose h is nothing: its round-off, and no
+/// Checks forward mode with the bounds of a cancellation-free difference: its round-off, and no
 /// truncation.
 fn forward_mode_agrees<R: Real>() {
     let config = DifferenceConfig {
@@ -139,9 +140,9 @@ fn forward_mode_agrees<R: Real>() {
         let net = TextbookNetwork::from(&case.network);
         let h = vec![1.0; case.parameters.len()];
         let rounded = round_off::<R>(&net, &case.parameters, &case.batch(), &h, &config);
-        // PyTorch's own round-off, the 1 − a of saturated units included.
+        // The round-off of PyTorch, whose 1 − a loses precision in saturated units.
         let allowed = norm(&rounded) / norm(&case.gradient) + 1e-12;
-        assert!(allowed < 1e-3, "{}: {allowed:e} says nothing", case.name);
+        assert!(allowed < 1e-3, "{}: {allowed:e} is too wide", case.name);
         for reuse in FORWARD_MODES {
             let method = GradientConfig::ForwardMode(reuse);
             let (gradient, loss) = relative_error::<R>(&case, &method);

@@ -1,4 +1,5 @@
-//! Increments from measured noise, and quotients extrapolated to h → 0, on networks.
+//! Extrapolation to h → 0 and noise-based increments improve or keep the accuracy of differences on
+//! networks.
 
 mod support;
 
@@ -18,7 +19,7 @@ const PLAIN: DifferenceConfig = DifferenceConfig {
     extrapolate: false,
 };
 
-/// ‖ĝ − g‖₂/‖g‖₂, and the evaluations that were counted.
+/// Returns ‖ĝ − g‖₂/‖g‖₂, and the number of evaluations.
 fn relative_error<R: Real>(case: &Case, config: DifferenceConfig) -> (f64, u64) {
     let control = Control::default();
     let (gradient, _) = case.gradient_by::<R>(&GradientConfig::Difference(config), &control);
@@ -27,7 +28,7 @@ fn relative_error<R: Real>(case: &Case, config: DifferenceConfig) -> (f64, u64) 
 }
 
 #[test]
-fn extrapolation_takes_twice_the_evaluations_and_a_higher_order() {
+fn extrapolation_doubles_the_evaluations_and_raises_the_order() {
     for case in reference_cases() {
         for (scheme, gain) in [(Scheme::Forward, 20.0), (Scheme::Central, 2.0)] {
             for reuse in [Reuse::Full, Reuse::Incremental] {
@@ -49,7 +50,7 @@ fn extrapolation_takes_twice_the_evaluations_and_a_higher_order() {
                     case.name
                 );
                 assert_eq!(twice, 2 * evaluations);
-                // Where plain quotients are at round-off already, there is no term to cancel.
+                // Where plain quotients are at the level of round-off, there is no term to cancel.
                 assert!(
                     better * gain < plain || better < 1e-11,
                     "{}: {plain:e} {better:e}",

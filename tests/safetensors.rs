@@ -1,4 +1,5 @@
-//! Promise: a model survives its file bit by bit, and no file makes loading panic or guess.
+//! A model is loaded from its file bit by bit; no file makes loading panic, and every assumption
+//! about a file is reported.
 
 mod support;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::property_cases::property_cases;
 
-/// 3 → 2 → 2, every number different and none of them short in decimal.
+/// Returns a 3-2-2 model whose parameters all differ and have no short decimal form.
 fn model() -> Model {
     let layout = Arc::new(Layout::new(&[3, 2, 2], true));
     let flat = (0..layout.len())
@@ -36,7 +37,7 @@ fn model() -> Model {
     }
 }
 
-/// The header and the data of a file.
+/// Returns the header and the data of a file.
 fn parts(bytes: &[u8]) -> (Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     (
@@ -45,6 +46,7 @@ fn parts(bytes: &[u8]) -> (Value, Vec<u8>) {
     )
 }
 
+/// Returns a file of this header and data.
 fn file(header: &Value, data: &[u8]) -> Vec<u8> {
     let header = header.to_string();
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -57,9 +59,9 @@ fn load(bytes: &[u8]) -> Result<safetensors::LoadedModel, Error> {
     safetensors::from_bytes(bytes, Path::new("model.safetensors"))
 }
 
-/// The message of a refusal; anything else fails the test.
+/// Loads a file that must be refused, and returns the message.
 fn refusal(bytes: &[u8]) -> String {
-    let error = load(bytes).expect_err("this file has to be refused");
+    let error = load(bytes).expect_err("a refusal of this file");
     assert_eq!(error.exit_code(), 2, "{error}");
     assert!(
         error.to_string().starts_with("model.safetensors"),
@@ -68,7 +70,7 @@ fn refusal(bytes: &[u8]) -> String {
     error.to_string()
 }
 
-/// Our own file after `edit` changed its header and data.
+/// Returns the file of [`model`] after `edit` has changed its header and data.
 fn edited(edit: impl FnOnce(&mut Value, &mut Vec<u8>)) -> Vec<u8> {
     let (mut header, mut data) = parts(&safetensors::to_bytes(&model()));
     edit(&mut header, &mut data);
@@ -76,7 +78,7 @@ fn edited(edit: impl FnOnce(&mut Value, &mut Vec<u8>)) -> Vec<u8> {
 }
 
 #[test]
-fn a_model_comes_back_from_its_file_bit_by_bit() {
+fn a_model_is_loaded_from_its_file_bit_by_bit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let model = model();
@@ -88,7 +90,7 @@ fn a_model_comes_back_from_its_file_bit_by_bit() {
 }
 
 #[test]
-fn double_precision_without_biases_and_with_one_output_comes_back_too() {
+fn a_model_in_double_precision_without_biases_and_with_one_output_is_loaded_bit_by_bit() {
     let layout = Arc::new(Layout::new(&[2, 1], false));
     let model = Model {
         network: Network {
@@ -108,7 +110,7 @@ fn double_precision_without_biases_and_with_one_output_comes_back_too() {
 }
 
 #[test]
-fn equal_models_are_equal_files_whose_data_hashes_to_weights_sha256() {
+fn equal_models_give_equal_files_whose_data_hash_to_weights_sha256() {
     let bytes = safetensors::to_bytes(&model());
     assert_eq!(bytes, safetensors::to_bytes(&model()));
     let (header, data) = parts(&bytes);
@@ -122,7 +124,7 @@ fn equal_models_are_equal_files_whose_data_hashes_to_weights_sha256() {
 }
 
 #[test]
-fn a_file_of_another_program_loads_and_says_what_was_assumed() {
+fn a_file_of_another_program_loads_and_its_assumptions_are_reported() {
     let bytes = edited(|header, _| header["__metadata__"] = json!({"format": "pt"}));
     let loaded = load(&bytes).unwrap();
     assert_eq!(loaded.model.parameters, model().parameters);
@@ -228,7 +230,7 @@ fn tensors_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused_with_their_place() {
+fn numbers_that_are_not_finite_are_refused_with_their_position() {
     for (bad, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
         let bytes = edited(|_, data| data[16..20].copy_from_slice(&bad.to_le_bytes()));
         let message = refusal(&bytes);
@@ -246,7 +248,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn hostile_headers_are_refused_without_a_panic_and_without_their_memory() {
+fn hostile_headers_are_refused_without_a_panic_and_without_allocating_what_they_claim() {
     let huge = usize::MAX / 2;
     for header in [
         json!({"layers.0.weight": {"dtype": "F32", "shape": [huge, huge], "data_offsets": [0, 0]}}),
@@ -265,7 +267,7 @@ fn hostile_headers_are_refused_without_a_panic_and_without_their_memory() {
         bytes.extend_from_slice(&[b'['; 100]);
         refusal(&bytes);
     }
-    // Nested deeper than a naive parser's stack.
+    // Nested deeper than the stack of a recursive parser.
     let nested = "[".repeat(1 << 20);
     let mut bytes = (nested.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(nested.as_bytes());

@@ -1,4 +1,5 @@
-//! Promise: rows are shared out as the config says, stratified, the same for the same seed.
+//! Rows are split into training, validation and test parts as the config says: stratified, and
+//! determined by the seed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +31,7 @@ fn counts(part: &Part) -> Vec<usize> {
     counts
 }
 
-/// Every row of `all` occurs once in `parts`.
+/// Checks that each of `all` rows occurs once in `parts`.
 fn assert_partition(parts: &[&Part], all: usize) {
     let mut rows: Vec<u32> = parts.iter().flat_map(|part| part.rows.clone()).collect();
     rows.sort_unstable();
@@ -42,15 +43,15 @@ fn assert_partition(parts: &[&Part], all: usize) {
 }
 
 #[test]
-fn mnist_validates_on_its_last_rows_and_tests_on_its_own() {
+fn mnist_validates_on_its_last_rows_and_tests_on_its_test_files() {
     let mnist = loaded("mnist");
-    let asked = DataConfig {
+    let data_config = DataConfig {
         validation: Some(Share::Rows(10_000)),
         limit: Some(512),
         normalize: Normalize::Unit,
         ..config("mnist")
     };
-    let split = mnist.split(&asked, 1).unwrap();
+    let split = mnist.split(&data_config, 1).unwrap();
     assert!(split.train.rows.iter().copied().eq(0..512));
     assert!(
         split
@@ -66,22 +67,22 @@ fn mnist_validates_on_its_last_rows_and_tests_on_its_own() {
     assert_eq!(split.scaling.uniform_divisor(), Some(255.0));
     assert!(split.scaling.keeps_zero());
 
-    let asked = DataConfig {
+    let data_config = DataConfig {
         test: Some(Share::Rows(100)),
         ..config("mnist")
     };
-    let error = mnist.split(&asked, 1).unwrap_err();
+    let error = mnist.split(&data_config, 1).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("10000 of its own"), "{error}");
 }
 
 #[test]
 fn no_row_of_mnist_both_trains_and_validates() {
-    let asked = DataConfig {
+    let data_config = DataConfig {
         validation: Some(Share::Rows(10_000)),
         ..config("mnist")
     };
-    let split = loaded("mnist").split(&asked, 1).unwrap();
+    let split = loaded("mnist").split(&data_config, 1).unwrap();
     assert!(split.train.rows.iter().copied().eq(0..50_000));
     assert_partition(&[&split.train, &split.validation.unwrap()], 60_000);
 }
@@ -89,23 +90,23 @@ fn no_row_of_mnist_both_trains_and_validates() {
 #[test]
 fn a_set_without_a_test_part_is_split_stratified() {
     let iris = loaded("iris");
-    let asked = DataConfig {
+    let data_config = DataConfig {
         validation: Some(Share::Rows(15)),
         test: Some(Share::Fraction(0.2)),
         ..config("iris")
     };
-    let split = iris.split(&asked, 1).unwrap();
+    let split = iris.split(&data_config, 1).unwrap();
     let (validation, test) = (split.validation.unwrap(), split.test.unwrap());
     assert_partition(&[&split.train, &validation, &test], 150);
     assert_eq!(counts(&test), [10, 10, 10]);
     assert_eq!(counts(&validation), [5, 5, 5]);
     assert_eq!(counts(&split.train), [35, 35, 35]);
-    // The first training rows are of all classes, though the file is grouped by class.
-    let asked = DataConfig {
+    // The first training rows contain all classes, although the file is grouped by class.
+    let data_config = DataConfig {
         limit: Some(20),
-        ..asked
+        ..data_config
     };
-    let few = iris.split(&asked, 1).unwrap().train;
+    let few = iris.split(&data_config, 1).unwrap().train;
     assert_eq!(few.rows, split.train.rows[..20]);
     assert!(counts(&few).iter().all(|&count| count > 0));
 }
@@ -113,11 +114,11 @@ fn a_set_without_a_test_part_is_split_stratified() {
 #[test]
 fn stratified_shares_are_within_one_row_of_the_exact_proportion() {
     let wine = loaded("wine");
-    let asked = DataConfig {
+    let data_config = DataConfig {
         test: Some(Share::Rows(50)),
         ..config("wine")
     };
-    let test = wine.split(&asked, 3).unwrap().test.unwrap();
+    let test = wine.split(&data_config, 3).unwrap().test.unwrap();
     assert_eq!(test.rows.len(), 50);
     // 59, 71 and 48 of 178, times 50: 16.57, 19.94, 13.48; the largest remainders round up.
     assert_eq!(counts(&test), [17, 20, 13]);
@@ -126,11 +127,11 @@ fn stratified_shares_are_within_one_row_of_the_exact_proportion() {
 #[test]
 fn the_seed_alone_chooses_the_rows() {
     let rows = |seed| {
-        let asked = DataConfig {
+        let data_config = DataConfig {
             test: Some(Share::Fraction(0.5)),
             ..config("wine")
         };
-        let split = loaded("wine").split(&asked, seed).unwrap();
+        let split = loaded("wine").split(&data_config, seed).unwrap();
         (split.train.rows, split.test.unwrap().rows)
     };
     assert_eq!(rows(1), rows(1));
@@ -140,12 +141,12 @@ fn the_seed_alone_chooses_the_rows() {
 #[test]
 fn each_row_tests_in_exactly_one_fold() {
     let wine = loaded("wine");
-    let asked = DataConfig {
+    let data_config = DataConfig {
         validation: Some(Share::Fraction(0.1)),
         normalize: Normalize::Standard,
         ..config("wine")
     };
-    let folds = wine.folds(&asked, 10, 0).unwrap();
+    let folds = wine.folds(&data_config, 10, 0).unwrap();
     assert_eq!(folds.len(), 10);
     let tests: Vec<&Part> = folds
         .iter()
@@ -160,14 +161,14 @@ fn each_row_tests_in_exactly_one_fold() {
         assert_partition(&[&fold.train, validation, test], 178);
         assert!([17, 18].contains(&test.rows.len()));
         assert_eq!(validation.rows.len(), 16);
-        // 59, 71 and 48 rows dealt to 10 folds.
+        // 59, 71 and 48 rows are distributed over 10 folds.
         for (count, least) in counts(test).into_iter().zip([5, 7, 4]) {
             assert!(count == least || count == least + 1);
         }
     }
     // Each fold is scaled by its own training rows.
     assert_ne!(folds[0].scaling, folds[1].scaling);
-    let again = wine.folds(&asked, 10, 0).unwrap();
+    let again = wine.folds(&data_config, 10, 0).unwrap();
     assert!(
         folds
             .iter()
@@ -179,8 +180,8 @@ fn each_row_tests_in_exactly_one_fold() {
 #[test]
 fn shares_that_leave_no_rows_are_refused_with_the_count() {
     let iris = loaded("iris");
-    let refused = |asked: DataConfig, parts: &[&str]| {
-        let error = iris.split(&asked, 1).unwrap_err();
+    let refused = |data_config: DataConfig, parts: &[&str]| {
+        let error = iris.split(&data_config, 1).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         for part in parts {
             assert!(error.to_string().contains(part), "no `{part}` in: {error}");

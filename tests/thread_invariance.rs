@@ -1,4 +1,5 @@
-//! The same bits on any number of threads, with any kernel, in any run.
+//! Training by backprop gives the same bits with any number of workers, with any kernel, in any
+//! run.
 
 mod support;
 
@@ -16,7 +17,7 @@ use nplus1::train::{NoObserver, TrainConfig, Training, TrainingState};
 use support::networks;
 use support::watchdog::time_limit;
 
-/// 230 images of 100 pixels, 10 classes: sparse bytes, or all bytes filled.
+/// Returns 230 images of 100 pixels in 10 classes: mostly 0 if `sparse`, else without zeros.
 fn images(sparse: bool) -> Arc<Dataset> {
     let images = networks::images((230, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
     Arc::new(Dataset {
@@ -56,7 +57,7 @@ const PLAIN: Case = Case {
     epochs: 2,
 };
 
-/// Trains; `weights_sha256` and the metrics without their time field.
+/// Trains; returns the hash of the weights, and the metrics with every time set to 0.
 fn train<R: Real>(case: &Case, workers: usize, isa: Isa) -> (String, String) {
     train_on::<R>(&images(case.sparse), case, workers, isa)
 }
@@ -105,11 +106,12 @@ fn train_on<R: Real>(
         record.seconds = 0.0;
     }
     let hash = state.parameters.sha256();
-    assert_ne!(hash, first, "training moves the weights");
+    assert_ne!(hash, first, "training changed no weight");
     (hash, serde_json::to_string(&state.records).unwrap())
 }
 
-fn holds<R: Real>(case: &Case) {
+/// Checks that training gives the same bits with every number of workers and every kernel.
+fn assert_keeps_its_bits<R: Real>(case: &Case) {
     let reference = train::<R>(case, 1, Isa::detect());
     for workers in [1, 2, 3, 5, 8, 16] {
         assert_eq!(
@@ -123,21 +125,21 @@ fn holds<R: Real>(case: &Case) {
     }
 }
 
-fn holds_in_both_precisions(case: &Case) {
-    holds::<f32>(case);
-    holds::<f64>(case);
+fn assert_both_precisions_keep_their_bits(case: &Case) {
+    assert_keeps_its_bits::<f32>(case);
+    assert_keeps_its_bits::<f64>(case);
 }
 
 #[test]
-fn small_batches_with_a_ragged_last_one_keep_their_bits() {
+fn small_batches_with_a_smaller_last_one_keep_their_bits() {
     let _limit = time_limit();
-    holds_in_both_precisions(&PLAIN);
+    assert_both_precisions_keep_their_bits(&PLAIN);
 }
 
 #[test]
-fn large_batches_with_a_ragged_last_one_keep_their_bits() {
+fn large_batches_with_a_smaller_last_one_keep_their_bits() {
     let _limit = time_limit();
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         batch_size: 128,
         ..PLAIN
     });
@@ -146,11 +148,11 @@ fn large_batches_with_a_ragged_last_one_keep_their_bits() {
 #[test]
 fn dense_inputs_keep_their_bits() {
     let _limit = time_limit();
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         sparse: false,
         ..PLAIN
     });
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         sparse: false,
         batch_size: 128,
         ..PLAIN
@@ -161,13 +163,13 @@ fn dense_inputs_keep_their_bits() {
 fn deep_networks_keep_their_bits() {
     let _limit = time_limit();
     for hidden in [&[40, 33][..], &[70, 40, 20], &[20, 50, 30, 40]] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             hidden,
             output: OutputUnits::Softmax,
             loss: Loss::CrossEntropy,
             ..PLAIN
         });
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             hidden,
             batch_size: 128,
             ..PLAIN
@@ -178,7 +180,7 @@ fn deep_networks_keep_their_bits() {
 #[test]
 fn networks_without_hidden_units_keep_their_bits() {
     let _limit = time_limit();
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         hidden: &[],
         ..PLAIN
     });
@@ -187,12 +189,12 @@ fn networks_without_hidden_units_keep_their_bits() {
 #[test]
 fn momentum_and_l2_keep_their_bits() {
     let _limit = time_limit();
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         optimizer: sgd(0.9),
         l2: 1e-3,
         ..PLAIN
     });
-    holds_in_both_precisions(&Case {
+    assert_both_precisions_keep_their_bits(&Case {
         hidden: &[40, 33],
         optimizer: sgd(0.9),
         l2: 1e-3,
@@ -205,7 +207,7 @@ fn momentum_and_l2_keep_their_bits() {
 fn adam_keeps_its_bits() {
     let _limit = time_limit();
     for batch_size in [10, 128] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             optimizer: OptimizerConfig::Adam(AdamConfig {
                 learning_rate: 1e-2,
                 beta1: 0.9,
@@ -225,7 +227,7 @@ fn adam_keeps_its_bits() {
 fn lbfgs_keeps_its_bits() {
     let _limit = time_limit();
     for hidden in [&[40][..], &[40, 33]] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             optimizer: OptimizerConfig::Lbfgs(LbfgsConfig {
                 memory: 2,
                 tolerance: 0.0,
@@ -239,7 +241,7 @@ fn lbfgs_keeps_its_bits() {
     }
 }
 
-/// The same numbers, in the form that is never read as sparse bytes.
+/// Returns the same data stored as numbers, which are never read as sparse bytes.
 fn as_numbers(bytes: &Dataset) -> Arc<Dataset> {
     let at = |(row, feature)| bytes.features.value(row, feature);
     Arc::new(Dataset {
@@ -252,7 +254,7 @@ fn as_numbers(bytes: &Dataset) -> Arc<Dataset> {
 fn sparse_inputs_give_the_bits_of_dense_ones() {
     let _limit = time_limit();
     let sparse = images(true);
-    // With weight decay, a weight moves though its input is 0.
+    // Weight decay changes a weight even if its input is 0.
     let decaying = OptimizerConfig::Sgd(SgdConfig {
         learning_rate: 0.5,
         momentum: 0.0,
@@ -273,8 +275,8 @@ fn sparse_inputs_give_the_bits_of_dense_ones() {
     }
 }
 
-/// 20 segments of a few steps each, by the numbers of workers that `workers` gives in turn: what a
-/// run does when it finds out by measuring how many workers pay.
+/// Trains in 20 segments, taking the numbers of workers from `workers` in turn, as a run does while
+/// the tuner tries other numbers; returns the hash of the weights and the sum of the losses.
 fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (String, f64) {
     let data = images(true);
     let samples = Samples::<f32>::new(&data, &networks::uniform_scaling(100, 255.0));
@@ -329,10 +331,10 @@ fn a_number_of_workers_that_changes_within_a_run_keeps_the_bits() {
     }
 }
 
-/// The weights of this run, on every machine, for ever: a change of this value is a change of the
-/// arithmetic and belongs into the changelog.
+/// The hash of the weights of this run is the same on every machine and in every version; a new
+/// value means changed arithmetic, which belongs in the changelog.
 #[test]
-fn the_golden_hash_stands() {
+fn the_golden_hash_is_unchanged() {
     let _limit = time_limit();
     let (hash, _) = train::<f32>(&PLAIN, 2, Isa::detect());
     assert_eq!(hash, GOLDEN);
