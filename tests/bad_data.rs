@@ -1,4 +1,4 @@
-//! Promise: every bad data file is refused with exit code 2, the file's name and the place in it.
+//! Every bad data file is refused with exit code 2, the file's name and the position in it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use support::property_cases::property_cases;
 use tempfile::TempDir;
 
-/// A folder with some files, and the config that reads them.
+/// A temporary folder with data files.
 struct Folder(TempDir);
 
 impl Folder {
@@ -87,7 +87,8 @@ fn labels() -> Vec<u8> {
     idx(&[4], &[0, 1, 1, 0])
 }
 
-/// With these images and labels, the message names `file` and holds `parts`.
+/// Checks that these images and labels are refused with a message that names `file` and contains
+/// `parts`.
 fn idx_refused(images: &[u8], labels: &[u8], file: &str, parts: &[&str]) {
     let folder = Folder::new(&[("images", images), ("labels", labels)]);
     let error = folder.load(&["images", "labels"], &[], None).unwrap_err();
@@ -196,7 +197,7 @@ fn idx_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_header_that_promises_the_earth_costs_nothing_and_is_refused() {
+fn a_header_that_claims_a_huge_size_is_refused_without_allocating_it() {
     let huge = idx(&[u32::MAX, u32::MAX, u32::MAX], &[1, 2, 3]);
     idx_refused(
         &huge,
@@ -211,7 +212,7 @@ fn a_header_that_promises_the_earth_costs_nothing_and_is_refused() {
 
 #[test]
 fn damaged_gzip_is_refused() {
-    // Bytes that do not compress, so that a cut falls into them.
+    // Bytes that do not compress, so that the file is cut within them.
     let noise: Vec<u8> = (0..4000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -340,13 +341,13 @@ fn test_files_must_agree_with_training_files() {
         "swapped.csv",
         &["q, p", "p, q"],
     );
-    // One class is enough for a test file.
+    // A test file may contain only one class.
     let loaded = folder.load(&["a.csv"], &["one.csv"], None).unwrap();
     assert_eq!(loaded.test.unwrap().labels, [1]);
 }
 
 #[test]
-fn csv_values_that_are_no_finite_numbers_are_refused() {
+fn csv_values_that_are_not_finite_numbers_are_refused() {
     csv_refused(
         "1,2,a\n3,x,b\n",
         None,
@@ -372,7 +373,7 @@ fn csv_values_that_are_no_finite_numbers_are_refused() {
         None,
         &["line 1, column 2", "not finite"],
     );
-    // One word among numbers is no header.
+    // A line with one word among numbers is not a header.
     csv_refused(
         "1,2,3,?,a\n1,2,3,4,b\n",
         None,
@@ -421,7 +422,7 @@ fn csv_of_the_wrong_form_is_refused() {
 }
 
 #[test]
-fn a_label_column_that_is_not_there_is_refused() {
+fn a_missing_label_column_is_refused() {
     let named = "width,kind,height\n1,a,2\n3,b,4\n";
     let parts = [
         "line 1",
@@ -436,7 +437,7 @@ fn a_label_column_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn paths_that_lead_to_no_file_are_refused() {
+fn paths_that_are_not_files_are_refused() {
     let folder = Folder::new(&[]);
     fs::create_dir(folder.0.path().join("inner")).unwrap();
     let error = folder.load(&["absent.csv"], &[], None).unwrap_err();

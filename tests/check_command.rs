@@ -1,4 +1,4 @@
-//! Promise: `nplus1 check` as a user runs it: what it prints, what it finds, how it ends.
+//! `nplus1 check` as a user runs it: its output, the errors it finds, and its exit codes.
 
 mod support;
 
@@ -34,8 +34,9 @@ batch_size = 10
 "#;
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
-type Spoil<'a> = &'a dyn Fn(&mut Tensors);
+type Damage<'a> = &'a dyn Fn(&mut Tensors);
 
+/// Reads the f64 tensors of a file, sorted by name.
 fn read(path: &Path) -> Tensors {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -52,6 +53,7 @@ fn read(path: &Path) -> Tensors {
     tensors
 }
 
+/// Writes tensors to a file.
 fn write(path: &Path, tensors: &Tensors, dtype: Dtype) {
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
@@ -74,7 +76,7 @@ fn write(path: &Path, tensors: &Tensors, dtype: Dtype) {
 }
 
 #[test]
-fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
+fn every_method_has_a_row_with_its_errors_and_those_of_each_layer() {
     let folder = Workplace::new(CONFIG);
     let document = folder.report("check flowers.toml --json");
     assert_eq!(document["passed"], true);
@@ -156,7 +158,7 @@ fn every_method_has_a_row_with_its_errors_and_each_layer_s() {
 }
 
 #[test]
-fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
+fn the_table_has_a_line_per_method_and_ends_with_the_verdict() {
     let folder = Workplace::new(CONFIG);
     let output = folder.nplus1("check flowers.toml");
     let table = text(&output.stdout);
@@ -180,7 +182,7 @@ fn the_table_has_a_line_a_method_and_ends_with_the_verdict() {
 }
 
 #[test]
-fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorch_s_names() {
+fn a_saved_gradient_passes_against_in_either_precision_and_with_pytorch_s_names() {
     let folder = Workplace::new(CONFIG);
     let at = |name: &str| folder.path().join(name);
     folder.report("check flowers.toml --json --save g.safetensors");
@@ -214,7 +216,7 @@ fn a_gradient_saved_and_compared_is_the_same_in_either_precision_and_with_pytorc
 }
 
 #[test]
-fn one_wrong_element_of_a_gradient_made_elsewhere_is_named() {
+fn one_wrong_element_of_an_external_gradient_is_named() {
     let folder = Workplace::new(CONFIG);
     folder.report("check flowers.toml --json --save g.safetensors");
     let path: PathBuf = folder.path().join("g.safetensors");
@@ -247,7 +249,7 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
     folder.report("check flowers.toml --json --save g.safetensors");
     let path = folder.path().join("g.safetensors");
     let right = read(&path);
-    let cases: [(Spoil, &str); 4] = [
+    let cases: [(Damage, &str); 4] = [
         (
             &|tensors| tensors[1].1 = vec![4, 5],
             "shape [4, 5], where the network has [5, 4]",
@@ -265,10 +267,10 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
             "tensor layers.2.bias: not a part of the network",
         ),
     ];
-    for (spoil, message) in cases {
-        let mut spoiled = right.clone();
-        spoil(&mut spoiled);
-        write(&path, &spoiled, Dtype::F64);
+    for (damage, message) in cases {
+        let mut damaged = right.clone();
+        damage(&mut damaged);
+        write(&path, &damaged, Dtype::F64);
         let errors = folder.refusal("check flowers.toml --against g.safetensors");
         assert!(errors.contains(message), "{errors}");
         assert!(errors.contains("layers.0.weight [5, 4]"), "{errors}");
@@ -276,7 +278,7 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
 }
 
 #[test]
-fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
+fn a_sweep_has_a_row_per_increment_and_reports_lost_ones() {
     let folder = Workplace::new(CONFIG);
     let document = folder.report("check flowers.toml --json --sweep");
     let sweep = document["sweep"].as_array().unwrap();
@@ -284,8 +286,8 @@ fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
         let asked = |row: &&Value| row["precision"] == precision && row["arithmetic"] == arithmetic;
         sweep.iter().filter(asked).count()
     };
-    // Forward and central; whole passes by both summations, and incremental: each decade, and six
-    // increments around the best.
+    // Forward and central differences; full with both summations, and incremental; an increment per
+    // decade, and six around the best.
     assert_eq!(count("f64", "plain"), 2 * 3 * (14 + 6));
     for precision in ["f32", "f64"] {
         assert_eq!(count(precision, "cancellation-free"), 2 * 30);
@@ -313,18 +315,18 @@ fn a_sweep_has_a_row_an_increment_and_reports_those_that_vanish() {
     assert!(error("plain", 1e-3) < error("plain", 1e-1));
     assert!(
         error("plain", 1e-3) < error("plain", 1e-6),
-        "the V has two sides"
+        "the error does not grow at small increments"
     );
     for h in [1e-7, 1e-14, 1e-20, 1e-30] {
         assert!(
             error("cancellation-free", h) < 2e-6,
-            "without cancellation it has one"
+            "the error grows without cancellation"
         );
     }
 }
 
 #[test]
-fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
+fn a_sweep_reports_predicted_and_measured_errors() {
     let folder = Workplace::new(CONFIG);
     let document = folder.report("check flowers.toml --json --sweep");
     let curves = document["curves"].as_array().unwrap();
@@ -369,7 +371,7 @@ fn a_sweep_says_what_was_predicted_beside_what_was_measured() {
 }
 
 #[test]
-fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
+fn noise_based_increments_and_extrapolation_are_among_the_methods() {
     let folder = Workplace::new(CONFIG);
     let find = |document: &Value, asked: [&str; 4]| {
         let keys = ["method", "precision", "increment", "extrapolation"];
@@ -393,7 +395,7 @@ fn measured_increments_and_extrapolation_are_methods_of_the_comparison() {
             assert!(extrapolated < plain, "{extrapolated:e}, {plain:e}");
         }
     }
-    // A config that asks for more than one look has its own row, whatever it evaluates.
+    // A config with such a method adds a row for it.
     let asked = "--set gradient.method=\"central-difference\" --set gradient.evaluation=\"full\"";
     let more = "--set gradient.increment=\"noise\" --set gradient.extrapolation=\"richardson\"";
     let line = format!("check flowers.toml --json {asked} {more}");
@@ -438,7 +440,7 @@ fn directions_check_backprop_without_a_gradient_by_differences() {
 }
 
 #[test]
-fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
+fn a_random_direction_method_is_compared_with_the_derivatives_along_its_directions() {
     let folder = Workplace::new(CONFIG);
     for (method, more, allowed) in [
         ("spsa", "", 1e-1),
@@ -468,7 +470,7 @@ fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
     }
     let document = folder.report("check flowers.toml --json --directions 6");
     assert!(document["estimate"].is_null());
-    // An increment that no weight feels is refused, as training refuses it.
+    // An increment that changes no weight is refused, as in training.
     let errors = folder.refusal(
         "check flowers.toml --set gradient.method=\"spsa\" --set gradient.increment=1e-20",
     );
@@ -477,7 +479,7 @@ fn an_estimator_is_held_to_the_derivatives_along_its_directions() {
 }
 
 #[test]
-fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
+fn a_network_too_large_for_n_passes_is_checked_along_directions_with_a_note() {
     let folder = Workplace::new(CONFIG);
     let line = "check flowers.toml --json --rows 2 --set data.dataset=\"mnist\" --set data.test=0 --set model.hidden=[400]";
     let config = CONFIG
@@ -503,7 +505,7 @@ fn a_network_too_big_for_n_passes_is_checked_along_directions_and_says_so() {
 }
 
 #[test]
-fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
+fn a_check_uses_the_weights_of_the_given_run_or_file() {
     let folder = Workplace::new(CONFIG);
     let trained = folder.nplus1("train flowers.toml --quiet --out run");
     assert!(trained.status.success());
@@ -521,7 +523,7 @@ fn the_weights_of_a_run_or_of_a_file_are_the_point_of_the_check() {
 }
 
 #[test]
-fn increments_that_cannot_be_are_refused() {
+fn invalid_increments_are_refused() {
     let folder = Workplace::new(CONFIG);
     let differences = "check flowers.toml --set gradient.method=\"forward-difference\"";
     for increment in ["0", "-1e-3", "nan", "\"small\""] {
@@ -535,7 +537,7 @@ fn increments_that_cannot_be_are_refused() {
     for word in ["is lost in layers.", "1e-30", "auto", "incremental"] {
         assert!(errors.contains(word), "{errors}");
     }
-    // It is the others' fault then: they are reported, and the check goes on.
+    // If the config's method can use the increment, the methods that lose it are only reported.
     let fine = format!(
         "{differences} --json --set gradient.arithmetic=\"cancellation-free\" --set gradient.increment=1e-30"
     );
@@ -544,10 +546,9 @@ fn increments_that_cannot_be_are_refused() {
     assert_eq!(rows.iter().filter(|row| row["lost"].is_string()).count(), 8);
 }
 
-/// A long check ends soon after an interrupt, with 130 and no result.
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_a_long_check() {
+fn an_interrupted_check_ends_with_130_and_no_result() {
     let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("\"iris\"", "\"mnist\"")
@@ -565,7 +566,7 @@ fn an_interrupt_ends_a_long_check() {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{errors}");
     assert_eq!(text(&output.stdout), "");
-    // Nothing is saved, and nothing says so.
+    // Nothing is saved, and no message says that something is.
     assert!(
         errors.contains("interrupted: ending without a result; once more to stop at once"),
         "{errors}"
@@ -573,9 +574,9 @@ fn an_interrupt_ends_a_long_check() {
     assert!(!errors.contains("sav"), "{errors}");
 }
 
-/// Every config of the crate: no alarm, at a few rows so that whole passes stay cheap.
+/// The MNIST configs are checked with few rows, so that whole passes are cheap.
 #[test]
-fn no_config_of_the_crate_raises_an_alarm() {
+fn no_config_of_the_repository_raises_an_alarm() {
     let folder = Workplace::new(CONFIG);
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut seen = 0;

@@ -1,4 +1,5 @@
-//! Promise: the commands of a new user's first hour, their exit codes, and what they leave behind.
+//! The commands that a new user runs first work as documented: their output, their files and their
+//! exit codes.
 
 mod support;
 
@@ -81,7 +82,7 @@ fn the_resolved_config_of_a_run_trains_the_same_weights() {
 }
 
 #[test]
-fn plain_progress_is_one_line_an_epoch_on_standard_error() {
+fn plain_progress_is_one_line_per_epoch_on_standard_error() {
     let folder = Workplace::new(CONFIG);
     let output = folder.nplus1("train flowers.toml");
     let errors = text(&output.stderr);
@@ -111,12 +112,12 @@ fn a_dry_run_predicts_the_time_of_all_steps() {
     assert!((ratio - 1.0).abs() < 1e-12, "{plan}");
 }
 
-/// The settings of a run by whole passes.
+/// The options of a run that trains by full finite differences.
 const WHOLE_PASSES: &str =
     "--set gradient.method=forward-difference --set gradient.evaluation=full";
 
 #[test]
-fn a_run_longer_than_its_limit_is_refused_with_what_is_cheaper() {
+fn a_run_predicted_to_exceed_its_limit_is_refused_with_cheaper_settings() {
     let folder = Workplace::new(CONFIG);
     let line = format!("train flowers.toml {WHOLE_PASSES} --set run.limit_seconds=1e-6");
     let errors = folder.failure(&line, 2);
@@ -152,7 +153,7 @@ fn differences_train_like_backprop() {
     let differences = folder.report(&line);
     let accuracy = |summary: &Value| summary["test_accuracy"].as_f64().unwrap();
     assert!((accuracy(&backprop) - accuracy(&differences)).abs() <= 0.034);
-    // 3 steps an epoch fewer than 10 rows each; N + 1 losses a step.
+    // 90 rows are 9 steps per epoch, with N + 1 losses per step.
     let parameters = differences["parameters"].as_u64().unwrap();
     let steps = 4 * 9;
     assert_eq!(
@@ -162,7 +163,7 @@ fn differences_train_like_backprop() {
 }
 
 #[test]
-fn a_dry_run_tells_the_network_and_writes_nothing() {
+fn a_dry_run_describes_the_network_and_writes_nothing() {
     let folder = Workplace::new(CONFIG);
     let plan = folder.report("train flowers.toml --json --dry-run");
     assert_eq!(plan["sizes"], serde_json::json!([4, 5, 3]));
@@ -174,7 +175,7 @@ fn a_dry_run_tells_the_network_and_writes_nothing() {
 }
 
 #[test]
-fn what_is_refused_is_refused_before_anything_is_written() {
+fn invalid_commands_are_refused_before_anything_is_written() {
     let folder = Workplace::new(CONFIG);
     folder.write("model.bin", "rubbish");
     for line in [
@@ -247,7 +248,7 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
     let first = folder.report(&format!(
         "train flowers.toml --json --out parts {early} --set train.epochs=5"
     ));
-    // Both parts end behind their best epoch: else best and last weights are the same.
+    // Both parts end after their best epoch; otherwise best and last weights would be the same.
     assert!(first["kept_epoch"].as_u64().unwrap() < 5);
     assert!((6..9).contains(&whole["kept_epoch"].as_u64().unwrap()));
     let parts = folder.report("train --resume parts --json --set train.epochs=9");
@@ -272,8 +273,8 @@ fn early_stopping_keeps_the_best_weights_and_goes_on_from_the_last() {
     assert_eq!(whole["validation_loss"].as_f64().unwrap(), best);
 }
 
-/// A learning rate that is 0 in single precision leaves θ, and so the loss, exactly where it is:
-/// that is no better epoch than the first.
+/// With a learning rate that is 0 in single precision, θ and the loss do not change, so no epoch is
+/// better than the first.
 #[test]
 fn an_exact_plateau_stops_early_after_as_many_epochs_as_patience_allows() {
     let folder = Workplace::new(CONFIG);
@@ -322,7 +323,7 @@ fn a_resumed_run_keeps_its_network() {
 }
 
 #[test]
-fn a_diverged_run_ends_with_4_and_says_what_to_lower() {
+fn a_diverged_run_ends_with_4_and_names_the_key_to_lower() {
     let folder = Workplace::new(CONFIG);
     let line = "train flowers.toml -q --set optimizer.learning_rate=1e38 --set loss.l2=1e3";
     let message = folder.failure(line, 4);
@@ -336,8 +337,8 @@ fn init_from_starts_with_the_parameters_of_a_model() {
     let first = folder.report("train flowers.toml --json --out a");
     let line = "train flowers.toml --json --out b --init-from a/model.safetensors \
                 --set optimizer.learning_rate=1e-30";
-    let still = folder.report(line);
-    assert_eq!(first["weights_sha256"], still["weights_sha256"]);
+    let second = folder.report(line);
+    assert_eq!(first["weights_sha256"], second["weights_sha256"]);
     let message = folder.failure(
         "train flowers.toml --out c --init-from a/model.safetensors --set model.hidden=[6]",
         2,
@@ -346,13 +347,13 @@ fn init_from_starts_with_the_parameters_of_a_model() {
 }
 
 #[test]
-fn each_seed_has_a_run_of_its_own() {
+fn each_seed_has_its_run() {
     let folder = Workplace::new(CONFIG);
     let seeds = folder.report("train flowers.toml --json --seeds 3..5");
     let runs = seeds["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 3);
-    let alone = folder.report("train flowers.toml --json --seed 4");
-    assert_eq!(runs[1]["weights_sha256"], alone["weights_sha256"]);
+    let single = folder.report("train flowers.toml --json --seed 4");
+    assert_eq!(runs[1]["weights_sha256"], single["weights_sha256"]);
     assert_ne!(runs[0]["weights_sha256"], runs[1]["weights_sha256"]);
     let best = runs
         .iter()
@@ -389,15 +390,15 @@ fn folds_test_on_every_row_once_and_are_averaged() {
         / 3.0;
     assert!((folded["test_accuracy"].as_f64().unwrap() - mean).abs() < 1e-15);
     let rows = (1..=3).map(|fold| {
-        let own = folder.report(&format!("eval here/fold-0{fold} --json"));
-        assert_eq!(own["accuracy"], folds[fold - 1]["test_accuracy"]);
-        own["rows"].as_u64().unwrap()
+        let evaluation = folder.report(&format!("eval here/fold-0{fold} --json"));
+        assert_eq!(evaluation["accuracy"], folds[fold - 1]["test_accuracy"]);
+        evaluation["rows"].as_u64().unwrap()
     });
     assert_eq!(rows.sum::<u64>(), 150);
 }
 
 #[test]
-fn a_cross_validation_goes_on_with_the_folds_that_are_missing() {
+fn a_resumed_cross_validation_trains_the_missing_folds() {
     let folder = folded_workplace();
     let whole = folder.report(FOLDS);
     fs::remove_dir_all(folder.path().join("here/fold-03")).unwrap();
@@ -415,12 +416,12 @@ fn a_cross_validation_goes_on_with_the_folds_that_are_missing() {
 fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
     let folder = Workplace::new(CONFIG);
     let summary = folder.report("train flowers.toml --json --out run");
-    let own = folder.report("eval run --json");
-    assert_eq!(own["accuracy"], summary["test_accuracy"]);
-    assert_eq!(own["loss"], summary["test_loss"]);
-    assert_eq!(own["rows"], 30);
-    let all = folder.report("eval run/model.safetensors --data iris --json");
-    assert_eq!(all["rows"], 150);
+    let test_part = folder.report("eval run --json");
+    assert_eq!(test_part["accuracy"], summary["test_accuracy"]);
+    assert_eq!(test_part["loss"], summary["test_loss"]);
+    assert_eq!(test_part["rows"], 30);
+    let whole_dataset = folder.report("eval run/model.safetensors --data iris --json");
+    assert_eq!(whole_dataset["rows"], 150);
     let copy = folder.path().join("alone.safetensors");
     fs::copy(folder.path().join("run/model.safetensors"), copy).unwrap();
     assert!(
@@ -437,15 +438,15 @@ fn eval_gives_the_test_figures_of_the_run_and_of_other_data() {
 }
 
 #[test]
-fn a_confusion_matrix_has_true_classes_down_and_predicted_ones_across() {
+fn a_confusion_matrix_has_true_classes_as_rows_and_predicted_ones_as_columns() {
     let folder = Workplace::new(&CONFIG.replace("dataset = \"iris\"", "train = \"right.csv\""));
-    // Where x is 0 the class is a, where it is 1 it is b; 10 rows of each, and few test them.
+    // The class is a where x is 0, and b where x is 1.
     folder.write(
         "right.csv",
         &format!("x,class\n{}", "0,a\n1,b\n".repeat(40)),
     );
     folder.report("train flowers.toml --out run --set train.epochs=20 --json");
-    // Of 4 rows of a one looks like b; of 6 rows of b two look like a.
+    // Of 4 rows of class a, one has the x of b; of 6 rows of class b, two have the x of a.
     let rows = [
         "0,a\n".repeat(3),
         "1,a\n".to_owned(),
@@ -528,7 +529,7 @@ mod signals {
     use std::io::{BufRead, BufReader, Read};
     use std::process::Child;
 
-    /// A run that would take hours, after its first epochs.
+    /// Starts a run that would take hours, and returns after its first epoch.
     fn long_run(folder: &Workplace) -> Child {
         let mut child = folder
             .command("train flowers.toml --out here --set train.epochs=100000000")
@@ -566,8 +567,8 @@ mod signals {
         }
     }
 
-    /// An epoch of 240,000 rows by single steps takes seconds: its checkpoint, a second after the
-    /// start, lies in its middle. Killed without a warning, the run goes on from there.
+    /// An epoch of 240,000 steps takes seconds, so a checkpoint one second after the start is
+    /// within the epoch. The run is killed and resumed from it.
     #[test]
     fn a_run_killed_in_the_middle_of_an_epoch_goes_on_from_there_with_the_same_bits() {
         let folder = Workplace::new(CONFIG);
@@ -590,7 +591,7 @@ mod signals {
         child.kill().unwrap();
         child.wait().unwrap();
         let log = fs::read_to_string(folder.path().join("here/metrics.jsonl")).unwrap();
-        assert_eq!(log.lines().count(), 0, "it was killed in its first epoch");
+        assert_eq!(log.lines().count(), 0, "the run was killed too late");
 
         let mut resumed = folder.report("train --resume here --json");
         let mut whole = folder.report("train long.toml --out whole --json");
@@ -615,7 +616,7 @@ mod signals {
 }
 
 #[test]
-fn lbfgs_ends_in_words_and_the_model_is_saved() {
+fn lbfgs_says_why_it_ends_and_the_model_is_saved() {
     let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("learning_rate = 0.2\nmomentum = 0.5", "kind = \"lbfgs\"")
@@ -634,7 +635,7 @@ fn lbfgs_ends_in_words_and_the_model_is_saved() {
     );
     let epochs = summary["epochs"].as_u64().unwrap();
     assert!(epochs < 500);
-    // The same objective: it has converged already. Another: it goes on from there.
+    // With the same objective the run has converged already; with another one it goes on.
     let again = folder.report("train --resume a --json");
     assert_eq!(again["epochs"], epochs);
     assert_eq!(again["weights_sha256"], summary["weights_sha256"]);
@@ -652,7 +653,7 @@ fn lbfgs_ends_in_words_and_the_model_is_saved() {
 }
 
 #[test]
-fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
+fn the_study_of_lbfgs_has_a_row_per_case_and_refuses_networks_that_take_too_long() {
     let folder = Workplace::new(CONFIG);
     let small = "explain lbfgs flowers.toml -q --set data.limit=20 --set model.hidden=[2]";
     let document = folder.report(&format!("{small} --json --increments 1e-2,1e-6"));
@@ -676,7 +677,8 @@ fn the_study_of_lbfgs_has_a_row_a_case_and_refuses_what_takes_too_long() {
     );
 }
 
-/// scikit-learn's logistic regression by 10 folds, over ten ways to cut them: mean and deviation.
+/// Returns the mean and the standard deviation of the accuracies of scikit-learn's logistic
+/// regression, each over 10 folds, for ten random partitions into folds.
 fn accuracies_of_scikit_learn() -> (f64, f64) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/logistic.json");
     let reference: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -699,7 +701,8 @@ fn logistic_regression_has_scikit_learn_s_accuracy_by_every_optimizer() {
     for name in ["logistic", "logistic-lbfgs", "logistic-adam"] {
         let folded = folder.report(&format!("train {configs}/{name}.toml -q --json"));
         let accuracy = folded["test_accuracy"].as_f64().unwrap();
-        // Its folds are other ones: three deviations of scikit-learn's own.
+        // The folds differ from those of scikit-learn, so three of its standard deviations are
+        // allowed.
         assert!(
             (accuracy - mean).abs() < 3.0 * deviation,
             "{name}: {accuracy}"
@@ -712,7 +715,7 @@ fn logistic_regression_has_scikit_learn_s_accuracy_by_every_optimizer() {
             }
         }
     }
-    // One minimum, on the same folds: what mini-batches leave is small.
+    // On the same folds there is one minimum, and mini-batches end near it.
     for loss in &losses {
         assert!((loss / losses[1] - 1.0).abs() < 0.05, "{losses:?}");
     }

@@ -1,5 +1,5 @@
-//! The promise: whatever is wrong with a config is refused, all of it at once, each fault with its
-//! file, line, column and caret, what was found, what is allowed and the way out.
+//! All errors of a config are reported at once, each with its file, line, column and caret, the
+//! value found, the values allowed and the way out.
 
 mod support;
 
@@ -9,7 +9,7 @@ use nplus1::config::{Config, Overrides, keys};
 use nplus1::error::Error;
 use support::property_cases::property_cases;
 
-/// A right config, to break one thing at a time.
+/// A valid config, in which each test breaks one thing.
 const RIGHT: &str = r#"seed = 1
 [data]
 dataset = "mnist"
@@ -25,6 +25,7 @@ learning_rate = 3.0
 epochs = 30
 "#;
 
+/// Returns the errors of the config `text` with the overrides `set`.
 fn errors_of(text: &str, set: &[&str]) -> String {
     let overrides = Overrides {
         set: set.iter().map(ToString::to_string).collect(),
@@ -36,7 +37,7 @@ fn errors_of(text: &str, set: &[&str]) -> String {
     }
 }
 
-/// The report on [`RIGHT`] with one line changed.
+/// Returns the errors of [`RIGHT`] with the text `line` replaced by `by`.
 fn broken(line: &str, by: &str) -> String {
     assert!(RIGHT.contains(line), "{line}");
     errors_of(&RIGHT.replace(line, by), &[])
@@ -58,7 +59,7 @@ fn assert_alone(report: &str, parts: &[&str]) {
 }
 
 #[test]
-fn the_config_that_the_other_tests_break_is_right() {
+fn the_config_that_the_other_tests_break_is_valid() {
     let config = Config::parse(RIGHT, Path::new("a.toml"), &Overrides::default());
     assert!(config.is_ok(), "{config:?}");
 }
@@ -78,7 +79,7 @@ error: `learning_rate` is out of range: found -3.0
 }
 
 #[test]
-fn unknown_keys_and_sections_are_refused_with_what_was_probably_meant() {
+fn unknown_keys_and_sections_are_refused_with_a_suggestion() {
     assert_alone(
         &broken("epochs = 30", "epochs = 30\nbatchsize = 10"),
         &[
@@ -362,7 +363,7 @@ fn numbers_out_of_range_are_refused_with_the_range() {
 }
 
 #[test]
-fn unknown_words_are_refused_with_the_words_allowed() {
+fn unknown_values_are_refused_with_the_values_allowed() {
     assert_alone(
         &broken("kind = \"quadratic\"", "kind = \"crossentropy\""),
         &[
@@ -424,7 +425,7 @@ fn unknown_words_are_refused_with_the_words_allowed() {
 }
 
 #[test]
-fn contradictions_are_refused_and_name_both_keys() {
+fn conflicting_keys_are_refused_and_both_are_named() {
     assert_alone(
         &broken("output = \"sigmoid\"", "output = \"softmax\""),
         &[
@@ -517,7 +518,7 @@ fn contradictions_are_refused_and_name_both_keys() {
 }
 
 #[test]
-fn what_only_differences_ask_is_checked_too() {
+fn the_keys_of_finite_differences_are_checked_too() {
     let gradient = |lines: &str| errors_of(&format!("{RIGHT}[gradient]\n{lines}\n"), &[]);
     for increment in ["0", "-1e-3", "0.0"] {
         let report = gradient(&format!(
@@ -557,7 +558,7 @@ fn what_only_differences_ask_is_checked_too() {
 }
 
 #[test]
-fn what_only_random_directions_ask_is_checked_too() {
+fn the_keys_of_random_directions_are_checked_too() {
     let gradient = |lines: &str| errors_of(&format!("{RIGHT}[gradient]\n{lines}\n"), &[]);
     for method in ["spsa", "forward-gradient"] {
         for (value, found) in [("0", "0"), ("-1", "-1"), ("65537", "65537")] {
@@ -577,7 +578,7 @@ fn what_only_random_directions_ask_is_checked_too() {
             let report = gradient(&format!("method = '{method}'\nincrement = {increment}"));
             assert_alone(&report, &["`increment`", "\"auto\", or a number above 0"]);
         }
-        // The noise is that of one axis' quotients.
+        // Noise-based increments exist only for differences along the axes.
         let report = gradient(&format!("method = '{method}'\nincrement = 'noise'"));
         assert_alone(
             &report,
@@ -593,7 +594,7 @@ fn what_only_random_directions_ask_is_checked_too() {
     assert_alone(&report, &["did you mean \"spsa\"?"]);
 }
 
-/// Of each key of `[gradient]`, the methods that it says something to.
+/// Tests for each key of `[gradient]` which methods accept it.
 #[test]
 fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
     let differences: &[&str] = &["forward-difference", "central-difference"];
@@ -637,18 +638,18 @@ fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
         "spsa",
         "forward-gradient",
     ];
-    for (line, takers) in keys {
+    for (line, accepting) in keys {
         let key = line.split(' ').next().unwrap();
         for method in methods {
             let text = format!("{RIGHT}[gradient]\nmethod = '{method}'\n{line}\n");
-            if takers.contains(&method) {
+            if accepting.contains(&method) {
                 let config = Config::parse(&text, Path::new("a.toml"), &Overrides::default());
                 assert!(config.is_ok(), "{text}{config:?}");
                 continue;
             }
             let report = errors_of(&text, &[]);
             assert_alone(&report, &[&format!("`{key}` has no meaning with {method}")]);
-            for taker in takers {
+            for taker in accepting {
                 assert_holds(&report, &[&format!("\"{taker}\"")]);
             }
         }
@@ -656,7 +657,7 @@ fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_its_section() {
+fn missing_keys_are_named_with_their_section() {
     let cases = [
         ("hidden = [30]\n", "[model] lacks `hidden`", "a.toml:5:1"),
         (
@@ -716,7 +717,7 @@ fn names_that_cannot_name_a_folder_are_refused() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
+fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
     let text = RIGHT
         .replace("seed = 1", "sead = 1")
         .replace("dataset = \"mnist\"", "dataset = \"minst\"")
@@ -744,7 +745,7 @@ fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_refused_word_is_not_held_against_other_keys() {
+fn a_refused_value_causes_no_errors_of_other_keys() {
     let text = RIGHT
         .replace("\"sigmoid\"", "\"softmax\"")
         .replace("\"quadratic\"", "\"crossentropy\"");
@@ -752,7 +753,7 @@ fn a_refused_word_is_not_held_against_other_keys() {
 }
 
 #[test]
-fn what_is_not_toml_is_refused_with_its_place() {
+fn text_that_is_not_toml_is_refused_with_its_position() {
     let cases = [
         (
             "dataset = \"mnist\"",
@@ -786,7 +787,7 @@ fn what_is_not_toml_is_refused_with_its_place() {
 }
 
 #[test]
-fn an_override_meets_the_same_checks_and_is_named_as_the_place() {
+fn an_override_is_checked_like_the_file_and_named_as_the_location() {
     let report = errors_of(RIGHT, &["train.epochs=0"]);
     let expected = "\
 error: `epochs` is out of range: found 0
@@ -880,7 +881,7 @@ fn the_seed_and_threads_of_the_command_line_are_checked_too() {
 }
 
 #[test]
-fn files_that_are_no_configs_are_refused() {
+fn files_that_are_not_configs_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let load = |name: &str| Config::load(&folder.path().join(name), &Overrides::default());
     let refusal = |name: &str| {
@@ -1017,7 +1018,7 @@ fn lbfgs_takes_all_rows_and_refuses_a_batch_size() {
 }
 
 #[test]
-fn lbfgs_refuses_gradients_that_are_drawn_anew() {
+fn lbfgs_refuses_gradients_from_random_directions() {
     for method in ["spsa", "forward-gradient"] {
         let text = RIGHT.replace("learning_rate = 3.0", "kind = \"lbfgs\"")
             + &format!("[gradient]\nmethod = \"{method}\"\n");

@@ -1,5 +1,5 @@
-//! The promise: every config that ships is right, a resolved config says all and reads back as
-//! itself, and what the file leaves out is what the schema says.
+//! Every config of the repository is valid, a resolved config lists every key and can be read
+//! again, and omitted keys have the defaults of the key table.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nplus1::error::Error;
 use nplus1::optimizer::Schedule;
 use nplus1::train::TrainConfig;
 
+/// The shortest valid config.
 const LEAST: &str =
     "data.dataset = 'iris'\nmodel.hidden = [8]\noptimizer.learning_rate = 1\ntrain.epochs = 2\n";
 
@@ -23,24 +24,26 @@ fn parse_with(text: &str, overrides: &Overrides) -> Config {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Returns the sorted paths of all configs of the repository.
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder ships")
-        .map(|entry| entry.expect("the folder can be read").path())
+        .expect("the folder of configs exists")
+        .map(|entry| entry.expect("the folder of configs is readable").path())
         .collect();
     files.sort();
     files
 }
 
-fn ran(command: &ConfigCommand, json: bool) -> (Result<(), Error>, String) {
+/// Runs a `config` command; returns its result and its standard output.
+fn run_command(command: &ConfigCommand, json: bool) -> (Result<(), Error>, String) {
     let mut out = Vec::new();
     let result = run(command, &mut out, json, Messages::default());
     (result, String::from_utf8(out).expect("results are text"))
 }
 
 #[test]
-fn every_shipped_config_is_right_and_says_what_it_reproduces() {
+fn every_shipped_config_is_valid_and_begins_with_a_comment() {
     let files = shipped();
     assert!(files.len() >= 13, "{files:?}");
     for file in files {
@@ -54,7 +57,7 @@ fn every_shipped_config_is_right_and_says_what_it_reproduces() {
 }
 
 #[test]
-fn the_book_s_networks_are_as_the_book_has_them() {
+fn the_mnist_configs_have_the_settings_of_nielsen_s_book() {
     for hidden in [30, 100] {
         let file = format!("{}/configs/mnist-{hidden}.toml", env!("CARGO_MANIFEST_DIR"));
         let config = Config::load(Path::new(&file), &Overrides::default()).unwrap();
@@ -71,7 +74,7 @@ fn the_book_s_networks_are_as_the_book_has_them() {
 }
 
 #[test]
-fn a_resolved_config_reads_back_as_itself() {
+fn a_resolved_config_parses_to_the_same_config() {
     let texts = [
         LEAST.to_owned(),
         STARTER.to_owned(),
@@ -95,7 +98,7 @@ fn a_resolved_config_reads_back_as_itself() {
 }
 
 #[test]
-fn a_resolved_config_lists_every_key_that_has_a_default_with_that_default() {
+fn a_resolved_config_lists_every_default() {
     let resolved: toml_edit::DocumentMut = parse(LEAST).to_toml().parse().unwrap();
     let mut seen = 0;
     for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
@@ -116,7 +119,7 @@ fn a_resolved_config_lists_every_key_that_has_a_default_with_that_default() {
 }
 
 #[test]
-fn what_depends_on_the_rest_is_resolved_from_it() {
+fn defaults_that_depend_on_other_keys_are_resolved() {
     let config = parse(LEAST);
     assert_eq!(config.name, "least");
     assert_eq!(config.model.output.name(), "sigmoid");
@@ -150,7 +153,7 @@ fn what_depends_on_the_rest_is_resolved_from_it() {
 }
 
 #[test]
-fn files_are_found_from_the_config_s_folder_and_stay_found_from_elsewhere() {
+fn relative_paths_start_at_the_config_s_folder_and_are_absolute_once_resolved() {
     let text = LEAST.replace(
         "data.dataset = 'iris'",
         "data.train = 'a.csv'\ndata.test = '/b.csv'",
@@ -209,13 +212,13 @@ fn every_dataset_can_be_named() {
 }
 
 #[test]
-fn the_arguments_are_as_clap_wants_them() {
+fn the_arguments_are_valid_for_clap() {
     use clap::Args;
     ConfigArguments::augment_args(clap::Command::new("config")).debug_assert();
 }
 
 #[test]
-fn check_tells_of_every_file_before_it_fails() {
+fn check_reports_every_file_before_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (
         folder.path().join("good.toml"),
@@ -229,10 +232,10 @@ fn check_tells_of_every_file_before_it_fails() {
         files,
         changes: OverrideArguments::default(),
     };
-    let (result, out) = ran(&command, false);
+    let (result, out) = run_command(&command, false);
     let error = result.unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    // The others are told before the last one ends the program.
+    // The other files are reported before the last error ends the program.
     let missing = "none.toml: no such file";
     assert!(error.to_string().contains(missing), "{error}");
     let line = format!(
@@ -240,7 +243,7 @@ fn check_tells_of_every_file_before_it_fails() {
         good.display()
     );
     assert!(out.starts_with(&line), "{out}");
-    let (_, out) = ran(&command, true);
+    let (_, out) = run_command(&command, true);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     let verdicts: Vec<_> = (0..3)
         .map(|file| json["files"][file]["ok"].as_bool())
@@ -262,10 +265,10 @@ fn show_prints_the_resolved_config_as_toml_and_as_json() {
         ..OverrideArguments::default()
     };
     let command = ConfigCommand::Show { file, changes };
-    let (result, out) = ran(&command, false);
+    let (result, out) = run_command(&command, false);
     result.unwrap();
     assert_eq!(parse(&out).train.batch_size, 7);
-    let (_, out) = ran(&command, true);
+    let (_, out) = run_command(&command, true);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json["train"]["batch_size"], 7);
     assert_eq!(json["model"]["hidden"], serde_json::json!([8]));
@@ -273,13 +276,13 @@ fn show_prints_the_resolved_config_as_toml_and_as_json() {
 }
 
 #[test]
-fn init_writes_a_config_that_is_right_and_never_over_a_file() {
+fn init_writes_a_valid_config_and_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
     let command = ConfigCommand::Init {
         file: Some(file.clone()),
     };
-    let (result, out) = ran(&command, false);
+    let (result, out) = run_command(&command, false);
     result.unwrap();
     assert!(out.contains("mine.toml"), "{out}");
     assert_eq!(
@@ -287,18 +290,18 @@ fn init_writes_a_config_that_is_right_and_never_over_a_file() {
         "mine"
     );
     std::fs::write(&file, "mine").unwrap();
-    let (result, _) = ran(&command, false);
+    let (result, _) = run_command(&command, false);
     assert_eq!(result.unwrap_err().exit_code(), 2);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     for file in [None, Some("-".into())] {
-        let (result, out) = ran(&ConfigCommand::Init { file }, false);
+        let (result, out) = run_command(&ConfigCommand::Init { file }, false);
         result.unwrap();
         assert_eq!(out, STARTER);
     }
 }
 
 #[test]
-fn the_starter_names_every_key_there_is() {
+fn the_starter_file_names_every_key() {
     for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
         assert!(section.name.is_empty() || STARTER.contains(&format!("[{}]", section.name)));
         for key in section.keys {

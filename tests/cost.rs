@@ -1,5 +1,5 @@
-//! Promise: `nplus1 cost` tells what gradients cost: counted one by one where it says so, kept row
-//! by row, refused before it is begun.
+//! //! `nplus1 cost` reports what gradients cost: its formulas agree with operations counted one by
+//! one, its rows are saved one by one, and invalid arguments are refused before it starts.
 
 mod support;
 
@@ -26,7 +26,7 @@ use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta};
 use support::program::{Workplace, lines, text};
 use support::scalar_backprop::InputForm;
 
-/// Hidden layers of nets of 1 to 5 weight layers.
+/// Hidden layers of networks with 1 to 5 weight layers.
 const HIDDEN: [&[usize]; 6] = [&[], &[3], &[18], &[5, 4], &[6, 18, 5], &[4, 3, 5, 2]];
 const FEATURES: usize = 11;
 
@@ -52,7 +52,7 @@ fn node_perturbation() -> GradientConfig {
 }
 
 #[test]
-fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
+fn every_formula_equals_the_operations_counted_in_a_plain_implementation() {
     let methods = [
         GradientConfig::Backprop,
         full(Scheme::Forward),
@@ -62,15 +62,19 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
     ];
     let (mut cases, mut absent) = (0, 0);
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for bias in [true, false] {
-                let network = network(FEATURES, hidden, bias, head, 0.0);
+                let network = network(FEATURES, hidden, bias, outputs_and_loss, 0.0);
                 let theta = theta(&network);
-                let classes = if head == OUTPUTS_AND_LOSSES[4] { 2 } else { 3 };
+                let classes = if outputs_and_loss == OUTPUTS_AND_LOSSES[4] {
+                    2
+                } else {
+                    3
+                };
                 for rows in 1..=3 {
                     let (inputs, labels) = inputs(InputForm::Numbers, rows, FEATURES, classes);
                     let batch: Vec<Sample> = inputs.into_iter().zip(labels).collect();
-                    let case = format!("{hidden:?} {head:?} bias {bias}, {rows} rows");
+                    let case = format!("{hidden:?} {outputs_and_loss:?} bias {bias}, {rows} rows");
                     let rows = rows as u64;
                     assert_eq!(
                         dense_formulas::evaluation(&network, rows),
@@ -88,23 +92,28 @@ fn every_formula_is_what_a_scalar_counts_in_a_plain_implementation() {
             }
         }
     }
-    // Changes that are followed have a formula with biases and quadratic losses of sigmoids.
+    // Incremental differences and node perturbation have a formula only with biases, sigmoid
+    // outputs and the quadratic loss.
     assert_eq!(absent, 2 * 6 * (5 * 2 - 1) * 3);
     assert_eq!(cases, 6 * 5 * 2 * 3 * 5);
 }
 
 #[test]
-fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
+fn one_evaluation_costs_as_much_as_a_pass_of_full_differences() {
     let pool = Arc::new(Workers::new(Some(1)).unwrap());
     for hidden in HIDDEN {
-        for head in OUTPUTS_AND_LOSSES {
+        for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in [
                 InputForm::Sparse,
                 InputForm::Bytes { divisor: 255.0 },
                 InputForm::Numbers,
             ] {
-                let network = network(FEATURES, hidden, true, head, 0.0);
-                let classes = if head == OUTPUTS_AND_LOSSES[4] { 2 } else { 3 };
+                let network = network(FEATURES, hidden, true, outputs_and_loss, 0.0);
+                let classes = if outputs_and_loss == OUTPUTS_AND_LOSSES[4] {
+                    2
+                } else {
+                    3
+                };
                 let (inputs, labels) = inputs(form, 3, FEATURES, classes);
                 let samples = samples::<f64>(form, &inputs, &labels);
                 let rows = [0, 1, 2];
@@ -126,9 +135,10 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
                     .unwrap();
                 assert_eq!(loss.to_bits(), found.loss.to_bits());
 
-                // The passes of a whole gradient, but for what is one a gradient and what turns
-                // losses into quotients (θ + h, its distance, 3 row differences and their sum, the
-                // mean, the quotient); bytes are scaled once for all passes.
+                // A gradient takes N + 1 passes, without the operations done once per gradient,
+                // plus those that turn losses into quotients (θ + h, its distance, 3 row
+                // differences and their sum, the mean, the quotient). Bytes are scaled once for all
+                // passes.
                 let n = network.layout.len() as u64;
                 let read = match form {
                     InputForm::Bytes { .. } => 3 * FEATURES as u64,
@@ -142,14 +152,17 @@ fn one_evaluation_is_the_pass_that_whole_differences_repeat() {
                 expected.additions += n * (2 + 2 * 3 + 1) + read;
                 expected.multiplications += n;
                 expected.divisions += n + 1 + read;
-                assert_eq!(found.tally, expected, "{hidden:?} {head:?} {form:?}");
+                assert_eq!(
+                    found.tally, expected,
+                    "{hidden:?} {outputs_and_loss:?} {form:?}"
+                );
             }
         }
     }
 }
 
-/// The exponents of N in the multiplications of 784-w-…-w-10 from width 1 to 256: backprop, full
-/// and incremental differences.
+/// Returns the exponents of N in the multiplications of backprop, full and incremental differences,
+/// fitted to 784-w-…-w-10 with `depth` hidden layers of widths from 1 to 256.
 fn exponents(depth: usize) -> [f64; 3] {
     let networks: Vec<Network> = (0..=8)
         .map(|power| {
@@ -176,7 +189,7 @@ fn exponents(depth: usize) -> [f64; 3] {
 }
 
 #[test]
-fn work_grows_as_n_by_backprop_as_n_squared_by_differences_and_reuse_dies_with_depth() {
+fn work_grows_as_n_with_backprop_as_n_squared_with_differences_and_in_between_with_reuse() {
     let [backprop, full, incremental] = exponents(1);
     assert!((backprop - 1.0).abs() <= 0.02, "{backprop}");
     assert!((full - 2.0).abs() <= 0.02, "{full}");
@@ -194,7 +207,8 @@ fn work_grows_as_n_by_backprop_as_n_squared_by_differences_and_reuse_dies_with_d
 
 #[test]
 fn the_table_of_known_networks_is_reproduced() {
-    // Multiplications over backprop's at B = 1000: gradient ÷ forward, full, incremental, by node.
+    // Ratios of multiplications for 1000 rows: backprop to forward pass; then full differences,
+    // incremental differences and node perturbation to backprop.
     let table: [(&[usize], [f64; 4]); 4] = [
         (&[784, 30, 10], [2.02, 11_830.0, 10.3, 1.005]),
         (&[784, 100, 10], [2.02, 39_440.0, 10.3, 1.005]),
@@ -204,20 +218,20 @@ fn the_table_of_known_networks_is_reproduced() {
     for (sizes, expected) in table {
         let (output, loss) = OUTPUTS_AND_LOSSES[0];
         let network = Network::new(sizes, true, output, loss, 0.0).unwrap();
-        let of = |method: &GradientConfig| {
+        let multiplications = |method: &GradientConfig| {
             let tally = dense_formulas::gradient(&network, method, 1000).unwrap();
             tally.multiplications as f64
         };
-        let backprop = of(&GradientConfig::Backprop);
+        let backprop = multiplications(&GradientConfig::Backprop);
         let forward = dense_formulas::evaluation(&network, 1000).multiplications as f64;
         let found = [
             backprop / forward,
-            of(&full(Scheme::Forward)) / backprop,
-            of(&incremental()) / backprop,
-            of(&node_perturbation()) / backprop,
+            multiplications(&full(Scheme::Forward)) / backprop,
+            multiplications(&incremental()) / backprop,
+            multiplications(&node_perturbation()) / backprop,
         ];
         for (found, expected) in found.into_iter().zip(expected) {
-            // Three or four digits are given.
+            // The table has three or four digits.
             assert!(
                 (found / expected - 1.0).abs() < 5e-3,
                 "{sizes:?}: {found} for {expected}"
@@ -250,7 +264,7 @@ epochs = 1
 batch_size = 10
 "#;
 
-/// 4-5-3.
+/// The number of parameters of 4-5-3.
 const N: u64 = 4 * 5 + 5 + 5 * 3 + 3;
 
 fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
@@ -261,13 +275,13 @@ fn row<'a>(document: &'a Value, label: &str) -> &'a Value {
 }
 
 #[test]
-fn the_prediction_that_is_told_is_the_one_furthest_off() {
+fn the_worst_prediction_is_reported() {
     let folder = Workplace::new(CONFIG);
     let methods = "backprop,forward-difference/full,spsa";
     let document = folder.report(&format!("cost flowers.toml --methods {methods} --json"));
     let mut rows: Vec<CostRow> = serde_json::from_value(document["rows"].clone()).unwrap();
-    // Measured over predicted; one that took less than predicted is off as well.
-    let told = |rows: &mut [CostRow], ratios: [f64; 4]| {
+    // The ratios are measured over predicted times; those below 1 count as errors too.
+    let reported = |rows: &mut [CostRow], ratios: [f64; 4]| {
         for (row, ratio) in rows.iter_mut().zip(ratios) {
             row.seconds = Some(ratio * row.predicted_seconds);
         }
@@ -281,17 +295,17 @@ fn the_prediction_that_is_told_is_the_one_furthest_off() {
             "The worst of 4 predictions was off by a factor of 4.00: {} on 4-5-3.",
             rows[at].label
         );
-        let found = told(&mut rows, ratios);
+        let found = reported(&mut rows, ratios);
         assert!(found.contains(&sentence), "{sentence}\n{found}");
     }
 }
 
 #[test]
-fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
+fn every_method_has_a_row_whose_measured_tally_equals_the_predicted_one() {
     let folder = Workplace::new(CONFIG);
     let document = folder.report("cost flowers.toml --measure --repeats 2 --json");
     let rows = document["rows"].as_array().unwrap();
-    // The forward pass, and every method.
+    // One row for the forward pass and one for every method.
     assert_eq!(rows.len(), 1 + methods::all().len());
     for row in rows {
         assert_eq!(row["parameters"], N);
@@ -315,10 +329,11 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
         assert_eq!(row["tally_performed"]["evaluations"], evaluations, "{row}");
     }
     let ratio = row(&document, "backprop")["multiplications_to_forward"].as_f64();
-    // H and the output errors count in a net so small: 2.02 for 784-30-10.
+    // The ratio is 2.02 for 784-30-10, and larger here, because the products of the second layer
+    // and the output errors weigh more in a small network.
     assert!((2.0..3.0).contains(&ratio.unwrap()), "{ratio:?}");
     let ratio = row(&document, "forward-difference/full")["multiplications_to_forward"].as_f64();
-    // N + 1 passes of 391 multiplications, and one a quotient.
+    // N + 1 passes of 391 multiplications, and one multiplication per quotient.
     assert!(
         (ratio.unwrap() / (N + 1) as f64 - 1.0).abs() < 3e-3,
         "{ratio:?}"
@@ -346,7 +361,7 @@ fn every_method_has_a_row_and_what_it_measured_is_what_was_predicted() {
 /// Compares the shortest of many predictions with the shortest of many samples, measured in turns on one
 /// thread: both minima approach the undisturbed time, so the comparison is repeated until they agree.
 #[test]
-fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
+fn the_predicted_time_of_a_gradient_is_within_a_factor_of_2() {
     let network = network(FEATURES, HIDDEN[2], true, OUTPUTS_AND_LOSSES[0], 0.0);
     let (inputs, labels) = inputs(InputForm::Numbers, 8, FEATURES, 3);
     let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
@@ -369,7 +384,7 @@ fn a_gradient_is_predicted_to_take_as_long_as_it_takes() {
         let agree = (0..60).any(|_| {
             predicted = predicted.min(bench.predict(&method).unwrap());
             let Ok(timing) = bench.gradient(&method).unwrap() else {
-                panic!("nobody interrupts it, and the limit is a minute");
+                panic!("stopped without an interrupt and within the limit of a minute");
             };
             taken = timing.samples.into_iter().fold(taken, f64::min);
             (0.5..2.0).contains(&(predicted / taken))
@@ -386,7 +401,7 @@ fn widths_and_depths_have_exponents_with_intervals() {
         "cost flowers.toml --widths 8,1,4,2 --depths 2,1 --json --methods forward-difference/full";
     let document = folder.report(line);
     let rows = document["rows"].as_array().unwrap();
-    // 8 networks: the pass, backprop, which is never left out, and the method.
+    // 8 networks, each with the forward pass, backprop, which is always included, and the method.
     assert_eq!(rows.len(), 8 * 3);
     assert_eq!(rows[0]["layers"], serde_json::json!([4, 1, 3]));
     assert!(rows.iter().all(|row| row["seconds"].is_null()));
@@ -409,7 +424,7 @@ fn widths_and_depths_have_exponents_with_intervals() {
         .collect();
     assert!(ends[0] < slope && slope < ends[1]);
     assert!((1.7..2.1).contains(&slope), "{slope}");
-    // Two depths make a line, and no interval.
+    // Two depths determine a line, but no interval.
     assert!(of("backprop", "depths", 8)["interval"].is_null());
 }
 
@@ -450,19 +465,15 @@ fn an_interrupted_study_goes_on_with_the_rows_it_has() {
         let resumed = folder.report(&resume);
         assert_eq!(resumed["rows"].as_array().unwrap().len(), begun.len());
         let now = lines(&path.join("rows.jsonl"));
-        assert_eq!(
-            now[..4],
-            begun[..4],
-            "the rows that were there are not made again"
-        );
+        assert_eq!(now[..4], begun[..4], "existing rows were measured again");
         assert_eq!(now.len(), begun.len());
     }
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_is_written() {
+fn invalid_arguments_are_refused_before_anything_is_written() {
     let folder = Workplace::new(CONFIG);
-    for (options, told) in [
+    for (options, expected) in [
         ("--widths 1,0", "--widths: 0 is not allowed"),
         ("--widths 4,2,4", "--widths: 4 stands twice"),
         ("--depths 0", "--depths: 0 is not allowed"),
@@ -473,12 +484,12 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
             "`magic` is not a method; allowed: backprop, ",
         ),
         ("--threads 0", "threads"),
-        // Hidden layers of 10¹² units: 10¹³ numbers of 4 bytes a copy.
+        // Hidden layers of 10¹² units have 10¹³ numbers of 4 bytes per copy.
         ("--widths 1000000000000", "PiB of memory; "),
         ("--widths 18446744073709551615 --depths 3", "of memory; "),
     ] {
         let errors = folder.refusal(&format!("cost flowers.toml {options}"));
-        assert!(errors.contains(told), "{options}: {errors}");
+        assert!(errors.contains(expected), "{options}: {errors}");
     }
     let errors = folder.refusal("cost --resume nowhere");
     assert!(errors.contains("no study in this folder"), "{errors}");

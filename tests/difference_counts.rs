@@ -42,12 +42,12 @@ const FEATURES: usize = 11;
 struct TwinnedMethod {
     method: GradientConfig,
     config: DifferenceConfig,
-    form: ChangeForm,
+    change_form: ChangeForm,
 }
 
 impl TwinnedMethod {
     fn difference(config: DifferenceConfig) -> Self {
-        let form = match (config.arithmetic, config.increment) {
+        let change_form = match (config.arithmetic, config.increment) {
             (Arithmetic::Plain, _) => ChangeForm::Plain,
             (Arithmetic::CancellationFree, Increment::Auto) => ChangeForm::Tiny,
             (Arithmetic::CancellationFree, _) => ChangeForm::Close,
@@ -55,7 +55,7 @@ impl TwinnedMethod {
         Self {
             method: GradientConfig::Difference(config),
             config,
-            form,
+            change_form,
         }
     }
 
@@ -71,7 +71,7 @@ impl TwinnedMethod {
                 increment: Increment::Absolute(1.0),
                 extrapolate: false,
             },
-            form: ChangeForm::Rate,
+            change_form: ChangeForm::Rate,
         }
     }
 
@@ -113,7 +113,7 @@ impl TwinnedMethod {
             &theta,
             increments,
             &self.config,
-            self.form,
+            self.change_form,
             batch,
             width,
         )
@@ -306,7 +306,7 @@ fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
             let TwinnedMethod {
                 method,
                 config,
-                form,
+                change_form,
             } = twinned;
             if config.reuse != Reuse::Incremental {
                 continue;
@@ -337,7 +337,7 @@ fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
                         &theta,
                         &increments,
                         &config,
-                        form,
+                        change_form,
                         &batch,
                         width,
                     )

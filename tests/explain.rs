@@ -1,6 +1,6 @@
-//! Promise: what `nplus1 explain` says is computed: the worked example with its slips, the counts
-//! of logistic regression, which units a perturbation changes, one weight of a network of one's
-//! own.
+//! //! The numbers of `nplus1 explain` are computed and right: the worked example and its known
+//! errors, the operation counts of logistic regression, the units that a perturbation changes, and
+//! the derivative of one weight of the user's network.
 
 mod support;
 
@@ -45,12 +45,12 @@ mod toy {
     }
 
     #[test]
-    fn the_derivative_and_the_slip_are_those_that_were_published() {
+    fn the_derivative_and_the_known_error_have_the_published_values() {
         let found = published().explain();
         let gradient = found.methods[0];
         assert_eq!(format!("{:.5}", gradient.a), "-0.26529");
         assert_eq!(format!("{:.5}", found.slip), "-0.30768");
-        // The derivation's last lines, and what the method finds.
+        // The last two lines of the derivation, compared with the gradient.
         let last: Vec<f64> = found.backward.iter().rev().map(|step| step.value).collect();
         for value in &last[..2] {
             assert!((value - gradient.a).abs() <= 1e-15, "{value}");
@@ -59,7 +59,7 @@ mod toy {
     }
 
     #[test]
-    fn every_method_performs_what_the_formulas_say() {
+    fn every_method_performs_the_operations_of_its_formula() {
         let found = published().explain();
         let counted: Vec<Operations> = found.methods.iter().map(|one| one.operations).collect();
         let expected = [
@@ -73,12 +73,12 @@ mod toy {
     }
 
     #[test]
-    fn every_method_finds_the_gradient_up_to_its_truncation() {
+    fn every_method_gives_the_gradient_up_to_its_truncation() {
         for (a, b, x) in [(0.7, 1.3, -0.9), (-2.0, 0.4, 3.0), (30.0, -5.0, 0.9)] {
             let found = Toy::new(a, b, x, 1e-5).unwrap().explain();
             let z = found.forward[3].value.abs();
             for method in &found.methods {
-                // |∂²z/∂a²| ≤ |b|x²/10; rounding of two z and of the quotients.
+                // |∂²z/∂a²| ≤ |b|x²/10; two z and the quotients are rounded.
                 let truncation = b.abs() * x * x / 20.0 * 1e-5;
                 let rounding = 4.0 * 1.2e-16 * (z + b.abs()) / 1e-5 + 1e-15;
                 assert!(method.error_a <= truncation + rounding, "{method:?}");
@@ -88,11 +88,11 @@ mod toy {
     }
 
     #[test]
-    fn the_rule_that_sigma_adds_up_diverges_like_b_over_two_epsilon() {
+    fn taking_sigma_as_additive_diverges_like_b_over_two_epsilon() {
         let found = published().explain();
         assert!(found.quotients.len() >= 9);
         for row in &found.quotients {
-            // σ(εx) is ½ up to |εx|/4, and the sum that it is found in rounds.
+            // σ(εx) is ½ up to |εx|/4, and the sum that contains it is rounded.
             let allowed = row.divergence.abs() * (row.epsilon * 0.9).abs() / 2.0
                 + 4.0 * 1.2e-16 * 2.0 / row.epsilon;
             let distance = (row.additive - row.divergence).abs();
@@ -115,7 +115,7 @@ mod toy {
     }
 
     #[test]
-    fn z_can_be_taken_out_of_the_perturbed_value() {
+    fn the_perturbed_value_can_be_computed_from_z() {
         for (a, b, x) in [(0.7, 1.3, -0.9), (40.0, 1.0, 1.0), (-300.0, 2.0, 2.0)] {
             for epsilon in [1e-4, 1.0, -40.0] {
                 let found = Toy::new(a, b, x, epsilon).unwrap().explain().perturbed;
@@ -145,7 +145,7 @@ mod toy {
     }
 
     #[test]
-    fn an_increment_that_is_lost_in_a_is_told() {
+    fn an_increment_that_is_lost_in_a_is_reported() {
         assert!(Toy::new(0.7, 1.3, -0.9, 1e-17).unwrap().explain().lost);
         assert!(!published().explain().lost);
     }
@@ -154,7 +154,8 @@ mod toy {
 mod logistic {
     use super::*;
 
-    /// Breast cancer's first rows and features, standardized; θ drawn.
+    /// Returns logistic regression on all rows of the breast cancer dataset, standardized, at a
+    /// fixed θ.
     fn breast_cancer(epsilon: f64) -> Logistic {
         let dataset = catalog::load("breast-cancer", &SearchPaths::new(None))
             .unwrap()
@@ -178,7 +179,7 @@ mod logistic {
                 assert_eq!(row.operations, predicted, "{method:?}, {n} features");
             }
         }
-        // As published: multiplications, exponentials, logarithms, divisions.
+        // The published numbers of multiplications, exponentials, logarithms and divisions.
         let n = 30;
         let published = [
             (LogisticMethod::Gradient, [2 * m * n, m, m, m]),
@@ -201,7 +202,7 @@ mod logistic {
     }
 
     #[test]
-    fn differences_with_kept_products_need_fewer_multiplications_and_lose_on_exponentials() {
+    fn differences_with_stored_products_save_multiplications_but_need_more_exponentials() {
         let found = breast_cancer(1e-6).explain();
         let row = |method: LogisticMethod| {
             let mut rows = found.counts.iter().rev();
@@ -212,15 +213,16 @@ mod logistic {
         assert!((0.5..0.51).contains(&tabulated.multiplications_ratio));
         assert_eq!(tabulated.transcendentals_ratio, 31.0);
         let features: Vec<usize> = found.counts.iter().map(|row| row.features).collect();
-        let mut ladder = features.clone();
-        ladder.dedup();
-        assert_eq!(ladder, [1, 2, 5, 10, 20, 30]);
+        let mut distinct = features.clone();
+        distinct.dedup();
+        assert_eq!(distinct, [1, 2, 5, 10, 20, 30]);
         assert_eq!(features.len(), 6 * LogisticMethod::ALL.len());
     }
 
     #[test]
-    fn every_method_finds_the_gradient_and_the_one_without_cancellation_at_any_increment() {
-        // Σ x²/4 bounds the second derivative: 142·h/2 = 7e-5 an element, whose norms are above 10.
+    fn every_method_gives_the_gradient_and_the_cancellation_free_one_at_any_increment() {
+        // Σ x²/4 bounds the second derivative: an error of 142·h/2 = 7e-5 per element, where the
+        // norm of the gradient is above 10.
         for row in breast_cancer(1e-6).explain().counts {
             assert!(row.relative_error < 1e-5, "{row:?}");
         }
@@ -229,7 +231,7 @@ mod logistic {
         let found = tiny.run::<f64>(LogisticMethod::TabulatedExponentials, 30).1;
         let plain = tiny.run::<f64>(LogisticMethod::Tabulated, 30).1;
         for ((found, exact), plain) in found.iter().zip(&exact).zip(plain) {
-            // Sums of 569 products of either sign, whose sizes come to some 300.
+            // Sums of 569 products of either sign, whose magnitudes add up to about 300.
             assert!(
                 (found - exact).abs() <= 569.0 * 300.0 * 2.3e-16,
                 "{found} {exact}"
@@ -239,7 +241,7 @@ mod logistic {
     }
 
     #[test]
-    fn the_gradient_weighs_the_samples_with_a_minus_sign_and_the_slip_is_a_multiple_of_theta() {
+    fn the_gradient_weights_the_samples_negatively_and_the_known_error_is_a_multiple_of_theta() {
         let form = breast_cancer(1e-6).explain().shape_and_sign;
         assert!(form.cosine_quotient > 1.0 - 1e-9);
         assert!((form.cosine_slip_theta.abs() - 1.0).abs() < 1e-12);
@@ -318,7 +320,7 @@ mod network {
     }
 
     #[test]
-    fn the_units_called_changed_are_those_that_a_whole_pass_changes() {
+    fn the_units_reported_as_changed_are_those_that_a_whole_pass_changes() {
         for sizes in [&[4, 1][..], &[3, 3, 1], &[5, 4, 3, 2], &[2, 3, 3, 3, 3, 1]] {
             let shape = NetworkReuse::new(sizes).unwrap();
             let net = TextbookNetwork {
@@ -342,16 +344,20 @@ mod network {
                 let mut theta = theta.clone();
                 theta[net.weights(one.layer + 1).start] += 1.0;
                 let after = units(&theta);
-                for ((before, after), fate) in before.iter().zip(&after).zip(&one.layers) {
+                for ((before, after), effect) in before.iter().zip(&after).zip(&one.layers) {
                     let changed = before.iter().zip(after).filter(|(x, y)| x != y).count();
-                    assert_eq!(changed, fate.moved + fate.recomputed, "{sizes:?} {one:?}");
+                    assert_eq!(
+                        changed,
+                        effect.moved + effect.recomputed,
+                        "{sizes:?} {one:?}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn reuse_dies_with_depth_and_not_with_the_number_of_units() {
+    fn the_benefit_of_reuse_falls_with_depth_and_not_with_the_number_of_units() {
         let by_depth = NetworkReuse::by_depth(3, 3, 1, 6).unwrap();
         // Changing the first of 3 hidden units leaves the 2 others as they are.
         let beside = by_depth[0].perturbations[0].layers[0];
@@ -363,8 +369,8 @@ mod network {
                 assert!(gain(&pair[1]) < gain(&pair[0]));
             }
         }
-        // With one hidden layer most is reused, whatever its width; at equal widths whole passes
-        // come down to twice what changes: 2H²/((H − 1)(H − 2)) and a little, for H layers.
+        // With one hidden layer most values are reused, whatever its width. With H layers of equal
+        // width the gain falls to 2H²/((H − 1)(H − 2)) and a little, which approaches 2.
         assert!(wide(100)[0].reused > 0.85);
         let deep = NetworkReuse::new(&[10; 42]).unwrap();
         assert!((2.0..2.3).contains(&gain(&deep)), "{}", gain(&deep));
@@ -374,7 +380,7 @@ mod network {
     fn the_published_ratios_of_784_30_10_follow() {
         let shape = NetworkReuse::new(&[784, 30, 10]).unwrap();
         assert_eq!(shape.parameters, 23_860);
-        // 784-30-10: each weight of the first layer moves 11 units by 20 products.
+        // Each weight of the first layer changes 11 units and takes 20 products.
         let first = &shape.perturbations[0];
         assert_eq!((first.total.moved, first.total.reused), (11, 29));
         assert_eq!(first.operations.multiplications, 20);
@@ -394,12 +400,12 @@ mod weight {
         (network, theta)
     }
 
-    fn place(text: &str) -> ParameterPosition {
+    fn position(text: &str) -> ParameterPosition {
         text.parse().unwrap()
     }
 
     #[test]
-    fn the_quotients_are_the_derivative_for_every_head_and_parameter() {
+    fn the_quotients_agree_with_the_derivative_for_every_loss_and_parameter() {
         for (output, loss) in [
             (OutputUnits::Sigmoid, Loss::Quadratic),
             (OutputUnits::Linear, Loss::Quadratic),
@@ -410,19 +416,19 @@ mod weight {
             let (network, theta) = network(&[5, 8], output, loss);
             let mut largest: f64 = 0.0;
             for text in ["0,1,3", "0,4,bias", "1,7,2", "2,0,0", "2,0,bias", "0,0,2"] {
-                let found = explain(&network, &theta, (&INPUTS, 1), place(text), 1e-4).unwrap();
+                let found = explain(&network, &theta, (&INPUTS, 1), position(text), 1e-4).unwrap();
                 // |∂²L/∂θ²| and |∂³L/∂θ³| are of the order of input³ = 8 at most.
-                let off = (found.quotient - found.derivative).abs();
-                assert!(off <= 1e-4 * 8.0, "{text} {loss:?}: {off}");
-                let off = (found.quotient_central - found.derivative).abs();
-                assert!(off <= 1e-8 * 8.0 + 1e-11, "{text} {loss:?}: {off}");
+                let error = (found.quotient - found.derivative).abs();
+                assert!(error <= 1e-4 * 8.0, "{text} {loss:?}: {error}");
+                let error = (found.quotient_central - found.derivative).abs();
+                assert!(error <= 1e-8 * 8.0 + 1e-11, "{text} {loss:?}: {error}");
                 largest = largest.max(found.derivative.abs());
-                // What is told is what it is made of.
+                // The derivative is the product and the sum of the terms shown.
                 assert_eq!(found.derivative, found.delta * found.input);
-                if let Some((pull, slope)) = found.activation_gradient.zip(found.slope) {
-                    let shown: f64 = pull.shown.iter().map(|term| term.product).sum();
-                    assert!((shown + pull.others_sum - pull.sum).abs() <= 1e-14);
-                    assert!((pull.sum * slope - found.delta).abs() <= 1e-15);
+                if let Some((gradient, slope)) = found.activation_gradient.zip(found.slope) {
+                    let shown: f64 = gradient.shown.iter().map(|term| term.product).sum();
+                    assert!((shown + gradient.others_sum - gradient.sum).abs() <= 1e-14);
+                    assert!((gradient.sum * slope - found.delta).abs() <= 1e-15);
                 }
             }
             assert!(largest > 1e-3);
@@ -432,7 +438,7 @@ mod weight {
     #[test]
     fn as_many_units_change_as_the_sizes_say_and_the_rest_of_wide_layers_is_summed() {
         let (network, theta) = network(&[9, 8], OutputUnits::Sigmoid, Loss::Quadratic);
-        let found = explain(&network, &theta, (&INPUTS, 1), place("0,3,0"), 0.1).unwrap();
+        let found = explain(&network, &theta, (&INPUTS, 1), position("0,3,0"), 0.1).unwrap();
         let changed: Vec<usize> = found.forward.iter().map(|pass| pass.changed).collect();
         assert_eq!(changed, [1, 8, 3]);
         let total = found.total;
@@ -441,7 +447,7 @@ mod weight {
         assert_eq!((wide.shown.len(), wide.others), (6, 2));
         let sizes: Vec<f64> = wide.shown.iter().map(|unit| unit.a_change.abs()).collect();
         assert!(sizes.is_sorted_by(|one, other| one >= other) && wide.others_sum > 0.0);
-        // Reuse is exact: the changes of the second layer are w·Δa.
+        // The changes of the second layer are w·Δa exactly.
         let moved = found.forward[0].shown[0];
         assert!((moved.z_change - 0.1 * INPUTS[0]).abs() < 2e-15);
         for unit in &wide.shown {
@@ -453,7 +459,7 @@ mod weight {
     #[test]
     fn a_weight_of_an_input_that_is_0_changes_nothing() {
         let (network, theta) = network(&[5], OutputUnits::Softmax, Loss::CrossEntropy);
-        let found = explain(&network, &theta, (&INPUTS, 2), place("0,1,2"), 0.5).unwrap();
+        let found = explain(&network, &theta, (&INPUTS, 2), position("0,1,2"), 0.5).unwrap();
         assert!(found.forward.iter().all(|pass| pass.changed == 0));
         assert_eq!((found.derivative, found.quotient), (0.0, 0.0));
     }
@@ -470,10 +476,11 @@ mod weight {
             ("1,0,5", "column 5 is outside: layer 1 has columns 0 to 4"),
             ("1,3,bias", "row 3 is outside: layer 1 has rows 0 to 2"),
         ] {
-            let refusal = explain(&network, &theta, (&INPUTS, 1), place(text), 1e-4).unwrap_err();
+            let refusal =
+                explain(&network, &theta, (&INPUTS, 1), position(text), 1e-4).unwrap_err();
             assert_eq!(refusal, part);
         }
-        let refusal = explain(&network, &theta, (&INPUTS, 1), place("0,0,0"), 0.0).unwrap_err();
+        let refusal = explain(&network, &theta, (&INPUTS, 1), position("0,0,0"), 0.0).unwrap_err();
         assert!(refusal.contains("epsilon is 0; allowed"), "{refusal}");
         for text in ["", "0", "0,1", "0,1,x", "0,-1,2", "0,1,2,3"] {
             let refusal = text.parse::<ParameterPosition>().unwrap_err();
@@ -486,7 +493,7 @@ mod weight {
         let network =
             Network::new(&[4, 3], false, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
         let theta = Parameters::zeros(Arc::clone(&network.layout));
-        let refusal = explain(&network, &theta, (&INPUTS, 0), place("0,0,bias"), 1e-4);
+        let refusal = explain(&network, &theta, (&INPUTS, 0), position("0,0,bias"), 1e-4);
         assert!(refusal.unwrap_err().contains("no biases"));
     }
 }
@@ -495,7 +502,7 @@ mod claim {
     use super::*;
 
     #[test]
-    fn every_claim_has_its_verdict_and_its_number_from_running_it() {
+    fn every_claim_has_a_verdict_and_a_measured_number() {
         let claims = claims();
         assert_eq!(claims.len(), 14);
         let evidence = |part: &str| {
@@ -562,7 +569,7 @@ epochs = 1
     }
 
     #[test]
-    fn each_subject_is_one_document_or_text() {
+    fn each_subject_prints_one_json_document() {
         let folder = workplace();
         let toy = json(
             &folder,
@@ -589,7 +596,7 @@ epochs = 1
     }
 
     #[test]
-    fn what_people_read_has_the_numbers_in_it() {
+    fn the_text_of_each_subject_contains_its_numbers() {
         let folder = workplace();
         for (line, parts) in [
             (
@@ -648,7 +655,7 @@ epochs = 1
     }
 
     #[test]
-    fn what_cannot_be_explained_is_refused_with_what_is_allowed_and_the_way_out() {
+    fn invalid_arguments_are_refused_with_the_values_allowed_and_the_way_out() {
         let folder = workplace();
         for (line, parts) in [
             (
@@ -715,13 +722,13 @@ epochs = 1
     }
 
     #[test]
-    fn every_command_that_shows_a_claim_is_one_that_the_program_has() {
+    fn the_command_of_every_claim_exists() {
         for claim in claims() {
             let words = claim.command.split_whitespace();
             let parsed = Arguments::try_parse_from(words);
-            let parsed = parsed.unwrap_or_else(|told| panic!("{}: {told}", claim.command));
+            let parsed = parsed.unwrap_or_else(|error| panic!("{}: {error}", claim.command));
             if let Cli::Explain(explain) = parsed.command {
-                // A subject that is none would be taken for a config.
+                // An unknown subject would be parsed as a config.
                 assert!(explain.command.is_some() || claim.command.ends_with(".toml"));
             }
             let config = claim

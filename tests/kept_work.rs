@@ -1,4 +1,4 @@
-//! Promise: neither a failed read nor a kill at any moment costs a run or a study what it has done.
+//! A run or a study loses no completed work to a failed read, or to a kill at any moment.
 
 #![cfg(unix)]
 
@@ -41,20 +41,21 @@ const RACE: &str = "race flowers.toml --methods backprop,forward-difference/full
                     --set train.epochs=200 --limit 600";
 const SLOW: &str = "forward-difference/full";
 
-/// The config of a cross-validation.
+/// Returns the config of a cross-validation.
 fn folds() -> String {
     CONFIG
         .replace("test = 30", "folds = 3")
         .replace("validation = 30", "")
 }
 
-/// A file that every user, root included, fails to read: a link to itself stands in its place.
+/// A file that no user can read, not even root: it is replaced by a link to itself.
 struct Unreadable {
     path: PathBuf,
     aside: tempfile::TempDir,
 }
 
 impl Unreadable {
+    /// Moves the file at `path` aside, and puts a link to itself in its place.
     fn make(path: PathBuf) -> Self {
         let aside = tempfile::tempdir().unwrap();
         fs::copy(&path, aside.path().join("file")).unwrap();
@@ -63,7 +64,7 @@ impl Unreadable {
         Self { path, aside }
     }
 
-    /// Makes the file readable again, unless something was written in its place.
+    /// Makes the file readable again; fails if something was written in its place.
     fn restore(self) {
         let found = fs::symlink_metadata(&self.path).unwrap();
         assert!(found.is_symlink(), "{} was replaced", self.path.display());
@@ -72,19 +73,20 @@ impl Unreadable {
     }
 }
 
-/// The paths of the checkpoints in `folder`, oldest first.
+/// Returns the paths of the checkpoints in `folder`, oldest first.
 fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     let names = names(folder).into_iter();
     let checkpoints = names.filter(|name| name.starts_with("checkpoint-"));
     checkpoints.map(|name| folder.join(name)).collect()
 }
 
-/// Waits until `there`, kills the program of `line`, and returns what `look` saw just before.
+/// Runs the program with `line`, waits until `ready`, calls `inspect`, and kills the program;
+/// returns the result of `inspect`.
 fn kill_once<T>(
     folder: &Workplace,
     line: &str,
-    there: impl Fn() -> bool,
-    look: impl Fn() -> T,
+    ready: impl Fn() -> bool,
+    inspect: impl Fn() -> T,
 ) -> T {
     let mut child = folder
         .command(line)
@@ -93,15 +95,15 @@ fn kill_once<T>(
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while !there() {
+    while !ready() {
         assert!(child.try_wait().unwrap().is_none(), "{line}: ended early");
         assert!(start.elapsed() < Duration::from_secs(120), "{line}");
         std::hint::spin_loop();
     }
-    let seen = look();
+    let inspected = inspect();
     child.kill().unwrap();
     child.wait().unwrap();
-    seen
+    inspected
 }
 
 /// Kills the run of `line` in `directory` after its first epoch, long before its first checkpoint.
@@ -112,17 +114,17 @@ fn kill_after_an_epoch(folder: &Workplace, line: &str, directory: &str) {
     assert!(!log.with_file_name("model.safetensors").exists());
 }
 
-/// Fails if a method's state stands more than once in `rows`.
+/// Fails if `rows` contains two rows of one method at the same step.
 fn assert_each_state_once(rows: &[String]) {
     let mut seen = HashSet::new();
     for row in rows {
         let row: Value = serde_json::from_str(row).unwrap();
         let state = (row["method"].to_string(), row["steps"].as_u64().unwrap());
-        assert!(seen.insert(state.clone()), "{state:?} stands twice");
+        assert!(seen.insert(state.clone()), "duplicate row of {state:?}");
     }
 }
 
-/// The files in `folder` and below that a write left behind.
+/// Returns the temporary files in `folder` and its subfolders that an unfinished write left behind.
 fn leftovers(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -138,13 +140,13 @@ fn leftovers(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_read_ends_a_resume_with_8_and_stays() {
+fn a_checkpoint_that_cannot_be_read_ends_a_resume_with_8_and_is_kept() {
     let folder = Workplace::new(CONFIG);
     folder.report("train flowers.toml --json --out here");
     folder.report("train --resume here --json --set train.epochs=6");
     let here = folder.path().join("here");
     let before = names(&here);
-    // The older one could be read: to go on from it would in time remove the newer.
+    // The older checkpoint is readable, but a run resumed from it would later delete the newer one.
     let newest = checkpoints(&here).pop().unwrap();
     let hidden = Unreadable::make(newest);
     let errors = folder.failure("train --resume here --set train.epochs=8", 8);
@@ -173,7 +175,7 @@ fn a_config_that_cannot_be_read_ends_a_resume_with_8() {
 }
 
 #[test]
-fn a_fold_that_cannot_be_read_is_not_trained_anew() {
+fn a_fold_that_cannot_be_read_is_not_trained_again() {
     let folder = Workplace::new(CONFIG);
     folder.write("folds.toml", &folds());
     let whole = folder.report("train folds.toml --json --out here");
@@ -186,7 +188,7 @@ fn a_fold_that_cannot_be_read_is_not_trained_anew() {
         assert_eq!(fs::read(fold.join("metrics.jsonl")).unwrap(), kept);
         hidden.restore();
     }
-    // One that is damaged is told, not replaced.
+    // A damaged checkpoint is reported, and not replaced.
     let checkpoint = fold.join("checkpoint-000001.bin");
     let valid = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, "rubbish").unwrap();
@@ -198,7 +200,7 @@ fn a_fold_that_cannot_be_read_is_not_trained_anew() {
     assert_eq!(resumed["test_accuracy"], whole["test_accuracy"]);
 }
 
-/// A race that was interrupted in its second method: its directory, and the text of its rows.
+/// Interrupts a race in its second method; returns its directory and the text of its rows.
 fn interrupted_race(folder: &Workplace) -> (PathBuf, String) {
     let study = folder.path().join("studies/flowers/001");
     let rows = study.join("rows.jsonl");
@@ -233,7 +235,7 @@ fn a_race_whose_checkpoints_cannot_be_read_keeps_its_rows() {
     folder.failure("report studies/flowers/001", 8);
     hidden.restore();
 
-    // Damaged ones are told as well: the rows are not made again behind the user's back.
+    // Damaged checkpoints are reported as well, instead of measuring the rows again silently.
     let valid: Vec<(PathBuf, Vec<u8>)> = (checkpoints(&method).into_iter())
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
@@ -264,7 +266,7 @@ fn a_run_killed_before_its_first_checkpoint_starts_again_from_the_beginning() {
 }
 
 #[test]
-fn a_run_from_a_model_starts_again_from_that_model() {
+fn a_killed_run_that_began_with_a_model_starts_again_from_that_model() {
     let folder = Workplace::new(CONFIG);
     folder.write("folds.toml", &folds());
     folder.report("train flowers.toml --json --out first");
@@ -303,7 +305,7 @@ fn a_run_that_lost_its_checkpoints_keeps_its_model() {
 }
 
 #[test]
-fn a_directory_appears_with_all_that_a_resume_needs() {
+fn a_directory_that_exists_contains_all_that_a_resume_needs() {
     for (line, directory, needed, resume) in [
         (
             format!("train flowers.toml --out deep/here {ENDLESS}"),
@@ -341,7 +343,7 @@ fn a_directory_appears_with_all_that_a_resume_needs() {
 }
 
 #[test]
-fn processes_that_start_together_have_a_directory_each() {
+fn processes_that_start_together_get_different_directories() {
     let folder = Workplace::new(CONFIG);
     let children: Vec<_> = (0..6)
         .map(|_| {
@@ -360,7 +362,7 @@ fn processes_that_start_together_have_a_directory_each() {
 }
 
 #[test]
-fn a_resumed_race_sweeps_the_temporary_files_of_the_killed_one_and_nothing_else() {
+fn a_resumed_race_deletes_the_temporary_files_of_the_killed_one_and_nothing_else() {
     let folder = Workplace::new(CONFIG);
     let (study, _) = interrupted_race(&folder);
     let other = folder.path().join("studies/flowers/.nplus1-Zz09aA");
@@ -379,13 +381,13 @@ fn a_resumed_race_sweeps_the_temporary_files_of_the_killed_one_and_nothing_else(
         let expected = [".nplus1-folder", ".nplus1-notes.txt"];
         assert_eq!(found, expected.map(|name| study.join(method).join(name)));
     }
-    assert!(other.exists(), "outside the study nothing is swept");
+    assert!(other.exists(), "a file outside the study was deleted");
 }
 
 #[test]
-fn a_state_stands_once_in_a_race_s_rows() {
+fn a_race_has_one_row_per_state() {
     let folder = Workplace::new(CONFIG);
-    // Epochs far longer than the pause between rows, so each of them ends with a row.
+    // Epochs are far longer than the interval between rows, so each epoch ends with a row.
     let line = format!(
         "race flowers.toml --methods {SLOW} --set model.hidden=[60] --set train.epochs=3 --limit 600"
     );
@@ -396,7 +398,7 @@ fn a_state_stands_once_in_a_race_s_rows() {
     assert_each_state_once(&rows);
     assert_eq!(lines(&study.join("rows.csv")).len(), 1 + rows.len());
 
-    // Killed after the last state was kept, before the method was known to be done.
+    // As if killed after the last row was written, but before the method was marked as finished.
     let (last, before) = rows.split_last().unwrap();
     let open = last.replace("\"as long as [train] asks for\"", "null");
     assert_ne!(&open, last);

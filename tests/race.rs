@@ -1,5 +1,5 @@
-//! Promise: `nplus1 race` trains by every method from the same start, tells who reached what, and
-//! loses nothing when it is interrupted.
+//! `nplus1 race` trains by every method from the same start, reports when each reached the targets,
+//! and loses nothing when it is interrupted.
 
 mod support;
 
@@ -35,7 +35,7 @@ fn rows<'a>(document: &'a Value, method: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn every_method_trains_from_the_same_start_and_its_targets_are_told() {
+fn every_method_trains_from_the_same_start_and_its_targets_are_reported() {
     let folder = Workplace::new(CONFIG);
     let line = "race flowers.toml --methods backprop,forward-difference,central-difference/full --targets 0.9,0.8 --json";
     let document = folder.report(line);
@@ -64,10 +64,11 @@ fn every_method_trains_from_the_same_start_and_its_targets_are_told() {
         );
         let rows = rows(&document, method);
         let last = rows.last().unwrap();
-        // 90 rows, 9 steps an epoch.
+        // 90 rows are 9 steps per epoch.
         assert_eq!(last["steps"], 360, "{method}");
         assert_eq!(last["epochs"], 40.0, "{method}");
-        // Increments of some 1e-4 in f32: weights that are equal to three digits judge alike.
+        // In f32 the increments are about 1e-4, so weights that agree to three digits classify
+        // alike.
         let accuracy = rows.last().unwrap()["accuracy"].as_f64().unwrap();
         let best = standings[0]["accuracy"].as_f64().unwrap();
         assert!(
@@ -79,12 +80,12 @@ fn every_method_trains_from_the_same_start_and_its_targets_are_told() {
             .map(|row| row["seconds"].as_f64().unwrap())
             .collect();
         assert!(seconds.is_sorted(), "{method}: {seconds:?}");
-        for (place, target) in [0.8, 0.9].into_iter().enumerate() {
+        for (index, target) in [0.8, 0.9].into_iter().enumerate() {
             let first = rows
                 .iter()
                 .find(|row| row["accuracy"].as_f64().unwrap() >= target)
                 .unwrap();
-            let reached = &standing["reached"][place];
+            let reached = &standing["reached"][index];
             assert_eq!(reached["seconds"], first["seconds"], "{method}");
             assert_eq!(
                 reached["multiplications"], first["tally"]["multiplications"],
@@ -92,7 +93,7 @@ fn every_method_trains_from_the_same_start_and_its_targets_are_told() {
             );
         }
     }
-    // N + 1 losses a step.
+    // N + 1 losses per step.
     let n = 4 * 5 + 5 + 5 * 3 + 3;
     let last = *rows(&document, "forward-difference/incremental")
         .last()
@@ -121,7 +122,7 @@ fn backprop_in_a_race_has_the_weights_and_the_counts_of_a_run() {
 }
 
 #[test]
-fn a_method_that_diverges_has_lost_and_the_race_goes_on() {
+fn a_method_that_diverges_does_not_end_the_race() {
     let folder = Workplace::new(CONFIG);
     let line =
         "race flowers.toml --methods backprop,forward-difference --rates backprop=1e38 --json";
@@ -136,14 +137,14 @@ fn a_method_that_diverges_has_lost_and_the_race_goes_on() {
 }
 
 #[test]
-fn an_estimate_steps_as_far_as_the_gradient_unless_it_is_told_how_far() {
+fn random_direction_methods_scale_the_learning_rate_unless_one_is_given() {
     let folder = Workplace::new(CONFIG);
     let methods = "--methods spsa,forward-gradient/weights,forward-gradient/activations";
     let line = format!("race flowers.toml {methods} --rates spsa=0.01 --json");
     let document = folder.report(&line);
-    let rate = |place: usize| document["standings"][place]["learning_rate"].as_f64();
+    let rate = |index: usize| document["standings"][index]["learning_rate"].as_f64();
     assert_eq!(rate(0), Some(0.01));
-    // 0.5 over √N of 4-5-3, and over √U.
+    // 0.5/√N for the weights of 4-5-3, and 0.5/√U for its units.
     assert!((rate(1).unwrap() - 0.5 / 43f64.sqrt()).abs() < 1e-15);
     assert!((rate(2).unwrap() - 0.5 / 8f64.sqrt()).abs() < 1e-15);
     let last = *rows(&document, "spsa").last().unwrap();
@@ -151,22 +152,22 @@ fn an_estimate_steps_as_far_as_the_gradient_unless_it_is_told_how_far() {
 }
 
 #[test]
-fn the_time_limit_is_each_method_s_own() {
+fn the_time_limit_applies_to_each_method() {
     let folder = Workplace::new(CONFIG);
     let line = "race flowers.toml --set train.epochs=1000000 --limit 0.3 --json";
     let document = folder.report(line);
     for standing in document["standings"].as_array().unwrap() {
         assert_eq!(standing["ending"], "the time limit");
         let seconds = standing["seconds"].as_f64().unwrap();
-        // As long as it is given, and no race of its own length: a busy machine may add to it.
+        // The time limit ends the method; a busy machine may add to it.
         assert!((0.3..60.0).contains(&seconds), "{seconds}");
     }
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_is_written() {
+fn invalid_arguments_are_refused_before_anything_is_written() {
     let folder = Workplace::new(CONFIG);
-    for (options, told) in [
+    for (options, expected) in [
         (
             "--methods backprop,magic",
             "`magic` is not a method; allowed: backprop, ",
@@ -180,7 +181,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         ),
     ] {
         let errors = folder.refusal(&format!("race flowers.toml {options}"));
-        assert!(errors.contains(told), "{options}: {errors}");
+        assert!(errors.contains(expected), "{options}: {errors}");
     }
 }
 
@@ -188,7 +189,7 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
 #[test]
 fn an_interrupted_race_ends_with_130_and_goes_on_with_the_same_bits() {
     let folder = Workplace::new(CONFIG);
-    // So many steps that the signal comes in the middle, so few that the whole is soon over.
+    // Enough steps for the signal to arrive during training, few enough for a short test.
     let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=600 --limit 600";
     let path = folder.path().join("studies/flowers/001/rows.jsonl");
     let begun = |text: &str| text.contains("forward-difference/full");
@@ -201,7 +202,7 @@ fn an_interrupted_race_ends_with_130_and_goes_on_with_the_same_bits() {
 
     let resumed = folder.report("race --resume studies/flowers/001 --json");
     let now = fs::read_to_string(&path).unwrap();
-    assert!(now.starts_with(&kept), "no row is made again");
+    assert!(now.starts_with(&kept), "rows were measured again");
     let whole = folder.report(&format!("{line} --json"));
     for method in ["backprop", "forward-difference/full"] {
         let [mut a, mut b] =

@@ -1,5 +1,5 @@
-//! Promise: no path, limit or setting makes the program wait for ever or die; it ends with an exit
-//! code of its own, and says why.
+//! No path, limit or setting makes the program wait for ever or crash: it ends with a documented
+//! exit code and a message.
 
 #![cfg(unix)]
 
@@ -28,7 +28,7 @@ epochs = 4
 batch_size = 10
 "#;
 
-/// A workplace with a run in `run`.
+/// Creates a folder with a finished run in `run`.
 fn workplace() -> Workplace {
     let folder = Workplace::new(CONFIG);
     folder.report("train flowers.toml --json --out run");
@@ -40,7 +40,7 @@ fn make_fifo(path: &Path) {
     assert!(made.unwrap().success());
 }
 
-/// Standard error of a command that must end with `code` within a minute.
+/// Runs a command that must end with `code` within a minute; returns its standard error.
 fn ends(folder: &Workplace, line: &str, code: i32) -> String {
     folder.ends(&mut folder.command(line), code)
 }
@@ -102,7 +102,7 @@ fn datasets_that_are_fifos_are_refused() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_by_its_kind() {
+fn paths_that_are_not_regular_files_are_refused_by_their_kind() {
     let folder = workplace();
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
     for (path, kind) in [
@@ -134,7 +134,7 @@ fn a_config_may_come_from_a_pipe() {
     folder.ends(&mut command, 0);
     writing.join().unwrap();
 
-    // A named one, opened for writing a little later.
+    // A FIFO that is opened for writing a little later.
     let path = folder.path().join("f");
     make_fifo(&path);
     let writing = std::thread::spawn(move || {
@@ -146,7 +146,7 @@ fn a_config_may_come_from_a_pipe() {
 }
 
 #[test]
-fn a_pipe_that_never_ends_is_no_config() {
+fn a_pipe_that_never_ends_is_refused_as_a_config() {
     let folder = Workplace::new(CONFIG);
     make_fifo(&folder.path().join("f"));
     let nothing = "f: a FIFO that did not end within 5 s: 0 bytes were read";
@@ -167,17 +167,17 @@ fn a_pipe_that_never_ends_is_no_config() {
     let writing = std::thread::spawn(move || while writer.write_all(&[b'#'; 4096]).is_ok() {});
     let errors = folder.ends(&mut command, 2);
     assert_holds(&errors, &["larger than 1 MiB"]);
-    // Holds the other end as well.
+    // The command also holds the reading end.
     drop(command);
     writing.join().unwrap();
 }
 
 #[test]
-fn a_run_with_fifos_in_it_makes_nobody_wait() {
+fn no_command_waits_for_a_fifo_in_a_run() {
     let folder = workplace();
     let run = folder.path().join("run");
     for (name, evaluated, resumed) in [
-        // First: every resumed run saves a newer one.
+        // The checkpoint comes first, because every resumed run saves a newer one.
         ("checkpoint-000001.bin", 0, 7),
         ("config.toml", 2, 0),
         ("environment.json", 0, 0),
@@ -189,7 +189,7 @@ fn a_run_with_fifos_in_it_makes_nobody_wait() {
         let (path, kept) = (run.join(name), folder.path().join("kept"));
         fs::rename(&path, &kept).unwrap();
         make_fifo(&path);
-        // A page tells what could not be read.
+        // The page says which file could not be read.
         ends(&folder, "report run", 0);
         let page = fs::read_to_string(run.join("report.html")).unwrap();
         if !name.starts_with("checkpoint") {
@@ -209,7 +209,7 @@ fn a_run_with_fifos_in_it_makes_nobody_wait() {
 }
 
 #[test]
-fn a_study_with_a_fifo_in_it_makes_nobody_wait() {
+fn no_command_waits_for_a_fifo_in_a_study() {
     let folder = Workplace::new(CONFIG);
     for name in ["study.json", "results.json"] {
         let study = folder.path().join(name.replace(".json", ""));
@@ -227,19 +227,19 @@ fn a_study_with_a_fifo_in_it_makes_nobody_wait() {
 }
 
 #[test]
-fn a_lock_that_is_no_file_is_refused() {
+fn a_lock_that_is_not_a_regular_file_is_refused() {
     let folder = Workplace::new(CONFIG);
-    let place = |name: &str| {
+    let lock_path = |name: &str| {
         let run = folder.path().join(name);
         fs::create_dir(&run).unwrap();
         run.join("lock")
     };
-    make_fifo(&place("fifo"));
-    let read = place("read");
+    make_fifo(&lock_path("fifo"));
+    let read = lock_path("read");
     make_fifo(&read);
-    std::os::unix::fs::symlink(folder.path().join("elsewhere"), place("link")).unwrap();
-    fs::create_dir(place("folder")).unwrap();
-    // Somebody reads this one, so it can be opened for writing.
+    std::os::unix::fs::symlink(folder.path().join("elsewhere"), lock_path("link")).unwrap();
+    fs::create_dir(lock_path("folder")).unwrap();
+    // With a reader, this FIFO can be opened for writing.
     let _reader = OpenOptions::new()
         .read(true)
         .write(true)
@@ -259,7 +259,8 @@ fn a_lock_that_is_no_file_is_refused() {
     assert!(!folder.path().join("elsewhere").exists());
 }
 
-/// The words of `line`, to be run with no file growing beyond so many blocks of 512 bytes.
+/// Returns the command `nplus1` with the words of `line`, with files limited to the given number of
+/// blocks of 512 bytes.
 fn with_limit(folder: &Workplace, blocks: u32, line: &str) -> Command {
     let mut command = Command::new("sh");
     command
@@ -272,7 +273,7 @@ fn with_limit(folder: &Workplace, blocks: u32, line: &str) -> Command {
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_a_failed_write() {
+fn reaching_the_file_size_limit_is_a_failed_write() {
     let folder = workplace();
     let run = folder.path().join("run");
     let before = fs::read(run.join("checkpoint-000001.bin")).unwrap();
@@ -280,7 +281,7 @@ fn a_file_that_may_not_grow_is_a_failed_write() {
     for (blocks, file) in [(8, "checkpoint-000002.bin"), (4, "metrics.jsonl")] {
         let errors = folder.ends(&mut with_limit(&folder, blocks, more), 8);
         assert_holds(&errors, &["cannot write run/", file, "File too large"]);
-        // What was there is there, whole, and nothing half written beside it.
+        // The old checkpoint is unchanged, and no partly written file remains.
         let after = fs::read(run.join("checkpoint-000001.bin")).unwrap();
         assert!(before == after);
         let left = names(&run);
@@ -298,7 +299,7 @@ fn a_file_that_may_not_grow_is_a_failed_write() {
 }
 
 #[test]
-fn ranges_of_seeds_are_as_long_as_asked_and_no_seed_is_beyond_a_config_s() {
+fn ranges_of_seeds_may_be_long_and_seeds_have_the_limit_of_the_config() {
     let folder = Workplace::new(CONFIG);
     let errors = ends(
         &folder,
@@ -320,7 +321,7 @@ fn ranges_of_seeds_are_as_long_as_asked_and_no_seed_is_beyond_a_config_s() {
     let start = Instant::now();
     while !folder.path().join("runs/flowers/003").exists() {
         assert!(start.elapsed() < Duration::from_secs(60), "no third run");
-        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        assert_eq!(child.try_wait().unwrap(), None, "the program ended early");
         std::thread::sleep(Duration::from_millis(5));
     }
     send("-INT", &child);
@@ -328,7 +329,7 @@ fn ranges_of_seeds_are_as_long_as_asked_and_no_seed_is_beyond_a_config_s() {
 }
 
 #[test]
-fn an_unknown_kernel_is_refused_with_those_there_are() {
+fn an_unknown_kernel_is_refused_with_the_known_ones() {
     let folder = Workplace::new(CONFIG);
     let with = |kernel: &str, code| {
         let mut command = folder.command("train flowers.toml --dry-run");
@@ -347,7 +348,7 @@ fn an_unknown_kernel_is_refused_with_those_there_are() {
 }
 
 #[test]
-fn nothing_that_is_written_has_the_name_of_an_option() {
+fn no_file_or_folder_is_written_under_the_name_of_an_option() {
     let folder = workplace();
     folder.write("-e.toml", &CONFIG.replace("name = \"flowers\"", ""));
     let before = names(folder.path());
@@ -366,7 +367,7 @@ fn nothing_that_is_written_has_the_name_of_an_option() {
         assert_holds(&ends(&folder, line, 2), &["-e", "allowed: "]);
         assert_eq!(names(folder.path()), before, "{line}");
     }
-    // A run that is named after such a file is not.
+    // A run of such a config gets a name without the leading `-`.
     ends(&folder, "train -q --no-report -- -e.toml", 0);
     assert_eq!(names(&folder.path().join("runs")), ["e"]);
     ends(&folder, "config init -- -", 0);

@@ -1,6 +1,6 @@
-//! Promise: every command that ends with results leaves a page of them, made from its files alone
-//! and the same each time; whatever is wrong with the files is told, and no text in them is ever
-//! anything but text.
+//! //! Every command with results writes an HTML page of them, which is made from its files alone
+//! and is the same each time. The page reports whatever is wrong with the files, and no text of a
+//! file acts as markup or script.
 
 mod support;
 
@@ -11,13 +11,14 @@ use serde_json::Value;
 use support::pages::{CONFIG, make, make_all, workplace};
 use support::program::{Workplace, text};
 
-/// A text of everything that a page must not act on.
+/// Returns a text with everything that a page must escape: markup, control characters, great
+/// length.
 fn hostile() -> String {
     let long = "n".repeat(10_000);
     format!("</script><script>alert(1)</script>\"'&<b>\u{1}\u{7f}\u{202e}\u{200f}{long}")
 }
 
-/// What `report` makes of `folder`, on a day of its own.
+/// Runs `report` with `line` on the first day of 1970, and returns the page.
 fn page(place: &Workplace, line: &str) -> String {
     let mut command = place.command(&format!("report {line} -o page.html"));
     let output = command.env("SOURCE_DATE_EPOCH", "0").output().unwrap();
@@ -28,6 +29,7 @@ fn page(place: &Workplace, line: &str) -> String {
     page
 }
 
+/// Runs a command that must be refused without a result; returns its standard error.
 fn refused(place: &Workplace, line: &str) -> String {
     let output = place.nplus1(line);
     let errors = text(&output.stderr);
@@ -36,7 +38,7 @@ fn refused(place: &Workplace, line: &str) -> String {
     errors
 }
 
-/// The page's data, as its scripts read them.
+/// Returns the page's data, as its scripts read them.
 fn data(page: &str) -> Value {
     let text = page.split("id=\"data\">").nth(1).unwrap();
     serde_json::from_str(text.split("</script>").next().unwrap()).unwrap()
@@ -49,7 +51,7 @@ fn figure<'a>(data: &'a Value, title: &str) -> &'a Value {
 }
 
 #[test]
-fn every_command_leaves_its_page_unless_told_not_to() {
+fn every_command_writes_its_page_unless_it_has_no_report() {
     let place = workplace();
     for (kind, path) in make_all(&place) {
         let page = fs::read_to_string(&path).unwrap();
@@ -105,10 +107,10 @@ fn figures_have_the_numbers_of_the_files() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(records.len(), 5);
-    for (place, record) in records.iter().enumerate() {
-        assert_eq!(loss["xs"][place], record["epoch"].as_f64().unwrap());
-        assert_eq!(loss["series"][0]["y"][place], record["train_loss"]);
-        assert_eq!(loss["series"][1]["y"][place], record["validation_loss"]);
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(loss["xs"][index], record["epoch"].as_f64().unwrap());
+        assert_eq!(loss["series"][0]["y"][index], record["train_loss"]);
+        assert_eq!(loss["series"][1]["y"][index], record["validation_loss"]);
     }
 }
 
@@ -132,7 +134,7 @@ fn a_page_of_thirty_epochs_is_small() {
 }
 
 #[test]
-fn runs_stand_side_by_side_and_several_need_a_place() {
+fn several_runs_share_a_page_and_need_an_output_path() {
     let place = workplace();
     make(&place, "train flowers.toml --seeds 1..2");
     let both = "runs/digits/001 runs/digits/002";
@@ -169,14 +171,14 @@ fn a_long_study_is_thinned_and_says_so() {
 }
 
 #[test]
-fn what_is_wrong_with_a_run_is_told_on_its_page() {
+fn a_page_reports_what_is_wrong_with_the_files_of_a_run() {
     let place = workplace();
     make(&place, "train flowers.toml --out run");
     let run = place.path().join("run");
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let keep = |name: &str, text: &str| fs::write(run.join(name), text).unwrap();
 
-    // A damaged line, and the last epoch gone.
+    // A damaged line, and missing last epochs.
     let lines: Vec<&str> = metrics.lines().collect();
     keep(
         "metrics.jsonl",
@@ -200,12 +202,12 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     assert!(page(&place, "run").contains("summary.json cannot be read"));
     keep("summary.json", &summary);
 
-    // Losses that are no numbers: words again.
+    // Without losses there is a sentence in place of the plot.
     let without = metrics.replace("_loss\":", "_loss\":null,\"other\":");
     keep("metrics.jsonl", &without);
     assert!(page(&place, "run").contains("Loss: no points to draw."));
 
-    // No epoch at all: words, no blank plot.
+    // Without any epoch there is a sentence and no plot.
     fs::remove_file(run.join("summary.json")).unwrap();
     keep("metrics.jsonl", "");
     let told = page(&place, "run");
@@ -213,7 +215,7 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     keep("metrics.jsonl", &metrics);
     keep("summary.json", &summary);
 
-    // A newer version's, with a field more and one of another shape.
+    // Files of a newer version, with an additional field, and of another format.
     let environment = fs::read_to_string(run.join("environment.json")).unwrap();
     let newer = environment.replace("\"version\": \"", "\"better\": [1], \"version\": \"9");
     keep("environment.json", &newer);
@@ -223,13 +225,13 @@ fn what_is_wrong_with_a_run_is_told_on_its_page() {
     assert!(told.contains("environment.json cannot be read"));
     keep("environment.json", &environment);
 
-    // A model that is none.
+    // A file that is not a model.
     keep("model.safetensors", "not a model");
     assert!(page(&place, "run").contains("its weights are not shown"));
 }
 
 #[test]
-fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
+fn an_unfinished_study_is_shown_with_its_rows_and_warnings() {
     let place = workplace();
     make(
         &place,
@@ -242,7 +244,7 @@ fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
     fs::write(study.join("results.json"), told.to_string()).unwrap();
     assert!(page(&place, "scale").contains("Doubtful: a neighbour was at work."));
 
-    // Not ended, and a row lost.
+    // Not ended, with a damaged row.
     fs::remove_file(study.join("results.json")).unwrap();
     let rows = fs::read_to_string(study.join("rows.jsonl")).unwrap();
     let kept: Vec<&str> = rows.lines().take(3).collect();
@@ -260,14 +262,14 @@ fn a_study_is_shown_as_far_as_it_went_with_its_own_warnings() {
         .count();
     assert_eq!(drawn, 3);
 
-    // No row at all: words, no blank plot.
+    // Without any row there is a sentence and no plot.
     fs::write(study.join("rows.jsonl"), "").unwrap();
     let told = page(&place, "scale");
     assert!(told.contains("Speedup: no points to draw") && !told.contains("<svg"));
 }
 
 #[test]
-fn numbers_at_the_ends_of_their_range_are_left_out_and_told() {
+fn numbers_that_no_axis_can_show_are_left_out_and_counted() {
     let place = workplace();
     make(&place, "train flowers.toml --out run");
     let metrics = place.path().join("run/metrics.jsonl");
@@ -295,7 +297,7 @@ fn numbers_at_the_ends_of_their_range_are_left_out_and_told() {
 }
 
 #[test]
-fn a_cross_validation_tells_which_folds_are_missing() {
+fn the_page_of_a_cross_validation_reports_missing_folds() {
     let place = workplace();
     let (_, line) = support::pages::COMMANDS[1];
     make(&place, line);
@@ -303,13 +305,13 @@ fn a_cross_validation_tells_which_folds_are_missing() {
     let told = page(&place, "folds");
     assert!(told.contains("2 of 3 folds were found."));
     assert!(told.contains("Test accuracy of 2 runs: "));
-    // Runs of other configs are no sample of one thing.
+    // Runs of different configs have no common mean.
     make(&place, "train flowers.toml --out run");
     assert!(!page(&place, "folds run").contains("Test accuracy of 3 runs"));
 }
 
 #[test]
-fn the_spread_over_folds_is_that_of_a_sample() {
+fn the_spread_over_folds_is_the_sample_standard_deviation() {
     let place = workplace();
     let (_, line) = support::pages::COMMANDS[1];
     make(&place, line);
@@ -328,7 +330,7 @@ fn the_spread_over_folds_is_that_of_a_sample() {
 }
 
 #[test]
-fn a_page_s_confusion_matrix_has_true_classes_down() {
+fn the_confusion_matrix_of_a_page_has_true_classes_as_rows() {
     let place = workplace();
     make(&place, "train flowers.toml --out run");
     let path = place.path().join("run/evaluation.json");
@@ -360,7 +362,7 @@ fn a_page_s_confusion_matrix_has_true_classes_down() {
 }
 
 #[test]
-fn the_lesson_has_pictures_without_scripts_where_there_is_something_to_draw() {
+fn the_toy_page_has_static_pictures_where_there_is_something_to_draw() {
     let place = workplace();
     make(&place, "explain toy --html lesson.html");
     let lesson = fs::read_to_string(place.path().join("lesson.html")).unwrap();
@@ -371,7 +373,7 @@ fn the_lesson_has_pictures_without_scripts_where_there_is_something_to_draw() {
 }
 
 #[test]
-fn runs_of_one_name_are_told_apart() {
+fn runs_with_the_same_name_get_different_labels() {
     let place = workplace();
     make(&place, "train flowers.toml --out run");
     let page = page(&place, "run run");
@@ -384,7 +386,7 @@ fn runs_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn folders_that_hold_nothing_are_refused() {
+fn invalid_folders_and_arguments_are_refused() {
     let place = workplace();
     fs::create_dir(place.path().join("empty")).unwrap();
     fs::create_dir_all(place.path().join("odd")).unwrap();
@@ -444,36 +446,41 @@ fn folders_that_hold_nothing_are_refused() {
     );
 }
 
-/// Every text of a document becomes `text`.
-fn poison(value: &mut Value, text: &str) {
+/// Replaces every string of a document by `text`.
+fn replace_strings(value: &mut Value, text: &str) {
     match value {
-        Value::String(own) => text.clone_into(own),
-        Value::Array(items) => items.iter_mut().for_each(|item| poison(item, text)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| poison(item, text)),
+        Value::String(string) => text.clone_into(string),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| replace_strings(item, text)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|item| replace_strings(item, text)),
         _ => {}
     }
 }
 
-fn poison_file(path: &Path, text: &str) {
-    let own = fs::read_to_string(path).unwrap();
+/// Replaces every string in a JSON or JSONL file by `text`.
+fn replace_strings_in_file(path: &Path, text: &str) {
+    let content = fs::read_to_string(path).unwrap();
     let lines = path
         .extension()
         .is_some_and(|extension| extension == "jsonl");
-    let poisoned = |part: &str| {
+    let replaced = |part: &str| {
         let mut value: Value = serde_json::from_str(part).unwrap();
-        poison(&mut value, text);
+        replace_strings(&mut value, text);
         value.to_string() + "\n"
     };
-    let all = if lines {
-        own.lines().map(poisoned).collect()
+    let replaced = if lines {
+        content.lines().map(replaced).collect()
     } else {
-        poisoned(&own)
+        replaced(&content)
     };
-    fs::write(path, all).unwrap();
+    fs::write(path, replaced).unwrap();
 }
 
 #[test]
-fn hostile_text_in_every_field_changes_nothing_but_text() {
+fn hostile_text_in_every_field_adds_no_markup() {
     let place = workplace();
     make_all(&place);
     let (hostile, harmless) = (hostile(), "harmless");
@@ -488,7 +495,9 @@ fn hostile_text_in_every_field_changes_nothing_but_text() {
     ] {
         let structure = |text: &str| {
             let at = |file: &&str| place.path().join(folder).join(file);
-            files.iter().for_each(|file| poison_file(&at(file), text));
+            files
+                .iter()
+                .for_each(|file| replace_strings_in_file(&at(file), text));
             if place.path().join(folder).join("config.toml").exists() {
                 let mut config = toml_edit::DocumentMut::new();
                 config["name"] = toml_edit::value(text);
@@ -508,13 +517,13 @@ fn hostile_text_in_every_field_changes_nothing_but_text() {
             });
             tags.collect::<Vec<String>>()
         };
-        let (clean, poisoned) = (structure(harmless), structure(&hostile));
-        assert!(clean == poisoned, "{folder}: other tags");
+        let (with_harmless, with_hostile) = (structure(harmless), structure(&hostile));
+        assert!(with_harmless == with_hostile, "{folder}: other tags");
     }
 }
 
 #[test]
-fn a_terminal_is_told_the_same() {
+fn a_terminal_gets_the_same_report_as_text() {
     let place = workplace();
     let trained = make(&place, "train flowers.toml --out run");
     let told = make(&place, "report run --text");
@@ -533,7 +542,7 @@ fn a_terminal_is_told_the_same() {
 }
 
 #[test]
-fn pictures_can_be_had_by_themselves() {
+fn figures_can_be_written_as_svg_files() {
     let place = workplace();
     make(&place, "train flowers.toml --out run");
     make(&place, "report run --figures pictures");

@@ -1,9 +1,9 @@
-//! Promise: a page works in a browser, from a file, without a network: every plot is drawn from as
-//! many points as the files have, tells their values under the pointer and by keys, follows dark
-//! mode and a narrow window, and nothing complains.
+//! //! A page works in a browser, from a file, without a network: every plot shows all points of
+//! the page's data, displays their values under the pointer and by keys, follows dark mode and a
+//! narrow window, and logs no error.
 //!
-//! Skipped, with a word on standard error, where no Chromium is installed. With
-//! `NPLUS1_SCREENSHOTS` a folder, each page is photographed into it.
+//! Without Chromium the tests are skipped with a note on standard error. If `NPLUS1_SCREENSHOTS`
+//! names a folder, a screenshot of each page is saved there.
 
 mod support;
 
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use support::browser::Browser;
 use support::pages::{make_all, workplace};
 
-/// What a plot holds: of each series, its numbers.
+/// A script that returns the number of points in each series of each plot.
 const POINTS: &str = "Object.values(nplus1.plots).map(plot => plot.data.slice(1).map(ys => ys.filter(y => y != null).length))";
-/// What a page's own data say.
-const OWN: &str = "nplus1.data.figures.map(figure => figure.series.map(series => series.y.filter(y => y != null).length))";
-/// Whether every plot has ink on it.
-const INK: &str = r#"Object.values(nplus1.plots).every(plot => {
+/// A script that returns the number of points in each series of the page's data.
+const DATA_POINTS: &str = "nplus1.data.figures.map(figure => figure.series.map(series => series.y.filter(y => y != null).length))";
+/// A script that returns whether every plot shows more than three colors.
+const IS_DRAWN: &str = r#"Object.values(nplus1.plots).every(plot => {
     const canvas = plot.ctx.canvas;
     const pixels = plot.ctx.getImageData(0, 0, canvas.width, canvas.height).data;
     const seen = new Set();
@@ -27,7 +27,8 @@ const INK: &str = r#"Object.values(nplus1.plots).every(plot => {
     return canvas.width > 200 && seen.size > 3;
 })"#;
 
-fn hold(browser: &mut Browser, kind: &str) {
+/// Checks that the page has logged nothing and requested nothing.
+fn assert_quiet(browser: &mut Browser, kind: &str) {
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{kind}: {complaints:?}");
     let requests = browser.requests();
@@ -49,26 +50,30 @@ fn every_kind_of_page_works() {
             1,
             "{kind}"
         );
-        assert_eq!(browser.evaluate(POINTS), browser.evaluate(OWN), "{kind}");
-        assert_eq!(browser.evaluate(INK), true, "{kind}: an empty plot");
+        assert_eq!(
+            browser.evaluate(POINTS),
+            browser.evaluate(DATA_POINTS),
+            "{kind}"
+        );
+        assert_eq!(browser.evaluate(IS_DRAWN), true, "{kind}: an empty plot");
         let plots = browser.evaluate("document.querySelectorAll('figure.plot .u-wrap').length");
         assert!(plots.as_u64().unwrap() > 0, "{kind}");
         browser.screenshot(&format!("{kind}-light"));
-        hold(&mut browser, kind);
+        assert_quiet(&mut browser, kind);
 
-        // Dark: other paper, other ink, and the plots drawn anew.
-        let paper = "getComputedStyle(document.body).backgroundColor";
-        let light = browser.evaluate(paper);
+        // In dark mode the background changes and the plots are drawn again.
+        let background = "getComputedStyle(document.body).backgroundColor";
+        let light = browser.evaluate(background);
         browser.emulate(1100, 900, true);
-        assert_ne!(browser.evaluate(paper), light, "{kind}");
+        assert_ne!(browser.evaluate(background), light, "{kind}");
         assert_eq!(
-            browser.evaluate(INK),
+            browser.evaluate(IS_DRAWN),
             true,
             "{kind}: an empty plot in the dark"
         );
         browser.screenshot(&format!("{kind}-dark"));
 
-        // Narrow: nothing sticks out.
+        // In a narrow window nothing is wider than the window.
         browser.emulate(400, 800, false);
         browser.evaluate("new Promise(done => setTimeout(done, 100))");
         let wide = browser.evaluate("document.documentElement.scrollWidth");
@@ -77,17 +82,17 @@ fn every_kind_of_page_works() {
             "{kind}: {wide} pixels wide"
         );
         assert_eq!(
-            browser.evaluate(INK),
+            browser.evaluate(IS_DRAWN),
             true,
             "{kind}: an empty plot in a narrow window"
         );
         browser.screenshot(&format!("{kind}-narrow"));
-        hold(&mut browser, kind);
+        assert_quiet(&mut browser, kind);
     }
 }
 
 #[test]
-fn values_are_those_of_the_file() {
+fn plots_show_the_values_of_the_files_and_respond_to_pointer_keys_and_buttons() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
@@ -101,48 +106,49 @@ fn values_are_those_of_the_file() {
     browser.emulate(1100, 900, false);
     browser.open(&place.path().join("run/report.html"));
 
-    // The pointer over the third epoch of the first plot.
+    // Move the pointer to the third epoch of the first plot.
     let at = browser.evaluate(
         "(() => { const plot = nplus1.plots['figure-1']; plot.root.scrollIntoView({ behavior: 'instant', block: 'center' }); const box = plot.over.getBoundingClientRect(); return [box.left + plot.valToPos(3, 'x'), box.top + 40]; })()",
     );
-    let place_of = |side: usize| at[side].as_f64().unwrap();
-    // uPlot learns in a later frame that the page has moved.
+    let coordinate = |axis: usize| at[axis].as_f64().unwrap();
+    // uPlot updates its position in a later frame, after the page has scrolled.
     browser.evaluate("new Promise(done => setTimeout(done, 300))");
-    browser.point(place_of(0) - 8.0, place_of(1));
-    browser.point(place_of(0), place_of(1));
-    let told = "[...document.querySelectorAll('#figure-1 .legend .value')].map(output => output.textContent)";
-    let told = browser.evaluate(told);
+    browser.point(coordinate(0) - 8.0, coordinate(1));
+    browser.point(coordinate(0), coordinate(1));
+    let shown = "[...document.querySelectorAll('#figure-1 .legend .value')].map(output => output.textContent)";
+    let shown = browser.evaluate(shown);
     assert_eq!(
-        told,
+        shown,
         json!([
             records[2]["train_loss"].to_string(),
             records[2]["validation_loss"].to_string()
         ])
     );
 
-    // The same by keys, said aloud.
+    // Keys select a point, and its values are announced to screen readers.
     browser.evaluate("document.querySelector('#figure-2 .canvas').focus()");
     browser.press("ArrowRight");
     browser.press("ArrowRight");
-    let said = browser.evaluate("document.querySelector('#figure-2 output.where').textContent");
+    let announced =
+        browser.evaluate("document.querySelector('#figure-2 output.where').textContent");
     let accuracy = records[1]["validation_accuracy"].to_string();
     assert!(
-        said.as_str().unwrap().contains(&accuracy),
-        "{said}, not {accuracy}"
+        announced.as_str().unwrap().contains(&accuracy),
+        "{announced}, not {accuracy}"
     );
 
-    // A series off and on, a logarithmic axis, zoom and back.
-    let shown = "nplus1.plots['figure-1'].series.slice(1).map(series => series.show)";
+    // Hide and show a series, use a logarithmic axis, zoom and reset.
+    let visible = "nplus1.plots['figure-1'].series.slice(1).map(series => series.show)";
     browser.evaluate("document.querySelector('#figure-1 .legend button').click()");
-    assert_eq!(browser.evaluate(shown), json!([false, true]));
+    assert_eq!(browser.evaluate(visible), json!([false, true]));
     browser.evaluate("document.querySelector('#figure-1 .legend button').click()");
-    assert_eq!(browser.evaluate(shown), json!([true, true]));
+    assert_eq!(browser.evaluate(visible), json!([true, true]));
     browser.evaluate("[...document.querySelectorAll('#figure-1 .tools button')].find(button => button.textContent === 'log y').click()");
     assert_eq!(
         browser.evaluate("nplus1.plots['figure-1'].scales.y.distr"),
         3
     );
-    assert_eq!(browser.evaluate(INK), true);
+    assert_eq!(browser.evaluate(IS_DRAWN), true);
     let width = "nplus1.plots['figure-1'].scales.x.max - nplus1.plots['figure-1'].scales.x.min";
     let whole = browser.evaluate(width).as_f64().unwrap();
     browser.evaluate("document.querySelector('#figure-1 .canvas').focus()");
@@ -150,11 +156,11 @@ fn values_are_those_of_the_file() {
     assert!(browser.evaluate(width).as_f64().unwrap() < 0.6 * whole);
     browser.press("0");
     assert_eq!(browser.evaluate(width).as_f64().unwrap(), whole);
-    hold(&mut browser, "run");
+    assert_quiet(&mut browser, "run");
 }
 
 #[test]
-fn pictures_and_numbers_can_be_saved_and_paper_has_the_static_picture() {
+fn pictures_and_numbers_can_be_saved_and_print_uses_the_static_picture() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
@@ -162,7 +168,7 @@ fn pictures_and_numbers_can_be_saved_and_paper_has_the_static_picture() {
     support::pages::make(&place, support::pages::COMMANDS[0].1);
     browser.open(&place.path().join("run/report.html"));
     browser.emulate(1100, 900, false);
-    // What is handed to the reader's disk, without bothering it.
+    // Record what would be saved instead of saving it.
     browser.evaluate(
         "window.saved = []; window.made = URL.createObjectURL; \
          URL.createObjectURL = blob => { saved.push([blob.type, blob.size > 500]); return made(blob); }; \
@@ -183,11 +189,11 @@ fn pictures_and_numbers_can_be_saved_and_paper_has_the_static_picture() {
     assert_eq!(browser.evaluate(shown), json!([false, true]));
     browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
     assert_eq!(browser.evaluate(shown), json!([true, false]));
-    hold(&mut browser, "saved");
+    assert_quiet(&mut browser, "saved");
 }
 
 #[test]
-fn the_sliders_move_the_numbers() {
+fn the_sliders_change_the_numbers() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
@@ -203,15 +209,15 @@ fn the_sliders_move_the_numbers() {
     browser.evaluate("(() => { const slider = document.getElementById('toy-x'); slider.value = 0; slider.dispatchEvent(new Event('input')); })()");
     assert_eq!(browser.evaluate(cells), json!(["0", "0", "0.5", "0"]));
     browser.evaluate("(() => { const slider = document.getElementById('toy-x'); slider.value = 1; slider.dispatchEvent(new Event('input')); const e = document.getElementById('toy-epsilon'); e.value = -1; e.dispatchEvent(new Event('input')); })()");
-    // The quotient at ε = .1, worked out here.
+    // The quotient at ε = 0.1, computed here.
     let sigma = |p: f64| 1.0 / (1.0 + (-p).exp());
     let quotient = (1.3 * sigma(0.8) - 1.3 * sigma(0.7)) / 0.1;
-    let told = browser.evaluate(
+    let shown = browser.evaluate(
         "document.querySelector('#toy-values tbody tr:nth-child(2) td:nth-of-type(5)').textContent",
     );
-    let told: f64 = told.as_str().unwrap().parse().unwrap();
-    assert!((told - quotient).abs() < 1e-6, "{told} {quotient}");
-    hold(&mut browser, "lesson");
+    let shown: f64 = shown.as_str().unwrap().parse().unwrap();
+    assert!((shown - quotient).abs() < 1e-6, "{shown} {quotient}");
+    assert_quiet(&mut browser, "lesson");
 }
 
 #[test]
@@ -225,8 +231,8 @@ fn a_study_of_a_hundred_thousand_points_opens_and_pans() {
     support::pages::make(&place, "report run");
     browser.open(&place.path().join("run/report.html"));
     browser.emulate(1100, 900, false);
-    assert_eq!(browser.evaluate(POINTS), browser.evaluate(OWN));
-    // The longest of forty frames of panning: a browser that is not smooth takes seconds.
+    assert_eq!(browser.evaluate(POINTS), browser.evaluate(DATA_POINTS));
+    // The longest of forty frames of panning; without thinning it would take seconds.
     let longest = browser.evaluate(
         r#"new Promise(done => {
             const plot = nplus1.plots["figure-1"];
@@ -245,7 +251,7 @@ fn a_study_of_a_hundred_thousand_points_opens_and_pans() {
     assert!(longest.as_f64().unwrap() < 2_000.0, "{longest} ms a frame");
     let text = browser.evaluate("document.body.textContent");
     assert!(text.as_str().unwrap().contains("of 200000 points"));
-    hold(&mut browser, "long");
+    assert_quiet(&mut browser, "long");
 }
 
 #[test]
@@ -269,7 +275,7 @@ fn hostile_names_are_text_in_a_browser_too() {
     support::pages::make(&place, "report run other -o both.html");
     browser.open(&place.path().join("both.html"));
     assert_eq!(browser.evaluate("window.taken === undefined"), true);
-    // Figures of two runs are called by the runs' names.
+    // The series of two runs are labeled with the runs' names.
     let label = browser.evaluate("document.querySelector('#figure-2 .legend bdi').textContent");
     assert_eq!(label, name);
     let head = browser.evaluate(
@@ -277,9 +283,10 @@ fn hostile_names_are_text_in_a_browser_too() {
     );
     assert!(head.as_str().unwrap().starts_with("</script><script>"));
     assert_eq!(browser.evaluate("document.images.length > 0 && [...document.images].every(image => image.src.startsWith('data:'))"), true);
-    hold(&mut browser, "hostile");
+    assert_quiet(&mut browser, "hostile");
 }
 
+/// Replaces the log of a run by `epochs` epochs.
 fn lengthen(log: &Path, epochs: usize) {
     let text = fs::read_to_string(log).unwrap();
     let record: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Promise: a run's directory belongs to one run, and survives crashes and damage.
+//! A run's directory belongs to one run, and its files survive crashes and damage.
 
 mod support;
 
@@ -88,7 +88,7 @@ fn a_directory_with_any_file_of_a_run_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn a_directory_is_created_where_it_is_missing_and_shared_with_files_of_others() {
+fn a_directory_is_created_if_it_is_missing_and_may_contain_other_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     RunDirectory::create_at(folder.path(), &[]).unwrap();
@@ -104,13 +104,13 @@ fn a_directory_is_created_where_it_is_missing_and_shared_with_files_of_others() 
 }
 
 #[test]
-fn a_directory_has_its_first_files_whether_it_is_new_or_was_there() {
+fn a_directory_gets_its_first_files_whether_it_is_new_or_exists() {
     let folder = tempfile::tempdir().unwrap();
     let files = [("config.toml", b"seed = 1\n".to_vec())];
     let new = RunDirectory::create_at(&folder.path().join("new"), &files).unwrap();
-    let there = RunDirectory::create_at(folder.path(), &files).unwrap();
+    let existing = RunDirectory::create_at(folder.path(), &files).unwrap();
     let numbered = RunDirectory::create_numbered(folder.path(), "runs", &files).unwrap();
-    for directory in [&new, &there, &numbered] {
+    for directory in [&new, &existing, &numbered] {
         let config = fs::read(directory.file("config.toml")).unwrap();
         assert_eq!(config, b"seed = 1\n");
         assert!(directory.ended_before_first_checkpoint().unwrap());
@@ -120,7 +120,7 @@ fn a_directory_has_its_first_files_whether_it_is_new_or_was_there() {
 }
 
 #[test]
-fn a_directory_is_in_use_for_as_long_as_its_run_lives() {
+fn a_directory_is_in_use_as_long_as_its_run_exists() {
     let folder = tempfile::tempdir().unwrap();
     let running = RunDirectory::create_at(folder.path(), &[]).unwrap();
     let second = RunDirectory::create_at(folder.path(), &[]).unwrap_err();
@@ -141,7 +141,8 @@ fn a_folder_without_a_run_cannot_be_resumed() {
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }
 
-/// Started by the next test as a process of its own; by itself it has nothing to do.
+/// The next test starts this one in a separate process, with a variable set; without it, it does
+/// nothing.
 #[test]
 fn holder_of_a_lock_in_another_process() {
     if let Some(folder) = std::env::var_os("NPLUS1_TEST_LOCK") {
@@ -152,7 +153,7 @@ fn holder_of_a_lock_in_another_process() {
 }
 
 #[test]
-fn a_lock_ends_with_its_process_even_when_that_is_killed() {
+fn a_lock_is_released_when_its_process_is_killed() {
     use std::io::{BufRead, BufReader};
     let folder = tempfile::tempdir().unwrap();
     let mut holder = Command::new(std::env::current_exe().unwrap())
@@ -167,11 +168,11 @@ fn a_lock_ends_with_its_process_even_when_that_is_killed() {
         .unwrap();
     let output = BufReader::new(holder.stdout.take().unwrap());
     let locked = output.lines().any(|line| line.unwrap().contains("locked"));
-    let while_it_lives = Lock::take(folder.path());
+    let second_lock = Lock::take(folder.path());
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert!(locked);
-    assert_eq!(while_it_lives.unwrap_err().exit_code(), 6);
+    assert_eq!(second_lock.unwrap_err().exit_code(), 6);
     Lock::take(folder.path()).unwrap();
 }
 
@@ -233,20 +234,23 @@ fn damaged_metrics_lines_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_resumed_log_holds_the_checkpoints_epochs_then_the_new_ones() {
+fn a_resumed_log_has_the_epochs_of_the_checkpoint_then_the_new_ones() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = Metrics::start::<Record>(folder.path(), &[]).unwrap();
     for epoch in 1..=5 {
         log.append(&record(epoch)).unwrap();
     }
-    let once = fs::read(folder.path().join("metrics.csv")).unwrap();
+    let uninterrupted = fs::read(folder.path().join("metrics.csv")).unwrap();
     drop(log);
     let kept: Vec<_> = (1..=3).map(record).collect();
     let mut log = Metrics::start(folder.path(), &kept).unwrap();
     for epoch in 4..=5 {
         log.append(&record(epoch)).unwrap();
     }
-    assert_eq!(fs::read(folder.path().join("metrics.csv")).unwrap(), once);
+    assert_eq!(
+        fs::read(folder.path().join("metrics.csv")).unwrap(),
+        uninterrupted
+    );
     let recorded = metrics::read::<Record>(folder.path()).unwrap();
     assert_eq!(recorded.records.len(), 5);
 }

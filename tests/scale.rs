@@ -1,6 +1,6 @@
-//! Promise: `nplus1 scale` takes every sample in turns and keeps it, tells the same weights at
-//! every number of threads, and refuses what cannot be measured before it begins; `nplus1 compare`
-//! tells two of its results apart, and `nplus1 env` what the machine can do.
+//! //! `nplus1 scale` measures the cells in turn and keeps every sample, reports the same weights
+//! at every number of threads, and refuses invalid arguments before it starts. `nplus1 compare`
+//! compares two of its results, and `nplus1 env` reports the machine and its peak rates.
 
 mod support;
 
@@ -59,7 +59,7 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
     let hashes: std::collections::HashSet<&str> = (rows(&document).iter())
         .map(|row| row["weights_sha256"].as_str().unwrap())
         .collect();
-    // Methods and mini-batches differ, in the last bits at least.
+    // The weights differ between methods and mini-batches, at least in the last bits.
     assert_eq!(hashes.len(), 4 * 2);
     assert_eq!(document["fits"].as_array().unwrap().len(), 4 * 2);
     assert!(document["fits"][0]["universal"]["contention"]["interval"].is_array());
@@ -73,7 +73,7 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
             .contains("Synchronizing 2 idle threads takes")
     );
     let study = place.study(&document);
-    // In turns: the second round begins once every cell has had its first.
+    // The second round starts after every cell has been measured once.
     let rounds: Vec<u64> = (lines(&study.join("rows.jsonl")).iter())
         .map(|line| {
             serde_json::from_str::<Value>(line).unwrap()["round"]
@@ -86,7 +86,7 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
 }
 
 #[test]
-fn a_study_goes_on_with_the_samples_it_has() {
+fn a_resumed_study_goes_on_with_the_samples_it_has() {
     let place = Workplace::new(CONFIG);
     let line = "scale flowers.toml --threads 1,2 --batches 10 --methods backprop --runs 3 --json";
     let study = place.study(&place.report(line));
@@ -140,9 +140,9 @@ fn more_rows_for_more_threads_are_weak_scaling() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused_before_anything_is_written() {
+fn invalid_arguments_are_refused_before_anything_is_written() {
     let place = Workplace::new(CONFIG);
-    for (options, told) in [
+    for (options, expected) in [
         (
             "--threads 0",
             "`0` is no number of threads; allowed: numbers from 1 to 1024",
@@ -162,7 +162,7 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
         ("--set train.epohcs=1", "did you mean `epochs`?"),
     ] {
         let errors = place.refusal(&format!("scale flowers.toml {options}"));
-        assert!(errors.contains(told), "{options}: {errors}");
+        assert!(errors.contains(expected), "{options}: {errors}");
     }
     let errors = place.refusal("scale --resume nowhere");
     assert!(errors.contains("no study in this folder"), "{errors}");
@@ -170,10 +170,10 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn refused_threads_end_a_study_whose_samples_are_kept_and_taken_up_again() {
+fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() {
     let place = Workplace::new(CONFIG);
-    // Address space for some threads with a stack of 64 MiB, not for 256: what a limit on their
-    // number does, for the superuser as well.
+    // The address space suffices for some threads with a stack of 64 MiB, but not for 256. It has
+    // the effect of a limit on the number of threads, and applies to the superuser too.
     let limited = |line: &str| {
         let program = env!("CARGO_BIN_EXE_nplus1");
         let shell = format!("ulimit -v 8388608; exec {program} {line}");
@@ -188,13 +188,13 @@ fn refused_threads_end_a_study_whose_samples_are_kept_and_taken_up_again() {
     let output = limited(line);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{errors}");
-    for told in [
+    for expected in [
         "cannot start 256 threads",
         "ask for fewer with --threads",
         "kept: 2 samples",
         "nplus1 scale --resume studies/flowers/001",
     ] {
-        assert!(errors.contains(told), "{told}: {errors}");
+        assert!(errors.contains(expected), "{expected}: {errors}");
     }
     let samples = place.path().join("studies/flowers/001/rows.jsonl");
     let kept = lines(&samples);
@@ -208,7 +208,7 @@ fn refused_threads_end_a_study_whose_samples_are_kept_and_taken_up_again() {
 }
 
 #[test]
-fn more_threads_than_processors_share_them_and_the_report_says_so() {
+fn more_threads_than_processors_cause_a_warning() {
     let place = Workplace::new(CONFIG);
     let most = 2 * std::thread::available_parallelism().unwrap().get() + 2;
     let line = format!("scale flowers.toml --threads 1,{most} --batches 10 --runs 1 --json");
@@ -229,7 +229,7 @@ fn two_results_are_compared_row_by_row() {
         place.report("compare studies/flowers/001 studies/flowers/001/results.json --json");
     assert_eq!(compared["rows"][0]["verdict"], "same");
     assert_eq!(compared["rows"][0]["ratio"], 1.0);
-    // A machine that takes twice as long for every sample.
+    // A machine that takes 1000 times as long for every sample.
     let mut slower: Value =
         serde_json::from_slice(&fs::read(study.join("results.json")).unwrap()).unwrap();
     for sample in slower["rows"][0]["samples"].as_array_mut().unwrap() {
@@ -243,7 +243,7 @@ fn two_results_are_compared_row_by_row() {
         "{table}"
     );
     fs::write(place.path().join("none.json"), "{\"rows\": []}").unwrap();
-    for (line, told) in [
+    for (line, expected) in [
         (
             "compare studies/flowers/001 none.json",
             "no `rows` with `samples`",
@@ -257,7 +257,7 @@ fn two_results_are_compared_row_by_row() {
         let output = place.nplus1(line);
         assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(
-            text(&output.stderr).contains(told),
+            text(&output.stderr).contains(expected),
             "{line}: {}",
             text(&output.stderr)
         );
@@ -265,7 +265,7 @@ fn two_results_are_compared_row_by_row() {
 }
 
 #[test]
-fn the_environment_tells_the_machine_and_its_peaks() {
+fn the_environment_describes_the_machine_and_its_peak_rates() {
     let place = Workplace::new(CONFIG);
     let plain = text(&place.nplus1("env").stdout);
     assert!(

@@ -1,5 +1,5 @@
-//! Promise: no text that comes out of a file or an argument acts on the terminal, documents keep it
-//! unchanged, and no message is longer than 8 KiB.
+//! No text from a file or an argument can control the terminal, JSON documents keep it unchanged,
+//! and no message is longer than 8 KiB.
 
 mod support;
 
@@ -9,12 +9,12 @@ use std::process::Output;
 use serde_json::{Value, json};
 use support::program::{Workplace, text};
 
-/// Control characters of one and of two bytes, and marks that turn text around.
+/// Control characters of one and of two bytes, and marks that change the text direction.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\u{7f}\u{9b}31m\u{202e}\u{2066}\u{200f}";
-/// What people see of it.
+/// [`HOSTILE`] as the program prints it.
 const SHOWN: &str = "␛]0;owned␇␛[2J␍␡<U+009B>31m<U+202E><U+2066><U+200F>";
 
-/// A run over `data.csv`.
+/// A config that trains on `data.csv`.
 const CONFIG: &str = r#"
 name = "flowers"
 [data]
@@ -30,7 +30,7 @@ epochs = 2
 batch_size = 2
 "#;
 
-/// A folder with the config, and data whose header and first class are hostile.
+/// Creates a folder with the config, and with data whose header and first class are [`HOSTILE`].
 fn workplace() -> Workplace {
     let place = Workplace::new(CONFIG);
     place.write(
@@ -40,7 +40,8 @@ fn workplace() -> Workplace {
     place
 }
 
-/// What the program with `arguments` printed, on both streams; nothing in it may act.
+/// Runs the program, which must end with `code`; checks that neither output stream contains control
+/// characters, and returns both.
 fn printed(place: &Workplace, arguments: &[&str], code: i32) -> (String, String) {
     let Output {
         status,
@@ -50,13 +51,13 @@ fn printed(place: &Workplace, arguments: &[&str], code: i32) -> (String, String)
     let (out, errors) = (text(&stdout), text(&stderr));
     assert_eq!(status.code(), Some(code), "{arguments:?}: {errors}");
     for stream in [&out, &errors] {
-        let acting = stream.chars().find(|&letter| {
+        let control = stream.chars().find(|&letter| {
             (letter.is_control() && letter != '\n')
                 || ('\u{200e}'..='\u{200f}').contains(&letter)
                 || ('\u{202a}'..='\u{202e}').contains(&letter)
                 || ('\u{2066}'..='\u{2069}').contains(&letter)
         });
-        assert_eq!(acting, None, "{arguments:?}: {stream:?}");
+        assert_eq!(control, None, "{arguments:?}: {stream:?}");
     }
     (out, errors)
 }
@@ -67,26 +68,26 @@ fn assert_shown(text: &str) {
 }
 
 #[test]
-fn names_from_data_are_shown_to_people_and_kept_in_documents() {
+fn names_from_data_are_escaped_in_text_and_unchanged_in_documents() {
     let place = workplace();
     printed(&place, &["train", "flowers.toml", "--out", "run"], 0);
     let eval = ["eval", "run", "--data", "data.csv", "--confusion"];
-    let (told, _) = printed(&place, &eval, 0);
-    assert_shown(&told);
+    let (table, _) = printed(&place, &eval, 0);
+    assert_shown(&table);
     let (document, _) = printed(&place, &[&eval[..], &["--json"]].concat(), 0);
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["classes"][1]["name"], "b", "{document}");
     assert_eq!(document["classes"][0]["name"], HOSTILE, "{document}");
     let explain = ["explain", "flowers.toml", "--weight", "0,0,0"];
     printed(&place, &explain, 0);
-    // The same file without the class: its name is told.
+    // A file with an unknown class: the error names the known ones.
     place.write("other.csv", "x,class\n0,c\n1,b\n");
     let (_, errors) = printed(&place, &["eval", "run", "--data", "other.csv"], 2);
     assert!(errors.contains("owned"), "{errors}");
 }
 
 #[test]
-fn texts_of_configs_are_shown_and_a_shown_config_reads_back() {
+fn texts_of_configs_are_escaped_and_a_printed_config_can_be_read_again() {
     let place = workplace();
     let quoted = json!(HOSTILE).to_string().replace('\u{7f}', "\\u007f");
     place.write(
@@ -99,7 +100,7 @@ fn texts_of_configs_are_shown_and_a_shown_config_reads_back() {
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["files"][0]["ok"], false);
 
-    // A path and a label may hold anything; of a backslash TOML prefers another kind of quotes.
+    // A path and a label may contain anything; for a backslash the TOML writer uses other quotes.
     let label = json!(format!("\\{HOSTILE}"))
         .to_string()
         .replace('\u{7f}', "\\u007f");
@@ -123,7 +124,7 @@ fn texts_of_configs_are_shown_and_a_shown_config_reads_back() {
 }
 
 #[test]
-fn arguments_and_paths_are_shown() {
+fn arguments_and_paths_are_escaped() {
     let place = workplace();
     let file = format!("{HOSTILE}.toml");
     let option = format!("--{HOSTILE}");
@@ -136,12 +137,12 @@ fn arguments_and_paths_are_shown() {
     ] {
         assert_shown(&printed(&place, arguments, 2).1);
     }
-    let (told, _) = printed(&place, &["data", "list", "--datasets", HOSTILE], 0);
-    assert_shown(&told);
+    let (list, _) = printed(&place, &["data", "list", "--datasets", HOSTILE], 0);
+    assert_shown(&list);
 }
 
 #[test]
-fn tensors_and_metadata_of_models_are_shown() {
+fn tensors_and_metadata_of_models_are_escaped() {
     let place = workplace();
     let model = |header: Value| {
         let header = header.to_string();
@@ -166,7 +167,7 @@ fn tensors_and_metadata_of_models_are_shown() {
 }
 
 #[test]
-fn studies_of_others_are_shown() {
+fn texts_of_runs_and_studies_are_escaped() {
     let place = workplace();
     printed(&place, &["train", "flowers.toml", "--out", "run"], 0);
     let config = fs::read_to_string(place.path().join("run/config.toml")).unwrap();
@@ -185,7 +186,7 @@ fn studies_of_others_are_shown() {
 }
 
 #[test]
-fn the_colors_of_our_own_headings_are_kept() {
+fn the_colors_of_the_program_s_headings_are_kept() {
     let place = workplace();
     let output = place.nplus1("train \u{1b}[31m.toml --color always");
     let errors = text(&output.stderr);
@@ -197,7 +198,7 @@ fn the_colors_of_our_own_headings_are_kept() {
 }
 
 #[test]
-fn a_message_is_at_most_8_kibibytes_and_says_what_it_leaves_out() {
+fn a_message_is_at_most_8_kibibytes_and_says_how_much_is_left_out() {
     let place = workplace();
     place.write(
         "key.toml",
@@ -223,7 +224,7 @@ fn a_message_is_at_most_8_kibibytes_and_says_what_it_leaves_out() {
 }
 
 #[test]
-fn every_file_that_is_checked_has_a_message_of_its_own() {
+fn every_checked_file_has_its_message() {
     let place = workplace();
     let keys: String = (0..100).map(|key| format!("k{key} = 1\n")).collect();
     let files = ["a.toml", "b.toml", "c.toml"];
