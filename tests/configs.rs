@@ -1,5 +1,5 @@
-//! Every config of the repository is valid, a resolved config lists every key and can be read
-//! again, and omitted keys have the defaults of the key table.
+//! Every config of the repository is valid; a resolved config lists the defaults of the key
+//! table for omitted keys, and can be read again.
 
 use std::path::{Path, PathBuf};
 

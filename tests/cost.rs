@@ -1,4 +1,4 @@
-//! //! `nplus1 cost` reports what gradients cost: its formulas agree with operations counted one by
+//! `nplus1 cost` reports what gradients cost: its formulas agree with operations counted one by
 //! one, its rows are saved one by one, and invalid arguments are refused before it starts.
 
 mod support;

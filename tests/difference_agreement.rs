@@ -1,4 +1,4 @@
-//! //! On random networks, full, prefix and incremental evaluation of finite differences agree
+//! On random networks, full, prefix and incremental evaluation of finite differences agree
 //! within derived bounds, and cancellation-free differences agree with backprop at any increment.
 
 mod support;

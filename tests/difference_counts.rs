@@ -1,4 +1,4 @@
-//! //! Finite differences, forward mode and node perturbation perform exactly the evaluations and
+//! Finite differences, forward mode and node perturbation perform exactly the evaluations and
 //! operations that they report, and their kernels have the bits of scalar code.
 
 mod support;

@@ -1,4 +1,4 @@
-//! //! Gradients by finite differences, forward mode, node perturbation, numeric backprop and
+//! Gradients by finite differences, forward mode, node perturbation, numeric backprop and
 //! random directions, and training by them, have the same bits on any number of workers, with any
 //! kernel, in fused or separate steps, and in fresh or used memory. Steady steps of incremental
 //! differences, incremental forward mode, node perturbation and numeric backprop allocate nothing.

@@ -1,4 +1,4 @@
-//! //! The numbers of `nplus1 explain` are computed and right: the worked example and its known
+//! The numbers of `nplus1 explain` are computed and right: the worked example and its known
 //! errors, the operation counts of logistic regression, the units that a perturbation changes, and
 //! the derivative of one weight of the user's network.
 
@@ -502,7 +502,7 @@ mod claim {
     use super::*;
 
     #[test]
-    fn every_claim_has_a_verdict_and_a_measured_number() {
+    fn every_claim_has_a_verdict_and_a_computed_number() {
         let claims = claims();
         assert_eq!(claims.len(), 14);
         let evidence = |part: &str| {

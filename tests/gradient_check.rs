@@ -324,8 +324,8 @@ fn the_best_errors_on_mnist_are_near_those_of_theory() {
 
 /// Both compute the derivative of the same loss without truncation. Each has a round-off of κ·u
 /// relative to the sum of the absolute values of all paths, where κ is 36 per layer plus two
-/// roundings per product. In a single row whose paths cancel, the error relative to the remaining
-/// sum may exceed 1e-14.
+/// roundings per product. In a single row whose paths cancel, the error relative to the
+/// remaining sum may exceed 1e-14.
 #[test]
 fn backprop_and_the_complex_step_agree_to_round_off() {
     let pool = Arc::new(Workers::new(Some(2)).unwrap());

@@ -1,4 +1,4 @@
-//! //! L-BFGS does not need exact gradients, only an error below the size of the gradient that it
+//! L-BFGS does not need exact gradients, only an error below the size of the gradient that it
 //! shall reach; the study of L-BFGS reports this from its observations.
 
 mod support;

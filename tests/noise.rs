@@ -54,7 +54,7 @@ fn the_published_table_gives_the_published_noise() {
     assert!((deviation / 8.69e-4 - 1.0).abs() < 0.01, "{deviation:e}");
 }
 
-/// The difference table of 9 values is a small sample: some of a thousand estimates are off by
+/// The difference table of 9 values is a small sample: five of a thousand estimates are off by
 /// more.
 #[test]
 fn known_noise_is_estimated_within_a_factor_of_4() {
@@ -288,7 +288,7 @@ fn a_noisy_objective_needs_the_increment_from_noise() {
         4.0 + smooth + 1e-7 * noise(x.iter().sum::<f64>(), 3)
     });
     let theta = [0.3, -0.8, 1.9, 0.1, -4.0, 2.2];
-    let team = Workers::new(Some(2)).unwrap();
+    let pool = Workers::new(Some(2)).unwrap();
     for scheme in [Scheme::Forward, Scheme::Central] {
         let worst = |increment| {
             let method = Differences {
@@ -296,7 +296,7 @@ fn a_noisy_objective_needs_the_increment_from_noise() {
                 increment,
                 levels: 1,
             };
-            let estimate = method.gradient(&noisy, &theta, &team).unwrap();
+            let estimate = method.gradient(&noisy, &theta, &pool).unwrap();
             let errors = estimate.gradient.iter().zip(&theta).enumerate();
             let worst = errors
                 .map(|(i, (found, x))| (found - (x + i as f64).cos()).abs())

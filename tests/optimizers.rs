@@ -1,4 +1,4 @@
-//! //! SGD and Adam make the steps of PyTorch, L-BFGS finds the minima of scipy (tests/reference/
+//! SGD and Adam make the steps of PyTorch, L-BFGS finds the minima of scipy (tests/reference/
 //! optimizers.py), and all train with gradients by any method. A run resumed from its checkpoint
 //! has the same bits as an uninterrupted one; a run without a possible step ends and says why.
 

@@ -1,4 +1,4 @@
-//! //! Every command with results writes an HTML page of them, which is made from its files alone
+//! Every command with results writes an HTML page of them, which is made from its files alone
 //! and is the same each time. The page reports whatever is wrong with the files, and no text of a
 //! file acts as markup or script.
 
@@ -51,12 +51,12 @@ fn figure<'a>(data: &'a Value, title: &str) -> &'a Value {
 }
 
 #[test]
-fn every_command_writes_its_page_unless_it_has_no_report() {
+fn every_command_writes_its_page_unless_given_no_report() {
     let place = workplace();
     for (kind, path) in make_all(&place) {
         let page = fs::read_to_string(&path).unwrap();
         assert!(page.starts_with("<!DOCTYPE html>"), "{kind}");
-        if kind != "lesson" {
+        if kind != "toy" {
             assert!(page.matches("<svg").count() > 0, "{kind}");
             assert!(
                 page.matches("<code>nplus1 ").count() > 0,

@@ -1,4 +1,4 @@
-//! //! A page works in a browser, from a file, without a network: every plot shows all points of
+//! A page works in a browser, from a file, without a network: every plot shows all points of
 //! the page's data, displays their values under the pointer and by keys, follows dark mode and a
 //! narrow window, and logs no error.
 //!
@@ -198,8 +198,8 @@ fn the_sliders_change_the_numbers() {
         return;
     };
     let place = workplace();
-    support::pages::make(&place, "explain toy --html lesson.html");
-    browser.open(&place.path().join("lesson.html"));
+    support::pages::make(&place, "explain toy --html toy.html");
+    browser.open(&place.path().join("toy.html"));
     let cells = "[...document.querySelectorAll('#toy-values tbody tr:first-child td')].slice(4, 8).map(cell => cell.textContent)";
     // b·σ(ax)·(1 − σ(ax))·x and σ(ax) at a = .7, b = 1.3, x = −.9.
     assert_eq!(
@@ -217,7 +217,7 @@ fn the_sliders_change_the_numbers() {
     );
     let shown: f64 = shown.as_str().unwrap().parse().unwrap();
     assert!((shown - quotient).abs() < 1e-6, "{shown} {quotient}");
-    assert_quiet(&mut browser, "lesson");
+    assert_quiet(&mut browser, "toy");
 }
 
 #[test]
@@ -232,7 +232,8 @@ fn a_study_of_a_hundred_thousand_points_opens_and_pans() {
     browser.open(&place.path().join("run/report.html"));
     browser.emulate(1100, 900, false);
     assert_eq!(browser.evaluate(POINTS), browser.evaluate(DATA_POINTS));
-    // The longest of forty frames of panning; without thinning it would take seconds.
+    // The longest of forty frames of panning. In a page that does not pan smoothly it takes
+    // seconds.
     let longest = browser.evaluate(
         r#"new Promise(done => {
             const plot = nplus1.plots["figure-1"];

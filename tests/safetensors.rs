@@ -61,7 +61,7 @@ fn load(bytes: &[u8]) -> Result<safetensors::LoadedModel, Error> {
 
 /// Loads a file that must be refused, and returns the message.
 fn refusal(bytes: &[u8]) -> String {
-    let error = load(bytes).expect_err("a refusal of this file");
+    let error = load(bytes).expect_err("the file is refused");
     assert_eq!(error.exit_code(), 2, "{error}");
     assert!(
         error.to_string().starts_with("model.safetensors"),

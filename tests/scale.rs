@@ -1,4 +1,4 @@
-//! //! `nplus1 scale` measures the cells in turn and keeps every sample, reports the same weights
+//! `nplus1 scale` measures the cells in turn and keeps every sample, reports the same weights
 //! at every number of threads, and refuses invalid arguments before it starts. `nplus1 compare`
 //! compares two of its results, and `nplus1 env` reports the machine and its peak rates.
 

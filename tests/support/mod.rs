@@ -1,6 +1,5 @@
-//! Code that the test files share: scalar twins of the engines, numbers that count or carry a
-//! derivative, networks and mini-batches, error bounds, and tools that run the program or a
-//! browser.
+//! Code that the test files share: scalar twins of the engines, number types, networks and
+//! mini-batches, error bounds, and tools that run the program or a browser.
 //!
 //! A scalar twin performs the operations of an engine with one worker, in the same order, over any
 //! number type: over a counting number it gives the operation counts, over

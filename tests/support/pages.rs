@@ -73,9 +73,9 @@ pub fn make_all(place: &Workplace) -> Vec<(&'static str, PathBuf)> {
         make(place, line);
         pages.push((kind, place.path().join(kind).join("report.html")));
     }
-    std::fs::create_dir(place.path().join("lesson")).unwrap();
-    make(place, "explain toy --b 2.5 --html lesson/report.html");
-    pages.push(("lesson", place.path().join("lesson/report.html")));
+    std::fs::create_dir(place.path().join("toy")).unwrap();
+    make(place, "explain toy --b 2.5 --html toy/report.html");
+    pages.push(("toy", place.path().join("toy/report.html")));
     pages
 }
 

@@ -1,4 +1,4 @@
-//! //! Random-direction methods perform exactly the evaluations and operations that they report,
+//! Random-direction methods perform exactly the evaluations and operations that they report,
 //! and their kernels have the bits of scalar code.
 
 mod support;

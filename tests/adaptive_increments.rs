@@ -63,8 +63,8 @@ fn extrapolation_doubles_the_evaluations_and_raises_the_order() {
 
 #[test]
 fn an_increment_from_noise_is_about_as_good_as_the_automatic_one() {
-    // One increment for all follows the curvature of a few parameters: it does not know the others
-    // of a net whose units are saturated to very different degrees.
+    // The noise-based increment is the same for all parameters and follows the curvature of a few.
+    // It is not suitable for networks whose units are saturated to very different degrees.
     let saturated = |case: &Case| case.name.contains("saturated");
     for case in reference_cases()
         .into_iter()

@@ -1,4 +1,4 @@
-//! //! Thousands of gradient estimates from random directions have the statistics that theory
+//! Thousands of gradient estimates from random directions have the statistics that theory
 //! predicts: their mean is the gradient, their norm grows with √N, and their angle to the gradient
 //! approaches 90°.
 //!
