@@ -2,11 +2,11 @@
 //! (`gradient/finite_difference/` and its kernels): they perform the operations of one worker, one
 //! by one.
 //!
-//! As in `gradient/operation_counts/finite_difference.rs`, these are not counted: padding and its masks,
-//! signs and comparisons, the choice of increments, the optimizer's update, and the loss at θ where only
-//! the report of a run needs it. Cancellation-free changes are computed by the formulas for
-//! |Δz| ≤ 1/64 or for |Δz| ≤ √u/2 ([`ChangeForm`]). Every sum runs in the kernels' order, so over
-//! [`super::kernel_number::KernelNumber`] the results have the kernels' bits.
+//! As in `gradient/operation_counts/finite_difference.rs`, these are not counted: padding and its
+//! masks, signs and comparisons, the choice of increments, the optimizer's update, and the loss at
+//! θ where only the report of a run needs it. Cancellation-free changes are computed by the
+//! formulas for |Δz| ≤ 1/64 or for |Δz| ≤ √u/2 ([`ChangeForm`]). Every sum runs in the kernels'
+//! order, so over [`super::kernel_number::KernelNumber`] the results have the kernels' bits.
 
 // As in the kernels, loops over units and rows index several arrays at once.
 #![allow(clippy::needless_range_loop)]
