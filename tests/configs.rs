@@ -11,7 +11,7 @@ use nplus1::error::Error;
 use nplus1::optimizer::Schedule;
 use nplus1::train::TrainConfig;
 
-/// The shortest valid config.
+/// A minimal valid config.
 const LEAST: &str =
     "data.dataset = 'iris'\nmodel.hidden = [8]\noptimizer.learning_rate = 1\ntrain.epochs = 2\n";
 
