@@ -184,11 +184,11 @@ fn a_page_reports_what_is_wrong_with_the_files_of_a_run() {
         "metrics.jsonl",
         &format!("{}\n{{\"epoch\":\n{}\n", lines[0], lines[2]),
     );
-    let told = page(&place, "run");
-    assert!(told.contains("1 line of metrics.jsonl cannot be read, and was skipped."));
-    assert!(told.contains("The metrics of the last epochs are missing: 2 of 5 epochs were read."));
+    let html = page(&place, "run");
+    assert!(html.contains("1 line of metrics.jsonl cannot be read, and was skipped."));
+    assert!(html.contains("The metrics of the last epochs are missing: 2 of 5 epochs were read."));
     assert_eq!(
-        figure(&data(&told), "Loss")["xs"],
+        figure(&data(&html), "Loss")["xs"],
         serde_json::json!([1.0, 3.0])
     );
     keep("metrics.jsonl", &metrics);
@@ -196,8 +196,8 @@ fn a_page_reports_what_is_wrong_with_the_files_of_a_run() {
     // Not ended.
     let summary = fs::read_to_string(run.join("summary.json")).unwrap();
     fs::remove_file(run.join("summary.json")).unwrap();
-    let told = page(&place, "run");
-    assert!(told.contains("its metrics go up to epoch 5 of 5"));
+    let html = page(&place, "run");
+    assert!(html.contains("its metrics go up to epoch 5 of 5"));
     keep("summary.json", "{\"run\": 3}");
     assert!(page(&place, "run").contains("summary.json cannot be read"));
     keep("summary.json", &summary);
@@ -210,8 +210,8 @@ fn a_page_reports_what_is_wrong_with_the_files_of_a_run() {
     // Without any epoch there is a sentence and no plot.
     fs::remove_file(run.join("summary.json")).unwrap();
     keep("metrics.jsonl", "");
-    let told = page(&place, "run");
-    assert!(told.contains("No epoch of this run was completed.") && !told.contains("<svg"));
+    let html = page(&place, "run");
+    assert!(html.contains("No epoch of this run was completed.") && !html.contains("<svg"));
     keep("metrics.jsonl", &metrics);
     keep("summary.json", &summary);
 
@@ -221,8 +221,8 @@ fn a_page_reports_what_is_wrong_with_the_files_of_a_run() {
     keep("environment.json", &newer);
     assert!(page(&place, "run").contains("which is newer than this"));
     keep("environment.json", "not JSON");
-    let told = page(&place, "run");
-    assert!(told.contains("environment.json cannot be read"));
+    let html = page(&place, "run");
+    assert!(html.contains("environment.json cannot be read"));
     keep("environment.json", &environment);
 
     // A file that is not a model.
@@ -239,9 +239,9 @@ fn an_unfinished_study_is_shown_with_its_rows_and_warnings() {
     );
     let study = place.path().join("scale");
     let results = fs::read_to_string(study.join("results.json")).unwrap();
-    let mut told: Value = serde_json::from_str(&results).unwrap();
-    told["warnings"] = serde_json::json!(["a neighbour was at work"]);
-    fs::write(study.join("results.json"), told.to_string()).unwrap();
+    let mut edited: Value = serde_json::from_str(&results).unwrap();
+    edited["warnings"] = serde_json::json!(["a neighbour was at work"]);
+    fs::write(study.join("results.json"), edited.to_string()).unwrap();
     assert!(page(&place, "scale").contains("Doubtful: a neighbour was at work."));
 
     // Not ended, with a damaged row.
@@ -253,9 +253,9 @@ fn an_unfinished_study_is_shown_with_its_rows_and_warnings() {
         format!("{}\n{{\"round\":", kept.join("\n")),
     )
     .unwrap();
-    let told = page(&place, "scale");
-    assert!(told.contains("1 line of rows.jsonl cannot be read"));
-    let samples = figure(&data(&told), "Samples, round by round")["series"].clone();
+    let html = page(&place, "scale");
+    assert!(html.contains("1 line of rows.jsonl cannot be read"));
+    let samples = figure(&data(&html), "Samples, round by round")["series"].clone();
     let drawn: usize = (samples.as_array().unwrap().iter())
         .flat_map(|series| series["y"].as_array().unwrap())
         .filter(|sample| !sample.is_null())
@@ -264,8 +264,8 @@ fn an_unfinished_study_is_shown_with_its_rows_and_warnings() {
 
     // Without any row there is a sentence and no plot.
     fs::write(study.join("rows.jsonl"), "").unwrap();
-    let told = page(&place, "scale");
-    assert!(told.contains("Speedup: no points to draw") && !told.contains("<svg"));
+    let html = page(&place, "scale");
+    assert!(html.contains("Speedup: no points to draw") && !html.contains("<svg"));
 }
 
 #[test]
@@ -289,11 +289,11 @@ fn numbers_that_no_axis_can_show_are_left_out_and_counted() {
         lines += &format!("{record}\n");
     }
     fs::write(&metrics, lines).unwrap();
-    let told = page(&place, "run");
-    assert!(told.contains(
+    let html = page(&place, "run");
+    assert!(html.contains(
         "4 points are not drawn: an axis shows only 0 and magnitudes from 1e-300 to 1e300."
     ));
-    assert!(!told.contains("NaN") && !told.contains("inf\""));
+    assert!(!html.contains("NaN") && !html.contains("inf\""));
 }
 
 #[test]
@@ -302,9 +302,9 @@ fn the_page_of_a_cross_validation_reports_missing_folds() {
     let (_, line) = support::pages::COMMANDS[1];
     make(&place, line);
     fs::remove_dir_all(place.path().join("folds/fold-01")).unwrap();
-    let told = page(&place, "folds");
-    assert!(told.contains("2 of 3 folds were found."));
-    assert!(told.contains("Test accuracy of 2 runs: "));
+    let html = page(&place, "folds");
+    assert!(html.contains("2 of 3 folds were found."));
+    assert!(html.contains("Test accuracy of 2 runs: "));
     // Runs of different configs have no common mean.
     make(&place, "train flowers.toml --out run");
     assert!(!page(&place, "folds run").contains("Test accuracy of 3 runs"));
@@ -364,12 +364,12 @@ fn the_confusion_matrix_of_a_page_has_true_classes_as_rows() {
 #[test]
 fn the_toy_page_has_static_pictures_where_there_is_something_to_draw() {
     let place = workplace();
-    make(&place, "explain toy --html lesson.html");
-    let lesson = fs::read_to_string(place.path().join("lesson.html")).unwrap();
-    assert_eq!(lesson.matches("<svg").count(), 2);
-    make(&place, "explain toy --x 0 --html lesson.html");
-    let lesson = fs::read_to_string(place.path().join("lesson.html")).unwrap();
-    assert!(lesson.contains("Every error is 0 here.") && lesson.matches("<svg").count() == 1);
+    make(&place, "explain toy --html toy.html");
+    let toy_page = fs::read_to_string(place.path().join("toy.html")).unwrap();
+    assert_eq!(toy_page.matches("<svg").count(), 2);
+    make(&place, "explain toy --x 0 --html toy.html");
+    let toy_page = fs::read_to_string(place.path().join("toy.html")).unwrap();
+    assert!(toy_page.contains("Every error is 0 here.") && toy_page.matches("<svg").count() == 1);
 }
 
 #[test]
@@ -526,14 +526,14 @@ fn hostile_text_in_every_field_adds_no_markup() {
 fn a_terminal_gets_the_same_report_as_text() {
     let place = workplace();
     let trained = make(&place, "train flowers.toml --out run");
-    let told = make(&place, "report run --text");
+    let text = make(&place, "report run --text");
     let curve = |text: &str| {
         let mut lines = text.lines();
         let line =
             lines.find(|line| line.starts_with("validation accuracy ") && line.contains('█'));
         line.map(str::to_owned)
     };
-    let line = curve(&told).expect("a curve of blocks");
+    let line = curve(&text).expect("a curve of blocks");
     assert!(trained.contains(&line), "{line}\n{trained}");
     assert!(trained.contains("run/report.html"));
     make(&place, "cost flowers.toml --methods backprop --out cost");

@@ -106,8 +106,8 @@ fn a_resumed_study_goes_on_with_the_samples_it_has() {
         let other = place.nplus1(&format!("{kind} --resume studies/flowers/001"));
         let errors = text(&other.stderr);
         assert_eq!(other.status.code(), Some(2), "{errors}");
-        let told = format!("is not a study of kind `{kind}`: its kind is `scale`");
-        assert!(errors.contains(&told), "{errors}");
+        let expected = format!("is not a study of kind `{kind}`: its kind is `scale`");
+        assert!(errors.contains(&expected), "{errors}");
     }
 }
 

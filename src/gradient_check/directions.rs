@@ -177,7 +177,7 @@ impl CheckSubject<'_> {
             penalties[index] = self.network.l2 * point.theta.flat()[index];
         }
         let theta = converted::<f64, R>(&point.theta);
-        let probes = self.workers.map(count, |k| {
+        let checks = self.workers.map(count, |k| {
             let batch = Batch {
                 samples,
                 rows: self.rows,
@@ -214,7 +214,7 @@ impl CheckSubject<'_> {
             precision: R::PRECISION,
             increment: Some(h),
             norm: gradient.flat().iter().map(|g| g * g).sum::<f64>().sqrt(),
-            checks: probes.into_iter().collect::<Result<_, Stopped>>()?,
+            checks: checks.into_iter().collect::<Result<_, Stopped>>()?,
         })
     }
 }
