@@ -69,9 +69,10 @@ pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) 
         Location::File(bytes) => (0, bytes.start),
         Location::Argument { .. } => (1, 0),
     });
+    let lines = Lines::new(text);
     let mut report = String::new();
     for diagnostic in &diagnostics {
-        report.push_str(&render(diagnostic, path, text));
+        report.push_str(&render(diagnostic, path, &lines));
         report.push('\n');
     }
     let count = diagnostics.len();
@@ -80,11 +81,11 @@ pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) 
     Error::Config(report)
 }
 
-fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
+fn render(diagnostic: &Diagnostic, path: &Path, lines: &Lines) -> String {
     let (place, number, line, caret) = match &diagnostic.place {
         Location::File(bytes) => {
-            let (number, start) = line_at(text, bytes.start);
-            let line = text[start..].lines().next().unwrap_or_default();
+            let (number, start) = lines.at(bytes.start);
+            let line = lines.text[start..].lines().next().unwrap_or_default();
             let from = bytes.start.saturating_sub(start).min(line.len());
             let to = bytes.end.saturating_sub(start).clamp(from, line.len());
             let column = line[..from].chars().count() + 1;
@@ -125,26 +126,49 @@ fn render(diagnostic: &Diagnostic, path: &Path, text: &str) -> String {
     drawn
 }
 
-/// The number, from 1, and the first byte of the line that holds `byte`. A byte-order mark does
-/// not count as a column.
-fn line_at(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..byte.min(text.len())];
-    let number = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let start = before
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let mark = if start == 0 && text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
-    (number, start + mark)
+/// A file's text with the first byte of each line, found once for all faults.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        let line_ends = text.match_indices('\n');
+        let starts = std::iter::once(0).chain(line_ends.map(|(end, _)| end + 1));
+        let starts = starts.collect();
+        Self { text, starts }
+    }
+
+    /// Returns the number, from 1, and the first byte of the line that holds `byte`. A byte-order
+    /// mark does not count as a column.
+    fn at(&self, byte: usize) -> (usize, usize) {
+        let number = self.starts.partition_point(|&start| start <= byte);
+        let start = self.starts[number - 1];
+        let mark = if start == 0 && self.text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        (number, start + mark)
+    }
+}
+
+/// Returns the part of the line around the caret that is certain to hold all that can be shown, and
+/// the caret's bytes in it: a line may be as long as the file, so it is not searched as a whole.
+fn surroundings(line: &str, caret: Range<usize>) -> (&str, Range<usize>) {
+    let (before, after) = line.split_at(caret.start);
+    let first = before.char_indices().rev().nth(2 * WIDTH);
+    let first = first.map_or(0, |(byte, _)| byte);
+    let last = after.char_indices().nth(2 * WIDTH);
+    let last = last.map_or(line.len(), |(byte, _)| caret.start + byte);
+    (&line[first..last], caret.start - first..caret.end - first)
 }
 
 /// The line as a terminal may show it (no tabs, nothing that [`acts`], at most [`WIDTH`] wide),
 /// and the caret's columns in it, from 0.
 fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
+    let (line, caret) = surroundings(line, caret);
     let mut shown = Vec::new();
     let mut columns = [None, None];
     for (byte, character) in line.char_indices() {
@@ -186,7 +210,7 @@ mod tests {
 
     fn drawn(text: &str, bytes: Range<usize>) -> String {
         let diagnostic = Diagnostic::new("wrong", Location::File(bytes), "allowed: right");
-        render(&diagnostic, Path::new("a.toml"), text)
+        render(&diagnostic, Path::new("a.toml"), &Lines::new(text))
     }
 
     #[test]
