@@ -455,7 +455,7 @@ fn conflicting_keys_are_refused_and_both_are_named() {
         (
             "validation = 10000\n",
             "validation = 0\ntest = 1\nfolds = 3\n".to_owned(),
-            "`folds` and `test` both say which rows are tested on",
+            "`folds` and `test` both choose the test rows",
         ),
         (
             "dataset = \"mnist\"",
@@ -475,7 +475,7 @@ fn conflicting_keys_are_refused_and_both_are_named() {
         (
             "dataset = \"mnist\"",
             "train = [\"a\", \"b\"]\nlabel = \"x\"".to_owned(),
-            "the labels have a file of their own",
+            "the labels are in a separate file",
         ),
         (
             "dataset = \"mnist\"",
@@ -513,7 +513,7 @@ fn conflicting_keys_are_refused_and_both_are_named() {
     );
     assert_alone(
         &errors_of(&cosine, &[]),
-        &["the cosine schedule must know its last step"],
+        &["the cosine schedule needs the number of steps"],
     );
 }
 
@@ -551,7 +551,7 @@ fn the_keys_of_finite_differences_are_checked_too() {
         &["cancellation-free", "evaluation = \"incremental\""],
     );
     let report = gradient("method = 'forward-difference'\nsummation = 'losses'");
-    assert_alone(&report, &["never the mean", "evaluation = \"full\""]);
+    assert_alone(&report, &["not the mean", "evaluation = \"full\""]);
     let report =
         gradient("method = 'forward-difference'\nincrement = 1e-3\nrelative_increment = 1e-3");
     assert_alone(&report, &["`relative_increment`", "keep one"]);
@@ -659,25 +659,29 @@ fn a_key_of_another_method_is_refused_with_the_methods_it_belongs_to() {
 #[test]
 fn missing_keys_are_named_with_their_section() {
     let cases = [
-        ("hidden = [30]\n", "[model] lacks `hidden`", "a.toml:5:1"),
+        (
+            "hidden = [30]\n",
+            "missing key `hidden` in [model]",
+            "a.toml:5:1",
+        ),
         (
             "learning_rate = 3.0\n",
-            "[optimizer] lacks `learning_rate`",
+            "missing key `learning_rate` in [optimizer]",
             "a.toml:10:1",
         ),
         (
             "epochs = 30\n",
-            "[train] does not say when to stop",
+            "[train] needs `epochs`, `max_steps` or `max_seconds`",
             "a.toml:12:1",
         ),
         (
             "dataset = \"mnist\"\n",
-            "[data] names no data",
+            "[data] has neither `dataset` nor `train`",
             "a.toml:2:1",
         ),
         (
             "[train]\nepochs = 30\n",
-            "[train] does not say when to stop",
+            "[train] needs `epochs`, `max_steps` or `max_seconds`",
             "a.toml:11:20",
         ),
     ];
@@ -688,11 +692,15 @@ fn missing_keys_are_named_with_their_section() {
         "learning_rate = 3.0",
         "learning_rate = 3.0\nschedule = \"step\"",
     );
-    assert_alone(&step, &["the step schedule lacks `step_every`"]);
+    assert_alone(&step, &["the step schedule needs `step_every`"]);
     let report = errors_of("", &[]);
     assert_holds(
         &report,
-        &["a.toml:1:1", "[data] names no data", "4 errors in a.toml"],
+        &[
+            "a.toml:1:1",
+            "[data] has neither `dataset` nor `train`",
+            "4 errors in a.toml",
+        ],
     );
 }
 
@@ -711,7 +719,7 @@ fn names_that_cannot_name_a_folder_are_refused() {
         let report = broken("seed = 1", &format!("name = {name:?}"));
         assert_alone(
             &report,
-            &["`name` cannot name a folder", "allowed: letters"],
+            &["`name` is not safe as a folder's name", "allowed: letters"],
         );
     }
 }
@@ -759,7 +767,7 @@ fn text_that_is_not_toml_is_refused_with_its_position() {
             "dataset = \"mnist\"",
             "dataset = mnist",
             "a.toml:3:11",
-            "text stands in quotes",
+            "put text in quotes",
         ),
         (
             "epochs = 30",
@@ -845,11 +853,11 @@ error: `epochs` is out of range: found 0
             "`data` must be a section, found the integer 3",
             "[data]",
         ),
-        ("seed.x=3", "`seed` is no section", "seed=VALUE"),
-        ("epochs", "no `=` in it", "KEY=VALUE"),
-        ("train.epochs=", "no value after the `=`", "KEY=VALUE"),
-        ("=3", "no key before the `=`", "KEY=VALUE"),
-        ("train..epochs=3", "is no key", "section.key"),
+        ("seed.x=3", "`seed` is not a section", "seed=VALUE"),
+        ("epochs", "missing `=`", "KEY=VALUE"),
+        ("train.epochs=", "missing value after the `=`", "KEY=VALUE"),
+        ("=3", "missing key before the `=`", "KEY=VALUE"),
+        ("train..epochs=3", "is not a key", "section.key"),
         ("model.hidden=[30", "the value is not TOML", "a bare word"),
     ];
     for (set, message, way_out) in cases {
@@ -997,7 +1005,7 @@ fn a_key_of_another_optimizer_is_refused_with_the_kinds_it_belongs_to() {
     assert_alone(
         &with("sgd", ""),
         &[
-            "[optimizer] lacks `learning_rate`",
+            "missing key `learning_rate` in [optimizer]",
             "`learning_rate`: the learning rate at the start",
         ],
     );

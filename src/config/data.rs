@@ -1,4 +1,4 @@
-//! `[data]`: which rows a run trains, validates and tests on.
+//! The `[data]` section: reads the training, validation and test rows of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,18 @@ use super::reader::Reader;
 use super::sections::{MOST, to_size};
 use crate::data::{DataConfig, DataSource, Normalize, Share};
 
-/// The names that `dataset` may have.
+/// The values that `dataset` allows.
 pub const DATASETS: [&str; 5] = ["mnist", "iris", "wine", "breast-cancer", "digits"];
 
+/// The largest number of folds.
 const MOST_FOLDS: i64 = 1000;
 
-/// What `train` allows.
+/// The values that `train` allows, for messages.
 const FILES: &str = "\"FILE.csv\", or [\"IMAGES\", \"LABELS\"] for IDX and NPY";
-/// What `validation` allows.
+/// The values that `validation` allows, for messages.
 const SHARE: &str = "a number of rows (an integer; 0 for none), or a fraction between 0 and 1";
 
-/// Reads the section; `folder` is where paths start.
+/// Reads the section; relative paths start from `folder`.
 pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
     let data = reader.section(&keys::DATA);
     let dataset = data.optional_text("dataset");
@@ -33,22 +34,23 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
         && !DATASETS.contains(&name.as_str())
     {
         let near = nearest(name, DATASETS).map(|near| format!("did you mean \"{near}\"?"));
-        let own = "your own files: train = \"FILE.csv\" in place of `dataset`".to_owned();
+        let files =
+            "for your own files, write train = \"FILE.csv\" instead of `dataset`".to_owned();
         let allowed = format!(
             "allowed: {}",
             DATASETS.map(|name| format!("{name:?}")).join(", ")
         );
         let message = format!("unknown dataset {name:?}");
-        reader.refuse(Diagnostic::new(message, place.clone(), allowed).help(near.or(Some(own))));
+        reader.refuse(Diagnostic::new(message, place.clone(), allowed).help(near.or(Some(files))));
     }
     let has_files = data.field("train").is_some();
     if data.field("dataset").is_none() && !has_files {
-        reader.missing(
+        reader.refuse_missing(
             "data",
-            "[data] names no data".to_owned(),
+            "[data] has neither `dataset` nor `train`".to_owned(),
             "add `dataset = …` or `train = …` under [data]",
             format!(
-                "the datasets: {}; or train = \"FILE.csv\"",
+                "the datasets are {}; for your own files, write train = \"FILE.csv\"",
                 DATASETS.join(", ")
             ),
         );
@@ -76,7 +78,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
     }
 }
 
-/// One CSV, or images and labels.
+/// Reads one path (a CSV) or two (images and labels).
 fn read_files(data: &SectionReader, field: &FieldValue, folder: &Path) -> Vec<PathBuf> {
     let allowed = FILES;
     let entries: Vec<(Option<&str>, Location)> = match field.item.as_array() {
@@ -93,7 +95,7 @@ fn read_files(data: &SectionReader, field: &FieldValue, folder: &Path) -> Vec<Pa
     for (entry, place) in entries {
         let Some(name) = entry else {
             return data
-                .wrong_type(field, "a file or two", allowed)
+                .wrong_type(field, "one file or two", allowed)
                 .unwrap_or_default();
         };
         let file = folder.join(name);
@@ -111,7 +113,7 @@ fn read_files(data: &SectionReader, field: &FieldValue, folder: &Path) -> Vec<Pa
     files
 }
 
-/// `test`: files, or a share of the rows.
+/// Reads `test`: files, or a share of the rows.
 fn read_test(data: &SectionReader, folder: &Path) -> (Vec<PathBuf>, Option<Share>) {
     match data.field("test") {
         None => (Vec::new(), None),
@@ -125,7 +127,7 @@ fn read_test(data: &SectionReader, folder: &Path) -> (Vec<PathBuf>, Option<Share
     }
 }
 
-/// A column's header, or its number.
+/// Reads `label`: a column's header, or its number.
 fn read_label(data: &SectionReader) -> Option<String> {
     let field = data.field("label")?;
     let allowed = "a column's header in quotes, or its number from 0";
@@ -138,7 +140,7 @@ fn read_label(data: &SectionReader) -> Option<String> {
     }
 }
 
-/// Rows, or a fraction of them; 0 is none.
+/// Reads a number of rows or a fraction of them; `None` for 0.
 fn read_share(data: &SectionReader, field: &FieldValue, allowed: &str) -> Option<Share> {
     match (field.item.as_integer(), field.item.as_float()) {
         (Some(0), _) => None,

@@ -1,7 +1,7 @@
-//! What is wrong with a config, drawn with its line and a caret.
+//! Faults of a config, each rendered with its line and a caret.
 //!
-//! The only file that knows how an error looks. It decides nothing: the reader and the sections
-//! say what is wrong and where.
+//! The only file that knows the layout of an error. The reader and the sections decide what is
+//! wrong and where.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -10,16 +10,16 @@ use std::path::Path;
 use crate::error::Error;
 use crate::text::{is_control, plain_line, visible_form};
 
-/// The widest part of a line that is shown, in characters: a caret far right in a long line must
-/// not drown in it.
+/// The widest part of a line that is shown, in characters: around a caret far right in a long line
+/// a window is shown.
 const WIDTH: usize = 120;
 
-/// Where the fault is.
+/// The place of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
-    /// These bytes of the file.
+    /// Bytes of the file.
     File(Range<usize>),
-    /// These bytes of a command-line argument that changed the config.
+    /// Bytes of a command-line argument that changed the config.
     Argument {
         /// The argument with its flag: `--set train.epochs=0`.
         text: String,
@@ -31,18 +31,18 @@ pub(super) enum Location {
 /// One fault.
 #[derive(Clone, Debug)]
 pub(super) struct Diagnostic {
-    /// What is wrong, and what was found.
+    /// The fault and the value found.
     pub(super) message: String,
-    /// Where.
+    /// The place of the fault.
     pub(super) place: Location,
-    /// What is allowed there, written beside the caret.
+    /// The values allowed there, written beside the caret.
     pub(super) label: String,
-    /// Ways out, a line each.
+    /// Ways out, one line each.
     pub(super) help: Vec<String>,
 }
 
 impl Diagnostic {
-    /// A fault without a way out of its own.
+    /// Creates a fault without a way out.
     pub(super) fn new(
         message: impl Into<String>,
         place: Location,
@@ -63,7 +63,8 @@ impl Diagnostic {
     }
 }
 
-/// All faults of a file as one error: in the order of the file, arguments last, and their number.
+/// Combines all faults of a file into one error: in the order of the file, arguments last, followed
+/// by their number.
 pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) -> Error {
     diagnostics.sort_by_key(|diagnostic| match &diagnostic.place {
         Location::File(bytes) => (0, bytes.start),
@@ -81,6 +82,7 @@ pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) 
     Error::Config(report)
 }
 
+/// Renders one fault as text of several lines.
 fn render(diagnostic: &Diagnostic, path: &Path, lines: &Lines) -> String {
     let (place, number, line, caret) = match &diagnostic.place {
         Location::File(bytes) => {
@@ -111,22 +113,22 @@ fn render(diagnostic: &Diagnostic, path: &Path, lines: &Lines) -> String {
         " ".repeat(caret.start),
         "^".repeat(caret.len().max(1))
     );
-    let mut drawn = format!("error: {}\n", plain_line(&diagnostic.message));
-    let _ = writeln!(drawn, "{gutter}--> {place}");
-    let _ = writeln!(drawn, "{gutter} |");
-    let _ = writeln!(drawn, "{}", format!("{number} | {line}").trim_end());
+    let mut rendered = format!("error: {}\n", plain_line(&diagnostic.message));
+    let _ = writeln!(rendered, "{gutter}--> {place}");
+    let _ = writeln!(rendered, "{gutter} |");
+    let _ = writeln!(rendered, "{}", format!("{number} | {line}").trim_end());
     let _ = writeln!(
-        drawn,
+        rendered,
         "{}",
         format!("{gutter} | {marks} {}", diagnostic.label).trim_end()
     );
     for help in &diagnostic.help {
-        let _ = writeln!(drawn, "{gutter} = help: {help}");
+        let _ = writeln!(rendered, "{gutter} = help: {help}");
     }
-    drawn
+    rendered
 }
 
-/// A file's text with the first byte of each line, found once for all faults.
+/// A file's text and the first byte of each of its lines, computed once for all faults.
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
@@ -154,8 +156,8 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// Returns the part of the line around the caret that is certain to hold all that can be shown, and
-/// the caret's bytes in it: a line may be as long as the file, so it is not searched as a whole.
+/// Returns the part of a line around the caret, large enough for all that [`clip`] shows, and the
+/// caret's bytes in it. A line may be as long as the file, so `clip` must not visit all of it.
 fn surroundings(line: &str, caret: Range<usize>) -> (&str, Range<usize>) {
     let (before, after) = line.split_at(caret.start);
     let first = before.char_indices().rev().nth(2 * WIDTH);
@@ -165,8 +167,8 @@ fn surroundings(line: &str, caret: Range<usize>) -> (&str, Range<usize>) {
     (&line[first..last], caret.start - first..caret.end - first)
 }
 
-/// The line as a terminal may show it (no tabs, nothing that [`acts`], at most [`WIDTH`] wide),
-/// and the caret's columns in it, from 0.
+/// Returns the line in a form that is safe to print (no tabs, nothing that [`acts`], at most
+/// [`WIDTH`] characters) and the caret's columns in it, from 0.
 fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
     let (line, caret) = surroundings(line, caret);
     let mut shown = Vec::new();
@@ -208,60 +210,60 @@ fn clip(line: &str, caret: Range<usize>) -> (String, Range<usize>) {
 mod tests {
     use super::*;
 
-    fn drawn(text: &str, bytes: Range<usize>) -> String {
+    fn rendered(text: &str, bytes: Range<usize>) -> String {
         let diagnostic = Diagnostic::new("wrong", Location::File(bytes), "allowed: right");
         render(&diagnostic, Path::new("a.toml"), &Lines::new(text))
     }
 
     #[test]
-    fn the_caret_stands_under_the_bytes_of_the_fault() {
+    fn the_caret_is_under_the_bytes_of_the_fault() {
         let text = "one = 1\ntwo = 22\n";
         assert_eq!(
-            drawn(text, 14..16),
+            rendered(text, 14..16),
             "error: wrong\n --> a.toml:2:7\n  |\n2 | two = 22\n  |       ^^ allowed: right\n"
         );
     }
 
     #[test]
-    fn columns_count_characters_and_tabs_are_widened() {
-        let drawn = drawn("\té = 1", 6..7);
-        assert!(drawn.contains("a.toml:1:6"), "{drawn}");
-        assert!(drawn.contains("1 |     é = 1\n  |         ^ "), "{drawn}");
+    fn columns_count_characters_and_tabs_take_four_columns() {
+        let report = rendered("\té = 1", 6..7);
+        assert!(report.contains("a.toml:1:6"), "{report}");
+        assert!(report.contains("1 |     é = 1\n  |         ^ "), "{report}");
     }
 
     #[test]
     fn carriage_returns_and_byte_order_marks_are_not_shown() {
-        let drawn = drawn("\u{feff}a = 1\r\nb = 2\r\n", 3..4);
-        assert!(drawn.contains("a.toml:1:1\n"), "{drawn}");
-        assert!(drawn.contains("1 | a = 1\n  | ^ "), "{drawn}");
+        let report = rendered("\u{feff}a = 1\r\nb = 2\r\n", 3..4);
+        assert!(report.contains("a.toml:1:1\n"), "{report}");
+        assert!(report.contains("1 | a = 1\n  | ^ "), "{report}");
     }
 
     #[test]
-    fn control_characters_are_shown_and_the_caret_stays_under_its_bytes() {
-        let drawn = drawn("a\u{202e} = \u{1b}[31m x", 13..14);
+    fn control_characters_are_spelled_and_the_caret_stays_under_its_bytes() {
+        let report = rendered("a\u{202e} = \u{1b}[31m x", 13..14);
         assert!(
-            drawn.contains("1 | a<U+202E> = ␛[31m x\n  |                   ^ "),
-            "{drawn}"
+            report.contains("1 | a<U+202E> = ␛[31m x\n  |                   ^ "),
+            "{report}"
         );
     }
 
     #[test]
     fn a_long_line_is_shown_around_its_caret() {
         let text = format!("a = [{}x{}]", "1, ".repeat(300), "2, ".repeat(300));
-        let drawn = drawn(&text, 905..906);
-        let lines: Vec<&str> = drawn.lines().collect();
-        assert!(lines[3].chars().count() < 130, "{drawn}");
+        let report = rendered(&text, 905..906);
+        let lines: Vec<&str> = report.lines().collect();
+        assert!(lines[3].chars().count() < 130, "{report}");
         let caret = lines[4].chars().position(|character| character == '^');
         let fault = lines[3].chars().position(|character| character == 'x');
-        assert_eq!(caret, fault, "{drawn}");
+        assert_eq!(caret, fault, "{report}");
     }
 
     #[test]
     fn a_fault_at_the_end_of_the_file_still_gets_a_caret() {
-        let drawn = drawn("", 0..0);
+        let report = rendered("", 0..0);
         assert!(
-            drawn.contains("a.toml:1:1\n  |\n1 |\n  | ^ allowed"),
-            "{drawn}"
+            report.contains("a.toml:1:1\n  |\n1 |\n  | ^ allowed"),
+            "{report}"
         );
     }
 }

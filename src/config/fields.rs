@@ -1,9 +1,8 @@
-//! The keys of one section, by type and range.
+//! Typed access to the keys of one section.
 //!
-//! A getter gives a value of the type asked for, whatever the file holds: where it holds something
-//! else, the fault is noted and a stand-in is returned, so that reading goes on and finds the other
-//! faults. A config with faults is never handed out, so a stand-in never leaves this module's
-//! callers.
+//! A getter always returns a value of its type. If the file holds something else, the getter records
+//! a fault and returns a placeholder, so that reading goes on and finds the other faults. A config
+//! with faults is never returned, so no placeholder leaves the config's reader.
 
 use std::ops::RangeInclusive;
 
@@ -14,14 +13,14 @@ use super::keys::{self, Presence};
 use super::messages::{describe, describe_value, nearest, spell_range};
 use super::reader::Reader;
 
-/// One section being read.
+/// A section being read.
 pub(super) struct SectionReader<'r, 'a> {
     reader: &'r Reader<'a>,
     schema: &'static keys::SectionKeys,
     table: Option<&'a dyn TableLike>,
 }
 
-/// What a key holds, and where.
+/// The value of a key, and its place.
 pub(super) struct FieldValue {
     name: &'static str,
     pub(super) item: Item,
@@ -29,7 +28,7 @@ pub(super) struct FieldValue {
 }
 
 impl<'r, 'a> SectionReader<'r, 'a> {
-    /// The section that `schema` describes; `table` is what the file has of it.
+    /// Creates a reader of the section that `schema` describes; `table` is its content in the file.
     pub(super) fn new(
         reader: &'r Reader<'a>,
         schema: &'static keys::SectionKeys,
@@ -42,8 +41,8 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// The key's value: the file's, or its default; `None` where there is neither. A key that is
-    /// required and absent is a fault.
+    /// Returns the key's value from the file, or else its default; `None` if there is neither.
+    /// Records a fault if the key is required and absent.
     pub(super) fn field(&self, name: &'static str) -> Option<FieldValue> {
         let key = self
             .schema
@@ -70,32 +69,32 @@ impl<'r, 'a> SectionReader<'r, 'a> {
                 place: self.reader.end(),
             }),
             Presence::Required => {
-                self.lack(name);
+                self.refuse_missing(name);
                 None
             }
         }
     }
 
-    /// Notes that a key is absent and needed.
-    pub(super) fn lack(&self, name: &'static str) {
+    /// Records that a required key is absent.
+    pub(super) fn refuse_missing(&self, name: &'static str) {
         let (section, key) = (self.schema.name, self.schema.key(name));
         let about = key.map_or("", |key| key.about);
-        self.reader.missing(
+        self.reader.refuse_missing(
             section,
-            format!("[{section}] lacks `{name}`"),
+            format!("missing key `{name}` in [{section}]"),
             &format!("add `{name} = …` under [{section}]"),
             format!("`{name}`: {about}"),
         );
-        self.fault(name);
+        self.mark_faulty(name);
     }
 
-    /// A whole number in a range.
+    /// Reads an integer in a range.
     pub(super) fn integer(&self, name: &'static str, range: RangeInclusive<i64>) -> i64 {
         let low = *range.start();
         self.optional_integer(name, range).unwrap_or(low)
     }
 
-    /// A whole number in a range, if the key is there.
+    /// Reads an integer in a range, if the key is present.
     pub(super) fn optional_integer(
         &self,
         name: &'static str,
@@ -112,7 +111,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// A finite number that `accept` accepts.
+    /// Reads a finite number that `accept` accepts.
     pub(super) fn number(
         &self,
         name: &'static str,
@@ -123,7 +122,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
             .unwrap_or(f64::NAN)
     }
 
-    /// A finite number that `accept` accepts, if the key is there.
+    /// Reads a finite number that `accept` accepts, if the key is present.
     pub(super) fn optional_number(
         &self,
         name: &'static str,
@@ -145,7 +144,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         Some(value)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn boolean(&self, name: &'static str) -> bool {
         let Some(field) = self.field(name) else {
             return false;
@@ -158,7 +157,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// Text.
+    /// Reads text, if the key is present.
     pub(super) fn optional_text(&self, name: &'static str) -> Option<(String, Location)> {
         let field = self.field(name)?;
         match field.item.as_str() {
@@ -167,12 +166,12 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// One of some words.
+    /// Reads one of `words`.
     pub(super) fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> T {
         self.optional_word(name, words).unwrap_or(words[0].1)
     }
 
-    /// One of some words, if the key is there.
+    /// Reads one of `words`, if the key is present.
     pub(super) fn optional_word<T: Copy>(
         &self,
         name: &'static str,
@@ -199,7 +198,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         )
     }
 
-    /// Whole numbers in a range, at most `most` of them.
+    /// Reads a list of at most `most` integers in a range.
     pub(super) fn integers(
         &self,
         name: &'static str,
@@ -209,8 +208,8 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         let Some(field) = self.field(name) else {
             return Vec::new();
         };
-        let each = spell_range(&range);
-        let allowed = format!("a list of at most {most}, each {each}");
+        let allowed_entry = spell_range(&range);
+        let allowed = format!("a list of at most {most}, each {allowed_entry}");
         let Some(list) = field.item.as_array() else {
             return self
                 .wrong_type(&field, "a list of integers", &allowed)
@@ -235,19 +234,20 @@ impl<'r, 'a> SectionReader<'r, 'a> {
                 Value::Integer(_) => {
                     self.refuse::<()>(
                         &entry,
-                        out_of_range(&format!("{name}[{index}]"), &entry, &each),
+                        out_of_range(&format!("{name}[{index}]"), &entry, &allowed_entry),
                     );
                 }
                 _ => {
                     let name = format!("{name}[{index}]");
-                    self.refuse::<()>(&entry, wrong_type(&name, &entry, "an integer", &each));
+                    let fault = wrong_type(&name, &entry, "an integer", &allowed_entry);
+                    self.refuse::<()>(&entry, fault);
                 }
             }
         }
         integers
     }
 
-    /// The place of a list's entry: its own, or that of the argument that set the list.
+    /// Returns the place of a list's entry, or of the argument that set the list.
     pub(super) fn entry_place(&self, list: &FieldValue, entry: &Value) -> Location {
         match (&list.place, entry.span()) {
             (Location::File(_), Some(span)) => Location::File(span),
@@ -255,7 +255,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// Notes that a value is of the wrong type.
+    /// Records a value of the wrong type.
     pub(super) fn wrong_type<T>(
         &self,
         field: &FieldValue,
@@ -265,19 +265,20 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         self.refuse(field, wrong_type(field.name, field, expected, allowed))
     }
 
-    /// Notes that a value is out of range.
+    /// Records a value out of range.
     pub(super) fn out_of_range<T>(&self, field: &FieldValue, allowed: &str) -> Option<T> {
         self.refuse(field, out_of_range(field.name, field, allowed))
     }
 
-    /// Notes a fault of a value.
+    /// Records a fault of a value.
     pub(super) fn refuse<T>(&self, field: &FieldValue, diagnostic: Diagnostic) -> Option<T> {
-        self.fault(field.name);
+        self.mark_faulty(field.name);
         self.reader.refuse(diagnostic);
         None
     }
 
-    fn fault(&self, name: &'static str) {
+    /// Remembers that a key has a fault, so that conflicts with it are not reported as well.
+    fn mark_faulty(&self, name: &'static str) {
         self.reader
             .faulty
             .borrow_mut()

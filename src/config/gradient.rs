@@ -1,4 +1,4 @@
-//! `[gradient]`: which method, and what only some methods ask.
+//! The `[gradient]` section: reads the gradient method and the keys that only some methods have.
 
 use super::diagnostic::Diagnostic;
 use super::fields::{FieldValue, SectionReader};
@@ -14,7 +14,7 @@ use crate::gradient::random_direction::{
 };
 use crate::gradient::{GradientConfig, NumericBackpropConfig};
 
-/// A way to the gradient, before its keys are read.
+/// A gradient method, before its keys are read.
 #[derive(Clone, Copy, PartialEq)]
 enum MethodName {
     Backprop,
@@ -44,7 +44,7 @@ const METHODS: [(&str, MethodName); 8] = [
 ];
 
 impl MethodName {
-    /// The keys that have a meaning with it, beside `method`.
+    /// Returns the keys that apply to the method, without `method` itself.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Backprop => &[],
@@ -99,7 +99,7 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
     }
 }
 
-/// Refuses the keys that say nothing to `method`, and names the methods that they are for.
+/// Refuses the keys that do not apply to `method`, and names the methods that have them.
 fn refuse_meaningless(reader: &Reader, section: &SectionReader, method: MethodName) {
     let named = |wanted: MethodName| {
         let found = METHODS.iter().find(|(_, method)| *method == wanted);
@@ -109,21 +109,21 @@ fn refuse_meaningless(reader: &Reader, section: &SectionReader, method: MethodNa
         if key == "method" || method.keys().contains(&key) || section.field(key).is_none() {
             continue;
         }
-        let takers: Vec<String> = METHODS
+        let methods: Vec<String> = METHODS
             .iter()
             .filter(|(_, method)| method.keys().contains(&key))
             .map(|(name, _)| format!("\"{name}\""))
             .collect();
-        reader.contradiction(
+        reader.refuse_conflict(
             ("gradient", "method"),
             ("gradient", key),
             &format!("`{key}` has no meaning with {}", named(method)),
-            &format!("set method = {}, or remove `{key}`", takers.join(" or ")),
+            &format!("set method = {}, or remove `{key}`", methods.join(" or ")),
         );
     }
 }
 
-/// K, and what is drawn.
+/// Reads the number of random directions and the distribution of their components.
 fn read_directions(section: &SectionReader) -> DirectionsConfig {
     let count = section.optional_integer("directions", 1..=MOST_DIRECTIONS as i64);
     DirectionsConfig {
@@ -136,7 +136,7 @@ fn read_directions(section: &SectionReader) -> DirectionsConfig {
     }
 }
 
-/// `increment` of all parameters at once: a number, or `None` for auto.
+/// Reads one `increment` for all parameters: a number, or `None` for `"auto"`.
 fn read_number_or_auto(section: &SectionReader) -> Option<f64> {
     let allowed = "\"auto\", or a number above 0";
     let field = section.field("increment")?;
@@ -147,6 +147,7 @@ fn read_number_or_auto(section: &SectionReader) -> Option<f64> {
     }
 }
 
+/// Records a word that `increment` does not allow.
 fn refuse_increment<T>(section: &SectionReader, field: &FieldValue, allowed: &str) -> Option<T> {
     let message = format!("unknown increment {}", describe_value(&field.item));
     let label = format!("allowed: {allowed}");
@@ -154,8 +155,8 @@ fn refuse_increment<T>(section: &SectionReader, field: &FieldValue, allowed: &st
 }
 
 fn read_difference(reader: &Reader, section: &SectionReader, scheme: Scheme) -> DifferenceConfig {
-    let clash = |first, second, message: &str, help: &str| {
-        reader.contradiction(("gradient", first), ("gradient", second), message, help);
+    let refuse_conflict = |first, second, message: &str, help: &str| {
+        reader.refuse_conflict(("gradient", first), ("gradient", second), message, help);
     };
     let config = DifferenceConfig {
         scheme,
@@ -174,26 +175,26 @@ fn read_difference(reader: &Reader, section: &SectionReader, scheme: Scheme) -> 
         ),
     };
     if section.field("increment").is_some() && section.field("relative_increment").is_some() {
-        clash(
+        refuse_conflict(
             "increment",
             "relative_increment",
-            "`increment` and `relative_increment` both say how far to perturb",
-            "keep one",
+            "`increment` and `relative_increment` both set the increment",
+            "keep one of them",
         );
     }
     if config.arithmetic == Arithmetic::CancellationFree && config.reuse != Reuse::Incremental {
-        clash(
+        refuse_conflict(
             "evaluation",
             "arithmetic",
-            "cancellation-free arithmetic propagates differences, which whole passes do not have",
+            "cancellation-free arithmetic propagates differences, which only incremental evaluation has",
             "set evaluation = \"incremental\", or arithmetic = \"plain\"",
         );
     }
     if config.summation == Summation::Losses && config.reuse == Reuse::Incremental {
-        clash(
+        refuse_conflict(
             "evaluation",
             "summation",
-            "incremental evaluation knows each sample's difference, never the mean of all losses",
+            "incremental evaluation has each sample's difference, not the mean of all losses",
             "set evaluation = \"full\" or \"prefix\", or summation = \"differences\"",
         );
     }
@@ -214,7 +215,7 @@ fn read_arithmetic(section: &SectionReader) -> Arithmetic {
     word(section, "arithmetic", all.map(|kind| (kind.name(), kind)))
 }
 
-/// One of some words, the first if the key is absent.
+/// Reads one of `words`; returns the first if the key is absent.
 fn word<T: Copy, const N: usize>(
     section: &SectionReader,
     name: &'static str,

@@ -1,41 +1,42 @@
-//! Every section and key that a config may have, with its default and its meaning.
+//! All sections and keys of a config, each key with its meaning.
 //!
-//! The one place where defaults are written down: the reader takes them from here, as TOML text,
-//! and reads them like a value of the file. Whatever is not listed here is refused.
+//! A default of a key is TOML text here, which the reader reads like a value of the file; keys whose
+//! default depends on another key get it from the section that reads them. A key or section that is
+//! not listed here is refused.
 
-/// What happens where a key is absent.
+/// The effect of an absent key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// The config is refused.
     Required,
-    /// Nothing: the feature is off, or another key or section decides.
+    /// No fault: the feature is off, or another key or section decides.
     Optional,
-    /// This TOML value stands in.
+    /// This TOML value is used.
     Default(&'static str),
 }
 
-/// One key.
+/// A key of a section.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As configs spell it.
+    /// The name in configs.
     pub name: &'static str,
-    /// What happens where it is absent.
+    /// The effect of its absence.
     pub presence: Presence,
-    /// What it means, in one line.
+    /// The meaning, in one line.
     pub about: &'static str,
 }
 
-/// One `[section]`; the keys before the first header are a section with an empty name.
+/// A `[section]`; the keys before the first header form a section with an empty name.
 #[derive(Clone, Copy, Debug)]
 pub struct SectionKeys {
-    /// As configs spell it.
+    /// The name in configs.
     pub name: &'static str,
-    /// Its keys, in the order in which a resolved config lists them.
+    /// The keys, in the order in which a resolved config lists them.
     pub keys: &'static [Key],
 }
 
 impl SectionKeys {
-    /// The key of this name.
+    /// Returns the key of this name.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
@@ -71,48 +72,54 @@ pub static TOP: SectionKeys = SectionKeys {
     keys: &[
         optional(
             "name",
-            "names the run's folder; without it, the config file's own name",
+            "name of the run's folder; default: the config file's name",
         ),
-        default("seed", "1", "seeds every random stream"),
+        default("seed", "1", "seed of every random stream"),
     ],
 };
 
-/// `[data]`.
+/// The keys of `[data]`.
 pub static DATA: SectionKeys = SectionKeys {
     name: "data",
     keys: &[
-        optional("dataset", "a dataset's name, or `train` with files"),
+        optional(
+            "dataset",
+            "name of a dataset; for your own files, `train` instead",
+        ),
         optional(
             "train",
             "a CSV file, or [images, labels]; relative to the config file",
         ),
         optional(
             "test",
-            "files like `train`'s; or rows or a fraction set aside for the test",
+            "test files, in the same form as `train`; or a number or fraction of rows set aside for the test",
         ),
         optional(
             "label",
-            "a CSV's label column: its header, or its number from 0; without it, the last",
+            "label column of a CSV: its header, or its number from 0; default: the last column",
         ),
-        optional("validation", "rows or a fraction set aside for validation"),
-        optional("folds", "cross-validation: number of stratified folds"),
-        optional("limit", "only the first so many training rows"),
+        optional(
+            "validation",
+            "number or fraction of rows set aside for validation",
+        ),
+        optional("folds", "number of stratified folds of a cross-validation"),
+        optional("limit", "number of training rows to use, from the first"),
         default(
             "normalize",
             "\"unit\"",
-            "none, unit (to 0…1) or standard (mean 0, deviation 1)",
+            "none, unit (scaled to 0…1) or standard (mean 0, deviation 1)",
         ),
     ],
 };
 
-/// `[model]`.
+/// The keys of `[model]`.
 pub static MODEL: SectionKeys = SectionKeys {
     name: "model",
     keys: &[
         required("hidden", "units of each hidden layer; [] for none"),
         optional(
             "output",
-            "sigmoid, softmax or linear; without it sigmoid, or linear with the logistic loss",
+            "sigmoid, softmax or linear; default: sigmoid, or linear with the logistic loss",
         ),
         default(
             "initialization",
@@ -124,7 +131,7 @@ pub static MODEL: SectionKeys = SectionKeys {
     ],
 };
 
-/// `[loss]`.
+/// The keys of `[loss]`.
 pub static LOSS: SectionKeys = SectionKeys {
     name: "loss",
     keys: &[
@@ -137,7 +144,7 @@ pub static LOSS: SectionKeys = SectionKeys {
     ],
 };
 
-/// `[gradient]`.
+/// The keys of `[gradient]`.
 pub static GRADIENT: SectionKeys = SectionKeys {
     name: "gradient",
     keys: &[
@@ -148,116 +155,116 @@ pub static GRADIENT: SectionKeys = SectionKeys {
         ),
         optional(
             "evaluation",
-            "of perturbed losses, or of forward-mode's rates: incremental (if absent), prefix or full passes",
+            "evaluation of perturbed losses, or of forward-mode's derivatives: incremental (default), prefix or full",
         ),
         optional(
             "arithmetic",
-            "of differences, and of node-perturbation: plain (if absent) or cancellation-free",
+            "arithmetic of differences and of node-perturbation: plain (default) or cancellation-free",
         ),
         optional(
             "summation",
-            "differences of samples' losses (if absent), or of mean losses",
+            "differences (of each sample's loss; default) or losses (of the mean losses)",
         ),
         optional(
             "increment",
-            "auto (if absent), noise (measured), or a number for every parameter",
+            "auto (default), noise (from measured noise), or a number for every parameter",
         ),
         optional(
             "relative_increment",
-            "a number times max(1, the unit's largest |θ|), instead of `increment`",
+            "factor of max(1, the unit's largest |θ|), instead of `increment`",
         ),
         optional(
             "extrapolation",
-            "none (if absent), or richardson: quotients at h and h/2",
+            "none (default) or richardson (combines the quotients at h and h/2)",
         ),
         optional(
             "directions",
-            "random directions of a step's spsa or forward-gradient; 1 if absent",
+            "number of random directions per step of spsa and forward-gradient; default 1",
         ),
         optional(
             "distribution",
-            "of their components: rademacher (±1, if absent) or gaussian",
+            "distribution of the directions' components: rademacher (±1, default) or gaussian",
         ),
         optional(
             "perturbed",
-            "by forward-gradient: weights (if absent), or every sample's activations",
+            "what forward-gradient perturbs: weights (default), or every sample's activations",
         ),
     ],
 };
 
-/// `[optimizer]`.
+/// The keys of `[optimizer]`.
 pub static OPTIMIZER: SectionKeys = SectionKeys {
     name: "optimizer",
     keys: &[
         default("kind", "\"sgd\"", "sgd, adam or lbfgs"),
         optional(
             "learning_rate",
-            "the learning rate at the start; 1e-3 with adam if absent",
+            "initial learning rate; adam's default: 1e-3",
         ),
-        optional("momentum", "of sgd: μ of v ← μv + g; 0 if absent"),
-        optional("beta1", "of adam: β₁ of m ← β₁m + (1 − β₁)g; 0.9 if absent"),
-        optional(
-            "beta2",
-            "of adam: β₂ of v ← β₂v + (1 − β₂)g²; 0.999 if absent",
-        ),
+        optional("momentum", "μ of sgd's v ← μv + g; default 0"),
+        optional("beta1", "β₁ of adam's m ← β₁m + (1 − β₁)g; default 0.9"),
+        optional("beta2", "β₂ of adam's v ← β₂v + (1 − β₂)g²; default 0.999"),
         optional(
             "epsilon",
-            "of adam: ε of θ ← θ − rate · m̂/(√v̂ + ε); 1e-8 if absent",
+            "ε of adam's θ ← θ − rate · m̂/(√v̂ + ε); default 1e-8",
         ),
         optional(
             "weight_decay",
-            "λ of g ← g + λθ, on biases too (`l2` of [loss] is on weights alone); 0 if absent",
+            "λ of g ← g + λθ, for biases too (`l2` of [loss] is for weights only); default 0",
         ),
-        optional("schedule", "constant (if absent), step or cosine"),
+        optional("schedule", "constant (default), step or cosine"),
         optional(
             "step_every",
-            "epochs between drops; needed by the step schedule",
+            "epochs between drops of the learning rate; required by the step schedule",
         ),
         optional(
             "step_factor",
-            "what the learning rate is multiplied by at a drop; 0.1 if absent",
+            "factor of the learning rate at a drop; default 0.1",
         ),
-        optional("memory", "of lbfgs: pairs of changes kept; 10 if absent"),
+        optional(
+            "memory",
+            "number of (θ, gradient) change pairs that lbfgs keeps; default 10",
+        ),
         optional(
             "tolerance",
-            "of lbfgs: converged once the gradient's largest |element| is at most this; 1e-5 if absent",
+            "lbfgs has converged when the gradient's largest |element| is at most this; default 1e-5",
         ),
     ],
 };
 
-/// `step_factor` of the step schedule, where it is absent (with another schedule the key is
-/// refused, so it has no default of its own).
+/// The default of `step_factor` with the step schedule. The key has no default in the table: another
+/// schedule refuses it.
 pub const STEP_FACTOR: f64 = 0.1;
 
-/// `[train]`.
+/// The keys of `[train]`.
 pub static TRAIN: SectionKeys = SectionKeys {
     name: "train",
     keys: &[
-        optional("epochs", "stop after so many epochs"),
-        optional("max_steps", "stop after so many steps, instead of `epochs`"),
+        optional("epochs", "number of epochs"),
+        optional("max_steps", "number of steps, instead of `epochs`"),
         optional(
             "max_seconds",
-            "stop after so many seconds of training, alone or with either",
+            "seconds of training, alone or with `epochs` or `max_steps`",
         ),
         optional(
             "batch_size",
-            "rows of a mini-batch, 10 if absent; lbfgs takes all training rows",
+            "rows of a mini-batch; default 10; lbfgs uses all training rows",
         ),
         optional(
             "early_stopping",
-            "patience in epochs, on validation loss; the best weights are restored",
+            "epochs without a lower validation loss before training stops; restores the best weights",
         ),
     ],
 };
 
-/// `[run]`.
+/// The keys of `[run]`.
 pub static RUN: SectionKeys = SectionKeys {
     name: "run",
     keys: &[
         default(
             "threads",
             "\"auto\"",
-            "at most so many workers; auto: the physical cores that the process may use",
+            "largest number of workers; auto: the physical cores that the process may use",
         ),
         default("checkpoint_seconds", "60.0", "seconds between checkpoints"),
         optional(
@@ -287,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_listed_twice_in_a_section() {
+    fn a_section_lists_each_key_once() {
         for section in SECTIONS.into_iter().chain([&TOP]) {
             for (index, key) in section.keys.iter().enumerate() {
                 assert!(

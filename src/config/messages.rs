@@ -1,10 +1,10 @@
-//! The words of an error: what was found, what is allowed, what was probably meant.
+//! Parts of error messages: the value found, the values allowed, and the nearest allowed name.
 
 use std::ops::RangeInclusive;
 
 use toml_edit::{Item, Value};
 
-/// `the integer 3`, `the string "x"`, `a list`.
+/// Describes a value with its type: `the integer 3`, `the string "x"`, `a list`.
 pub(super) fn describe(item: &Item) -> String {
     let kind = match item {
         Item::Value(Value::String(_)) => "the string",
@@ -21,7 +21,7 @@ pub(super) fn describe(item: &Item) -> String {
     format!("{kind} {}", describe_value(item))
 }
 
-/// The value as one would write it, long text cut.
+/// Spells a value as in a config, long text cut.
 pub(super) fn describe_value(item: &Item) -> String {
     match item {
         Item::Value(Value::Integer(value)) => value.value().to_string(),
@@ -38,7 +38,7 @@ pub(super) fn describe_value(item: &Item) -> String {
     }
 }
 
-/// `an integer from 1 to 1024`.
+/// Spells a range: `an integer from 1 to 1024`.
 pub(super) fn spell_range(range: &RangeInclusive<i64>) -> String {
     if *range.end() == i64::MAX {
         format!("an integer, {} or more", range.start())
@@ -47,11 +47,11 @@ pub(super) fn spell_range(range: &RangeInclusive<i64>) -> String {
     }
 }
 
-/// What is longer than this was no typing error of a word.
+/// The longest text, in characters, that is compared with the allowed names.
 const LONGEST: usize = 64;
 
-/// The candidate that a typing error away could be `found`: at most a third of its letters
-/// differ, or it begins with what was found.
+/// Returns the candidate that `found` probably misspells: at most a third of the letters of `found`
+/// differ, or the candidate begins with `found`.
 pub(super) fn nearest<'c>(
     found: &str,
     candidates: impl IntoIterator<Item = &'c str>,
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typing_error_finds_its_word() {
+    fn a_misspelled_word_finds_the_nearest_candidate() {
         let words = ["epochs", "max_steps", "batch_size", "cross-entropy"];
         assert_eq!(nearest("epoch", words), Some("epochs"));
         assert_eq!(nearest("ephocs", words), Some("epochs"));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_where_a_character_ends() {
+    fn long_text_is_cut_between_characters() {
         let item = Item::Value(Value::from("é".repeat(500)));
         assert!(describe_value(&item).chars().count() < 70);
     }

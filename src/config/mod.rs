@@ -1,10 +1,10 @@
-//! TOML → a validated [`Config`].
+//! Reads TOML into a validated [`Config`].
 //!
-//! A config is refused or right as a whole: [`Config::load`] reports every fault at once, each with
-//! its line, a caret, what was found, what is allowed and the way out. Changes from the command
-//! line ([`Overrides`]) edit the document before it is read, so they meet the same checks.
+//! A config is accepted or refused as a whole: [`Config::load`] reports all faults at once, each with
+//! its line, a caret, the value found, the values allowed and the way out. Changes from the command
+//! line ([`Overrides`]) edit the document before it is read, so they pass the same checks.
 //!
-//! Nothing here opens the data: a config that is right can still name a file that is not there.
+//! The data files are not opened: a valid config can name a file that does not exist.
 
 mod data;
 mod diagnostic;
@@ -34,53 +34,53 @@ use crate::train::TrainConfig;
 use diagnostic::{Diagnostic, Location};
 use reader::Reader;
 
-/// A commented config that trains, to start from.
+/// A commented config that trains, as a starting point.
 pub const STARTER: &str = include_str!("starter.toml");
 
 /// The largest file that is read, in bytes: a config is written by hand.
 const LARGEST: u64 = 1 << 20;
 
-/// A run, resolved: every default filled in.
+/// The settings of a run, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Names the run's directory.
+    /// The name of the run's directory.
     pub name: String,
-    /// Seeds every random stream.
+    /// The seed of every random stream.
     pub seed: u64,
-    /// Which rows.
+    /// The rows.
     pub data: DataConfig,
-    /// Which network.
+    /// The network.
     pub model: ModelConfig,
-    /// Which loss.
+    /// The loss.
     pub loss: LossConfig,
-    /// Which gradient.
+    /// The gradient method.
     pub gradient: GradientConfig,
-    /// Which update.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// How long.
+    /// The mini-batch size and the end of training.
     pub train: TrainConfig,
-    /// On which threads, and what is kept.
+    /// The workers, the checkpoints and the time limit.
     pub run: RunConfig,
 }
 
-/// `[run]`.
+/// The settings of `[run]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
-    /// At most so many workers; `None`: as many as the process has physical cores.
+    /// The largest number of workers; `None`: the number of physical cores that the process may use.
     pub threads: Option<usize>,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
-    /// Refuse a run that is predicted to take longer.
+    /// The longest predicted time of a run, in seconds; a longer run is refused.
     pub limit_seconds: Option<f64>,
 }
 
 impl Config {
-    /// Reads a file or a pipe, changed by the command line.
+    /// Reads a config from a file or a pipe and applies `overrides`.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, or
-    /// larger than 1 MiB, or if the pipe does not come to its end within 5 seconds;
-    /// [`Error::Config`] with every fault of its content; [`Error::Io`] if reading fails.
+    /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, if it
+    /// is larger than 1 MiB, or if the pipe does not end within 5 seconds; [`Error::Config`] with all
+    /// faults of its content; [`Error::Io`] if reading fails.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self> {
         let bytes = read_file(path)?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -101,11 +101,11 @@ impl Config {
         Self::parse(&text, path, overrides)
     }
 
-    /// Reads a text, changed by the command line. `path` stands in its errors, names a config that
-    /// has no name, and its folder is where the data's paths start; it is not opened.
+    /// Reads a config from `text` and applies `overrides`. `path` is named in errors and not opened;
+    /// its stem is the name of a config without one, and relative data paths start from its folder.
     ///
     /// # Errors
-    /// [`Error::Config`] with every fault.
+    /// [`Error::Config`] with all faults; [`Error::Io`] if the working folder cannot be found.
     pub fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Self> {
         let report = |diagnostics| diagnostic::report(diagnostics, path, text);
         let document =
@@ -126,14 +126,14 @@ impl Config {
         }
     }
 
-    /// The whole config as TOML, every default filled in and data files by absolute path: read
-    /// again, from anywhere, it gives an equal config.
+    /// Returns the whole config as TOML, every default filled in and data files by absolute path.
+    /// Reading it again, from any folder, gives an equal config.
     pub fn to_toml(&self) -> String {
         writer::write(self).to_string()
     }
 }
 
-/// The folder from the root on, so that a config copied elsewhere still finds its data.
+/// Returns the absolute path of `folder`, so that a config copied elsewhere still finds its data.
 fn absolute(folder: &Path) -> Result<PathBuf> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
@@ -152,21 +152,22 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     })?;
     if bytes.len() as u64 > LARGEST {
         return Err(
-            Error::refused(path, "larger than 1 MiB, so it is no config")
-                .help("give the TOML file that describes the run, not the data"),
+            Error::refused(path, "larger than 1 MiB, so it is not a config")
+                .help("name the TOML file that describes the run, not the data"),
         );
     }
     Ok(bytes)
 }
 
+/// Describes text that is not TOML.
 fn syntax(error: &toml_edit::TomlError, text: &str) -> Diagnostic {
     let end = text.trim_end().len();
     let place = Location::File(error.span().unwrap_or(end..end));
     let message = error.message();
     let help = if message.starts_with("string values must be quoted") {
-        Some("text stands in quotes: dataset = \"mnist\"".to_owned())
+        Some("put text in quotes: dataset = \"mnist\"".to_owned())
     } else if message.starts_with("duplicate key") {
-        Some("each key, and each [section], stands once".to_owned())
+        Some("write each key and each [section] only once".to_owned())
     } else {
         None
     };

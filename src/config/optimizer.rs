@@ -1,4 +1,4 @@
-//! `[optimizer]`: which update, and what only one of them asks.
+//! The `[optimizer]` section: reads the optimizer and the keys that only some optimizers have.
 
 use super::fields::SectionReader;
 use super::keys;
@@ -6,10 +6,10 @@ use super::reader::Reader;
 use super::sections::{MOST, to_size};
 use crate::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 
-/// The most pairs that L-BFGS may keep.
+/// The largest number of pairs that L-BFGS may keep.
 const MOST_PAIRS: i64 = 1000;
 
-/// What PyTorch's `torch.optim.Adam` takes where nothing is said.
+/// The defaults of Adam: those of PyTorch's `torch.optim.Adam`.
 const ADAM: AdamConfig = AdamConfig {
     learning_rate: 1e-3,
     beta1: 0.9,
@@ -19,14 +19,14 @@ const ADAM: AdamConfig = AdamConfig {
     schedule: Schedule::Constant,
 };
 
-/// What scipy's L-BFGS-B takes where nothing is said.
+/// The defaults of L-BFGS: those of scipy's L-BFGS-B.
 const LBFGS: LbfgsConfig = LbfgsConfig {
     memory: 10,
     tolerance: 1e-5,
 };
 
-/// Keys, and the kinds they have a meaning with.
-const MEANINGS: [(&str, &[&str]); 11] = [
+/// Keys, and the optimizers that they apply to.
+const APPLICABLE: [(&str, &[&str]); 11] = [
     ("learning_rate", &["sgd", "adam"]),
     ("momentum", &["sgd"]),
     ("beta1", &["adam"]),
@@ -44,14 +44,14 @@ const MEANINGS: [(&str, &[&str]); 11] = [
 pub(super) fn read(reader: &Reader) -> OptimizerConfig {
     let section = reader.section(&keys::OPTIMIZER);
     let kind = section.word("kind", &["sgd", "adam", "lbfgs"].map(|name| (name, name)));
-    for (key, kinds) in MEANINGS {
+    for (key, kinds) in APPLICABLE {
         if !kinds.contains(&kind) && section.field(key).is_some() {
-            let others: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
-            reader.contradiction(
+            let allowed: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
+            reader.refuse_conflict(
                 ("optimizer", "kind"),
                 ("optimizer", key),
                 &format!("`{key}` has no meaning with {kind}"),
-                &format!("set kind = {}, or remove `{key}`", others.join(" or ")),
+                &format!("set kind = {}, or remove `{key}`", allowed.join(" or ")),
             );
         }
     }
@@ -62,11 +62,11 @@ pub(super) fn read(reader: &Reader) -> OptimizerConfig {
             .optional_number("weight_decay", accept, "a number, 0 or above")
             .unwrap_or(0.0)
     };
-    let below_one = |key, otherwise| {
+    let below_one = |key, default| {
         let accept = |number| (0.0..1.0).contains(&number);
         section
             .optional_number(key, accept, "a number from 0 to below 1")
-            .unwrap_or(otherwise)
+            .unwrap_or(default)
     };
     match kind {
         "adam" => OptimizerConfig::Adam(AdamConfig {
@@ -88,10 +88,10 @@ pub(super) fn read(reader: &Reader) -> OptimizerConfig {
                 .unwrap_or(LBFGS.tolerance),
         }),
         _ => {
-            // What was meant by a kind that is unknown is not known to lack anything.
-            let known = reader.sound(&[("optimizer", "kind")]);
+            // An unknown kind reads as the first: whether it needs a learning rate is not known.
+            let known = reader.are_valid(&[("optimizer", "kind")]);
             if known && section.field("learning_rate").is_none() {
-                section.lack("learning_rate");
+                section.refuse_missing("learning_rate");
             }
             OptimizerConfig::Sgd(SgdConfig {
                 learning_rate: rate().unwrap_or(f64::NAN),
@@ -118,7 +118,7 @@ fn read_schedule(reader: &Reader, section: &SectionReader) -> Schedule {
     );
     for key in ["step_every", "step_factor"] {
         if schedule != "step" && section.field(key).is_some() {
-            reader.contradiction(
+            reader.refuse_conflict(
                 ("optimizer", "schedule"),
                 ("optimizer", key),
                 &format!("`{key}` has no meaning with the {schedule} schedule"),
@@ -127,9 +127,9 @@ fn read_schedule(reader: &Reader, section: &SectionReader) -> Schedule {
         }
     }
     if schedule == "step" && section.field("step_every").is_none() {
-        reader.missing(
+        reader.refuse_missing(
             "optimizer",
-            "the step schedule lacks `step_every`".to_owned(),
+            "the step schedule needs `step_every`".to_owned(),
             "add `step_every = …` under [optimizer]",
             "`step_every`: epochs between drops of the learning rate".to_owned(),
         );

@@ -1,9 +1,8 @@
-//! Changes of a config from the command line: `--set KEY=VALUE`, `--seed`, `--threads`.
+//! Changes of a config by the command line: `--set KEY=VALUE`, `--seed`, `--threads`.
 //!
-//! They edit the document before it is read, so that they meet the same checks as the file, and
-//! leave behind where each came from, so that a fault can name the argument. A value is TOML; a
-//! bare word is taken as text. A section that the file lacks is made; a key that is no section is
-//! never walked into.
+//! They edit the document before it is read, so that they pass the same checks as the file, and
+//! keep their arguments, so that a fault can name the argument. A value is TOML; a bare word is text.
+//! A section that the file lacks is created. Refused: a key inside something that is not a section.
 
 use std::ops::Range;
 
@@ -11,18 +10,18 @@ use toml_edit::{Item, Key, Table, TableLike, Value};
 
 use super::diagnostic::{Diagnostic, Location};
 
-/// What the command line changes in a config.
+/// The changes of a config by the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `KEY=VALUE` each, the key with its section: `train.epochs=3`. Later ones win.
+    /// Assignments `KEY=VALUE`, the key with its section: `train.epochs=3`. Later ones win.
     pub set: Vec<String>,
-    /// `seed`, over the file and over `set`.
+    /// The value of `seed`; it wins over the file and `set`.
     pub seed: Option<u64>,
-    /// `run.threads`, over the file and over `set`.
+    /// The value of `run.threads`; it wins over the file and `set`.
     pub threads: Option<usize>,
 }
 
-/// One change that was made, and where it came from.
+/// A change that was made, with its argument.
 #[derive(Clone, Debug)]
 pub(super) struct Edit {
     /// The argument with its flag: `--set train.epochs=0`.
@@ -45,22 +44,32 @@ impl Edit {
         }
     }
 
-    /// Whether it decided what is at `path`: it set that key, or the section around it.
-    pub(super) fn decides(&self, path: &[&str]) -> bool {
-        self.path.len() <= path.len() && self.path.iter().zip(path).all(|(own, other)| own == other)
+    /// Returns whether the edit set the key at `path`, or a section around it.
+    pub(super) fn sets(&self, path: &[&str]) -> bool {
+        self.path.len() <= path.len()
+            && self
+                .path
+                .iter()
+                .zip(path)
+                .all(|(part, other)| part == other)
     }
 
-    /// Whether it set something inside `path`.
+    /// Returns whether the edit set a key inside `path`.
     pub(super) fn is_inside(&self, path: &[&str]) -> bool {
-        self.path.len() > path.len() && self.path.iter().zip(path).all(|(own, other)| own == other)
+        self.path.len() > path.len()
+            && self
+                .path
+                .iter()
+                .zip(path)
+                .all(|(part, other)| part == other)
     }
 
-    /// The place of its key.
+    /// Returns the place of the key.
     pub(super) fn key(&self) -> Location {
         self.place(self.key.clone())
     }
 
-    /// The place of its value.
+    /// Returns the place of the value.
     pub(super) fn value(&self) -> Location {
         self.place(self.value.clone())
     }
@@ -73,7 +82,8 @@ impl Edit {
     }
 }
 
-/// Makes the changes; those that cannot be made are `diagnostics`.
+/// Applies the overrides to `root` and returns the edits made; adds those that cannot be made to
+/// `diagnostics`.
 pub(super) fn apply(
     root: &mut Table,
     overrides: &Overrides,
@@ -102,7 +112,7 @@ pub(super) fn apply(
     edits
 }
 
-/// `--seed 7` and its like.
+/// Reads an option with a number, such as `--seed 7`.
 fn flag(flag: &str, path: &[&str], number: u64) -> Result<(Edit, Value), Diagnostic> {
     let argument = format!("{flag} {number}");
     let edit = Edit::new(
@@ -121,7 +131,7 @@ fn flag(flag: &str, path: &[&str], number: u64) -> Result<(Edit, Value), Diagnos
     }
 }
 
-/// One `KEY=VALUE`.
+/// Reads one `KEY=VALUE`.
 fn parse(assignment: &str) -> Result<(Edit, Value), Diagnostic> {
     const FLAG: &str = "--set ";
     let argument = format!("{FLAG}{assignment}");
@@ -136,25 +146,25 @@ fn parse(assignment: &str) -> Result<(Edit, Value), Diagnostic> {
     };
     let whole = 0..assignment.len();
     let Some(equals) = assignment.find('=') else {
-        return Err(refuse("no `=` in it".to_owned(), whole, "KEY=VALUE"));
+        return Err(refuse("missing `=`".to_owned(), whole, "KEY=VALUE"));
     };
     let (key, value) = (&assignment[..equals], assignment[equals + 1..].trim());
     if key.trim().is_empty() {
         return Err(refuse(
-            "no key before the `=`".to_owned(),
+            "missing key before the `=`".to_owned(),
             whole,
             "KEY=VALUE",
         ));
     }
     if value.is_empty() {
         return Err(refuse(
-            "no value after the `=`".to_owned(),
+            "missing value after the `=`".to_owned(),
             whole,
             "KEY=VALUE",
         ));
     }
     let path = Key::parse(key.trim()).map_err(|error| {
-        let problem = format!("`{}` is no key: {}", key.trim(), error.message());
+        let problem = format!("`{}` is not a key: {}", key.trim(), error.message());
         refuse(problem, 0..equals, "section.key")
     })?;
     let start = assignment.len() - assignment[equals + 1..].trim_start().len();
@@ -176,15 +186,16 @@ fn parse(assignment: &str) -> Result<(Edit, Value), Diagnostic> {
     Ok((edit, read))
 }
 
-/// Text that nobody would quote in a shell: a word, a file name. What begins like a TOML string,
-/// list or table, or is made of digits and signs alone, was meant as that and is malformed.
+/// Returns whether a value that is not TOML is taken as text: a word or a file name, which one does
+/// not quote in a shell. A value that begins like a TOML string, list or table, or holds no letter, is
+/// malformed TOML instead.
 fn is_bare_word(value: &str) -> bool {
     !value.starts_with(['"', '\'', '[', '{', '='])
         && value.contains(char::is_alphabetic)
         && !value.contains(char::is_control)
 }
 
-/// Puts the value at its path, through sections that are there or are made.
+/// Inserts the value at its path; creates sections that are absent.
 fn insert(root: &mut Table, edit: &Edit, value: Value) -> Result<(), Diagnostic> {
     let Some((last, sections)) = edit.path.split_last() else {
         return Ok(());
@@ -199,7 +210,7 @@ fn insert(root: &mut Table, edit: &Edit, value: Value) -> Result<(), Diagnostic>
             .and_then(Item::as_table_like_mut)
             .ok_or_else(|| {
                 Diagnostic::new(
-                    format!("`{section}` is no section, so nothing can be set inside it"),
+                    format!("`{section}` is not a section, so no key can be set inside it"),
                     edit.key(),
                     format!("allowed: {section}=VALUE"),
                 )

@@ -1,8 +1,8 @@
-//! Walks a config's tables and collects every fault.
+//! The reader of a whole config, which collects all faults.
 //!
-//! It knows where each key stands (in the file, or in an argument that changed it), finds keys and
-//! sections that do not exist, and keeps all faults until the end. What a single key may hold is
-//! [`super::fields`]'s, what the values mean together the sections'.
+//! It locates each key (in the file, or in the argument that changed it), refuses unknown keys and
+//! sections, and keeps all faults until the end. [`super::fields`] checks single values;
+//! [`super::validation`] and the sections check combinations.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -15,21 +15,21 @@ use super::keys::{self, Presence};
 use super::messages::{describe, nearest};
 use super::overrides::Edit;
 
-/// A section's name and a key's: `("loss", "kind")`.
+/// The names of a section and a key: `("loss", "kind")`.
 pub(super) type Path<'p> = (&'p str, &'p str);
 
-/// A whole config being read.
+/// A config being read.
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Table,
     text: &'a str,
     edits: &'a [Edit],
     diagnostics: RefCell<Vec<Diagnostic>>,
-    /// Keys whose value was refused: no contradiction is sought with those.
+    /// Keys whose value was refused: conflicts with them are not reported.
     pub(super) faulty: RefCell<Vec<(&'static str, &'static str)>>,
 }
 
 impl<'a> Reader<'a> {
-    /// Starts with the faults found so far, and looks for keys and sections that do not exist.
+    /// Creates a reader that has the faults found so far, and refuses unknown keys and sections.
     pub(super) fn new(
         root: &'a Table,
         text: &'a str,
@@ -43,21 +43,21 @@ impl<'a> Reader<'a> {
             diagnostics: RefCell::new(diagnostics),
             faulty: RefCell::default(),
         };
-        reader.seek_unknown();
+        reader.refuse_unknown();
         reader
     }
 
-    /// All faults.
+    /// Returns all faults.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         self.diagnostics.into_inner()
     }
 
-    /// Notes a fault.
+    /// Records a fault.
     pub(super) fn refuse(&self, diagnostic: Diagnostic) {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
-    /// One section; [`keys::TOP`] is the keys before the first.
+    /// Returns the reader of a section; [`keys::TOP`] for the keys before the first.
     pub(super) fn section(&self, schema: &'static keys::SectionKeys) -> SectionReader<'_, 'a> {
         let table = if schema.name.is_empty() {
             Some(self.root as &dyn TableLike)
@@ -67,23 +67,23 @@ impl<'a> Reader<'a> {
         SectionReader::new(self, schema, table)
     }
 
-    /// Whether none of these keys' values was refused, nor its section.
-    pub(super) fn sound(&self, keys: &[Path]) -> bool {
+    /// Returns whether all these keys have a valid value or none, in a valid section.
+    pub(super) fn are_valid(&self, keys: &[Path]) -> bool {
         let faulty = self.faulty.borrow();
         keys.iter()
             .all(|key| !faulty.contains(key) && !self.is_no_section(key.0))
     }
 
-    /// Whether something else stands where the section should: a fault of its own.
+    /// Returns whether the section's name holds something else, which is reported separately.
     fn is_no_section(&self, section: &str) -> bool {
         let item = self.root.get(section);
         item.is_some_and(|item| !item.is_table_like())
     }
 
-    /// Two keys that cannot both be meant. It is shown at the one from the command line, else at
-    /// the one that is there, else at the second, and names the line of the other.
-    pub(super) fn contradiction(&self, first: Path, second: Path, message: &str, help: &str) {
-        if !self.sound(&[first, second]) {
+    /// Records two keys that conflict. The fault is shown at the first key if the command line set it
+    /// or only it is present, else at the second, and names the line of the other.
+    pub(super) fn refuse_conflict(&self, first: Path, second: Path, message: &str, help: &str) {
+        if !self.are_valid(&[first, second]) {
             return;
         }
         let places = (self.find(first), self.find(second));
@@ -100,15 +100,15 @@ impl<'a> Reader<'a> {
                 format!("line {line}")
             }
             Some(Location::Argument { text, .. }) => text,
-            None => absence(other),
+            None => describe_absent(other),
         };
         let label = format!("conflicts with `{}` ({whereabouts})", spell(other));
         self.refuse(Diagnostic::new(message, place, label).help(Some(help.to_owned())));
     }
 
-    /// Something that a section lacks, shown at its header, or at the end of the file. What
-    /// stands where the section should has its fault already.
-    pub(super) fn missing(&self, section: &str, message: String, label: &str, help: String) {
+    /// Records something missing in a section, shown at the section's header, or at the end of the
+    /// file if there is none. If the section's name holds something else, that is reported already.
+    pub(super) fn refuse_missing(&self, section: &str, message: String, label: &str, help: String) {
         if self.is_no_section(section) {
             return;
         }
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         self.refuse(Diagnostic::new(message, place, label).help(help));
     }
 
-    /// The place of a key's value, if the key is there.
+    /// Returns the place of a key's value, if the key is present.
     fn find(&self, (section, key): Path) -> Option<Location> {
         let (path, item) = if section.is_empty() {
             (vec![key], self.root.get(key)?)
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         Some(self.value_place(&path, item.span()))
     }
 
-    /// The place of the value at this path.
+    /// Returns the place of the value at this path.
     pub(super) fn value_place(&self, path: &[&str], span: Option<Range<usize>>) -> Location {
         self.place(path, span, Edit::value)
     }
@@ -143,8 +143,8 @@ impl<'a> Reader<'a> {
         span: Option<Range<usize>>,
         part: impl Fn(&Edit) -> Location,
     ) -> Location {
-        let decider = self.edits.iter().rfind(|edit| edit.decides(path));
-        if let Some(edit) = decider {
+        let setter = self.edits.iter().rfind(|edit| edit.sets(path));
+        if let Some(edit) = setter {
             return part(edit);
         }
         if let Some(span) = span {
@@ -154,18 +154,18 @@ impl<'a> Reader<'a> {
         inside.map_or_else(|| self.end(), Edit::key)
     }
 
-    /// The end of the text, blank lines left out: where something missing could be added.
+    /// Returns the end of the text without trailing blank lines: the place to add what is missing.
     pub(super) fn end(&self) -> Location {
         let end = self.text.trim_end().len();
         Location::File(end..end)
     }
 
-    fn seek_unknown(&self) {
+    fn refuse_unknown(&self) {
         for (name, item) in self.root.iter() {
             let span = self.root.key(name).and_then(toml_edit::Key::span);
             let known = keys::SECTIONS.iter().find(|section| section.name == name);
             match (known, item.as_table_like()) {
-                (Some(section), Some(table)) => self.seek_unknown_keys(section, table),
+                (Some(section), Some(table)) => self.refuse_unknown_keys(section, table),
                 (Some(_), None) => self.refuse(
                     Diagnostic::new(
                         format!("`{name}` must be a section, found {}", describe(item)),
@@ -191,8 +191,8 @@ impl<'a> Reader<'a> {
             let keys = keys::TOP.keys.iter().map(|key| key.name);
             let help = nearest(name, keys.chain(sections))
                 .map(|near| format!("did you mean `{near}`?"))
-                .filter(|_| elsewhere(name).is_none())
-                .or_else(|| elsewhere(name));
+                .filter(|_| right_section(name).is_none())
+                .or_else(|| right_section(name));
             (format!("unknown key `{name}`"), help)
         };
         let allowed = format!(
@@ -203,13 +203,13 @@ impl<'a> Reader<'a> {
         self.refuse(Diagnostic::new(message, place, allowed).help(help));
     }
 
-    fn seek_unknown_keys(&self, section: &'static keys::SectionKeys, table: &dyn TableLike) {
+    fn refuse_unknown_keys(&self, section: &'static keys::SectionKeys, table: &dyn TableLike) {
         for (name, _) in table.iter() {
             if section.key(name).is_some() {
                 continue;
             }
             let span = table.key(name).and_then(toml_edit::Key::span);
-            let help = elsewhere(name).or_else(|| {
+            let help = right_section(name).or_else(|| {
                 let near = nearest(name, section.keys.iter().map(|key| key.name))?;
                 Some(format!("did you mean `{near}`?"))
             });
@@ -233,8 +233,8 @@ fn spell((section, key): Path) -> String {
     }
 }
 
-/// What a key that is not there amounts to.
-fn absence((section, key): Path) -> String {
+/// Describes a key that is absent: its default, or that it is not given.
+fn describe_absent((section, key): Path) -> String {
     let section = keys::SECTIONS
         .into_iter()
         .find(|known| known.name == section);
@@ -252,15 +252,15 @@ fn names(section: &keys::SectionKeys) -> String {
     names.join(", ")
 }
 
-/// Where a key of this very name belongs.
-fn elsewhere(name: &str) -> Option<String> {
+/// Names the section that has a key of this name, if there is one.
+fn right_section(name: &str) -> Option<String> {
     if keys::TOP.key(name).is_some() {
         return Some(format!(
             "`{name}` belongs at the top, before the first [section]"
         ));
     }
-    let home = keys::SECTIONS
+    let section = keys::SECTIONS
         .iter()
         .find(|section| section.key(name).is_some())?;
-    Some(format!("`{name}` belongs in [{}]", home.name))
+    Some(format!("`{name}` belongs in [{}]", section.name))
 }

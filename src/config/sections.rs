@@ -1,7 +1,6 @@
-//! The sections: which key becomes which field, in which range.
+//! The sections of a config: reads each key into its field, within its range.
 //!
-//! Ranges end where nothing sensible lies beyond, so that no later sum of counts or seconds can
-//! overflow.
+//! Ranges end far above sensible values, so that no later sum of counts or seconds can overflow.
 
 use std::path::Path;
 
@@ -14,14 +13,14 @@ use crate::model::{Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
 use crate::numeric::Precision;
 use crate::train::TrainConfig;
 
-/// The most rows, epochs or seconds that a config may ask for.
+/// The largest number of rows, epochs or seconds that a config may ask for.
 pub(super) const MOST: i64 = 1_000_000_000;
 const MOST_THREADS: i64 = 1024;
 const MOST_UNITS: i64 = 65_536;
 const MOST_LAYERS: usize = 32;
 const LONGEST_NAME: usize = 100;
 
-/// Reads every section. `stem` names a config without a name, `folder` is where paths start.
+/// Reads every section. `stem` names a config without a name; relative paths start from `folder`.
 pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
     let top = reader.section(&keys::TOP);
     let loss = read_loss(&reader.section(&keys::LOSS));
@@ -37,16 +36,16 @@ pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
         optimizer,
         run: read_run(&reader.section(&keys::RUN)),
     };
-    validation::seek(reader, &config);
+    validation::check(reader, &config);
     config
 }
 
-/// The file's name without its ending, as a run's name: what is not safe in a folder's name
-/// becomes `-`, none of which it begins with.
+/// Makes a file's stem the name of a run: characters that are not safe in a folder's name become
+/// `-`, and leading `-` and `.` are removed.
 pub(super) fn name_after(stem: &str) -> String {
     let safe = |letter: char| if is_safe(letter) { letter } else { '-' };
     let safe: String = stem.chars().map(safe).collect();
-    // All ASCII by now.
+    // All characters are ASCII here, so any byte is a boundary.
     let name = safe.trim_start_matches(['.', '-']);
     let name = &name[..name.len().min(LONGEST_NAME)];
     if name.is_empty() { "run" } else { name }.to_owned()
@@ -60,14 +59,15 @@ fn read_name(top: &SectionReader, stem: &str) -> String {
     let Some(field) = top.field("name") else {
         return name_after(stem);
     };
-    let allowed = "letters, digits, `-`, `_` and `.`, no `.` or `-` at the start, at most 100: it names a folder";
+    let allowed =
+        "letters, digits, `-`, `_` and `.`, at most 100 characters, not starting with `.` or `-`";
     let Some(name) = field.item.as_str() else {
         return top.wrong_type(&field, "text", allowed).unwrap_or_default();
     };
     let safe = name.chars().all(is_safe) && !name.starts_with(['.', '-']);
     if !safe || name.is_empty() || name.len() > LONGEST_NAME {
         let message = format!(
-            "`name` cannot name a folder: found {}",
+            "`name` is not safe as a folder's name: found {}",
             describe_value(&field.item)
         );
         let fault = Diagnostic::new(message, field.place.clone(), format!("allowed: {allowed}"))
@@ -103,10 +103,10 @@ fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
             }),
         initialization: model.word(
             "initialization",
-            &initializations.map(|drawn| (drawn.name(), drawn)),
+            &initializations.map(|kind| (kind.name(), kind)),
         ),
         bias: model.boolean("bias"),
-        precision: model.word("precision", &precisions.map(|bits| (bits.name(), bits))),
+        precision: model.word("precision", &precisions.map(|kind| (kind.name(), kind))),
     }
 }
 
@@ -118,31 +118,31 @@ fn read_loss(loss: &SectionReader) -> LossConfig {
     }
 }
 
-/// `batch_size`, where it is absent.
+/// The default of `batch_size`.
 const BATCH_SIZE: usize = 10;
 
 fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
     let train = reader.section(&keys::TRAIN);
     let limits = ["epochs", "max_steps", "max_seconds"];
     if limits.into_iter().all(|key| train.field(key).is_none()) {
-        reader.missing(
+        reader.refuse_missing(
             "train",
-            "[train] does not say when to stop".to_owned(),
+            "[train] needs `epochs`, `max_steps` or `max_seconds`".to_owned(),
             "add `epochs = …` under [train]",
-            "`epochs` or `max_steps`; `max_seconds` alone or with either".to_owned(),
+            "`max_seconds` can be given alone, or with `epochs` or `max_steps`".to_owned(),
         );
     }
     let batch_size = train.optional_integer("batch_size", 1..=MOST).map(to_size);
-    let whole = optimizer == "lbfgs";
-    if whole && batch_size.is_some() {
-        reader.contradiction(
+    let all_rows = optimizer == "lbfgs";
+    if all_rows && batch_size.is_some() {
+        reader.refuse_conflict(
             ("optimizer", "kind"),
             ("train", "batch_size"),
             "`batch_size` has no meaning with lbfgs: its objective is the loss of all training rows",
             "remove `batch_size`, or set kind = \"sgd\" or \"adam\"",
         );
     }
-    let all = if whole {
+    let default = if all_rows {
         TrainConfig::ALL_ROWS
     } else {
         BATCH_SIZE
@@ -157,7 +157,7 @@ fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
             |seconds| seconds > 0.0 && seconds <= MOST as f64,
             "a number above 0 and at most 1e9",
         ),
-        batch_size: batch_size.unwrap_or(all),
+        batch_size: batch_size.unwrap_or(default),
         early_stopping: train
             .optional_integer("early_stopping", 1..=MOST)
             .map(to_size),
@@ -191,7 +191,7 @@ fn read_threads(run: &SectionReader) -> Option<usize> {
     }
 }
 
-/// A count that was read as 0 or above and at most [`MOST`].
+/// Converts a count that was checked to be from 0 to [`MOST`].
 pub(super) fn to_size(count: i64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_name_becomes_a_name_that_is_safe_as_a_folder() {
+    fn a_file_stem_becomes_a_safe_folder_name() {
         assert_eq!(name_after("mnist-30"), "mnist-30");
         assert_eq!(name_after("my net (2)"), "my-net--2-");
         assert_eq!(name_after("..hidden"), "hidden");

@@ -1,4 +1,4 @@
-//! What each key allows alone, but not together.
+//! Combinations of values that are refused although each value alone is allowed.
 
 use super::reader::Reader;
 use super::{Config, keys};
@@ -7,21 +7,21 @@ use crate::gradient::GradientConfig;
 use crate::model::{Loss, OutputUnits};
 use crate::optimizer::{OptimizerConfig, Schedule};
 
-/// Seeks what each key allows alone, but not together.
-pub(super) fn seek(reader: &Reader, config: &Config) {
-    seek_in_data(reader, config);
+/// Refuses combinations of values that conflict.
+pub(super) fn check(reader: &Reader, config: &Config) {
+    check_data(reader, config);
     let (output, loss) = (config.model.output, config.loss.kind);
     let (help, wrong) = match loss {
         Loss::Quadratic => (
-            "with the quadratic loss: sigmoid or linear; softmax goes with cross-entropy",
+            "use sigmoid or linear outputs with the quadratic loss; softmax needs cross-entropy",
             output == OutputUnits::Softmax,
         ),
         Loss::CrossEntropy => (
-            "with the cross-entropy loss: sigmoid or softmax; linear goes with quadratic or logistic",
+            "use sigmoid or softmax outputs with the cross-entropy loss; linear needs quadratic or logistic",
             output == OutputUnits::Linear,
         ),
         Loss::Logistic => (
-            "with the logistic loss: linear, which is also its default",
+            "use linear outputs with the logistic loss; they are its default",
             output != OutputUnits::Linear,
         ),
     };
@@ -31,66 +31,66 @@ pub(super) fn seek(reader: &Reader, config: &Config) {
             output.name(),
             loss.name()
         );
-        reader.contradiction(("loss", "kind"), ("model", "output"), &message, help);
+        reader.refuse_conflict(("loss", "kind"), ("model", "output"), &message, help);
     }
-    let drawn = matches!(
+    let random = matches!(
         config.gradient,
         GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_)
     );
-    if drawn && matches!(config.optimizer, OptimizerConfig::Lbfgs(_)) {
+    if random && matches!(config.optimizer, OptimizerConfig::Lbfgs(_)) {
         let method = config.gradient.method();
-        reader.contradiction(
+        reader.refuse_conflict(
             ("optimizer", "kind"),
             ("gradient", "method"),
             &format!(
-                "{method} does not go with lbfgs: its directions are drawn anew for each step, and lbfgs learns from what changed between the gradients of two"
+                "{method} does not go with lbfgs: it draws new directions for each step, and lbfgs compares the gradients of successive steps"
             ),
-            "set kind = \"sgd\" or \"adam\", or a method whose gradient is a function of the parameters",
+            "set kind = \"sgd\" or \"adam\", or choose a method without random directions",
         );
     }
     let train = &config.train;
     if train.epochs.is_some() && train.max_steps.is_some() {
-        reader.contradiction(
+        reader.refuse_conflict(
             ("train", "epochs"),
             ("train", "max_steps"),
             "`epochs` and `max_steps` cannot both end the training",
-            "keep one; `max_seconds` goes with either",
+            "keep one of them; `max_seconds` can be given with either",
         );
     }
     if train.early_stopping.is_some()
         && config.data.validation.is_none()
-        && reader.sound(&[("data", "validation")])
+        && reader.are_valid(&[("data", "validation")])
     {
-        reader.contradiction(
+        reader.refuse_conflict(
             ("data", "validation"),
             ("train", "early_stopping"),
-            "`early_stopping` needs validation rows, and there are none",
+            "`early_stopping` needs validation rows, but there are none",
             "add `validation = …` under [data], or remove `early_stopping`",
         );
     }
     if config.optimizer.schedule() == Some(Schedule::Cosine)
         && train.max_seconds.is_some()
-        && reader.sound(&[("train", "epochs"), ("train", "max_steps")])
+        && reader.are_valid(&[("train", "epochs"), ("train", "max_steps")])
         && train.epochs.is_none()
         && train.max_steps.is_none()
     {
-        reader.contradiction(
+        reader.refuse_conflict(
             ("train", "max_seconds"),
             ("optimizer", "schedule"),
-            "the cosine schedule must know its last step, and `max_seconds` does not tell it",
+            "the cosine schedule needs the number of steps, which `max_seconds` does not give",
             "add `epochs` or `max_steps` under [train], or choose another schedule",
         );
     }
 }
 
-fn seek_in_data(reader: &Reader, config: &Config) {
+fn check_data(reader: &Reader, config: &Config) {
     let data = reader.section(&keys::DATA);
-    let there = |key| data.field(key).is_some();
-    let clash = |first, second, message: &str, help: &str| {
-        reader.contradiction(("data", first), ("data", second), message, help);
+    let is_given = |key| data.field(key).is_some();
+    let refuse_conflict = |first, second, message: &str, help: &str| {
+        reader.refuse_conflict(("data", first), ("data", second), message, help);
     };
-    if there("dataset") && there("train") {
-        clash(
+    if is_given("dataset") && is_given("train") {
+        refuse_conflict(
             "dataset",
             "train",
             "`dataset` and `train` both name the data",
@@ -99,18 +99,18 @@ fn seek_in_data(reader: &Reader, config: &Config) {
     }
     if let DataSource::Files { train, test, label } = &config.data.source {
         if !test.is_empty() && !train.is_empty() && test.len() != train.len() {
-            clash(
+            refuse_conflict(
                 "train",
                 "test",
                 "`test` must have as many files as `train`",
-                "one CSV each, or images and labels each",
+                "give one CSV for each, or images and labels for each",
             );
         }
         if train.len() == 2 && label.is_some() {
-            clash(
+            refuse_conflict(
                 "train",
                 "label",
-                "`label` names a column of a CSV, and the labels have a file of their own",
+                "`label` names a column of a CSV, but the labels are in a separate file",
                 "remove `label`, or give `train` one CSV",
             );
         }
@@ -118,17 +118,17 @@ fn seek_in_data(reader: &Reader, config: &Config) {
     let has_test_files = data
         .field("test")
         .is_some_and(|field| field.item.is_str() || field.item.is_array());
-    if there("dataset") && !there("train") && has_test_files {
-        clash(
+    if is_given("dataset") && !is_given("train") && has_test_files {
+        refuse_conflict(
             "dataset",
             "test",
             "files in `test` go with files in `train`, not with `dataset`",
-            "`test` may be a number of rows or a fraction here",
+            "give `test` a number of rows or a fraction, or `train` files instead of `dataset`",
         );
     }
-    if !there("train") && there("label") {
-        let help = "remove `label`; a named dataset knows its labels";
-        clash(
+    if !is_given("train") && is_given("label") {
+        let help = "remove `label`: a named dataset has its labels";
+        refuse_conflict(
             "dataset",
             "label",
             "`label` goes with files in `train`",
@@ -136,10 +136,10 @@ fn seek_in_data(reader: &Reader, config: &Config) {
         );
     }
     if config.data.folds.is_some() && (has_test_files || config.data.test.is_some()) {
-        clash(
+        refuse_conflict(
             "folds",
             "test",
-            "`folds` and `test` both say which rows are tested on",
+            "`folds` and `test` both choose the test rows",
             "keep `folds` for cross-validation, or `test` for one split",
         );
     }

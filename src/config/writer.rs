@@ -1,4 +1,4 @@
-//! A [`Config`] → TOML, every default filled in.
+//! Writes a [`Config`] as TOML, every default filled in.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::text::{escaped, is_control};
 use crate::train::TrainConfig;
 
-/// The document; what is off is left out.
+/// Builds the document, without the keys of features that are off.
 pub(super) fn write(config: &Config) -> DocumentMut {
     let mut document = DocumentMut::new();
     document["name"] = text(&config.name).into();
@@ -206,7 +206,7 @@ fn share(share: Share) -> Item {
     }
 }
 
-/// One file as text, two as a list. The reader lets no path through that is not UTF-8.
+/// Converts one file to text, several to a list. The reader refuses paths that are not UTF-8.
 fn files(files: &[PathBuf]) -> Item {
     let path = |file: &PathBuf| text(&file.to_string_lossy());
     match files {
@@ -215,14 +215,15 @@ fn files(files: &[PathBuf]) -> Item {
     }
 }
 
-/// A string; one that would act on a terminal in JSON's spelling, which is TOML's as well.
+/// Converts text to a TOML string. Characters that would act on a terminal are escaped as in JSON,
+/// which TOML reads as well.
 fn text(text: &str) -> Value {
     if !text.contains(is_control) {
         return text.into();
     }
     let spelled = serde_json::Value::from(text).to_string();
     let spelled = escaped(&spelled).parse();
-    spelled.expect("a string of JSON is a string of TOML")
+    spelled.expect("a JSON string is a TOML string")
 }
 
 fn count(count: usize) -> Item {
@@ -233,7 +234,7 @@ fn integer(number: u64) -> Item {
     value(signed(number))
 }
 
-/// TOML's integers are signed; the reader lets nothing through that is larger.
+/// Converts to TOML's signed integers; the reader refuses larger numbers.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
