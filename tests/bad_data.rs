@@ -327,7 +327,7 @@ fn test_files_must_agree_with_training_files() {
         &["a.csv"],
         &["wide.csv"],
         "wide.csv",
-        &["3 features a row, but", "has 2"],
+        &["3 features per row, but", "has 2"],
     );
     refused(
         &["a.csv"],
@@ -379,7 +379,7 @@ fn csv_values_that_are_not_finite_numbers_are_refused() {
         None,
         &["line 1, column 4", "`?` is not a number"],
     );
-    csv_refused("1,2,\n3,4,b\n", None, &["line 1, column 3", "no label"]);
+    csv_refused("1,2,\n3,4,b\n", None, &["line 1, column 3", "not a label"]);
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn csv_of_the_wrong_form_is_refused() {
     csv_refused(
         "3,2,a,b\n1,2,0\n3,4,1\n",
         None,
-        &["line 1", "counts 3 rows, the file has 2"],
+        &["line 1", "announces 3 rows, but the file has 2"],
     );
     csv_refused(
         "2,2,a,b\n1,2,0\n3,4,2\n",
@@ -410,7 +410,7 @@ fn csv_of_the_wrong_form_is_refused() {
         &["line 3, column 3", "allowed are 0…1"],
     );
     let many: String = (0..1500).map(|row| format!("1,{row}.5\n")).collect();
-    csv_refused(&many, None, &["line 1001, column 2", "more than 1000"]);
+    csv_refused(&many, None, &["line 1001, column 2", "at most 1000"]);
     csv_refused(
         "1,2,a\n3,4,\"b\n5,6,a\n",
         None,

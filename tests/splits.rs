@@ -73,7 +73,10 @@ fn mnist_validates_on_its_last_rows_and_tests_on_its_test_files() {
     };
     let error = mnist.split(&data_config, 1).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("10000 of its own"), "{error}");
+    assert!(
+        error.to_string().contains("already has 10000 test rows"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -199,14 +202,17 @@ fn shares_that_leave_no_rows_are_refused_with_the_count() {
         with(rows(150), None, None),
         &["validation = 150", "150 rows"],
     );
-    refused(with(rows(0), None, None), &["not a single row of 150"]);
+    refused(
+        with(rows(0), None, None),
+        &["gives no row: there are 150 rows"],
+    );
     refused(
         with(None, fraction(0.001), None),
-        &["test = 0.001", "not a single row"],
+        &["test = 0.001", "gives no row"],
     );
     refused(
         with(rows(60), rows(100), None),
-        &["validation = 60", "100 of which are taken for the test"],
+        &["validation = 60", "100 of them for the test"],
     );
     refused(with(None, None, Some(0)), &["limit = 0"]);
     for folds in [0, 1, 151] {

@@ -1,6 +1,6 @@
-//! The named datasets: what each is, where it comes from, and the checksums of its files.
+//! The named datasets: content, source, license, and the checksums of their files.
 //!
-//! Nothing is read that does not have its checksum, so a name means the same rows everywhere.
+//! A file is read only if it has its checksum, so a name means the same rows everywhere.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,41 +10,41 @@ use super::search_paths::SearchPaths;
 use super::{csv, idx, spelling};
 use crate::error::{Error, Result};
 
-/// One named dataset.
+/// A named dataset.
 #[derive(Debug, PartialEq)]
 pub struct CatalogEntry {
-    /// The name that configs use, and the folder's name.
+    /// The name in configs, and the name of the folder.
     pub name: &'static str,
-    /// One line on what it is.
+    /// The content in one line.
     pub title: &'static str,
-    /// Rows of its training part, or of the whole set where it has no test part.
+    /// Number of rows of the training part, or of the whole dataset if it has no test part.
     pub rows: usize,
-    /// Rows of its own test part; 0 where it has none.
+    /// Number of rows of the test part; 0 if it has none.
     pub test_rows: usize,
-    /// Features a row.
+    /// Number of features.
     pub features: usize,
-    /// `(height, width)`, where a row is an image.
+    /// `(height, width)`, if a row is an image.
     pub image: Option<(usize, usize)>,
     /// The constant that `normalize = "unit"` divides by.
     pub unit_divisor: Option<f64>,
-    /// One name a class.
+    /// The name of each class.
     pub class_names: &'static [&'static str],
-    /// Where it comes from.
+    /// The source.
     pub source: &'static str,
-    /// Its license.
+    /// The license.
     pub license: &'static str,
-    /// How to cite it.
+    /// The publication to cite.
     pub citation: &'static str,
-    /// Its files.
+    /// The files.
     pub files: &'static [CatalogFile],
 }
 
-/// One file of a named dataset.
+/// A file of a named dataset.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CatalogFile {
-    /// The file's name in the set's folder.
+    /// The name in the dataset's folder.
     pub name: &'static str,
-    /// SHA-256 of the file as it lies, in hexadecimal.
+    /// SHA-256 of the file as stored (not unpacked), in hexadecimal.
     pub sha256: &'static str,
 }
 
@@ -63,7 +63,7 @@ static ENTRIES: [CatalogEntry; 5] = [
         source: "the MNIST database of handwritten digits, http://yann.lecun.com/exdb/mnist/",
         license: "CC BY-SA 3.0 (copyright Yann LeCun and Corinna Cortes; derived from NIST's Special Databases 1 and 3)",
         citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998, pp. 2278–2324",
-        // Training images, training labels, test images, test labels: `load` goes by this order.
+        // `load` expects this order: training images, training labels, test images, test labels.
         files: &[
             CatalogFile {
                 name: "train-images-idx3-ubyte.gz",
@@ -153,20 +153,20 @@ static ENTRIES: [CatalogEntry; 5] = [
     },
 ];
 
-/// All named datasets.
+/// Returns all named datasets.
 pub fn entries() -> &'static [CatalogEntry] {
     &ENTRIES
 }
 
-/// All names.
+/// Returns the names of all named datasets.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().map(|entry| entry.name)
 }
 
-/// The dataset called `name`.
+/// Returns the dataset called `name`.
 ///
 /// # Errors
-/// There is none: the message lists those there are, and the nearest.
+/// No dataset has this name: the message lists all names and suggests the nearest.
 pub fn entry(name: &str) -> Result<&'static CatalogEntry> {
     ENTRIES
         .iter()
@@ -182,17 +182,17 @@ pub fn entry(name: &str) -> Result<&'static CatalogEntry> {
 }
 
 impl CatalogEntry {
-    /// Reads the training part and, where the set has one, the test part from the first of
-    /// `places` that holds the set. Peak memory is that of the data itself.
+    /// Reads the training part and, if there is one, the test part from the first folder of `paths`
+    /// that holds all files. Needs little memory beyond that of the data.
     ///
     /// # Errors
-    /// The set is missing, or a file does not have its checksum.
-    pub fn load(&self, places: &SearchPaths) -> Result<(Dataset, Option<Dataset>)> {
-        let folder = places.find(self)?;
+    /// The files are missing, or a file does not have its checksum.
+    pub fn load(&self, paths: &SearchPaths) -> Result<(Dataset, Option<Dataset>)> {
+        let folder = paths.find(self)?;
         let dataset = |files: &[CatalogFile]| match files {
             [table] => self.load_table(&folder, table),
             [images, labels, ..] => self.load_images(&folder, images, labels),
-            [] => unreachable!("every set has files"),
+            [] => unreachable!("every dataset has files"),
         };
         let train = dataset(self.files)?;
         let test = match self.files {
@@ -233,12 +233,12 @@ impl CatalogEntry {
     }
 }
 
-/// A named dataset, to share between a run's parts.
+/// Reads a named dataset, to be shared by the parts of a run.
 ///
 /// # Errors
-/// No such name, the set is missing, or a file does not have its checksum.
-pub fn load(name: &str, places: &SearchPaths) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
-    let (train, test) = entry(name)?.load(places)?;
+/// No such name, missing files, or a file that does not have its checksum.
+pub fn load(name: &str, paths: &SearchPaths) -> Result<(Arc<Dataset>, Option<Arc<Dataset>>)> {
+    let (train, test) = entry(name)?.load(paths)?;
     Ok((Arc::new(train), test.map(Arc::new)))
 }
 
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_answered_with_the_nearest_and_the_list() {
+    fn an_unknown_name_is_refused_with_the_nearest_name_and_the_list() {
         let error = entry("mnits").unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(

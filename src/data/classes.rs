@@ -1,34 +1,34 @@
-//! The classes of a label column: texts as they come, then sorted and numbered.
+//! The classes of a label column, collected in the order of the rows, then sorted and numbered.
 //!
-//! `1`, `01`, `+1` and `1.0` are the same class, `1`. Classes are sorted by number where all are
-//! integers, otherwise by text, so that the numbering depends on the set of labels alone, never on
-//! the order of the rows.
+//! `1`, `01`, `+1` and `1.0` are the same class, `1`. Classes are sorted by number if all are
+//! integers, otherwise by text, so that their numbers depend only on the set of labels, not on the
+//! order of the rows.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// More distinct labels than this are measurements, not classes.
+/// The largest number of classes: a column with more distinct labels holds measurements.
 pub const MOST_CLASSES: usize = 1000;
 
-/// Integers up to here are exact in double precision.
+/// 2⁵³: smaller integers are exact in double precision.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The labels of a file's rows.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    /// One name a class.
+    /// The name of each class.
     pub(crate) names: Vec<String>,
-    /// The line on which each class comes first.
+    /// The line on which each class first appears.
     pub(crate) first_lines: Vec<u64>,
-    /// One class a row.
+    /// The class of each row.
     pub(crate) labels: Vec<u16>,
     index: HashMap<String, u16>,
 }
 
 impl Classes {
-    /// Adds the label of one more row; `None` if that makes too many classes.
+    /// Adds the label of the next row; returns `None` if there are too many classes.
     pub(crate) fn push(&mut self, label: &str, line: u64) -> Option<()> {
         let name = integer(label).map_or_else(|| label.to_owned(), |number| number.to_string());
         let class = match self.index.get(&name) {
@@ -46,8 +46,8 @@ impl Classes {
         Some(())
     }
 
-    /// Whether the first row's label is the only one that is no integer: then it is a header's.
-    pub(crate) fn first_alone_is_text(&self) -> bool {
+    /// Returns whether the first row's label, and no other, is not an integer: then it is a header.
+    pub(crate) fn only_first_is_text(&self) -> bool {
         let mut names = self.names.iter().map(|name| integer(name).is_some());
         names.next() == Some(false)
             && self.names.len() > 1
@@ -55,7 +55,7 @@ impl Classes {
             && self.labels[1..].iter().all(|&class| class != 0)
     }
 
-    /// Takes the first row away, whose class is its own.
+    /// Removes the first row, which must be the only one of its class.
     pub(crate) fn remove_first(&mut self) {
         self.labels.remove(0);
         self.names.remove(0);
@@ -76,11 +76,16 @@ impl Classes {
         self.reorder(&order);
     }
 
-    /// Numbers the classes as `names` does.
+    /// Renumbers the classes in the order of `names`, the classes of the file `known_path`.
     ///
     /// # Errors
-    /// A label that `names` lacks, with its line.
-    pub(crate) fn follow(&mut self, names: &[String], path: &Path, whose: &Path) -> Result<()> {
+    /// A label that is not in `names`, with its line.
+    pub(crate) fn renumber(
+        &mut self,
+        names: &[String],
+        path: &Path,
+        known_path: &Path,
+    ) -> Result<()> {
         let numbers: Vec<u16> = self
             .names
             .iter()
@@ -95,7 +100,7 @@ impl Classes {
                             path,
                             format!(
                                 "class `{name}` does not occur in {}; its classes are {}",
-                                whose.display(),
+                                known_path.display(),
                                 list(names)
                             ),
                         )
@@ -123,13 +128,13 @@ impl Classes {
     }
 }
 
-/// The integer that a text is, if it is one.
+/// Parses an integer, also when written as `1.0` or `1e3`.
 pub(crate) fn integer(text: &str) -> Option<i64> {
     let value: f64 = text.parse().ok()?;
     (value.fract() == 0.0 && value.abs() < EXACT).then_some(value as i64)
 }
 
-/// `a, b, c`, or the first ten and how many more.
+/// Joins names: `a, b, c`, or the first ten and the number of the others.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     let shown: Vec<&str> = names.iter().take(10).map(AsRef::as_ref).collect();
     let more = names.len() - shown.len();
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_sort_by_number_and_texts_by_letter() {
+    fn integers_are_sorted_by_number_and_texts_alphabetically() {
         let numbers = classes(&["10", "9", "-1", "9.0", "+10"]);
         assert_eq!(numbers.names, ["-1", "9", "10"]);
         assert_eq!(numbers.labels, [2, 1, 0, 1, 2]);
@@ -165,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn numbering_follows_other_names_and_refuses_new_ones() {
+    fn renumbering_takes_over_known_names_and_refuses_new_ones() {
         let known = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         let mut some = classes(&["c", "b"]);
-        some.follow(&known, Path::new("test.csv"), Path::new("train.csv"))
+        some.renumber(&known, Path::new("test.csv"), Path::new("train.csv"))
             .expect("both are known");
         assert_eq!(some.labels, [2, 1]);
         let error = classes(&["c", "d"])
-            .follow(&known, Path::new("test.csv"), Path::new("train.csv"))
+            .renumber(&known, Path::new("test.csv"), Path::new("train.csv"))
             .expect_err("d is new");
         assert_eq!(
             error.to_string(),

@@ -1,20 +1,20 @@
-//! What a file holds: features, labels, class names; and the rows a run takes from it.
+//! Datasets (features, labels, class names) and the parts of them that a run uses.
 
 use std::sync::Arc;
 
 use ndarray::Array2;
 
-/// Features, shape `(rows, features)`, as the file holds them: bytes stay bytes.
+/// Features, shape `(rows, features)`, in the type of the file: bytes stay bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Features {
-    /// Values 0…255: images.
+    /// Integers 0…255, such as pixels.
     Bytes(Array2<u8>),
     /// Any finite numbers.
     Reals(Array2<f64>),
 }
 
 impl Features {
-    /// `(rows, features)`.
+    /// Returns `(rows, features)`.
     pub fn dim(&self) -> (usize, usize) {
         match self {
             Self::Bytes(values) => values.dim(),
@@ -22,7 +22,7 @@ impl Features {
         }
     }
 
-    /// One value, unscaled.
+    /// Returns one value, unscaled.
     pub fn value(&self, row: usize, feature: usize) -> f64 {
         match self {
             Self::Bytes(values) => f64::from(values[[row, feature]]),
@@ -31,67 +31,68 @@ impl Features {
     }
 }
 
-/// A labelled dataset.
+/// A labeled dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// The catalog's name, or the file's stem.
+    /// The name in the catalog, or the file's stem.
     pub name: String,
     /// Shape `(rows, features)`.
     pub features: Features,
-    /// One class index a row, below `class_names.len()`.
+    /// The class index of each row, below `class_names.len()`.
     pub labels: Vec<u16>,
-    /// One name a class.
+    /// The name of each class.
     pub class_names: Vec<String>,
-    /// `(height, width)`, where a row is an image.
+    /// `(height, width)`, if a row is an image.
     pub image: Option<(usize, usize)>,
-    /// The constant that `normalize = "unit"` divides by (255, 16); `None`: from the training rows.
+    /// The constant that `normalize = "unit"` divides by (255 or 16); `None` if it uses the range of
+    /// the training rows instead.
     pub unit_divisor: Option<f64>,
 }
 
 impl Dataset {
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.labels.len()
     }
 
-    /// Number of features.
+    /// Returns the number of features.
     pub fn feature_count(&self) -> usize {
         self.features.dim().1
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn class_count(&self) -> usize {
         self.class_names.len()
     }
 }
 
-/// Some rows of a dataset, in a fixed order.
+/// A selection of a dataset's rows, in a fixed order.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The dataset the rows are of.
+    /// The dataset.
     pub dataset: Arc<Dataset>,
-    /// Row numbers in it.
+    /// Row numbers in the dataset.
     pub rows: Vec<u32>,
 }
 
-/// What a run trains, validates and tests on, and how its features are scaled.
+/// The training, validation and test rows of a run, and the scaling of their features.
 #[derive(Clone, Debug)]
 pub struct Split {
     /// Training rows.
     pub train: Part,
-    /// Validation rows, if any were asked for.
+    /// Validation rows, if the config asks for them.
     pub validation: Option<Part>,
     /// Test rows, if there are any.
     pub test: Option<Part>,
-    /// From the training rows alone; applies to all parts.
+    /// The scaling of all parts, computed from the training rows only.
     pub scaling: Scaling,
 }
 
 /// The affine map of each feature, `x' = (x − offset) / divisor`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scaling {
-    /// One offset a feature.
+    /// The offset of each feature.
     pub offset: Vec<f64>,
-    /// One divisor a feature, never 0 (1 for a constant feature).
+    /// The divisor of each feature, never 0 (1 for a constant feature).
     pub divisor: Vec<f64>,
 }

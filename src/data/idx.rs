@@ -1,4 +1,4 @@
-//! IDX: the format of MNIST. A header, then unsigned bytes.
+//! Reads IDX files, the format of MNIST: a header, then unsigned bytes.
 //!
 //! ```text
 //! byte 0  0 0           magic
@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Labels are class indices: 0…K − 1 or 1…K, each of them in use, so that a stray byte is an error
-//! and not a class. The bytes are kept as they are read, once. Refused: other types, files shorter
-//! or longer than their header says, no rows, labels out of range. Source: the MNIST database's
-//! page, "the IDX file format".
+//! and not a class. The values stay bytes and are held in memory once. Refused: other types, files
+//! shorter or longer than their header says, files without rows, labels out of range. Source: the
+//! MNIST database's page, "the IDX file format".
 
 use std::io::Read;
 use std::path::Path;
@@ -26,42 +26,43 @@ use crate::error::{Error, Result};
 /// The constant that scales unsigned-byte images to 0…1.
 const BYTE_RANGE: f64 = 255.0;
 
-/// What an IDX file holds.
+/// The content of an IDX file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Idx {
     /// The sizes; the first counts the rows.
     pub sizes: Vec<usize>,
     /// All values, row-major.
     pub values: Vec<u8>,
-    /// Where the values begin in the (unpacked) file.
+    /// The offset of the first value in the (unpacked) file.
     pub start: u64,
 }
 
-/// Reads one IDX file, gzipped or not; with a checksum (SHA-256, hexadecimal), only if it fits.
+/// Reads an IDX file, gzipped or not. If a checksum (SHA-256, hexadecimal) is given, the file must
+/// have it.
 ///
 /// # Errors
-/// Every departure from the format, with its byte offset.
+/// Any violation of the format, with its byte offset; a wrong checksum; a failed read.
 pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
     let mut input = DataFile::open(path, sha256)?;
     let sizes = read_header(&mut input)?;
     let start = 4 + 4 * sizes.len() as u64;
-    let promised = sizes
+    let announced = sizes
         .iter()
         .try_fold(1u64, |product, &size| product.checked_mul(size as u64))
-        .filter(|bytes| bytes.saturating_add(start) <= input.most())
+        .filter(|bytes| bytes.saturating_add(start) <= input.most_bytes())
         .ok_or_else(|| {
-            let holds = input.most().saturating_sub(start);
+            let capacity = input.most_bytes().saturating_sub(start);
             Error::refused(
                 path,
                 format!(
-                    "too short: the header promises {} values, the file can hold {holds} at most",
+                    "too short: the header announces {} values, but the file holds at most {capacity}",
                     shape(&sizes)
                 ),
             )
             .at(input.place(4))
             .help("the file is truncated, or its header is wrong: copy or download it again")
         })?;
-    let values = read_values(&mut input, start, promised, &sizes)?;
+    let values = read_values(&mut input, start, announced, &sizes)?;
     Ok(Idx {
         sizes,
         values,
@@ -69,6 +70,7 @@ pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
     })
 }
 
+/// Reads the header; returns the sizes.
 fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
     let path = input.path().to_path_buf();
     let magic = read_exactly(input, 0, 4)?;
@@ -87,7 +89,7 @@ fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
             ),
         )
         .at(input.place(0))
-        .help("two files are read as IDX images and labels; name one file for a CSV"));
+        .help("two files are read as IDX images and labels; for a CSV, name one file"));
     }
     if magic[2] != 8 {
         let known = match magic[2] {
@@ -101,7 +103,7 @@ fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
         return Err(Error::refused(
             path,
             format!(
-                "wrong type code 0x{:02x}{known}; only 0x08 (unsigned bytes) is read",
+                "wrong type code 0x{:02x}{known}; only 0x08 (unsigned bytes) is allowed",
                 magic[2]
             ),
         )
@@ -132,7 +134,7 @@ fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
     Ok(sizes)
 }
 
-/// The next `count` bytes of the header.
+/// Reads the next `count` bytes of the header.
 fn read_exactly(input: &mut DataFile, offset: u64, count: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(count);
     if let Err(source) = input.by_ref().take(count as u64).read_to_end(&mut bytes) {
@@ -152,34 +154,34 @@ fn read_exactly(input: &mut DataFile, offset: u64, count: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The `promised` bytes after the header, and nothing behind them.
+/// Reads the `announced` bytes after the header; refuses bytes after them.
 fn read_values(
     input: &mut DataFile,
     start: u64,
-    promised: u64,
+    announced: u64,
     sizes: &[usize],
 ) -> Result<Vec<u8>> {
     let mut values = Vec::new();
-    // Exact, so that nothing is held twice. The file's size bounds it, and pages that are never
-    // written cost nothing, so a wrong header costs nothing either.
-    usize::try_from(promised)
+    // Reserved exactly, so that growth never holds the data twice. The file's size bounds the request,
+    // and pages that are never written take no memory, so a wrong header does no harm.
+    usize::try_from(announced)
         .ok()
         .and_then(|count| values.try_reserve_exact(count).ok())
         .ok_or_else(|| {
             Error::Resources(format!(
-                "{}: no memory for its {promised} bytes",
+                "{}: not enough memory for its {announced} bytes",
                 input.path().display()
             ))
         })?;
-    if let Err(source) = input.by_ref().take(promised).read_to_end(&mut values) {
+    if let Err(source) = input.by_ref().take(announced).read_to_end(&mut values) {
         return Err(input.failure(start + values.len() as u64, source));
     }
     let end = start + values.len() as u64;
-    if (values.len() as u64) < promised {
+    if (values.len() as u64) < announced {
         return Err(Error::refused(
             input.path(),
             format!(
-                "too short: the header promises {} values, the file ends after {}",
+                "too short: the header announces {} values, but the file ends after {}",
                 shape(sizes),
                 values.len()
             ),
@@ -187,13 +189,13 @@ fn read_values(
         .at(input.place(end))
         .help("copy or download the file again"));
     }
-    // One more byte: it also makes gzip compare its own checksum.
+    // Reading beyond the end also makes gzip verify its checksum.
     match input.read(&mut [0]) {
         Ok(0) => Ok(values),
         Ok(_) => Err(Error::refused(
             input.path(),
             format!(
-                "too long: more bytes follow the {} values the header promises",
+                "too long: bytes follow the {} values that the header announces",
                 shape(sizes)
             ),
         )
@@ -202,7 +204,7 @@ fn read_values(
     }
 }
 
-/// `60000 × 28 × 28`.
+/// Spells sizes: `60000 × 28 × 28`.
 fn shape(sizes: &[usize]) -> String {
     let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
     sizes.join(" × ")
@@ -213,21 +215,21 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.join(" ")
 }
 
-/// A file and the checksum it must have, if one is known.
-pub(crate) type Checked<'a> = (&'a Path, Option<&'a str>);
+/// A file, and the checksum it must have, if one is given.
+pub(crate) type CheckedFile<'a> = (&'a Path, Option<&'a str>);
 
-/// Reads an images file and its labels file; `class_names` are the classes, if they are known
-/// already, otherwise the labels tell. Images are flattened to `(rows, features)`.
+/// Reads an images file and its labels file; `class_names` are the classes, if they are known,
+/// otherwise they follow from the labels. Images are flattened to `(rows, features)`.
 ///
 /// # Errors
-/// Both files' own, counts that differ, labels out of range.
+/// The errors of [`read`] for each file, different numbers of rows, labels out of range.
 pub(crate) fn load(
-    (images_path, images_sha256): Checked,
-    (labels_path, labels_sha256): Checked,
+    (images_path, images_sha256): CheckedFile,
+    (labels_path, labels_sha256): CheckedFile,
     name: String,
     class_names: Option<&[String]>,
 ) -> Result<Dataset> {
-    // The labels first: they are small, so a wrong pair is known before the images are unpacked.
+    // The labels first: they are small, so a wrong pair is refused before the images are unpacked.
     let labels = read(labels_path, labels_sha256)?;
     if labels.sizes.len() != 1 {
         return Err(Error::refused(
@@ -276,7 +278,7 @@ pub(crate) fn load(
         labels: class_indices(&labels, labels_path, &class_names)?,
         features: Features::Bytes(
             Array2::from_shape_vec((rows, features), images.values)
-                .expect("the reader read rows × features values"),
+                .expect("the reader returns rows × features values"),
         ),
         class_names,
         image,
@@ -284,7 +286,7 @@ pub(crate) fn load(
     })
 }
 
-/// The classes' names, from labels without a gap.
+/// Names the classes after their labels, which must have no gap.
 fn count_classes(labels: &Idx, path: &Path) -> Result<Vec<String>> {
     let mut used = [false; 256];
     for &label in &labels.values {
@@ -293,11 +295,11 @@ fn count_classes(labels: &Idx, path: &Path) -> Result<Vec<String>> {
     let first = usize::from(!used[0]);
     let classes = used[first..].iter().take_while(|&&used| used).count();
     let end = first + classes;
-    let stray = |&label: &u8| usize::from(label) >= end;
-    if let Some(row) = labels.values.iter().position(stray) {
+    let is_stray = |&label: &u8| usize::from(label) >= end;
+    if let Some(row) = labels.values.iter().position(is_stray) {
         let missing = format!("no row has label {end}; labels are 0…K − 1 or 1…K, each in use");
         return Err(out_of_range(labels, row, path, &missing)
-            .help("number the classes without gaps, or use a CSV, whose labels may be anything"));
+            .help("number the classes without gaps, or use a CSV, where labels can be any text"));
     }
     if classes < 2 {
         return Err(Error::refused(
@@ -308,7 +310,8 @@ fn count_classes(labels: &Idx, path: &Path) -> Result<Vec<String>> {
     Ok((first..end).map(|label| label.to_string()).collect())
 }
 
-/// A label is the class whose name is its number; if names are words, the class of its number.
+/// Converts labels to class indices. If all class names are integers, a label is a class name,
+/// otherwise it is a class index.
 fn class_indices(labels: &Idx, path: &Path, class_names: &[String]) -> Result<Vec<u16>> {
     let numbered = class_names.iter().all(|name| integer(name).is_some());
     let mut classes = [None; 256];
@@ -318,8 +321,8 @@ fn class_indices(labels: &Idx, path: &Path, class_names: &[String]) -> Result<Ve
         } else {
             Some(usize::from(class))
         };
-        if let Some(place) = label.and_then(|label| classes.get_mut(label)) {
-            *place = Some(class);
+        if let Some(entry) = label.and_then(|label| classes.get_mut(label)) {
+            *entry = Some(class);
         }
     }
     (0..labels.values.len())

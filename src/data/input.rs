@@ -1,8 +1,8 @@
-//! A data file as a stream of bytes: opened, held against its checksum, unpacked.
+//! A data file as a stream of bytes: checked against its checksum and unpacked.
 //!
-//! Gzip is told by its first two bytes, never by a file's name. Nothing is read ahead but a buffer,
-//! so a reader's peak memory is what it keeps. Refused: what is no regular file, a wrong checksum,
-//! a gzip stream that ends early or is damaged.
+//! Gzip is recognized by its first two bytes, not by the file's name. Only one buffer is read ahead,
+//! so a reader needs little memory beyond the data it keeps. Refused: anything but a regular file, a
+//! wrong checksum, a gzip stream that is truncated or damaged.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -17,7 +17,7 @@ use crate::open;
 /// Bytes read from the file at a time.
 const BUFFER: usize = 1 << 16;
 
-/// Deflate's best: 258 bytes from two bits, 1032 to 1 (<https://zlib.net/zlib_tech.html>).
+/// Deflate's largest compression: 258 bytes in two bits, 1032 to 1 (<https://zlib.net/zlib_tech.html>).
 const LARGEST_RATIO: u64 = 1032;
 
 /// An open data file, unpacked if it is gzipped.
@@ -25,12 +25,12 @@ pub(crate) struct DataFile {
     path: PathBuf,
     reader: Box<dyn Read>,
     gzipped: bool,
-    most: u64,
+    most_bytes: u64,
 }
 
 impl DataFile {
-    /// Opens `path`; with a checksum (SHA-256 of the file as it lies, in hexadecimal), only if the
-    /// file has it.
+    /// Opens a file. If a checksum (SHA-256 of the file as stored, in hexadecimal) is given, the file
+    /// must have it.
     pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Self> {
         let mut file = open::regular(path)?;
         let size = file
@@ -54,7 +54,7 @@ impl DataFile {
             .fill_buf()
             .map_err(|source| Error::io("read", path, source))?;
         let gzipped = start.starts_with(&[0x1f, 0x8b]);
-        let (reader, most): (Box<dyn Read>, u64) = if gzipped {
+        let (reader, most_bytes): (Box<dyn Read>, u64) = if gzipped {
             (
                 Box::new(MultiGzDecoder::new(buffered)),
                 size.saturating_mul(LARGEST_RATIO),
@@ -66,21 +66,21 @@ impl DataFile {
             path: path.to_path_buf(),
             reader,
             gzipped,
-            most,
+            most_bytes,
         })
     }
 
-    /// The file's path.
+    /// Returns the file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The most bytes the stream can yield, judged by the file's size.
-    pub(crate) fn most(&self) -> u64 {
-        self.most
+    /// Returns an upper bound of the stream's length, from the file's size.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 
-    /// `byte 16`, or `byte 16 of the unpacked data`: an offset in the stream as a place.
+    /// Spells an offset in the stream: `byte 16`, or `byte 16 of the unpacked data`.
     pub(crate) fn place(&self, offset: u64) -> String {
         let unpacked = if self.gzipped {
             " of the unpacked data"
@@ -90,7 +90,7 @@ impl DataFile {
         format!("byte {offset}{unpacked}")
     }
 
-    /// What a failed read at `offset` of the stream means.
+    /// Converts a failed read at `offset` of the stream to an error.
     pub(crate) fn failure(&self, offset: u64, source: io::Error) -> Error {
         let problem = match source.kind() {
             io::ErrorKind::UnexpectedEof => {
@@ -113,7 +113,7 @@ impl Read for DataFile {
     }
 }
 
-/// SHA-256 of a file as it lies, in hexadecimal.
+/// Computes the SHA-256 of a file as stored, in hexadecimal.
 ///
 /// # Errors
 /// No such file, not a regular file, or a failed read.

@@ -1,6 +1,6 @@
-//! From a config's source to datasets in memory: a named set, or the user's own files.
+//! Loads the datasets that a config names: a named dataset, or the user's own files.
 //!
-//! A test file is read as its training file tells: the same features, no new classes.
+//! A test file must match its training file: the same features, no new classes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::error::{Error, Result};
 /// The datasets of a run, before they are split.
 #[derive(Clone, Debug)]
 pub struct LoadedData {
-    /// The training part, or the whole set where there is no test part.
+    /// The training part, or the whole dataset if there is no test part.
     pub train: Arc<Dataset>,
-    /// The set's own test part.
+    /// The test part of the dataset, if it has one.
     pub test: Option<Arc<Dataset>>,
 }
 
-/// Reads what `config` names; relative paths start from `base`, the config file's folder.
+/// Reads the data that `config` names; relative paths start from `base`, the config file's folder.
 ///
 /// # Errors
-/// Missing or bad files; a test file whose features or classes differ from its training file's.
-pub fn load(config: &DataConfig, places: &SearchPaths, base: &Path) -> Result<LoadedData> {
+/// Missing or invalid files; a test file whose features or classes do not match the training file.
+pub fn load(config: &DataConfig, paths: &SearchPaths, base: &Path) -> Result<LoadedData> {
     match &config.source {
         DataSource::Catalog(name) => {
-            let (train, test) = catalog::load(name, places)?;
+            let (train, test) = catalog::load(name, paths)?;
             Ok(LoadedData { train, test })
         }
         DataSource::Files { train, test, label } => {
@@ -40,7 +40,7 @@ pub fn load(config: &DataConfig, places: &SearchPaths, base: &Path) -> Result<Lo
                 });
             }
             let test = Files::read(test, base, label.as_deref(), Some(&train))?.dataset;
-            let (train, test) = alike(train.dataset, test);
+            let (train, test) = unify_types(train.dataset, test);
             Ok(LoadedData {
                 train: Arc::new(train),
                 test: Some(Arc::new(test)),
@@ -49,12 +49,12 @@ pub fn load(config: &DataConfig, places: &SearchPaths, base: &Path) -> Result<Lo
     }
 }
 
-/// Reads the user's own files as rows for a model that exists: its number of features, its classes.
+/// Reads the user's own files for an existing model, with its number of features and its classes.
 ///
 /// `paths` is one CSV, or an images file and a labels file; `model` is named in messages.
 ///
 /// # Errors
-/// Missing or bad files; other features than the model's, or a class it does not know.
+/// Missing or invalid files; another number of features, or a class that the model does not have.
 pub fn load_for(
     paths: &[PathBuf],
     label: Option<&str>,
@@ -71,15 +71,15 @@ pub fn load_for(
     Files::read_as(paths, Path::new(""), label, Some(&known)).map(|files| files.dataset)
 }
 
-/// A dataset of the user's own files.
+/// A dataset read from the user's own files.
 struct Files {
-    /// The file that messages name: the CSV, or the images.
+    /// The file named in messages: the CSV, or the images.
     path: PathBuf,
     dataset: Dataset,
     feature_names: Option<Vec<String>>,
 }
 
-/// What further files must agree with.
+/// The features and classes that a further file must have.
 struct ExpectedFormat<'a> {
     path: &'a Path,
     features: usize,
@@ -88,6 +88,7 @@ struct ExpectedFormat<'a> {
 }
 
 impl Files {
+    /// Reads the files; a test file must match `train`.
     fn read(
         paths: &[PathBuf],
         base: &Path,
@@ -103,6 +104,7 @@ impl Files {
         Self::read_as(paths, base, label, known.as_ref())
     }
 
+    /// Reads the files; they must match `known`, if it is given.
     fn read_as(
         paths: &[PathBuf],
         base: &Path,
@@ -115,14 +117,14 @@ impl Files {
                 if let Some(label) = label {
                     return Err(Error::refused(
                         base.join(images),
-                        format!("`label = \"{label}\"` names a CSV's column, but two files are read as IDX images and labels"),
+                        format!("`label = \"{label}\"` names a column of a CSV, but two files are read as IDX images and labels"),
                     )
-                    .help("leave `label` out, or name one CSV file"));
+                    .help("remove `label`, or name one CSV file"));
                 }
                 Self::read_images(base.join(images), &base.join(labels), known)
             }
             _ => Err(Error::Usage(format!(
-                "{} data files; allowed are one CSV, or two IDX files: images, labels",
+                "{} data files; allowed are one CSV, or two IDX files: images and labels",
                 paths.len()
             ))),
         }
@@ -140,7 +142,9 @@ impl Files {
                 table.features.dim().1,
                 table.feature_names.as_deref(),
             )?;
-            table.classes.follow(known.class_names, &path, known.path)?;
+            table
+                .classes
+                .renumber(known.class_names, &path, known.path)?;
         } else if let [only] = &table.classes.names[..] {
             return Err(Error::refused(
                 &path,
@@ -181,12 +185,13 @@ impl Files {
 }
 
 impl ExpectedFormat<'_> {
+    /// Refuses another number of features, or other names of them.
     fn check_features(&self, path: &Path, found: usize, names: Option<&[String]>) -> Result<()> {
         if found != self.features {
             return Err(Error::refused(
                 path,
                 format!(
-                    "{found} features a row, but {} has {}",
+                    "{found} features per row, but {} has {}",
                     self.path.display(),
                     self.features
                 ),
@@ -198,20 +203,20 @@ impl ExpectedFormat<'_> {
             return Err(Error::refused(
                 path,
                 format!(
-                    "its columns are {}, but {} has {}",
+                    "the columns are {}, but those of {} are {}",
                     list(names),
                     self.path.display(),
                     list(known)
                 ),
             )
-            .help("the columns of both files must have the same names in the same order"));
+            .help("give the columns of both files the same names in the same order"));
         }
         Ok(())
     }
 }
 
-/// Both as bytes or both as reals, so that a network sees one kind.
-fn alike(mut train: Dataset, mut test: Dataset) -> (Dataset, Dataset) {
+/// Converts bytes to reals if only one of the datasets has bytes.
+fn unify_types(mut train: Dataset, mut test: Dataset) -> (Dataset, Dataset) {
     match (&train.features, &test.features) {
         (Features::Bytes(bytes), Features::Reals(_)) => {
             train.features = Features::Reals(bytes.mapv(f64::from));
@@ -224,7 +229,7 @@ fn alike(mut train: Dataset, mut test: Dataset) -> (Dataset, Dataset) {
     (train, test)
 }
 
-/// `flowers` of `data/flowers.csv.gz`.
+/// Returns the name without folder and extensions: `flowers` of `data/flowers.csv.gz`.
 fn stem(path: &Path) -> String {
     let name = path
         .file_name()

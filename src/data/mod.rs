@@ -1,9 +1,10 @@
-//! Data: named datasets, the user's own files, splits, scaling.
+//! Datasets: named ones and the user's own files, splits, scaling.
 //!
-//! A [`Dataset`] is what a file holds; a [`Part`] is some of its rows; a [`Split`] is what a run
-//! trains, validates and tests on. Nothing here knows a network.
+//! A [`Dataset`] is the content of a file; a [`Part`] is a selection of its rows; a [`Split`] has the
+//! training, validation and test rows of a run. This module does not depend on networks.
 //!
-//! [`load`] reads what a config names, [`LoadedData::split`] and [`LoadedData::folds`] share out its rows.
+//! [`load`] reads the data that a config names; [`LoadedData::split`] and [`LoadedData::folds`] divide
+//! its rows.
 
 pub mod catalog;
 pub mod classes;

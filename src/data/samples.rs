@@ -1,4 +1,5 @@
-//! A dataset as kernels read it: sparse bytes where most are 0, panels of numbers otherwise.
+//! Rows of a dataset in the form that kernels read: sparse bytes if most are 0, otherwise dense bytes
+//! or numbers, which are gathered into panels.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use crate::kernels::sparse::SparseRows;
 use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
 use crate::numeric::Real;
 
-/// Largest share of non-zero bytes at which leaving zeros out pays.
+/// The share of non-zero bytes below which skipping zeros is faster.
 const SPARSE_SHARE: f64 = 0.4;
 
 /// The rows of one dataset, scaled, in one precision.
@@ -17,30 +18,30 @@ pub struct Samples<R> {
     labels: Vec<u16>,
     features: usize,
     distinct: OnceLock<DistinctBytes>,
-    variety: OnceLock<Vec<InputDensity>>,
+    densities: OnceLock<Vec<InputDensity>>,
 }
 
-/// How much there is in a row of inputs.
+/// The numbers of non-zero and of distinct inputs in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputDensity {
-    /// Inputs that are not 0.
+    /// Number of inputs that are not 0.
     pub filled: u32,
-    /// Different values among them.
+    /// Number of distinct values among them.
     pub distinct: u32,
 }
 
-/// The form of the inputs: it depends on the data alone.
+/// The form of the inputs, which depends only on the data.
 pub enum Inputs<R> {
-    /// Bytes that are mostly 0.
+    /// Bytes, most of them 0.
     Sparse(SparseRows<R>),
-    /// Bytes that are scaled as they are read.
+    /// Bytes that are scaled when they are gathered.
     Bytes(Arc<Dataset>, Scaling),
     /// Scaled numbers, `(rows, features)` row-major.
     Numbers(Vec<R>),
 }
 
 impl<R: Real> Samples<R> {
-    /// All rows of `dataset`.
+    /// Prepares all rows of `dataset`.
     pub fn new(dataset: &Arc<Dataset>, scaling: &Scaling) -> Self {
         let features = dataset.feature_count();
         let inputs = match &dataset.features {
@@ -66,17 +67,17 @@ impl<R: Real> Samples<R> {
             labels: dataset.labels.clone(),
             features,
             distinct: OnceLock::new(),
-            variety: OnceLock::new(),
+            densities: OnceLock::new(),
         }
     }
 
-    /// The form of the inputs.
+    /// Returns the inputs.
     pub fn inputs(&self) -> &Inputs<R> {
         &self.inputs
     }
 
-    /// The different non-zero bytes of each row, where the inputs are sparse bytes; found at the
-    /// first call.
+    /// Returns the distinct non-zero bytes of each row if the inputs are sparse bytes; the first call
+    /// computes them.
     pub fn distinct(&self) -> Option<&DistinctBytes> {
         let Inputs::Sparse(records) = &self.inputs else {
             return None;
@@ -87,11 +88,11 @@ impl<R: Real> Samples<R> {
         )
     }
 
-    /// How many inputs of row `row` are not 0, and how many different values they have. Where the
-    /// inputs are not sparse bytes, all rows are looked through at the first call.
+    /// Returns the number of inputs of a row that are not 0 and of distinct values among them. If the
+    /// inputs are not sparse bytes, the first call examines all rows.
     ///
     /// # Panics
-    /// With 2³² − 1 features or more that are not sparse bytes.
+    /// If the inputs are not sparse bytes and there are 2³² − 1 features or more.
     pub fn variety(&self, row: u32) -> InputDensity {
         if let (Inputs::Sparse(records), Some(distinct)) = (&self.inputs, self.distinct()) {
             return InputDensity {
@@ -99,16 +100,16 @@ impl<R: Real> Samples<R> {
                 distinct: distinct.row(row).len() as u32,
             };
         }
-        self.variety.get_or_init(|| self.varieties())[row as usize]
+        self.densities.get_or_init(|| self.compute_densities())[row as usize]
     }
 
-    fn varieties(&self) -> Vec<InputDensity> {
+    fn compute_densities(&self) -> Vec<InputDensity> {
         let width = width::<R>();
         let mut equals = EqualValues::new(self.features);
         let mut inputs = vec![R::ZERO; self.features.next_multiple_of(width)];
         let (mut slots, mut values) = (vec![0; self.features], vec![R::ZERO; self.features]);
         let count = |row: usize| {
-            // One row in panels of one row is one row after the other.
+            // With panels of one row, the panels of the row follow each other without a gap.
             self.gather(&[row as u32], &mut inputs, width);
             let row = &inputs[..self.features];
             let distinct = equals.find(row, &mut slots, &mut values);
@@ -120,34 +121,35 @@ impl<R: Real> Samples<R> {
         (0..self.labels.len()).map(count).collect()
     }
 
-    /// The class index of row `row`.
+    /// Returns the class index of a row.
     pub fn label(&self, row: u32) -> u16 {
         self.labels[row as usize]
     }
 
-    /// Number of features.
+    /// Returns the number of features.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// Writes the inputs of `rows` into panels of `(rows, P)`, `stride` apart; padding is left.
+    /// Writes the inputs of `rows` into panels of `(rows, P)`, `stride` apart; leaves the padding as it
+    /// is.
     pub fn gather(&self, rows: &[u32], panels: &mut [R], stride: usize) {
         let width = width::<R>();
         for (s, &row) in rows.iter().enumerate() {
-            let place = |feature: usize| feature / width * stride + s * width + feature % width;
+            let index = |feature: usize| feature / width * stride + s * width + feature % width;
             match &self.inputs {
                 Inputs::Sparse(records) => {
                     for feature in 0..self.features {
-                        panels[place(feature)] = R::ZERO;
+                        panels[index(feature)] = R::ZERO;
                     }
                     for &word in records.row(row) {
-                        panels[place((word >> 8) as usize)] = records.value(word);
+                        panels[index((word >> 8) as usize)] = records.value(word);
                     }
                 }
                 Inputs::Bytes(dataset, scaling) => {
                     for feature in 0..self.features {
                         let value = dataset.features.value(row as usize, feature);
-                        panels[place(feature)] = scaled(scaling, feature, value);
+                        panels[index(feature)] = scaled(scaling, feature, value);
                     }
                 }
                 Inputs::Numbers(values) => {
@@ -162,7 +164,7 @@ impl<R: Real> Samples<R> {
     }
 }
 
-/// Some rows of some samples.
+/// A selection of rows, such as a mini-batch.
 #[derive(Clone, Copy)]
 pub struct Batch<'a, R> {
     /// The samples.
@@ -172,12 +174,12 @@ pub struct Batch<'a, R> {
 }
 
 impl Part {
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether it has no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -187,18 +189,19 @@ fn scaled<R: Real>(scaling: &Scaling, feature: usize, value: f64) -> R {
     R::from_f64((value - scaling.offset[feature]) / scaling.divisor[feature])
 }
 
-/// What each byte is worth, if 0 is worth 0 and all features are scaled alike.
+/// Returns the scaled value of each byte, if the scaling maps 0 to 0 and is the same for all features.
 fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
     let divisor = *scaling.divisor.first()?;
-    let alike = scaling.offset.iter().all(|&offset| offset == 0.0)
+    let uniform = scaling.offset.iter().all(|&offset| offset == 0.0)
         && scaling.divisor.iter().all(|&other| other == divisor);
-    alike.then(|| {
+    uniform.then(|| {
         (0..256)
             .map(|byte| R::from_f64(f64::from(byte) / divisor))
             .collect()
     })
 }
 
+/// Returns whether the sparse form is possible (at most 2¹⁶ features, counts in 32 bits) and faster.
 fn is_sparse(bytes: &ndarray::Array2<u8>) -> bool {
     let filled = bytes.iter().filter(|&&byte| byte != 0).count();
     bytes.ncols() <= 1 << 16

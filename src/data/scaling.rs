@@ -1,24 +1,24 @@
-//! How features are scaled: `x' = (x − offset) / divisor`, from the training rows alone.
+//! Scaling of features: `x' = (x − offset) / divisor`, computed from the training rows only.
 //!
-//! - *unit*: divided by the dataset's constant (offset 0, so zeros stay zeros); without one, the
-//!   training rows' minimum goes to 0 and their maximum to 1, feature by feature.
+//! - *unit*: divides by the dataset's constant (offset 0, so zeros stay zeros); without a constant,
+//!   maps the minimum of each feature in the training rows to 0 and the maximum to 1.
 //! - *standard*: mean 0, population standard deviation 1, as scikit-learn's `StandardScaler`: a
-//!   feature whose variance is nothing but rounding counts as constant.
+//!   feature whose variance is within round-off counts as constant.
 //!
-//! Sums run in the order of the rows, so that the same rows give the same bits. Refused: values so
-//! large that their range or variance is no finite number.
+//! Sums are in the order of the rows, so that the same rows give the same bits. Refused: values so
+//! large that their range or variance is not finite.
 
 use super::dataset::{Part, Scaling};
 use super::source::Normalize;
 use crate::error::{Error, Result};
 
 impl Scaling {
-    /// The map that changes nothing.
+    /// Returns the scaling that changes nothing.
     pub fn identity(features: usize) -> Self {
-        Self::by(features, 1.0)
+        Self::divide_by(features, 1.0)
     }
 
-    /// The scaling that `normalize` asks for, from the rows of `part`.
+    /// Computes the scaling of kind `normalize` from the rows of `part`.
     ///
     /// # Errors
     /// A feature whose range or variance is not finite.
@@ -26,7 +26,7 @@ impl Scaling {
         let features = part.dataset.feature_count();
         let scaling = match (normalize, part.dataset.unit_divisor) {
             (Normalize::None, _) => Self::identity(features),
-            (Normalize::Unit, Some(divisor)) => Self::by(features, divisor),
+            (Normalize::Unit, Some(divisor)) => Self::divide_by(features, divisor),
             (Normalize::Unit, None) => Self::unit(part),
             (Normalize::Standard, _) => Self::standard(part),
         };
@@ -46,12 +46,12 @@ impl Scaling {
         }
     }
 
-    /// Whether zeros stay zeros: every offset is 0.
+    /// Returns whether zeros stay zeros: every offset is 0.
     pub fn keeps_zero(&self) -> bool {
         self.offset.iter().all(|&offset| offset == 0.0)
     }
 
-    /// The divisor of every feature, if all have the same; the offsets may still differ.
+    /// Returns the divisor of all features, if it is the same for all; the offsets may differ.
     pub fn uniform_divisor(&self) -> Option<f64> {
         let first = *self.divisor.first()?;
         self.divisor
@@ -60,13 +60,13 @@ impl Scaling {
             .then_some(first)
     }
 
-    /// The scaled `value` of a feature.
+    /// Returns the scaled `value` of a feature.
     #[inline]
     pub fn apply(&self, feature: usize, value: f64) -> f64 {
         (value - self.offset[feature]) / self.divisor[feature]
     }
 
-    fn by(features: usize, divisor: f64) -> Self {
+    fn divide_by(features: usize, divisor: f64) -> Self {
         Self {
             offset: vec![0.0; features],
             divisor: vec![divisor; features],
@@ -100,19 +100,19 @@ impl Scaling {
         for mean in &mut mean {
             *mean /= rows;
         }
-        // Two passes with a correction, as scikit-learn does it (Chan, Golub, LeVeque 1983): the
-        // second sum is 0 but for rounding.
+        // Two passes with a correction, as in scikit-learn (Chan, Golub, LeVeque 1983): the sum of the
+        // deviations is 0 up to round-off, which the correction removes.
         let mut squares = vec![0.0; features];
-        let mut rests = vec![0.0; features];
+        let mut deviations = vec![0.0; features];
         for_each(part, |feature, value| {
             let deviation = value - mean[feature];
             squares[feature] += deviation * deviation;
-            rests[feature] += deviation;
+            deviations[feature] += deviation;
         });
         let divisor = (0..features)
             .map(|feature| {
-                let rest = rests[feature];
-                let variance = (squares[feature] - rest * rest / rows) / rows;
+                let sum = deviations[feature];
+                let variance = (squares[feature] - sum * sum / rows) / rows;
                 // scikit-learn's `_is_constant_feature`; a variance that overflowed is not constant.
                 let rounding =
                     rows * f64::EPSILON * variance + (rows * mean[feature] * f64::EPSILON).powi(2);
@@ -130,7 +130,7 @@ impl Scaling {
     }
 }
 
-/// Every value of the part, row by row.
+/// Visits every value of the part, row by row.
 fn for_each(part: &Part, mut visit: impl FnMut(usize, f64)) {
     let features = part.dataset.feature_count();
     for &row in &part.rows {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_takes_the_training_rows_to_zero_and_one() {
+    fn unit_maps_the_training_rows_to_zero_and_one() {
         let scaling = Scaling::fit(Normalize::Unit, &part(vec![0, 1, 2], None)).unwrap();
         assert_eq!(scaling.offset, [1.0, 7.0, -1.0]);
         assert_eq!(scaling.divisor, [5.0, 1.0, 4.0]);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_divides_by_the_datasets_constant_where_it_has_one() {
+    fn unit_divides_by_the_datasets_constant_if_it_has_one() {
         let scaling = Scaling::fit(Normalize::Unit, &part(vec![0, 1], Some(16.0))).unwrap();
         assert!(scaling.keeps_zero());
         assert_eq!(scaling.uniform_divisor(), Some(16.0));
@@ -191,7 +191,7 @@ mod tests {
     fn standard_gives_mean_zero_and_population_deviation_one() {
         let scaling = Scaling::fit(Normalize::Standard, &part(vec![0, 1, 2], None)).unwrap();
         assert_eq!(scaling.offset, [3.0, 7.0, 1.0]);
-        // (4 + 1 + 9) / 3 and (4 + 0 + 4) / 3; a constant feature is not divided.
+        // (4 + 1 + 9) / 3 and (4 + 0 + 4) / 3; the divisor of a constant feature is 1.
         let expected = [(14.0f64 / 3.0).sqrt(), 1.0, (8.0f64 / 3.0).sqrt()];
         assert_eq!(scaling.divisor, expected);
     }

@@ -1,9 +1,9 @@
-//! Where the named datasets lie: they are found from any working folder.
+//! The folders that are searched for named datasets.
 //!
-//! A folder given on the command line is the only place then: a set it lacks is an error, never
-//! taken from elsewhere. Otherwise, in this order: `NPLUS1_DATASETS`, `./datasets`, the crate's own
-//! folder, beside the executable, the user's data folder. The files' checksums make them the same
-//! everywhere.
+//! A folder given on the command line is the only one: a dataset that it lacks is an error. Otherwise
+//! the order is: `NPLUS1_DATASETS`, `./datasets`, `datasets` in the crate's source folder, `datasets`
+//! beside the executable, the user's data folder. The files' checksums make a dataset the same in all
+//! of them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,27 +14,27 @@ use crate::error::{Error, Result};
 /// The environment variable that names a folder of datasets.
 pub const VARIABLE: &str = "NPLUS1_DATASETS";
 
-/// The folders that named datasets are looked for in; each holds `NAME/FILE`.
+/// The folders that are searched for named datasets; each holds files `NAME/FILE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPaths {
-    places: Vec<SearchPath>,
+    paths: Vec<SearchPath>,
 }
 
-/// One folder, and why it is looked in.
+/// A folder, and the reason why it is searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPath {
-    /// `--datasets`, `NPLUS1_DATASETS`, `working folder`, …
+    /// The reason: `--datasets`, `NPLUS1_DATASETS`, `the working folder's`, …
     pub why: &'static str,
-    /// The folder that holds a folder for each set.
+    /// The folder, which has a folder for each dataset.
     pub folder: PathBuf,
 }
 
 impl SearchPaths {
-    /// The places of this process: `explicit` alone (`--datasets DIR`), or the usual ones.
+    /// Returns the folders for this process: only `explicit` (`--datasets DIR`), or the usual ones.
     pub fn new(explicit: Option<&Path>) -> Self {
         if let Some(folder) = explicit {
             return Self {
-                places: vec![SearchPath {
+                paths: vec![SearchPath {
                     why: "--datasets",
                     folder: folder.to_path_buf(),
                 }],
@@ -47,7 +47,7 @@ impl SearchPaths {
         };
         let executable = env::current_exe().ok();
         let beside = executable.as_deref().and_then(Path::parent);
-        let places = [
+        let paths = [
             (VARIABLE, folder(VARIABLE)),
             ("the working folder's", Some(PathBuf::from("datasets"))),
             (
@@ -65,7 +65,7 @@ impl SearchPaths {
             ),
         ];
         Self {
-            places: places
+            paths: paths
                 .into_iter()
                 .filter_map(|(why, folder)| Some((why, folder?)))
                 .map(|(why, folder)| SearchPath { why, folder })
@@ -73,19 +73,19 @@ impl SearchPaths {
         }
     }
 
-    /// The folders, in the order they are looked in.
+    /// Returns the folders in the order in which they are searched.
     pub fn iter(&self) -> impl Iterator<Item = &SearchPath> {
-        self.places.iter()
+        self.paths.iter()
     }
 
-    /// The first folder that holds all files of `entry`.
+    /// Returns the first folder that holds all files of `entry`.
     ///
     /// # Errors
-    /// None does: the message names all places looked in, what each lacks, and the way out.
+    /// No folder holds them: the message names all folders searched, what each lacks, and the way out.
     pub fn find(&self, entry: &CatalogEntry) -> Result<PathBuf> {
-        let mut looked = String::new();
-        for place in &self.places {
-            let folder = place.folder.join(entry.name);
+        let mut searched = String::new();
+        for path in &self.paths {
+            let folder = path.folder.join(entry.name);
             let missing = entry
                 .files
                 .iter()
@@ -98,23 +98,23 @@ impl SearchPaths {
             } else {
                 "no such folder".to_owned()
             };
-            looked += &format!("\n  {} ({}): {lacks}", folder.display(), place.why);
+            searched += &format!("\n  {} ({}): {lacks}", folder.display(), path.why);
         }
         let name = entry.name;
         Err(Error::refused(
             name,
-            format!("this dataset's files are missing; looked in{looked}"),
+            format!("the files of this dataset are missing; searched in{searched}"),
         )
         .help(format!(
-            "copy datasets/{name}/ from the project's repository to one of them, or name the folder that holds {name}/ with `--datasets DIR` or {VARIABLE}=DIR; `nplus1 data list` shows what is found"
+            "copy datasets/{name}/ from the project's repository to one of them, or name the folder that holds {name}/ with `--datasets DIR` or {VARIABLE}=DIR; `nplus1 data list` shows the datasets that are found"
         )))
     }
 
-    /// The folder to verify `entry` in: the first that holds any of its files.
+    /// Returns the first folder that holds any file of `entry`, to verify what is there.
     pub(crate) fn find_any(&self, entry: &CatalogEntry) -> Option<PathBuf> {
-        self.places
+        self.paths
             .iter()
-            .map(|place| place.folder.join(entry.name))
+            .map(|path| path.folder.join(entry.name))
             .find(|folder| {
                 entry
                     .files
@@ -124,8 +124,9 @@ impl SearchPaths {
     }
 }
 
+/// Returns the user's data folder, from the values of `XDG_DATA_HOME` and `HOME`.
 fn user_folder(data: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
-    // The XDG specification has relative paths ignored.
+    // The XDG specification says to ignore relative paths.
     let data = data.filter(|folder| folder.is_absolute());
     if cfg!(target_os = "macos") {
         data.or_else(|| Some(home?.join("Library").join("Application Support")))
@@ -140,11 +141,11 @@ mod tests {
     use crate::data::catalog;
 
     #[test]
-    fn an_explicit_folder_is_the_only_place() {
+    fn an_explicit_folder_is_the_only_one_searched() {
         let empty = tempfile::tempdir().unwrap();
-        let places = SearchPaths::new(Some(empty.path()));
-        assert_eq!(places.iter().count(), 1);
-        let error = places.find(catalog::entry("iris").unwrap()).unwrap_err();
+        let paths = SearchPaths::new(Some(empty.path()));
+        assert_eq!(paths.iter().count(), 1);
+        let error = paths.find(catalog::entry("iris").unwrap()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         let message = error.to_string();
         assert!(message.contains(&empty.path().join("iris").display().to_string()));
@@ -152,27 +153,27 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_places_hold_every_set_of_this_repository() {
-        let places = SearchPaths::new(None);
+    fn the_usual_folders_hold_every_dataset_of_this_repository() {
+        let paths = SearchPaths::new(None);
         for entry in catalog::entries() {
-            assert!(places.find(entry).is_ok(), "{}", entry.name);
+            assert!(paths.find(entry).is_ok(), "{}", entry.name);
         }
     }
 
     #[test]
-    fn a_folder_without_all_files_is_passed_over_and_named() {
+    fn a_folder_that_lacks_a_file_is_skipped_and_named() {
         let partial = tempfile::tempdir().unwrap();
         let folder = partial.path().join("mnist");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("train-images-idx3-ubyte.gz"), "").unwrap();
-        let places = SearchPaths::new(Some(partial.path()));
+        let paths = SearchPaths::new(Some(partial.path()));
         let mnist = catalog::entry("mnist").unwrap();
-        let message = places.find(mnist).unwrap_err().to_string();
+        let message = paths.find(mnist).unwrap_err().to_string();
         assert!(
             message.contains("lacks train-labels-idx1-ubyte.gz"),
             "{message}"
         );
-        assert_eq!(places.find_any(mnist), Some(folder));
+        assert_eq!(paths.find_any(mnist), Some(folder));
     }
 
     #[test]

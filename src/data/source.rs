@@ -1,17 +1,17 @@
-//! Where a run's rows come from, as its config says.
+//! The `[data]` settings of a config: the source of the rows, their split and their scaling.
 
 use std::path::PathBuf;
 
-/// Where the rows come from.
+/// The source of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataSource {
-    /// A name of the catalog.
+    /// A named dataset of the catalog.
     Catalog(String),
     /// The user's own files.
     Files {
-        /// One CSV, or an images file and a labels file.
+        /// Training files: one CSV, or an images file and a labels file.
         train: Vec<PathBuf>,
-        /// The same; empty if there is none.
+        /// Test files in the same form; empty if there are none.
         test: Vec<PathBuf>,
         /// The label column of a CSV: its header, or its number from 0. `None`: the last column.
         label: Option<String>,
@@ -21,25 +21,25 @@ pub enum DataSource {
 /// A number of rows, or a fraction of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Share {
-    /// So many rows.
+    /// A number of rows.
     Rows(usize),
-    /// This fraction, above 0 and below 1.
+    /// A fraction above 0 and below 1.
     Fraction(f64),
 }
 
-/// How features are scaled.
+/// The kind of scaling of the features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
-    /// Not at all.
+    /// No scaling.
     None,
-    /// Divided by the catalog's constant, or to the training rows' min–max.
+    /// Division by the dataset's constant, or min–max scaling over the training rows.
     Unit,
-    /// To mean 0 and standard deviation 1 over the training rows.
+    /// Scaling to mean 0 and standard deviation 1 over the training rows.
     Standard,
 }
 
 impl Normalize {
-    /// As configs spell it.
+    /// Returns the name in configs.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -49,19 +49,19 @@ impl Normalize {
     }
 }
 
-/// `[data]`.
+/// The settings of `[data]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
-    /// Where the rows come from.
+    /// The source of the rows.
     pub source: DataSource,
     /// Rows set aside for validation.
     pub validation: Option<Share>,
-    /// Rows set aside for the test, where a set has no test part.
+    /// Rows set aside for the test, if the data has no test part.
     pub test: Option<Share>,
-    /// Cross-validation: number of stratified folds.
+    /// Number of stratified folds of a cross-validation.
     pub folds: Option<usize>,
-    /// Only the first so many training rows (after the split).
+    /// Number of training rows to use, from the first (after the split).
     pub limit: Option<usize>,
-    /// How features are scaled.
+    /// The kind of scaling.
     pub normalize: Normalize,
 }

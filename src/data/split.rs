@@ -1,9 +1,9 @@
-//! Which rows train, validate and test.
+//! Divides the rows of a dataset into training, validation and test rows.
 //!
-//! A set with a test part of its own keeps its order: the last rows of the training part validate.
-//! A set without is shuffled once by the seed and shared out class by class (stratified), so that
-//! each part has the classes in the set's proportions. The same seed gives the same rows on every
-//! machine. Refused: shares that leave no rows, a `test` for a set that has one.
+//! A dataset with a test part keeps its order: the last rows of the training part are for validation.
+//! A dataset without one is shuffled once by the seed and divided class by class (stratified), so that
+//! each part has the classes in the same proportions. The same seed gives the same rows on every
+//! machine. Refused: shares that leave no rows, a `test` share if there is a test part.
 
 use std::sync::Arc;
 
@@ -16,31 +16,32 @@ use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};
 
 impl LoadedData {
-    /// The rows that train, validate and test, as `config` shares them out.
+    /// Divides the rows into training, validation and test rows as `config` says.
     ///
-    /// Fractions are of all rows of the training file. `limit` keeps the first so many training
-    /// rows (in shuffled order, where the set is shuffled).
+    /// Fractions are relative to all rows of the training file. `limit` keeps the first training rows
+    /// (in shuffled order, if the dataset is shuffled).
     ///
     /// # Errors
-    /// A share that leaves no rows, or a `test` share of a set that has a test part.
+    /// A share that leaves no rows, or a `test` share of a dataset that has a test part.
     pub fn split(&self, config: &DataConfig, seed: u64) -> Result<Split> {
         let all = self.train.rows();
-        if let Some(own) = &self.test {
+        if let Some(test_part) = &self.test {
             if config.test.is_some() {
                 return Err(refused(
                     &self.train,
                     format!(
-                        "`test` asks for test rows, but the set has {} of its own",
-                        own.rows()
+                        "`test` asks for test rows, but the dataset already has {} test rows",
+                        test_part.rows()
                     ),
                 )
-                .help("leave `test` out, or use `validation`"));
+                .help("remove `test`, or use `validation`"));
             }
             let mut train = numbers(all);
             let validation = self.rows_of("validation", config.validation, all, all)?;
             let validation = validation.map(|count| train.split_off(all - count));
-            let test = Some(numbers(own.rows()));
-            return self.assemble(config, train, validation, test.map(|rows| (own, rows)));
+            let test = Some(numbers(test_part.rows()));
+            let test = test.map(|rows| (test_part, rows));
+            return self.assemble(config, train, validation, test);
         }
         let mut train = self.shuffled(seed);
         let test = self.rows_of("test", config.test, all, all)?;
@@ -52,11 +53,12 @@ impl LoadedData {
         self.assemble(config, train, validation, test)
     }
 
-    /// `count` stratified folds: each row of the training file tests in exactly one of them.
+    /// Divides the rows into `count` stratified folds: each row of the training file is a test row of
+    /// exactly one fold.
     ///
-    /// The folds' sizes differ by one row at most, and so do their shares of each class. A
-    /// validation share is taken from the fold's training rows; a fraction is of those. A test
-    /// part of its own stays unused.
+    /// The sizes of the folds differ by at most one row, and so do their numbers of rows of each class.
+    /// A validation share is taken from the fold's training rows, and a fraction is relative to them. A
+    /// test part of the dataset is not used.
     ///
     /// # Errors
     /// Fewer than 2 folds, more folds than rows, a `test` share, or shares that leave no rows.
@@ -65,26 +67,26 @@ impl LoadedData {
         if count < 2 || count > all {
             return Err(refused(
                 &self.train,
-                format!("`folds = {count}`, but allowed are 2…{all}: there are {all} rows"),
+                format!("`folds = {count}`; allowed are 2…{all}, because there are {all} rows"),
             ));
         }
         if config.test.is_some() {
             return Err(refused(
                 &self.train,
-                "`test` and `folds` exclude each other: each fold tests on its own rows".into(),
+                "`test` and `folds` exclude each other: each fold has its own test rows".into(),
             )
-            .help("leave one of them out"));
+            .help("remove one of them"));
         }
         let order = self.shuffled(seed);
-        let fold_of = self.deal(&order, count);
-        let of_fold = |fold: usize, inside: bool| -> Vec<u32> {
+        let fold_of = self.deal_into_folds(&order, count);
+        let rows_of_fold = |fold: usize, inside: bool| -> Vec<u32> {
             let chosen = |row: &&u32| (fold_of[**row as usize] == fold) == inside;
             order.iter().filter(chosen).copied().collect()
         };
         (0..count)
             .map(|fold| {
-                let mut train = of_fold(fold, false);
-                let mut test = of_fold(fold, true);
+                let mut train = rows_of_fold(fold, false);
+                let mut test = rows_of_fold(fold, true);
                 test.sort_unstable();
                 let left = train.len();
                 let validation = self.rows_of("validation", config.validation, left, left)?;
@@ -94,6 +96,7 @@ impl LoadedData {
             .collect()
     }
 
+    /// Applies `limit`, computes the scaling and puts the parts together.
     fn assemble(
         &self,
         config: &DataConfig,
@@ -123,7 +126,7 @@ impl LoadedData {
         })
     }
 
-    /// How many rows a share is: at least one, and fewer than are `left`.
+    /// Converts a share of `whole` rows to a number of rows: at least one, and fewer than `left`.
     fn rows_of(
         &self,
         key: &str,
@@ -134,17 +137,17 @@ impl LoadedData {
         let Some(share) = share else { return Ok(None) };
         let (rows, asked) = match share {
             Share::Rows(rows) => (rows, rows.to_string()),
-            // Saturates: a negative fraction or NaN is no row.
+            // The conversion saturates: a negative fraction or NaN gives 0 rows.
             Share::Fraction(fraction) => (
                 (fraction * whole as f64).round() as usize,
                 format!("{fraction}"),
             ),
         };
         let problem = if rows == 0 {
-            format!("`{key} = {asked}` is not a single row of {whole}")
+            format!("`{key} = {asked}` gives no row: there are {whole} rows")
         } else if rows >= left {
             let others = if left < whole {
-                format!(", {} of which are taken for the test", whole - left)
+                format!(", {} of them for the test", whole - left)
             } else {
                 String::new()
             };
@@ -160,14 +163,15 @@ impl LoadedData {
         )))
     }
 
+    /// Returns the row numbers in the random order of the seed.
     fn shuffled(&self, seed: u64) -> Vec<u32> {
         let mut rows = numbers(self.train.rows());
         rows.shuffle(&mut stream(seed, Purpose::Split));
         rows
     }
 
-    /// Takes `count` of `rows`, each class's share of them by largest remainder, and returns them
-    /// in the file's order; the others keep theirs.
+    /// Removes `count` of `rows` and returns them in the file's order; the others keep their order. The
+    /// number of rows of each class is proportional, rounded by the largest-remainder method.
     fn take_stratified(&self, rows: &mut Vec<u32>, count: usize) -> Vec<u32> {
         let class_of = |row: u32| usize::from(self.train.labels[row as usize]);
         let mut sizes = vec![0usize; self.train.class_count()];
@@ -200,8 +204,8 @@ impl LoadedData {
         taken
     }
 
-    /// Deals the rows, class by class, to the folds in turn: each row's fold.
-    fn deal(&self, order: &[u32], folds: usize) -> Vec<usize> {
+    /// Assigns the rows, class by class, to the folds in turn; returns the fold of each row.
+    fn deal_into_folds(&self, order: &[u32], folds: usize) -> Vec<usize> {
         let mut by_class = order.to_vec();
         by_class.sort_by_key(|&row| self.train.labels[row as usize]);
         let mut fold_of = vec![0; order.len()];
@@ -212,7 +216,7 @@ impl LoadedData {
     }
 }
 
-/// 0, 1, …, `rows` − 1.
+/// Returns 0, 1, …, `rows` − 1.
 fn numbers(rows: usize) -> Vec<u32> {
     (0..u32::try_from(rows).expect("the readers refuse more rows than a u32 counts")).collect()
 }

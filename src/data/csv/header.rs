@@ -1,4 +1,4 @@
-//! What a CSV file's first line is: a row like the others, the columns' names, or counts.
+//! The first line of a CSV file: a row of data, column names, or scikit-learn's counts.
 
 use std::path::Path;
 
@@ -7,17 +7,21 @@ use crate::data::classes::list;
 use crate::data::spelling;
 use crate::error::{Error, Result};
 
-/// What the first line is, and which column holds the labels.
+/// The kind of the first line, and the column that holds the labels.
 pub(super) enum Header {
-    /// A row like the others.
+    /// A row of data.
     Data { label: usize },
-    /// The columns' names.
+    /// Column names.
     Names { label: usize },
     /// `rows,features,class names…`.
     Counts { rows: usize, names: Vec<String> },
 }
 
 impl Header {
+    /// Recognizes the first line by its content and finds the label column.
+    ///
+    /// # Errors
+    /// A binary file, a single column, or a label column that does not exist or is ambiguous.
     pub(super) fn of(
         first: &CsvRow,
         second: Option<&CsvRow>,
@@ -53,8 +57,8 @@ impl Header {
         if let Some(name) = named
             && fields.contains(&name)
         {
-            let mut places = (0..width).filter(|&column| fields[column] == name);
-            return match (places.next(), places.next()) {
+            let mut matches = (0..width).filter(|&column| fields[column] == name);
+            return match (matches.next(), matches.next()) {
                 (Some(label), None) => Ok(Self::Names { label }),
                 _ => Err(
                     Error::refused(path, format!("two columns are called `{name}`"))
@@ -77,7 +81,7 @@ impl Header {
         let words = (0..width)
             .filter(|&column| column != label_column && fields[column].parse::<f64>().is_err())
             .count();
-        // One word among numbers is a fault in a row of data: it must not pass for a header.
+        // In a row of data, a word is a fault: only a majority of words makes a header.
         let is_header = 2 * words > width - 1;
         match named {
             None if is_header => Ok(Self::Names {
@@ -90,7 +94,7 @@ impl Header {
         }
     }
 
-    /// scikit-learn's first line, if it is one.
+    /// Returns the counts, if this is the first line of a dataset of scikit-learn.
     fn counts(fields: &[&str], second: Option<&CsvRow>, label: Option<&str>) -> Option<Self> {
         let [rows, features, names @ ..] = fields else {
             return None;
@@ -106,6 +110,7 @@ impl Header {
         })
     }
 
+    /// Describes a label column that does not exist.
     fn missing(name: &str, fields: &[&str], is_header: bool, first: &CsvRow, path: &Path) -> Error {
         let (problem, help) = if is_header {
             let nearest = spelling::nearest(name, fields.iter().copied());
@@ -130,6 +135,7 @@ impl Header {
             .help(help)
     }
 
+    /// Returns whether the first line is a row of data.
     pub(super) fn is_data(&self) -> bool {
         matches!(self, Self::Data { .. })
     }

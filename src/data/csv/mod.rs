@@ -1,14 +1,14 @@
-//! The user's own CSV, gzipped or not: numbers in every column but one, which names the class.
+//! Reads CSV files, gzipped or not: numeric feature columns and one label column.
 //!
-//! - Comma-separated, one row a line, blank lines skipped. A header is told by its content: its
-//!   feature columns are no numbers.
-//! - The label column is named by its header or its number from 0; otherwise it is the last.
-//! - A first line `rows,features,class names…`, as scikit-learn ships its datasets, is recognized;
-//!   the labels then count the names from 0, and the row count is held to it.
-//! - Integers 0…255 throughout stay bytes, one eighth of the memory.
+//! - Comma-separated, one row per line; blank lines are skipped. A header is recognized by its
+//!   content: most of its feature columns are not numbers.
+//! - The label column is given by its header or its number from 0; the default is the last.
+//! - A first line `rows,features,class names…`, as in scikit-learn's datasets, is recognized; labels
+//!   are then indices into the class names, from 0, and the number of rows must match.
+//! - If all features are integers 0…255, they stay bytes, an eighth of the memory.
 //!
-//! Refused, each with line and column: what is not a finite number, rows of different length, a
-//! missing label, more than 1000 different ones, a file without rows.
+//! Refused, with line and column: values that are not finite numbers, rows of different lengths,
+//! missing labels, more than 1000 distinct labels, files without rows.
 
 use std::path::Path;
 
@@ -23,25 +23,25 @@ use crate::error::{Error, Result};
 mod header;
 mod records;
 
-/// What a CSV file holds.
+/// The content of a CSV file.
 #[derive(Debug)]
 pub struct CsvTable {
-    /// Shape `(rows, features)`: all columns but the label's, in the file's order.
+    /// Shape `(rows, features)`: all columns except the label column, in the file's order.
     pub features: Features,
-    /// The header's names of them, if there is a header.
+    /// The names of the feature columns, if there is a header.
     pub feature_names: Option<Vec<String>>,
     pub(crate) classes: Classes,
 }
 
-/// Reads one CSV file; `label` is the label column's header or its number from 0, `None` the last
-/// column; with a checksum (SHA-256, hexadecimal), only if it fits.
+/// Reads a CSV file; `label` is the label column's header or its number from 0, `None` for the last
+/// column. If a checksum (SHA-256, hexadecimal) is given, the file must have it.
 ///
 /// # Errors
-/// Every departure from the format, with line and column.
+/// Any violation of the format, with its line and column; a wrong checksum; a failed read.
 pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<CsvTable> {
     let mut records = CsvRecords::open(path, sha256)?;
     let Some(first) = records.next()? else {
-        return Err(Error::refused(path, "empty file").help("a CSV has one row a line"));
+        return Err(Error::refused(path, "empty file").help("a CSV has one row per line"));
     };
     let second = records.next()?;
     let heading = Header::of(&first, second.as_ref(), label, path)?;
@@ -57,7 +57,7 @@ pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<Cs
     rows.finish(&heading, &first)
 }
 
-/// Values so far: bytes as long as all of them are.
+/// The features read so far: bytes until a value does not fit in one.
 enum Cells {
     Bytes(Vec<u8>),
     Reals(Vec<f64>),
@@ -83,25 +83,27 @@ impl Cells {
         }
     }
 
-    fn shaped(self, shape: (usize, usize)) -> Features {
+    fn into_features(self, shape: (usize, usize)) -> Features {
         match self {
             Self::Bytes(mut bytes) => {
                 bytes.shrink_to_fit();
                 Features::Bytes(
-                    Array2::from_shape_vec(shape, bytes).expect("every row has its features"),
+                    Array2::from_shape_vec(shape, bytes)
+                        .expect("every row has the same number of features"),
                 )
             }
             Self::Reals(mut reals) => {
                 reals.shrink_to_fit();
                 Features::Reals(
-                    Array2::from_shape_vec(shape, reals).expect("every row has its features"),
+                    Array2::from_shape_vec(shape, reals)
+                        .expect("every row has the same number of features"),
                 )
             }
         }
     }
 }
 
-/// The rows of data so far.
+/// The rows read so far.
 struct RowBuffer<'a> {
     path: &'a Path,
     width: usize,
@@ -109,9 +111,9 @@ struct RowBuffer<'a> {
     label: usize,
     cells: Cells,
     classes: Classes,
-    /// The number of classes that the first line names, if it does.
-    named: Option<usize>,
-    /// The columns' names, for messages.
+    /// The number of classes, if the first line names them.
+    class_count: Option<usize>,
+    /// The names of all columns, for messages; empty without a header.
     columns: Vec<String>,
 }
 
@@ -124,7 +126,7 @@ impl<'a> RowBuffer<'a> {
             label: 0,
             cells: Cells::Bytes(Vec::new()),
             classes: Classes::default(),
-            named: None,
+            class_count: None,
             columns: Vec::new(),
         };
         match heading {
@@ -136,7 +138,7 @@ impl<'a> RowBuffer<'a> {
             Header::Counts { names, .. } => {
                 // The next row sets the width.
                 rows.width = 0;
-                rows.named = Some(names.len());
+                rows.class_count = Some(names.len());
             }
         }
         rows
@@ -181,24 +183,26 @@ impl<'a> RowBuffer<'a> {
 
     fn push_label(&mut self, text: &str, line: u64) -> Result<()> {
         if text.is_empty() || text.eq_ignore_ascii_case("nan") {
-            return Err(self.fault(line, self.label, text, "no label"));
+            return Err(self.fault(line, self.label, text, "not a label"));
         }
-        if let Some(classes) = self.named {
+        if let Some(classes) = self.class_count {
             let class = integer(text)
                 .and_then(|number| usize::try_from(number).ok())
                 .filter(|&class| class < classes)
                 .and_then(|class| u16::try_from(class).ok())
                 .ok_or_else(|| {
-                    let allowed = format!("no label: allowed are 0…{}", classes - 1);
+                    let allowed = format!("not a label; allowed are 0…{}", classes - 1);
                     self.fault(line, self.label, text, &allowed)
                 })?;
             self.classes.labels.push(class);
             return Ok(());
         }
         self.classes.push(text, line).ok_or_else(|| {
-            let many =
-                format!("more than {MOST_CLASSES} different labels: a measurement, no class");
-            self.fault(line, self.label, text, &many)
+            let problem = format!(
+                "distinct label number {}; at most {MOST_CLASSES} are allowed",
+                MOST_CLASSES + 1
+            );
+            self.fault(line, self.label, text, &problem)
                 .help("choose the label column: label = \"its header, or its number from 0\"")
         })
     }
@@ -210,8 +214,8 @@ impl<'a> RowBuffer<'a> {
             .map_or_else(String::new, |name| format!(" ({name})"));
         let error = Error::refused(self.path, format!("`{}` is {problem}", shown(text)))
             .at(format!("line {line}, column {}{name}", column + 1));
-        if self.classes.labels.is_empty() && self.columns.is_empty() && self.named.is_none() {
-            error.help("if this line is a header: a header has a name, no number, in every column")
+        if self.classes.labels.is_empty() && self.columns.is_empty() && self.class_count.is_none() {
+            error.help("if this line is a header, give every column a name that is not a number")
         } else {
             error
         }
@@ -219,8 +223,8 @@ impl<'a> RowBuffer<'a> {
 
     fn finish(mut self, heading: &Header, first: &CsvRow) -> Result<CsvTable> {
         let features = self.width.saturating_sub(1);
-        // Columns may be called 0, 1, 2, …: then only the label's name tells a header.
-        if heading.is_data() && self.classes.first_alone_is_text() {
+        // Feature columns may be called 0, 1, 2, …: then only the label's name marks a header.
+        if heading.is_data() && self.classes.only_first_is_text() {
             self.classes.remove_first();
             self.cells.remove_first(features);
             self.columns = first.names();
@@ -233,15 +237,17 @@ impl<'a> RowBuffer<'a> {
         if u32::try_from(rows).is_err() {
             return Err(Error::refused(
                 self.path,
-                format!("{rows} rows; at most {} are read", u32::MAX),
+                format!("{rows} rows; at most {} are allowed", u32::MAX),
             ));
         }
         match heading {
-            Header::Counts { rows: promised, .. } if *promised != rows => {
+            Header::Counts {
+                rows: announced, ..
+            } if *announced != rows => {
                 return Err(Error::refused(
                     self.path,
                     format!(
-                        "line {} counts {promised} rows, the file has {rows}",
+                        "line {} announces {announced} rows, but the file has {rows}",
                         first.line
                     ),
                 )
@@ -258,14 +264,14 @@ impl<'a> RowBuffer<'a> {
             feature_names.remove(self.label);
         }
         Ok(CsvTable {
-            features: self.cells.shaped((rows, features)),
+            features: self.cells.into_features((rows, features)),
             feature_names: Some(feature_names).filter(|names| !names.is_empty()),
             classes: self.classes,
         })
     }
 }
 
-/// A text from a file, fit for a message: control characters escaped, at most 40 characters.
+/// Prepares text from a file for a message: escapes control characters, keeps at most 40 characters.
 pub(crate) fn shown(text: &str) -> String {
     let mut escaped: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     if text.chars().count() > 40 {

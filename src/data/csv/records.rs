@@ -1,4 +1,4 @@
-//! A CSV file as lines, cut into fields, each with its line number.
+//! The lines of a CSV file, split into fields, each with its line number.
 
 use std::io::{Chain, Read};
 use std::path::Path;
@@ -8,21 +8,24 @@ use csv::{ByteRecord, ReaderBuilder, Terminator, Trim};
 use crate::data::input::DataFile;
 use crate::error::{Error, Result};
 
-/// One line, cut into its fields.
+/// A line, split into its fields.
 pub(super) struct CsvRow {
     pub(super) line: u64,
     pub(super) fields: ByteRecord,
 }
 
 impl CsvRow {
-    /// The fields as texts.
+    /// Returns the fields as text.
+    ///
+    /// # Errors
+    /// A field that is not UTF-8.
     pub(super) fn texts(&self, path: &Path) -> Result<Vec<&str>> {
         self.fields
             .iter()
             .enumerate()
             .map(|(column, bytes)| {
                 std::str::from_utf8(bytes).map_err(|_| {
-                    Error::refused(path, "not text (UTF-8); a CSV is text").at(format!(
+                    Error::refused(path, "not UTF-8 text, which a CSV must be").at(format!(
                         "line {}, column {}",
                         self.line,
                         column + 1
@@ -32,7 +35,7 @@ impl CsvRow {
             .collect()
     }
 
-    /// The fields as the columns' names.
+    /// Returns the fields as column names.
     pub(super) fn names(&self) -> Vec<String> {
         self.fields
             .iter()
@@ -41,14 +44,15 @@ impl CsvRow {
     }
 }
 
-/// The lines of a file that are not blank.
+/// The lines of a file, without blank ones.
 pub(super) struct CsvRecords<'a> {
     path: &'a Path,
-    // A line end is appended, so that the last line ends like every other: see `next`.
+    // A line end is appended so that the last line ends like all others, which `next` relies on.
     reader: csv::Reader<Chain<DataFile, &'static [u8]>>,
 }
 
 impl<'a> CsvRecords<'a> {
+    /// Opens a file; if a checksum is given, the file must have it.
     pub(super) fn open(path: &'a Path, sha256: Option<&str>) -> Result<Self> {
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -59,6 +63,7 @@ impl<'a> CsvRecords<'a> {
         Ok(Self { path, reader })
     }
 
+    /// Returns the next line that is not blank; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<CsvRow>> {
         let mut fields = ByteRecord::new();
         loop {
@@ -66,13 +71,13 @@ impl<'a> CsvRecords<'a> {
             match self.reader.read_byte_record(&mut fields) {
                 Ok(false) => return Ok(None),
                 Ok(true) => {
-                    // Counted back from the record's end: the reader's own position of a record
-                    // is that of the blank lines before it.
+                    // Counted back from the record's end: for the reader, a record begins with the
+                    // blank lines before it.
                     let line = self.reader.position().line().saturating_sub(1);
                     if fields.as_slice().contains(&b'\n') {
                         return Err(Error::refused(
                             self.path,
-                            "a quoted field runs over several lines",
+                            "a quoted field spans several lines",
                         )
                         .at(format!("line {start}"))
                         .help("close its quotation marks"));
@@ -87,6 +92,7 @@ impl<'a> CsvRecords<'a> {
         }
     }
 
+    /// Describes a failed read, with the line reached.
     fn failure(&self, error: csv::Error) -> Error {
         let line = self.reader.position().line();
         match error.into_kind() {
