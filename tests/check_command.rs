@@ -252,7 +252,7 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
     let cases: [(Damage, &str); 4] = [
         (
             &|tensors| tensors[1].1 = vec![4, 5],
-            "shape [4, 5], where the network has [5, 4]",
+            "shape [4, 5], but the network has [5, 4]",
         ),
         (
             &|tensors| drop(tensors.remove(2)),
@@ -264,7 +264,7 @@ fn a_gradient_of_another_network_is_refused_with_names_and_shapes() {
         ),
         (
             &|tensors| tensors.push(("layers.2.bias".into(), vec![1], vec![0.0])),
-            "tensor layers.2.bias: not a part of the network",
+            "tensor layers.2.bias: not a parameter of the network",
         ),
     ];
     for (damage, message) in cases {

@@ -1,7 +1,7 @@
-//! Whole files: read up to a cap, written so that a crash leaves the old content or the new.
+//! Reads and writes whole files: reads at most a given size, writes atomically.
 //!
-//! Every result file goes through [`write_atomically`]: a reader (or a run that is resumed) never
-//! sees half a file, and a full disk leaves the previous version in place.
+//! After a crash, a file that [`write_atomically`] was replacing has its old content or the new one: a
+//! reader (or a resumed run) never sees half a file, and a full disk leaves the previous version.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,13 +13,13 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Result};
 use crate::open;
 
-/// How the temporary files of [`write_atomically`] begin; one that survived a crash may be removed.
+/// The prefix of the temporary files of [`write_atomically`]; one left by a crash may be removed.
 pub const TEMPORARY_PREFIX: &str = ".nplus1-";
 
-/// How many random letters and digits follow [`TEMPORARY_PREFIX`].
+/// The number of random letters and digits after [`TEMPORARY_PREFIX`].
 const RANDOM_CHARACTERS: usize = 6;
 
-/// Whether [`write_atomically`] gives its temporary files names like `name`.
+/// Returns whether `name` has the form of a temporary file of [`write_atomically`].
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name
         .to_str()
@@ -29,24 +29,26 @@ pub fn is_temporary(name: &OsStr) -> bool {
     })
 }
 
-/// Replaces `path` by `bytes`, all or nothing: a temporary file in the same folder is written,
-/// synced, renamed over `path`, and the folder is synced.
+/// Replaces the content of `path` by `bytes` atomically: writes and syncs a temporary file in the same
+/// folder, renames it to `path`, and syncs the folder.
 ///
 /// # Errors
-/// Whatever the operating system refuses; `path` is then as it was.
+/// The operating system refuses a call. `path` is then unchanged, unless only the last call failed, the
+/// sync of the folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_to(&mut System, path, bytes)
 }
 
-/// The calls whose order makes a write atomic and durable, so that a test can watch them.
+/// The system calls whose order makes a write atomic and durable; a trait, so that a test can record
+/// them.
 trait Disk {
-    /// Makes the content of a file, or the entries of a folder, durable.
+    /// Flushes the content of a file, or the entries of a folder, to the disk.
     fn sync(&mut self, handle: &File) -> io::Result<()>;
-    /// Puts a temporary file in the place of `path`.
+    /// Renames a temporary file to `path`.
     fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()>;
 }
 
-/// The operating system's.
+/// The calls of the operating system.
 struct System;
 
 impl Disk for System {
@@ -79,21 +81,22 @@ fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder_on(disk, folder)
 }
 
-/// All of `path`, refused beyond `cap` bytes.
+/// Reads all of `path`, a file of at most `cap` bytes.
 ///
 /// # Errors
-/// A path that leads nowhere or to no regular file, and a file of more than `cap` bytes, are refused.
+/// A path that does not exist or is not a regular file, a file of more than `cap` bytes, a failed read,
+/// or too little memory.
 pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::io("read", path, source);
     let file = open::regular(path)?;
     let metadata = file.metadata().map_err(failed)?;
-    // The stated length only sizes the buffer: a file may grow, or state none, as those of /proc.
+    // The length in the metadata only sizes the buffer: a file may grow, and files of /proc have none.
     let mut bytes = Vec::new();
     if metadata.len() <= cap {
         let length = usize::try_from(metadata.len()).unwrap_or(0);
         bytes.try_reserve_exact(length).map_err(|_| {
             Error::Resources(format!(
-                "no memory for the {length} bytes of {}",
+                "not enough memory for the {length} bytes of {}",
                 path.display()
             ))
         })?;
@@ -102,13 +105,13 @@ pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     if metadata.len() > cap || bytes.len() as u64 > cap {
         return Err(Error::refused(
             path,
-            format!("larger than the {cap} bytes that such a file may have"),
+            format!("larger than {cap} bytes, the most that is allowed for such a file"),
         ));
     }
     Ok(bytes)
 }
 
-/// The folder that holds `path`.
+/// Returns the folder that holds `path`.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -116,10 +119,11 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the folder's entries durable. Only Unix can open a folder as a file.
+/// Flushes the folder's entries to the disk. Does nothing except on Unix, where a folder can be opened
+/// as a file.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
+/// The operating system refuses a call.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     sync_folder_on(&mut System, folder)
 }
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn a_failed_write_leaves_the_folder_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        // A folder cannot be replaced by a file: the rename fails after everything was written.
+        // A folder cannot be replaced by a file, so the rename fails after the write.
         let path = folder.path().join("taken");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("inside"), b"x").unwrap();
@@ -158,26 +162,26 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// Does what the system does, and keeps what was done with what the path then held.
+    /// Calls the system and records each call with the content of the path before it.
     #[cfg(unix)]
-    struct Watched<'a> {
+    struct RecordingDisk<'a> {
         path: &'a Path,
         calls: Vec<(String, Vec<u8>)>,
     }
 
     #[cfg(unix)]
-    impl Watched<'_> {
-        fn note(&mut self, call: String) {
-            let held = std::fs::read(self.path).unwrap();
-            self.calls.push((call, held));
+    impl RecordingDisk<'_> {
+        fn record(&mut self, call: String) {
+            let content = std::fs::read(self.path).unwrap();
+            self.calls.push((call, content));
         }
     }
 
     #[cfg(unix)]
-    impl Disk for Watched<'_> {
+    impl Disk for RecordingDisk<'_> {
         fn sync(&mut self, handle: &File) -> io::Result<()> {
             let metadata = handle.metadata()?;
-            self.note(if metadata.is_dir() {
+            self.record(if metadata.is_dir() {
                 "sync the folder".to_owned()
             } else {
                 format!("sync a file of {} bytes", metadata.len())
@@ -186,7 +190,7 @@ mod tests {
         }
 
         fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
-            self.note("rename".to_owned());
+            self.record("rename".to_owned());
             System.rename(file, path)
         }
     }
@@ -198,14 +202,14 @@ mod tests {
         let path = folder.path().join("a.json");
         write_atomically(&path, b"old").unwrap();
         let calls = Vec::new();
-        let mut disk = Watched { path: &path, calls };
+        let mut disk = RecordingDisk { path: &path, calls };
         write_to(&mut disk, &path, b"newer").unwrap();
         let calls = [
             ("sync a file of 5 bytes", "old"),
             ("rename", "old"),
             ("sync the folder", "newer"),
         ];
-        let calls = calls.map(|(call, held)| (call.to_owned(), held.as_bytes().to_vec()));
+        let calls = calls.map(|(call, content)| (call.to_owned(), content.as_bytes().to_vec()));
         assert_eq!(disk.calls, calls);
     }
 
@@ -239,7 +243,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_endless_device_is_refused_not_read_to_its_end() {
+    fn an_endless_device_is_refused() {
         let error = read_capped(Path::new("/dev/zero"), 1000).unwrap_err();
         assert!(error.to_string().contains("a device"), "{error}");
     }

@@ -1,10 +1,10 @@
-//! Gradients as safetensors files: tensors named and shaped as the parameters they belong to.
+//! Gradients as safetensors files: tensors with the names and shapes of the parameters.
 //!
 //! Written in double precision as `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
 //! `(fan_out,)`. Read in either precision, and also with the names of PyTorch's `nn.Sequential`
-//! (`0.weight`, `2.weight`, …: the layers in the order of their numbers). Refused: tensors that are
-//! missing, foreign, of another shape or type. Numbers that are not finite are read as they are: they
-//! are for the comparison to find.
+//! (`0.weight`, `2.weight`, …: the layers in the order of their numbers). Refused: missing or unknown
+//! tensors, other shapes or types. Numbers that are not finite are accepted, so that the comparison
+//! finds them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,27 +21,27 @@ use crate::error::{Error, Result};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
 
-/// Writes `gradient` to `path`, all or nothing.
+/// Writes `gradient` to `path` atomically.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
+/// The operating system refuses a call.
 pub fn save(gradient: &Parameters<f64>, path: &Path) -> Result<()> {
     let metadata = json!({ "format": "nplus1 gradient", "version": env!("CARGO_PKG_VERSION") });
     let gradient = AnyParameters::from(gradient.clone());
     write_atomically(path, &tensors(&gradient, metadata))
 }
 
-/// The gradient in the file `path`, of a network of this layout, and the precision it was computed
-/// in: that of its numbers, single where no number needs more.
+/// Reads the gradient of a network of this layout from `path`. Returns it with the precision of its
+/// numbers: single, if all of them are exact in single precision.
 ///
 /// # Errors
-/// Everything the module refuses, with the tensors found and those wanted.
+/// Content that the module refuses, with the tensors found and those expected; a failed read.
 pub fn load(path: &Path, layout: &Arc<Layout>) -> Result<(Parameters<f64>, Precision)> {
     let bytes = read_capped(path, FILE_CAP)?;
     let (_, tensors) = read(&bytes, path)?;
-    let numbers = numbers(&tensors);
+    let numbers = layer_numbers(&tensors);
     let mut gradient = Parameters::zeros(Arc::clone(layout));
-    let mut wanted = BTreeSet::new();
+    let mut expected = BTreeSet::new();
     for layer in 0..layout.layers() {
         let (fan_in, fan_out) = (layout.sizes()[layer], layout.sizes()[layer + 1]);
         let mut parts = vec![("weight", vec![fan_out, fan_in], layout.weights(layer))];
@@ -58,10 +58,7 @@ pub fn load(path: &Path, layout: &Arc<Layout>) -> Result<(Parameters<f64>, Preci
                 return Err(refuse(path, &name, "missing".to_owned(), layout, &tensors));
             };
             if tensor.shape() != shape {
-                let problem = format!(
-                    "shape {:?}, where the network has {shape:?}",
-                    tensor.shape()
-                );
+                let problem = format!("shape {:?}, but the network has {shape:?}", tensor.shape());
                 return Err(refuse(path, &name, problem, layout, &tensors));
             }
             let to = &mut gradient.flat_mut()[range];
@@ -73,19 +70,19 @@ pub fn load(path: &Path, layout: &Arc<Layout>) -> Result<(Parameters<f64>, Preci
                     return Err(refuse(path, &name, problem, layout, &tensors));
                 }
             }
-            wanted.insert(name);
+            expected.insert(name);
         }
     }
-    let strangers = tensors
+    let unknown = tensors
         .names()
         .into_iter()
-        .filter(|name| !wanted.contains(*name));
-    if let Some(stranger) = strangers.min() {
-        let problem = "not a part of the network".to_owned();
-        return Err(refuse(path, stranger, problem, layout, &tensors));
+        .filter(|name| !expected.contains(*name));
+    if let Some(name) = unknown.min() {
+        let problem = "not a parameter of the network".to_owned();
+        return Err(refuse(path, name, problem, layout, &tensors));
     }
-    let single = |&number: &f64| f64::from(number as f32).to_bits() == number.to_bits();
-    let precision = if gradient.flat().iter().all(single) {
+    let is_single = |&number: &f64| f64::from(number as f32).to_bits() == number.to_bits();
+    let precision = if gradient.flat().iter().all(is_single) {
         Precision::F32
     } else {
         Precision::F64
@@ -93,8 +90,9 @@ pub fn load(path: &Path, layout: &Arc<Layout>) -> Result<(Parameters<f64>, Preci
     Ok((gradient, precision))
 }
 
-/// The layers' numbers in order, if every tensor is called `NUMBER.weight` or `NUMBER.bias`.
-fn numbers(tensors: &SafeTensors<'_>) -> Option<Vec<usize>> {
+/// Returns the numbers of the layers in ascending order, if all tensors are named `NUMBER.weight` or
+/// `NUMBER.bias`.
+fn layer_numbers(tensors: &SafeTensors<'_>) -> Option<Vec<usize>> {
     let number = |name: &str| {
         let (number, part) = name.split_once('.')?;
         let number: usize = number.parse().ok()?;
@@ -104,13 +102,14 @@ fn numbers(tensors: &SafeTensors<'_>) -> Option<Vec<usize>> {
     numbers.map(|numbers| numbers.into_iter().collect())
 }
 
+/// Converts numbers of type `R` to double precision.
 fn fill<R: Real>(to: &mut [f64], bytes: &[u8]) {
     for (to, bytes) in to.iter_mut().zip(bytes.chunks_exact(R::BYTES)) {
         *to = R::from_bytes(bytes).to_f64();
     }
 }
 
-/// What is wrong with tensor `name`, what the file holds and what the network has.
+/// Creates the error of tensor `name`, with the tensors of the file and those of the network.
 fn refuse(
     path: &Path,
     name: &str,
@@ -126,19 +125,19 @@ fn refuse(
     found.sort();
     let more = if found.len() > SHOWN { ", …" } else { "" };
     found.truncate(SHOWN);
-    let mut wanted = Vec::new();
+    let mut expected = Vec::new();
     for layer in 0..layout.layers() {
         let (fan_in, fan_out) = (layout.sizes()[layer], layout.sizes()[layer + 1]);
-        wanted.push(format!("layers.{layer}.weight [{fan_out}, {fan_in}]"));
+        expected.push(format!("layers.{layer}.weight [{fan_out}, {fan_in}]"));
         if layout.has_bias() {
-            wanted.push(format!("layers.{layer}.bias [{fan_out}]"));
+            expected.push(format!("layers.{layer}.bias [{fan_out}]"));
         }
     }
     Error::refused(path, problem)
         .at(format!("tensor {name}"))
         .help(format!(
             "the network has {}; the file holds {}{more}",
-            wanted.join(", "),
+            expected.join(", "),
             found.join(", ")
         ))
 }

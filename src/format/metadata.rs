@@ -1,7 +1,7 @@
 //! The metadata of a model file: layer sizes, output, loss, class names, scaling.
 //!
-//! Our own files say everything, and a key that is missing is refused. Files of other programs may
-//! say nothing: what is assumed then is listed. Whatever is said has to agree with the tensors.
+//! A file of nplus1 has all keys; a missing one is refused. A file of another program may lack them:
+//! the values assumed instead are listed. The values present must match the tensors.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::data::Scaling;
 use crate::error::{Error, Result};
 use crate::model::{Layout, Loss, Network, OutputUnits};
 
-/// What our metadata says under `format`.
+/// The value of `format` in a file of nplus1.
 const FORMAT: &str = "nplus1";
 
-/// What the metadata says of `model`; every value is a string, as the format demands.
+/// Returns the metadata of `model`; every value is a string, as the format requires.
 pub fn of(model: &Model) -> Value {
     let layout = model.parameters.layout();
     json!({
@@ -38,38 +38,39 @@ pub fn of(model: &Model) -> Value {
     })
 }
 
-/// The metadata of a file while a model is made of it.
+/// The metadata of a file that is being read.
 pub struct ModelMetadata<'a> {
     entries: HashMap<String, String>,
-    /// Our own files have to say everything.
-    complete: bool,
+    /// Whether every key is required, as in a file of nplus1.
+    all_required: bool,
     path: &'a Path,
+    /// The values assumed for missing keys, one sentence each.
     assumed: Vec<String>,
 }
 
 impl<'a> ModelMetadata<'a> {
-    /// The metadata of `header`, of the file `path`.
+    /// Takes the metadata from the `header` of the file `path`.
     pub fn new(header: &Metadata, path: &'a Path) -> Self {
         let entries = header.metadata().clone().unwrap_or_default();
-        let complete = entries.get("format").is_some_and(|format| format == FORMAT);
+        let all_required = entries.get("format").is_some_and(|format| format == FORMAT);
         Self {
             entries,
-            complete,
+            all_required,
             path,
             assumed: Vec::new(),
         }
     }
 
-    /// The model of `parameters`.
+    /// Combines `parameters` and the metadata into a model.
     ///
     /// # Errors
-    /// Everything the module refuses, with the key as its place.
+    /// Metadata that the module refuses, with the key as its place.
     pub fn model(mut self, layout: Arc<Layout>, parameters: AnyParameters) -> Result<LoadedModel> {
         let sizes = layout.sizes();
-        self.agrees("sizes", sizes.to_vec())?;
-        self.agrees("bias", layout.has_bias())?;
-        if self.complete {
-            self.agrees_word("precision", parameters.precision().name())?;
+        self.check_matches("sizes", sizes.to_vec())?;
+        self.check_matches("bias", layout.has_bias())?;
+        if self.all_required {
+            self.check_word("precision", parameters.precision().name())?;
         }
         let (inputs, outputs) = (sizes[0], sizes[layout.layers()]);
         let name = self.text("name", || stem(self.path))?;
@@ -89,19 +90,23 @@ impl<'a> ModelMetadata<'a> {
         let loss = self.word("loss", &losses, Loss::name)?;
         self.check_pair(output, loss, outputs)?;
         let l2: f64 = self.parsed("l2", 0.0, "no l2 term")?;
-        self.require(l2 >= 0.0 && l2.is_finite(), "l2", "a finite number from 0")?;
+        self.require(
+            l2 >= 0.0 && l2.is_finite(),
+            "l2",
+            "a finite number, 0 or above",
+        )?;
         let class_names = self.class_names(outputs)?;
         let identity = Scaling {
             offset: vec![0.0; inputs],
             divisor: vec![1.0; inputs],
         };
         let scaling = self.parsed("scaling", identity, "inputs are taken unscaled")?;
-        let each = |numbers: &[f64]| {
+        let valid = |numbers: &[f64]| {
             numbers.len() == inputs && numbers.iter().all(|number| number.is_finite())
         };
         self.require(
-            each(&scaling.offset)
-                && each(&scaling.divisor)
+            valid(&scaling.offset)
+                && valid(&scaling.divisor)
                 && scaling.divisor.iter().all(|&number| number != 0.0),
             "scaling",
             &format!("{inputs} finite offsets and {inputs} finite divisors, none of them 0"),
@@ -123,20 +128,21 @@ impl<'a> ModelMetadata<'a> {
         })
     }
 
-    /// The entry `key`; `None` only where it may be assumed.
+    /// Returns the entry `key`; `None` if it is missing and need not be there.
     fn entry(&self, key: &str) -> Result<Option<&str>> {
         match self.entries.get(key) {
             Some(text) => Ok(Some(text)),
-            None if self.complete => Err(self.refuse(key, "missing".to_owned())),
+            None if self.all_required => Err(self.refuse(key, "missing".to_owned())),
             None => Ok(None),
         }
     }
 
+    /// Returns the entry as text; `otherwise` if a foreign file lacks it.
     fn text(&mut self, key: &str, otherwise: impl FnOnce() -> String) -> Result<String> {
         Ok(self.entry(key)?.map_or_else(otherwise, str::to_owned))
     }
 
-    /// One of `allowed`; the first of them where a foreign file does not say.
+    /// Reads one of `allowed`; assumes the first if a foreign file lacks the key.
     fn word<T: Copy>(
         &mut self,
         key: &str,
@@ -155,7 +161,8 @@ impl<'a> ModelMetadata<'a> {
         })
     }
 
-    /// The entry as JSON; `otherwise` where a foreign file does not say.
+    /// Reads the entry as JSON. If a foreign file lacks it, assumes `otherwise`, which `sentence`
+    /// describes.
     fn parsed<T: DeserializeOwned>(
         &mut self,
         key: &str,
@@ -164,7 +171,7 @@ impl<'a> ModelMetadata<'a> {
     ) -> Result<T> {
         match self.entry(key)? {
             Some(text) => serde_json::from_str(text)
-                .map_err(|error| self.refuse(key, format!("not readable: {error}"))),
+                .map_err(|error| self.refuse(key, format!("not valid: {error}"))),
             None => {
                 self.assumed.push(sentence.to_owned());
                 Ok(otherwise)
@@ -172,6 +179,7 @@ impl<'a> ModelMetadata<'a> {
         }
     }
 
+    /// Reads the class names: one per output, or two for one output.
     fn class_names(&mut self, outputs: usize) -> Result<Vec<String>> {
         let classes = outputs.max(2);
         let numbers = (0..classes).map(|class| class.to_string()).collect();
@@ -185,8 +193,8 @@ impl<'a> ModelMetadata<'a> {
         Ok(names)
     }
 
-    /// What the metadata says twice has to agree with the tensors.
-    fn agrees<T: DeserializeOwned + PartialEq + serde::Serialize>(
+    /// Refuses an entry that contradicts the tensors.
+    fn check_matches<T: DeserializeOwned + PartialEq + serde::Serialize>(
         &mut self,
         key: &str,
         tensors: T,
@@ -195,19 +203,16 @@ impl<'a> ModelMetadata<'a> {
             return Ok(());
         };
         let fits = serde_json::from_str::<T>(text).is_ok_and(|value| value == tensors);
-        self.require(
-            fits,
-            key,
-            &format!("{} as the tensors have", json!(tensors)),
-        )
+        self.require(fits, key, &format!("{}, as in the tensors", json!(tensors)))
     }
 
-    fn agrees_word(&self, key: &str, tensors: &str) -> Result<()> {
+    /// Refuses a required entry that is not the word that follows from the tensors.
+    fn check_word(&self, key: &str, tensors: &str) -> Result<()> {
         let fits = self.entry(key)? == Some(tensors);
-        self.require(fits, key, &format!("{tensors} as the tensors have"))
+        self.require(fits, key, &format!("{tensors}, as in the tensors"))
     }
 
-    /// Only the pairs that a config may ask for.
+    /// Refuses outputs that a config does not allow with this loss.
     fn check_pair(&self, output: OutputUnits, loss: Loss, outputs: usize) -> Result<()> {
         let fits = match loss {
             Loss::Quadratic => output != OutputUnits::Softmax,
@@ -227,6 +232,7 @@ impl<'a> ModelMetadata<'a> {
         Err(self.refuse("loss", problem))
     }
 
+    /// Refuses the entry unless `fits`; names the value found and those allowed.
     fn require(&self, fits: bool, key: &str, allowed: &str) -> Result<()> {
         if fits {
             return Ok(());
@@ -242,7 +248,7 @@ impl<'a> ModelMetadata<'a> {
     }
 }
 
-/// A file's name without its extension.
+/// Returns a file's name without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())

@@ -1,7 +1,8 @@
-//! Files that other programs read, and the one way this crate reads and writes a whole file.
+//! Model and gradient files, which other programs can read, and the reading and atomic writing of
+//! whole files.
 //!
-//! Everything read here may be hostile: sizes are capped before memory is asked for, and content
-//! that cannot be meant is refused with its place, never by a panic.
+//! Input may be hostile: sizes are limited before memory is allocated, and invalid content is refused
+//! with its place, without a panic.
 
 pub mod file;
 pub mod gradient;

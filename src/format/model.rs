@@ -1,5 +1,5 @@
-//! A trained model: everything that turns raw features into a class, and nothing of how it was
-//! trained.
+//! A trained model: all that is needed to turn raw features into a class, without the settings of its
+//! training.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use crate::data::Scaling;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Precision;
 
-/// θ in either precision.
+/// The parameters θ in either precision.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyParameters {
-    /// In single precision.
+    /// Single precision.
     F32(Parameters<f32>),
-    /// In double precision.
+    /// Double precision.
     F64(Parameters<f64>),
 }
 
 impl AnyParameters {
-    /// Which of the two this is.
+    /// Returns the precision.
     pub fn precision(&self) -> Precision {
         match self {
             Self::F32(_) => Precision::F32,
@@ -25,7 +25,7 @@ impl AnyParameters {
         }
     }
 
-    /// Layer sizes and where each layer lies.
+    /// Returns the layer sizes and the position of each layer in θ.
     pub fn layout(&self) -> &Arc<Layout> {
         match self {
             Self::F32(parameters) => parameters.layout(),
@@ -33,7 +33,7 @@ impl AnyParameters {
         }
     }
 
-    /// `weights_sha256`: see [`Parameters::sha256`].
+    /// Returns the SHA-256 of θ (`weights_sha256`), see [`Parameters::sha256`].
     pub fn sha256(&self) -> String {
         match self {
             Self::F32(parameters) => parameters.sha256(),
@@ -59,12 +59,12 @@ impl From<Parameters<f64>> for AnyParameters {
 pub struct Model {
     /// The config's name.
     pub name: String,
-    /// Topology, output units and loss.
+    /// The topology, output units and loss.
     pub network: Network,
-    /// θ, of the network's layout.
+    /// The parameters θ, in the network's layout.
     pub parameters: AnyParameters,
-    /// One name a class: as many as there are outputs, or two for one output.
+    /// The name of each class: one per output, or two for one output.
     pub class_names: Vec<String>,
-    /// From raw features to inputs.
+    /// The scaling of raw features to inputs.
     pub scaling: Scaling,
 }

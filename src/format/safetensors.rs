@@ -1,13 +1,13 @@
-//! `model.safetensors`: tensors `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
-//! `(fan_out,)`, named and shaped as PyTorch's `Linear`, with the rest of the model in the metadata.
+//! The file `model.safetensors`: tensors `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
+//! `(fan_out,)`, shaped as in PyTorch's `Linear`, with the rest of the model in the metadata.
 //!
-//! The tensors lie in the file in layout order, so that the SHA-256 of the data section is
-//! `weights_sha256`, and the header is written in a fixed order, so that equal models are equal
-//! files (the crate's own writer keeps metadata in a hash map, whose order changes between runs).
+//! The tensors are in layout order, so that the SHA-256 of the data section is `weights_sha256`. The
+//! header has a fixed order, so that equal models give equal files (the writer of the `safetensors`
+//! crate keeps metadata in a hash map, whose order changes between runs).
 //!
-//! A file of another program is accepted if its tensors have these names; what its metadata does
-//! not say is assumed, and [`LoadedModel::assumed`] says what. Refused: missing, foreign or misshapen
-//! tensors, other number types, numbers that are not finite, metadata that contradicts the tensors.
+//! A file of another program is accepted if its tensors have these names; [`LoadedModel::assumed`]
+//! lists the values assumed for missing metadata. Refused: missing or unknown tensors, other shapes,
+//! other number types, numbers that are not finite, metadata that contradicts the tensors.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,26 +24,26 @@ use crate::error::{Error, Result};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
 
-/// Largest model file: 2³⁰ bytes, 134 million parameters in double precision.
+/// The largest model file: 2³⁰ bytes, 134 million parameters in double precision.
 pub(super) const FILE_CAP: u64 = 1 << 30;
-/// Largest header: names, scaling and class names of any network that fits take far less.
+/// The largest header: the names and scaling of any network that fits in a file take far less.
 const HEADER_CAP: u64 = 1 << 26;
 
-/// A model, and what its file left open.
+/// A model, and the values that its file did not give.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedModel {
     /// The model.
     pub model: Model,
-    /// What the metadata did not say and was assumed, one sentence each; empty for our own files.
+    /// The values assumed for missing metadata, one sentence each; empty for a file of nplus1.
     pub assumed: Vec<String>,
 }
 
-/// The bytes of `model` as a safetensors file.
+/// Returns the bytes of `model` as a safetensors file.
 pub fn to_bytes(model: &Model) -> Vec<u8> {
     tensors(&model.parameters, metadata::of(model))
 }
 
-/// The bytes of a file with these tensors, in layout order, and this metadata.
+/// Returns the bytes of a file with these parameters, in layout order, and this metadata.
 pub(super) fn tensors(parameters: &AnyParameters, metadata: Value) -> Vec<u8> {
     let layout = parameters.layout();
     let (dtype, width) = match parameters.precision() {
@@ -71,7 +71,7 @@ pub(super) fn tensors(parameters: &AnyParameters, metadata: Value) -> Vec<u8> {
         }
     }
     let mut header = Value::Object(header).to_string().into_bytes();
-    // The data section starts at a multiple of 8, so that readers may map it as numbers.
+    // The data section starts at a multiple of 8 bytes, so that readers can map it as numbers.
     header.resize(header.len().next_multiple_of(8), b' ');
     let mut bytes = Vec::with_capacity(8 + header.len() + layout.len() * width);
     bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
@@ -83,26 +83,26 @@ pub(super) fn tensors(parameters: &AnyParameters, metadata: Value) -> Vec<u8> {
     bytes
 }
 
-/// Writes `model` to `path`, all or nothing.
+/// Writes `model` to `path` atomically.
 ///
 /// # Errors
-/// Whatever the operating system refuses.
+/// The operating system refuses a call.
 pub fn save(model: &Model, path: &Path) -> Result<()> {
     write_atomically(path, &to_bytes(model))
 }
 
-/// The model in the file `path`.
+/// Reads the model in the file `path`.
 ///
 /// # Errors
-/// Everything the module refuses, with the tensor or the metadata key as its place.
+/// Content that the module refuses, with the tensor or the metadata key as its place; a failed read.
 pub fn load(path: &Path) -> Result<LoadedModel> {
     from_bytes(&read_capped(path, FILE_CAP)?, path)
 }
 
-/// The model in `bytes`; errors name `path`.
+/// Reads the model in `bytes`; errors name `path`.
 ///
 /// # Errors
-/// Everything the module refuses, with the tensor or the metadata key as its place.
+/// Content that the module refuses, with the tensor or the metadata key as its place.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<LoadedModel> {
     let (header, tensors) = read(bytes, path)?;
     let (layout, precision) = layout_of(&tensors, path)?;
@@ -113,21 +113,21 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<LoadedModel> {
     ModelMetadata::new(&header, path).model(layout, parameters)
 }
 
-/// The header and the tensors in `bytes`.
+/// Parses the header and the tensors in `bytes`.
 pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<(Metadata, SafeTensors<'b>)> {
     let refused = |error: safetensors::SafeTensorError| {
         Error::refused(path, format!("not a safetensors file: {error}"))
             .at("header")
             .help("the file may be truncated or of another format")
     };
-    // Capped here, because the parser allows 100 MB of header.
+    // Limited here, because the parser allows a header of 100 MB.
     if let Some(length) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b))
         && length > HEADER_CAP
     {
         return Err(Error::refused(
             path,
             format!(
-                "not a safetensors file: a header of {length} bytes, where at most {HEADER_CAP} are allowed"
+                "not a safetensors file: a header of {length} bytes; at most {HEADER_CAP} are allowed"
             ),
         )
         .at("byte 0"));
@@ -137,7 +137,7 @@ pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<(Metadata, SafeTe
     Ok((header, tensors))
 }
 
-/// Layer sizes and precision, from the tensors alone.
+/// Derives the layer sizes and the precision from the tensors.
 fn layout_of(tensors: &SafeTensors<'_>, path: &Path) -> Result<(Arc<Layout>, Precision)> {
     let names = tensors.names();
     let find = |name: &str| tensors.tensor(name).ok();
@@ -175,13 +175,13 @@ fn layout_of(tensors: &SafeTensors<'_>, path: &Path) -> Result<(Arc<Layout>, Pre
         let shape = weight.shape();
         let fits = match (shape, sizes.last()) {
             (&[fan_out, fan_in], None) => fan_out > 0 && fan_in > 0,
-            (&[fan_out, fan_in], Some(&before)) => fan_out > 0 && fan_in == before,
+            (&[fan_out, fan_in], Some(&below)) => fan_out > 0 && fan_in == below,
             _ => false,
         };
         if !fits {
             let allowed = sizes
                 .last()
-                .map_or("fan_in".to_owned(), |before| before.to_string());
+                .map_or("fan_in".to_owned(), |below| below.to_string());
             return Err(Error::refused(
                 path,
                 format!("shape {shape:?}; allowed: [fan_out, {allowed}], neither of them 0"),
@@ -201,19 +201,18 @@ fn layout_of(tensors: &SafeTensors<'_>, path: &Path) -> Result<(Arc<Layout>, Pre
     for layer in 0..layers {
         check_bias(tensors, layer, sizes[layer + 1], bias, path)?;
     }
-    if let Some(stranger) = names.iter().filter(|name| !known.contains(**name)).min() {
-        return Err(
-            Error::refused(path, format!("not a part of the {layers} layers found"))
-                .at(format!("tensor {stranger}"))
-                .help(
-                    "layers are numbered from 0 without a gap, and the file holds nothing but them",
-                ),
-        );
+    if let Some(unknown) = names.iter().filter(|name| !known.contains(**name)).min() {
+        return Err(Error::refused(
+            path,
+            format!("not a parameter of the {layers} layers found"),
+        )
+        .at(format!("tensor {unknown}"))
+        .help("number the layers from 0 without a gap, and remove all other tensors"));
     }
     Ok((Arc::new(Layout::new(&sizes, bias)), precision))
 }
 
-/// Either all layers have a bias, of the right shape, or none has.
+/// Checks that all layers have a bias of the right shape, or that none has one.
 fn check_bias(
     tensors: &SafeTensors<'_>,
     layer: usize,
@@ -223,8 +222,8 @@ fn check_bias(
 ) -> Result<()> {
     let name = format!("layers.{layer}.bias");
     let problem = match (tensors.tensor(&name).ok(), bias) {
-        (None, true) => "missing, though layers.0 has a bias".to_owned(),
-        (Some(_), false) => "found, though layers.0 has no bias".to_owned(),
+        (None, true) => "missing, but layers.0 has a bias".to_owned(),
+        (Some(_), false) => "present, but layers.0 has no bias".to_owned(),
         (Some(tensor), true) if tensor.shape() != [fan_out] => {
             format!("shape {:?}; allowed: [{fan_out}]", tensor.shape())
         }
@@ -233,7 +232,7 @@ fn check_bias(
     Err(Error::refused(path, problem).at(format!("tensor {name}")))
 }
 
-/// θ, each tensor of `R`'s type and every number finite.
+/// Reads θ; refuses tensors of another type than `R` and numbers that are not finite.
 fn parameters<R: Real>(
     tensors: &SafeTensors<'_>,
     layout: Arc<Layout>,
@@ -249,7 +248,7 @@ fn parameters<R: Real>(
             return Err(Error::refused(
                 path,
                 format!(
-                    "numbers of type {}, where layers.0.weight has {dtype}",
+                    "numbers of type {}, but layers.0.weight has {dtype}",
                     tensor.dtype()
                 ),
             )
