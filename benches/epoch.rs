@@ -1,5 +1,6 @@
-//! Seconds of one epoch (60,000 images, quadratic loss, f32) for the five reference networks, at
-//! 1 thread and at all: `cargo bench --bench epoch [-- a c]`. Medians; shuffle left out.
+//! Measures the seconds of one epoch (60,000 images, quadratic loss, f32) of the five reference
+//! networks, at 1 thread and at one thread per physical core: `cargo bench --bench epoch [-- a c]`.
+//! Prints medians, without the shuffle.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +12,7 @@ use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits};
 use nplus1::parallel::Workers;
 
+/// Name, layer sizes, rows of a mini-batch, and timed epochs.
 const CASES: [(&str, &[usize], usize, usize); 5] = [
     ("a", &[784, 30, 10], 10, 7),
     ("b", &[784, 100, 10], 10, 7),
@@ -20,7 +22,7 @@ const CASES: [(&str, &[usize], usize, usize); 5] = [
 ];
 
 fn main() {
-    let asked: Vec<String> = std::env::args()
+    let chosen: Vec<String> = std::env::args()
         .skip(1)
         .filter(|name| name.len() == 1)
         .collect();
@@ -36,14 +38,15 @@ fn main() {
     let isa = Isa::detect();
     println!("kernel {}", isa.name());
     for (name, sizes, batch, runs) in CASES {
-        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+        if !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name) {
             continue;
         }
         let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0)
-            .expect("a network");
+            .expect("the network is valid");
         for threads in [1, Workers::available()] {
-            let team = Arc::new(Workers::new(Some(threads)).expect("threads"));
-            let mut engine = Backprop::new(&network, &team, isa, batch);
+            let pool =
+                Arc::new(Workers::new(Some(threads)).expect("the system starts the threads"));
+            let mut engine = Backprop::new(&network, &pool, isa, batch);
             engine.load(&Initialization::Scaled.draw(&network.layout, 1));
             let rule = Rule {
                 rate: 0.5,
@@ -82,7 +85,7 @@ fn main() {
     }
 }
 
-/// Seconds that this thread has been on a processor, where the system tells.
+/// Returns the CPU seconds of this thread; 0 if the system does not report them.
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanoseconds: f64 = text

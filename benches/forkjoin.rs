@@ -1,7 +1,7 @@
-//! What it costs to share work, beyond the work: a superstep of a team; a run of one, in which all
-//! workers meet once; the same by rayon's own `broadcast`, `scope` and `join`; at 1, 2, 4, … and all
-//! cores; and a superstep of more workers than processors. `cargo bench --bench forkjoin`; half a
-//! minute on 2 cores.
+//! Measures the cost of synchronizing threads: a superstep of a worker pool; a run in which all workers
+//! meet once; the same with rayon's `broadcast`, `scope` and `join`; at 1, 2, 4, … and all cores; and a
+//! superstep with more workers than processors. `cargo bench --bench forkjoin`; half a minute on 2
+//! cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,20 +9,21 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use nplus1::parallel::{Supersteps, Workers};
 
+/// Returns the numbers of workers: 1, 2, 4, … and that of the physical cores.
 fn counts() -> Vec<usize> {
-    let all = Workers::available();
+    let cores = Workers::available();
     let powers = std::iter::successors(Some(1), |count| Some(2 * count));
     powers
-        .take_while(|&count| count < all)
-        .chain([all])
+        .take_while(|&count| count < cores)
+        .chain([cores])
         .collect()
 }
 
-/// Seconds that `team` takes for so many supersteps of `workers` in one run.
-fn supersteps(team: &Workers, workers: usize, count: u64) -> Duration {
-    team.install(|| {
+/// Returns the time that `pool` takes for `count` supersteps of `workers` workers in one run.
+fn supersteps(pool: &Workers, workers: usize, count: u64) -> Duration {
+    pool.install(|| {
         let start = Instant::now();
-        team.run(
+        pool.run(
             Supersteps::new(workers),
             vec![(); workers],
             async |(), mut step| {
@@ -38,22 +39,22 @@ fn supersteps(team: &Workers, workers: usize, count: u64) -> Duration {
 fn superstep(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("superstep");
     for workers in counts().into_iter().chain([8 * Workers::available()]) {
-        let team = Workers::new(Some(workers)).expect("threads");
+        let pool = Workers::new(Some(workers)).expect("the system starts the threads");
         group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
-            bencher.iter_custom(|count| supersteps(&team, workers, count));
+            bencher.iter_custom(|count| supersteps(&pool, workers, count));
         });
     }
 }
 
-/// A run in which all workers meet once, begun on a thread of the team and on another.
+/// Measures a run in which all workers meet once, started on a thread of the pool and on another one.
 fn run(criterion: &mut Criterion) {
     for inside in [true, false] {
         let place = if inside { "inside" } else { "from outside" };
         let mut group = criterion.benchmark_group(format!("run, {place}"));
         for workers in counts() {
-            let team = Workers::new(Some(workers)).expect("threads");
+            let pool = Workers::new(Some(workers)).expect("the system starts the threads");
             let once = || {
-                team.run(
+                pool.run(
                     Supersteps::new(workers),
                     vec![(); workers],
                     async |(), step| {
@@ -63,7 +64,7 @@ fn run(criterion: &mut Criterion) {
             };
             group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
                 if inside {
-                    team.install(|| bencher.iter(once));
+                    pool.install(|| bencher.iter(once));
                 } else {
                     bencher.iter(once);
                 }
@@ -72,24 +73,24 @@ fn run(criterion: &mut Criterion) {
     }
 }
 
-/// Where tasks wait for one another, so that each is on a thread of its own.
+/// A barrier that tasks wait at, so that each runs on a different thread.
 struct Meeting {
     threads: usize,
-    here: AtomicUsize,
+    arrived: AtomicUsize,
 }
 
 impl Meeting {
     fn of(threads: usize) -> Self {
-        let here = AtomicUsize::new(0);
-        Self { threads, here }
+        let arrived = AtomicUsize::new(0);
+        Self { threads, arrived }
     }
 
     fn wait(&self) {
-        self.here.fetch_add(1, Ordering::AcqRel);
-        let mut looks = 0;
-        while self.here.load(Ordering::Acquire) < self.threads {
-            looks += 1;
-            if looks < 4000 {
+        self.arrived.fetch_add(1, Ordering::AcqRel);
+        let mut spins = 0;
+        while self.arrived.load(Ordering::Acquire) < self.threads {
+            spins += 1;
+            if spins < 4000 {
                 std::hint::spin_loop();
             } else {
                 std::thread::yield_now();
@@ -98,9 +99,9 @@ impl Meeting {
     }
 }
 
-/// The same in rayon's own ways.
-fn rayon_itself(criterion: &mut Criterion) {
-    type Way = fn(&Meeting);
+/// Measures the same meeting with rayon's `broadcast`, `scope` and `join`.
+fn rayon_primitives(criterion: &mut Criterion) {
+    type Primitive = fn(&Meeting);
     fn halve(meeting: &Meeting, threads: usize) {
         match threads {
             1 => meeting.wait(),
@@ -110,7 +111,7 @@ fn rayon_itself(criterion: &mut Criterion) {
             }
         }
     }
-    let ways: [(&str, Way); 3] = [
+    let primitives: [(&str, Primitive); 3] = [
         ("broadcast", |meeting| {
             rayon::broadcast(|_| meeting.wait());
         }),
@@ -123,13 +124,13 @@ fn rayon_itself(criterion: &mut Criterion) {
         }),
         ("join", |meeting| halve(meeting, meeting.threads)),
     ];
-    for (name, way) in ways {
+    for (name, meet) in primitives {
         let mut group = criterion.benchmark_group(format!("rayon's {name}, inside"));
         for threads in counts() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let pool = pool.build().expect("threads");
+            let pool = pool.build().expect("the system starts the threads");
             group.bench_function(BenchmarkId::from_parameter(threads), |bencher| {
-                pool.install(|| bencher.iter(|| way(&Meeting::of(threads))));
+                pool.install(|| bencher.iter(|| meet(&Meeting::of(threads))));
             });
         }
     }
@@ -145,6 +146,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = benches;
     config = settings();
-    targets = superstep, run, rayon_itself
+    targets = superstep, run, rayon_primitives
 }
 criterion_main!(benches);

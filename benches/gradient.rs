@@ -1,7 +1,8 @@
-//! One gradient by every method that studies compare, at 1 thread and at all: 784-30-10 on 10 rows
-//! of MNIST and 4-8-3 on 10 rows of Iris, f32. A step at a rate of 0 in a run of its own, so what it
-//! costs to begin and end a run is in it; training makes many steps a run.
-//! `cargo bench --bench gradient [-- 4-8-3/backprop]`; about two minutes.
+//! Measures one gradient by every method that studies compare, at 1 thread and at one thread per
+//! physical core: 784-30-10 on 10 rows of MNIST and 4-8-3 on 10 rows of Iris, f32. Each gradient is a
+//! step at a learning rate of 0 in a separate run, so the time includes starting and ending a run;
+//! training makes many steps per run. `cargo bench --bench gradient [-- 4-8-3/backprop]`; about two
+//! minutes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,27 +17,28 @@ use nplus1::parallel::Workers;
 use nplus1::study::methods;
 
 const BATCH: usize = 10;
+/// Dataset, layer sizes, and the divisor of the features.
 const CASES: [(&str, &[usize], f64); 2] =
     [("mnist", &[784, 30, 10], 255.0), ("iris", &[4, 8, 3], 1.0)];
 
 fn gradients(criterion: &mut Criterion) {
-    for (set, sizes, divisor) in CASES {
+    for (name, sizes, divisor) in CASES {
         let (dataset, _) =
-            catalog::load(set, &SearchPaths::new(None)).expect("the set is committed");
+            catalog::load(name, &SearchPaths::new(None)).expect("the dataset is committed");
         let scaling = Scaling {
             offset: vec![0.0; sizes[0]],
             divisor: vec![divisor; sizes[0]],
         };
         let samples = Samples::<f32>::new(&dataset, &scaling);
         let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-        let network = network.expect("a network");
+        let network = network.expect("the network is valid");
         let title: Vec<String> = sizes.iter().map(usize::to_string).collect();
         let mut group = criterion.benchmark_group(title.join("-"));
         for method in methods::all() {
             for threads in [1, Workers::available()] {
-                let place = BenchmarkId::new(&method.label, format!("{threads} threads"));
-                group.bench_function(place, |bencher| {
-                    let mut gradient = one(&network, &samples, &method.gradient, threads);
+                let id = BenchmarkId::new(&method.label, format!("{threads} threads"));
+                group.bench_function(id, |bencher| {
+                    let mut gradient = gradient_of(&network, &samples, &method.gradient, threads);
                     bencher.iter(&mut gradient);
                 });
             }
@@ -45,15 +47,15 @@ fn gradients(criterion: &mut Criterion) {
     }
 }
 
-/// A gradient on the same rows, each time it is called.
-fn one<'a>(
+/// Returns a function that computes the gradient on the same rows at each call.
+fn gradient_of<'a>(
     network: &Network,
     samples: &'a Samples<f32>,
     method: &GradientConfig,
     threads: usize,
 ) -> impl FnMut() + 'a {
-    let team = Arc::new(Workers::new(Some(threads)).expect("threads"));
-    let mut engine = method.engine(network, &team, Isa::detect(), samples, BATCH);
+    let pool = Arc::new(Workers::new(Some(threads)).expect("the system starts the threads"));
+    let mut engine = method.engine(network, &pool, Isa::detect(), samples, BATCH);
     engine.load(&Initialization::Scaled.draw(&network.layout, 1));
     let rows: Vec<u32> = (0..BATCH as u32).map(|row| row * 11).collect();
     let workers = engine.most_workers();
@@ -62,7 +64,7 @@ fn one<'a>(
         let mut loss = 0.0;
         engine
             .descend(samples, &rows, BATCH, rule, workers, &mut loss, &control)
-            .expect("nobody stops it");
+            .expect("the run is not interrupted");
     }
 }
 

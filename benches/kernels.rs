@@ -1,5 +1,5 @@
-//! Kernels by themselves, on one thread: σ with its derivative in either precision and with every
-//! kernel that the processor has, and the matrix products of the networks that are trained.
+//! Measures kernels on one thread: σ with its derivative and the matrix products of typical networks,
+//! in both precisions and with every instruction set that the processor has.
 //! `cargo bench --bench kernels [-- sigmoid]`; a minute or two.
 
 use std::hint::black_box;
@@ -12,9 +12,9 @@ use nplus1::kernels::panels::{Aligned, count, width};
 use nplus1::kernels::update::Activate;
 use nplus1::numeric::Real;
 
-/// Units that are activated at once: they stay in the first-level cache.
+/// Number of units per activation, few enough to stay in the cache.
 const UNITS: usize = 4096;
-/// Products as training makes them: rows of the mini-batch, inputs, units.
+/// The products of forward passes: rows of the mini-batch, inputs, units.
 const FORWARD: [[usize; 3]; 6] = [
     [10, 784, 30],
     [128, 784, 30],
@@ -24,6 +24,7 @@ const FORWARD: [[usize; 3]; 6] = [
     [1024, 1024, 1024],
 ];
 
+/// Returns numbers from −1 to 1.
 fn numbers<R: Real>(len: usize) -> Aligned<R> {
     let mut numbers = Aligned::zeros(len);
     for (k, number) in numbers.iter_mut().enumerate() {
@@ -32,7 +33,8 @@ fn numbers<R: Real>(len: usize) -> Aligned<R> {
     numbers
 }
 
-fn kernels() -> impl Iterator<Item = Isa> {
+/// Returns the instruction sets that the processor has.
+fn instruction_sets() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
 }
 
@@ -40,7 +42,7 @@ fn sigmoid(criterion: &mut Criterion) {
     fn in_precision<R: Real>(criterion: &mut Criterion, name: &str) {
         let mut group = criterion.benchmark_group(format!("sigmoid/{name}"));
         group.throughput(Throughput::Elements(UNITS as u64));
-        for isa in kernels() {
+        for isa in instruction_sets() {
             let mut activations = numbers::<R>(UNITS);
             let mut slopes = numbers::<R>(UNITS);
             group.bench_function(isa.name(), |bencher| {
@@ -57,7 +59,7 @@ fn sigmoid(criterion: &mut Criterion) {
     in_precision::<f64>(criterion, "f64");
 }
 
-/// z = x·Wᵀ, each operand in panels; operations are multiply-adds, two of them a pair.
+/// Measures z = x·Wᵀ, each operand in panels. The throughput counts a multiply-add as two operations.
 fn product(criterion: &mut Criterion) {
     fn in_precision<R: Real>(criterion: &mut Criterion, name: &str) {
         let mut group = criterion.benchmark_group(format!("product/{name}"));
@@ -67,8 +69,8 @@ fn product(criterion: &mut Criterion) {
             let right = numbers::<R>(panels * depth * p);
             let mut out = numbers::<R>(panels * rows * p);
             group.throughput(Throughput::Elements(2 * (rows * depth * units) as u64));
-            // The portable kernel would take seconds for the largest.
-            for isa in kernels().filter(|&isa| isa != Isa::Portable || rows < 1024) {
+            // The portable kernel would take seconds for the largest product.
+            for isa in instruction_sets().filter(|&isa| isa != Isa::Portable || rows < 1024) {
                 let shape = format!("{rows}x{depth}x{units}");
                 group.bench_function(BenchmarkId::new(isa.name(), shape), |bencher| {
                     bencher.iter(|| {

@@ -1,38 +1,38 @@
-//! Trains every config with a known result, and holds ours against it: `cargo bench --bench
-//! results` writes `docs/results.md`; `-- iris wine` prints these rows alone and writes nothing. It ends
-//! with 3 where a goal is missed.
+//! Trains every config with a known result and compares the accuracies. `cargo bench --bench results`
+//! writes `docs/results.md`; `-- iris wine` prints only these rows and writes nothing. The exit code is
+//! 3 if a goal is missed.
 //!
-//! The program itself does the training, by the command that each row names. No time is told, so
-//! the file is the same on every machine, until the arithmetic or a config changes.
+//! Each row runs the program with the command that the row names. The file holds no times, so it is the
+//! same on every machine until the arithmetic or a config changes.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
-/// What has to hold, of accuracies in percent.
+/// The goal of a row, for accuracies in percent.
 #[derive(Clone, Copy)]
 enum Goal {
-    /// The best seed is at least this.
+    /// The least accuracy of the best seed.
     Best(f64),
-    /// The mean is at least this.
+    /// The least mean.
     Mean(f64),
-    /// The mean is within 1.0 of this.
+    /// The mean, up to a difference of 1.0.
     Near(f64),
 }
 
-/// One config with a known result.
+/// A config with a known result.
 struct Row {
     config: &'static str,
     network: &'static str,
-    /// `A..B`, both included; `None`: the config's own seed.
+    /// `A..B`, both included; `None`: the seed in the config.
     seeds: Option<&'static str>,
     on: Part,
     published: &'static str,
     goal: Goal,
 }
 
-/// Which rows the accuracy is of.
+/// The rows that the accuracy is measured on.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Test,
@@ -58,7 +58,7 @@ const fn row(
     }
 }
 
-/// Nielsen, "Neural Networks and Deep Learning", and scikit-learn's MLPClassifier (logistic units,
+/// The known results: Nielsen, "Neural Networks and Deep Learning", and scikit-learn's MLPClassifier (logistic units,
 /// L-BFGS) and LogisticRegression on standardized features.
 #[rustfmt::skip]
 const ROWS: [Row; 14] = [
@@ -79,6 +79,7 @@ const ROWS: [Row; 14] = [
 ];
 
 impl Row {
+    /// Returns the command that trains the config.
     fn command(&self) -> String {
         let seeds = self.seeds.map(|seeds| format!(" --seeds {seeds}"));
         format!(
@@ -88,7 +89,7 @@ impl Row {
         )
     }
 
-    /// Runs the command in `folder`: the percentages of every seed, or of every fold.
+    /// Runs the command in `folder`; returns the accuracies of all seeds or folds, in percent.
     fn train(&self, root: &Path, folder: &Path) -> Result<Vec<f64>, String> {
         let config = root.join("configs").join(format!("{}.toml", self.config));
         let seeds = self.seeds.map(|seeds| ["--seeds", seeds]);
@@ -110,20 +111,21 @@ impl Row {
             Part::Validation => ("runs", "validation_accuracy"),
         };
         let runs = document[list].as_array();
-        let runs = runs.ok_or_else(|| format!("no `{list}` in the result"))?;
+        let runs = runs.ok_or_else(|| format!("the result has no `{list}`"))?;
         let accuracy = |run: &Value| run[figure].as_f64().map(|fraction| 100.0 * fraction);
-        let all: Option<Vec<f64>> = runs.iter().map(accuracy).collect();
-        all.filter(|all| !all.is_empty())
-            .ok_or_else(|| format!("a run without `{figure}`"))
+        let accuracies: Option<Vec<f64>> = runs.iter().map(accuracy).collect();
+        accuracies
+            .filter(|accuracies| !accuracies.is_empty())
+            .ok_or_else(|| format!("a run has no `{figure}`"))
     }
 
-    /// A line of the table, and whether the goal is met.
-    fn line(&self, all: &[f64]) -> (String, bool) {
-        let count = all.len() as f64;
-        let mean = all.iter().sum::<f64>() / count;
-        let square: f64 = all.iter().map(|x| (x - mean).powi(2)).sum();
-        let deviation = (square / (count - 1.0)).sqrt();
-        let best = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    /// Returns the row of the table, and whether the goal is met.
+    fn line(&self, accuracies: &[f64]) -> (String, bool) {
+        let count = accuracies.len() as f64;
+        let mean = accuracies.iter().sum::<f64>() / count;
+        let squares: f64 = accuracies.iter().map(|x| (x - mean).powi(2)).sum();
+        let deviation = (squares / (count - 1.0)).sqrt();
+        let best = accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (ours, goal, met) = match self.goal {
             Goal::Best(least) => (
                 format!("best {best:.2}"),
@@ -146,12 +148,12 @@ impl Row {
             Part::Validation => "validation",
             Part::Folds => "10 folds",
         };
-        let each: Vec<String> = all.iter().map(|x| format!("{x:.2}")).collect();
+        let listed: Vec<String> = accuracies.iter().map(|x| format!("{x:.2}")).collect();
         let line = format!(
             "| {} | {on} | {} | {ours} | {} | {goal}: {} | `{}` |",
             self.network,
             self.published,
-            each.join(", "),
+            listed.join(", "),
             if met { "met" } else { "**missed**" },
             self.command(),
         );
@@ -162,16 +164,17 @@ impl Row {
 const HEADER: &str = "\
 # Results
 
-Every known result, against ours. Written by `cargo bench --bench results` (or `just results`), \
-which runs the command of each row; the bits do not depend on the machine or the number of \
-threads, so neither does this file.
+Every config with a known result: the published accuracy and that of nplus1. Written by `cargo \
+bench --bench results` (or `just results`), which runs the command of each row; the weights do \
+not depend on the machine or the number of threads, so neither does this file.
 
-Accuracies in percent, at the end of the last epoch: ± is the standard deviation of the seeds or \
-of the folds. MNIST: the first 50,000 training images train, the last 10,000 validate, and the \
-test part has 10,000. The other sets: 10 stratified folds, seed 0, standardized by each fold's \
-training rows; goals are the published figure less 1.5. With the quadratic loss and weights from \
-N(0, 1) an output unit can die, which costs its class: so the best seed counts, and all \
-are told; twenty more seeds of 784-100-10 show how often none dies.
+Accuracies are in percent, after the last epoch; ± is the standard deviation over the seeds or \
+the folds. MNIST: the first 50,000 training images are for training, the last 10,000 for \
+validation; the test part has 10,000 images. The other datasets: 10 stratified folds, seed 0, \
+standardized by the training rows of each fold; the goal is the published accuracy minus 1.5. \
+With the quadratic loss and weights from N(0, 1) an output unit can die, and the network then \
+misses its class. These rows are judged by their best seed and list all seeds; twenty more seeds \
+of 784-100-10 show how often no unit dies.
 
 | network | on | published | ours | each | goal | command |
 |---|---|---|---|---|---|---|

@@ -1,9 +1,9 @@
-"""Holds the Python peers to the same work: from the same parameters, over the same order of rows,
-their networks give the same outputs up to round-off. Run it with the peers' interpreter:
+"""Checks that the Python peers do the same work: trained from the same parameters on the same order
+of rows, their networks give the same outputs up to round-off. Run it with the peers' interpreter:
 
     .venv/bin/python benches/peers/agreement.py
 
-scikit-learn has another loss and draws its own orders: it is not held to them.
+scikit-learn is not checked: it has another loss and shuffles the rows by itself.
 """
 
 import sys
@@ -27,9 +27,9 @@ PEERS = {
     "torch-hand": peer_torch_hand,
     "scipy": peer_scipy,
 }
-# A ragged last mini-batch in (a) to (d), two whole ones and a rest in (e).
+# Rows that are no multiple of the mini-batch, so that the last one is smaller.
 ROWS = {"a": 503, "b": 503, "c": 503, "d": 503, "e": 2_500}
-# f32 round-off stays below 1e-4 here; a δ that is 2 % too large gives 2e-3 to 1e-1.
+# Round-off in f32 stays below 1e-4 here; an error of 2 % in δ gives 2e-3 to 1e-1.
 TOLERANCE = 1e-3
 
 
@@ -48,14 +48,14 @@ def main():
             after = np.asarray(trainer.outputs(test.images))
             return after, float(abs(after - before).max())
 
-        reference, moved = outputs(peer_numpy)
+        reference, change = outputs(peer_numpy)
         for name, peer in PEERS.items():
             difference = float(abs(outputs(peer)[0] - reference).max())
-            agrees = difference <= TOLERANCE < moved
+            agrees = difference <= TOLERANCE < change
             failed |= not agrees
             print(
                 f"{case.title:34} {name:10} differs from numpy by {difference:.1e} "
-                f"(training moved the outputs by {moved:.2f}): {'ok' if agrees else 'FAILED'}"
+                f"(training changed the outputs by {change:.2f}): {'ok' if agrees else 'FAILED'}"
             )
     return 3 if failed else 0
 

@@ -1,4 +1,4 @@
-"""The work that is raced: five networks on MNIST, and how far ahead nplus1 means to be."""
+"""The cases of the race: five networks on MNIST, each with its targets."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ OUTPUTS = 10
 
 @dataclass(frozen=True)
 class Case:
-    """One network and mini-batch size. The learning rate only has to make it train."""
+    """A network with its mini-batch size. The learning rate only has to be one at which it trains."""
 
     letter: str
     hidden: tuple[int, ...]
     batch: int
     learning_rate: float
-    epochs: int  # timed epochs a process, after one to warm up
-    target: dict[int, float]  # threads: best peer's seconds ÷ nplus1's
+    epochs: int  # timed epochs per process, after one warm-up epoch
+    target: dict[int, float]  # number of threads: best peer's seconds ÷ nplus1's
 
     @property
     def sizes(self):

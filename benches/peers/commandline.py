@@ -1,4 +1,4 @@
-"""What the races' command lines share: their options, the words they refuse, and how they end.
+"""The parts that the races' command lines share: options, the checks of their values, exit codes.
 Standard library only."""
 
 import argparse
@@ -12,22 +12,22 @@ TARGET_MISSED = 3
 
 
 def parser(description, name, rounds, peers):
-    """A parser with the options that every race has."""
+    """Returns a parser with the options that every race has."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--threads", default="1,2", help="numbers of threads (default: %(default)s)")
     options.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
     options.add_argument("--peers", default=",".join(peers), help="default: %(default)s")
-    options.add_argument("--quick", action="store_true", help="one round, as little as shows that it works")
+    options.add_argument("--quick", action="store_true", help="one short round, to see that everything works")
     options.add_argument("--binary", help="this nplus1 instead of a fresh release build")
-    options.add_argument("--name", default=name, help="of the files in results/ (default: %(default)s)")
-    options.add_argument("--results", type=Path, default=machine.HERE / "results", help="their folder")
-    options.add_argument("--timeout", type=float, default=1800, help="seconds a process (default: %(default)s)")
+    options.add_argument("--name", default=name, help="name of the result files (default: %(default)s)")
+    options.add_argument("--results", type=Path, default=machine.HERE / "results", help="folder of the result files")
+    options.add_argument("--timeout", type=float, default=1800, help="seconds per process (default: %(default)s)")
     options.add_argument("--check", action="store_true", help=f"exit {TARGET_MISSED} if a target is missed")
     return options
 
 
 def chosen(options, option, text, allowed, families=None):
-    """The names in `text`, each once and in its order; `families` maps a name to several."""
+    """Returns the names in `text`, in order and without duplicates; `families` maps a name to several."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     names = [name for part in parts for name in (families or {}).get(part, [part])]
     names = list(dict.fromkeys(names))
@@ -37,23 +37,23 @@ def chosen(options, option, text, allowed, families=None):
 
 
 def counts(options, option, text):
-    """The whole numbers of at least 1 in `text`, in ascending order."""
+    """Returns the integers in `text`, each at least 1, in ascending order and without duplicates."""
     try:
         numbers = sorted({int(part) for part in text.split(",")})
     except ValueError:
         numbers = [0]
     if numbers[0] < 1:
-        options.error(f"{option} {text}: numbers of 1 or more, separated by commas, such as 1,2")
+        options.error(f"{option} {text}: give numbers of 1 or more, separated by commas, such as 1,2")
     return numbers
 
 
 def say(text):
-    """To standard error: the results alone go to standard output."""
+    """Prints to standard error; standard output is for the results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def leave(main):
-    """Ends the process with what `main` returns."""
+    """Ends the process with the exit code that `main` returns."""
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What an epoch costs when another process holds a core: `threads = auto` against `--threads 1`.
+"""Compares epochs at `threads = auto` and `--threads 1` while another process keeps a core busy.
 
-A plain busy loop is pinned to one of nplus1's processors; the two settings alternate beside it, and
-each pair of neighbours gives one ratio. The goal is a median ratio of at most 1.3. Exit code 3 with
---check if it is missed. Standard library only.
+A busy loop is pinned to one of nplus1's processors. Runs with the two settings alternate, and each
+pair gives one ratio of their times. The goal is a median ratio of at most 1.3; with --check the exit
+code is 3 if it is missed. Standard library only.
 """
 
 import argparse
@@ -29,24 +29,24 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", choices=CASES, default="a", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=7, help="pairs of runs (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=10, help="timed epochs a run (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, help="timed epochs per run (default: %(default)s)")
     parser.add_argument("--cores", type=int, default=2, help="processors nplus1 may use (default: %(default)s)")
-    parser.add_argument("--busy", type=int, default=1, help="how many of them are held (default: %(default)s)")
+    parser.add_argument("--busy", type=int, default=1, help="number of processors kept busy (default: %(default)s)")
     parser.add_argument("--binary", help="this nplus1 instead of a fresh release build")
     parser.add_argument("--json", action="store_true", help="print the raw samples as JSON")
     parser.add_argument("--check", action="store_true", help=f"exit {GOAL_MISSED} if the goal is missed")
     given = parser.parse_args()
     if not 0 <= given.busy <= given.cores or given.rounds < 1 or given.epochs < 1:
-        parser.error("--rounds and --epochs are 1 or more, --busy at most --cores")
+        parser.error("--rounds and --epochs must be 1 or more, --busy at most --cores")
     return given
 
 
 @contextlib.contextmanager
-def held(cpus):
-    """Keeps a busy loop on each of `cpus` for as long as the block runs."""
-    # The loop looks for its parent, so that it ends even if the parent is killed.
+def kept_busy(cpus):
+    """Runs a busy loop on each of `cpus` during the `with` block."""
+    # The loop checks its parent, so that it ends even if the parent is killed.
     loop = "import os\np = os.getppid()\nwhile os.getppid() == p:\n for _ in range(10**6): pass"
-    others = [
+    loops = [
         subprocess.Popen(
             [sys.executable, "-c", loop],
             preexec_fn=lambda cpu=cpu: os.sched_setaffinity(0, {cpu}),
@@ -56,26 +56,26 @@ def held(cpus):
     try:
         time.sleep(0.5)
         yield
-        if any(other.poll() is not None for other in others):
-            raise SystemExit("the busy loop ended early: nothing was contested")
+        if any(process.poll() is not None for process in loops):
+            raise SystemExit("the busy loop ended early, so the processors were free")
     finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        for process in loops:
+            process.kill()
+            process.wait()
 
 
 def measure(given, binary):
-    """[(seconds an epoch at 1 thread, at auto)], one a round; the order alternates."""
+    """Returns the pair of runs (1 thread, auto) of each round; their order alternates."""
     case = CASES[given.case]
     cpus = machine.processors(given.cores)
     rounds = []
-    with held(cpus[given.cores - given.busy :]):
+    with kept_busy(cpus[given.cores - given.busy :]):
         for number in range(given.rounds):
-            seconds = {}
+            runs = {}
             for threads in (1, None) if number % 2 == 0 else (None, 1):
                 run = nplus1.train(binary, case, threads, given.epochs, seed=1, cpus=cpus)
-                seconds[threads] = run
-            rounds.append((seconds[1], seconds[None]))
+                runs[threads] = run
+            rounds.append((runs[1], runs[None]))
             one, auto = (median(run["seconds"]) for run in rounds[-1])
             note = f"round {number + 1}/{given.rounds}: 1 thread {one:.4f} s, auto {auto:.4f} s, {auto / one:.2f}×"
             print(note, file=sys.stderr, flush=True)
@@ -86,7 +86,7 @@ def main():
     given = arguments()
     rounds = measure(given, machine.release_binary(given.binary))
     if len({run["weights_sha256"] for pair in rounds for run in pair}) != 1:
-        raise SystemExit("the weights differ between runs: the work was not the same")
+        raise SystemExit("the weights differ between runs, so the work was not the same")
     ratios = [median(auto["seconds"]) / median(one["seconds"]) for one, auto in rounds]
     result = {
         "machine": machine.description(),
@@ -105,9 +105,9 @@ def main():
         print(json.dumps(result, indent=1))
     else:
         one, auto = (median(sum(result[key], [])) for key in ("one_thread", "auto"))
-        print(f"{CASES[given.case].title}, {given.busy} of {given.cores} processors held by a busy loop")
-        print(f"  --threads 1      {one:.4f} s an epoch")
-        print(f"  auto ({result['threads_auto']} threads) {auto:.4f} s an epoch, {result['worst_epoch']:.4f} at worst")
+        print(f"{CASES[given.case].title}, {given.busy} of {given.cores} processors kept busy by another process")
+        print(f"  --threads 1      {one:.4f} s per epoch")
+        print(f"  auto ({result['threads_auto']} threads) {auto:.4f} s per epoch, {result['worst_epoch']:.4f} at worst")
         print(f"  ratio            {result['ratio']:.2f} ({min(ratios):.2f} to {max(ratios):.2f}), goal at most {GOAL}")
     return GOAL_MISSED if given.check and result["ratio"] > GOAL else 0
 

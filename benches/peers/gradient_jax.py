@@ -1,5 +1,5 @@
-"""Forward differences in JAX, f32: the whole gradient is one compiled call, a `lax.map` over the N
-perturbations, one at a time or in chunks that are vectorized by `vmap` (`batch_size`)."""
+"""Forward differences in JAX, f32: the gradient is one compiled call, a `lax.map` over the N
+perturbations, one at a time or in chunks that `vmap` vectorizes (`batch_size`)."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ import gradient_worker
 from gradient_worker import INCREMENT, flat, layers
 
 CHUNKS = (8, 32, 128, 512)
-TRIAL = 2048  # perturbations on which a chunk is tried
+TRIAL = 2048  # perturbations of a trial of a chunk size
 
 
 def loss(theta, x, y):
@@ -23,7 +23,7 @@ def loss(theta, x, y):
 
 @partial(jax.jit, static_argnames=("count", "chunk"))
 def differences(theta, x, y, count, chunk):
-    """The first `count` elements of the gradient."""
+    """Returns the first `count` elements of the gradient."""
     before = loss(theta, x, y)
 
     def difference(i):

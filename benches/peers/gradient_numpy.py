@@ -1,9 +1,9 @@
-"""Forward differences in NumPy, f32: the generic loop, and the incremental idea by hand, twice.
+"""Forward differences in NumPy, f32: a generic loop, and two implementations of incremental evaluation.
 
-`Incremental` is the idea as one writes it down: only what the perturbed unit changes, all of a unit's
-perturbations as one block of arrays. `Shared` is the same after an afternoon of tuning: inputs of 0 are
-skipped, and equal inputs of a row share their perturbed loss. What lost: rows outermost (3 times as
-long), blocks of several units.
+`Incremental` is straightforward: it computes only what a perturbed unit changes, and all perturbations
+of a unit as one block of arrays. `Shared` is tuned: it skips inputs of 0, and equal inputs of a row
+share their perturbed loss. Variants that were slower: rows in the outer loop (3 times as long), blocks
+of several units.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from gradient_worker import INCREMENT, flat, layers
 
 
 def sigmoid(z):
-    """σ(z), in place."""
+    """Computes σ(z) in place."""
     np.negative(z, out=z)
     np.exp(z, out=z)
     z += 1
@@ -21,7 +21,7 @@ def sigmoid(z):
 
 
 class Loop:
-    """N + 1 evaluations, θ perturbed in place, every array allocated beforehand."""
+    """N + 1 evaluations; perturbs θ in place; allocates all arrays in advance."""
 
     def __init__(self, parameters, x, y, threads):
         self.notes = {"increment": INCREMENT}
@@ -52,7 +52,7 @@ class Loop:
 
 
 class Incremental:
-    """What a perturbed unit changes, and nothing else: differences per row, then their mean."""
+    """Only what a perturbed unit changes: the differences of each row, then their mean."""
 
     def __init__(self, parameters, x, y, threads):
         self.notes = {"increment": INCREMENT}
@@ -67,10 +67,10 @@ class Incremental:
         a1 = sigmoid(z1.copy())
         z2 = a1 @ w2.T + b2
         squares = np.square(sigmoid(z2.copy()) - y)
-        x = np.column_stack([x, np.ones(rows, np.float32)])  # a bias is the weight of an input 1
+        x = np.column_stack([x, np.ones(rows, np.float32)])  # a bias is the weight of an input of 1
         a1x = np.column_stack([a1, np.ones(rows, np.float32)])
         first = self.first_layer(w1, w2, x, y, h, z1, a1, z2, squares.sum(axis=1))
-        # Last layer: only the unit's own output changes.
+        # Last layer: only the output of the perturbed unit changes.
         a2 = sigmoid(z2[:, :, None] + h * a1x[:, None, :])
         last = (np.square(a2 - y[:, :, None]) - squares[:, :, None]).sum(axis=0)
         parts = [(part[:, :-1], part[:, -1]) for part in (first, last)]
@@ -86,7 +86,7 @@ class Incremental:
 
 
 class Shared(Incremental):
-    """One entry for each distinct non-zero pixel value of a row, written in place."""
+    """One entry for each distinct non-zero pixel value of a row; computes in place."""
 
     def first_layer(self, w1, w2, x, y, h, z1, a1, z2, loss):
         row, column = np.nonzero(x)

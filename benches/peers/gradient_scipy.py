@@ -1,6 +1,7 @@
-"""scipy as its users call it: `approx_fprime` on a loss of a flat θ, float64, its own increment.
+"""scipy as its users call it: `approx_fprime` on a loss of a flat θ, float64, with scipy's increment.
 
-Its `workers` are left out: a pool of processes loses far more than it gains on a loss this short.
+Its option `workers` is not used: for a loss this short, a pool of processes costs far more than it
+gains.
 """
 
 import numpy as np
@@ -26,7 +27,7 @@ class Gradient:
         return np.square(a - y).sum() / (2 * len(x))
 
     def __call__(self, x, y):
-        # Converted once a gradient: a product of mixed precisions would convert at every evaluation.
+        # Converted once per gradient: otherwise every evaluation would convert.
         x, y = x.astype(np.float64), y.astype(np.float64)
         return approx_fprime(self.theta, self.loss, self.notes["increment"], x, y)
 

@@ -1,4 +1,5 @@
-"""The gradients' raw samples → medians, targets and the Markdown page. Pure: it measures nothing."""
+"""Computes medians and targets from the raw samples of gradients, and writes the Markdown page. No
+measurements here."""
 
 from statistics import median
 
@@ -13,14 +14,16 @@ EPOCH_TITLES = {
 
 
 def medians(samples, section):
-    """{(peer, batch, threads): median seconds over all rounds} of "gradients" or of "epochs"."""
+    """Returns {(peer, batch, threads): median seconds over all rounds} of a section, "gradients" or
+    "epochs"."""
     chosen = [sample for sample in samples if sample["section"] == section]
     seconds = pooled(chosen, ("peer", "batch", "threads"))
     return {key: median(values) for key, values in seconds.items()}
 
 
 def best(seconds, peers, batch, threads):
-    """((peer, threads), seconds) of the fastest of `peers` with as many threads or fewer, or None."""
+    """Returns ((peer, threads), seconds) of the fastest of `peers` with at most `threads` threads, or
+    None."""
     rivals = {
         (peer, count): value
         for (peer, rows, count), value in seconds.items()
@@ -30,11 +33,11 @@ def best(seconds, peers, batch, threads):
 
 
 def targets(samples):
-    """A row for each target whose measurements are there: what was reached, and whether that is enough."""
+    """Returns a row for each target that was measured: the value reached, and whether it is met."""
     seconds, epochs = medians(samples, "gradients"), medians(samples, "epochs")
     rows = []
 
-    def judged(claim, threads, reached, bound, at_least=True):
+    def add(claim, threads, reached, bound, at_least=True):
         row = {"claim": claim, "threads": threads, "reached": reached, "target": "–", "met": None}
         if bound is not None:
             row["target"] = f"{'≥' if at_least else '≤'} {bound:g}"
@@ -43,8 +46,8 @@ def targets(samples):
 
     for target in gradients.SPEED:
         rivals = gradients.GENERIC if target.rival == "generic" else [target.rival]
-        for (peer, batch, threads), own in sorted(seconds.items(), key=lambda item: item[0][2]):
-            if (peer, batch) != (target.own, target.batch) or target.threads not in (None, threads):
+        for (peer, batch, threads), seconds_of_nplus1 in sorted(seconds.items(), key=lambda item: item[0][2]):
+            if (peer, batch) != (target.method, target.batch) or target.threads not in (None, threads):
                 continue
             rival = best(seconds, rivals, batch, threads)
             if rival:
@@ -52,22 +55,22 @@ def targets(samples):
                 at = f" at {count}" if count != threads else ""
                 generic = "the best generic peer, " if target.rival == "generic" else ""
                 claim = f"{peer}, batch {batch}: times faster than {generic}{name}{at}"
-                judged(claim, threads, value / own, target.least)
+                add(claim, threads, value / seconds_of_nplus1, target.least)
     for peer, least in gradients.EFFICIENCY.items():
         one, two = (seconds.get((peer, 128, threads)) for threads in (1, 2))
         if one and two:
-            judged(f"{peer}, batch 128: efficiency from 1 to 2 threads", 2, one / (2 * two), least)
+            add(f"{peer}, batch 128: efficiency from 1 to 2 threads", 2, one / (2 * two), least)
     for peer, most in gradients.EPOCH.items():
-        for (name, batch, threads), own in sorted(epochs.items()):
+        for (name, batch, threads), seconds_of_nplus1 in sorted(epochs.items()):
             jax = best(epochs, ["jax"], batch, threads)
             if (name, threads) == (peer, 2) and jax:
                 claim = f"an epoch of {peer} over JAX's backprop epoch at {jax[0][1]}"
-                judged(claim, threads, own / jax[1], most, at_least=False)
+                add(claim, threads, seconds_of_nplus1 / jax[1], most, at_least=False)
     return rows
 
 
 def summarize(record):
-    """Adds medians and targets to the record."""
+    """Adds the medians and targets to the record."""
     record["medians"] = [
         {"section": section, "peer": peer, "batch": batch, "threads": threads, "seconds": value}
         for section in ("gradients", "epochs")
@@ -77,7 +80,7 @@ def summarize(record):
 
 
 def markdown(record):
-    """The whole record as one page."""
+    """Returns the record as a Markdown page."""
     samples = record["samples"]
     lines = gradient_lines(record, samples) + epoch_lines(samples) + target_lines(record)
     return "\n".join([*lines, facts(record), *failures(record)]) + "\n"
@@ -99,17 +102,18 @@ def gradient_lines(record, samples):
         cells = [duration(seconds.get((peer, *place))) for place in places]
         cells += [scientific(error(record, peer, batch)) for batch in batches]
         lines += row_of([peer, *cells])
-    return lines + ["", "Error: ‖ĝ − g‖/‖g‖ against the float64 gradient by backprop at the same θ.", ""]
+    return lines + ["", "Error: ‖ĝ − g‖/‖g‖ relative to the float64 gradient by backprop at the same θ.", ""]
 
 
 def error(record, peer, batch):
-    """The median over the rounds of a peer's relative error; nplus1's is in the record's own list."""
-    found = [
+    """Returns the median of a peer's relative error over the rounds; nplus1's errors are in
+    `record["errors"]`."""
+    errors = [
         sample["relative_error"]
         for sample in [*record["samples"], *record["errors"]]
         if sample["peer"] == peer and sample["batch"] == batch and "relative_error" in sample
     ]
-    return median(found) if found else None
+    return median(errors) if errors else None
 
 
 def epoch_lines(samples):
@@ -121,10 +125,10 @@ def epoch_lines(samples):
     lines += row_of(["", *(f"{count} thread{'s' if count > 1 else ''}" for count in counts), "test accuracy"])
     lines += row_of(["---"] * (2 + len(counts)))
     for peer, title in EPOCH_TITLES.items():
-        own = {threads: value for (name, _, threads), value in seconds.items() if name == peer}
+        by_threads = {threads: value for (name, _, threads), value in seconds.items() if name == peer}
         reached = [s["test_accuracy"] for s in samples if s["section"] == "epochs" and s["peer"] == peer]
-        if own:
-            cells = [duration(own.get(count)) for count in counts]
+        if by_threads:
+            cells = [duration(by_threads.get(count)) for count in counts]
             lines += row_of([title, *cells, f"{100 * median(reached):.1f} %"])
     return lines + [""]
 
@@ -143,12 +147,12 @@ def target_lines(record):
 
 
 def figures(value):
-    """Three significant figures, whole from 100 on."""
+    """Formats with three significant figures; without decimals from 100."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(value):
-    """Seconds with three significant figures, in the unit that suits."""
+    """Formats seconds with three significant figures in s, ms or µs."""
     if value is None:
         return "–"
     for scale, unit in ((1, "s"), (1e3, "ms")):

@@ -8,7 +8,7 @@ import gradient_worker
 from gradient_worker import INCREMENT, flat, layers
 
 CHUNKS = (16, 64, 128, 512)
-TRIAL = 1024  # perturbations on which a chunk is tried
+TRIAL = 1024  # perturbations of a trial of a chunk size
 
 
 def loss(theta, x, y):
@@ -29,9 +29,9 @@ class Gradient:
 
     @torch.inference_mode()
     def differences(self, x, y, count, chunk):
-        """The first `count` elements of the gradient."""
+        """Returns the first `count` elements of the gradient."""
         gradient = torch.empty(count)
-        # One buffer of copies of θ, patched on a diagonal and restored.
+        # One buffer of copies of θ: each copy is perturbed in one element, on a diagonal, and restored.
         stacked = self.theta.repeat(min(chunk, count), 1)
         for first in range(0, count, chunk):
             last = min(first + chunk, count)

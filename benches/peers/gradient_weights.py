@@ -1,4 +1,4 @@
-"""Writes the θ that the peers share as a model that nplus1 reads, so that both are held to the same."""
+"""Writes the peers' θ as a model file for nplus1, so that all errors are measured at the same θ."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--threads", type=int)  # every script of the race takes it
+    parser.add_argument("--threads", type=int)  # every script of the race accepts it
     arguments = parser.parse_args()
     tensors = {}
     for number, (weights, biases) in enumerate(worker.first_parameters(CASE, arguments.seed)):

@@ -1,9 +1,9 @@
-"""What every Python peer of the gradients' race shares: θ, the mini-batches, the float64 gradient it
-is held against, the clock, and the line of JSON it prints.
+"""The parts that the Python peers of the gradients' race share: θ, the mini-batches, the float64
+reference gradient, the timing, and the printed line of JSON.
 
-A peer is a class: `Gradient(parameters, x, y, threads)` prepares (compiles, chooses its chunk, all off
-the clock), and calling it with `(x, y)` returns the flat gradient at θ in layout order. `notes` is a
-dict of what it chose. Every gradient is timed on another mini-batch.
+A peer is a class: `Gradient(parameters, x, y, threads)` prepares (compiles, chooses a chunk size; this
+is not timed), and a call with `(x, y)` returns the flat gradient at θ in layout order. `notes` is a
+dict of its choices. Each gradient is timed on another mini-batch.
 """
 
 import argparse
@@ -18,19 +18,19 @@ import worker
 from cases import CASES
 
 CASE = CASES["a"]
-# The increment of the f32 peers, absolute: near √(round-off of an f32 loss), where their error is
-# least, and a power of two, so that θ + h loses least. scipy chooses its own in f64.
+# The absolute increment of the f32 peers: near √(round-off of an f32 loss), where their error is
+# least, and a power of two, so that θ + h has little round-off. scipy chooses its increment, in f64.
 INCREMENT = 2.0**-9
-MOST = 200  # gradients a process
+MOST = 200  # gradients per process
 
 
 def flat(parameters):
-    """θ in layout order: layer by layer, weights row-major, then biases."""
+    """Returns θ as one array in layout order: layer by layer, weights row-major, then biases."""
     return np.concatenate([array.ravel() for layer in parameters for array in layer])
 
 
 def layers(theta):
-    """[(weights, biases)]: views into a flat θ, of any array library whose arrays reshape."""
+    """Returns [(weights, biases)], views into a flat θ of any array library with `reshape`."""
     views, first = [], 0
     for fan_in, fan_out in zip(CASE.sizes, CASE.sizes[1:]):
         middle, last = first + fan_out * fan_in, first + fan_out * (fan_in + 1)
@@ -40,7 +40,7 @@ def layers(theta):
 
 
 def backprop(parameters, x, y):
-    """∇ of 1/(2·rows) Σ (a − y)² in float64: what every difference is held against."""
+    """Returns the gradient of 1/(2·rows) Σ (a − y)² in float64: the reference of all errors."""
     activations = [x.astype(np.float64)]
     for weights, biases in parameters:
         z = activations[-1] @ weights.T.astype(np.float64) + biases
@@ -55,7 +55,7 @@ def backprop(parameters, x, y):
 
 
 def fastest(chunks, trial):
-    """The chunk whose second `trial(chunk)` takes least; the first one compiles and warms up."""
+    """Returns the chunk whose second `trial(chunk)` is fastest; the first trial compiles and warms up."""
     seconds = {}
     for chunk in chunks:
         trial(chunk)
@@ -66,12 +66,12 @@ def fastest(chunks, trial):
 
 
 def main(peers, versions):
-    """Times gradients as the command line says, and prints one line of JSON."""
+    """Times gradients as the command line says and prints one line of JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer", choices=peers, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=2.0, help="time gradients for so long")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time gradients for this many seconds")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     training = mnist.load("train")
@@ -84,9 +84,9 @@ def main(peers, versions):
     while not seconds or (sum(seconds) < arguments.seconds and len(seconds) < min(MOST, len(batches))):
         rows = batches[len(seconds)]
         start = time.perf_counter()
-        found = gradient(training.images[rows], training.targets[rows])
+        elements = gradient(training.images[rows], training.targets[rows])
         seconds.append(time.perf_counter() - start)
-        first = found if first is None else first
+        first = elements if first is None else first
     reference = backprop(parameters, x, y)
     error = np.linalg.norm(np.asarray(first, np.float64) - reference) / np.linalg.norm(reference)
     result = {

@@ -1,5 +1,4 @@
-"""The gradients that are raced: one network, two mini-batches, who takes part, and the targets.
-Standard library only."""
+"""The race of gradients: its network, mini-batches, peers and targets. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -7,7 +6,7 @@ SIZES = (784, 30, 10)
 PARAMETERS = sum(fan_out * (fan_in + 1) for fan_in, fan_out in zip(SIZES, SIZES[1:]))
 BATCHES = (10, 128)
 
-# Those that know nothing of the network: N + 1 evaluations of a loss.
+# Generic peers, which differentiate any function by N + 1 evaluations.
 GENERIC = {
     "jax-map": "gradient_jax.py",
     "jax-vmap": "gradient_jax.py",
@@ -15,14 +14,14 @@ GENERIC = {
     "scipy": "gradient_scipy.py",
     "numpy-loop": "gradient_numpy.py",
 }
-# The incremental idea by hand, as one writes it down and as long tuning leaves it.
+# Incremental evaluation in NumPy, straightforward and tuned.
 INCREMENTAL, SHARED = "numpy-incremental", "numpy-incremental-shared"
 PYTHON = GENERIC | dict.fromkeys([INCREMENTAL, SHARED], "gradient_numpy.py")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One of nplus1's gradients: its settings, and how many steps to time (None: whole epochs)."""
+    """A gradient method of nplus1: its settings, and the number of steps to time (None: whole epochs)."""
 
     settings: dict[str, str]
     steps: dict[int, int] | None = None
@@ -36,34 +35,35 @@ def difference(evaluation, arithmetic):
     }
 
 
-OWN = {
+NPLUS1 = {
     "nplus1-full": Method(difference("full", "plain"), {10: 10, 128: 2}),
     "nplus1-incremental": Method(difference("incremental", "plain")),
     "nplus1-cancellation-free": Method(difference("incremental", "cancellation-free")),
     "nplus1-backprop": Method({"gradient.method": "backprop"}),
 }
-PEERS = [*OWN, *PYTHON]
+PEERS = [*NPLUS1, *PYTHON]
 
-# Training by differences beside JAX's backprop: nplus1's settings over configs/mnist-differences.toml.
+# Training by differences, compared with JAX's backprop: the settings that nplus1 adds to
+# configs/mnist-differences.toml.
 EPOCHS = {
     "jax": None,
-    "nplus1-cancellation-free": OWN["nplus1-cancellation-free"].settings,
-    "nplus1-incremental": OWN["nplus1-incremental"].settings,
+    "nplus1-cancellation-free": NPLUS1["nplus1-cancellation-free"].settings,
+    "nplus1-incremental": NPLUS1["nplus1-incremental"].settings,
 }
 
 
 @dataclass(frozen=True)
 class Target:
-    """How many times faster than `rival` (a name, or "generic": the best of those) `own` means to be.
+    """The least speedup of `method` over `rival`, a name or "generic" for the best generic peer.
 
-    Without `least` the ratio is told and not judged.
+    Without `least` the ratio is reported without a target.
     """
 
-    own: str
+    method: str
     rival: str
     batch: int
     least: float | None
-    threads: int | None = None  # at this number alone; None: at every number raced
+    threads: int | None = None  # only at this number; None: at every number of the race
 
 
 SPEED = (
@@ -76,20 +76,20 @@ SPEED = (
     Target("nplus1-incremental", SHARED, 10, None),
     Target("nplus1-cancellation-free", SHARED, 10, None),
 )
-# Seconds at 1 thread ÷ (2 × seconds at 2), at batch 128.
+# Least value of seconds at 1 thread ÷ (2 × seconds at 2 threads), at batch 128.
 EFFICIENCY = {"nplus1-full": 0.85, "nplus1-incremental": 0.85}
-# Epoch by differences ÷ JAX's backprop epoch, at 2 threads.
+# Largest value of an epoch by differences ÷ an epoch by JAX's backprop, at 2 threads.
 EPOCH = {"nplus1-cancellation-free": 1.5, "nplus1-incremental": 3.0}
 
 
 def estimate(peers, batches, threads, rounds, seconds):
-    """Seconds that a race will take on two idle Zen 4 cores, from what each process took there."""
+    """Estimates the seconds of a race on two idle Zen 4 cores, from the times of its processes there."""
     startup = {"gradient_jax.py": 5.0, "gradient_torch.py": 5.0}
     gradient = {10: 0.6, 128: 3.5}
     total = 0.0
     for peer in peers:
         for batch in batches:
-            if peer in OWN:
+            if peer in NPLUS1:
                 total += 3.5
             else:
                 total += startup.get(PYTHON[peer], 1.5) + max(seconds, gradient.get(batch, batch / 30))

@@ -1,4 +1,4 @@
-"""The peers' Python: its virtual environment, and one measured process in it. Standard library only."""
+"""Prepares the virtual environment of the peers and runs their processes. Standard library only."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from commandline import say
 
 
 def prepared():
-    """The interpreter of the peers' environment, made and filled when it is not up to date."""
+    """Returns the interpreter of the peers' environment; creates or updates it if necessary."""
     folder = Path(os.environ.get("PEERS_VENV", machine.REPOSITORY / ".venv")).resolve()
     python = folder / "bin" / "python"
     wanted = (machine.HERE / "requirements.txt").read_text()
@@ -19,9 +19,9 @@ def prepared():
     if installed.exists() and installed.read_text() == wanted:
         return python
     if sys.version_info < (3, 11):
-        raise SystemExit(f"the peers need Python 3.11 or newer, this is {sys.version.split()[0]}")
+        raise SystemExit(f"the peers need Python 3.11 or newer; this is {sys.version.split()[0]}")
     if not python.exists():
-        say(f"making {folder}")
+        say(f"creating {folder}")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     say(f"installing the peers into {folder} (several GB the first time)")
     pip = [python, "-m", "pip", "install", "--quiet", "-r", machine.HERE / "requirements.txt"]
@@ -31,7 +31,7 @@ def prepared():
 
 
 def line_of(python, script, options, threads, timeout):
-    """Runs `script` with `options` ({name: value}) on `threads` cores; the line of JSON it prints."""
+    """Runs `script` with `options` ({name: value}) on `threads` cores; returns the JSON it prints."""
     command = [python, machine.HERE / script, "--threads", threads]
     for name, value in options.items():
         command += [f"--{name}", value]

@@ -1,5 +1,5 @@
-"""The machine: its name for the record, which processors a measured process gets, and the build of
-nplus1. Standard library only."""
+"""The machine: its description, the processors of a measured process, and the build of nplus1. Standard
+library only."""
 
 import os
 import platform
@@ -12,9 +12,9 @@ REPOSITORY = HERE.parents[1]
 
 
 def distinct_cores():
-    """The processors this process may use, one for each physical core first, then their siblings."""
+    """Returns the processors that this process may use: one per physical core, and their siblings."""
     if not hasattr(os, "sched_getaffinity"):
-        raise SystemExit("this system cannot pin processes (no sched_getaffinity): race on Linux")
+        raise SystemExit("this system cannot pin processes (no sched_getaffinity); run the race on Linux")
     first, siblings, seen = [], [], set()
     for cpu in sorted(os.sched_getaffinity(0)):
         path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -25,16 +25,16 @@ def distinct_cores():
 
 
 def processors(count):
-    """`count` processors on distinct cores as far as there are any."""
+    """Returns `count` processors, on distinct cores as far as possible."""
     first, siblings = distinct_cores()
     available = first + siblings
     if count > len(available):
-        raise SystemExit(f"{count} threads asked for, but this process may use {len(available)} processors")
+        raise SystemExit(f"{count} threads requested, but this process may use {len(available)} processors")
     return available[:count]
 
 
 def pinned(command, cpus, environment=None, timeout=None):
-    """Runs `command` on `cpus` alone, and returns what it came to, its output captured."""
+    """Runs `command` only on `cpus`; returns the finished process with its output."""
     return subprocess.run(
         [str(part) for part in command],
         env=environment,
@@ -46,16 +46,16 @@ def pinned(command, cpus, environment=None, timeout=None):
 
 
 def environment(threads):
-    """The variables that hold every library to `threads` threads."""
+    """Returns environment variables that limit every library to `threads` threads."""
     variables = dict(os.environ)
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-        variables.pop(name, None)  # they would choose NumPy's kernels in the machine's stead
+        variables.pop(name, None)  # they would override the choice of NumPy's kernels
     for library in ("OMP", "MKL", "OPENBLAS"):
         variables[f"{library}_NUM_THREADS"] = str(threads)
     if threads == 1:
         variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     else:
-        variables.pop("XLA_FLAGS", None)  # its pool takes the processors that the process may use
+        variables.pop("XLA_FLAGS", None)  # its thread pool uses the processors that the process may use
     variables["JAX_PLATFORMS"] = "cpu"
     variables["CUDA_VISIBLE_DEVICES"] = ""
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -63,7 +63,7 @@ def environment(threads):
 
 
 def description():
-    """What a reader of the results has to know; nothing that names the machine itself."""
+    """Returns the facts that a reader of the results needs, but not the name of the machine."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -83,14 +83,14 @@ def description():
 
 
 def release_binary(given=None):
-    """The nplus1 to measure: the one given, or a fresh release build."""
+    """Returns the nplus1 to measure: the given one, or a fresh release build."""
     if given is not None:
         binary = Path(given).resolve()
         if not os.access(binary, os.X_OK):
-            raise SystemExit(f"--binary {given}: no such program")
+            raise SystemExit(f"--binary {given}: not an executable file")
         return binary
     if shutil.which("cargo") is None:
-        raise SystemExit("cargo is not on PATH: install Rust, or name a built program with --binary")
+        raise SystemExit("cargo is not on PATH; install Rust, or name a built program with --binary")
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=REPOSITORY, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     return REPOSITORY / target / "release" / "nplus1"

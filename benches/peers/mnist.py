@@ -20,7 +20,7 @@ class Mnist:
 
 
 def read_idx(name, dimensions):
-    """The bytes of an IDX file, in its shape."""
+    """Returns the bytes of an IDX file as an array of its shape."""
     content = gzip.decompress((FOLDER / name).read_bytes())
     header = np.frombuffer(content, ">u4", 1 + dimensions)
     assert header[0] == 0x0800 + dimensions, f"{name}: magic number {header[0]:#x}"
@@ -28,7 +28,7 @@ def read_idx(name, dimensions):
 
 
 def load(part):
-    """`train` (60,000 rows) or `t10k` (10,000)."""
+    """Reads a part: `train` (60,000 rows) or `t10k` (10,000)."""
     images = read_idx(f"{part}-images-idx3-ubyte.gz", 3)
     labels = read_idx(f"{part}-labels-idx1-ubyte.gz", 1)
     return Mnist(

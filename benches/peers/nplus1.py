@@ -1,7 +1,7 @@
-"""nplus1's own runs: starts `nplus1 train` and reads what it timed. Standard library only.
+"""Runs `nplus1 train` and reads its times. Standard library only.
 
-`seconds_per_epoch` and the lines of `metrics.jsonl` cover shuffle and steps alone, as the peers'
-clock does. Seconds are scaled to 60,000 samples an epoch.
+The seconds in `metrics.jsonl` cover only shuffle and steps, as the peers' do. They are scaled to
+60,000 samples per epoch.
 """
 
 import json
@@ -13,12 +13,12 @@ from cases import SAMPLES
 
 CONFIG = machine.HERE / "configs" / "race.toml"
 GRADIENT_CONFIG = machine.HERE / "configs" / "gradients.toml"
-# Kept epochs, after one to warm up, of a gradient fast enough to make whole epochs of it.
+# Timed epochs, after one warm-up epoch, of a gradient that is fast enough for whole epochs.
 KEPT_EPOCHS = 2
 
 
 def train(binary, case, threads, epochs, seed, cpus, config=CONFIG, settings=None, timeout=None):
-    """Trains `1 + epochs` epochs on `cpus`; the first is the warm-up. `threads=None`: `auto`."""
+    """Trains for `1 + epochs` epochs on `cpus`; the first is the warm-up. `threads=None`: `auto`."""
     settings = (settings or {}) | {
         "model.hidden": list(case.hidden),
         "train.batch_size": case.batch,
@@ -41,7 +41,7 @@ def train(binary, case, threads, epochs, seed, cpus, config=CONFIG, settings=Non
 
 
 def gradient(binary, settings, batch, steps, threads, seed, cpus, timeout=None):
-    """Seconds a gradient: `steps` training steps, each a gradient and an update too small to matter.
+    """Returns seconds per gradient, from training steps: each is a gradient and a negligible update.
 
     `steps=None` makes whole epochs and drops the first; a given number is timed from the first step.
     """
@@ -61,26 +61,26 @@ def gradient(binary, settings, batch, steps, threads, seed, cpus, timeout=None):
 
 
 def relative_error(binary, settings, batch, weights, timeout=None):
-    """‖ĝ − g‖/‖g‖ as `nplus1 check` reports it for this method at the weights in a file."""
+    """Returns ‖ĝ − g‖/‖g‖ as reported by `nplus1 check` for this method, at the weights in a file."""
     settings = settings | {"train.batch_size": batch}
     command = [binary, "check", GRADIENT_CONFIG, "--weights", weights, "--json", "--quiet"]
     command += ["--datasets", machine.REPOSITORY / "datasets"]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
     finished = machine.pinned(command, machine.processors(1), timeout=timeout)
-    # 3 is check's verdict on the gradient: the figures are there all the same.
+    # Exit code 3 means that the gradient failed the check; the result is printed all the same.
     if finished.returncode not in (0, 3):
         raise RuntimeError(f"exit code {finished.returncode}: {finished.stderr.strip()}")
-    asked = {key.removeprefix("gradient."): value for key, value in settings.items() if "gradient." in key}
-    asked["precision"] = "f32"
+    wanted = {key.removeprefix("gradient."): value for key, value in settings.items() if "gradient." in key}
+    wanted["precision"] = "f32"
     for row in json.loads(finished.stdout)["rows"]:
-        if all(row[key] == value for key, value in asked.items()):
+        if all(row[key] == value for key, value in wanted.items()):
             return row["relative_error"]
-    raise RuntimeError(f"check reports no row for {asked}")
+    raise RuntimeError(f"check reports no row for {wanted}")
 
 
 def run(binary, config, settings, threads, seed, cpus, timeout=None):
-    """One `nplus1 train`: its summary, and the records of its log, one an epoch."""
+    """Runs `nplus1 train`; returns its summary and the records of its log, one per epoch."""
     with tempfile.TemporaryDirectory(prefix="nplus1-race-") as folder:
         out = Path(folder) / "run"
         command = [binary, "train", config, "--json", "--quiet", "--out", out]
@@ -97,18 +97,18 @@ def run(binary, config, settings, threads, seed, cpus, timeout=None):
 
 
 def records_of(metrics, summary):
-    """The records of the run's log, their seconds held against the total that the run reported."""
+    """Returns the records of the run's log; checks their sum against the total of the summary."""
     records = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
     total = sum(record["seconds"] for record in records)
     if len(records) != summary["epochs"] or abs(total - summary["seconds"]) > 0.01 * total:
         raise RuntimeError(
-            f"{metrics.name} has {len(records)} epochs of {total:.3f} s in all, "
-            f"the summary {summary['epochs']} of {summary['seconds']:.3f} s"
+            f"{metrics.name} has {len(records)} epochs and {total:.3f} s, "
+            f"but the summary {summary['epochs']} epochs and {summary['seconds']:.3f} s"
         )
     return records
 
 
 def version(binary):
-    """`nplus1 --version`, its number alone."""
+    """Returns the version number of `nplus1 --version`."""
     finished = machine.pinned([binary, "--version"], machine.processors(1))
     return finished.stdout.split()[-1] if finished.stdout.strip() else "unknown"

@@ -1,7 +1,7 @@
-"""JAX: a whole epoch is one compiled call, a `lax.scan` over the shuffled mini-batches.
+"""JAX: an epoch is one compiled call, a `lax.scan` over the shuffled mini-batches.
 
-Rows are gathered inside the scan: permuting all images first took 1.5 to 2 times as long. Parameters
-are donated, so that each epoch updates them in place.
+The rows are gathered inside the scan: permuting all images first took 1.5 to 2 times as long. The
+parameters are donated, so that an epoch updates them in place.
 """
 
 from functools import partial

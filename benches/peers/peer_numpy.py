@@ -1,4 +1,4 @@
-"""NumPy by hand, in matrix form: every array is allocated before the first step."""
+"""NumPy, hand-written in matrix form: all arrays are allocated before the first step."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Trainer:
             self.step(indices, self.workspaces[len(indices)])
 
     def step(self, indices, space):
-        # mode="clip" lets take() write into `out` without a buffer between.
+        # With mode="clip", take() writes into `out` without a temporary buffer.
         np.take(self.training.images, indices, axis=0, out=space.x, mode="clip")
         np.take(self.training.targets, indices, axis=0, out=space.y, mode="clip")
         below = space.x
@@ -48,7 +48,7 @@ class Trainer:
             a += 1
             np.reciprocal(a, out=a)
             below = a
-        # The rate is multiplied into the small δ of the output, not into every gradient.
+        # The learning rate multiplies the δ of the output, which is small, not every gradient.
         np.subtract(space.a[-1], space.y, out=space.delta[-1])
         space.delta[-1] *= np.float32(self.learning_rate / len(indices))
         self.times_slope(space, -1)
@@ -65,7 +65,7 @@ class Trainer:
 
     @staticmethod
     def times_slope(space, layer):
-        """δ · a(1 − a), in place."""
+        """Multiplies δ by a(1 − a), in place."""
         slope = space.slope[layer]
         np.subtract(1, space.a[layer], out=slope)
         slope *= space.a[layer]

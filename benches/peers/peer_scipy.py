@@ -1,7 +1,7 @@
-"""scipy by hand, in matrix form: as `peer_numpy`, with scipy's BLAS, every operand in place, gradient
-and update one call, and its sigmoid, `expit`.
+"""scipy, hand-written in matrix form: as `peer_numpy`, but with scipy's BLAS, all operands in place,
+gradient and update in one call, and scipy's sigmoid, `expit`.
 
-A C-ordered (rows, units) array is BLAS's (units, rows), so every product is of transposed views.
+BLAS reads a C-ordered (rows, units) array as (units, rows), so all products have transposed views.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ import worker
 
 class Trainer(peer_numpy.Trainer):
     def step(self, indices, space):
-        # mode="clip" lets take() write into `out` without a buffer between.
+        # With mode="clip", take() writes into `out` without a temporary buffer.
         np.take(self.training.images, indices, axis=0, out=space.x, mode="clip")
         np.take(self.training.targets, indices, axis=0, out=space.y, mode="clip")
         below = space.x

@@ -1,8 +1,9 @@
-"""scikit-learn as its users call it: `MLPClassifier`, an epoch a `partial_fit`.
+"""scikit-learn as its users call it: `MLPClassifier`, one `partial_fit` per epoch.
 
-Its outputs are a softmax with the log-loss, which it has no other choice for: the products are those
-of the others, δ of the outputs is p − y instead of (a − y)·a(1 − a). Without σ′, which is 1/4 at most,
-the gradient is larger, so the rate is a tenth of the case's. The rows' orders are its own.
+Its outputs are a softmax with the log-loss, the only choice it offers: the matrix products are the
+same as those of the other peers, but δ of the outputs is p − y instead of (a − y)·a(1 − a). Without
+σ′, which is at most 1/4, the gradient is larger, so the learning rate is a tenth of the case's.
+scikit-learn shuffles the rows by itself.
 """
 
 import warnings
@@ -19,7 +20,7 @@ RATE = 0.1
 
 class Trainer:
     def __init__(self, case, training, parameters, threads):
-        # partial_fit makes one epoch on purpose.
+        # partial_fit warns that it has not converged after its single epoch.
         warnings.simplefilter("ignore", ConvergenceWarning)
         self.images = training.images
         self.labels = training.labels
@@ -32,9 +33,9 @@ class Trainer:
             learning_rate_init=RATE * case.learning_rate,
             momentum=0,
             nesterovs_momentum=False,
-            random_state=np.random.RandomState(1),  # an int would shuffle every epoch alike
+            random_state=np.random.RandomState(1),  # an int would give every epoch the same order
         )
-        # Makes the arrays; then everyone's first parameters.
+        # Creates the arrays, which then get the initial parameters that all peers share.
         first = slice(case.batch)
         self.model.partial_fit(self.images[first], self.labels[first], classes=np.arange(case.sizes[-1]))
         for (weights, biases), coefs, intercepts in zip(

@@ -1,5 +1,5 @@
-"""PyTorch by hand, in matrix form, without autograd: every tensor is allocated before the first step,
-the gradient products and the update are one BLAS call (`addmm_`)."""
+"""PyTorch, hand-written in matrix form without autograd: all tensors are allocated before the first
+step, and a gradient product and its update are one BLAS call (`addmm_`)."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""PyTorch as its tutorials write it: nn.Sequential, autograd, torch.optim.SGD (its fused form)."""
+"""PyTorch as in its tutorials: nn.Sequential, autograd, torch.optim.SGD (the fused form)."""
 
 import torch
 from torch import nn

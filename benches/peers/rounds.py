@@ -1,5 +1,6 @@
-"""The round robin: a round visits every place, and there one peer after the other; each round begins
-with another peer, so that no peer always runs on the warmest machine. Standard library only."""
+"""The rounds of a race: a round visits every place (case, number of threads) and runs the peers there
+in turn. Each round begins with another peer, so that no peer always runs on the warmest machine.
+Standard library only."""
 
 import json
 import subprocess
@@ -10,20 +11,21 @@ from commandline import say
 
 
 def new_record(peers, versions):
-    """What a race writes: the machine, and room for what is measured."""
+    """Returns the record of a race: the machine, and empty lists for the measurements."""
     record = {"machine": machine.description(), "versions": versions, "peers": peers}
     record |= {"rounds": 0, "samples": [], "failures": []}
     busy = record["machine"]["load_average_before"]
     if busy > 0.5:
-        say(f"the load average is {busy:.2f}: others are at work here, expect noise")
+        say(f"the load average is {busy:.2f}: other processes are running, expect noise")
     return record
 
 
 def race(places, rounds, measure, line, record, save):
-    """Fills `record` with `measure(place, round)` for every place, a dict that names its `peers`.
+    """Fills `record` with the samples of `measure(place)` for each peer of each place, in every round.
 
-    A sample is kept with its place; `line(sample)` is what is said about it; `save` is called after
-    every round. A peer that fails is noted, and the others go on.
+    A place is a dict that names its `peers`. A sample is kept with its place; `line(sample)` describes
+    it on the terminal; `save` is called after every round. A failure is recorded, and the other peers
+    go on.
     """
     started = time.monotonic()
     for number in range(1, rounds + 1):
@@ -53,17 +55,18 @@ def race(places, rounds, measure, line, record, save):
 
 
 def other_weights(samples, place, sample):
-    """nplus1 promises the same bits on any number of threads: a time without them is no result."""
-    own = {key: value for key, value in place.items() if key != "threads"}
+    """Returns an error if the weights differ from those at another number of threads: nplus1 promises
+    the same bits at all of them, and a time of other work is not a result."""
+    run = {key: value for key, value in place.items() if key != "threads"}
     for earlier in samples:
-        same = all(earlier.get(key) == value for key, value in own.items())
+        same = all(earlier.get(key) == value for key, value in run.items())
         if same and earlier.get("weights_sha256") != sample.get("weights_sha256"):
-            return f"other weights than at --threads {earlier['threads']}: the work was not the same"
+            return f"other weights than at --threads {earlier['threads']}, so the work was not the same"
     return None
 
 
 def write(given, record, page):
-    """results/NAME.json and results/NAME.md."""
+    """Writes results/NAME.json and results/NAME.md."""
     given.results.mkdir(parents=True, exist_ok=True)
     (given.results / f"{given.name}.json").write_text(json.dumps(record, indent=1) + "\n")
     (given.results / f"{given.name}.md").write_text(page)

@@ -1,20 +1,20 @@
-"""Raw samples → medians, ratios and the Markdown table. Pure: it measures nothing."""
+"""Computes medians and ratios from raw samples, and writes the Markdown table. No measurements here."""
 
 from statistics import median
 
 from cases import CASES
 
-OWN = "nplus1"
-# What a peer does otherwise, said below the table wherever it ran.
-OTHERWISE = {
-    "scikit-learn": "scikit-learn's outputs are a softmax with the log-loss, at a tenth of the rate, where all "
-    "others have sigmoids with the quadratic loss: the same products, another δ of the outputs.",
+NPLUS1 = "nplus1"
+# Differences of a peer's work, printed below the table if the peer ran.
+DIFFERENCES = {
+    "scikit-learn": "scikit-learn's outputs are a softmax with the log-loss, at a tenth of the learning rate; "
+    "the others have sigmoids with the quadratic loss. The products are the same, δ of the outputs differs.",
 }
 FIRST_EPOCH = "The first epoch of a process is not counted. "
 
 
 def pooled(samples, keys):
-    """{(values of `keys`): all seconds of all rounds}."""
+    """Returns {(values of `keys`): the seconds of all rounds}."""
     seconds = {}
     for sample in samples:
         seconds.setdefault(tuple(sample[key] for key in keys), []).extend(sample["seconds"])
@@ -22,35 +22,35 @@ def pooled(samples, keys):
 
 
 def medians(samples):
-    """{(peer, case, threads): median seconds an epoch over all rounds}."""
+    """Returns {(peer, case, threads): median seconds of an epoch over all rounds}."""
     return {key: median(values) for key, values in pooled(samples, ("peer", "case", "threads")).items()}
 
 
 def ratios(seconds):
-    """A row for each case and number of threads nplus1 ran with: the best peer with as many threads
-    or fewer, its seconds ÷ nplus1's, and the target."""
+    """Returns a row for each case and number of threads of nplus1: the best peer with at most as many
+    threads, its seconds ÷ nplus1's, and the target."""
     rows = []
-    for (peer, letter, threads), own in sorted(seconds.items(), key=lambda item: item[0][1:]):
-        if peer != OWN:
+    for (peer, letter, threads), seconds_of_nplus1 in sorted(seconds.items(), key=lambda item: item[0][1:]):
+        if peer != NPLUS1:
             continue
         rivals = {
             (rival, count): value
             for (rival, case, count), value in seconds.items()
-            if rival != OWN and case == letter and count <= threads
+            if rival != NPLUS1 and case == letter and count <= threads
         }
-        row = {"case": letter, "threads": threads, "nplus1": own}
+        row = {"case": letter, "threads": threads, "nplus1": seconds_of_nplus1}
         row["target"] = CASES[letter].target.get(threads)
         if rivals:
             (rival, count), value = min(rivals.items(), key=lambda item: item[1])
             row |= {"best_peer": rival, "best_peer_threads": count}
-            row |= {"best_peer_seconds": value, "ratio": value / own}
+            row |= {"best_peer_seconds": value, "ratio": value / seconds_of_nplus1}
             row["met"] = row["target"] is None or row["ratio"] >= row["target"]
         rows.append(row)
     return rows
 
 
 def markdown(record):
-    """The whole record as one page."""
+    """Returns the record as a Markdown page."""
     samples = record["samples"]
     seconds = medians(samples)
     by_place = {(row["case"], row["threads"]): row for row in ratios(seconds)}
@@ -58,8 +58,8 @@ def markdown(record):
     peers = [peer for peer in record["peers"] if any(s["peer"] == peer for s in samples)]
     lines = []
     for threads in sorted({sample["threads"] for sample in samples}):
-        fewer = "" if threads == 1 else " (the best peer: with as many threads or fewer)"
-        lines += [f"### {threads} thread{'s' if threads > 1 else ''}: median seconds an epoch{fewer}", ""]
+        fewer = "" if threads == 1 else " (the best peer may use fewer threads)"
+        lines += [f"### {threads} thread{'s' if threads > 1 else ''}: median seconds per epoch{fewer}", ""]
         lines += row_of(["case", *peers, "best peer", "ratio", "target"])
         lines += row_of(["---"] * (len(peers) + 4))
         for letter in letters:
@@ -80,12 +80,12 @@ def markdown(record):
         cells = [CASES[letter].title, ", ".join(map(str, sorted(trained)))]
         cells += [accuracy(samples, peer, letter) for peer in peers]
         lines += row_of(cells)
-    lines += [line for peer in peers if peer in OTHERWISE for line in ("", OTHERWISE[peer])]
+    lines += [line for peer in peers if peer in DIFFERENCES for line in ("", DIFFERENCES[peer])]
     return "\n".join([*lines, "", facts(record, FIRST_EPOCH), *failures(record)]) + "\n"
 
 
 def failures(record):
-    """A paragraph for each run that failed, with its place and the error's first line."""
+    """Returns a paragraph for each failed run, with its place and the first line of the error."""
     lines = []
     for failure in record["failures"]:
         place = {key: failure[key] for key in ("round", "section", "case", "batch", "threads") if key in failure}
@@ -121,11 +121,11 @@ def accuracy(samples, peer, letter):
 
 
 def facts(record, note=""):
-    """What was run, on what, with which versions."""
+    """Returns a sentence about the rounds, the machine and the versions."""
     machine, versions = record["machine"], record["versions"]
     named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
-        f"{record['rounds']} round{'s' if record['rounds'] != 1 else ''}, peers alternating, a fresh process each. "
+        f"{record['rounds']} round{'s' if record['rounds'] != 1 else ''}, alternating peers, a new process each. "
         f"{note}"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
         f"load average before: {machine['load_average_before']:.2f}. {named}."

@@ -1,4 +1,4 @@
-"""Tests of the parts that measure nothing; they need no peers: python3 -m unittest discover benches/peers"""
+"""Tests of everything but the measurements, without peers: python3 -m unittest discover benches/peers"""
 
 import argparse
 import contextlib
@@ -52,7 +52,7 @@ class Epochs(unittest.TestCase):
         self.assertEqual((two["best_peer"], two["best_peer_threads"]), ("jax", 1))
         self.assertAlmostEqual(two["ratio"], 4.5)
 
-    def test_the_page_says_whose_loss_is_another_where_it_ran(self):
+    def test_the_page_names_the_peer_with_another_loss_if_it_ran(self):
         other = {"peer": "scikit-learn", "case": "a", "threads": 1, "seconds": [2.0], "test_accuracy": 0.9}
         self.assertIn("softmax with the log-loss", table.markdown(record_of([*self.SAMPLES, other])))
         self.assertNotIn("log-loss", table.markdown(record_of(self.SAMPLES)))
@@ -68,7 +68,7 @@ class Gradients(unittest.TestCase):
         rows = [row for row in gradient_table.targets(samples) if word in row["claim"]]
         return [(row["threads"], round(row["reached"], 6), row["met"]) for row in rows]
 
-    def test_full_differences_are_held_against_the_best_generic_peer_at_1_thread(self):
+    def test_full_differences_are_compared_with_the_best_generic_peer_at_1_thread(self):
         samples = [
             timed("nplus1-full", 1, [0.1]),
             timed("nplus1-full", 2, [0.05]),
@@ -84,7 +84,7 @@ class Gradients(unittest.TestCase):
         self.assertEqual(self.reached(samples, "generic"), [(1, 2000.0, False), (2, 3100.0, True)])
         self.assertEqual(self.reached(samples, "numpy-incremental"), [(1, 20.0, False), (2, 40.0, False)])
 
-    def test_the_ratio_to_the_tuned_opponent_is_told_and_not_judged(self):
+    def test_the_ratio_to_the_tuned_peer_is_reported_without_a_target(self):
         samples = [timed("nplus1-incremental", 1, [0.0001]), timed("numpy-incremental-shared", 1, [0.0012])]
         self.assertEqual(self.reached(samples, "numpy-incremental-shared"), [(1, 12.0, None)])
         page = gradient_table.markdown(record_of(samples))
@@ -94,7 +94,7 @@ class Gradients(unittest.TestCase):
         samples = [timed("nplus1-full", 1, [1.8], batch=128), timed("nplus1-full", 2, [1.0], batch=128)]
         self.assertEqual(self.reached(samples, "efficiency"), [(2, 0.9, True)])
 
-    def test_epochs_by_differences_are_held_against_jaxs_best_backprop(self):
+    def test_epochs_by_differences_are_compared_with_jaxs_best_backprop(self):
         samples = [
             timed("jax", 1, [0.2], section="epochs"),
             timed("jax", 2, [0.4], section="epochs"),
@@ -103,10 +103,10 @@ class Gradients(unittest.TestCase):
         ]
         self.assertEqual(self.reached(samples, "an epoch"), [(2, 1.6, False), (2, 2.5, True)])
 
-    def test_a_target_without_its_measurements_is_left_out(self):
+    def test_a_target_without_measurements_is_omitted(self):
         self.assertEqual(gradient_table.targets([timed("nplus1-full", 1, [0.1])]), [])
 
-    def test_the_page_shows_times_errors_and_verdicts(self):
+    def test_the_page_shows_times_errors_and_targets(self):
         samples = [timed("nplus1-full", 1, [0.1]), timed("scipy", 1, [1.14], relative_error=2e-7)]
         record = record_of(samples)
         gradient_table.summarize(record)
@@ -115,9 +115,9 @@ class Gradients(unittest.TestCase):
         self.assertIn("| nplus1-full | 100 ms | – |", page)
         self.assertIn("| 1 | 11.4 | ≥ 3 | pass |", page)
 
-    def test_durations_take_the_unit_that_suits(self):
-        words = [gradient_table.duration(value) for value in (1.143, 0.0127, 5.4e-5, None)]
-        self.assertEqual(words, ["1.14 s", "12.7 ms", "54 µs", "–"])
+    def test_durations_have_a_suitable_unit(self):
+        texts = [gradient_table.duration(value) for value in (1.143, 0.0127, 5.4e-5, None)]
+        self.assertEqual(texts, ["1.14 s", "12.7 ms", "54 µs", "–"])
 
     def test_the_network_has_23860_parameters(self):
         self.assertEqual(gradients.PARAMETERS, 23_860)
@@ -125,17 +125,17 @@ class Gradients(unittest.TestCase):
 
 class CommandLine(unittest.TestCase):
     def refusal(self, function, *arguments):
-        words = io.StringIO()
-        with contextlib.redirect_stderr(words), self.assertRaises(SystemExit) as ended:
+        output = io.StringIO()
+        with contextlib.redirect_stderr(output), self.assertRaises(SystemExit) as ended:
             function(argparse.ArgumentParser(), *arguments)
         self.assertEqual(ended.exception.code, 2)
-        return words.getvalue()
+        return output.getvalue()
 
-    def test_names_are_taken_once_in_their_order_and_families_unfold(self):
+    def test_duplicate_names_are_dropped_and_families_are_expanded(self):
         names = commandline.chosen(None, "--peers", "c, torch,c", ["t1", "t2", "c"], {"torch": ["t1", "t2"]})
         self.assertEqual(names, ["c", "t1", "t2"])
 
-    def test_unknown_and_missing_names_are_refused_with_those_allowed(self):
+    def test_unknown_and_missing_names_are_refused_with_the_allowed_names(self):
         for text in ("jaxx", "", ","):
             self.assertIn("choose from jax, numpy", self.refusal(commandline.chosen, "--peers", text, ["jax", "numpy"]))
 
@@ -146,7 +146,7 @@ class CommandLine(unittest.TestCase):
 
 
 class Rounds(unittest.TestCase):
-    def test_each_round_begins_with_another_peer_and_a_failure_stops_nobody(self):
+    def test_each_round_begins_with_another_peer_and_the_others_go_on_after_a_failure(self):
         order, saved = [], []
 
         def measure(place):
@@ -173,7 +173,7 @@ class Rounds(unittest.TestCase):
 
 
 class Machine(unittest.TestCase):
-    def test_the_peers_choose_their_own_kernels_on_as_many_threads_as_asked(self):
+    def test_the_peers_choose_their_kernels_and_use_the_given_number_of_threads(self):
         with mock.patch.dict(os.environ, {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_L2_SIZE": "1", "XLA_FLAGS": "-"}):
             one, two = machine.environment(1), machine.environment(2)
         self.assertNotIn("OPENBLAS_CORETYPE", one)

@@ -1,9 +1,9 @@
-"""What every Python peer shares: the first parameters, the shuffle, the clock, and the line of JSON
-it prints.
+"""The parts that the Python peers share: the initial parameters, the shuffle, the timing, and the
+printed line of JSON.
 
 A peer is a class: `Trainer(case, training, parameters, threads)` with `epoch(order)`, which trains on
-the rows in that order and returns when the work is done, and `outputs(images)`. The clock covers the
-shuffle and `epoch`. All peers start from the same parameters and see the same orders.
+the rows in that order and returns when the work is done, and `outputs(images)`. The time covers the
+shuffle and `epoch`. All peers start from the same parameters and get the same orders.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from cases import CASES
 
 
 def first_parameters(case, seed):
-    """[(weights (fan_out, fan_in) from N(0, 1/fan_in), biases (fan_out,) from N(0, 1))], f32."""
+    """Returns [(weights (fan_out, fan_in) from N(0, 1/fan_in), biases (fan_out,) from N(0, 1))], f32."""
     random = np.random.default_rng(seed)
     return [
         (
@@ -30,7 +30,7 @@ def first_parameters(case, seed):
 
 
 def main(peer, make_trainer, versions):
-    """Trains as the command line says, and prints one line of JSON."""
+    """Trains as the command line says and prints one line of JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--case", choices=CASES, required=True)
     parser.add_argument("--threads", type=int, required=True)
