@@ -1,7 +1,7 @@
-//! Measures the cost of synchronizing threads: a superstep of a worker pool; a run in which all workers
-//! meet once; the same with rayon's `broadcast`, `scope` and `join`; at 1, 2, 4, … and all cores; and a
-//! superstep with more workers than processors. `cargo bench --bench forkjoin`; half a minute on 2
-//! cores.
+//! Measures the cost of synchronizing threads: a superstep of a worker pool; a run in which all
+//! workers meet once; the same with rayon's `broadcast`, `scope` and `join`; at 1, 2, 4, … and all
+//! cores; and a superstep with more workers than processors. `cargo bench --bench forkjoin`; half a
+//! minute on 2 cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn superstep(criterion: &mut Criterion) {
     }
 }
 
-/// Measures a run in which all workers meet once, started on a thread of the pool and on another one.
+/// Measures a run in which all workers meet once, started inside the pool and outside.
 fn run(criterion: &mut Criterion) {
     for inside in [true, false] {
         let place = if inside { "inside" } else { "from outside" };

@@ -1,8 +1,8 @@
 //! Measures one gradient by every method that studies compare, at 1 thread and at one thread per
-//! physical core: 784-30-10 on 10 rows of MNIST and 4-8-3 on 10 rows of Iris, f32. Each gradient is a
-//! step at a learning rate of 0 in a separate run, so the time includes starting and ending a run;
-//! training makes many steps per run. `cargo bench --bench gradient [-- 4-8-3/backprop]`; about two
-//! minutes.
+//! physical core: 784-30-10 on 10 rows of MNIST and 4-8-3 on 10 rows of Iris, f32. Each gradient is
+//! a step at a learning rate of 0 in a separate run, so the time includes starting and ending a
+//! run; training makes many steps per run. `cargo bench --bench gradient [-- 4-8-3/backprop]`;
+//! about two minutes.
 
 use std::sync::Arc;
 use std::time::Duration;

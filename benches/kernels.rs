@@ -1,5 +1,5 @@
-//! Measures kernels on one thread: σ with its derivative and the matrix products of typical networks,
-//! in both precisions and with every instruction set that the processor has.
+//! Measures kernels on one thread: σ with its derivative and the matrix products of typical
+//! networks, in both precisions and with every instruction set that the processor has.
 //! `cargo bench --bench kernels [-- sigmoid]`; a minute or two.
 
 use std::hint::black_box;
@@ -59,7 +59,8 @@ fn sigmoid(criterion: &mut Criterion) {
     in_precision::<f64>(criterion, "f64");
 }
 
-/// Measures z = x·Wᵀ, each operand in panels. The throughput counts a multiply-add as two operations.
+/// Measures z = x·Wᵀ, each operand in panels. The throughput counts a multiply-add as two
+/// operations.
 fn product(criterion: &mut Criterion) {
     fn in_precision<R: Real>(criterion: &mut Criterion, name: &str) {
         let mut group = criterion.benchmark_group(format!("product/{name}"));

@@ -1,9 +1,10 @@
-//! Trains every config with a known result and compares the accuracies. `cargo bench --bench results`
-//! writes `docs/results.md`; `-- iris wine` prints only these rows and writes nothing. The exit code is
-//! 3 if a goal is missed.
+//! Trains every config with a known result and compares the accuracies.
 //!
-//! Each row runs the program with the command that the row names. The file holds no times, so it is the
-//! same on every machine until the arithmetic or a config changes.
+//! `cargo bench --bench results` writes `docs/results.md`; `-- iris wine` prints only these rows and
+//! writes nothing. The exit code is 3 if a goal is missed.
+//!
+//! Each row runs the program with the command that the row names. The file holds no times, so it is
+//! the same on every machine until the arithmetic or a config changes.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -58,8 +59,8 @@ const fn row(
     }
 }
 
-/// The known results: Nielsen, "Neural Networks and Deep Learning", and scikit-learn's MLPClassifier (logistic units,
-/// L-BFGS) and LogisticRegression on standardized features.
+/// The known results: Nielsen, "Neural Networks and Deep Learning", and scikit-learn's
+/// MLPClassifier (logistic units, L-BFGS) and LogisticRegression on standardized features.
 #[rustfmt::skip]
 const ROWS: [Row; 14] = [
     row("mnist-30", "784-30-10, quadratic, lr 3", Some("1..5"), Part::Test, "95.42, the book's best epoch", Goal::Best(94.8)),

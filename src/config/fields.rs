@@ -1,8 +1,8 @@
 //! Typed access to the keys of one section.
 //!
-//! A getter always returns a value of its type. If the file holds something else, the getter records
-//! a fault and returns a placeholder, so that reading goes on and finds the other faults. A config
-//! with faults is never returned, so no placeholder leaves the config's reader.
+//! A getter always returns a value of its type. If the file holds something else, the getter
+//! records a fault and returns a placeholder, so that reading goes on and finds the other faults. A
+//! config with faults is never returned, so no placeholder leaves the config's reader.
 
 use std::ops::RangeInclusive;
 

@@ -1,8 +1,8 @@
 //! All sections and keys of a config, each key with its meaning.
 //!
-//! A default of a key is TOML text here, which the reader reads like a value of the file; keys whose
-//! default depends on another key get it from the section that reads them. A key or section that is
-//! not listed here is refused.
+//! A default of a key is TOML text here, which the reader reads like a value of the file; keys
+//! whose default depends on another key get it from the section that reads them. A key or section
+//! that is not listed here is refused.
 
 /// The effect of an absent key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,8 +232,8 @@ pub static OPTIMIZER: SectionKeys = SectionKeys {
     ],
 };
 
-/// The default of `step_factor` with the step schedule. The key has no default in the table: another
-/// schedule refuses it.
+/// The default of `step_factor` with the step schedule. The key has no default in the table:
+/// another schedule refuses it.
 pub const STEP_FACTOR: f64 = 0.1;
 
 /// The keys of `[train]`.

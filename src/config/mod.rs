@@ -1,8 +1,8 @@
 //! Reads TOML into a validated [`Config`].
 //!
-//! A config is accepted or refused as a whole: [`Config::load`] reports all faults at once, each with
-//! its line, a caret, the value found, the values allowed and the way out. Changes from the command
-//! line ([`Overrides`]) edit the document before it is read, so they pass the same checks.
+//! A config is accepted or refused as a whole: [`Config::load`] reports all faults at once, each
+//! with its line, a caret, the value found, the values allowed and the way out. Changes from the
+//! command line ([`Overrides`]) edit the document before it is read, so they pass the same checks.
 //!
 //! The data files are not opened: a valid config can name a file that does not exist.
 
@@ -66,7 +66,8 @@ pub struct Config {
 /// The settings of `[run]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
-    /// The largest number of workers; `None`: the number of physical cores that the process may use.
+    /// The largest number of workers; `None`: the number of physical cores that the process may
+    /// use.
     pub threads: Option<usize>,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
@@ -78,9 +79,9 @@ impl Config {
     /// Reads a config from a file or a pipe and applies `overrides`.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, if it
-    /// is larger than 1 MiB, or if the pipe does not end within 5 seconds; [`Error::Config`] with all
-    /// faults of its content; [`Error::Io`] if reading fails.
+    /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, if
+    /// it is larger than 1 MiB, or if the pipe does not end within 5 seconds; [`Error::Config`]
+    /// with all faults of its content; [`Error::Io`] if reading fails.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self> {
         let bytes = read_file(path)?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -101,8 +102,9 @@ impl Config {
         Self::parse(&text, path, overrides)
     }
 
-    /// Reads a config from `text` and applies `overrides`. `path` is named in errors and not opened;
-    /// its stem is the name of a config without one, and relative data paths start from its folder.
+    /// Reads a config from `text` and applies `overrides`. `path` is named in errors and not
+    /// opened; its stem is the name of a config without one, and relative data paths start from its
+    /// folder.
     ///
     /// # Errors
     /// [`Error::Config`] with all faults; [`Error::Io`] if the working folder cannot be found.

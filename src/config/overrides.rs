@@ -1,8 +1,9 @@
 //! Changes of a config by the command line: `--set KEY=VALUE`, `--seed`, `--threads`.
 //!
 //! They edit the document before it is read, so that they pass the same checks as the file, and
-//! keep their arguments, so that a fault can name the argument. A value is TOML; a bare word is text.
-//! A section that the file lacks is created. Refused: a key inside something that is not a section.
+//! keep their arguments, so that a fault can name the argument. A value is TOML; a bare word is
+//! text. A section that the file lacks is created. Refused: a key inside something that is not a
+//! section.
 
 use std::ops::Range;
 
@@ -187,8 +188,8 @@ fn parse(assignment: &str) -> Result<(Edit, Value), Diagnostic> {
 }
 
 /// Returns whether a value that is not TOML is taken as text: a word or a file name, which one does
-/// not quote in a shell. A value that begins like a TOML string, list or table, or holds no letter, is
-/// malformed TOML instead.
+/// not quote in a shell. A value that begins like a TOML string, list or table, or holds no letter,
+/// is malformed TOML instead.
 fn is_bare_word(value: &str) -> bool {
     !value.starts_with(['"', '\'', '[', '{', '='])
         && value.contains(char::is_alphabetic)

@@ -80,8 +80,8 @@ impl<'a> Reader<'a> {
         item.is_some_and(|item| !item.is_table_like())
     }
 
-    /// Records two keys that conflict. The fault is shown at the first key if the command line set it
-    /// or only it is present, else at the second, and names the line of the other.
+    /// Records two keys that conflict. The fault is shown at the first key if the command line set
+    /// it or only it is present, else at the second, and names the line of the other.
     pub(super) fn refuse_conflict(&self, first: Path, second: Path, message: &str, help: &str) {
         if !self.are_valid(&[first, second]) {
             return;

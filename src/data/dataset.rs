@@ -44,8 +44,8 @@ pub struct Dataset {
     pub class_names: Vec<String>,
     /// `(height, width)`, if a row is an image.
     pub image: Option<(usize, usize)>,
-    /// The constant that `normalize = "unit"` divides by (255 or 16); `None` if it uses the range of
-    /// the training rows instead.
+    /// The constant that `normalize = "unit"` divides by (255 or 16); `None` if it uses the range
+    /// of the training rows instead.
     pub unit_divisor: Option<f64>,
 }
 

@@ -162,8 +162,8 @@ fn read_values(
     sizes: &[usize],
 ) -> Result<Vec<u8>> {
     let mut values = Vec::new();
-    // Reserved exactly, so that growth never holds the data twice. The file's size bounds the request,
-    // and pages that are never written take no memory, so a wrong header does no harm.
+    // Reserved exactly, so that growth never holds the data twice. The file's size bounds the
+    // request, and pages that are never written take no memory, so a wrong header does no harm.
     usize::try_from(announced)
         .ok()
         .and_then(|count| values.try_reserve_exact(count).ok())

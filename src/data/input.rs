@@ -1,8 +1,8 @@
 //! A data file as a stream of bytes: checked against its checksum and unpacked.
 //!
-//! Gzip is recognized by its first two bytes, not by the file's name. Only one buffer is read ahead,
-//! so a reader needs little memory beyond the data it keeps. Refused: anything but a regular file, a
-//! wrong checksum, a gzip stream that is truncated or damaged.
+//! Gzip is recognized by its first two bytes, not by the file's name. Only one buffer is read
+//! ahead, so a reader needs little memory beyond the data it keeps. Refused: anything but a regular
+//! file, a wrong checksum, a gzip stream that is truncated or damaged.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -17,7 +17,8 @@ use crate::open;
 /// Bytes read from the file at a time.
 const BUFFER: usize = 1 << 16;
 
-/// Deflate's largest compression: 258 bytes in two bits, 1032 to 1 (<https://zlib.net/zlib_tech.html>).
+/// Deflate's largest compression: 258 bytes in two bits, 1032 to 1
+/// (<https://zlib.net/zlib_tech.html>).
 const LARGEST_RATIO: u64 = 1032;
 
 /// An open data file, unpacked if it is gzipped.
@@ -29,8 +30,8 @@ pub(crate) struct DataFile {
 }
 
 impl DataFile {
-    /// Opens a file. If a checksum (SHA-256 of the file as stored, in hexadecimal) is given, the file
-    /// must have it.
+    /// Opens a file. If a checksum (SHA-256 of the file as stored, in hexadecimal) is given, the
+    /// file must have it.
     pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Self> {
         let mut file = open::regular(path)?;
         let size = file

@@ -1,10 +1,10 @@
 //! Datasets: named ones and the user's own files, splits, scaling.
 //!
-//! A [`Dataset`] is the content of a file; a [`Part`] is a selection of its rows; a [`Split`] has the
-//! training, validation and test rows of a run. This module does not depend on networks.
+//! A [`Dataset`] is the content of a file; a [`Part`] is a selection of its rows; a [`Split`] has
+//! the training, validation and test rows of a run. This module does not depend on networks.
 //!
-//! [`load`] reads the data that a config names; [`LoadedData::split`] and [`LoadedData::folds`] divide
-//! its rows.
+//! [`load`] reads the data that a config names; [`LoadedData::split`] and [`LoadedData::folds`]
+//! divide its rows.
 
 pub mod catalog;
 pub mod classes;

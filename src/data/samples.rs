@@ -1,5 +1,5 @@
-//! Rows of a dataset in the form that kernels read: sparse bytes if most are 0, otherwise dense bytes
-//! or numbers, which are gathered into panels.
+//! Rows of a dataset in the form that kernels read: sparse bytes if most are 0, otherwise dense
+//! bytes or numbers, which are gathered into panels.
 
 use std::sync::{Arc, OnceLock};
 
@@ -76,8 +76,8 @@ impl<R: Real> Samples<R> {
         &self.inputs
     }
 
-    /// Returns the distinct non-zero bytes of each row if the inputs are sparse bytes; the first call
-    /// computes them.
+    /// Returns the distinct non-zero bytes of each row if the inputs are sparse bytes; the first
+    /// call computes them.
     pub fn distinct(&self) -> Option<&DistinctBytes> {
         let Inputs::Sparse(records) = &self.inputs else {
             return None;
@@ -88,8 +88,8 @@ impl<R: Real> Samples<R> {
         )
     }
 
-    /// Returns the number of inputs of a row that are not 0 and of distinct values among them. If the
-    /// inputs are not sparse bytes, the first call examines all rows.
+    /// Returns the number of inputs of a row that are not 0 and of distinct values among them. If
+    /// the inputs are not sparse bytes, the first call examines all rows.
     ///
     /// # Panics
     /// If the inputs are not sparse bytes and there are 2³² − 1 features or more.
@@ -131,8 +131,8 @@ impl<R: Real> Samples<R> {
         self.features
     }
 
-    /// Writes the inputs of `rows` into panels of `(rows, P)`, `stride` apart; leaves the padding as it
-    /// is.
+    /// Writes the inputs of `rows` into panels of `(rows, P)`, `stride` apart; leaves the padding
+    /// as it is.
     pub fn gather(&self, rows: &[u32], panels: &mut [R], stride: usize) {
         let width = width::<R>();
         for (s, &row) in rows.iter().enumerate() {
@@ -189,7 +189,8 @@ fn scaled<R: Real>(scaling: &Scaling, feature: usize, value: f64) -> R {
     R::from_f64((value - scaling.offset[feature]) / scaling.divisor[feature])
 }
 
-/// Returns the scaled value of each byte, if the scaling maps 0 to 0 and is the same for all features.
+/// Returns the scaled value of each byte, if the scaling maps 0 to 0 and is the same for all
+/// features.
 fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
     let divisor = *scaling.divisor.first()?;
     let uniform = scaling.offset.iter().all(|&offset| offset == 0.0)
@@ -201,7 +202,8 @@ fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
     })
 }
 
-/// Returns whether the sparse form is possible (at most 2¹⁶ features, counts in 32 bits) and faster.
+/// Returns whether the sparse form is possible (at most 2¹⁶ features, counts in 32 bits) and
+/// faster.
 fn is_sparse(bytes: &ndarray::Array2<u8>) -> bool {
     let filled = bytes.iter().filter(|&&byte| byte != 0).count();
     bytes.ncols() <= 1 << 16

@@ -100,8 +100,8 @@ impl Scaling {
         for mean in &mut mean {
             *mean /= rows;
         }
-        // Two passes with a correction, as in scikit-learn (Chan, Golub, LeVeque 1983): the sum of the
-        // deviations is 0 up to round-off, which the correction removes.
+        // Two passes with a correction, as in scikit-learn (Chan, Golub, LeVeque 1983): the sum of
+        // the deviations is 0 up to round-off, which the correction removes.
         let mut squares = vec![0.0; features];
         let mut deviations = vec![0.0; features];
         for_each(part, |feature, value| {
@@ -113,7 +113,8 @@ impl Scaling {
             .map(|feature| {
                 let sum = deviations[feature];
                 let variance = (squares[feature] - sum * sum / rows) / rows;
-                // scikit-learn's `_is_constant_feature`; a variance that overflowed is not constant.
+                // scikit-learn's `_is_constant_feature`; a variance that overflowed is not
+                // constant.
                 let rounding =
                     rows * f64::EPSILON * variance + (rows * mean[feature] * f64::EPSILON).powi(2);
                 if variance.is_finite() && variance <= rounding {

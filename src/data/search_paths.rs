@@ -1,9 +1,9 @@
 //! The folders that are searched for named datasets.
 //!
-//! A folder given on the command line is the only one: a dataset that it lacks is an error. Otherwise
-//! the order is: `NPLUS1_DATASETS`, `./datasets`, `datasets` in the crate's source folder, `datasets`
-//! beside the executable, the user's data folder. The files' checksums make a dataset the same in all
-//! of them.
+//! A folder given on the command line is the only one: a dataset that it lacks is an error.
+//! Otherwise the order is: `NPLUS1_DATASETS`, `./datasets`, `datasets` in the crate's source
+//! folder, `datasets` beside the executable, the user's data folder. The files' checksums make a
+//! dataset the same in all of them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,8 @@ impl SearchPaths {
     /// Returns the first folder that holds all files of `entry`.
     ///
     /// # Errors
-    /// No folder holds them: the message names all folders searched, what each lacks, and the way out.
+    /// No folder holds them: the message names all folders searched, what each lacks, and the way
+    /// out.
     pub fn find(&self, entry: &CatalogEntry) -> Result<PathBuf> {
         let mut searched = String::new();
         for path in &self.paths {

@@ -1,9 +1,10 @@
 //! Divides the rows of a dataset into training, validation and test rows.
 //!
-//! A dataset with a test part keeps its order: the last rows of the training part are for validation.
-//! A dataset without one is shuffled once by the seed and divided class by class (stratified), so that
-//! each part has the classes in the same proportions. The same seed gives the same rows on every
-//! machine. Refused: shares that leave no rows, a `test` share if there is a test part.
+//! A dataset with a test part keeps its order: the last rows of the training part are for
+//! validation. A dataset without one is shuffled once by the seed and divided class by class
+//! (stratified), so that each part has the classes in the same proportions. The same seed gives the
+//! same rows on every machine. Refused: shares that leave no rows, a `test` share if there is a
+//! test part.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use crate::numeric::random::{Purpose, stream};
 impl LoadedData {
     /// Divides the rows into training, validation and test rows as `config` says.
     ///
-    /// Fractions are relative to all rows of the training file. `limit` keeps the first training rows
-    /// (in shuffled order, if the dataset is shuffled).
+    /// Fractions are relative to all rows of the training file. `limit` keeps the first training
+    /// rows (in shuffled order, if the dataset is shuffled).
     ///
     /// # Errors
     /// A share that leaves no rows, or a `test` share of a dataset that has a test part.
@@ -53,12 +54,12 @@ impl LoadedData {
         self.assemble(config, train, validation, test)
     }
 
-    /// Divides the rows into `count` stratified folds: each row of the training file is a test row of
-    /// exactly one fold.
+    /// Divides the rows into `count` stratified folds: each row of the training file is a test row
+    /// of exactly one fold.
     ///
-    /// The sizes of the folds differ by at most one row, and so do their numbers of rows of each class.
-    /// A validation share is taken from the fold's training rows, and a fraction is relative to them. A
-    /// test part of the dataset is not used.
+    /// The sizes of the folds differ by at most one row, and so do their numbers of rows of each
+    /// class. A validation share is taken from the fold's training rows, and a fraction is relative
+    /// to them. A test part of the dataset is not used.
     ///
     /// # Errors
     /// Fewer than 2 folds, more folds than rows, a `test` share, or shares that leave no rows.
@@ -170,8 +171,8 @@ impl LoadedData {
         rows
     }
 
-    /// Removes `count` of `rows` and returns them in the file's order; the others keep their order. The
-    /// number of rows of each class is proportional, rounded by the largest-remainder method.
+    /// Removes `count` of `rows` and returns them in the file's order; the others keep their order.
+    /// The number of rows of each class is proportional, rounded by the largest-remainder method.
     fn take_stratified(&self, rows: &mut Vec<u32>, count: usize) -> Vec<u32> {
         let class_of = |row: u32| usize::from(self.train.labels[row as usize]);
         let mut sizes = vec![0usize; self.train.class_count()];

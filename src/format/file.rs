@@ -1,7 +1,8 @@
 //! Reads and writes whole files: reads at most a given size, writes atomically.
 //!
-//! After a crash, a file that [`write_atomically`] was replacing has its old content or the new one: a
-//! reader (or a resumed run) never sees half a file, and a full disk leaves the previous version.
+//! After a crash, a file that [`write_atomically`] was replacing has its old content or the new
+//! one: a reader (or a resumed run) never sees half a file, and a full disk leaves the previous
+//! version.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -29,18 +30,18 @@ pub fn is_temporary(name: &OsStr) -> bool {
     })
 }
 
-/// Replaces the content of `path` by `bytes` atomically: writes and syncs a temporary file in the same
-/// folder, renames it to `path`, and syncs the folder.
+/// Replaces the content of `path` by `bytes` atomically: writes and syncs a temporary file in the
+/// same folder, renames it to `path`, and syncs the folder.
 ///
 /// # Errors
-/// The operating system refuses a call. `path` is then unchanged, unless only the last call failed, the
-/// sync of the folder.
+/// The operating system refuses a call. `path` is then unchanged, unless only the last call failed,
+/// the sync of the folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_to(&mut System, path, bytes)
 }
 
-/// The system calls whose order makes a write atomic and durable; a trait, so that a test can record
-/// them.
+/// The system calls whose order makes a write atomic and durable; a trait, so that a test can
+/// record them.
 trait Disk {
     /// Flushes the content of a file, or the entries of a folder, to the disk.
     fn sync(&mut self, handle: &File) -> io::Result<()>;
@@ -84,13 +85,14 @@ fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
 /// Reads all of `path`, a file of at most `cap` bytes.
 ///
 /// # Errors
-/// A path that does not exist or is not a regular file, a file of more than `cap` bytes, a failed read,
-/// or too little memory.
+/// A path that does not exist or is not a regular file, a file of more than `cap` bytes, a failed
+/// read, or too little memory.
 pub fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::io("read", path, source);
     let file = open::regular(path)?;
     let metadata = file.metadata().map_err(failed)?;
-    // The length in the metadata only sizes the buffer: a file may grow, and files of /proc have none.
+    // The length in the metadata only sizes the buffer: a file may grow, and files of /proc have
+    // none.
     let mut bytes = Vec::new();
     if metadata.len() <= cap {
         let length = usize::try_from(metadata.len()).unwrap_or(0);
@@ -119,8 +121,8 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Flushes the folder's entries to the disk. Does nothing except on Unix, where a folder can be opened
-/// as a file.
+/// Flushes the folder's entries to the disk. Does nothing except on Unix, where a folder can be
+/// opened as a file.
 ///
 /// # Errors
 /// The operating system refuses a call.

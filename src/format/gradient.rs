@@ -2,9 +2,9 @@
 //!
 //! Written in double precision as `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
 //! `(fan_out,)`. Read in either precision, and also with the names of PyTorch's `nn.Sequential`
-//! (`0.weight`, `2.weight`, …: the layers in the order of their numbers). Refused: missing or unknown
-//! tensors, other shapes or types. Numbers that are not finite are accepted, so that the comparison
-//! finds them.
+//! (`0.weight`, `2.weight`, …: the layers in the order of their numbers). Refused: missing or
+//! unknown tensors, other shapes or types. Numbers that are not finite are accepted, so that the
+//! comparison finds them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -90,8 +90,8 @@ pub fn load(path: &Path, layout: &Arc<Layout>) -> Result<(Parameters<f64>, Preci
     Ok((gradient, precision))
 }
 
-/// Returns the numbers of the layers in ascending order, if all tensors are named `NUMBER.weight` or
-/// `NUMBER.bias`.
+/// Returns the numbers of the layers in ascending order, if all tensors are named `NUMBER.weight`
+/// or `NUMBER.bias`.
 fn layer_numbers(tensors: &SafeTensors<'_>) -> Option<Vec<usize>> {
     let number = |name: &str| {
         let (number, part) = name.split_once('.')?;

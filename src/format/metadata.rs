@@ -1,7 +1,7 @@
 //! The metadata of a model file: layer sizes, output, loss, class names, scaling.
 //!
-//! A file of nplus1 has all keys; a missing one is refused. A file of another program may lack them:
-//! the values assumed instead are listed. The values present must match the tensors.
+//! A file of nplus1 has all keys; a missing one is refused. A file of another program may lack
+//! them: the values assumed instead are listed. The values present must match the tensors.
 
 use std::collections::HashMap;
 use std::path::Path;

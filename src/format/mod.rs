@@ -1,8 +1,8 @@
 //! Model and gradient files, which other programs can read, and the reading and atomic writing of
 //! whole files.
 //!
-//! Input may be hostile: sizes are limited before memory is allocated, and invalid content is refused
-//! with its place, without a panic.
+//! Input may be hostile: sizes are limited before memory is allocated, and invalid content is
+//! refused with its place, without a panic.
 
 pub mod file;
 pub mod gradient;

@@ -1,5 +1,5 @@
-//! A trained model: all that is needed to turn raw features into a class, without the settings of its
-//! training.
+//! A trained model: all that is needed to turn raw features into a class, without the settings of
+//! its training.
 
 use std::sync::Arc;
 

@@ -1,13 +1,13 @@
 //! The file `model.safetensors`: tensors `layers.K.weight` `(fan_out, fan_in)` and `layers.K.bias`
 //! `(fan_out,)`, shaped as in PyTorch's `Linear`, with the rest of the model in the metadata.
 //!
-//! The tensors are in layout order, so that the SHA-256 of the data section is `weights_sha256`. The
-//! header has a fixed order, so that equal models give equal files (the writer of the `safetensors`
-//! crate keeps metadata in a hash map, whose order changes between runs).
+//! The tensors are in layout order, so that the SHA-256 of the data section is `weights_sha256`.
+//! The header has a fixed order, so that equal models give equal files (the writer of the
+//! `safetensors` crate keeps metadata in a hash map, whose order changes between runs).
 //!
 //! A file of another program is accepted if its tensors have these names; [`LoadedModel::assumed`]
-//! lists the values assumed for missing metadata. Refused: missing or unknown tensors, other shapes,
-//! other number types, numbers that are not finite, metadata that contradicts the tensors.
+//! lists the values assumed for missing metadata. Refused: missing or unknown tensors, other
+//! shapes, other number types, numbers that are not finite, metadata that contradicts the tensors.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -94,7 +94,8 @@ pub fn save(model: &Model, path: &Path) -> Result<()> {
 /// Reads the model in the file `path`.
 ///
 /// # Errors
-/// Content that the module refuses, with the tensor or the metadata key as its place; a failed read.
+/// Content that the module refuses, with the tensor or the metadata key as its place; a failed
+/// read.
 pub fn load(path: &Path) -> Result<LoadedModel> {
     from_bytes(&read_capped(path, FILE_CAP)?, path)
 }

@@ -3,8 +3,8 @@
 //! - Comma-separated, one row per line; blank lines are skipped. A header is recognized by its
 //!   content: most of its feature columns are not numbers.
 //! - The label column is given by its header or its number from 0; the default is the last.
-//! - A first line `rows,features,class names…`, as in scikit-learn's datasets, is recognized; labels
-//!   are then indices into the class names, from 0, and the number of rows must match.
+//! - A first line `rows,features,class names…`, as in scikit-learn's datasets, is recognized;
+//!   labels are then indices into the class names, from 0, and the number of rows must match.
 //! - If all features are integers 0…255, they stay bytes, an eighth of the memory.
 //!
 //! Refused, with line and column: values that are not finite numbers, rows of different lengths,
@@ -271,7 +271,8 @@ impl<'a> RowBuffer<'a> {
     }
 }
 
-/// Prepares text from a file for a message: escapes control characters, keeps at most 40 characters.
+/// Prepares text from a file for a message: escapes control characters, keeps at most 40
+/// characters.
 pub(crate) fn shown(text: &str) -> String {
     let mut escaped: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     if text.chars().count() > 40 {
