@@ -1,8 +1,12 @@
 //! The sources follow the rules of ARCHITECTURE.md: the import table, and the places that may use
-//! rayon, use `unsafe`, or open files.
+//! rayon, use `unsafe`, or open files; and no cycle among the files of the command line.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use nplus1::cli::arguments::Arguments;
 
 /// The layers from the bottom up; a module imports from lower layers and from itself.
 const LAYERS: [&[&str]; 12] = [
@@ -201,4 +205,152 @@ fn files_that_are_read_are_opened_in_one_place() {
         }
     }
     assert_eq!(opened, 1 + OPENERS.len(), "exceptions in the sources");
+}
+
+/// A file's place below `src/cli`, as modules: `train/mod.rs` is `["train"]`.
+type ModulePath = Vec<String>;
+
+/// Every file of the command line with the files it declares (`mod`) or names in a path.
+fn command_line_imports() -> BTreeMap<ModulePath, BTreeSet<ModulePath>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
+    let module = |path: &Path| -> ModulePath {
+        let inside = path.strip_prefix(&root).unwrap().with_extension("");
+        let names = inside.iter().map(|name| name.to_str().unwrap().to_owned());
+        names.filter(|name| name != "mod").collect()
+    };
+    let files: BTreeMap<ModulePath, String> = code()
+        .into_iter()
+        .filter(|(of, ..)| of == "cli")
+        .map(|(_, path, code)| (module(&path), code))
+        .collect();
+    let imports = |(from, code): (&ModulePath, &String)| {
+        let mut named = BTreeSet::new();
+        for line in code.lines() {
+            let declared = line.trim_start_matches("pub ").strip_prefix("mod ");
+            if let Some(child) = declared.and_then(|rest| rest.strip_suffix(';')) {
+                named.insert([&from[..], &[child.to_owned()]].concat());
+            }
+        }
+        for path in paths(code) {
+            let mut module = Vec::new();
+            let mut names = path.iter().peekable();
+            if path[0] != "crate" {
+                module.clone_from(from);
+            }
+            while names.next_if(|name| *name == "super").is_some() {
+                module.pop();
+            }
+            let names = names.skip_while(|name| ["crate", "cli", "self"].contains(&name.as_str()));
+            for name in names {
+                module.push(name.clone());
+                if !files.contains_key(&module) {
+                    module.pop();
+                    break;
+                }
+            }
+            named.insert(module);
+        }
+        named.remove(from);
+        (from.clone(), named)
+    };
+    files.iter().map(imports).collect()
+}
+
+/// The paths in `code` that begin with `super`, `self` or `crate::cli`, a group one a member.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for beginning in ["super::", "self::", "crate::cli::"] {
+        for (at, _) in code.match_indices(beginning) {
+            let before = code[..at].chars().next_back();
+            if before.is_none_or(|letter| !letter.is_alphanumeric() && !"_:".contains(letter)) {
+                members(&code[at..], &[], &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Adds the paths that `text` begins with to `found`, each after `prefix`; returns what follows.
+fn members<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
+    let mut path = prefix.to_vec();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            rest = group;
+            while !rest.trim_start().starts_with('}') {
+                rest = members(rest, &path, found).trim_start();
+                rest = rest.strip_prefix(',').unwrap_or(rest);
+            }
+            return &rest.trim_start()[1..];
+        }
+        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let end = end.unwrap_or(rest.len());
+        path.push(rest[..end].to_owned());
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(next) if !next.starts_with('<') => rest = next,
+            _ => break,
+        }
+    }
+    found.push(path);
+    // `as name`, up to the next member.
+    &rest[rest.find([',', '}', ';']).unwrap_or(rest.len())..]
+}
+
+#[test]
+fn files_of_the_command_line_do_not_import_each_other_in_a_cycle() {
+    fn visit(
+        file: &ModulePath,
+        imports: &BTreeMap<ModulePath, BTreeSet<ModulePath>>,
+        on_the_way: &mut Vec<ModulePath>,
+        done: &mut BTreeSet<ModulePath>,
+    ) {
+        if let Some(start) = on_the_way.iter().position(|other| other == file) {
+            panic!("a cycle: {:?}", &on_the_way[start..]);
+        }
+        if done.contains(file) {
+            return;
+        }
+        on_the_way.push(file.clone());
+        for other in &imports[file] {
+            visit(other, imports, on_the_way, done);
+        }
+        on_the_way.pop();
+        done.insert(file.clone());
+    }
+    let imports = command_line_imports();
+    let mut done = BTreeSet::new();
+    for file in imports.keys() {
+        visit(file, &imports, &mut Vec::new(), &mut done);
+    }
+    let count: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(done.len() > 30 && count > 100, "the imports were found");
+}
+
+#[test]
+fn commands_import_no_other_command_and_arguments_import_nothing_of_the_command_line() {
+    let commands: BTreeSet<String> = Arguments::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    let imports = command_line_imports();
+    for command in &commands {
+        assert!(
+            imports.contains_key(std::slice::from_ref(command)),
+            "{command} has no file"
+        );
+    }
+    for (file, named) in &imports {
+        let Some(own) = file.first() else { continue };
+        for other in named.iter().filter_map(|other| other.first()) {
+            assert!(
+                other == own || !commands.contains(other),
+                "{file:?} imports the command {other}"
+            );
+            assert!(
+                other == own || own != "arguments",
+                "{file:?} imports {other}"
+            );
+        }
+    }
 }

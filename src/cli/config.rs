@@ -8,81 +8,14 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
-use super::arguments::output_or_stdout;
+use super::arguments::ConfigCommand;
+use super::inputs::overrides;
 use super::output::Messages;
 use crate::config::{Config, Overrides, STARTER};
 use crate::error::{Error, Result};
 use crate::optimizer::Schedule;
 use crate::text::shortened;
 use crate::train::TrainConfig;
-
-/// `nplus1 config …`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ConfigArguments {
-    /// Which of them.
-    #[command(subcommand)]
-    pub command: ConfigCommand,
-}
-
-/// What to do with configs.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum ConfigCommand {
-    /// Say all that is wrong with config files
-    Check {
-        /// The config files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Changes that they are checked with
-        #[command(flatten)]
-        changes: OverrideArguments,
-    },
-    /// Print a config with every default filled in
-    Show {
-        /// The config file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Changes that it is shown with
-        #[command(flatten)]
-        changes: OverrideArguments,
-    },
-    /// Write a commented config to start from
-    Init {
-        /// The file to write, which must not exist yet; none, or `-`: standard output
-        #[arg(value_name = "FILE", value_parser = output_or_stdout())]
-        file: Option<PathBuf>,
-    },
-}
-
-/// Changes of a config from the command line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct OverrideArguments {
-    /// Set a key of the config, such as train.epochs=3 (may be repeated)
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Seed every random stream with this number
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Use at most so many workers
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-}
-
-impl OverrideArguments {
-    /// Whether there are any.
-    pub fn asks(&self) -> bool {
-        !self.set.is_empty() || self.seed.is_some() || self.threads.is_some()
-    }
-}
-
-impl From<&OverrideArguments> for Overrides {
-    fn from(changes: &OverrideArguments) -> Self {
-        Self {
-            set: changes.set.clone(),
-            seed: changes.seed,
-            threads: changes.threads,
-        }
-    }
-}
 
 /// Runs the command; results go to `out`, as one JSON document if `json`.
 ///
@@ -97,11 +30,11 @@ pub fn run(
 ) -> Result<()> {
     match command {
         ConfigCommand::Check { files, changes } => {
-            let errors = check(files, &changes.into(), out, json)?;
+            let errors = check(files, &overrides(changes), out, json)?;
             end(errors, messages)
         }
         ConfigCommand::Show { file, changes } => {
-            let text = Config::load(file, &changes.into())?.to_toml();
+            let text = Config::load(file, &overrides(changes))?.to_toml();
             if json {
                 print(out, &document(&text))
             } else {

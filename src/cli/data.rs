@@ -5,27 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::arguments::DataCommand;
 use crate::data::catalog::{self, CatalogEntry};
 use crate::data::input::sha256;
 use crate::data::{Dataset, Features, SearchPaths};
 use crate::error::{Error, Result};
-
-/// The subcommands of `nplus1 data`.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
-pub enum DataCommand {
-    /// List the named datasets, and where each is found
-    List,
-    /// Hold the files of the named datasets against their checksums
-    Verify {
-        /// One dataset; all of them without a name
-        name: Option<String>,
-    },
-    /// Describe one dataset: rows, classes, values, source, license, files
-    Describe {
-        /// A named dataset
-        name: String,
-    },
-}
 
 /// Runs `command`, writing to `out`: a table, or with `json` one JSON document.
 ///

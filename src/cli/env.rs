@@ -6,9 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use super::arguments::EnvArguments;
+use super::arguments::{EnvArguments, ThreadList};
 use super::output::print;
-use super::thread_list::ThreadList;
 use crate::error::Result;
 use crate::kernels::Isa;
 use crate::numeric::statistics;

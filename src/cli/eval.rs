@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{EvalArguments, Global};
+use super::evaluation::evaluation;
+use super::inputs::{fold_of, model_file, splits};
 use super::output::{Messages, print};
-use super::table::{Table, list, loss, percent};
-use super::train::session::evaluation;
-use super::train::{fold_of, splits};
 use crate::config::{Config, Overrides};
 use crate::data::{self, Dataset, Part, Samples, SearchPaths, catalog};
 use crate::error::{Error, Result};
@@ -20,6 +19,7 @@ use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::{directory, json};
+use crate::study::table::{Table, list, loss, percent};
 
 /// Evaluates as the arguments say, and prints what came of it.
 ///
@@ -63,23 +63,6 @@ pub fn run(
         table(&evaluation, arguments.confusion)
     };
     print(out, &text)
-}
-
-/// The file of a model: itself, or the one in a run's directory.
-pub(super) fn model_file(path: &Path) -> Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_path_buf());
-    }
-    let file = path.join(directory::MODEL);
-    if file_type(&file)?.is_some() {
-        return Ok(file);
-    }
-    let help = if path.join("fold-01").is_dir() {
-        "a cross-validation has a model in each of its folds, such as fold-01"
-    } else {
-        "give a model file, or the directory of a run that ended"
-    };
-    Err(Error::refused(path, format!("no {} in this folder", directory::MODEL)).help(help))
 }
 
 /// The test rows of the run that a model belongs to; its validation rows if it has no test rows.

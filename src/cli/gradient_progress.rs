@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::{Global, ProgressMode};
 use super::output::to_stderr;
-use super::table::duration;
 use crate::gradient::Control;
+use crate::study::table::duration;
 
 /// How often the counter is looked at.
 const LOOK: Duration = Duration::from_millis(100);

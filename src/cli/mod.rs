@@ -8,19 +8,20 @@ pub mod cost;
 pub mod data;
 pub mod env;
 pub mod eval;
+mod evaluation;
 pub mod event_thread;
 pub mod explain;
 pub mod gradient_progress;
-pub mod least_squares;
+mod inputs;
 pub mod output;
+mod page;
 pub mod race;
 pub mod report;
 pub mod scale;
+pub mod session;
 pub mod signals;
-pub mod thread_list;
+mod study_arguments;
 pub mod train;
-
-pub use crate::study::table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::arguments::{Color, Global};
 use crate::error::{Error, Result};
+use crate::run::json;
 use crate::text::{escaped, plain, shortened};
 
 /// How errors of standard output call it.
@@ -123,6 +124,21 @@ pub fn print(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|source| Error::io("write", Path::new(STDOUT), source))
+}
+
+/// Prints what was worked out: as one JSON document, or as people read it.
+pub fn show<T: serde::Serialize>(
+    explanation: &T,
+    text: impl FnOnce(&T) -> String,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let text = if global.json {
+        json::document(explanation)
+    } else {
+        text(explanation)
+    };
+    print(out, &text)
 }
 
 /// Whether standard output's reader is gone: no error of ours.

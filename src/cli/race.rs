@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{Global, RaceArguments};
-use super::cost::asks_too_much;
+use super::inputs::{overrides, splits};
 use super::output::Messages;
-use super::report::conclude;
+use super::page::conclude;
+use super::session::Session;
 use super::signals::Interrupt;
-use super::train::session::Session;
-use super::train::splits;
-use crate::config::{Config, Overrides};
+use super::study_arguments::asks_too_much;
+use crate::config::Config;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
@@ -45,7 +45,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let (path, kept) = source(arguments)?;
-    let config = Config::load(&path, &Overrides::from(&arguments.changes))?;
+    let config = Config::load(&path, &overrides(&arguments.changes))?;
     let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;

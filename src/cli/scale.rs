@@ -4,14 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::arguments::{Global, ScaleArguments};
-use super::config::OverrideArguments;
+use super::arguments::{Global, ScaleArguments, ThreadList};
+use super::inputs::splits;
 use super::output::Messages;
-use super::report::conclude;
+use super::page::conclude;
+use super::session::Session;
 use super::signals::Interrupt;
-use super::thread_list::ThreadList;
-use super::train::session::Session;
-use super::train::splits;
 use crate::config::{Config, Overrides};
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -49,11 +47,11 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let (path, kept) = source(arguments)?;
-    let changes = OverrideArguments {
+    let overrides = Overrides {
         set: arguments.set.clone(),
-        ..OverrideArguments::default()
+        ..Overrides::default()
     };
-    let config = Config::load(&path, &Overrides::from(&changes))?;
+    let config = Config::load(&path, &overrides)?;
     let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;

@@ -6,43 +6,37 @@
 //! nplus1 check configs/iris.toml --sweep --json   `curves`: points, best increments, floors
 //! ```
 
+mod checker;
 pub mod summary;
 mod sweep;
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use self::summary::{
-    CheckReport, CurveSummary, DirectionalComparison, ExternalGradient, MethodRow,
-};
+use self::checker::{Checker, DEAR, stopped};
+use self::summary::{CheckReport, CurveSummary, ExternalGradient};
 use super::arguments::{CheckArguments, Global};
-use super::eval::model_file;
-use super::gradient_progress::GradientProgress;
+use super::inputs::{overrides, parameters, splits};
 use super::output::{Messages, print};
-use super::report::conclude;
+use super::page::conclude;
+use super::session::Session;
 use super::signals::Interrupt;
-use super::table::{Table, duration};
-use super::train::session::Session;
-use super::train::splits;
-use crate::config::{Config, Overrides};
+use crate::config::Config;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
-use crate::format::{AnyParameters, gradient, safetensors};
-use crate::gradient::finite_difference::{Increment, Reuse, Scheme, Summation};
-use crate::gradient::{Control, Stopped};
+use crate::format::gradient;
+use crate::gradient::Control;
+use crate::gradient::finite_difference::{Increment, Reuse, Summation};
 use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, adaptive_methods, methods};
 use crate::kernels::Isa;
-use crate::model::{Network, Parameters};
-use crate::numeric::Precision;
+use crate::model::Network;
 use crate::parallel::Workers;
 use crate::run::{Environment, json};
 use crate::study::record::{Question, StudyRecord};
 use crate::study::sweep as sweep_study;
+use crate::study::table::Table;
 
-/// Multiplications beyond which a method is left to random directions: some ten seconds of one core.
-const DEAR: f64 = 5e10;
 /// Directions, unless the user says how many: an error of 1 % is missed once in 10³⁰ checks in f64.
 const DIRECTIONS: u32 = 20;
 
@@ -58,7 +52,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let path = &arguments.config;
-    let config = Config::load(path, &Overrides::from(&arguments.changes))?;
+    let config = Config::load(path, &overrides(&arguments.changes))?;
     let places = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &places, base)?;
@@ -90,7 +84,7 @@ pub fn run(
     .map_err(|reason| stopped(reason, &interrupt))?;
 
     let mut report = CheckReport::new(&config.name, &network, rows.len(), &subject);
-    let check = Check {
+    let check = Checker {
         subject: &subject,
         network: &network,
         control: &control,
@@ -216,57 +210,6 @@ fn candidates(config: &Config) -> Vec<CheckedMethod> {
     all
 }
 
-/// θ: of the model given, or drawn as training draws it.
-pub(super) fn parameters(
-    weights: Option<&Path>,
-    config: &Config,
-    network: &Network,
-    messages: Messages,
-) -> Result<Parameters<f64>> {
-    let layout = &network.layout;
-    let Some(path) = weights else {
-        let (initialization, seed) = (config.model.initialization, config.seed);
-        return Ok(match config.model.precision {
-            Precision::F32 => initialization.draw::<f32>(layout, seed).widened(),
-            Precision::F64 => initialization.draw::<f64>(layout, seed),
-        });
-    };
-    let file = model_file(path)?;
-    let loaded = safetensors::load(&file)?;
-    for assumed in &loaded.assumed {
-        messages.detail(format_args!("{}: {assumed}", file.display()));
-    }
-    let parameters = loaded.model.parameters;
-    if parameters.layout() != layout {
-        let describe = |sizes: &[usize], bias| {
-            format!("{sizes:?} {} biases", if bias { "with" } else { "without" })
-        };
-        let held = parameters.layout();
-        return Err(Error::refused(
-            file,
-            format!(
-                "holds a network {}, but the config asks for {}",
-                describe(held.sizes(), held.has_bias()),
-                describe(layout.sizes(), layout.has_bias()),
-            ),
-        ));
-    }
-    Ok(match &parameters {
-        AnyParameters::F32(parameters) => parameters.widened(),
-        AnyParameters::F64(parameters) => parameters.clone(),
-    })
-}
-
-fn stopped(reason: Stopped, interrupt: &Interrupt) -> Error {
-    match reason {
-        Stopped::Interrupted => Error::Interrupted {
-            code: interrupt.exit_code(),
-            saved: None,
-        },
-        lost => Error::Usage(lost.to_string()),
-    }
-}
-
 /// The methods that make whole gradients, and those that are too dear for that.
 fn choose(
     arguments: &CheckArguments,
@@ -304,84 +247,4 @@ fn explain(
         subject.evaluations(first),
         subject.cost(first),
     ))
-}
-
-struct Check<'a> {
-    subject: &'a CheckSubject<'a>,
-    network: &'a Network,
-    control: &'a Control,
-    interrupt: &'a Interrupt,
-    messages: Messages,
-    global: &'a Global,
-}
-
-impl Check<'_> {
-    /// Runs the methods; `judge` may refuse an outcome.
-    fn rows(
-        &self,
-        methods: &[CheckedMethod],
-        judge: impl Fn(&CheckedMethod, &Outcome) -> Result<()>,
-    ) -> Result<Vec<MethodRow>> {
-        let evaluations = methods
-            .iter()
-            .map(|method| self.subject.evaluations(method));
-        let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, evaluations.sum());
-        let mut rows = Vec::new();
-        for method in methods {
-            let start = Instant::now();
-            let outcome = self
-                .subject
-                .run(method, &control)
-                .map_err(|reason| stopped(reason, self.interrupt))?;
-            judge(method, &outcome)?;
-            let row = MethodRow::new(method, &outcome, &self.network.layout);
-            self.messages.detail(format_args!(
-                "{}: {}",
-                row.label(),
-                duration(start.elapsed().as_secs_f64())
-            ));
-            rows.push(row);
-        }
-        drop(meter);
-        Ok(rows)
-    }
-
-    /// Backprop in double precision along `count` directions.
-    fn directions(&self, count: usize, seed: u64) -> Result<Vec<DirectionalComparison>> {
-        let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, 8 * count as u64);
-        let mut directed = Vec::new();
-        for precision in [Precision::F64, Precision::F32] {
-            for scheme in [Scheme::Forward, Scheme::Central] {
-                let subject = self.subject;
-                let found = subject.directions(scheme, precision, count, seed, &control);
-                let found = found.map_err(|reason| stopped(reason, self.interrupt))?;
-                directed.push(DirectionalComparison::new(&found));
-            }
-        }
-        drop(meter);
-        Ok(directed)
-    }
-
-    /// The config's own estimator along `count` of its directions, if it is one.
-    fn estimate(
-        &self,
-        config: &Config,
-        path: &Path,
-        count: usize,
-    ) -> Result<Option<DirectionalComparison>> {
-        let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, 2 * count as u64);
-        let (precision, seed) = (config.model.precision, config.seed);
-        let found = self
-            .subject
-            .estimate(&config.gradient, precision, count, seed, &control);
-        drop(meter);
-        match found {
-            Ok(found) => Ok(found.as_ref().map(DirectionalComparison::estimate)),
-            Err(Stopped::Interrupted) => Err(stopped(Stopped::Interrupted, self.interrupt)),
-            Err(lost) => Err(Error::refused(path, lost.to_string())),
-        }
-    }
 }

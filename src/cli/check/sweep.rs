@@ -4,8 +4,8 @@
 //! Every decade first, then six increments more around the best, so that the best one is known to a
 //! quarter of a decade.
 
+use super::checker::{Checker, DEAR, stopped};
 use super::summary::{ComplexStepComparison, CurveSummary, MethodRow};
-use super::{Check, DEAR, stopped};
 use crate::cli::gradient_progress::GradientProgress;
 use crate::error::Result;
 use crate::gradient::GradientConfig;
@@ -36,7 +36,7 @@ pub(super) struct SweepResult {
     pub curves: Vec<CurveSummary>,
 }
 
-impl Check<'_> {
+impl Checker<'_> {
     /// The chosen methods at every increment, unless all increments together are too dear.
     pub(super) fn sweep(&self, chosen: &[CheckedMethod], full: bool) -> Result<SweepResult> {
         let bases: Vec<SweptMethod> = chosen

@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::show;
 use crate::cli::arguments::Global;
+use crate::cli::output::show;
 use crate::error::Result;
 use crate::explain::claims::Claim;
 pub use crate::explain::claims::claims as all;

@@ -2,21 +2,16 @@
 
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::configured;
-use crate::cli::arguments::Global;
-use crate::cli::config::OverrideArguments;
+use crate::cli::arguments::{Global, LbfgsArguments};
+use crate::cli::inputs::{configured, overrides, splits};
 use crate::cli::output::{Messages, print};
+use crate::cli::session::Session;
 use crate::cli::signals::Interrupt;
-use crate::cli::table::{Table, duration, list};
-use crate::cli::train::session::Session;
-use crate::cli::train::splits;
-use crate::config::Overrides;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
@@ -29,6 +24,7 @@ use crate::study::lbfgs_precision::{
     GradientCase, MinimizationEnding, MinimizationRow, MinimizationSubject, MinimizationVerdict,
     cases,
 };
+use crate::study::table::{Table, duration, list};
 
 /// The config that is studied unless another is named.
 const DEFAULT: (&str, &str) = (
@@ -48,27 +44,6 @@ const MOST: usize = 1000;
 /// gradients a case.
 const DEAR: f64 = 1e13;
 const GRADIENTS: f64 = 100.0;
-
-/// `nplus1 explain lbfgs`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LbfgsArguments {
-    /// The config file; without it breast cancer, 30-8-1, cross-entropy and l2
-    pub config: Option<PathBuf>,
-    /// Changes of the config.
-    #[command(flatten)]
-    pub changes: OverrideArguments,
-    /// Form every kind of quotient with these increments, such as 1e-1,1e-8; without it with those
-    /// from 1e-1 to 1e-14 (in f32 to 1e-6) that tell most
-    #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
-    pub increments: Option<Vec<f64>>,
-}
-
-fn increment(text: &str) -> std::result::Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_normal() && number > 0.0 => Ok(number),
-        _ => Err("allowed: numbers above 0, such as 1e-6".to_owned()),
-    }
-}
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
@@ -104,7 +79,7 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let overrides = Overrides::from(&arguments.changes);
+    let overrides = overrides(&arguments.changes);
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
     let places = SearchPaths::new(global.datasets.as_deref());
     let loaded = data::load(&config.data, &places, base)?;

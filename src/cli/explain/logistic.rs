@@ -1,19 +1,17 @@
 //! `nplus1 explain logistic`: where finite differences need fewer multiplications than the gradient.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use super::{configured, refused, show};
-use crate::cli::arguments::Global;
-use crate::cli::config::OverrideArguments;
-use crate::cli::table::{Table, figure, list, rough, whole};
-use crate::config::Overrides;
+use crate::cli::arguments::{Global, LogisticArguments};
+use crate::cli::inputs::{configured, overrides};
+use crate::cli::output::show;
 use crate::data::{self, Part, Scaling, SearchPaths};
 use crate::error::{Error, Result};
 use crate::explain::logistic::{
     CountRow, Logistic, LogisticExplanation, LogisticMethod, ShapeAndSign,
 };
 use crate::model::Layout;
+use crate::study::table::{Table, figure, list, rough, whole};
 
 /// What is explained unless another config is named.
 const DEFAULT: (&str, &str) = (
@@ -24,33 +22,12 @@ const DEFAULT: (&str, &str) = (
 /// Elements of the gradient that are printed.
 const SHOWN: usize = 6;
 
-/// `nplus1 explain logistic`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LogisticArguments {
-    /// The config whose data are taken; without it breast cancer, standardized
-    pub config: Option<PathBuf>,
-    /// Take this named dataset, which must have two classes
-    #[arg(long, value_name = "NAME", conflicts_with = "config")]
-    pub dataset: Option<String>,
-    /// Changes of the config.
-    #[command(flatten)]
-    pub changes: OverrideArguments,
-    /// The increment of differences: finite, not 0
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = 1e-6,
-        allow_negative_numbers = true
-    )]
-    pub epsilon: f64,
-}
-
 /// Explains logistic regression on all rows of a dataset.
 ///
 /// # Errors
 /// A config or data that is refused; labels that are not two classes; more than can be counted.
 pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
-    let mut overrides = Overrides::from(&arguments.changes);
+    let mut overrides = overrides(&arguments.changes);
     let named = arguments.dataset.iter();
     overrides
         .set
@@ -75,7 +52,7 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
         .draw::<f64>(&layout, config.seed);
     let logistic = Logistic::new(dataset, &scaling, rows, theta.flat(), arguments.epsilon);
     let logistic = logistic.map_err(|problem| match dataset.class_count() {
-        2 => refused(format!(
+        2 => Error::Usage(format!(
             "{}: {problem}\n  help: take fewer rows, such as --set data.limit=100",
             dataset.name
         )),

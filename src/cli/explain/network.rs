@@ -2,38 +2,20 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{configured, refused, show};
-use crate::cli::arguments::Global;
-use crate::cli::config::OverrideArguments;
-use crate::cli::table::{Table, times, whole};
-use crate::config::Overrides;
+use crate::cli::arguments::{Global, NetworkArguments};
+use crate::cli::inputs::{configured, overrides};
+use crate::cli::output::show;
 use crate::data::{self, SearchPaths};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explain::network::{LayerEffect, NetworkReuse};
 use crate::model::Network;
+use crate::study::table::{Table, times, whole};
 
 /// Marks of one layer that are drawn.
 const GAUSSIANS_PER_CALL: usize = 24;
-
-/// `nplus1 explain network`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct NetworkArguments {
-    /// The config whose network is explained too, with its numbers of inputs and outputs
-    pub config: Option<PathBuf>,
-    /// Changes of the config.
-    #[command(flatten)]
-    pub changes: OverrideArguments,
-    /// Units of each hidden layer of the networks 1 … DEPTH; without it the first of the config, or 3
-    #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub width: Option<u32>,
-    /// Hidden layers of the deepest network
-    #[arg(long, value_name = "LAYERS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub depth: u32,
-}
 
 /// The document.
 #[derive(Clone, Debug, Serialize)]
@@ -50,14 +32,14 @@ struct NetworkReport {
 /// A config or data that is refused; networks too large to be counted.
 pub fn run(arguments: &NetworkArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
     let refuse = |problem| {
-        refused(format!(
+        Error::Usage(format!(
             "{problem}\n  help: take smaller layers with --width, or fewer with --depth"
         ))
     };
     let mut own = None;
     let (mut inputs, mut outputs, mut first) = (3, 1, 3);
     if let Some(path) = &arguments.config {
-        let overrides = Overrides::from(&arguments.changes);
+        let overrides = overrides(&arguments.changes);
         let (config, base) = configured(Some(path), ("", ""), &overrides)?;
         let places = SearchPaths::new(global.datasets.as_deref());
         let dataset = data::load(&config.data, &places, base)?.train;

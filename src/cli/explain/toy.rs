@@ -2,64 +2,28 @@
 
 use std::io::Write;
 
-use super::{refused, show};
-use crate::cli::arguments::Global;
-use crate::cli::table::{figure, list};
-use crate::error::Result;
+use crate::cli::arguments::{Global, ToyArguments};
+use crate::cli::output::show;
+use crate::error::{Error, Result};
 use crate::explain::toy::{DerivationStep, Toy, ToyExplanation};
-
-/// The numbers, unless the reader has others.
-const A: f64 = 0.7;
-const B: f64 = 1.3;
-const X: f64 = -0.9;
-const EPSILON: f64 = 1e-4;
-
-/// `nplus1 explain toy`.
-#[derive(Clone, Copy, Debug, clap::Args)]
-#[command(allow_negative_numbers = true)]
-pub struct ToyArguments {
-    /// The inner weight
-    #[arg(long, value_name = "NUMBER", default_value_t = A)]
-    pub a: f64,
-    /// The outer weight
-    #[arg(long, value_name = "NUMBER", default_value_t = B)]
-    pub b: f64,
-    /// The input
-    #[arg(long, value_name = "NUMBER", default_value_t = X)]
-    pub x: f64,
-    /// The increment of differences: finite, not 0
-    #[arg(long, value_name = "NUMBER", default_value_t = EPSILON)]
-    pub epsilon: f64,
-}
+use crate::study::table::{figure, list};
 
 /// Explains the example.
 ///
 /// # Errors
 /// Numbers that are not finite or lead beyond the finite ones.
 pub fn run(arguments: &ToyArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
-    show(&arguments.explain()?, text, global, out)
+    show(&explain(arguments)?, text, global, out)
 }
 
-impl Default for ToyArguments {
-    fn default() -> Self {
-        Self {
-            a: A,
-            b: B,
-            x: X,
-            epsilon: EPSILON,
-        }
-    }
-}
-
-impl ToyArguments {
-    /// The example with these numbers, worked out.
-    ///
-    /// # Errors
-    /// Numbers that are not finite or lead beyond the finite ones.
-    pub fn explain(&self) -> Result<ToyExplanation> {
-        let toy = Toy::new(self.a, self.b, self.x, self.epsilon).map_err(refused)?;
-        Ok(toy.explain())
-    }
+/// The example with these numbers, worked out.
+///
+/// # Errors
+/// Numbers that are not finite or lead beyond the finite ones.
+pub fn explain(arguments: &ToyArguments) -> Result<ToyExplanation> {
+    let ToyArguments { a, b, x, epsilon } = *arguments;
+    let toy = Toy::new(a, b, x, epsilon).map_err(Error::Usage)?;
+    Ok(toy.explain())
 }
 
 fn text(found: &ToyExplanation) -> String {

@@ -2,52 +2,18 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
 
-use super::{configured, refused, show};
-use crate::cli::arguments::Global;
-use crate::cli::check::parameters;
-use crate::cli::config::OverrideArguments;
-use crate::cli::output::Messages;
-use crate::cli::table::{Table, figure, list, rough};
-use crate::cli::train::session::Session;
-use crate::cli::train::splits;
-use crate::config::Overrides;
+use crate::cli::arguments::{Global, WeightArguments};
+use crate::cli::inputs::{configured, overrides, parameters, splits};
+use crate::cli::output::{Messages, show};
+use crate::cli::session::Session;
 use crate::data::{self, SearchPaths, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explain::weight::{
     ActivationGradient, LayerErrors, LayerValues, ParameterPosition, WeightExplanation, explain,
 };
 use crate::model::Network;
-
-/// `nplus1 explain CONFIG`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct WeightArguments {
-    /// The config file of a network of your own: one weight and one sample, number by number
-    pub config: Option<PathBuf>,
-    /// Changes of the config.
-    #[command(flatten)]
-    pub changes: OverrideArguments,
-    /// Take the parameters of this model or run; without it those that training starts from
-    #[arg(long, value_name = "FILE|RUN", requires = "config")]
-    pub weights: Option<PathBuf>,
-    /// The weight, each index from 0, as in layers.LAYER.weight[ROW, COLUMN]; or LAYER,ROW,bias;
-    /// without it the weight of the first unit that reads the sample's largest input
-    #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
-    pub weight: Option<ParameterPosition>,
-    /// The training row, from 0
-    #[arg(long, value_name = "K", default_value_t = 0, requires = "config")]
-    pub sample: usize,
-    /// The increment: finite, not 0
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = 1e-4,
-        allow_negative_numbers = true,
-        requires = "config"
-    )]
-    pub epsilon: f64,
-}
+use crate::study::table::{Table, figure, list, rough};
 
 /// Explains one weight and one sample of the network that `path` describes.
 ///
@@ -60,7 +26,7 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let overrides = Overrides::from(&arguments.changes);
+    let overrides = overrides(&arguments.changes);
     let (config, base) = configured(Some(path), ("", ""), &overrides)?;
     let places = SearchPaths::new(global.datasets.as_deref());
     let loaded = data::load(&config.data, &places, base)?;
@@ -72,7 +38,7 @@ pub fn run(
         .weight
         .unwrap_or_else(|| ParameterPosition::of_largest(&inputs));
     let found = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
-        .map_err(|problem| refused(format!("--weight, --epsilon: {problem}")))?;
+        .map_err(|problem| Error::Usage(format!("--weight, --epsilon: {problem}")))?;
     show(
         &found,
         |found| text(found, &network, &split, arguments.sample),
@@ -86,7 +52,7 @@ fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
     let part = &split.train;
     let dataset = &part.dataset;
     let Some(&row) = part.rows.get(at) else {
-        return Err(refused(format!(
+        return Err(Error::Usage(format!(
             "--sample {at} is outside: {} has {} training rows; allowed: 0 to {}",
             dataset.name,
             part.rows.len(),

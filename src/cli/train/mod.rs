@@ -1,23 +1,26 @@
 //! `nplus1 train`: one run, one for each seed, or one for each fold.
 
+mod context;
 pub mod progress;
-pub mod session;
+mod recorder;
+mod runner;
 pub mod summary;
 
-use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use self::session::{CommandContext, ResumePoint, Session, claim};
+use self::context::CommandContext;
+use self::runner::{ResumePoint, claim};
+use self::summary::{CrossValidation, TrainingResult};
 use super::arguments::{Global, Seeds, TrainArguments};
+use super::inputs::{fold_of, overrides, splits};
 use super::output::{Messages, print};
+use super::page;
+use super::session::Session;
 use super::signals::Interrupt;
-use super::table::{duration, list};
 use crate::config::{Config, Overrides};
-use crate::data::{self, LoadedData, SearchPaths, Split};
+use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::format::safetensors;
 use crate::gradient::GradientConfig;
@@ -26,52 +29,8 @@ use crate::kernels::Isa;
 use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::report;
-use crate::run::{RunDirectory, RunSummary, checkpoint, directory, json, metrics};
-
-/// The runs of a cross-validation, and their means.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CrossValidation {
-    /// The directory that holds one for each fold.
-    pub run: std::path::PathBuf,
-    /// The config's name.
-    pub name: String,
-    /// The seed.
-    pub seed: u64,
-    /// Number of parameters, N.
-    pub parameters: usize,
-    /// Upper bound of the workers.
-    pub threads: usize,
-    /// Seconds of shuffle and steps, summed over all folds.
-    pub seconds: f64,
-    /// Mean of the folds' test accuracies.
-    pub test_accuracy: f64,
-    /// Standard deviation of the folds' test accuracies (of the folds, not of their mean).
-    pub test_accuracy_deviation: f64,
-    /// Mean of the folds' test losses.
-    pub test_loss: f64,
-    /// One summary a fold.
-    pub folds: Vec<RunSummary>,
-}
-
-/// What one config with one seed came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum TrainingResult {
-    /// One run.
-    Run(Box<RunSummary>),
-    /// A run for each fold.
-    Folds(Box<CrossValidation>),
-}
-
-impl TrainingResult {
-    /// The test accuracy, the mean over folds.
-    pub fn test_accuracy(&self) -> Option<f64> {
-        match self {
-            Self::Run(summary) => summary.test_accuracy,
-            Self::Folds(folded) => Some(folded.test_accuracy),
-        }
-    }
-}
+use crate::run::{RunDirectory, checkpoint, directory, json, metrics};
+use crate::study::table::{duration, list};
 
 /// Trains as the arguments say, and prints what came of it.
 ///
@@ -84,10 +43,10 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let places = SearchPaths::new(global.datasets.as_deref());
-    let overrides = Overrides::from(&arguments.changes);
+    let overrides = overrides(&arguments.changes);
     if let Some(path) = &arguments.resume {
         let outcome = resume(path, &overrides, &places, global, messages)?;
-        arguments.page.write(path)?;
+        page::write(arguments.page, path)?;
         return show(&[outcome], false, global, out);
     }
     let path = arguments.config.as_deref().expect("clap asks for it");
@@ -152,7 +111,7 @@ pub fn run(
             summary.map(|summary| TrainingResult::Run(Box::new(summary)))
         };
         let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
-        arguments.page.write(directory.path())?;
+        page::write(arguments.page, directory.path())?;
         if seeds.first < seeds.last {
             messages.note(summary::line(&format!("seed {seed}"), &outcome));
         }
@@ -322,33 +281,6 @@ fn train_folds(
     };
     directory.write(directory::SUMMARY, json::document(&folded).as_bytes())?;
     Ok(TrainingResult::Folds(Box::new(folded)))
-}
-
-/// The rows of each run: one split, or one a fold.
-pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
-    match config.data.folds {
-        Some(count) => loaded.folds(&config.data, count, config.seed),
-        None => Ok(vec![loaded.split(&config.data, config.seed)?]),
-    }
-}
-
-/// The number of a fold's directory, from 1.
-///
-/// # Errors
-/// A folder that cannot be found.
-pub fn fold_of(path: &Path) -> Result<Option<usize>> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    let path = path
-        .canonicalize()
-        .map_err(|source| Error::io("read", path, source))?;
-    let name = path.file_name().and_then(OsStr::to_str);
-    let number = name.and_then(|name| name.strip_prefix("fold-"));
-    let number = number.and_then(|number| number.parse().ok());
-    Ok(number.filter(|&number| number > 0))
 }
 
 /// Where the run in `directory` stands; `None` if it ended before its first checkpoint.

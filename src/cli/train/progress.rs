@@ -9,8 +9,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::arguments::{Global, ProgressMode};
 use crate::cli::output::to_stderr;
-use crate::cli::table::{duration, loss, percent};
 use crate::gradient::Control;
+use crate::study::table::{duration, loss, percent};
 use crate::train::EpochRecord;
 
 /// Without a terminal, evaluations are told when nothing else was for so long.

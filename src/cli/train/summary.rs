@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::TrainingResult;
-use super::session::{Session, TimeEstimate};
-use crate::cli::table::{Table, duration, list, loss, percent};
+use crate::cli::session::{Session, TimeEstimate};
 use crate::kernels::Isa;
 use crate::run::RunSummary;
+use crate::study::table::{Table, duration, list, loss, percent};
 use crate::train::TrainConfig;
 
 /// What would be trained: `--dry-run`.
@@ -144,6 +143,51 @@ impl fmt::Display for DryRun {
             entries.insert(5, ("folds", self.folds.to_string()));
         }
         formatter.write_str(&list(&entries))
+    }
+}
+
+/// The runs of a cross-validation, and their means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CrossValidation {
+    /// The directory that holds one for each fold.
+    pub run: std::path::PathBuf,
+    /// The config's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// Number of parameters, N.
+    pub parameters: usize,
+    /// Upper bound of the workers.
+    pub threads: usize,
+    /// Seconds of shuffle and steps, summed over all folds.
+    pub seconds: f64,
+    /// Mean of the folds' test accuracies.
+    pub test_accuracy: f64,
+    /// Standard deviation of the folds' test accuracies (of the folds, not of their mean).
+    pub test_accuracy_deviation: f64,
+    /// Mean of the folds' test losses.
+    pub test_loss: f64,
+    /// One summary a fold.
+    pub folds: Vec<RunSummary>,
+}
+
+/// What one config with one seed came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum TrainingResult {
+    /// One run.
+    Run(Box<RunSummary>),
+    /// A run for each fold.
+    Folds(Box<CrossValidation>),
+}
+
+impl TrainingResult {
+    /// The test accuracy, the mean over folds.
+    pub fn test_accuracy(&self) -> Option<f64> {
+        match self {
+            Self::Run(summary) => summary.test_accuracy,
+            Self::Folds(folded) => Some(folded.test_accuracy),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::MethodRow;
+use super::rows::MethodRow;
 use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::study::sweep;
 

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::curve::CurveMinimum;
-use super::{CheckReport, DirectionalComparison, short, step};
-use crate::cli::table::{Table, list, loss};
+use super::report::{CheckReport, DirectionalComparison};
+use super::rows::{short, step};
+use crate::study::table::{Table, list, loss};
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,17 +1,19 @@
 //! `nplus1 cost`: what a gradient costs by every method, predicted, counted and measured.
 
+mod least_squares;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{CostArguments, Global};
-use super::least_squares;
+use super::inputs::{overrides, splits};
 use super::output::Messages;
-use super::report::conclude;
+use super::page::conclude;
+use super::session::Session;
 use super::signals::Interrupt;
-use super::train::session::Session;
-use super::train::splits;
-use crate::config::{Config, Overrides};
+use super::study_arguments::{REPEATS, ascending, asks_too_much};
+use crate::config::Config;
 use crate::data::{self, SearchPaths, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
@@ -27,8 +29,6 @@ use crate::study::cost::{BACKPROP, CostEnding, CostPlan, CostRow, CostSubject};
 use crate::study::methods;
 use crate::study::record::{Question, StudyRecord, read_plan};
 
-/// Samples of a measured time, unless the user says how many.
-pub(super) const REPEATS: u32 = 7;
 /// Seconds after which a measurement is broken off, unless the user says when.
 const LIMIT: f64 = 5.0;
 /// What such studies are called.
@@ -56,7 +56,7 @@ pub fn run(
             least_squares::KIND
         )));
     }
-    let overrides = Overrides::from(&arguments.changes);
+    let overrides = overrides(&arguments.changes);
     let (path, kept) = source(arguments)?;
     let config = Config::load(&path, &overrides)?;
     let places = SearchPaths::new(global.datasets.as_deref());
@@ -137,13 +137,6 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     Ok((config, Some(plan)))
 }
 
-/// A study that goes on as it was begun cannot be asked anything else.
-pub(super) fn asks_too_much() -> Error {
-    Error::Usage(
-        "--resume without CONFIG goes on as the study was begun\n  help: leave the other options out, or give CONFIG with all of them".to_owned(),
-    )
-}
-
 /// What is asked, with every default filled in.
 fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<CostPlan> {
     let batch = arguments
@@ -211,24 +204,6 @@ fn hidden(arguments: &CostArguments, own: &[usize]) -> Result<Vec<Vec<usize>>> {
         widths.iter().map(|&width| vec![width; *depth]).collect()
     };
     Ok(depths.iter().flat_map(at).collect())
-}
-
-/// The numbers of a list in order; refused: 0, and a number that stands twice.
-pub(super) fn ascending(option: &str, numbers: &[usize]) -> Result<Vec<usize>> {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable();
-    if sorted.first() == Some(&0) {
-        return Err(Error::Usage(format!(
-            "{option}: 0 is not allowed; whole numbers from 1"
-        )));
-    }
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::Usage(format!(
-            "{option}: {} stands twice; each number once",
-            twice[0]
-        )));
-    }
-    Ok(sorted)
 }
 
 /// Layer sizes of each network.

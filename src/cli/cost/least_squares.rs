@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::arguments::{CostArguments, Global};
-use super::output::Messages;
-use super::report::conclude;
-use super::signals::Interrupt;
+use crate::cli::arguments::{CostArguments, Global};
+use crate::cli::output::Messages;
+use crate::cli::page::conclude;
+use crate::cli::signals::Interrupt;
+use crate::cli::study_arguments::{REPEATS, ascending, asks_too_much};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
@@ -100,14 +101,14 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     }
     if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
         if arguments.asks() {
-            return Err(super::cost::asks_too_much());
+            return Err(asks_too_much());
         }
         return json::from_value(read_question(study)?.arguments)
             .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));
     }
     let sizes = match &arguments.sizes {
         None => SIZES.to_vec(),
-        Some(sizes) => super::cost::ascending("--sizes", sizes)?,
+        Some(sizes) => ascending("--sizes", sizes)?,
     };
     if let Some(size) = sizes.iter().find(|&&size| size > MOST) {
         return Err(Error::Usage(format!(
@@ -117,6 +118,6 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     Ok(LeastSquaresPlan {
         sizes,
         points: POINTS,
-        repeats: arguments.repeats.unwrap_or(super::cost::REPEATS) as usize,
+        repeats: arguments.repeats.unwrap_or(REPEATS) as usize,
     })
 }

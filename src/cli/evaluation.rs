@@ -1,0 +1,45 @@
+//! `evaluation.json`: the assessment of a model on a part of a dataset, with the worst mistakes.
+
+use crate::data::Part;
+use crate::model::Assessment;
+use crate::run::evaluation::{ModelEvaluation, WrongSample};
+
+/// `evaluation.json` of an assessment of `part`.
+pub fn evaluation(
+    name: &str,
+    assessment: &Assessment,
+    part: &Part,
+    class_names: &[String],
+) -> ModelEvaluation {
+    let dataset = &part.dataset;
+    // Only the most confident are described: a bad model is wrong on most rows.
+    let mut mistakes = assessment.wrong.clone();
+    mistakes.sort_by(|a, b| {
+        b.confidence
+            .total_cmp(&a.confidence)
+            .then(a.position.cmp(&b.position))
+    });
+    mistakes.truncate(ModelEvaluation::WRONG_KEPT);
+    let described = mistakes.iter().map(|mistake| {
+        let row = part.rows[mistake.position] as usize;
+        WrongSample {
+            row,
+            label: class_names[usize::from(dataset.labels[row])].clone(),
+            predicted: class_names[mistake.predicted].clone(),
+            confidence: mistake.confidence,
+            inputs: (0..dataset.feature_count())
+                .map(|feature| dataset.features.value(row, feature))
+                .collect(),
+        }
+    });
+    ModelEvaluation {
+        image: dataset.image.map(|(height, width)| [height, width]),
+        ..ModelEvaluation::new(
+            name,
+            assessment.loss,
+            &assessment.confusion,
+            class_names,
+            described.collect(),
+        )
+    }
+}

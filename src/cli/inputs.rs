@@ -1,0 +1,128 @@
+//! What several commands read: the config and its changes, the rows, θ.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::arguments::OverrideArguments;
+use super::output::Messages;
+use crate::config::{Config, Overrides};
+use crate::data::{LoadedData, Split};
+use crate::error::{Error, Result};
+use crate::format::{AnyParameters, safetensors};
+use crate::model::{Network, Parameters};
+use crate::numeric::Precision;
+use crate::open::file_type;
+use crate::run::directory;
+
+/// The changes of a config that the arguments ask for.
+pub fn overrides(changes: &OverrideArguments) -> Overrides {
+    Overrides {
+        set: changes.set.clone(),
+        seed: changes.seed,
+        threads: changes.threads,
+    }
+}
+
+/// The rows of each run: one split, or one a fold.
+pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
+    match config.data.folds {
+        Some(count) => loaded.folds(&config.data, count, config.seed),
+        None => Ok(vec![loaded.split(&config.data, config.seed)?]),
+    }
+}
+
+/// The number of a fold's directory, from 1.
+///
+/// # Errors
+/// A folder that cannot be found.
+pub fn fold_of(path: &Path) -> Result<Option<usize>> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let path = path
+        .canonicalize()
+        .map_err(|source| Error::io("read", path, source))?;
+    let name = path.file_name().and_then(OsStr::to_str);
+    let number = name.and_then(|name| name.strip_prefix("fold-"));
+    let number = number.and_then(|number| number.parse().ok());
+    Ok(number.filter(|&number| number > 0))
+}
+
+/// The file of a model: itself, or the one in a run's directory.
+pub fn model_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let file = path.join(directory::MODEL);
+    if file_type(&file)?.is_some() {
+        return Ok(file);
+    }
+    let help = if path.join("fold-01").is_dir() {
+        "a cross-validation has a model in each of its folds, such as fold-01"
+    } else {
+        "give a model file, or the directory of a run that ended"
+    };
+    Err(Error::refused(path, format!("no {} in this folder", directory::MODEL)).help(help))
+}
+
+/// θ: of the model given, or drawn as training draws it.
+pub fn parameters(
+    weights: Option<&Path>,
+    config: &Config,
+    network: &Network,
+    messages: Messages,
+) -> Result<Parameters<f64>> {
+    let layout = &network.layout;
+    let Some(path) = weights else {
+        let (initialization, seed) = (config.model.initialization, config.seed);
+        return Ok(match config.model.precision {
+            Precision::F32 => initialization.draw::<f32>(layout, seed).widened(),
+            Precision::F64 => initialization.draw::<f64>(layout, seed),
+        });
+    };
+    let file = model_file(path)?;
+    let loaded = safetensors::load(&file)?;
+    for assumed in &loaded.assumed {
+        messages.detail(format_args!("{}: {assumed}", file.display()));
+    }
+    let parameters = loaded.model.parameters;
+    if parameters.layout() != layout {
+        let describe = |sizes: &[usize], bias| {
+            format!("{sizes:?} {} biases", if bias { "with" } else { "without" })
+        };
+        let held = parameters.layout();
+        return Err(Error::refused(
+            file,
+            format!(
+                "holds a network {}, but the config asks for {}",
+                describe(held.sizes(), held.has_bias()),
+                describe(layout.sizes(), layout.has_bias()),
+            ),
+        ));
+    }
+    Ok(match &parameters {
+        AnyParameters::F32(parameters) => parameters.widened(),
+        AnyParameters::F64(parameters) => parameters.clone(),
+    })
+}
+
+/// The config at `path`, or `default` (its text, and its name in messages); and where its paths
+/// start.
+pub fn configured<'a>(
+    path: Option<&'a Path>,
+    (text, name): (&str, &str),
+    overrides: &Overrides,
+) -> Result<(Config, &'a Path)> {
+    Ok(match path {
+        Some(path) => (
+            Config::load(path, overrides)?,
+            path.parent().unwrap_or(Path::new("")),
+        ),
+        None => (
+            Config::parse(text, Path::new(name), overrides)?,
+            Path::new(""),
+        ),
+    })
+}

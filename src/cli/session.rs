@@ -1,0 +1,202 @@
+//! One training run before it starts: a config and the rows that fit together.
+//!
+//! Nothing is written here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::data::{Samples, Split};
+use crate::error::{Error, Result};
+use crate::format::AnyParameters;
+use crate::gradient::finite_difference::check_increments;
+use crate::gradient::random_direction::check_increment;
+use crate::gradient::{Control, GradientConfig, Stopped};
+use crate::kernels::Isa;
+use crate::model::{Network, Parameters};
+use crate::numeric::{Precision, Real};
+use crate::parallel::Workers;
+use crate::train::Training;
+
+/// How long a prediction measures, about.
+const MEASURED: Duration = Duration::from_millis(300);
+
+/// A run that may start: its input is right.
+pub struct Session<'a> {
+    /// The resolved config.
+    pub config: &'a Config,
+    /// The rows.
+    pub split: &'a Split,
+    /// The network that both ask for.
+    pub network: Network,
+    /// Where θ starts; `None`: drawn from the seed.
+    pub start: Option<AnyParameters>,
+}
+
+/// What a run will take.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeEstimate {
+    /// Of one step.
+    pub seconds_per_step: f64,
+    /// Of all steps, where their number is known: without evaluation and files.
+    pub seconds: Option<f64>,
+}
+
+impl<'a> Session<'a> {
+    /// Holds config and rows against each other.
+    ///
+    /// # Errors
+    /// A network that cannot be made for these classes; a start with another layout.
+    pub fn new(config: &'a Config, split: &'a Split, start: Option<AnyParameters>) -> Result<Self> {
+        let dataset = &split.train.dataset;
+        let classes = dataset.class_count();
+        let loss = config.loss.kind;
+        let mut sizes = vec![dataset.feature_count()];
+        sizes.extend(&config.model.hidden);
+        sizes.push(Network::outputs(loss, classes));
+        let refused = |problem| Error::refused(&dataset.name, problem);
+        if Network::outputs(loss, classes) == 1 && classes != 2 {
+            return Err(refused(format!(
+                "it has {classes} classes, but the logistic loss tells exactly 2 apart"
+            ))
+            .help("use loss.kind = \"cross-entropy\" with model.output = \"softmax\""));
+        }
+        let (model, l2) = (&config.model, config.loss.l2);
+        let network = Network::new(&sizes, model.bias, model.output, loss, l2).map_err(refused)?;
+        if let Some(start) = &start
+            && start.layout() != &network.layout
+        {
+            let describe = |sizes: &[usize], bias| {
+                format!("{sizes:?} {} biases", if bias { "with" } else { "without" })
+            };
+            return Err(Error::Usage(format!(
+                "--init-from holds a network {}, but the config asks for {}",
+                describe(start.layout().sizes(), start.layout().has_bias()),
+                describe(&sizes, model.bias),
+            )));
+        }
+        Ok(Self {
+            config,
+            split,
+            network,
+            start,
+        })
+    }
+
+    /// θ as training starts from it.
+    pub fn first_parameters<R: Real>(&self) -> Parameters<R> {
+        let layout = &self.network.layout;
+        let converted = |numbers: Vec<R>| Parameters::from_flat(Arc::clone(layout), numbers);
+        match &self.start {
+            None => self
+                .config
+                .model
+                .initialization
+                .draw(layout, self.config.seed),
+            Some(AnyParameters::F32(start)) => {
+                let numbers = start.flat().iter().map(|x| R::from_f64(x.to_f64()));
+                converted(numbers.collect())
+            }
+            Some(AnyParameters::F64(start)) => {
+                converted(start.flat().iter().map(|&x| R::from_f64(x)).collect())
+            }
+        }
+    }
+
+    /// The loop over the training rows, with gradients by `gradient`.
+    pub fn training<'s, R: Real>(
+        &'s self,
+        gradient: &'s GradientConfig,
+        samples: &'s Samples<R>,
+        team: &'s Arc<Workers>,
+        isa: Isa,
+        control: &'s Control,
+    ) -> Training<'s, R> {
+        let split = self.split;
+        Training {
+            network: &self.network,
+            samples,
+            rows: &split.train.rows,
+            validation: split.validation.as_ref().map(|part| part.rows.as_slice()),
+            classes: split.train.dataset.class_count(),
+            gradient,
+            optimizer: &self.config.optimizer,
+            config: &self.config.train,
+            seed: self.config.seed,
+            pool: team,
+            isa,
+            workers: None,
+            control,
+        }
+    }
+
+    /// Losses evaluated in a step, and derivatives of the loss along a direction.
+    pub fn evaluations_a_step(&self) -> u64 {
+        self.config.gradient.passes(&self.network.layout)
+    }
+
+    /// Refuses increments that are lost in the first θ, before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the parameter, and what would do.
+    pub fn check_increments(&self) -> Result<()> {
+        match self.config.model.precision {
+            Precision::F32 => self.check_increments_in::<f32>(),
+            Precision::F64 => self.check_increments_in::<f64>(),
+        }
+        .map_err(|lost| Error::Usage(lost.to_string()))
+    }
+
+    fn check_increments_in<R: Real>(&self) -> std::result::Result<(), Stopped> {
+        match &self.config.gradient {
+            GradientConfig::Difference(config) => {
+                check_increments::<R>(config, &self.first_parameters())
+            }
+            GradientConfig::Spsa(config) => check_increment::<R>(config, &self.first_parameters()),
+            // θ + h is never formed.
+            _ => Ok(()),
+        }
+    }
+
+    /// What a run with gradients by `gradient` will take, from a short measurement.
+    ///
+    /// # Errors
+    /// A gradient that cannot be: an increment is lost in θ.
+    pub fn predict(
+        &self,
+        gradient: &GradientConfig,
+        team: &Arc<Workers>,
+        isa: Isa,
+    ) -> Result<TimeEstimate> {
+        match self.config.model.precision {
+            Precision::F32 => self.predict_in::<f32>(gradient, team, isa),
+            Precision::F64 => self.predict_in::<f64>(gradient, team, isa),
+        }
+    }
+
+    fn predict_in<R: Real>(
+        &self,
+        gradient: &GradientConfig,
+        team: &Arc<Workers>,
+        isa: Isa,
+    ) -> Result<TimeEstimate> {
+        let samples = Samples::<R>::new(&self.split.train.dataset, &self.split.scaling);
+        let control = Control::default();
+        let training = self.training(gradient, &samples, team, isa, &control);
+        let theta = self.first_parameters::<R>();
+        let seconds_per_step =
+            team.install(|| training.measure_seconds_per_step(&theta, MEASURED))?;
+        let steps = self.steps(training.steps_per_epoch());
+        Ok(TimeEstimate {
+            seconds_per_step,
+            seconds: steps.map(|steps| steps as f64 * seconds_per_step),
+        })
+    }
+
+    /// Steps of the run; `None` where seconds or convergence end it.
+    pub fn steps(&self, steps_per_epoch: u64) -> Option<u64> {
+        let config = &self.config.train;
+        let by_epochs = config.epochs.map(|epochs| epochs as u64 * steps_per_epoch);
+        by_epochs.into_iter().chain(config.max_steps).min()
+    }
+}

@@ -1,0 +1,290 @@
+//! One training run, from a session to the files in its directory.
+//!
+//! The loop computes; a listener writes the logs, the checkpoints and the terminal. Nothing is
+//! computed or trained here, and nothing is written before the whole input was found right.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::context::CommandContext;
+use super::progress::ProgressLength;
+use super::recorder::Recorder;
+use crate::cli::evaluation::evaluation;
+use crate::cli::session::Session;
+use crate::config::{Config, Overrides};
+use crate::data::{Part, Samples};
+use crate::error::{Error, Result};
+use crate::format::{AnyParameters, Model, safetensors};
+use crate::gradient::Control;
+use crate::model::{Forward, Network, Parameters};
+use crate::numeric::statistics::median;
+use crate::numeric::{Precision, Real};
+use crate::optimizer::OptimizerState;
+use crate::run::directory::First;
+use crate::run::evaluation::ModelEvaluation;
+use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
+use crate::train::{Ending, TrainingState};
+
+/// Where a run goes on from.
+pub struct ResumePoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Session<'_> {
+    /// Trains in `directory`, to the end or to a signal.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] once the state is saved; [`Error::Diverged`]; a checkpoint of
+    /// another network; whatever the operating system refuses.
+    pub fn run(
+        &self,
+        host: &CommandContext<'_>,
+        directory: &RunDirectory,
+        resumed: Option<&ResumePoint>,
+    ) -> Result<RunSummary> {
+        match self.config.model.precision {
+            Precision::F32 => self.run_in::<f32>(host, directory, resumed),
+            Precision::F64 => self.run_in::<f64>(host, directory, resumed),
+        }
+    }
+
+    fn run_in<R: Real>(
+        &self,
+        host: &CommandContext<'_>,
+        directory: &RunDirectory,
+        resumed: Option<&ResumePoint>,
+    ) -> Result<RunSummary>
+    where
+        AnyParameters: From<Parameters<R>>,
+    {
+        let mut state = match resumed {
+            Some(from) => self.resumed(from)?,
+            None => TrainingState::new(self.first_parameters::<R>()),
+        };
+        let split = self.split;
+        let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
+        let control = Control::new(host.interrupt.flag());
+        let gradient = &self.config.gradient;
+        let training = self.training(gradient, &samples, &host.team, host.isa, &control);
+        let config = self.config.to_toml();
+        directory.write(directory::CONFIG, config.as_bytes())?;
+        let environment = Environment::detect(host.isa.name(), host.team.threads());
+        directory.write(
+            directory::ENVIRONMENT,
+            json::document(&environment).as_bytes(),
+        )?;
+        let length = ProgressLength {
+            evaluations: self.evaluations_a_step(),
+            ..self.length(training.steps_per_epoch(), state.steps)
+        };
+        let mut recorder =
+            Recorder::start(self, host, directory, &state, length, &control, config)?;
+        let ending = host
+            .team
+            .install(|| training.run(&mut state, &mut recorder));
+        let ending = recorder.finish(ending, &state)?;
+
+        let model = self.model(&state);
+        safetensors::save(&model, &directory.file(directory::MODEL))?;
+        if ending == Ending::Interrupted {
+            return Err(Error::Interrupted {
+                code: host.interrupt.exit_code(),
+                saved: Some(directory.path().to_path_buf()),
+            });
+        }
+        let summary = self.conclude(host, directory, &state, ending, &samples, &model)?;
+        directory.write(directory::SUMMARY, json::document(&summary).as_bytes())?;
+        Ok(summary)
+    }
+
+    /// The state of a checkpoint. What L-BFGS remembers are values of its objective: if this config
+    /// asks for another one, it begins anew.
+    fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
+        let checkpoint = &from.checkpoint;
+        let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
+        if let OptimizerState::History(_) = state.optimizer_state {
+            let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
+            let objective = |config: &Config| {
+                let (data, loss) = (config.data.clone(), config.loss.clone());
+                (config.seed, data, loss, config.gradient)
+            };
+            if objective(&before) != objective(self.config) {
+                state.optimizer_state = OptimizerState::Nothing;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Starts from the parameters in `from`.
+    ///
+    /// # Errors
+    /// A checkpoint of another network.
+    pub fn start_from(self, from: &ResumePoint) -> Result<Self> {
+        fn parameters<R: Real>(network: &Network, from: &ResumePoint) -> Result<Parameters<R>> {
+            let state = from.checkpoint.state(&network.layout, &from.path)?;
+            Ok(state.parameters)
+        }
+        let start = match self.config.model.precision {
+            Precision::F32 => parameters::<f32>(&self.network, from)?.into(),
+            Precision::F64 => parameters::<f64>(&self.network, from)?.into(),
+        };
+        Ok(Self {
+            start: Some(start),
+            ..self
+        })
+    }
+
+    /// The files that its directory has from the start, so that it can be resumed before its first
+    /// step: the config, and a checkpoint if θ comes from a model, which no config tells.
+    pub fn first_files(&self) -> Vec<First> {
+        let config = self.config.to_toml();
+        let checkpoint = |config: &str| match self.config.model.precision {
+            Precision::F32 => self.first_checkpoint::<f32>(config),
+            Precision::F64 => self.first_checkpoint::<f64>(config),
+        };
+        let mut files = Vec::new();
+        if self.start.is_some() {
+            files.push((checkpoint::FIRST, checkpoint(&config).to_bytes()));
+        }
+        files.push((directory::CONFIG, config.into_bytes()));
+        files
+    }
+
+    fn first_checkpoint<R: Real>(&self, config: &str) -> Checkpoint {
+        let state = TrainingState::new(self.first_parameters::<R>());
+        Checkpoint::of(config.to_owned(), &state)
+    }
+
+    fn length(&self, steps_per_epoch: u64, steps_before: u64) -> ProgressLength {
+        ProgressLength {
+            epochs: self.config.train.epochs,
+            steps: self.steps(steps_per_epoch),
+            steps_before,
+            evaluations: 1,
+        }
+    }
+
+    fn model<R: Real>(&self, state: &TrainingState<R>) -> Model
+    where
+        AnyParameters: From<Parameters<R>>,
+    {
+        Model {
+            name: self.config.name.clone(),
+            network: self.network.clone(),
+            parameters: state.parameters.clone().into(),
+            class_names: self.split.train.dataset.class_names.clone(),
+            scaling: self.split.scaling.clone(),
+        }
+    }
+
+    /// Why the training ended, in words.
+    fn describe<R: Real>(&self, ending: Ending, state: &TrainingState<R>) -> String {
+        match ending {
+            Ending::Finished => "as long as [train] asks for".to_owned(),
+            Ending::Interrupted => "interrupted".to_owned(),
+            Ending::StoppedEarly => format!(
+                "stopped early: {} epochs without a better validation loss",
+                self.config.train.early_stopping.unwrap_or(0)
+            ),
+            Ending::Converged | Ending::Stuck => {
+                let largest = match &state.optimizer_state {
+                    OptimizerState::History(history) => history.largest_gradient(),
+                    _ => f64::NAN,
+                };
+                if largest == 0.0 {
+                    "converged: every partial derivative is exactly 0, as it is where increments are lost in round-off".to_owned()
+                } else if ending == Ending::Converged {
+                    format!("converged: no partial derivative is above {largest:.1e}")
+                } else {
+                    format!(
+                        "the line search found no lower loss, at a largest partial derivative of {largest:.1e}: the gradient, or the loss, is no more precise than that"
+                    )
+                }
+            }
+        }
+    }
+
+    /// Evaluates the weights kept, and sums the run up.
+    fn conclude<R: Real>(
+        &self,
+        host: &CommandContext<'_>,
+        directory: &RunDirectory,
+        state: &TrainingState<R>,
+        ending: Ending,
+        samples: &Samples<R>,
+        model: &Model,
+    ) -> Result<RunSummary> {
+        let kept_epoch = state.best.as_ref().map_or(state.epoch, |best| best.1);
+        let kept = state.records.get(kept_epoch.wrapping_sub(1));
+        let split = self.split;
+        let forward = Forward::new(&self.network, &state.parameters, host.isa);
+        let assess = |part: &Part| {
+            let classes = part.dataset.class_count();
+            let own;
+            let samples = if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
+                samples
+            } else {
+                own = Samples::new(&part.dataset, &split.scaling);
+                &own
+            };
+            let start = Instant::now();
+            let assessment = forward.assess(samples, &part.rows, classes, &host.team);
+            (assessment, start.elapsed())
+        };
+        let test = split.test.as_ref().map(|part| ("test", part, assess(part)));
+        let shown = match (&test, &split.validation) {
+            (Some(_), _) => test.clone(),
+            (None, Some(part)) => Some(("validation", part, assess(part))),
+            (None, None) => None,
+        };
+        if let Some((name, part, (assessment, elapsed))) = shown {
+            let evaluation = ModelEvaluation {
+                seconds: Some(elapsed.as_secs_f64()),
+                ..evaluation(name, &assessment, part, &model.class_names)
+            };
+            directory.write(
+                directory::EVALUATION,
+                json::document(&evaluation).as_bytes(),
+            )?;
+        }
+        let seconds: Vec<f64> = state.records.iter().map(|record| record.seconds).collect();
+        Ok(RunSummary {
+            run: directory.path().to_path_buf(),
+            name: self.config.name.clone(),
+            seed: self.config.seed,
+            sizes: self.network.layout.sizes().to_vec(),
+            parameters: self.network.layout.len(),
+            threads: host.team.threads(),
+            epochs: state.epoch,
+            ending: self.describe(ending, state),
+            seconds: state.seconds(),
+            seconds_per_epoch: median(&seconds),
+            samples_per_epoch: split.train.len(),
+            train_loss: kept.map(|record| record.train_loss),
+            validation_loss: kept.and_then(|record| record.validation_loss),
+            validation_accuracy: kept.and_then(|record| record.validation_accuracy),
+            test_loss: test.as_ref().map(|(_, _, (assessment, _))| assessment.loss),
+            test_accuracy: test
+                .as_ref()
+                .map(|(_, _, (assessment, _))| assessment.accuracy),
+            kept_epoch,
+            weights_sha256: model.parameters.sha256(),
+            tally: state.tally(),
+        })
+    }
+}
+
+/// The directory for a run, with `files` in it: the one asked for, or the next of `runs/NAME`.
+///
+/// # Errors
+/// [`Error::InUse`] if another run is in it.
+pub fn claim(out: Option<&Path>, name: &str, files: &[First]) -> Result<RunDirectory> {
+    match out {
+        Some(out) => RunDirectory::create_at(out, files),
+        None => RunDirectory::create_numbered(Path::new("runs"), name, files),
+    }
+}
