@@ -66,6 +66,49 @@ pub fn shortened(message: &str) -> Cow<'_, str> {
     ))
 }
 
+/// Breaks the lines of `text` that are longer than `width` letters at spaces; what is carried over
+/// is indented by two letters more than its line. Excerpts of files (`3 | line`) and words longer
+/// than a line stay whole.
+pub fn wrapped(text: &str, width: usize) -> String {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let content = line.trim_end_matches('\n');
+        let excerpt =
+            content.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
+        if content.chars().count() <= width || excerpt.starts_with('|') {
+            return line.to_owned();
+        }
+        let indent = content.chars().take_while(|&letter| letter == ' ').count();
+        broken(content, width, indent + 2) + &line[content.len()..]
+    });
+    lines.collect()
+}
+
+/// Breaks `line` at spaces after at most `width` letters and indents what follows by `indent`.
+pub fn broken(line: &str, width: usize, indent: usize) -> String {
+    let mut shown = String::with_capacity(line.len());
+    let mut column = 0;
+    // Each word with the spaces before it.
+    let mut rest = line;
+    while !rest.is_empty() {
+        let start = rest.find(|letter| letter != ' ').unwrap_or(rest.len());
+        let end = rest[start..].find(' ').map_or(rest.len(), |at| start + at);
+        let (spaces, word) = (&rest[..start], &rest[start..end]);
+        let letters = word.chars().count();
+        if column > indent && column + spaces.len() + letters > width {
+            shown.push('\n');
+            shown.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            shown.push_str(spaces);
+            column += spaces.len();
+        }
+        shown.push_str(word);
+        column += letters;
+        rest = &rest[end..];
+    }
+    shown
+}
+
 fn acts_in_lines(letter: char) -> bool {
     is_control(letter) && letter != '\n' && letter != '\t'
 }
@@ -140,5 +183,20 @@ mod tests {
             shortened.contains(&format!("\n… {} bytes left out …\n", long.len() - kept)),
             "{shortened}"
         );
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_excerpts_stay_whole() {
+        let message = "error: unknown key `rate` in the section\n  help: remove it or rename it\n";
+        assert_eq!(
+            wrapped(message, 20),
+            "error: unknown key\n  `rate` in the\n  section\n  help: remove it or\n    rename it\n"
+        );
+        assert_eq!(wrapped(message, 80), message);
+        let excerpt = "  12 | a line of a file that is long\n     | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n";
+        assert_eq!(wrapped(excerpt, 20), excerpt);
+        let word = "runs/a-directory-with-a-long-name/001";
+        assert_eq!(wrapped(word, 20), word);
+        assert_eq!(wrapped(&format!("in {word}"), 20), format!("in\n  {word}"));
     }
 }

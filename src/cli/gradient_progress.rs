@@ -1,15 +1,13 @@
 //! Progress of gradients that take long: losses evaluated, of how many, and the time left.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::arguments::{Global, ProgressMode};
+use super::arguments::Global;
 use super::output::to_stderr;
+use super::progress_bar::{ProgressForm, progress_bar};
 use crate::gradient::Control;
 use crate::study::table::duration;
 
@@ -28,14 +26,11 @@ pub struct GradientProgress {
 impl GradientProgress {
     /// Watches `control` on the way to so many `evaluations`, as the global options say.
     pub fn start(global: &Global, control: &Control, evaluations: u64) -> Self {
-        let terminal = std::io::stderr().is_terminal()
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let ended = Arc::new(AtomicBool::new(false));
-        let bar = match global.progress {
-            _ if global.quiet => None,
-            ProgressMode::None => None,
-            ProgressMode::Auto | ProgressMode::Bar if terminal => Some(true),
-            _ => Some(false),
+        let bar = match ProgressForm::new(global) {
+            ProgressForm::Bar => Some(true),
+            ProgressForm::Lines => Some(false),
+            ProgressForm::Hidden => None,
         };
         // Without a thread there is no progress, and nothing else is lost.
         let thread = bar.and_then(|bar| {
@@ -61,35 +56,31 @@ impl Drop for GradientProgress {
 }
 
 fn watch(bar: bool, ended: &AtomicBool, control: &Control, evaluations: u64) {
-    let target = if bar {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(evaluations), target);
-    let style = ProgressStyle::with_template("{pos} of {len} losses {wide_bar} {eta} left")
-        .expect("the template is right");
-    bar.set_style(style);
+    let bar = bar.then(|| progress_bar(Some(evaluations)));
     let start = Instant::now();
     let mut said = start;
     while !ended.load(Ordering::Relaxed) {
         std::thread::park_timeout(LOOK);
         let done = control.evaluations();
-        bar.set_position(done);
-        if bar.is_hidden() && said.elapsed() >= PAUSE && done < evaluations {
+        if let Some(bar) = &bar {
+            bar.set_position(done);
+            bar.set_message(format!("{done} of {evaluations} evaluations"));
+        } else if said.elapsed() >= PAUSE && done < evaluations {
             to_stderr(&line(done, evaluations, start.elapsed().as_secs_f64()));
             said = Instant::now();
         }
     }
-    bar.finish_and_clear();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
 }
 
 fn line(done: u64, all: u64, seconds: f64) -> String {
     if done == 0 {
-        return format!("0 of {all} losses\n");
+        return format!("0 of {all} evaluations\n");
     }
     let left = seconds / done as f64 * (all - done) as f64;
-    format!("{done} of {all} losses, {} left\n", duration(left))
+    format!("{done} of {all} evaluations, {} left\n", duration(left))
 }
 
 #[cfg(test)]
@@ -98,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_losses_and_the_time_left() {
-        assert_eq!(line(100, 400, 5.0), "100 of 400 losses, 15.00 s left\n");
-        assert_eq!(line(0, 400, 5.0), "0 of 400 losses\n");
+        assert_eq!(
+            line(100, 400, 5.0),
+            "100 of 400 evaluations, 15.00 s left\n"
+        );
+        assert_eq!(line(0, 400, 5.0), "0 of 400 evaluations\n");
     }
 }

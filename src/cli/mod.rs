@@ -12,9 +12,11 @@ mod evaluation;
 pub mod event_thread;
 pub mod explain;
 pub mod gradient_progress;
+mod help;
 mod inputs;
 pub mod output;
 mod page;
+mod progress_bar;
 pub mod race;
 pub mod report;
 pub mod scale;
@@ -26,10 +28,10 @@ pub mod train;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
 use clap::builder::Styles;
-use clap::{CommandFactory, Parser};
 
-use crate::data::spelling;
+use crate::data::suggestions;
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use arguments::{Arguments, Command};
@@ -41,11 +43,12 @@ const UNFORESEEN: u8 = 1;
 
 /// Parses the arguments, runs the command, prints the error chain.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = help::command().try_get_matches();
+    let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(told) => {
-            refuse(&told);
-            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(UNFORESEEN));
+        Err(error) => {
+            refuse(&error);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNFORESEEN));
         }
     };
     let messages = Messages::new(&arguments.global);
@@ -65,16 +68,17 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints help and version, styled on a terminal, or what is wrong with the arguments.
-fn refuse(told: &clap::Error) {
-    if !told.use_stderr() {
+fn refuse(error: &clap::Error) {
+    if !error.use_stderr() {
         // Standard output's reader may be gone.
-        let _ = told.print();
+        let _ = error.print();
         return;
     }
-    // The arguments are told, and what acts in them looks like a style: so without styles.
-    let command = Arguments::command().styles(Styles::plain());
-    if let Err(told) = command.try_get_matches() {
-        to_stderr(&told.render().ansi().to_string());
+    // The message quotes the arguments, and a control character in them would look like a style:
+    // so without styles.
+    let command = help::command().styles(Styles::plain());
+    if let Err(error) = command.try_get_matches() {
+        to_stderr(&error.render().ansi().to_string());
     }
 }
 
@@ -90,9 +94,9 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Check(check) => check::run(check, global, messages, &mut out),
         Command::Cost(cost) => cost::run(cost, global, messages, &mut out),
         Command::Race(race) => race::run(race, global, messages, &mut out),
-        Command::Data { command } => {
+        Command::Data(arguments) => {
             let places = crate::data::SearchPaths::new(global.datasets.as_deref());
-            data::run(command, &places, global.json, &mut out)
+            data::run(&arguments.command, &places, global.json, &mut out)
         }
         Command::Report(report) => report::run(report, global, &mut out),
         Command::Scale(scale) => scale::run(scale, global, messages, &mut out),
@@ -116,7 +120,7 @@ fn check_kernel() -> Result<()> {
     let problem = if Isa::ALL.iter().any(|isa| isa.name() == asked) {
         format!("this processor has no kernel `{asked}`")
     } else {
-        let question = spelling::question(spelling::nearest(&asked, allowed.iter().copied()));
+        let question = suggestions::question(suggestions::nearest(&asked, allowed.iter().copied()));
         format!("unknown kernel `{asked}`{question}")
     };
     Err(Error::Usage(format!(

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::arguments::{Color, Global};
 use crate::error::{Error, Result};
 use crate::run::json;
-use crate::text::{escaped, plain, shortened};
+use crate::text::{shortened, escaped, plain, wrapped};
 
 /// How errors of standard output call it.
 const STDOUT: &str = "standard output";
@@ -73,12 +73,8 @@ impl Messages {
     }
 
     fn say(self, heading: &str, color: &str, message: &dyn Display) {
-        let heading = if self.color {
-            format!("\x1b[1;{color}m{heading}\x1b[0m ")
-        } else {
-            format!("{heading} ")
-        };
-        tell(&heading, &format!("{message}\n"));
+        let color = self.color.then_some(color);
+        write_message(heading, color, &format!(" {message}\n"));
     }
 }
 
@@ -149,13 +145,23 @@ pub fn is_closed_pipe(error: &Error) -> bool {
 
 /// Writes a message to standard error, the middle left out if it is too long.
 pub fn to_stderr(text: &str) {
-    tell("", text);
+    write_message("", None, text);
 }
 
 /// Writes a message under a heading of ours, which may be colored; if standard error is gone, there
 /// is nobody to tell.
-fn tell(heading: &str, text: &str) {
-    let message = format!("{heading}{}", shortened(&plain(text)));
+fn write_message(heading: &str, color: Option<&str>, text: &str) {
+    let text = plain(text);
+    let text = shortened(&text);
+    let text = format!("{heading}{text}");
+    let text = match terminal_size::terminal_size_of(io::stderr()) {
+        Some((width, _)) => wrapped(&text, width.0.into()),
+        None => text,
+    };
+    let message = match color {
+        Some(color) => text.replacen(heading, &format!("\x1b[1;{color}m{heading}\x1b[0m"), 1),
+        None => text,
+    };
     let _ = io::stderr().write_all(message.as_bytes());
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::dataset::Dataset;
 use super::search_paths::SearchPaths;
-use super::{csv, idx, spelling};
+use super::{csv, idx, suggestions};
 use crate::error::{Error, Result};
 
 /// A named dataset.
@@ -172,7 +172,7 @@ pub fn entry(name: &str) -> Result<&'static CatalogEntry> {
         .iter()
         .find(|entry| entry.name == name)
         .ok_or_else(|| {
-            let question = spelling::question(spelling::nearest(name, names()));
+            let question = suggestions::question(suggestions::nearest(name, names()));
             let allowed: Vec<&str> = names().collect();
             Error::Usage(format!(
                 "unknown dataset `{name}`{question}\n  help: the named datasets are {}",

@@ -17,8 +17,8 @@ pub mod samples;
 pub mod scaling;
 pub mod search_paths;
 pub mod source;
-pub mod spelling;
 pub mod split;
+pub mod suggestions;
 
 pub use dataset::{Dataset, Features, Part, Scaling, Split};
 pub use loading::{LoadedData, load, load_for};

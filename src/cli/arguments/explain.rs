@@ -6,19 +6,23 @@ use super::options::OverrideArguments;
 use super::values::{increment, output};
 use crate::explain::weight::ParameterPosition;
 
-/// The numbers, unless the reader has others.
+/// Default numbers of the toy.
 const A: f64 = 0.7;
 const B: f64 = 1.3;
 const X: f64 = -0.9;
 const EPSILON: f64 = 1e-4;
 
-/// `nplus1 explain`.
+/// Arguments of `nplus1 explain`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 explain toy
+  nplus1 explain configs/iris.toml --weight 0,0,0")]
 pub struct ExplainArguments {
-    /// What is explained, unless it is a network of one's own.
+    /// A worked example that needs no network of the user.
     #[command(subcommand)]
     pub command: Option<ExplainCommand>,
-    /// A network of one's own.
+    /// The user's network.
     #[command(flatten)]
     pub own: WeightArguments,
     /// Write a page to this file instead: the toy with sliders, and every claim
@@ -26,40 +30,47 @@ pub struct ExplainArguments {
     pub html: Option<PathBuf>,
 }
 
-/// What is explained.
+/// Worked examples.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum ExplainCommand {
-    /// Every claim about gradients and differences, its verdict, and the command that shows it
+    /// List every claim about gradients, its verdict and the command that shows it
+    #[command(after_help = "\
+Examples:
+  nplus1 explain claims
+  nplus1 explain claims --json")]
     Claims,
-    /// y = σ(a·x), z = b·y: both gradients step by step, each method's operations, the usual slips
+    /// Work out y = σ(a·x), z = b·y: both derivatives step by step, the operations of each method,
+    /// the usual mistakes
     Toy(ToyArguments),
-    /// Logistic regression: where differences need fewer multiplications than the gradient, and lose
+    /// Count the operations of logistic regression, where differences need fewer multiplications
+    /// than the gradient
     Logistic(LogisticArguments),
-    /// Which units a perturbed weight changes, and what can be reused, by depth
+    /// Show which units a perturbed weight changes, and what can be reused, by depth
     Network(NetworkArguments),
-    /// Does L-BFGS need precise gradients? The same minimization by gradients of every precision
+    /// Show whether L-BFGS needs precise gradients: the same minimization with gradients of each
+    /// precision
     Lbfgs(LbfgsArguments),
 }
 
-/// `nplus1 explain CONFIG`.
+/// Arguments of `nplus1 explain CONFIG`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WeightArguments {
-    /// The config file of a network of your own: one weight and one sample, number by number
+    /// Config file of a network: explains one weight and one sample, number by number
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Take the parameters of this model or run; without it those that training starts from
+    /// Use the parameters of this model or run [default: the parameters that training starts from]
     #[arg(long, value_name = "FILE|RUN", requires = "config")]
     pub weights: Option<PathBuf>,
-    /// The weight, each index from 0, as in layers.LAYER.weight[ROW, COLUMN]; or LAYER,ROW,bias;
-    /// without it the weight of the first unit that reads the sample's largest input
+    /// Weight layers.LAYER.weight[ROW, COLUMN], indices from 0; or LAYER,ROW,bias [default: the weight
+    /// of the first unit that reads the sample's largest input]
     #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
     pub weight: Option<ParameterPosition>,
-    /// The training row, from 0
+    /// Training row, from 0
     #[arg(long, value_name = "K", default_value_t = 0, requires = "config")]
     pub sample: usize,
-    /// The increment: finite, not 0
+    /// Increment of the differences: finite, not 0
     #[arg(
         long,
         value_name = "NUMBER",
@@ -70,20 +81,24 @@ pub struct WeightArguments {
     pub epsilon: f64,
 }
 
-/// `nplus1 explain toy`.
+/// Arguments of `nplus1 explain toy`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
+#[command(after_help = "\
+Examples:
+  nplus1 explain toy
+  nplus1 explain toy --a 2 --epsilon 1e-8")]
 pub struct ToyArguments {
-    /// The inner weight
+    /// Inner weight
     #[arg(long, value_name = "NUMBER", default_value_t = A)]
     pub a: f64,
-    /// The outer weight
+    /// Outer weight
     #[arg(long, value_name = "NUMBER", default_value_t = B)]
     pub b: f64,
-    /// The input
+    /// Input
     #[arg(long, value_name = "NUMBER", default_value_t = X)]
     pub x: f64,
-    /// The increment of differences: finite, not 0
+    /// Increment of the differences: finite, not 0
     #[arg(long, value_name = "NUMBER", default_value_t = EPSILON)]
     pub epsilon: f64,
 }
@@ -99,18 +114,22 @@ impl Default for ToyArguments {
     }
 }
 
-/// `nplus1 explain logistic`.
+/// Arguments of `nplus1 explain logistic`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 explain logistic
+  nplus1 explain logistic --set data.limit=50")]
 pub struct LogisticArguments {
-    /// The config whose data are taken; without it breast cancer, standardized
+    /// Config file whose data are used [default: breast cancer, standardized]
     pub config: Option<PathBuf>,
-    /// Take this named dataset, which must have two classes
+    /// Use this named dataset, which must have two classes
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub dataset: Option<String>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// The increment of differences: finite, not 0
+    /// Increment of the differences: finite, not 0
     #[arg(
         long,
         value_name = "NUMBER",
@@ -120,15 +139,20 @@ pub struct LogisticArguments {
     pub epsilon: f64,
 }
 
-/// `nplus1 explain network`.
+/// Arguments of `nplus1 explain network`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 explain network --depth 3
+  nplus1 explain network configs/iris.toml")]
 pub struct NetworkArguments {
-    /// The config whose network is explained too, with its numbers of inputs and outputs
+    /// Config file whose network is explained too, and gives the numbers of inputs and outputs
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Units of each hidden layer of the networks 1 … DEPTH; without it the first of the config, or 3
+    /// Units of each hidden layer of the networks with 1 to LAYERS hidden layers [default: as in the
+    /// config's first hidden layer, or 3]
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub width: Option<u32>,
     /// Hidden layers of the deepest network
@@ -136,16 +160,20 @@ pub struct NetworkArguments {
     pub depth: u32,
 }
 
-/// `nplus1 explain lbfgs`.
+/// Arguments of `nplus1 explain lbfgs`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 explain lbfgs --set data.limit=20
+  nplus1 explain lbfgs configs/iris.toml --increments 1e-6")]
 pub struct LbfgsArguments {
-    /// The config file; without it breast cancer, 30-8-1, cross-entropy and l2
+    /// Config file [default: breast cancer, 30-8-1, cross-entropy, l2]
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Form every kind of quotient with these increments, such as 1e-1,1e-8; without it with those
-    /// from 1e-1 to 1e-14 (in f32 to 1e-6) that tell most
+    /// Increments of all kinds of quotients, such as 1e-1,1e-8 [default: a selection from 1e-1 to
+    /// 1e-14, in f32 to 1e-6]
     #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
     pub increments: Option<Vec<f64>>,
 }

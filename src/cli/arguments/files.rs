@@ -6,84 +6,133 @@ use super::options::OverrideArguments;
 use super::thread_list::ThreadList;
 use super::values::{output, output_or_stdout};
 
-/// The subcommands of `nplus1 data`.
+/// Arguments of `nplus1 data`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 data list
+  nplus1 data describe iris")]
+pub struct DataArguments {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// Subcommands of `nplus1 data`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
 pub enum DataCommand {
-    /// List the named datasets, and where each is found
+    /// List the named datasets and their folders
+    #[command(after_help = "\
+Examples:
+  nplus1 data list
+  nplus1 data list --json")]
     List,
-    /// Hold the files of the named datasets against their checksums
+    /// Compare the files of the named datasets with their checksums
+    #[command(after_help = "\
+Examples:
+  nplus1 data verify
+  nplus1 data verify iris")]
     Verify {
-        /// One dataset; all of them without a name
+        /// Named dataset [default: all]
         name: Option<String>,
     },
     /// Describe one dataset: rows, classes, values, source, license, files
+    #[command(after_help = "\
+Examples:
+  nplus1 data describe iris
+  nplus1 data describe digits --json")]
     Describe {
-        /// A named dataset
+        /// Named dataset
         name: String,
     },
 }
 
-/// `nplus1 config …`.
+/// Arguments of `nplus1 config`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 config check configs/iris.toml
+  nplus1 config init first.toml")]
 pub struct ConfigArguments {
-    /// Which of them.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: ConfigCommand,
 }
 
-/// What to do with configs.
+/// Subcommands of `nplus1 config`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum ConfigCommand {
-    /// Say all that is wrong with config files
+    /// Report every error in config files
+    #[command(after_help = "\
+Examples:
+  nplus1 config check configs/iris.toml configs/wine.toml
+  nplus1 config check configs/iris.toml --set train.epochs=3")]
     Check {
-        /// The config files
+        /// Config files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Changes that they are checked with
+        /// Changes of the configs.
         #[command(flatten)]
         changes: OverrideArguments,
     },
     /// Print a config with every default filled in
+    #[command(after_help = "\
+Examples:
+  nplus1 config show configs/iris.toml
+  nplus1 config show configs/iris.toml --seed 3 --json")]
     Show {
-        /// The config file
+        /// Config file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Changes that it is shown with
+        /// Changes of the config.
         #[command(flatten)]
         changes: OverrideArguments,
     },
     /// Write a commented config to start from
+    #[command(after_help = "\
+Examples:
+  nplus1 config init
+  nplus1 config init first.toml")]
     Init {
-        /// The file to write, which must not exist yet; none, or `-`: standard output
+        /// File to write, which must not exist yet; `-` is standard output [default: -]
         #[arg(value_name = "FILE", value_parser = output_or_stdout())]
         file: Option<PathBuf>,
     },
 }
 
-/// `nplus1 report`.
+/// Arguments of `nplus1 report`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 train configs/iris.toml --out iris-run
+  nplus1 report iris-run --text
+  nplus1 report iris-run -o iris.html")]
 pub struct ReportArguments {
     /// Directories of runs or studies
     #[arg(required = true, value_name = "RUN|STUDY")]
     pub sources: Vec<PathBuf>,
-    /// The page; without it report.html in the directory, if there is one
+    /// File of the page [default: report.html in the directory, if there is only one]
     #[arg(short, long, value_name = "FILE", conflicts_with = "text", value_parser = output())]
     pub output: Option<PathBuf>,
-    /// Print it here instead
+    /// Print the report as text instead
     #[arg(long)]
     pub text: bool,
-    /// Write the pictures as SVG into this folder, too
+    /// Also write the figures as SVG files to this folder
     #[arg(long, value_name = "DIR", conflicts_with = "text", value_parser = output())]
     pub figures: Option<PathBuf>,
 }
 
-/// `nplus1 env`.
+/// Arguments of `nplus1 env`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 env
+  nplus1 env --peaks --threads 1")]
 pub struct EnvArguments {
-    /// Measure multiply-adds and reads from memory a second
+    /// Measure the peak rates of multiply-adds and of reads from memory
     #[arg(long)]
     pub peaks: bool,
-    /// At these numbers of threads; without it 1, 2, 4, … and all cores
+    /// Numbers of threads for --peaks [default: 1,2,4,… and all cores]
     #[arg(long, value_name = "1,2,…", requires = "peaks")]
     pub threads: Option<ThreadList>,
 }

@@ -1,4 +1,4 @@
-//! The arguments, as clap reads them. What they mean is decided elsewhere.
+//! The arguments as clap parses them, without the behavior that hangs on them.
 
 mod explain;
 mod files;
@@ -13,7 +13,9 @@ pub use explain::{
     ExplainArguments, ExplainCommand, LbfgsArguments, LogisticArguments, NetworkArguments,
     ToyArguments, WeightArguments,
 };
-pub use files::{ConfigArguments, ConfigCommand, DataCommand, EnvArguments, ReportArguments};
+pub use files::{
+    ConfigArguments, ConfigCommand, DataArguments, DataCommand, EnvArguments, ReportArguments,
+};
 pub use global::{Color, Global, ProgressMode};
 pub use options::{OverrideArguments, PageArguments};
 pub use studies::{CompareArguments, CostArguments, RaceArguments, ScaleArguments};
@@ -21,14 +23,19 @@ pub use thread_list::ThreadList;
 pub use training::{CheckArguments, EvalArguments, TrainArguments};
 pub use values::{MethodRate, Seeds};
 
-/// Trains small multilayer sigmoid networks from TOML files, and measures what a gradient costs
+/// Train small multilayer sigmoid networks from TOML files, and measure what a gradient costs
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "nplus1", version, arg_required_else_help = true)]
+#[command(
+    name = "nplus1",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// Which command.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,33 +43,29 @@ pub struct Arguments {
 /// The commands.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Train a network as a config says
+    /// Train a network from a config
     Train(TrainArguments),
     /// Evaluate a trained model: loss, accuracy, figures of each class
     Eval(EvalArguments),
-    /// Hold every way to a gradient against backprop in double precision
+    /// Compare every gradient method with backprop in double precision
     Check(CheckArguments),
-    /// Work out claims about gradients in numbers
+    /// Explain claims about gradients in numbers
     Explain(ExplainArguments),
-    /// Tell what a gradient costs by every method: losses, operations, memory, time, against N
+    /// Show the cost of a gradient by each method
     Cost(CostArguments),
-    /// Train by one gradient method after the other, from the same start, against the clock
+    /// Race gradient methods against the clock, from the same start
     Race(RaceArguments),
     /// List, verify or describe the named datasets
-    Data {
-        /// Which of them.
-        #[command(subcommand)]
-        command: DataCommand,
-    },
-    /// Check, show or start configs
+    Data(DataArguments),
+    /// Check, show or create configs
     Config(ConfigArguments),
-    /// Measure how each method uses threads: speedup, efficiency, the laws that fit
+    /// Measure how each method scales with threads
     Scale(ScaleArguments),
-    /// Make a page of what runs and studies found
+    /// Make a page from the results of runs and studies
     Report(ReportArguments),
-    /// Compare two results of a study, of two machines or versions
+    /// Compare the times of two studies
     Compare(CompareArguments),
-    /// Describe this program and this machine, and what it can do at best
+    /// Describe this program and this machine
     Env(EnvArguments),
 }
 
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn global_options_stand_before_or_after_the_command() {
+    fn global_options_are_accepted_before_and_after_the_command() {
         for line in [
             "nplus1 --json --progress plain train a.toml",
             "nplus1 train a.toml --json --progress plain",
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_usage_errors() {
+    fn contradictory_options_are_usage_errors() {
         for line in [
             "nplus1 train",
             "nplus1 train a.toml --resume runs/a/001",

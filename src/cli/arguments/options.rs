@@ -3,19 +3,19 @@
 /// Changes of a config from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct OverrideArguments {
-    /// Set a key of the config, such as train.epochs=3 (may be repeated)
+    /// Set a key of the config, such as train.epochs=3 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Seed every random stream with this number
+    /// Seed of all random streams
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Use at most so many workers
+    /// Largest number of threads
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }
 
 impl OverrideArguments {
-    /// Whether there are any.
+    /// Returns whether any option is given.
     pub fn asks(&self) -> bool {
         !self.set.is_empty() || self.seed.is_some() || self.threads.is_some()
     }

@@ -1,4 +1,4 @@
-//! Arguments of the commands that measure gradient methods, and of the one that compares measurements.
+//! Arguments of the commands that measure gradient methods or compare measurements.
 
 use std::path::PathBuf;
 
@@ -6,44 +6,47 @@ use super::options::{OverrideArguments, PageArguments};
 use super::thread_list::ThreadList;
 use super::values::{MethodRate, output, seconds};
 
-/// `nplus1 cost`.
+/// Arguments of `nplus1 cost`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 cost configs/iris.toml
+  nplus1 cost configs/iris.toml --widths 4,8 --methods backprop")]
 pub struct CostArguments {
-    /// The config file; or `llsq`, a least-squares objective without a network
+    /// Config file, or `llsq` for a least-squares objective without a network
     #[arg(value_name = "CONFIG|llsq", required_unless_present = "resume")]
     pub config: Option<PathBuf>,
-    /// Changes of the config; without --threads, one worker computes
+    /// Changes of the config; one thread computes unless `--threads` is given.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Units of each hidden layer, one network a number; without it the config's own
+    /// Units of each hidden layer, one network for each number [default: as in the config]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub widths: Option<Vec<usize>>,
-    /// Hidden layers, one network a number and width; without it the config's own
+    /// Hidden layers, one network for each number and width [default: as in the config]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub depths: Option<Vec<usize>>,
-    /// Rows of the mini-batch, the first training rows; without it the config's own
+    /// Rows of the mini-batch, the first training rows [default: as in the config]
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: Option<u32>,
-    /// Parameters of the least-squares objective, one row a number and way
+    /// Numbers of parameters of the least-squares objective [default: 4,8,16,32,64,128]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub sizes: Option<Vec<usize>>,
-    /// Only these methods: a name, or name/way; backprop is always one
+    /// Methods: NAME or NAME/VARIANT; backprop is always included [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
-    /// Measure times as well, not only predict them
+    /// Also measure times, in addition to predicting them
     #[arg(long)]
     pub measure: bool,
-    /// Samples of a measured time; without it 7
+    /// Samples of each measured time [default: 7]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeats: Option<u32>,
-    /// Break a measurement off after so many seconds, and tell the rest from the share that is done;
-    /// without it 5
+    /// Stop a measurement after SECONDS and extrapolate [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
-    /// The study's own directory; without it studies/NAME/NNN
+    /// Directory of the study [default: studies/NAME/NNN]
     #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
-    /// Go on with the study in this directory; without CONFIG, as it was begun
+    /// Resume the study in this directory; without CONFIG, with its original options
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// The page at the end.
@@ -52,7 +55,7 @@ pub struct CostArguments {
 }
 
 impl CostArguments {
-    /// Whether anything is asked beside CONFIG.
+    /// Returns whether any option of the study is given beside CONFIG.
     pub fn asks(&self) -> bool {
         self.changes.asks()
             || self.widths.is_some()
@@ -66,32 +69,36 @@ impl CostArguments {
     }
 }
 
-/// `nplus1 race`.
+/// Arguments of `nplus1 race`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 race configs/iris.toml --limit 1
+  nplus1 race configs/iris.toml --limit 1 --methods spsa")]
 pub struct RaceArguments {
-    /// The config file
+    /// Config file
     #[arg(required_unless_present = "resume")]
     pub config: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Who runs: methods by name, or name/way; without it backprop and forward-difference
+    /// Methods to race: NAME or NAME/VARIANT [default: backprop,forward-difference]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
-    /// Learning rates of methods that do not take the config's; with sgd, estimates along random
-    /// directions take it over √N unless told, which makes their steps as long as the gradient's
+    /// Learning rates of single methods [default: the config's; with sgd, SPSA and forward gradients
+    /// default to rate/√N]
     #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
     pub rates: Vec<MethodRate>,
-    /// Accuracies whose first reaching is told; without it 0.9 and 0.95
+    /// Report when these accuracies are first reached [default: 0.9,0.95]
     #[arg(long, value_name = "A,…", value_delimiter = ',')]
     pub targets: Option<Vec<f64>>,
-    /// Seconds of training that each method has; without it 30
+    /// Seconds of training for each method [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
-    /// The study's own directory; without it studies/NAME/NNN
+    /// Directory of the study [default: studies/NAME/NNN]
     #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
-    /// Go on with the race in this directory; without CONFIG, as it was begun
+    /// Resume the race in this directory; without CONFIG, with its original options
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// The page at the end.
@@ -100,7 +107,7 @@ pub struct RaceArguments {
 }
 
 impl RaceArguments {
-    /// Whether anything is asked beside CONFIG.
+    /// Returns whether any option of the study is given beside CONFIG.
     pub fn asks(&self) -> bool {
         self.changes.asks()
             || self.methods.is_some()
@@ -110,20 +117,44 @@ impl RaceArguments {
     }
 }
 
-/// `nplus1 scale`.
+/// Arguments of `nplus1 compare`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+It compares the times of two studies of the same command, row by row. To compare two training runs, use
+`nplus1 report A B -o compared.html`.
+
+Examples:
+  nplus1 scale configs/iris.toml --threads 1 --out before
+  nplus1 scale configs/iris.toml --threads 1 --out after
+  nplus1 compare before after
+  nplus1 compare before after --json")]
+pub struct CompareArguments {
+    /// First study: its directory or its results.json
+    #[arg(value_name = "A")]
+    pub one: PathBuf,
+    /// Second study, reported as faster or slower than the first
+    #[arg(value_name = "B")]
+    pub other: PathBuf,
+}
+
+/// Arguments of `nplus1 scale`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 scale configs/iris.toml --threads 1,2 --runs 5
+  nplus1 scale configs/iris.toml --methods backprop --weak")]
 pub struct ScaleArguments {
-    /// The config file
+    /// Config file
     #[arg(required_unless_present = "resume")]
     pub config: Option<PathBuf>,
-    /// Set a key of the config, such as train.batch_size=32 (may be repeated)
+    /// Set a key of the config, such as train.batch_size=32 (repeatable)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub set: Vec<String>,
-    /// Numbers of threads; without it 1, 2, 4, … and all cores (where there are more than
-    /// processors, one thread a processor does the work of all in turn)
+    /// Numbers of threads; beyond the number of processors, one thread per processor does the work
+    /// of several in turn [default: 1,2,4,… and all cores]
     #[arg(long, value_name = "1,2,…", conflicts_with = "resume")]
     pub threads: Option<ThreadList>,
-    /// Rows of the mini-batches; without it the config's own, and 128
+    /// Rows of the mini-batches [default: as in the config, and 128]
     #[arg(
         long,
         value_name = "N,N,…",
@@ -131,7 +162,7 @@ pub struct ScaleArguments {
         conflicts_with = "resume"
     )]
     pub batches: Option<Vec<usize>>,
-    /// Methods by name, or name/way; without it backprop and forward differences
+    /// Methods: NAME or NAME/VARIANT [default: backprop and forward differences]
     #[arg(
         long,
         value_name = "NAME,…",
@@ -143,33 +174,22 @@ pub struct ScaleArguments {
     #[arg(long, value_name = "N", default_value_t = 7, conflicts_with = "resume",
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
-    /// Weak scaling, too: mini-batches of as many rows for each thread
+    /// Also measure weak scaling: the mini-batch grows with the number of threads
     #[arg(long, conflicts_with = "resume")]
     pub weak: bool,
-    /// Keep each thread on a processor, one of each core first
+    /// Pin each thread to a processor, one on each core first
     #[arg(long, conflicts_with = "resume")]
     pub pin: bool,
-    /// Break a gradient off after so many seconds, and tell the rest from the share that is done
+    /// Stop a gradient after SECONDS and extrapolate
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, conflicts_with = "resume", value_parser = seconds)]
     pub limit: f64,
-    /// The study's own directory; without it studies/NAME/NNN
+    /// Directory of the study [default: studies/NAME/NNN]
     #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
     pub out: Option<PathBuf>,
-    /// Go on with the study in this directory, as it was begun
+    /// Resume the study in this directory with its original options
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub resume: Option<PathBuf>,
     /// The page at the end.
     #[command(flatten)]
     pub page: PageArguments,
-}
-
-/// `nplus1 compare`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct CompareArguments {
-    /// The first: a study's directory, or its results.json
-    #[arg(value_name = "A")]
-    pub one: PathBuf,
-    /// The second, which is told to be faster or slower
-    #[arg(value_name = "B")]
-    pub other: PathBuf,
 }

@@ -1,14 +1,14 @@
-//! `1,2,4`: the numbers of threads that a measurement goes through.
+//! Numbers of threads of a measurement, such as `1,2,4`.
 
 use crate::parallel::Workers;
 use crate::parallel::workers::MOST_THREADS;
 
-/// Numbers of threads, as given: each once, 1 or more.
+/// Different numbers of threads, in the given order, each from 1 to `MOST_THREADS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadList(pub Vec<usize>);
 
 impl ThreadList {
-    /// 1, 2, 4, … and all physical cores that this process may use.
+    /// Returns 1, 2, 4, … and the number of physical cores that this process may use.
     pub fn up_to_all() -> Self {
         Self::up_to(Workers::available())
     }
@@ -30,10 +30,11 @@ impl std::str::FromStr for ThreadList {
         for part in text.split(',') {
             let count = part.trim().parse::<usize>().ok();
             let count = count.filter(|count| (1..=MOST_THREADS).contains(count));
-            let count = count
-                .ok_or_else(|| format!("`{}` is no number of threads; {allowed}", part.trim()))?;
+            let count = count.ok_or_else(|| {
+                format!("`{}` is not a number of threads; {allowed}", part.trim())
+            })?;
             if list.contains(&count) {
-                return Err(format!("{count} stands there twice; {allowed}"));
+                return Err(format!("duplicate value {count}; {allowed}"));
             }
             list.push(count);
         }
@@ -46,22 +47,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_as_they_are_given() {
+    fn numbers_keep_the_given_order() {
         assert_eq!("4, 1,1024".parse(), Ok(ThreadList(vec![4, 1, 1024])));
     }
 
     #[test]
-    fn without_a_list_they_double_up_to_all_cores() {
+    fn the_default_doubles_up_to_all_cores() {
         assert_eq!(ThreadList::up_to(1).0, [1]);
         assert_eq!(ThreadList::up_to(2).0, [1, 2]);
         assert_eq!(ThreadList::up_to(6).0, [1, 2, 4, 6]);
     }
 
     #[test]
-    fn zero_repeats_too_many_and_words_are_refused_by_name() {
+    fn zero_duplicates_large_numbers_and_words_are_refused() {
         for (text, found) in [
             ("0", "`0`"),
-            ("1,2,1", "1 stands there twice"),
+            ("1,2,1", "duplicate value 1"),
             ("1,1025", "`1025`"),
             ("1,,2", "``"),
             ("two", "`two`"),

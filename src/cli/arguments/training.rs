@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use super::options::{OverrideArguments, PageArguments};
 use super::values::{Seeds, output};
 
-/// `nplus1 train`.
+/// Arguments of `nplus1 train`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 train configs/iris.toml
+  nplus1 train configs/iris.toml --seeds 1..3 --no-report")]
 pub struct TrainArguments {
-    /// The config file
+    /// Config file
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// Go on with the run in this directory, from its newest checkpoint
+    /// Resume the run in this directory from its newest checkpoint
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "seed", "seeds", "init_from", "dry_run"])]
     pub resume: Option<PathBuf>,
     /// Changes of the config.
@@ -20,13 +24,13 @@ pub struct TrainArguments {
     /// Train once with each seed from A to B, both included
     #[arg(long, value_name = "A..B", conflicts_with_all = ["seed", "out"])]
     pub seeds: Option<Seeds>,
-    /// The run's own directory; without it runs/NAME/NNN
+    /// Directory of the run [default: runs/NAME/NNN]
     #[arg(long, value_name = "DIR", value_parser = output())]
     pub out: Option<PathBuf>,
     /// Start from the parameters of this model
     #[arg(long, value_name = "FILE")]
     pub init_from: Option<PathBuf>,
-    /// Say what would be trained, and write nothing
+    /// Show what would be trained, and write nothing
     #[arg(long)]
     pub dry_run: bool,
     /// The page at the end.
@@ -34,14 +38,19 @@ pub struct TrainArguments {
     pub page: PageArguments,
 }
 
-/// `nplus1 eval`.
+/// Arguments of `nplus1 eval`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nplus1 train configs/iris.toml --out iris-run
+  nplus1 eval iris-run/fold-01 --confusion
+  nplus1 eval iris-run/fold-01 --data iris")]
 pub struct EvalArguments {
-    /// A run's directory, or a model file
+    /// Directory of a run, or a model file
     #[arg(value_name = "RUN|MODEL")]
     pub model: PathBuf,
-    /// A dataset by name (its test part), a CSV, or an images and a labels file; without it the
-    /// run's own test part
+    /// Named dataset (its test part), CSV file, or image and label files [default: the run's test
+    /// part]
     #[arg(long, value_name = "NAME|FILE", num_args = 1..=2)]
     pub data: Vec<PathBuf>,
     /// Print the confusion matrix
@@ -49,37 +58,48 @@ pub struct EvalArguments {
     pub confusion: bool,
 }
 
-/// `nplus1 check`.
+/// Arguments of `nplus1 check`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+The file of --against is in safetensors format, with the tensors
+  layers.K.weight  (fan_out, fan_in), for each layer K from 0
+  layers.K.bias    (fan_out)
+in float64 or float32: the gradient of the mean loss of the rows, l2 included.
+
+Examples:
+  nplus1 check configs/iris.toml
+  nplus1 check configs/iris.toml --sweep --rows 5")]
 pub struct CheckArguments {
-    /// The config file
+    /// Config file
     pub config: PathBuf,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Check at the parameters of this model or run; without it at those that training starts from
+    /// Check at the parameters of this model or run [default: the parameters that training starts
+    /// from]
     #[arg(long, value_name = "FILE|RUN")]
     pub weights: Option<PathBuf>,
-    /// Take so many training rows, the first; without it as many as a mini-batch has
+    /// Use the first N training rows [default: the size of a mini-batch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rows: Option<u32>,
-    /// Make every gradient whole, however many passes it takes
+    /// Compute every gradient in full, however many passes it takes
     #[arg(long, conflicts_with = "directions")]
     pub full: bool,
-    /// Check backprop along K random directions, and make no gradient by differences
+    /// Check backprop along K random directions instead of computing full finite-difference
+    /// gradients
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub directions: Option<u32>,
-    /// Tell the error at increments from 1e-1 to 1e-14 as well (without cancellation: to 1e-30), beside
-    /// the error predicted there, and how far backprop is from the complex step
+    /// Also show measured and predicted errors at increments from 1e-1 to 1e-14 (to 1e-30 without
+    /// cancellation), and compare backprop with the complex step
     #[arg(long)]
     pub sweep: bool,
-    /// Write backprop's gradient, in double precision, to this safetensors file
+    /// Write backprop's gradient in double precision to this safetensors file
     #[arg(long, value_name = "FILE", value_parser = output())]
     pub save: Option<PathBuf>,
-    /// Compare with the gradient in this safetensors file, made by another program
+    /// Compare with the gradient in this safetensors file, made by another program (format below)
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
-    /// With --sweep: the study's own directory; without it studies/NAME/NNN
+    /// Directory of the study of --sweep [default: studies/NAME/NNN]
     #[arg(long, value_name = "DIR", requires = "sweep", value_parser = output())]
     pub out: Option<PathBuf>,
     /// The page at the end.

@@ -1,16 +1,16 @@
-//! Values of arguments: what is parsed from one, and what is refused.
+//! Parsers and types of single arguments.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-/// `NAME=RATE`: a method's learning rate.
+/// A method's learning rate, `NAME=RATE`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodRate {
-    /// The method.
+    /// Name of the method.
     pub method: String,
-    /// Above 0.
+    /// The learning rate, above 0.
     pub rate: f64,
 }
 
@@ -35,7 +35,7 @@ pub fn output() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(no_option)
 }
 
-/// As [`output`], or `-` for standard output.
+/// Parses the path of a file to write, or `-` for standard output.
 pub fn output_or_stdout() -> impl TypedValueParser<Value = PathBuf> {
     let stdout = |path: &PathBuf| path.as_os_str() == "-";
     PathBufValueParser::new().try_map(move |path| {
@@ -47,26 +47,26 @@ pub fn output_or_stdout() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// Refuses a path that other programs would take for an option.
+/// Refuses a path that other programs would read as an option.
 fn no_option(path: PathBuf) -> Result<PathBuf, &'static str> {
     let dash = |name: &OsStr| name.as_encoded_bytes().starts_with(b"-");
     if dash(path.as_os_str()) || path.file_name().is_some_and(dash) {
         return Err(
-            "other programs would take a name that begins with `-` for an option; allowed: names that begin otherwise",
+            "other programs would take a name that begins with `-` for an option; allowed: any other first letter",
         );
     }
     Ok(path)
 }
 
-/// A time limit: above 0, at most a year.
+/// Parses a time limit in seconds: above 0, at most about a year.
 pub fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3.2e7 => Ok(seconds),
-        _ => Err("allowed: a number of seconds above 0, a year at most".to_owned()),
+        _ => Err("allowed: seconds above 0, at most 3.2e7 (a year)".to_owned()),
     }
 }
 
-/// `A..B`: both included.
+/// A range of seeds, `A..B`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeds {
     /// The first seed.
@@ -79,7 +79,7 @@ impl Seeds {
     /// The largest seed that a config can have.
     const LARGEST: u64 = i64::MAX.unsigned_abs();
 
-    /// One seed.
+    /// Returns a range of one seed.
     pub fn only(seed: u64) -> Self {
         Self {
             first: seed,
@@ -87,7 +87,7 @@ impl Seeds {
         }
     }
 
-    /// All seeds, in order.
+    /// Returns all seeds in order.
     pub fn iter(self) -> impl Iterator<Item = u64> {
         self.first..=self.last
     }
@@ -103,7 +103,7 @@ impl std::str::FromStr for Seeds {
         );
         let number = |text: &str| {
             let seed = text.parse().ok().filter(|&seed: &u64| seed <= largest);
-            seed.ok_or_else(|| format!("`{text}` is no seed; {allowed}"))
+            seed.ok_or_else(|| format!("`{text}` is not a seed; {allowed}"))
         };
         let (first, last) = text.split_once("..").ok_or_else(|| allowed.clone())?;
         let (first, last) = (number(first)?, number(last)?);
@@ -114,7 +114,7 @@ impl std::str::FromStr for Seeds {
     }
 }
 
-/// An increment: above 0.
+/// Parses an increment: a normal number above 0.
 pub fn increment(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_normal() && number > 0.0 => Ok(number),

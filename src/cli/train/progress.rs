@@ -1,32 +1,32 @@
-//! Progress on standard error: a bar with the time left on a terminal, one plain line an epoch
+//! Progress of training on standard error: a bar with the time left on a terminal, one line per epoch
 //! elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
 
-use crate::cli::arguments::{Global, ProgressMode};
+use crate::cli::arguments::Global;
 use crate::cli::output::to_stderr;
+use crate::cli::progress_bar::{ProgressForm, progress_bar};
 use crate::gradient::Control;
 use crate::study::table::{duration, loss, percent};
 use crate::train::EpochRecord;
 
-/// Without a terminal, evaluations are told when nothing else was for so long.
+/// Without a terminal, the number of evaluations is printed after this long without output.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How much there is to do, as far as it is known.
+/// Length of a run, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProgressLength {
-    /// Epochs of the run; absent where steps or seconds end it.
+    /// Epochs of the run; absent if steps or seconds end it.
     pub epochs: Option<usize>,
     /// Steps of the run.
     pub steps: Option<u64>,
-    /// Steps done before, by the run that is resumed.
+    /// Steps done before this process, by the run that is resumed.
     pub steps_before: u64,
-    /// Losses evaluated in a step. With more than one, evaluations are what is shown: a step may
-    /// take minutes.
+    /// Evaluations per step. With more than one, evaluations are shown instead of steps, because a
+    /// step may take minutes.
     pub evaluations: u64,
 }
 
@@ -36,17 +36,19 @@ impl ProgressLength {
     }
 }
 
-/// Where progress is shown.
+/// Display of the progress of one run.
 #[derive(Debug)]
 pub struct ProgressDisplay {
     form: DisplayStyle,
     length: ProgressLength,
-    /// Counts the evaluations of this process.
+    /// Counter of the evaluations of this process.
     control: Control,
     start: Instant,
     /// When a line was last written.
-    said: Mutex<Instant>,
-    /// Steps when the clock was started: what came before took no time of this process.
+    last_line: Mutex<Instant>,
+    /// Figures of the last epoch, as the bar shows them.
+    figures: Mutex<String>,
+    /// Steps when the clock was started, which took no time of this process.
     before: u64,
 }
 
@@ -58,39 +60,38 @@ enum DisplayStyle {
 }
 
 impl ProgressDisplay {
-    /// As the global options and the terminal say.
+    /// Creates the display that the global options and the terminal ask for.
     pub fn new(global: &Global, length: ProgressLength, control: Control) -> Self {
-        let terminal = std::io::stderr().is_terminal()
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let form = match global.progress {
-            _ if global.quiet => DisplayStyle::None,
-            ProgressMode::None => DisplayStyle::None,
-            ProgressMode::Auto | ProgressMode::Bar if terminal => DisplayStyle::Bar(bar(length)),
-            _ => DisplayStyle::Plain,
+        let form = match ProgressForm::new(global) {
+            ProgressForm::Bar => DisplayStyle::Bar(bar(length)),
+            ProgressForm::Lines => DisplayStyle::Plain,
+            ProgressForm::Hidden => DisplayStyle::None,
         };
         Self {
             form,
             length,
             control,
             start: Instant::now(),
-            said: Mutex::new(Instant::now()),
+            last_line: Mutex::new(Instant::now()),
+            figures: Mutex::default(),
             before: length.steps_before,
         }
     }
 
-    /// Shows nothing.
+    /// Creates a display that shows nothing.
     pub fn hidden() -> Self {
         Self {
             form: DisplayStyle::None,
             length: ProgressLength::default(),
             control: Control::default(),
             start: Instant::now(),
-            said: Mutex::new(Instant::now()),
+            last_line: Mutex::new(Instant::now()),
+            figures: Mutex::default(),
             before: 0,
         }
     }
 
-    /// So many steps are done since the start of the run.
+    /// Shows that `done` steps are done since the start of the run.
     pub fn steps(&self, done: u64) {
         if let DisplayStyle::Bar(bar) = &self.form
             && !self.length.shows_evaluations()
@@ -99,24 +100,32 @@ impl ProgressDisplay {
         }
     }
 
-    /// Shows the evaluations made so far, if a step takes many: on a terminal at every look, else a
-    /// line whenever nothing was said for a while.
+    /// Shows the evaluations so far, if a step takes many: on a terminal at every call, elsewhere as a
+    /// line after some time without output.
     pub fn look(&self) {
         if !self.length.shows_evaluations() {
             return;
         }
         let done = self.control.evaluations();
         let before = self.before * self.length.evaluations;
+        let all = self
+            .length
+            .steps
+            .map(|steps| steps * self.length.evaluations);
         match &self.form {
-            DisplayStyle::Bar(bar) => bar.set_position(before + done),
+            DisplayStyle::Bar(bar) => {
+                bar.set_position(before + done);
+                let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = count(before + done, all);
+                bar.set_message(format!("{count}  {figures}"));
+            }
             DisplayStyle::Plain => {
-                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-                if said.elapsed() >= SILENCE {
-                    *said = Instant::now();
-                    let all = self
-                        .length
-                        .steps
-                        .map(|steps| steps * self.length.evaluations);
+                let mut last_line = self
+                    .last_line
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if last_line.elapsed() >= SILENCE {
+                    *last_line = Instant::now();
                     let left = all.map(|all| all.saturating_sub(before + done));
                     let left = time_left(self.start.elapsed(), done, left);
                     to_stderr(&evaluations(before + done, all, left));
@@ -126,12 +135,14 @@ impl ProgressDisplay {
         }
     }
 
-    /// An epoch is done.
+    /// Shows the figures of an epoch that is done.
     pub fn epoch(&self, record: &EpochRecord) {
         match &self.form {
             DisplayStyle::Bar(bar) => {
                 bar.set_position(record.steps * self.length.evaluations.max(1));
-                bar.set_message(figures(record));
+                let text = figures(record);
+                bar.set_message(text.clone());
+                *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
             DisplayStyle::Plain => {
                 let left = time_left(
@@ -142,19 +153,22 @@ impl ProgressDisplay {
                         .map(|all| all.saturating_sub(record.steps)),
                 );
                 to_stderr(&line(record, self.length.epochs, left));
-                *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                *self
+                    .last_line
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Instant::now();
             }
             DisplayStyle::None => {}
         }
     }
 
-    /// Removes the bar; the last figures stay.
+    /// Removes the bar and prints the last figures.
     fn finish(&self) {
         if let DisplayStyle::Bar(bar) = &self.form {
-            let message = bar.message();
             bar.finish_and_clear();
-            if !message.is_empty() {
-                to_stderr(&format!("{message}\n"));
+            let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            if !figures.is_empty() {
+                to_stderr(&format!("{figures}\n"));
             }
         }
     }
@@ -167,32 +181,21 @@ impl Drop for ProgressDisplay {
 }
 
 fn bar(length: ProgressLength) -> ProgressBar {
-    let style = match (length.steps.is_some(), length.shows_evaluations()) {
-        (true, false) => "{msg} {wide_bar} {percent:>3} %, {eta} left",
-        (false, false) => "{msg} {spinner} step {pos}, {elapsed}",
-        (true, true) => "{msg} {wide_bar} {human_pos} of {human_len} evaluations, {eta} left",
-        (false, true) => "{msg} {spinner} {human_pos} evaluations, {elapsed}",
-    };
     let unit = length.evaluations.max(1);
-    let all = length.steps.map(|steps| steps * unit);
-    let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template(style).expect("the templates above are right"));
+    let bar = progress_bar(length.steps.map(|steps| steps * unit));
     bar.set_position(length.steps_before * unit);
     bar.reset_eta();
     bar
 }
 
-/// The time left if the rest goes as fast; unknown without an end, or before the first step.
+/// Extrapolates the time left; unknown without an end or before the first step.
 fn time_left(elapsed: Duration, steps: u64, left: Option<u64>) -> Option<f64> {
     (steps > 0).then(|| left.map(|left| elapsed.as_secs_f64() / steps as f64 * left as f64))?
 }
 
-/// How far the evaluations are, and the time left.
+/// Formats the evaluations done and the time left.
 fn evaluations(done: u64, all: Option<u64>, left: Option<f64>) -> String {
-    let mut text = match all {
-        Some(all) => format!("{} of {} evaluations", HumanCount(done), HumanCount(all)),
-        None => format!("{} evaluations", HumanCount(done)),
-    };
+    let mut text = count(done, all);
     if let Some(left) = left {
         text.push_str(&format!("  {} left", duration(left)));
     }
@@ -200,7 +203,15 @@ fn evaluations(done: u64, all: Option<u64>, left: Option<f64>) -> String {
     text
 }
 
-/// `epoch 3/30`, then the figures, the seconds and the time left.
+/// Formats `12 of 345 evaluations`.
+fn count(done: u64, all: Option<u64>) -> String {
+    match all {
+        Some(all) => format!("{} of {} evaluations", HumanCount(done), HumanCount(all)),
+        None => format!("{} evaluations", HumanCount(done)),
+    }
+}
+
+/// Formats `epoch 3/30`, the figures, the seconds and the time left.
 fn line(record: &EpochRecord, epochs: Option<usize>, left: Option<f64>) -> String {
     let mut text = match epochs {
         Some(epochs) => {
@@ -218,7 +229,7 @@ fn line(record: &EpochRecord, epochs: Option<usize>, left: Option<f64>) -> Strin
     text
 }
 
-/// Train loss, and the validation figures if there are any.
+/// Formats the train loss and the validation figures, if there are any.
 fn figures(record: &EpochRecord) -> String {
     let mut text = format!("train loss {}", loss(Some(record.train_loss)));
     if record.validation_loss.is_some() || record.validation_accuracy.is_some() {
@@ -251,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_tells_epoch_figures_and_time() {
+    fn a_plain_line_has_epoch_figures_and_time() {
         assert_eq!(
             line(&record(), Some(30), Some(61.0)),
             "epoch  3/30  train loss 0.25000  validation 87.50 % (loss 0.50000)  1.50 s  61.00 s left\n"
@@ -268,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn evaluations_are_told_with_all_of_them_and_the_time_left() {
+    fn evaluations_are_shown_with_their_total_and_the_time_left() {
         assert_eq!(
             evaluations(1_234_567, Some(9_876_543), Some(61.0)),
             "1,234,567 of 9,876,543 evaluations  61.00 s left\n"

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::records::CsvRow;
 use crate::data::classes::list;
-use crate::data::spelling;
+use crate::data::suggestions;
 use crate::error::{Error, Result};
 
 /// The kind of the first line, and the column that holds the labels.
@@ -113,11 +113,11 @@ impl Header {
     /// Describes a label column that does not exist.
     fn missing(name: &str, fields: &[&str], is_header: bool, first: &CsvRow, path: &Path) -> Error {
         let (problem, help) = if is_header {
-            let nearest = spelling::nearest(name, fields.iter().copied());
+            let nearest = suggestions::nearest(name, fields.iter().copied());
             (
                 format!(
                     "no column is called `{name}`{}",
-                    spelling::question(nearest)
+                    suggestions::question(nearest)
                 ),
                 format!("the columns are {}", list(fields)),
             )
