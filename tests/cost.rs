@@ -481,7 +481,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
         ("--batch 100000", "more than the 90 training rows"),
         (
             "--methods backprop,magic",
-            "`magic` is not a method; allowed: backprop, ",
+            "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
         ("--threads 0", "threads"),
         // Hidden layers of 10¹² units have 10¹³ numbers of 4 bytes per copy.

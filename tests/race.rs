@@ -170,7 +170,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
     for (options, expected) in [
         (
             "--methods backprop,magic",
-            "`magic` is not a method; allowed: backprop, ",
+            "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
         ("--methods backprop,backprop", "backprop stands twice"),
         ("--targets 1.5", "1.5 is no accuracy"),

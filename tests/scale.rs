@@ -145,17 +145,17 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
     for (options, expected) in [
         (
             "--threads 0",
-            "`0` is no number of threads; allowed: numbers from 1 to 1024",
+            "`0` is not a number of threads; allowed: numbers from 1 to 1024",
         ),
-        ("--threads 1,2,2", "2 stands there twice"),
-        ("--threads 1,1025", "`1025` is no number of threads"),
+        ("--threads 1,2,2", "duplicate value 2"),
+        ("--threads 1,1025", "`1025` is not a number of threads"),
         ("--batches 0", "0 rows; allowed are 1 to 90"),
         ("--batches 10,10", "10 stands twice"),
         ("--batches 91", "91 rows; allowed are 1 to 90"),
         ("--weak --threads 1,4 --batches 40", "allowed are 1 to 22"),
         (
             "--methods magic",
-            "`magic` is not a method; allowed: backprop, ",
+            "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
         ("--runs 0", "--runs"),
         ("--limit 0", "--limit"),
@@ -280,5 +280,8 @@ fn the_environment_describes_the_machine_and_its_peak_rates() {
         assert!(peak["bytes_per_second"].as_f64().unwrap() > 1e6);
     }
     let errors = place.refusal("env --peaks --threads 2,0");
-    assert!(errors.contains("`0` is no number of threads"), "{errors}");
+    assert!(
+        errors.contains("`0` is not a number of threads"),
+        "{errors}"
+    );
 }

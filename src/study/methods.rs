@@ -3,6 +3,7 @@
 //! A method is a gradient config with a label: its name in a config and, after a slash, its
 //! variant, such as `forward-difference/incremental`. To add a method, add it to [`all`].
 
+use crate::data::suggestions::nearest;
 use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::gradient::backprop::NumericBackpropConfig;
@@ -134,8 +135,13 @@ fn is_called(method: &Method, name: &str) -> bool {
 
 fn unknown(name: &str, methods: &[Method]) -> Error {
     let labels: Vec<&str> = methods.iter().map(|method| method.label.as_str()).collect();
+    let names = methods
+        .iter()
+        .flat_map(|method| [method.label.as_str(), method.name()]);
+    let meant = nearest(name, names);
+    let meant = meant.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"));
     Error::Usage(format!(
-        "`{name}` is not a method; allowed: {}; a name without its variant selects all variants",
+        "unknown method `{name}`{meant}; a bare name selects all its variants\n  allowed: {}",
         labels.join(", ")
     ))
 }
@@ -162,8 +168,13 @@ mod tests {
         ] {
             assert_eq!(refused.exit_code(), 2);
             let text = refused.to_string();
-            assert!(text.contains("`backprob`") && text.contains("central-difference/full"));
+            assert!(text.starts_with("unknown method `backprob` (did you mean `backprop`?)"));
+            assert!(text.contains("central-difference/full"));
         }
+        let variant = by_name("forward-difference/ful").unwrap_err().to_string();
+        assert!(variant.contains("(did you mean `forward-difference/full`?)"));
+        let unlike = by_name("gradient").unwrap_err().to_string();
+        assert!(!unlike.contains("did you mean"), "{unlike}");
     }
 
     #[test]
