@@ -554,7 +554,7 @@ fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64
     let b = rows.len() as u64;
     let (mut nonzero, mut distinct) = (0, 0);
     for row in rows {
-        let variety = samples.variety(row);
+        let variety = samples.input_density(row);
         nonzero += 30 * u64::from(variety.filled);
         distinct += 30 * u64::from(variety.distinct);
     }

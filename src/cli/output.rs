@@ -11,7 +11,7 @@ use std::path::Path;
 use super::arguments::{Color, Global};
 use crate::error::{Error, Result};
 use crate::run::json;
-use crate::text::{shortened, escaped, plain, wrapped};
+use crate::text::{escaped, plain, shortened, wrapped};
 
 /// How errors of standard output call it.
 const STDOUT: &str = "standard output";

@@ -25,7 +25,7 @@ pub struct Samples<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputDensity {
     /// Number of inputs that are not 0.
-    pub filled: u32,
+    pub nonzeros: u32,
     /// Number of distinct values among them.
     pub distinct: u32,
 }
@@ -93,10 +93,10 @@ impl<R: Real> Samples<R> {
     ///
     /// # Panics
     /// If the inputs are not sparse bytes and there are 2³² − 1 features or more.
-    pub fn variety(&self, row: u32) -> InputDensity {
+    pub fn input_density(&self, row: u32) -> InputDensity {
         if let (Inputs::Sparse(records), Some(distinct)) = (&self.inputs, self.distinct()) {
             return InputDensity {
-                filled: records.row(row).len() as u32,
+                nonzeros: records.row(row).len() as u32,
                 distinct: distinct.row(row).len() as u32,
             };
         }
@@ -114,7 +114,7 @@ impl<R: Real> Samples<R> {
             let row = &inputs[..self.features];
             let distinct = equals.find(row, &mut slots, &mut values);
             InputDensity {
-                filled: row.iter().filter(|&&value| value != R::ZERO).count() as u32,
+                nonzeros: row.iter().filter(|&&value| value != R::ZERO).count() as u32,
                 distinct: distinct as u32,
             }
         };

@@ -90,8 +90,8 @@ impl<R: Real> Recorder<R> {
     pub fn finish(mut self, ending: Result<Ending>, state: &TrainingState<R>) -> Result<Ending> {
         if let Ok(ending) = &ending {
             let saved = match (ending, self.before_restoring.take()) {
-                (Ending::Interrupted, _) | (_, None) => Checkpoint::of(self.config, state),
-                (_, Some(before)) => Checkpoint::of(self.config, &before),
+                (Ending::Interrupted, _) | (_, None) => Checkpoint::from_state(self.config, state),
+                (_, Some(before)) => Checkpoint::from_state(self.config, &before),
             };
             self.listener
                 .deliver(TrainingEvent::Checkpoint(Box::new(saved)));
@@ -114,7 +114,7 @@ impl<R: Real> Observer<R> for Recorder<R> {
     }
 
     fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
-        let due = Checkpoint::of(self.config.clone(), state);
+        let due = Checkpoint::from_state(self.config.clone(), state);
         self.listener
             .deliver(TrainingEvent::Checkpoint(Box::new(due)));
         self.last = Instant::now();

@@ -21,7 +21,7 @@ use crate::model::{Forward, Network, Parameters};
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::OptimizerState;
-use crate::run::directory::First;
+use crate::run::directory::InitialFile;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
 use crate::train::{Ending, TrainingState};
@@ -140,7 +140,7 @@ impl Session<'_> {
 
     /// The files that its directory has from the start, so that it can be resumed before its first
     /// step: the config, and a checkpoint if θ comes from a model, which no config tells.
-    pub fn first_files(&self) -> Vec<First> {
+    pub fn first_files(&self) -> Vec<InitialFile> {
         let config = self.config.to_toml();
         let checkpoint = |config: &str| match self.config.model.precision {
             Precision::F32 => self.first_checkpoint::<f32>(config),
@@ -156,7 +156,7 @@ impl Session<'_> {
 
     fn first_checkpoint<R: Real>(&self, config: &str) -> Checkpoint {
         let state = TrainingState::new(self.first_parameters::<R>());
-        Checkpoint::of(config.to_owned(), &state)
+        Checkpoint::from_state(config.to_owned(), &state)
     }
 
     fn length(&self, steps_per_epoch: u64, steps_before: u64) -> ProgressLength {
@@ -282,7 +282,7 @@ impl Session<'_> {
 ///
 /// # Errors
 /// [`Error::InUse`] if another run is in it.
-pub fn claim(out: Option<&Path>, name: &str, files: &[First]) -> Result<RunDirectory> {
+pub fn claim(out: Option<&Path>, name: &str, files: &[InitialFile]) -> Result<RunDirectory> {
     match out {
         Some(out) => RunDirectory::create_at(out, files),
         None => RunDirectory::create_numbered(Path::new("runs"), name, files),

@@ -139,8 +139,8 @@ pub fn incremental<R: Real>(
     }
     let (mut filled, mut distinct) = (0, 0);
     for &row in rows {
-        let variety = samples.variety(row);
-        filled += u64::from(variety.filled);
+        let variety = samples.input_density(row);
+        filled += u64::from(variety.nonzeros);
         distinct += u64::from(variety.distinct);
     }
     for l in 1..=shape.layers() {
