@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nplus1::cli::config::{ConfigArguments, ConfigCommand, OverrideArguments, run};
+use nplus1::cli::arguments::{ConfigArguments, ConfigCommand, OverrideArguments};
+use nplus1::cli::config::run;
 use nplus1::cli::output::Messages;
 use nplus1::config::{Config, DATASETS, Overrides, STARTER, keys};
 use nplus1::data::{DataSource, Share};
