@@ -475,9 +475,9 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
     let folder = Workplace::new(CONFIG);
     for (options, expected) in [
         ("--widths 1,0", "--widths: 0 is not allowed"),
-        ("--widths 4,2,4", "--widths: 4 stands twice"),
+        ("--widths 4,2,4", "--widths: duplicate value 4"),
         ("--depths 0", "--depths: 0 is not allowed"),
-        ("--depths 2000", "allowed are 1 to 1000"),
+        ("--depths 2000", "allowed: 1 to 1000"),
         ("--batch 100000", "more than the 90 training rows"),
         (
             "--methods backprop,magic",

@@ -172,9 +172,9 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
             "--methods backprop,magic",
             "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
-        ("--methods backprop,backprop", "backprop stands twice"),
-        ("--targets 1.5", "1.5 is no accuracy"),
-        ("--targets 0", "0 is no accuracy"),
+        ("--methods backprop,backprop", "duplicate method backprop"),
+        ("--targets 1.5", "1.5 is not an accuracy"),
+        ("--targets 0", "0 is not an accuracy"),
         (
             "--methods backprop --rates forward-difference=1",
             "does not run",

@@ -416,15 +416,15 @@ fn invalid_folders_and_arguments_are_refused() {
         ("report empty --text", "neither a run nor a study"),
         ("report empty --text -o x.html", "cannot be used with"),
         ("report", "RUN|STUDY"),
-        ("report run --text --json", "--text is for people"),
+        (
+            "report run --text --json",
+            "--text and --json cannot be combined",
+        ),
         (
             "report run -o run/metrics.jsonl",
-            "is there already and is no page",
+            "exists and is not a page",
         ),
-        (
-            "report run -o flowers.toml",
-            "is there already and is no page",
-        ),
+        ("report run -o flowers.toml", "exists and is not a page"),
         (
             "report run -o no/such/page.html",
             "its folder does not exist",
@@ -434,7 +434,7 @@ fn invalid_folders_and_arguments_are_refused() {
         ("report rows", "no study.json"),
         (
             "explain logistic --html x.html",
-            "the toy and the claims alone",
+            "the toy and the claims only",
         ),
         ("explain toy --epsilon 0 --html x.html", "epsilon"),
     ] {

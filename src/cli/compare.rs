@@ -1,4 +1,4 @@
-//! `nplus1 compare`: two results of a study, row by row.
+//! `nplus1 compare`: the times of two studies, row by row.
 
 use std::io::Write;
 
@@ -13,13 +13,13 @@ use crate::study::table::Table;
 /// Prints how the second result differs from the first.
 ///
 /// # Errors
-/// Files that are no results, or have no row in common; a failed write.
+/// Files that are not results of studies, or have no row in common; a failed write.
 pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Result<()> {
     let [one, other] = [&arguments.one, &arguments.other];
     let found = ResultComparison::compare(&read(one)?, &read(other)?);
     if found.rows.is_empty() {
         return Err(Error::Usage(format!(
-            "{} and {} have no row of the same method, mini-batch and threads\n  help: compare two results of the same command",
+            "{} and {} have no row of the same method, mini-batch and threads\n  help: compare two studies of the same command; for training runs, use `nplus1 report A B`",
             one.display(),
             other.display()
         )));
@@ -42,7 +42,7 @@ pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Res
             .count()
     };
     let mut text = format!(
-        "A: {}\nB: {}\n\n{table}\n{} faster, {} slower, {} without a difference that the noise would not make",
+        "A: {}\nB: {}\n\n{table}\n{} faster, {} slower, {} within noise",
         one.display(),
         other.display(),
         count(TimingVerdict::Faster),
@@ -51,13 +51,15 @@ pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Res
     );
     if count(TimingVerdict::TooFewSamples) > 0 {
         let few = count(TimingVerdict::TooFewSamples);
-        text.push_str(&format!("; {few} with too few samples to tell (5 each do)"));
+        text.push_str(&format!(
+            "; {few} with too few samples (at least 5 each are needed)"
+        ));
     }
     if found.unmatched != [0, 0] {
         let [a, b] = found.unmatched;
-        text.push_str(&format!("; left out: {a} rows of A alone, {b} of B alone"));
+        text.push_str(&format!("; left out: {a} rows only in A, {b} only in B"));
     }
-    text.push_str(".\nSamples of one process share its clock and memory layout: see a difference of a few percent twice before you believe it.\n");
+    text.push_str(".\nSamples of one process share its clock and memory layout: repeat both studies before you trust a difference of a few percent.\n");
     print(out, &text)
 }
 

@@ -1,5 +1,5 @@
-//! `nplus1 config`: says what is wrong with a config, shows it resolved, or writes one to start
-//! from. It trains nothing and opens no data.
+//! `nplus1 config`: checks configs, shows one with its defaults, or writes one to start from. It trains
+//! nothing and opens no data.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::train::TrainConfig;
 /// Runs the command; results go to `out`, as one JSON document if `json`.
 ///
 /// # Errors
-/// What is wrong with the configs; [`Error::Refused`] if `init` would overwrite a file;
+/// The errors in the configs; [`Error::Refused`] if `init` would overwrite a file;
 /// [`Error::Io`] if `out` cannot be written to.
 pub fn run(
     command: &ConfigCommand,
@@ -62,7 +62,7 @@ pub fn run(
     }
 }
 
-/// Checks every file, whatever is wrong with another, so that one run tells all.
+/// Checks every file and returns all errors.
 fn check(
     files: &[PathBuf],
     overrides: &Overrides,
@@ -98,8 +98,8 @@ fn check(
     Ok(errors)
 }
 
-/// Tells every error but one, which ends the program: one that the operating system had a part in, or
-/// else the last. Each is a message of its own, so that none crowds another out.
+/// Prints every error but one, and returns that one: an error of the operating system, or else the last.
+/// Each error is a separate message, so that the limit on the length of a message applies to each.
 fn end(mut errors: Vec<Error>, messages: Messages) -> Result<()> {
     let unforeseen = errors.iter().position(|error| error.exit_code() != 2);
     let Some(last) = unforeseen.or(errors.len().checked_sub(1)) else {
@@ -110,7 +110,7 @@ fn end(mut errors: Vec<Error>, messages: Messages) -> Result<()> {
     Err(last)
 }
 
-/// `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.
+/// Summarizes a config: `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.
 fn summarize(config: &Config) -> String {
     use crate::data::DataSource;
     let data = match &config.data.source {
@@ -153,7 +153,7 @@ fn summarize(config: &Config) -> String {
     )
 }
 
-/// Writes the starter where no file is; never over one.
+/// Writes the starter to a new file; never overwrites one.
 fn create(file: &Path) -> Result<()> {
     let mut created = OpenOptions::new()
         .write(true)
@@ -161,7 +161,7 @@ fn create(file: &Path) -> Result<()> {
         .open(file)
         .map_err(|source| match source.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                Error::refused(file, "there is a file already, and it is not overwritten")
+                Error::refused(file, "the file exists and is not overwritten")
                     .help("give another name, or remove it first")
             }
             std::io::ErrorKind::NotFound => {
@@ -183,7 +183,7 @@ fn print(out: &mut dyn Write, document: &serde_json::Value) -> Result<()> {
     write(out, &format!("{document:#}\n"))
 }
 
-/// A resolved config as JSON: the same sections and keys.
+/// Returns a resolved config as JSON with the same sections and keys.
 fn document(text: &str) -> serde_json::Value {
     let document: DocumentMut = text.parse().expect("a resolved config is TOML");
     object(document.as_table())

@@ -1,4 +1,4 @@
-//! `nplus1 data`: what datasets there are, whether their files are whole, what they hold.
+//! `nplus1 data`: lists, verifies and describes the named datasets.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn run(
     }
 }
 
-/// One line of `data list`.
+/// Row of `data list`.
 #[derive(Serialize)]
 struct DatasetListing {
     name: &'static str,
@@ -38,7 +38,7 @@ struct DatasetListing {
     features: usize,
     classes: usize,
     license: &'static str,
-    /// The folder the set is found in; `None` if it is nowhere.
+    /// Folder of the dataset; `None` if it is not found.
     folder: Option<String>,
 }
 
@@ -95,14 +95,14 @@ fn write_list(
             set.name, set.features, set.classes
         )?;
     }
-    writeln!(out, "\nplaces looked in, in this order:")?;
+    writeln!(out, "\nfolders searched, in this order:")?;
     for (why, folder) in folders {
         writeln!(out, "  {folder} ({why})")?;
     }
     Ok(())
 }
 
-/// One file's state, as `data verify` shows it.
+/// State of one file, as `data verify` shows it.
 #[derive(Serialize)]
 struct FileVerification {
     dataset: &'static str,
@@ -110,7 +110,7 @@ struct FileVerification {
     /// `ok`, `missing` or `wrong`.
     state: &'static str,
     expected: &'static str,
-    /// The checksum found, of a file that is there.
+    /// Checksum of the file, if it exists.
     found: Option<String>,
 }
 
@@ -146,7 +146,7 @@ fn verify(name: Option<&str>, places: &SearchPaths, json: bool, out: &mut dyn Wr
         &first.path,
         format!("{problem} ({} of {} files bad)", bad.len(), files.len()),
     )
-    .help("restore the files from the project's datasets/ folder; `nplus1 data list` shows the places looked in"))
+    .help("restore the files from the project's datasets/ folder; `nplus1 data list` shows the folders searched"))
 }
 
 fn verify_set(entry: &'static CatalogEntry, places: &SearchPaths) -> Result<Vec<FileVerification>> {
@@ -185,7 +185,7 @@ fn write_verified(files: &[FileVerification], out: &mut dyn Write) -> io::Result
     Ok(())
 }
 
-/// What `data describe` shows.
+/// Content of `data describe`.
 #[derive(Serialize)]
 struct DatasetDescription {
     name: &'static str,
@@ -202,7 +202,7 @@ struct DatasetDescription {
     files: Vec<FileVerification>,
 }
 
-/// What a part's rows hold.
+/// Statistics of the rows of a part.
 #[derive(Serialize)]
 struct PartStatistics {
     rows: usize,
@@ -308,7 +308,7 @@ fn write_described(set: &DatasetDescription, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-/// A path as text; what is no Unicode is replaced, for JSON has no other texts.
+/// Returns a path as text, with invalid Unicode replaced, which JSON could not hold.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn list_names_every_set_and_every_place() {
+    fn list_names_every_dataset() {
         let places = SearchPaths::new(None);
         let (text, result) = output(&DataCommand::List, &places, false);
         result.unwrap();

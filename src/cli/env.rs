@@ -1,4 +1,4 @@
-//! `nplus1 env`: this program, this machine, and what it can do at best.
+//! `nplus1 env`: this program, this machine, and its peak rates.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::run::environment::Environment;
 use crate::study::machine_peaks::{self, PeakRates, Peaks};
 use crate::study::table::Table;
 
-/// Samples of each rate, in turns over the numbers of threads.
+/// Samples of each rate, taken in turn over the numbers of threads.
 const ROUNDS: usize = 7;
 
-/// The medians at a number of threads.
+/// Median rates at one number of threads.
 #[derive(Serialize)]
 struct ThreadPeaks {
     threads: usize,
@@ -65,7 +65,7 @@ fn measure(counts: &[usize], isa: Isa) -> Result<Vec<ThreadPeaks>> {
     for round in 0..=ROUNDS {
         for (samples, peaks) in rows.iter_mut().zip(&prepared) {
             let rates = peaks.sample();
-            // The first one wakes the threads and raises the clock.
+            // The first sample wakes the threads and raises the clock rate.
             if round > 0 {
                 samples.push(rates);
             }
@@ -92,7 +92,7 @@ fn table(rows: &[ThreadPeaks]) -> Table {
         "× 1 thread",
         "read GB/s",
         "× 1 thread",
-        "to meet",
+        "barrier",
     ]);
     let one = rows.iter().find(|row| row.threads == 1);
     for row in rows {
@@ -157,7 +157,7 @@ fn description(environment: &Environment) -> String {
     lines.into_iter().map(line).collect()
 }
 
-/// Bytes in the largest unit of which there is one.
+/// Formats bytes in the largest unit that is not above them.
 fn binary(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units.into_iter().find(|&(power, _)| bytes >> power > 0);

@@ -1,4 +1,4 @@
-//! `nplus1 eval`: how good a trained model is, on its run's own test rows or on other data.
+//! `nplus1 eval`: evaluates a trained model on the test rows of its run or on other data.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::run::evaluation::ModelEvaluation;
 use crate::run::{directory, json};
 use crate::study::table::{Table, list, loss, percent};
 
-/// Evaluates as the arguments say, and prints what came of it.
+/// Evaluates as the arguments say and prints the evaluation.
 ///
 /// # Errors
-/// A model, config or data that is refused, or that do not go together.
+/// A model, config or data that is refused, or that do not fit together.
 pub fn run(
     arguments: &EvalArguments,
     global: &Global,
@@ -36,25 +36,25 @@ pub fn run(
     let loaded = safetensors::load(&file)?;
     for assumed in &loaded.assumed {
         messages.warn(format_args!(
-            "{}: the file does not say it, assumed: {assumed}",
+            "{}: not in the file, assumed: {assumed}",
             file.display()
         ));
     }
     let model = loaded.model;
     let places = SearchPaths::new(global.datasets.as_deref());
     let (name, part) = if arguments.data.is_empty() {
-        own_part(path, &places)?
+        part_of_run(path, &places)?
     } else {
-        other_part(&arguments.data, &model, &file, &places)?
+        part_of_data(&arguments.data, &model, &file, &places)?
     };
     check(&model, &file, &part.dataset)?;
     if model.class_names != part.dataset.class_names {
-        messages.warn("the classes of the data have other names than the model's: taken in order");
+        messages.warn("the classes of the data have other names than those of the model; they are matched in order");
     }
-    let team = Workers::new(None)?;
+    let workers = Workers::new(None)?;
     let assessment = match &model.parameters {
-        AnyParameters::F32(parameters) => assess(&model, parameters, &part, &team),
-        AnyParameters::F64(parameters) => assess(&model, parameters, &part, &team),
+        AnyParameters::F32(parameters) => assess(&model, parameters, &part, &workers),
+        AnyParameters::F64(parameters) => assess(&model, parameters, &part, &workers),
     };
     let evaluation = evaluation(&name, &assessment, &part, &model.class_names);
     let text = if global.json {
@@ -65,8 +65,8 @@ pub fn run(
     print(out, &text)
 }
 
-/// The test rows of the run that a model belongs to; its validation rows if it has no test rows.
-fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
+/// Returns the test rows of the run that a model belongs to, or its validation rows if there are none.
+fn part_of_run(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -75,7 +75,7 @@ fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
     let file = folder.join(directory::CONFIG);
     if file_type(&file)?.is_none() {
         return Err(Error::Usage(format!(
-            "{}: a model by itself has no data; say on which with --data NAME|FILE",
+            "{}: a model file names no data\n  help: give the data with --data NAME|FILE",
             path.display()
         )));
     }
@@ -88,9 +88,9 @@ fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
         (Some(_), _) => {
             return Err(Error::refused(
                 folder,
-                "its config asks for folds, but the folder is none of them",
+                "its config asks for folds, but the folder is not a fold",
             )
-            .help("say on which data with --data NAME|FILE"));
+            .help("give the data with --data NAME|FILE"));
         }
     };
     let split = splits.swap_remove(fold - 1);
@@ -98,12 +98,12 @@ fn own_part(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
     let test = split.test.map(|part| ("test".to_owned(), part));
     test.or(validation).ok_or_else(|| {
         Error::refused(file, "the run has neither test nor validation rows")
-            .help("say on which data with --data NAME|FILE")
+            .help("give the data with --data NAME|FILE")
     })
 }
 
-/// All rows of the data named on the command line; of a named dataset its test part, if it has one.
-fn other_part(
+/// Returns all rows of the data named on the command line, or the test part of a named dataset.
+fn part_of_data(
     data: &[PathBuf],
     model: &Model,
     file: &Path,
@@ -133,7 +133,7 @@ fn other_part(
     Ok((label, Part { dataset, rows }))
 }
 
-/// The model takes as many features and knows as many classes as the data has.
+/// Refuses data whose numbers of features or classes differ from those of the model.
 fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
     let inputs = model.network.layout.sizes()[0];
     let (features, classes) = (dataset.feature_count(), dataset.class_count());
@@ -143,7 +143,7 @@ fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
     Err(Error::refused(
         file,
         format!(
-            "the model takes {inputs} features and tells {} classes apart, but {} has {features} and {classes}",
+            "the model has {inputs} features and {} classes, but {} has {features} and {classes}",
             model.class_names.len(),
             dataset.name
         ),
@@ -154,15 +154,15 @@ fn assess<R: Real>(
     model: &Model,
     parameters: &Parameters<R>,
     part: &Part,
-    team: &Workers,
+    workers: &Workers,
 ) -> Assessment {
     let samples = Samples::<R>::new(&part.dataset, &model.scaling);
     let forward = Forward::new(&model.network, parameters, Isa::detect());
     let classes = part.dataset.class_count();
-    forward.assess(&samples, &part.rows, classes, team)
+    forward.assess(&samples, &part.rows, classes, workers)
 }
 
-/// The evaluation as people read it.
+/// Formats the evaluation as text.
 pub fn table(evaluation: &ModelEvaluation, confusion: bool) -> String {
     let mut text = list(&[
         ("part", evaluation.part.clone()),
@@ -199,7 +199,7 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn the_table_shows_the_confusion_matrix_only_when_asked() {
+    fn the_table_shows_the_confusion_matrix_only_on_request() {
         let names = ["cat".to_owned(), "dog".to_owned()];
         let evaluation =
             ModelEvaluation::new("test", 0.5, &array![[8, 2], [0, 10]], &names, vec![]);

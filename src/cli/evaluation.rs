@@ -4,7 +4,7 @@ use crate::data::Part;
 use crate::model::Assessment;
 use crate::run::evaluation::{ModelEvaluation, WrongSample};
 
-/// `evaluation.json` of an assessment of `part`.
+/// Returns the content of `evaluation.json` for an assessment of `part`.
 pub fn evaluation(
     name: &str,
     assessment: &Assessment,
@@ -12,7 +12,7 @@ pub fn evaluation(
     class_names: &[String],
 ) -> ModelEvaluation {
     let dataset = &part.dataset;
-    // Only the most confident are described: a bad model is wrong on most rows.
+    // Only the most confident mistakes are described, because a bad model is wrong on most rows.
     let mut mistakes = assessment.wrong.clone();
     mistakes.sort_by(|a, b| {
         b.confidence

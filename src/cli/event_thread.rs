@@ -1,8 +1,8 @@
-//! A thread that listens to events, so that terminal and disk stay off the timed path.
+//! A thread that handles events, so that terminal and disk stay off the timed path.
 //!
-//! Events go through a bounded channel: progress is dropped when the listener is behind, results
-//! wait for it. After its first error the listener hears nothing more, and says so, so that a run
-//! whose disk is full ends instead of training for nobody.
+//! Events go through a bounded channel: progress is dropped if the thread is behind, results wait for
+//! it. After its first error the thread handles no more events and sets a flag, so that a run whose disk
+//! is full ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,11 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use crate::error::{Error, Result};
 
-/// Events under way: enough to ride out a slow disk, few enough to keep memory small.
+/// Capacity of the channel: enough for delays of a slow disk, and small in memory.
 const CAPACITY: usize = 64;
 
-/// Time between two looks at what moves between events.
-const LOOKS: Duration = Duration::from_millis(250);
+/// Time between two updates without an event.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Handles events of type `E` on its own thread.
 #[derive(Debug)]
@@ -36,24 +36,24 @@ impl<E: Send + 'static> EventThread<E> {
         Self::start_watching(handle, || {})
     }
 
-    /// Starts the thread, which also looks around a few times a second: what moves between events,
-    /// in the middle of a step, is seen.
+    /// Starts the thread, which also calls `update` a few times per second, to show progress between
+    /// events.
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses it.
     pub fn start_watching(
         mut handle: impl FnMut(E) -> Result<()> + Send + 'static,
-        mut look: impl FnMut() + Send + 'static,
+        mut update: impl FnMut() + Send + 'static,
     ) -> Result<Self> {
         let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
-        let listen = move || {
+        let handle_all = move || {
             let mut outcome = Ok(());
-            // Drains the channel after an error as well: a sender must never wait for nobody.
-            let mut looked = Instant::now();
+            // Drains the channel after an error as well, so that no sender waits forever.
+            let mut last_update = Instant::now();
             loop {
-                match receiver.recv_timeout(LOOKS) {
+                match receiver.recv_timeout(UPDATE_INTERVAL) {
                     Ok(event) if outcome.is_ok() => {
                         outcome = handle(event);
                         flag.store(outcome.is_err(), Ordering::Relaxed);
@@ -61,16 +61,18 @@ impl<E: Send + 'static> EventThread<E> {
                     Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return outcome,
                 }
-                if looked.elapsed() >= LOOKS {
-                    look();
-                    looked = Instant::now();
+                if last_update.elapsed() >= UPDATE_INTERVAL {
+                    update();
+                    last_update = Instant::now();
                 }
             }
         };
         let thread = std::thread::Builder::new()
-            .name("listener".to_owned())
-            .spawn(listen)
-            .map_err(|error| Error::Resources(format!("no thread for the logs: {error}")))?;
+            .name("events".to_owned())
+            .spawn(handle_all)
+            .map_err(|error| {
+                Error::Resources(format!("cannot start the thread for the logs: {error}"))
+            })?;
         Ok(Self {
             sender: Some(sender),
             thread: Some(thread),
@@ -80,22 +82,22 @@ impl<E: Send + 'static> EventThread<E> {
 }
 
 impl<E> EventThread<E> {
-    /// Sends an event that may be lost: dropped if the listener is behind.
+    /// Sends an event, which is dropped if the thread is behind.
     pub fn offer(&self, event: E) {
         if let Some(sender) = &self.sender {
             let _ = sender.try_send(event);
         }
     }
 
-    /// Sends an event that must arrive: waits if the listener is behind.
+    /// Sends an event, waiting if the thread is behind.
     pub fn deliver(&self, event: E) {
         if let Some(sender) = &self.sender {
-            // The receiver only goes if its thread panicked, which `finish` tells.
+            // The receiver is gone only if its thread panicked, which `finish` reports.
             let _ = sender.send(event);
         }
     }
 
-    /// Whether an event could not be handled; [`EventThread::finish`] says why.
+    /// Returns whether an event failed; [`EventThread::finish`] returns the error.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
@@ -118,7 +120,7 @@ impl<E> EventThread<E> {
 }
 
 impl<E> Drop for EventThread<E> {
-    /// Waits as well, so that nothing is half written when a run ends with an error of its own.
+    /// Waits as well, so that nothing is half written when a run ends with an error.
     fn drop(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take() {
@@ -133,50 +135,57 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn delivered_events_arrive_all_and_in_order() {
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let ears = Arc::clone(&heard);
-        let listener = EventThread::start(move |event: usize| {
-            ears.lock().unwrap().push(event);
+    fn delivered_events_all_arrive_in_order() {
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&received);
+        let events = EventThread::start(move |event: usize| {
+            sink.lock().unwrap().push(event);
             Ok(())
         })
         .unwrap();
-        (0..10 * CAPACITY).for_each(|event| listener.deliver(event));
-        listener.finish().unwrap();
-        assert!(heard.lock().unwrap().iter().copied().eq(0..10 * CAPACITY));
+        (0..10 * CAPACITY).for_each(|event| events.deliver(event));
+        events.finish().unwrap();
+        assert!(
+            received
+                .lock()
+                .unwrap()
+                .iter()
+                .copied()
+                .eq(0..10 * CAPACITY)
+        );
     }
 
     #[test]
-    fn offered_events_never_wait_for_a_slow_listener() {
+    fn offered_events_never_wait_for_a_slow_handler() {
         let (release, gate) = crossbeam_channel::bounded::<()>(0);
-        let heard = Arc::new(Mutex::new(0));
-        let ears = Arc::clone(&heard);
-        let listener = EventThread::start(move |_: usize| {
+        let received = Arc::new(Mutex::new(0));
+        let sink = Arc::clone(&received);
+        let events = EventThread::start(move |_: usize| {
             let _ = gate.recv();
-            *ears.lock().unwrap() += 1;
+            *sink.lock().unwrap() += 1;
             Ok(())
         })
         .unwrap();
-        (0..10 * CAPACITY).for_each(|event| listener.offer(event));
+        (0..10 * CAPACITY).for_each(|event| events.offer(event));
         drop(release);
-        listener.finish().unwrap();
-        assert!(*heard.lock().unwrap() <= CAPACITY + 1);
+        events.finish().unwrap();
+        assert!(*received.lock().unwrap() <= CAPACITY + 1);
     }
 
     #[test]
-    fn the_first_error_is_told_and_nothing_is_handled_after_it() {
-        let heard = Arc::new(Mutex::new(0));
-        let ears = Arc::clone(&heard);
-        let listener = EventThread::start(move |_: usize| {
-            *ears.lock().unwrap() += 1;
+    fn the_first_error_is_returned_and_no_later_event_is_handled() {
+        let received = Arc::new(Mutex::new(0));
+        let sink = Arc::clone(&received);
+        let events = EventThread::start(move |_: usize| {
+            *sink.lock().unwrap() += 1;
             Err(Error::Resources("full".to_owned()))
         })
         .unwrap();
-        (0..10 * CAPACITY).for_each(|event| listener.deliver(event));
-        while !listener.has_failed() {
+        (0..10 * CAPACITY).for_each(|event| events.deliver(event));
+        while !events.has_failed() {
             std::thread::yield_now();
         }
-        assert_eq!(listener.finish().unwrap_err().exit_code(), 5);
-        assert_eq!(*heard.lock().unwrap(), 1);
+        assert_eq!(events.finish().unwrap_err().exit_code(), 5);
+        assert_eq!(*received.lock().unwrap(), 1);
     }
 }

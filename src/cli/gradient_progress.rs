@@ -1,4 +1,4 @@
-//! Progress of gradients that take long: losses evaluated, of how many, and the time left.
+//! Progress of long gradient computations: evaluations done, their total, and the time left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ use super::progress_bar::{ProgressForm, progress_bar};
 use crate::gradient::Control;
 use crate::study::table::duration;
 
-/// How often the counter is looked at.
-const LOOK: Duration = Duration::from_millis(100);
-/// Plain lines come after so long, and not more often.
+/// Time between two readings of the counter.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Shows a control's counter until it is dropped.
+/// Display of the counter of a control, until it is dropped.
 #[derive(Debug)]
 pub struct GradientProgress {
     ended: Arc<AtomicBool>,
@@ -24,7 +24,7 @@ pub struct GradientProgress {
 }
 
 impl GradientProgress {
-    /// Watches `control` on the way to so many `evaluations`, as the global options say.
+    /// Shows the counter of `control` out of `evaluations`, as the global options ask for.
     pub fn start(global: &Global, control: &Control, evaluations: u64) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let bar = match ProgressForm::new(global) {
@@ -32,11 +32,11 @@ impl GradientProgress {
             ProgressForm::Lines => Some(false),
             ProgressForm::Hidden => None,
         };
-        // Without a thread there is no progress, and nothing else is lost.
+        // Without the thread only the display is missing.
         let thread = bar.and_then(|bar| {
             let (flag, control) = (Arc::clone(&ended), control.clone());
             std::thread::Builder::new()
-                .name("nplus1-meter".to_owned())
+                .name("progress".to_owned())
                 .spawn(move || watch(bar, &flag, &control, evaluations))
                 .ok()
         });
@@ -49,7 +49,7 @@ impl Drop for GradientProgress {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic there has told itself.
+            // A panic there has printed its message.
             let _ = thread.join();
         }
     }
@@ -58,16 +58,16 @@ impl Drop for GradientProgress {
 fn watch(bar: bool, ended: &AtomicBool, control: &Control, evaluations: u64) {
     let bar = bar.then(|| progress_bar(Some(evaluations)));
     let start = Instant::now();
-    let mut said = start;
+    let mut last_line = start;
     while !ended.load(Ordering::Relaxed) {
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(POLL_INTERVAL);
         let done = control.evaluations();
         if let Some(bar) = &bar {
             bar.set_position(done);
             bar.set_message(format!("{done} of {evaluations} evaluations"));
-        } else if said.elapsed() >= PAUSE && done < evaluations {
+        } else if last_line.elapsed() >= PAUSE && done < evaluations {
             to_stderr(&line(done, evaluations, start.elapsed().as_secs_f64()));
-            said = Instant::now();
+            last_line = Instant::now();
         }
     }
     if let Some(bar) = bar {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_the_losses_and_the_time_left() {
+    fn a_line_has_the_evaluations_and_the_time_left() {
         assert_eq!(
             line(100, 400, 5.0),
             "100 of 400 evaluations, 15.00 s left\n"

@@ -1,4 +1,4 @@
-//! What several commands read: the config and its changes, the rows, θ.
+//! Inputs that several commands read: the config and its changes, the rows, θ.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::numeric::Precision;
 use crate::open::file_type;
 use crate::run::directory;
 
-/// The changes of a config that the arguments ask for.
+/// Returns the changes of a config that the arguments ask for.
 pub fn overrides(changes: &OverrideArguments) -> Overrides {
     Overrides {
         set: changes.set.clone(),
@@ -23,7 +23,7 @@ pub fn overrides(changes: &OverrideArguments) -> Overrides {
     }
 }
 
-/// The rows of each run: one split, or one a fold.
+/// Returns the rows of each run: one split, or one per fold.
 pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
     match config.data.folds {
         Some(count) => loaded.folds(&config.data, count, config.seed),
@@ -31,10 +31,10 @@ pub fn splits(loaded: &LoadedData, config: &Config) -> Result<Vec<Split>> {
     }
 }
 
-/// The number of a fold's directory, from 1.
+/// Returns the number of a fold from the name of its directory, from 1.
 ///
 /// # Errors
-/// A folder that cannot be found.
+/// A folder that does not exist.
 pub fn fold_of(path: &Path) -> Result<Option<usize>> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
@@ -50,7 +50,7 @@ pub fn fold_of(path: &Path) -> Result<Option<usize>> {
     Ok(number.filter(|&number| number > 0))
 }
 
-/// The file of a model: itself, or the one in a run's directory.
+/// Returns the file of a model: `path` itself, or the model in the directory of a run.
 pub fn model_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
@@ -67,7 +67,7 @@ pub fn model_file(path: &Path) -> Result<PathBuf> {
     Err(Error::refused(path, format!("no {} in this folder", directory::MODEL)).help(help))
 }
 
-/// θ: of the model given, or drawn as training draws it.
+/// Returns θ of the given model, or the initial θ of training.
 pub fn parameters(
     weights: Option<&Path>,
     config: &Config,
@@ -96,7 +96,7 @@ pub fn parameters(
         return Err(Error::refused(
             file,
             format!(
-                "holds a network {}, but the config asks for {}",
+                "contains a network {}, but the config asks for {}",
                 describe(held.sizes(), held.has_bias()),
                 describe(layout.sizes(), layout.has_bias()),
             ),
@@ -108,8 +108,8 @@ pub fn parameters(
     })
 }
 
-/// The config at `path`, or `default` (its text, and its name in messages); and where its paths
-/// start.
+/// Returns the config at `path`, or the default given by its text and name, and the folder to which
+/// its paths are relative.
 pub fn configured<'a>(
     path: Option<&'a Path>,
     (text, name): (&str, &str),

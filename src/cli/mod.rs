@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file or folder per command, and the parts that commands share.
 
 pub mod arguments;
 pub mod check;
@@ -38,10 +38,10 @@ use arguments::{Arguments, Command};
 use output::{Messages, Screen, is_closed_pipe, to_stderr};
 use signals::survive_size_limit;
 
-/// The exit code of anything unforeseen.
+/// Exit code of an unforeseen failure.
 const UNFORESEEN: u8 = 1;
 
-/// Parses the arguments, runs the command, prints the error chain.
+/// Parses the arguments, runs the command and prints its error.
 pub fn main() -> ExitCode {
     let parsed = help::command().try_get_matches();
     let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
             messages.error(&error);
             ExitCode::from(error.exit_code())
         }
-        // The panic's message is on standard error already.
+        // The message of the panic is on standard error already.
         Err(_) => {
             to_stderr("error: this is a defect of nplus1, not of its input; please report it\n");
             ExitCode::from(UNFORESEEN)
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints help and version, styled on a terminal, or what is wrong with the arguments.
+/// Prints help or version, styled on a terminal, or the error in the arguments.
 fn refuse(error: &clap::Error) {
     if !error.use_stderr() {
         // Standard output's reader may be gone.
@@ -106,7 +106,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
     }
 }
 
-/// Refuses a kernel asked for by [`Isa::VARIABLE`] that is unknown, or that this processor lacks.
+/// Refuses a kernel in [`Isa::VARIABLE`] that is unknown or that this processor lacks.
 fn check_kernel() -> Result<()> {
     let Some(asked) = std::env::var_os(Isa::VARIABLE).filter(|asked| !asked.is_empty()) else {
         return Ok(());

@@ -1,8 +1,8 @@
-//! Results on standard output, messages on standard error: [`Screen`] and [`to_stderr`] are the only
-//! ways there, and what passes them cannot act on the terminal.
+//! Results on standard output and messages on standard error. All output passes [`Screen`] or
+//! [`to_stderr`], so that no text acts on the terminal.
 //!
-//! A reader that closes the pipe is no error: the program ends quietly with 0. Nothing here panics
-//! because a stream is gone, as `println!` would.
+//! A closed pipe is not an error: the program ends quietly with 0. Unlike `println!`, nothing here
+//! panics if a stream is closed.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::run::json;
 use crate::text::{escaped, plain, shortened, wrapped};
 
-/// How errors of standard output call it.
+/// Name of standard output in errors.
 const STDOUT: &str = "standard output";
 
-/// Which messages are wanted, and how they look.
+/// Choice and style of messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Messages {
     quiet: bool,
@@ -25,7 +25,7 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// As the global options say.
+    /// Returns the choice and style that the global options ask for.
     pub fn new(global: &Global) -> Self {
         let color = match global.color {
             Color::Always => true,
@@ -42,31 +42,31 @@ impl Messages {
         }
     }
 
-    /// A warning: not when quiet.
+    /// Prints a warning, unless quiet.
     pub fn warn(self, message: impl Display) {
         if !self.quiet {
             self.say("warning:", "33", &message);
         }
     }
 
-    /// What is going on: not when quiet.
+    /// Prints a note, unless quiet.
     pub fn note(self, message: impl Display) {
         if !self.quiet {
             to_stderr(&format!("{message}\n"));
         }
     }
 
-    /// A detail: only when verbose.
+    /// Prints a detail, if verbose.
     pub fn detail(self, message: impl Display) {
         if self.verbose {
             to_stderr(&format!("{message}\n"));
         }
     }
 
-    /// An error with all its causes: always.
+    /// Prints an error with its causes.
     pub fn error(self, error: &Error) {
         match error {
-            // Rendered whole, with a heading for each fault.
+            // The report has a heading for each error already.
             Error::Config(report) => to_stderr(&format!("{}\n", report.trim_end())),
             other => self.say("error:", "31", &chain(other)),
         }
@@ -78,18 +78,18 @@ impl Messages {
     }
 }
 
-/// Standard output as people and programs get it: nothing that is printed acts on a terminal.
+/// Standard output whose text does not act on a terminal.
 ///
 /// Each write holds whole characters, as `write!` and [`print`] make them.
 #[derive(Debug)]
 pub struct Screen<W> {
     inner: W,
-    /// What is printed is a JSON document, whose content must not change.
+    /// Whether the output is a JSON document, whose content must not change.
     json: bool,
 }
 
 impl<W: Write> Screen<W> {
-    /// Prints to `inner`: a JSON document, or text.
+    /// Wraps `inner`, for a JSON document or text.
     pub fn new(inner: W, json: bool) -> Self {
         Self { inner, json }
     }
@@ -112,17 +112,17 @@ impl<W: Write> Write for Screen<W> {
     }
 }
 
-/// Writes `text` to `out`, which errors call standard output.
+/// Writes `text` to `out`, named standard output in errors.
 ///
 /// # Errors
-/// [`Error::Io`], which [`is_closed_pipe`] tells from others.
+/// [`Error::Io`]; [`is_closed_pipe`] recognizes a closed pipe.
 pub fn print(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|source| Error::io("write", Path::new(STDOUT), source))
 }
 
-/// Prints what was worked out: as one JSON document, or as people read it.
+/// Prints a result as one JSON document or as text.
 pub fn show<T: serde::Serialize>(
     explanation: &T,
     text: impl FnOnce(&T) -> String,
@@ -137,19 +137,19 @@ pub fn show<T: serde::Serialize>(
     print(out, &text)
 }
 
-/// Whether standard output's reader is gone: no error of ours.
+/// Returns whether the reader of standard output has closed the pipe, which is not an error.
 pub fn is_closed_pipe(error: &Error) -> bool {
     matches!(error, Error::Io { path, source, .. }
         if source.kind() == io::ErrorKind::BrokenPipe && path == Path::new(STDOUT))
 }
 
-/// Writes a message to standard error, the middle left out if it is too long.
+/// Writes a message to standard error, without its middle if it is too long.
 pub fn to_stderr(text: &str) {
     write_message("", None, text);
 }
 
-/// Writes a message under a heading of ours, which may be colored; if standard error is gone, there
-/// is nobody to tell.
+/// Writes a message after a heading, which may be colored, wrapped to the width of a terminal; ignores
+/// a closed standard error.
 fn write_message(heading: &str, color: Option<&str>, text: &str) {
     let text = plain(text);
     let text = shortened(&text);
@@ -165,7 +165,7 @@ fn write_message(heading: &str, color: Option<&str>, text: &str) {
     let _ = io::stderr().write_all(message.as_bytes());
 }
 
-/// The error, and each cause that it does not already tell.
+/// Returns the error with each cause that its message does not contain.
 fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_the_message_tells_is_not_told_twice() {
+    fn a_cause_in_the_message_is_not_repeated() {
         let source = io::Error::other("disk on fire");
         let text = chain(&Error::io("write", Path::new("a"), source));
         assert_eq!(text, "cannot write a: disk on fire");

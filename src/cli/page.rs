@@ -1,4 +1,4 @@
-//! The page that a command leaves in a directory, and the end of a study.
+//! Pages in the directories of runs and studies, and the end of a study.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use crate::run::{directory, json};
 use crate::study::record::StudyRecord;
 use crate::study::table::Table;
 
-/// How a page begins.
+/// First bytes of a page.
 const PAGE: &[u8] = b"<!DOCTYPE html>";
-/// Writes the page of `directory` into it, unless that is not wanted; returns its path.
+/// Writes the page of `directory` into it, unless it is not wanted, and returns its path.
 ///
 /// # Errors
 /// Whatever the operating system refuses.
@@ -33,10 +33,10 @@ pub fn write(wanted: PageArguments, directory: &Path) -> Result<Option<PathBuf>>
     Ok(Some(page))
 }
 
-/// Results as text: `(heading, table)`, what stands before a heading and how a table is told.
+/// Renders results as text, given a prefix for headings and a format for tables.
 pub type Render<'a> = dyn Fn(&str, &dyn Fn(&Table) -> String) -> String + 'a;
 
-/// Ends a study: keeps what it came to, writes its page, prints it.
+/// Ends a study: saves its results, writes its page, prints them.
 ///
 /// # Errors
 /// Whatever the operating system refuses.
@@ -61,12 +61,12 @@ pub fn conclude<T: Serialize + DeserializeOwned>(
         });
         render("", &|table| table.to_string()) + &page
     };
-    // What was found comes first: a page that cannot be written takes nothing away.
+    // The results are printed first, so that a failed write of the page loses nothing.
     print(out, &text)?;
     written.map(|_| ())
 }
 
-/// Where a page may be written: to a file that is not there, or that is a page already.
+/// Returns the path of a page to write, which must be free or a page already.
 pub fn target(page: PathBuf) -> Result<PathBuf> {
     let refused = |page: &Path, problem: &str| {
         Err(Error::refused(page, problem).help("name another file with -o, such as -o report.html"))
@@ -82,7 +82,7 @@ pub fn target(page: PathBuf) -> Result<PathBuf> {
     if file_type(&page)?.is_none() {
         return Ok(page);
     }
-    // Through a link, to what it names.
+    // Follows links.
     let page = page
         .canonicalize()
         .map_err(|source| Error::io("read", &page, source))?;
@@ -94,7 +94,7 @@ pub fn target(page: PathBuf) -> Result<PathBuf> {
             let kind = open::kind_name(kind);
             return refused(
                 &page,
-                &format!("is {kind}, not a regular file: it would be replaced by one"),
+                &format!("is {kind}, not a regular file, and would be replaced"),
             );
         }
         _ => {}
@@ -105,7 +105,7 @@ pub fn target(page: PathBuf) -> Result<PathBuf> {
         .read_to_end(&mut beginning)
         .map_err(|source| Error::io("read", &page, source))?;
     if !beginning.is_empty() && beginning != PAGE {
-        return refused(&page, "is there already and is no page: it would be lost");
+        return refused(&page, "exists and is not a page: its content would be lost");
     }
     Ok(page)
 }

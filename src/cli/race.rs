@@ -1,4 +1,5 @@
-//! `nplus1 race`: the same run by one gradient method after the other, against the clock.
+//! `nplus1 race`: trains with one gradient method after the other, from the same start, against the
+//! clock.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,19 +26,19 @@ use crate::study::race::summary::{RaceReport, line};
 use crate::study::race::{RacePlan, RaceRow, RaceSubject, rate_of_estimate};
 use crate::study::record::{Question, StudyRecord, read_plan};
 
-/// Who runs, unless the user says.
+/// Default methods.
 const METHODS: [&str; 2] = ["backprop", "forward-difference"];
-/// Whose first reaching is told.
+/// Default target accuracies.
 const TARGETS: [f64; 2] = [0.9, 0.95];
-/// Seconds that each method has.
+/// Default seconds of training for each method.
 const LIMIT: f64 = 30.0;
-/// What such studies are called.
+/// Name of this kind of study.
 const KIND: &str = "race";
 
-/// Lets the methods run and prints where each stood.
+/// Runs the methods and prints the results.
 ///
 /// # Errors
-/// A config, methods, rates or targets that are refused; an interruption, once the rows are kept.
+/// A config, methods, rates or targets that are refused; an interruption, after the rows are saved.
 pub fn run(
     arguments: &RaceArguments,
     global: &Global,
@@ -56,9 +57,9 @@ pub fn run(
         None => plan(arguments, &config, &network)?,
     };
     let methods: Vec<Method> = (plan.methods.iter())
-        .map(|label| own(label, &config))
+        .map(|label| configured_method(label, &config))
         .collect::<Result<_>>()?;
-    let team = Arc::new(Workers::new(config.run.threads)?);
+    let workers = Arc::new(Workers::new(config.run.threads)?);
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
@@ -66,13 +67,13 @@ pub fn run(
         config: &config,
         split: &split,
         network: &network,
-        pool: &team,
+        team: &workers,
         isa,
         control: &control,
     };
     let (_, judged) = subject.evaluation_part()?;
     let question = Question::new(KIND, &plan);
-    let environment = Environment::detect(isa.name(), team.threads());
+    let environment = Environment::detect(isa.name(), workers.threads());
     let text = config.to_toml();
     let mut record: StudyRecord<RaceRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
@@ -82,16 +83,16 @@ pub fn run(
         Some(&text),
         &environment,
     )?;
-    let mut tell = |row: &RaceRow| {
+    let mut report_row = |row: &RaceRow| {
         if row.ending.is_some() {
             messages.note(line(row));
         } else {
             messages.detail(line(row));
         }
     };
-    if !subject.run(&plan, &methods, &mut record, &mut tell)? {
+    if !subject.run(&plan, &methods, &mut record, &mut report_row)? {
         messages.note(format_args!(
-            "go on with: nplus1 race --resume {}",
+            "resume with: nplus1 race --resume {}",
             record.path().display()
         ));
         return Err(record.interrupted(interrupt.exit_code()));
@@ -109,7 +110,7 @@ pub fn run(
     )
 }
 
-/// The config file, and the plan of a race that is resumed without one.
+/// Returns the config file, and the plan of a race that is resumed without one.
 fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<RacePlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
@@ -122,16 +123,14 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<RacePlan>)> {
     Ok((config, Some(plan)))
 }
 
-/// What is asked, with every default filled in.
+/// Returns the plan that the arguments ask for, with every default filled in.
 fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result<RacePlan> {
     let mut methods = Vec::new();
     let names = arguments.methods.clone();
     for name in &names.unwrap_or(METHODS.map(str::to_owned).to_vec()) {
-        let label = own(name, config)?.label;
+        let label = configured_method(name, config)?.label;
         if methods.contains(&label) {
-            return Err(Error::Usage(format!(
-                "--methods: {label} stands twice; each method once"
-            )));
+            return Err(Error::Usage(format!("--methods: duplicate method {label}")));
         }
         methods.push(label);
     }
@@ -141,25 +140,29 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
         .find(|&&target| !(target > 0.0 && target <= 1.0))
     {
         return Err(Error::Usage(format!(
-            "--targets: {target} is no accuracy; fractions above 0, up to 1"
+            "--targets: {target} is not an accuracy; allowed: fractions above 0, up to 1"
         )));
     }
     targets.sort_by(f64::total_cmp);
     targets.dedup();
     let mut rates = Vec::new();
     for rate in &arguments.rates {
-        let label = own(&rate.method, config)?.label;
+        let label = configured_method(&rate.method, config)?.label;
         if !methods.contains(&label) {
             return Err(Error::Usage(format!(
-                "--rates: {label} does not run; add it to --methods"
+                "--rates: {label} is not in the race; add it to --methods"
             )));
         }
         rates.push((label, rate.rate));
     }
     if let OptimizerConfig::Sgd(sgd) = &config.optimizer {
         for label in &methods {
-            let suits = rate_of_estimate(&own(label, config)?, network, sgd.learning_rate);
-            if let Some(rate) = suits.filter(|_| rates.iter().all(|(other, _)| other != label)) {
+            let default = rate_of_estimate(
+                &configured_method(label, config)?,
+                network,
+                sgd.learning_rate,
+            );
+            if let Some(rate) = default.filter(|_| rates.iter().all(|(other, _)| other != label)) {
                 rates.push((label.clone(), rate));
             }
         }
@@ -172,8 +175,8 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
     })
 }
 
-/// The method of this name; the config's own settings, where it is the config's method.
-fn own(name: &str, config: &Config) -> Result<Method> {
+/// Returns the method of this name, with the config's settings if it is the config's method.
+fn configured_method(name: &str, config: &Config) -> Result<Method> {
     let mut method = methods::by_name(name)?;
     if name == config.gradient.method() {
         method.gradient = config.gradient;

@@ -1,9 +1,9 @@
-//! `nplus1 report`: what runs and studies found, as a page or for a terminal.
+//! `nplus1 report`: results of runs and studies, as a page or as text.
 //!
 //! ```text
-//! nplus1 report runs/mnist/001                          runs/mnist/001/report.html, anew
+//! nplus1 report runs/mnist/001                          writes runs/mnist/001/report.html
 //! nplus1 report runs/mnist/00* -o compared.html         side by side
-//! nplus1 report studies/mnist-30/001 --text             to read here
+//! nplus1 report studies/mnist-30/001 --text             prints text
 //! ```
 
 use std::io::Write;
@@ -20,18 +20,18 @@ use crate::report::source::ReportSource;
 use crate::report::{self, date};
 use crate::run::{directory, json};
 
-/// What was made.
+/// Files that were written.
 #[derive(Debug, Serialize)]
 struct WrittenReport {
-    /// The page.
+    /// Path of the page.
     report: PathBuf,
-    /// Its size.
+    /// Size of the page.
     bytes: usize,
-    /// The pictures.
+    /// Paths of the figures.
     figures: Vec<PathBuf>,
 }
 
-/// Makes the page, or prints the text.
+/// Writes the page, or prints the text.
 ///
 /// # Errors
 /// A folder that holds neither a run nor a study; whatever the operating system refuses.
@@ -42,7 +42,7 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
     if arguments.text {
         if global.json {
             return Err(Error::Usage(
-                "--text is for people, --json for programs\n  help: leave one of them out; a study's results.json has its figures".to_owned(),
+                "--text and --json cannot be combined\n  help: leave one of them out; results.json of a study contains its figures".to_owned(),
             ));
         }
         return print(out, &report::text::render(sources)?);
@@ -52,7 +52,7 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
         (None, [only]) => only.join(directory::REPORT),
         (None, _) => {
             return Err(Error::Usage(
-                "several directories make one page, but it is not said where\n  help: name it with -o, such as -o compared.html".to_owned(),
+                "several directories make one page, which needs a name\n  help: name it with -o, such as -o compared.html".to_owned(),
             ));
         }
     };

@@ -1,4 +1,4 @@
-//! `nplus1 scale`: how each method uses threads, and where more of them stop paying.
+//! `nplus1 scale`: measures how each method scales with threads, and where more threads stop paying.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,23 +23,23 @@ use crate::study::scaling::measurement::Measurement;
 use crate::study::scaling::summary::{ScalingReport, line};
 use crate::study::scaling::{ScalingPlan, ScalingSample};
 
-/// What such studies are called.
+/// Name of this kind of study.
 const KIND: &str = "scale";
-/// The methods that are measured without `--methods`.
+/// Default methods.
 const METHODS: [&str; 4] = [
     "backprop",
     "forward-difference/incremental",
     "forward-difference/cancellation-free",
     "forward-difference/full",
 ];
-/// The mini-batch that is measured beside the config's own.
+/// Mini-batch that is measured by default beside the config's.
 const LARGE_BATCH: usize = 128;
 
-/// Takes the samples and prints what they say.
+/// Takes the samples and prints their summary.
 ///
 /// # Errors
-/// A config, methods, mini-batches or threads that are refused; an interruption, once the rows are
-/// kept.
+/// A config, methods, mini-batches or threads that are refused; an interruption, after the rows are
+/// saved.
 pub fn run(
     arguments: &ScaleArguments,
     global: &Global,
@@ -64,7 +64,7 @@ pub fn run(
     let order = match plan.pinned {
         true => processors::in_order().ok_or_else(|| {
             Error::Usage(
-                "--pin: this system does not keep threads on a processor\n  help: leave it out"
+                "--pin: this system cannot pin threads to processors\n  help: leave the option out"
                     .to_owned(),
             )
         })?,
@@ -73,7 +73,7 @@ pub fn run(
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the samples")?;
     let control = Control::new(interrupt.flag());
-    let lineup = Measurement {
+    let measurement = Measurement {
         split: &split,
         network: &network,
         initialization: config.model.initialization,
@@ -96,26 +96,26 @@ pub fn run(
         Some(&text),
         &environment,
     )?;
-    let before = (Instant::now(), others());
-    let taken = lineup.run(&plan, &mut record, &mut |sample| {
+    let before = (Instant::now(), processor_seconds_of_others());
+    let taken = measurement.run(&plan, &mut record, &mut |sample| {
         messages.note(line(sample))
     });
     let resume = format!("nplus1 scale --resume {}", record.path().display());
     let finished = taken.map_err(|error| match error {
         Error::Resources(refused) => Error::Resources(format!(
-            "{refused}\n  kept: {} samples; where such threads are allowed, go on with: {resume}",
+            "{refused}\n  {} samples are saved; where so many threads are allowed, resume with: {resume}",
             record.rows().len()
         )),
         other => other,
     })?;
     if !finished {
-        messages.note(format_args!("go on with: {resume}"));
+        messages.note(format_args!("resume with: {resume}"));
         return Err(record.interrupted(interrupt.exit_code()));
     }
     let taken = before.0.elapsed().as_secs_f64();
     let load = before
         .1
-        .zip(others())
+        .zip(processor_seconds_of_others())
         .map(|(from, to)| (to - from).max(0.0) / taken);
     let study = record.path().display().to_string();
     let report = ScalingReport::new(
@@ -137,12 +137,12 @@ pub fn run(
     )
 }
 
-/// Seconds of processors that other processes have had since the machine started.
-fn others() -> Option<f64> {
+/// Returns the processor seconds that other processes have used since the machine started.
+fn processor_seconds_of_others() -> Option<f64> {
     Some(processors::machine_busy_seconds()? - processors::busy_seconds()?)
 }
 
-/// The config file, and the plan of a study that is resumed without one.
+/// Returns the config file, and the plan of a study that is resumed without one.
 fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<ScalingPlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
@@ -152,7 +152,7 @@ fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<ScalingPlan>)> 
     Ok((config, Some(plan)))
 }
 
-/// What is asked, with every default filled in.
+/// Returns the plan that the arguments ask for, with every default filled in.
 fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<ScalingPlan> {
     let names = match &arguments.methods {
         Some(names) => names.clone(),
@@ -160,11 +160,11 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Scal
     };
     let threads = arguments.threads.clone();
     let threads = threads.unwrap_or_else(ThreadList::up_to_all).0;
-    let own = config.train.batch_size.min(rows);
+    let configured = config.train.batch_size.min(rows);
     let mut batches = match &arguments.batches {
         Some(batches) => batches.clone(),
-        None if own == LARGE_BATCH || rows < LARGE_BATCH => vec![own],
-        None => vec![own, LARGE_BATCH],
+        None if configured == LARGE_BATCH || rows < LARGE_BATCH => vec![configured],
+        None => vec![configured, LARGE_BATCH],
     };
     batches.sort_unstable();
     let factor = if arguments.weak {
@@ -175,19 +175,13 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Scal
     for (index, &batch) in batches.iter().enumerate() {
         if batch == 0 || batch.saturating_mul(factor) > rows {
             return Err(Error::Usage(format!(
-                "--batches: {batch} rows; allowed are 1 to {} (of {rows} training rows{})",
+                "--batches: {batch} rows; allowed: 1 to {} (of {rows} training rows{})",
                 rows / factor,
-                if arguments.weak {
-                    ", as many for each thread"
-                } else {
-                    ""
-                }
+                if arguments.weak { ", per thread" } else { "" }
             )));
         }
         if index > 0 && batches[index - 1] == batch {
-            return Err(Error::Usage(format!(
-                "--batches: {batch} stands twice; each number once"
-            )));
+            return Err(Error::Usage(format!("--batches: duplicate value {batch}")));
         }
     }
     let methods = methods::select(&names)?;

@@ -1,6 +1,4 @@
-//! One training run before it starts: a config and the rows that fit together.
-//!
-//! Nothing is written here.
+//! A validated training run: a config, its rows and its network. It predicts times and writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,32 +16,32 @@ use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
 use crate::train::Training;
 
-/// How long a prediction measures, about.
+/// Approximate duration of the measurement behind a prediction.
 const MEASURED: Duration = Duration::from_millis(300);
 
-/// A run that may start: its input is right.
+/// A training run whose config and rows fit together.
 pub struct Session<'a> {
     /// The resolved config.
     pub config: &'a Config,
     /// The rows.
     pub split: &'a Split,
-    /// The network that both ask for.
+    /// Network for the config and the rows.
     pub network: Network,
-    /// Where θ starts; `None`: drawn from the seed.
+    /// Initial θ; `None` draws it from the seed.
     pub start: Option<AnyParameters>,
 }
 
-/// What a run will take.
+/// Predicted time of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeEstimate {
-    /// Of one step.
+    /// Seconds per step.
     pub seconds_per_step: f64,
-    /// Of all steps, where their number is known: without evaluation and files.
+    /// Seconds of all steps, if their number is known, without evaluation and files.
     pub seconds: Option<f64>,
 }
 
 impl<'a> Session<'a> {
-    /// Holds config and rows against each other.
+    /// Checks that config and rows fit together.
     ///
     /// # Errors
     /// A network that cannot be made for these classes; a start with another layout.
@@ -57,7 +55,7 @@ impl<'a> Session<'a> {
         let refused = |problem| Error::refused(&dataset.name, problem);
         if Network::outputs(loss, classes) == 1 && classes != 2 {
             return Err(refused(format!(
-                "it has {classes} classes, but the logistic loss tells exactly 2 apart"
+                "it has {classes} classes, but the logistic loss needs exactly 2"
             ))
             .help("use loss.kind = \"cross-entropy\" with model.output = \"softmax\""));
         }
@@ -83,7 +81,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// θ as training starts from it.
+    /// Returns the initial θ.
     pub fn first_parameters<R: Real>(&self) -> Parameters<R> {
         let layout = &self.network.layout;
         let converted = |numbers: Vec<R>| Parameters::from_flat(Arc::clone(layout), numbers);
@@ -103,12 +101,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The loop over the training rows, with gradients by `gradient`.
+    /// Returns the loop over the training rows with gradients by `gradient`.
     pub fn training<'s, R: Real>(
         &'s self,
         gradient: &'s GradientConfig,
         samples: &'s Samples<R>,
-        team: &'s Arc<Workers>,
+        workers: &'s Arc<Workers>,
         isa: Isa,
         control: &'s Control,
     ) -> Training<'s, R> {
@@ -123,22 +121,22 @@ impl<'a> Session<'a> {
             optimizer: &self.config.optimizer,
             config: &self.config.train,
             seed: self.config.seed,
-            pool: team,
+            pool: workers,
             isa,
             workers: None,
             control,
         }
     }
 
-    /// Losses evaluated in a step, and derivatives of the loss along a direction.
+    /// Returns the evaluations per step, directional derivatives included.
     pub fn evaluations_a_step(&self) -> u64 {
         self.config.gradient.passes(&self.network.layout)
     }
 
-    /// Refuses increments that are lost in the first θ, before anything is written.
+    /// Refuses increments that are lost in the initial θ, before anything is written.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the parameter, and what would do.
+    /// [`Error::Usage`] with the parameter and a valid increment.
     pub fn check_increments(&self) -> Result<()> {
         match self.config.model.precision {
             Precision::F32 => self.check_increments_in::<f32>(),
@@ -153,39 +151,39 @@ impl<'a> Session<'a> {
                 check_increments::<R>(config, &self.first_parameters())
             }
             GradientConfig::Spsa(config) => check_increment::<R>(config, &self.first_parameters()),
-            // θ + h is never formed.
+            // These methods never form θ + h.
             _ => Ok(()),
         }
     }
 
-    /// What a run with gradients by `gradient` will take, from a short measurement.
+    /// Predicts the time of a run with gradients by `gradient` from a short measurement.
     ///
     /// # Errors
-    /// A gradient that cannot be: an increment is lost in θ.
+    /// An increment that is lost in θ.
     pub fn predict(
         &self,
         gradient: &GradientConfig,
-        team: &Arc<Workers>,
+        workers: &Arc<Workers>,
         isa: Isa,
     ) -> Result<TimeEstimate> {
         match self.config.model.precision {
-            Precision::F32 => self.predict_in::<f32>(gradient, team, isa),
-            Precision::F64 => self.predict_in::<f64>(gradient, team, isa),
+            Precision::F32 => self.predict_in::<f32>(gradient, workers, isa),
+            Precision::F64 => self.predict_in::<f64>(gradient, workers, isa),
         }
     }
 
     fn predict_in<R: Real>(
         &self,
         gradient: &GradientConfig,
-        team: &Arc<Workers>,
+        workers: &Arc<Workers>,
         isa: Isa,
     ) -> Result<TimeEstimate> {
         let samples = Samples::<R>::new(&self.split.train.dataset, &self.split.scaling);
         let control = Control::default();
-        let training = self.training(gradient, &samples, team, isa, &control);
+        let training = self.training(gradient, &samples, workers, isa, &control);
         let theta = self.first_parameters::<R>();
         let seconds_per_step =
-            team.install(|| training.measure_seconds_per_step(&theta, MEASURED))?;
+            workers.install(|| training.measure_seconds_per_step(&theta, MEASURED))?;
         let steps = self.steps(training.steps_per_epoch());
         Ok(TimeEstimate {
             seconds_per_step,
@@ -193,7 +191,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Steps of the run; `None` where seconds or convergence end it.
+    /// Returns the steps of the run; `None` if seconds or convergence end it.
     pub fn steps(&self, steps_per_epoch: u64) -> Option<u64> {
         let config = &self.config.train;
         let by_epochs = config.epochs.map(|epochs| epochs as u64 * steps_per_epoch);

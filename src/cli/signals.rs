@@ -1,8 +1,8 @@
-//! Ctrl-C and termination: the first signal asks the work to end in its own way, the second ends it at
-//! once.
+//! Ctrl-C and termination: the first signal asks the work to end in order, the second ends the process
+//! at once.
 //!
-//! Signals are handled on a thread of their own, so that it may print. The exit code is 128 + the
-//! signal's number, as shells have it: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
+//! A thread handles the signals, so that the handler may print. The exit code is 128 + the
+//! signal's number, as in shells: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -14,9 +14,9 @@ use super::output::to_stderr;
 use crate::error::{Error, Result};
 
 /// Lets a write beyond the process's limit of a file's size (`ulimit -f`) fail as any other does,
-/// with an error: by default the signal SIGXFSZ ends the process before it can tell or tidy up.
+/// with an error: by default, the signal SIGXFSZ ends the process before it can report or clean up.
 ///
-/// A handler that does nothing, for programs started from here would inherit an ignored signal.
+/// It installs a handler that does nothing, because child processes would inherit an ignored signal.
 ///
 /// # Errors
 /// [`Error::Resources`] if the operating system refuses the handler.
@@ -30,7 +30,7 @@ fn refused(error: std::io::Error) -> Error {
     Error::Resources(format!("cannot watch for signals: {error}"))
 }
 
-/// What the first signal leaves behind.
+/// State set by the first signal.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -38,20 +38,20 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Watches for signals until the process ends; `ending` is what the first one makes the work do,
-    /// as it is told to the user: `saving`.
+    /// Watches for signals until the process ends; `ending` describes to the user what the first one
+    /// causes, such as `saving`.
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
     pub fn watch(ending: &'static str) -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
-        let own = interrupt.clone();
+        let received = interrupt.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    own.receive(signal, ending);
+                    received.receive(signal, ending);
                 }
             })
             .map_err(refused)?;
@@ -64,21 +64,21 @@ impl Interrupt {
             std::process::exit(i32::from(code));
         }
         self.exit_code.store(code, Ordering::Relaxed);
-        // Whoever sees the flag sees the code.
+        // A thread that sees the flag sees the code.
         self.asked.store(true, Ordering::Release);
         to_stderr(&format!(
-            "\ninterrupted: {ending}; once more to stop at once\n"
+            "\ninterrupted: {ending}; interrupt again to stop at once\n"
         ));
     }
 
-    /// Raised by the first signal.
+    /// Returns the flag that the first signal sets.
     pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.asked
     }
 
-    /// The exit code of the run that the first signal ended.
+    /// Returns the exit code for the first signal.
     pub fn exit_code(&self) -> u8 {
-        // Pairs with the flag's release: a run ends because it saw the flag, with no order of its own.
+        // Pairs with the release of the flag, which the run may have read with relaxed order.
         let _ = self.asked.load(Ordering::Acquire);
         self.exit_code.load(Ordering::Relaxed)
     }

@@ -164,8 +164,8 @@ pub struct NetworkArguments {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  nplus1 explain lbfgs --set data.limit=20
-  nplus1 explain lbfgs configs/iris.toml --increments 1e-6")]
+  nplus1 explain lbfgs --set train.epochs=3
+  nplus1 explain lbfgs --set train.epochs=3 --json")]
 pub struct LbfgsArguments {
     /// Config file [default: breast cancer, 30-8-1, cross-entropy, l2]
     pub config: Option<PathBuf>,

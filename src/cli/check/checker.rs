@@ -1,4 +1,4 @@
-//! The checks of `nplus1 check`: each method's gradient, directions, an estimator.
+//! Checks of whole gradients, of random directions and of random-direction methods.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,21 +17,22 @@ use crate::model::Network;
 use crate::numeric::Precision;
 use crate::study::table::duration;
 
-/// Multiplications beyond which a method is left to random directions: some ten seconds of one core.
-pub const DEAR: f64 = 5e10;
-/// The gradients of one subject, computed one after the other with progress.
+/// Multiplications above which a method is checked along random directions only: about ten seconds on
+/// one core.
+pub const MOST_MULTIPLICATIONS: f64 = 5e10;
+/// Runs the checks of one subject with progress.
 pub struct Checker<'a> {
-    /// What is checked.
+    /// Subject of the checks.
     pub subject: &'a CheckSubject<'a>,
-    /// Its network.
+    /// Network of the subject.
     pub network: &'a Network,
-    /// Ends it early.
+    /// Control that can stop the computation.
     pub control: &'a Control,
-    /// The signal that does.
+    /// Signals received so far.
     pub interrupt: &'a Interrupt,
-    /// Where details go.
+    /// Messages for details.
     pub messages: Messages,
-    /// How progress is shown.
+    /// Options of every command.
     pub global: &'a Global,
 }
 
@@ -46,7 +47,7 @@ impl Checker<'_> {
             .iter()
             .map(|method| self.subject.evaluations(method));
         let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, evaluations.sum());
+        let progress = GradientProgress::start(self.global, &control, evaluations.sum());
         let mut rows = Vec::new();
         for method in methods {
             let start = Instant::now();
@@ -63,14 +64,14 @@ impl Checker<'_> {
             ));
             rows.push(row);
         }
-        drop(meter);
+        drop(progress);
         Ok(rows)
     }
 
-    /// Backprop in double precision along `count` directions.
+    /// Checks backprop in double precision along `count` directions.
     pub fn directions(&self, count: usize, seed: u64) -> Result<Vec<DirectionalComparison>> {
         let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, 8 * count as u64);
+        let progress = GradientProgress::start(self.global, &control, 8 * count as u64);
         let mut directed = Vec::new();
         for precision in [Precision::F64, Precision::F32] {
             for scheme in [Scheme::Forward, Scheme::Central] {
@@ -80,11 +81,11 @@ impl Checker<'_> {
                 directed.push(DirectionalComparison::new(&found));
             }
         }
-        drop(meter);
+        drop(progress);
         Ok(directed)
     }
 
-    /// The config's own estimator along `count` of its directions, if it is one.
+    /// Checks the config's random-direction method along `count` of its directions, if it is one.
     pub fn estimate(
         &self,
         config: &Config,
@@ -92,12 +93,12 @@ impl Checker<'_> {
         count: usize,
     ) -> Result<Option<DirectionalComparison>> {
         let control = self.control.with_new_counter();
-        let meter = GradientProgress::start(self.global, &control, 2 * count as u64);
+        let progress = GradientProgress::start(self.global, &control, 2 * count as u64);
         let (precision, seed) = (config.model.precision, config.seed);
         let found = self
             .subject
             .estimate(&config.gradient, precision, count, seed, &control);
-        drop(meter);
+        drop(progress);
         match found {
             Ok(found) => Ok(found.as_ref().map(DirectionalComparison::estimate)),
             Err(Stopped::Interrupted) => Err(stopped(Stopped::Interrupted, self.interrupt)),
@@ -106,7 +107,7 @@ impl Checker<'_> {
     }
 }
 
-/// Why a gradient was not computed, as an error.
+/// Converts the reason for an uncomputed gradient into an error.
 pub fn stopped(reason: Stopped, interrupt: &Interrupt) -> Error {
     match reason {
         Stopped::Interrupted => Error::Interrupted {

@@ -1,8 +1,8 @@
-//! `nplus1 check`: is every gradient the derivative of the loss?
+//! `nplus1 check`: compares every gradient method with backprop in double precision.
 //!
 //! ```text
-//! nplus1 check configs/iris.toml                  each method's error, and what it may come to
-//! nplus1 check configs/iris.toml --sweep          the same over increments, beside what was predicted
+//! nplus1 check configs/iris.toml                  error and bound of each method
+//! nplus1 check configs/iris.toml --sweep          measured and predicted errors over increments
 //! nplus1 check configs/iris.toml --sweep --json   `curves`: points, best increments, floors
 //! ```
 
@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::checker::{Checker, DEAR, stopped};
+use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use self::summary::{CheckReport, CurveSummary, ExternalGradient};
 use super::arguments::{CheckArguments, Global};
 use super::inputs::{overrides, parameters, splits};
@@ -37,13 +37,13 @@ use crate::study::record::{Question, StudyRecord};
 use crate::study::sweep as sweep_study;
 use crate::study::table::Table;
 
-/// Directions, unless the user says how many: an error of 1 % is missed once in 10³⁰ checks in f64.
+/// Default number of directions: an error of 1 % is missed once in 10³⁰ checks in f64.
 const DIRECTIONS: u32 = 20;
 
-/// Checks as the arguments say, and prints what came of it.
+/// Runs the checks that the arguments ask for and prints the results.
 ///
 /// # Errors
-/// A config, data, model or gradient that is refused; an increment of the config's own method that is
+/// A config, data, model or gradient that is refused; an increment of the config's method that is
 /// lost in θ; [`Error::CheckFailed`] if a gradient is wrong; an interruption.
 pub fn run(
     arguments: &CheckArguments,
@@ -59,7 +59,7 @@ pub fn run(
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
     let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
-    let foreign = match &arguments.against {
+    let external = match &arguments.against {
         Some(path) => Some((path, gradient::load(path, &network.layout)?)),
         None => None,
     };
@@ -68,7 +68,7 @@ pub fn run(
         .rows
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
-    let team = Arc::new(Workers::new(config.run.threads)?);
+    let workers = Arc::new(Workers::new(config.run.threads)?);
     let interrupt = Interrupt::watch("ending without a result")?;
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(
@@ -77,7 +77,7 @@ pub fn run(
         &train.dataset,
         &split.scaling,
         rows,
-        &team,
+        &workers,
         Isa::detect(),
         &control,
     )
@@ -92,26 +92,26 @@ pub fn run(
         messages,
         global,
     };
-    let (chosen, dear) = choose(arguments, &subject, candidates(&config));
-    if let Some(note) = explain(arguments, &subject, &dear) {
+    let (chosen, expensive) = choose(arguments, &subject, candidates(&config));
+    if let Some(note) = describe_left_out(arguments, &subject, &expensive) {
         messages.note(&note);
         report.note = Some(note);
     }
-    let own = |method: &CheckedMethod| {
+    let is_configured = |method: &CheckedMethod| {
         method.gradient == config.gradient && method.precision == config.model.precision
     };
     report.rows = check.rows(&chosen, |method, outcome| match outcome {
-        Outcome::Lost(lost) if own(method) => Err(Error::refused(path, lost.to_string())),
+        Outcome::Lost(lost) if is_configured(method) => Err(Error::refused(path, lost.to_string())),
         _ => Ok(()),
     })?;
-    if arguments.directions.is_some() || !dear.is_empty() {
+    if arguments.directions.is_some() || !expensive.is_empty() {
         let count = arguments.directions.unwrap_or(DIRECTIONS);
         report.directions = check.directions(count as usize, config.seed)?;
     }
     let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
     report.estimate = check.estimate(&config, path, count)?;
     let record = if arguments.sweep {
-        let record = record(arguments, &config, &network, rows.len(), team.threads())?;
+        let record = record(arguments, &config, &network, rows.len(), workers.threads())?;
         let swept = check.sweep(&chosen, arguments.full)?;
         (report.sweep, report.curves) = (swept.rows, swept.curves);
         report.oracle = check.oracle(arguments.full)?;
@@ -119,7 +119,7 @@ pub fn run(
     } else {
         None
     };
-    if let Some((path, (gradient, precision))) = foreign {
+    if let Some((path, (gradient, precision))) = external {
         let found = subject.compare_external(&gradient, precision);
         report.against = Some(ExternalGradient::new(
             path,
@@ -162,7 +162,7 @@ pub fn run(
     }
 }
 
-/// The study that a sweep leaves behind.
+/// Creates the study of a sweep.
 fn record(
     arguments: &CheckArguments,
     config: &Config,
@@ -186,31 +186,31 @@ fn record(
     )
 }
 
-/// Every method at the increment and by the summation that the config asks for, and the config's own.
+/// Returns every method with the increment and summation of the config, and the config's method.
 fn candidates(config: &Config) -> Vec<CheckedMethod> {
     let Some(asked) = config.gradient.perturbation() else {
         let mut all = methods(Increment::Auto, Summation::Differences);
         all.extend(adaptive_methods(Increment::Auto));
         return all;
     };
-    // Measured increments have rows of their own.
+    // Noise-based increments have separate rows.
     let increment = match asked.increment {
         Increment::Noise => Increment::Auto,
         increment => increment,
     };
     let mut all = methods(increment, asked.summation);
     all.extend(adaptive_methods(increment));
-    let own = CheckedMethod {
+    let configured = CheckedMethod {
         gradient: config.gradient,
         precision: config.model.precision,
     };
-    if !all.contains(&own) {
-        all.push(own);
+    if !all.contains(&configured) {
+        all.push(configured);
     }
     all
 }
 
-/// The methods that make whole gradients, and those that are too dear for that.
+/// Splits the methods into those that compute whole gradients and those too expensive for that.
 fn choose(
     arguments: &CheckArguments,
     subject: &CheckSubject<'_>,
@@ -219,29 +219,31 @@ fn choose(
     all.into_iter().partition(|method| {
         method.reuse().is_none()
             || arguments.full
-            || (arguments.directions.is_none() && subject.cost(method) <= DEAR)
+            || (arguments.directions.is_none() && subject.cost(method) <= MOST_MULTIPLICATIONS)
     })
 }
 
-/// Which way was chosen, and why.
-fn explain(
+/// Describes the methods that were left out, and why.
+fn describe_left_out(
     arguments: &CheckArguments,
     subject: &CheckSubject<'_>,
-    dear: &[CheckedMethod],
+    expensive: &[CheckedMethod],
 ) -> Option<String> {
-    let first = dear.first().filter(|_| arguments.directions.is_none())?;
-    let mut kinds: Vec<&str> = dear
+    let first = expensive
+        .first()
+        .filter(|_| arguments.directions.is_none())?;
+    let mut kinds: Vec<&str> = expensive
         .iter()
         .filter_map(|method| method.reuse().map(Reuse::name))
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
     Some(format!(
-        "left out: {} of {} (from {} losses and about {:.0e} multiplications a gradient); {DIRECTIONS} random directions instead, --full for all",
-        if dear.len() == 1 {
+        "left out: {} of {} (from {} evaluations and about {:.0e} multiplications per gradient); {DIRECTIONS} random directions instead; use --full for all",
+        if expensive.len() == 1 {
             "1 gradient".to_owned()
         } else {
-            format!("{} gradients", dear.len())
+            format!("{} gradients", expensive.len())
         },
         kinds.join(", "),
         subject.evaluations(first),

@@ -1,10 +1,10 @@
-//! `nplus1 check --sweep`: the error over increments, measured where it was predicted, and backprop
-//! held against the complex step.
+//! `nplus1 check --sweep`: measured and predicted errors over increments, and backprop compared with the
+//! complex step.
 //!
-//! Every decade first, then six increments more around the best, so that the best one is known to a
-//! quarter of a decade.
+//! Every decade is measured first, then six more increments around the best, so that the best one is
+//! known to a quarter of a decade.
 
-use super::checker::{Checker, DEAR, stopped};
+use super::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use super::summary::{ComplexStepComparison, CurveSummary, MethodRow};
 use crate::cli::gradient_progress::GradientProgress;
 use crate::error::Result;
@@ -15,35 +15,35 @@ use crate::gradient::finite_difference::{
 use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::numeric::Precision;
 
-/// Increments of a sweep: 1e-1 … 1e-14.
-const SHALLOW: u32 = 14;
-/// Without cancellation: … 1e-30.
-const DEEP: u32 = 30;
-/// Around the best of these, times and by: 10^¼, 10^½, 10^¾.
+/// Decades of a sweep: 1e-1 … 1e-14.
+const DECADES: u32 = 14;
+/// Decades without cancellation: 1e-1 … 1e-30.
+const CANCELLATION_FREE_DECADES: u32 = 30;
+/// Factors 10^¼, 10^½, 10^¾ between the best decade and its neighbors.
 const QUARTERS: [f64; 3] = [
     1.778_279_410_038_922_8,
     3.162_277_660_168_379_5,
     5.623_413_251_903_491,
 ];
-/// Between these the best increment is predicted.
+/// Range in which the best increment is predicted.
 const RANGE: [f64; 2] = [1e-14, 1.0];
 
-/// What a sweep found.
+/// Result of a sweep.
 pub(super) struct SweepResult {
-    /// A row a method and increment.
+    /// One row per method and increment.
     pub rows: Vec<MethodRow>,
-    /// A curve a method.
+    /// One curve per method.
     pub curves: Vec<CurveSummary>,
 }
 
 impl Checker<'_> {
-    /// The chosen methods at every increment, unless all increments together are too dear.
+    /// Runs the chosen methods at every increment, except those too expensive for all increments.
     pub(super) fn sweep(&self, chosen: &[CheckedMethod], full: bool) -> Result<SweepResult> {
         let bases: Vec<SweptMethod> = chosen
             .iter()
             .filter(|method| {
-                let looks = f64::from(SHALLOW) + 2.0 * QUARTERS.len() as f64;
-                full || looks * self.subject.cost(method) <= DEAR
+                let increments = f64::from(DECADES) + 2.0 * QUARTERS.len() as f64;
+                full || increments * self.subject.cost(method) <= MOST_MULTIPLICATIONS
             })
             .flat_map(SweptMethod::of)
             .collect();
@@ -82,7 +82,7 @@ impl Checker<'_> {
         })
     }
 
-    /// The rows of each method at its increments.
+    /// Returns the rows of each method at its increments.
     fn at(&self, bases: &[SweptMethod], increments: &[Vec<f64>]) -> Result<Vec<Vec<MethodRow>>> {
         let methods: Vec<CheckedMethod> = (bases.iter().zip(increments))
             .flat_map(|(base, increments)| {
@@ -97,32 +97,32 @@ impl Checker<'_> {
             .collect())
     }
 
-    /// Backprop in double precision against the complex step, unless that is too dear.
+    /// Compares backprop in double precision with the complex step, unless that is too expensive.
     pub(super) fn oracle(&self, full: bool) -> Result<Option<ComplexStepComparison>> {
-        if !full && self.subject.complex_cost() > DEAR {
+        if !full && self.subject.complex_cost() > MOST_MULTIPLICATIONS {
             return Ok(None);
         }
         let control = self.control.with_new_counter();
         let layout = &self.network.layout;
-        let meter = GradientProgress::start(self.global, &control, layout.len() as u64);
+        let progress = GradientProgress::start(self.global, &control, layout.len() as u64);
         let found = self
             .subject
             .complex_step(&control)
             .map_err(|reason| stopped(reason, self.interrupt))?;
-        drop(meter);
+        drop(progress);
         Ok(Some(ComplexStepComparison::new(&found, layout)))
     }
 }
 
-/// A method whose increment is to be chosen.
+/// A method whose increment varies.
 struct SweptMethod {
     config: DifferenceConfig,
     precision: Precision,
 }
 
 impl SweptMethod {
-    /// Of plain quotients; whole passes by both summations, and not `prefix`, whose bits are those of
-    /// `full`.
+    /// Returns the swept variants of a plain quotient: whole passes by both summations, and not `prefix`,
+    /// whose bits equal those of `full`.
     fn of(method: &CheckedMethod) -> Vec<Self> {
         let Some(config) = method.gradient.difference() else {
             return Vec::new();
@@ -157,16 +157,16 @@ impl SweptMethod {
         }
     }
 
-    /// From the largest to the smallest.
+    /// Returns the decades from the largest to the smallest.
     fn decades(&self) -> Vec<f64> {
         let most = match self.config.arithmetic {
-            Arithmetic::Plain => SHALLOW,
-            Arithmetic::CancellationFree => DEEP,
+            Arithmetic::Plain => DECADES,
+            Arithmetic::CancellationFree => CANCELLATION_FREE_DECADES,
         };
         (1..=most).map(power_of_ten).collect()
     }
 
-    /// Increments around the best of `rows`; none of a curve without a V.
+    /// Returns increments around the best of `rows`; none for a curve without a minimum.
     fn around(&self, rows: &[MethodRow], increments: &[f64]) -> Vec<f64> {
         let points: Vec<(f64, f64)> = (increments.iter().zip(rows))
             .filter_map(|(&h, row)| Some((h, row.errors.relative_error?)))
@@ -178,7 +178,7 @@ impl SweptMethod {
     }
 }
 
-/// 10^−power, the nearest number.
+/// Returns the number nearest to 10^−power.
 fn power_of_ten(power: u32) -> f64 {
     format!("1e-{power}").parse().expect("a number")
 }

@@ -1,4 +1,4 @@
-//! `nplus1 cost llsq`: what the derivative of a least-squares objective costs, in values of it.
+//! `nplus1 cost llsq`: the cost of the derivative of a least-squares objective, in evaluations.
 
 use std::io::Write;
 use std::path::Path;
@@ -18,19 +18,19 @@ use crate::study::least_squares::{
 };
 use crate::study::record::{Question, StudyRecord, read_question};
 
-/// What stands in place of a config, and what such studies are called.
+/// Argument in place of a config, and name of this kind of study.
 pub const KIND: &str = "llsq";
-/// Points of the objective.
+/// Data points of the objective.
 const POINTS: usize = 1024;
-/// Numbers of parameters, unless the user says which.
+/// Default numbers of parameters.
 const SIZES: [usize; 6] = [4, 8, 16, 32, 64, 128];
-/// The most parameters: beyond, one derivative takes minutes.
+/// Largest number of parameters; with more, one derivative takes minutes.
 const MOST: usize = 4096;
 
-/// Makes the rows and prints what they mean.
+/// Measures the rows and prints their summary.
 ///
 /// # Errors
-/// Sizes that are refused; an interruption, once the rows are kept.
+/// Sizes that are refused; an interruption, after the rows are saved.
 pub fn run(
     arguments: &CostArguments,
     global: &Global,
@@ -38,11 +38,11 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let plan = plan(arguments)?;
-    let team = Workers::new(Some(arguments.changes.threads.unwrap_or(1)))?;
+    let workers = Workers::new(Some(arguments.changes.threads.unwrap_or(1)))?;
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
     let question = Question::new(KIND, &plan);
-    let environment = Environment::detect(Isa::detect().name(), team.threads());
+    let environment = Environment::detect(Isa::detect().name(), workers.threads());
     let mut record: StudyRecord<LeastSquaresRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
         arguments.out.as_deref(),
@@ -51,10 +51,10 @@ pub fn run(
         None,
         &environment,
     )?;
-    let mut tell = |row: &LeastSquaresRow| messages.note(line(row));
-    if !least_squares::run(&plan, &team, &control, &mut record, &mut tell)? {
+    let mut report_row = |row: &LeastSquaresRow| messages.note(line(row));
+    if !least_squares::run(&plan, &workers, &control, &mut record, &mut report_row)? {
         messages.note(format_args!(
-            "go on with: nplus1 cost --resume {}",
+            "resume with: nplus1 cost --resume {}",
             record.path().display()
         ));
         return Err(record.interrupted(interrupt.exit_code()));
@@ -71,10 +71,10 @@ pub fn run(
     )
 }
 
-/// Whether the arguments mean this study.
+/// Returns whether the arguments ask for this study.
 ///
 /// # Errors
-/// A folder to go on in that holds none.
+/// A folder to resume that holds no study.
 pub fn is_meant(arguments: &CostArguments) -> Result<bool> {
     match (&arguments.config, &arguments.resume) {
         (Some(config), _) => Ok(config == Path::new(KIND)),
@@ -96,7 +96,7 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     ];
     if let Some((option, _)) = of_networks.iter().find(|(_, given)| *given) {
         return Err(Error::Usage(format!(
-            "{option} is about networks, and `{KIND}` has none\n  help: leave it out, or name a config file (./{KIND} if that is its name)"
+            "{option} applies to networks, and `{KIND}` has none\n  help: leave it out, or name a config file (./{KIND} if that is its name)"
         )));
     }
     if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
@@ -112,7 +112,7 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     };
     if let Some(size) = sizes.iter().find(|&&size| size > MOST) {
         return Err(Error::Usage(format!(
-            "--sizes: {size} parameters; allowed are 1 to {MOST}"
+            "--sizes: {size} parameters; allowed: 1 to {MOST}"
         )));
     }
     Ok(LeastSquaresPlan {

@@ -1,4 +1,4 @@
-//! `nplus1 cost`: what a gradient costs by every method, predicted, counted and measured.
+//! `nplus1 cost`: the cost of a gradient by each method, predicted, counted and measured.
 
 mod least_squares;
 
@@ -29,18 +29,18 @@ use crate::study::cost::{BACKPROP, CostEnding, CostPlan, CostRow, CostSubject};
 use crate::study::methods;
 use crate::study::record::{Question, StudyRecord, read_plan};
 
-/// Seconds after which a measurement is broken off, unless the user says when.
+/// Default seconds after which a measurement is stopped and extrapolated.
 const LIMIT: f64 = 5.0;
-/// What such studies are called.
+/// Name of this kind of study.
 const KIND: &str = "cost";
-/// The most networks of a study, and the most hidden layers of one.
+/// Largest number of networks of a study, and of hidden layers of a network.
 const MOST: usize = 1000;
 
-/// Makes the rows and prints what they mean.
+/// Measures the rows and prints their summary.
 ///
 /// # Errors
 /// A config, widths, depths or methods that are refused; networks that need more memory than there
-/// is; an interruption, once the rows are kept.
+/// is; an interruption, after the rows are saved.
 pub fn run(
     arguments: &CostArguments,
     global: &Global,
@@ -52,7 +52,7 @@ pub fn run(
     }
     if arguments.sizes.is_some() {
         return Err(Error::Usage(format!(
-            "--sizes is about `{}`, which has no layers\n  help: use --widths and --depths for networks",
+            "--sizes applies to `{}` only\n  help: use --widths and --depths for networks",
             least_squares::KIND
         )));
     }
@@ -67,12 +67,12 @@ pub fn run(
         Some(plan) => plan,
         None => plan(arguments, &config, &split)?,
     };
-    // One worker, unless more are asked for: a ratio to a forward pass is of equals then.
+    // One worker by default, so that ratios to a forward pass compare like with like.
     let threads = config.run.threads.unwrap_or(1);
     let sizes = sizes(&plan, &config, &split);
-    hold_memory(&plan, &config, &split, &sizes, threads)?;
+    check_memory(&plan, &config, &split, &sizes, threads)?;
     let networks = networks(&plan, &config, &split)?;
-    let team = Arc::new(Workers::new(Some(threads))?);
+    let workers = Arc::new(Workers::new(Some(threads))?);
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
@@ -82,12 +82,12 @@ pub fn run(
         initialization: config.model.initialization,
         seed: config.seed,
         precision: config.model.precision,
-        pool: &team,
+        pool: &workers,
         isa,
         control: &control,
     };
     let question = Question::new(KIND, &plan);
-    let environment = Environment::detect(isa.name(), team.threads());
+    let environment = Environment::detect(isa.name(), workers.threads());
     let text = config.to_toml();
     let mut record: StudyRecord<CostRow> = StudyRecord::begin(
         arguments.resume.as_deref(),
@@ -100,7 +100,7 @@ pub fn run(
     let ending = subject.run(&plan, &mut record, &mut |row| messages.note(line(row)))?;
     if ending == CostEnding::Interrupted {
         messages.note(format_args!(
-            "go on with: nplus1 cost --resume {}",
+            "resume with: nplus1 cost --resume {}",
             record.path().display()
         ));
         return Err(record.interrupted(interrupt.exit_code()));
@@ -121,7 +121,7 @@ pub fn run(
     )
 }
 
-/// The config file, and the plan of a study that is resumed without one.
+/// Returns the config file, and the plan of a study that is resumed without one.
 fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     if let Some(config) = &arguments.config {
         return Ok((config.clone(), None));
@@ -132,12 +132,12 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     }
     let (config, plan): (_, CostPlan) = read_plan(study, KIND)?;
     plan.check().map_err(|problem| {
-        Error::refused(study, problem).help("go on with the command that began it")
+        Error::refused(study, problem).help("resume it with the command that began it")
     })?;
     Ok((config, Some(plan)))
 }
 
-/// What is asked, with every default filled in.
+/// Returns the plan that the arguments ask for, with every default filled in.
 fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<CostPlan> {
     let batch = arguments
         .batch
@@ -152,7 +152,7 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Cos
         Some(names) => methods::select(names)?,
         None => methods::all(),
     };
-    // What all others are compared with.
+    // All other methods are compared with backprop.
     if !methods.iter().any(|method| method.label == BACKPROP) {
         methods.insert(0, methods::by_name(BACKPROP)?);
     }
@@ -166,8 +166,8 @@ fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<Cos
     })
 }
 
-/// Hidden layers of each network: every width at every depth, or the config's own.
-fn hidden(arguments: &CostArguments, own: &[usize]) -> Result<Vec<Vec<usize>>> {
+/// Returns the hidden layers of each network: every width at every depth, or those of the config.
+fn hidden(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usize>>> {
     let sorted = |option, numbers: &Option<Vec<usize>>| {
         let numbers = numbers.as_deref();
         numbers
@@ -177,27 +177,27 @@ fn hidden(arguments: &CostArguments, own: &[usize]) -> Result<Vec<Vec<usize>>> {
     let widths = sorted("--widths", &arguments.widths)?;
     let depths = sorted("--depths", &arguments.depths)?;
     let (widths, depths) = match (widths, depths) {
-        (None, None) => return Ok(vec![own.to_vec()]),
+        (None, None) => return Ok(vec![configured.to_vec()]),
         (widths, depths) => {
-            let width = own.first().copied();
+            let width = configured.first().copied();
             let widths = widths.or(width.map(|width| vec![width])).ok_or_else(|| {
                 Error::Usage(
                     "--depths needs a width, and the config has no hidden layer to take it from\n  help: give --widths as well".to_owned(),
                 )
             })?;
-            (widths, depths.unwrap_or(vec![own.len().max(1)]))
+            (widths, depths.unwrap_or(vec![configured.len().max(1)]))
         }
     };
     if widths.len().saturating_mul(depths.len()) > MOST {
         return Err(Error::Usage(format!(
-            "{} widths at {} depths are more than the {MOST} networks of a study",
+            "{} widths at {} depths are too many; allowed: {MOST} networks",
             widths.len(),
             depths.len()
         )));
     }
     if let Some(depth) = depths.iter().find(|&&depth| depth > MOST) {
         return Err(Error::Usage(format!(
-            "--depths: {depth} hidden layers; allowed are 1 to {MOST}"
+            "--depths: {depth} hidden layers; allowed: 1 to {MOST}"
         )));
     }
     let at = |depth: &usize| -> Vec<Vec<usize>> {
@@ -206,7 +206,7 @@ fn hidden(arguments: &CostArguments, own: &[usize]) -> Result<Vec<Vec<usize>>> {
     Ok(depths.iter().flat_map(at).collect())
 }
 
-/// Layer sizes of each network.
+/// Returns the layer sizes of each network.
 fn sizes(plan: &CostPlan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
     let dataset = &split.train.dataset;
     let outputs = Network::outputs(config.loss.kind, dataset.class_count());
@@ -215,8 +215,8 @@ fn sizes(plan: &CostPlan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
     plan.hidden.iter().map(sizes).collect()
 }
 
-/// Refuses networks that need more memory than there is, before anything is allocated for them.
-fn hold_memory(
+/// Refuses networks that need more memory than is available, before anything is allocated for them.
+fn check_memory(
     plan: &CostPlan,
     config: &Config,
     split: &Split,

@@ -1,4 +1,4 @@
-//! `nplus1 explain claims`: every claim, its verdict, and what shows it.
+//! `nplus1 explain claims`: every claim, its verdict and its evidence.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -11,17 +11,17 @@ use crate::error::Result;
 use crate::explain::claims::Claim;
 pub use crate::explain::claims::claims as all;
 
-/// The document.
+/// The JSON document.
 #[derive(Debug, Serialize)]
 struct ClaimsReport {
-    /// Every claim.
+    /// All claims.
     claims: Vec<Claim>,
 }
 
-/// Tells every claim.
+/// Prints every claim.
 ///
 /// # Errors
-/// Only those of printing.
+/// A failed write.
 pub fn run(global: &Global, out: &mut dyn Write) -> Result<()> {
     show(&ClaimsReport { claims: all() }, text, global, out)
 }

@@ -1,4 +1,4 @@
-//! `nplus1 explain lbfgs`: does L-BFGS need precise gradients?
+//! `nplus1 explain lbfgs`: whether L-BFGS needs precise gradients.
 
 use std::fmt;
 use std::io::Write;
@@ -26,53 +26,53 @@ use crate::study::lbfgs_precision::{
 };
 use crate::study::table::{Table, duration, list};
 
-/// The config that is studied unless another is named.
+/// Default config: its text and its name.
 const DEFAULT: (&str, &str) = (
     include_str!("../../../configs/breast-cancer-lbfgs.toml"),
     "configs/breast-cancer-lbfgs.toml",
 );
 
-/// With a config of another optimizer.
+/// Settings for configs of another optimizer.
 const LBFGS: LbfgsConfig = LbfgsConfig {
     memory: 10,
     tolerance: 1e-6,
 };
-/// Iterations at most, unless the config is of L-BFGS and says it.
+/// Largest number of iterations, unless a config of L-BFGS sets it.
 const MOST: usize = 1000;
 
-/// Multiplications beyond which a study is refused: many minutes of one core. Taken to be 100
-/// gradients a case.
-const DEAR: f64 = 1e13;
+/// Multiplications above which a study is refused (many minutes on one core), assuming 100 gradients per
+/// case.
+const MOST_MULTIPLICATIONS: f64 = 1e13;
 const GRADIENTS: f64 = 100.0;
 
-/// The document.
+/// The JSON document.
 #[derive(Clone, Debug, Serialize)]
 struct LbfgsReport {
     /// The config's name.
     name: String,
     /// Layer sizes.
     sizes: Vec<usize>,
-    /// N.
+    /// Number of parameters, N.
     parameters: usize,
     /// Rows of the objective: all training rows.
     batch_rows: usize,
-    /// λ'.
+    /// Coefficient of the l2 term.
     l2: f64,
-    /// Pairs kept.
+    /// Pairs in the history of L-BFGS.
     memory: usize,
-    /// Of the gradient's largest element.
+    /// Tolerance of the largest element of the gradient.
     tolerance: f64,
-    /// One a case.
+    /// One row per case.
     rows: Vec<MinimizationRow>,
-    /// What they say together.
+    /// Summary of the rows.
     answer: String,
 }
 
-/// Studies as the arguments say, and prints what came of it.
+/// Runs the study that the arguments ask for and prints its results.
 ///
 /// # Errors
 /// A config or data that is refused; a network for which the study would take too long; an
-/// interruption, after the rows that are done were printed.
+/// interruption, after the finished rows are printed.
 pub fn run(
     arguments: &LbfgsArguments,
     global: &Global,
@@ -89,8 +89,8 @@ pub fn run(
         .model
         .initialization
         .draw::<f64>(&network.layout, config.seed);
-    let team = Arc::new(Workers::new(config.run.threads)?);
-    let interrupt = Interrupt::watch("ending with the rows that are done")?;
+    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let interrupt = Interrupt::watch("ending with the finished rows")?;
     let control = Control::new(interrupt.flag());
     let (lbfgs, most) = match config.optimizer {
         OptimizerConfig::Lbfgs(lbfgs) => (lbfgs, config.train.epochs.unwrap_or(MOST)),
@@ -104,12 +104,12 @@ pub fn run(
         start: &start,
         config: lbfgs,
         max_iterations: most,
-        pool: &team,
+        pool: &workers,
         isa: Isa::detect(),
         control: &control,
     };
     let cases = cases(arguments.increments.as_deref());
-    refuse_if_dear(&subject, &cases)?;
+    check_cost(&subject, &cases)?;
     let mut report = LbfgsReport {
         name: config.name.clone(),
         sizes: network.layout.sizes().to_vec(),
@@ -124,7 +124,7 @@ pub fn run(
     let mut ended = Ok(());
     for (done, case) in cases.iter().enumerate() {
         let begin = Instant::now();
-        let Some(row) = team.install(|| subject.row(case))? else {
+        let Some(row) = workers.install(|| subject.row(case))? else {
             ended = Err(Error::Interrupted {
                 code: interrupt.exit_code(),
                 saved: None,
@@ -151,17 +151,17 @@ pub fn run(
     ended
 }
 
-/// Refuses a network whose N + 1 losses a gradient would take too long.
-fn refuse_if_dear(subject: &MinimizationSubject<'_>, cases: &[GradientCase]) -> Result<()> {
+/// Refuses a network for which N + 1 evaluations per gradient would take too long.
+fn check_cost(subject: &MinimizationSubject<'_>, cases: &[GradientCase]) -> Result<()> {
     let all = cases
         .iter()
         .map(|case| subject.multiplications(case) as f64);
     let all = GRADIENTS * all.sum::<f64>();
-    if all <= DEAR {
+    if all <= MOST_MULTIPLICATIONS {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "the study would take about {all:.0e} multiplications, more than {DEAR:.0e}: N = {} parameters, {} rows\n  help: take a smaller network, fewer rows or fewer increments, such as --set data.limit=100 --increments 1e-6",
+        "the study would take about {all:.0e} multiplications, more than {MOST_MULTIPLICATIONS:.0e}: N = {} parameters, {} rows\n  help: take a smaller network, fewer rows or fewer increments, such as --set data.limit=100 --increments 1e-6",
         subject.network.layout.len(),
         subject.rows.len()
     )))
@@ -177,13 +177,13 @@ fn label(row: &MinimizationRow) -> String {
     label
 }
 
-/// With its increment, for lines of text.
+/// Returns the label with the increment.
 fn line(row: &MinimizationRow) -> String {
     let increment = row.increment;
     label(row) + &increment.map_or(String::new(), |h| format!(" at {h:.0e}"))
 }
 
-/// What the rows say together.
+/// Summarizes the rows.
 fn answer(rows: &[MinimizationRow]) -> String {
     let Some(exact) = rows.first() else {
         return String::new();

@@ -1,4 +1,5 @@
-//! `nplus1 explain logistic`: where finite differences need fewer multiplications than the gradient.
+//! `nplus1 explain logistic`: logistic regression, where finite differences need fewer multiplications
+//! than the gradient.
 
 use std::io::Write;
 
@@ -13,13 +14,13 @@ use crate::explain::logistic::{
 use crate::model::Layout;
 use crate::study::table::{Table, figure, list, rough, whole};
 
-/// What is explained unless another config is named.
+/// Default config: its text and its name.
 const DEFAULT: (&str, &str) = (
     include_str!("../../../configs/logistic.toml"),
     "configs/logistic.toml",
 );
 
-/// Elements of the gradient that are printed.
+/// Number of elements of the gradient that are printed.
 const SHOWN: usize = 6;
 
 /// Explains logistic regression on all rows of a dataset.
@@ -57,7 +58,7 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
             dataset.name
         )),
         _ => Error::refused(&dataset.name, problem).help(
-            "take a dataset of two classes, such as --dataset breast-cancer, or a CSV of your own whose label column has two values",
+            "take a dataset of two classes, such as --dataset breast-cancer, or a CSV file whose label column has two values",
         ),
     })?;
     show(
@@ -117,7 +118,7 @@ fn counts(rows: &[CountRow]) -> String {
     table.to_string()
 }
 
-/// What the rows of all features say.
+/// Summarizes the rows of all features.
 fn answer(found: &LogisticExplanation) -> String {
     let row = |method: LogisticMethod| {
         let mut rows = found.counts.iter().rev();

@@ -1,4 +1,4 @@
-//! `nplus1 explain`: claims about gradients, worked out in numbers.
+//! `nplus1 explain`: claims about gradients, computed in numbers.
 
 pub mod claims;
 pub mod lbfgs;
@@ -21,7 +21,7 @@ use crate::run::json;
 /// Explains what the arguments ask for.
 ///
 /// # Errors
-/// What its own file says.
+/// The errors of the subcommand.
 pub fn run(
     arguments: &ExplainArguments,
     global: &Global,
@@ -29,13 +29,13 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     if let Some(path) = &arguments.html {
-        return lesson(arguments, path, global, out);
+        return write_page(arguments, path, global, out);
     }
-    let own = &arguments.own;
-    let changed = own.changes != OverrideArguments::default();
-    match (&arguments.command, &own.config) {
+    let weight = &arguments.own;
+    let changed = weight.changes != OverrideArguments::default();
+    match (&arguments.command, &weight.config) {
         (Some(_), config) if changed || config.is_some() => Err(Error::Usage(
-            "a CONFIG or its changes stand before the subject, which does not read them\n  help: put them behind it, such as `nplus1 explain network CONFIG --set KEY=VALUE`".to_owned(),
+            "a CONFIG or its changes precede the subcommand, which ignores them\n  help: put them after it, such as `nplus1 explain network CONFIG --set KEY=VALUE`".to_owned(),
         )),
         (Some(ExplainCommand::Toy(toy)), _) => toy::run(toy, global, out),
         (Some(ExplainCommand::Logistic(logistic)), _) => logistic::run(logistic, global, out),
@@ -44,16 +44,16 @@ pub fn run(
         (None, Some(path)) if path.try_exists().is_ok_and(|there| !there) => Err(Error::refused(path, "no such config").help(
             "explain a CONFIG, or one of the subjects claims, toy, logistic, network, lbfgs",
         )),
-        (None, Some(path)) => weight::run(own, path, global, messages, out),
+        (None, Some(path)) => weight::run(weight, path, global, messages, out),
         (None, None) if changed => Err(Error::Usage(
-            "changes of a config, but no CONFIG\n  help: name one, such as `nplus1 explain CONFIG --seed 3`".to_owned(),
+            "changes of a config without a CONFIG\n  help: add it, such as `nplus1 explain CONFIG --seed 3`".to_owned(),
         )),
         (Some(ExplainCommand::Claims) | None, _) => claims::run(global, out),
     }
 }
 
-/// Writes the page for a classroom.
-fn lesson(
+/// Writes the page with the toy and the claims.
+fn write_page(
     arguments: &ExplainArguments,
     path: &Path,
     global: &Global,
@@ -66,7 +66,7 @@ fn lesson(
         }
         _ => {
             return Err(Error::Usage(
-                "--html makes a page of the toy and the claims alone\n  help: leave the subject out, or explain toy --html FILE".to_owned(),
+                "--html writes a page of the toy and the claims only\n  help: leave the subcommand out, or use `nplus1 explain toy --html FILE`".to_owned(),
             ));
         }
     };

@@ -14,19 +14,19 @@ use crate::explain::network::{LayerEffect, NetworkReuse};
 use crate::model::Network;
 use crate::study::table::{Table, times, whole};
 
-/// Marks of one layer that are drawn.
-const GAUSSIANS_PER_CALL: usize = 24;
+/// Largest number of marks drawn per layer.
+const MOST_MARKS: usize = 24;
 
-/// The document.
+/// The JSON document.
 #[derive(Clone, Debug, Serialize)]
 struct NetworkReport {
     /// Networks of one width, by depth.
     by_depth: Vec<NetworkReuse>,
-    /// The config's own.
+    /// Network of the config.
     own: Option<NetworkReuse>,
 }
 
-/// Explains what of a forward pass a perturbation leaves.
+/// Explains which part of a forward pass a perturbation leaves unchanged.
 ///
 /// # Errors
 /// A config or data that is refused; networks too large to be counted.
@@ -85,7 +85,7 @@ fn name(shape: &NetworkReuse) -> String {
     sizes.join("-")
 }
 
-/// `=` reused, `~` moved by one product, `#` recomputed.
+/// Draws the units: `=` reused, `~` changed by one product, `#` recomputed.
 fn drawing(shape: &NetworkReuse) -> String {
     let mut text = format!(
         "{}, a weight of the first layer: = reused, ~ moved by one product, # recomputed\n",
@@ -93,7 +93,7 @@ fn drawing(shape: &NetworkReuse) -> String {
     );
     let last = shape.sizes.len() - 2;
     let line = |label: &str, marks: String, units: usize| {
-        let more = if units > GAUSSIANS_PER_CALL {
+        let more = if units > MOST_MARKS {
             format!(" … {units} in all")
         } else {
             String::new()
@@ -101,27 +101,24 @@ fn drawing(shape: &NetworkReuse) -> String {
         format!("  {label:<9} {marks}{more}\n")
     };
     let inputs = shape.sizes[0];
-    text += &line(
-        "inputs",
-        "= ".repeat(inputs.min(GAUSSIANS_PER_CALL)),
-        inputs,
-    );
-    for (at, fate) in shape.perturbations[0].layers.iter().enumerate() {
+    text += &line("inputs", "= ".repeat(inputs.min(MOST_MARKS)), inputs);
+    for (at, effect) in shape.perturbations[0].layers.iter().enumerate() {
         let label = if at == last {
             "outputs".to_owned()
         } else {
             format!("hidden {}", at + 1)
         };
-        text += &line(&label, marks(fate), fate.units);
+        text += &line(&label, marks(effect), effect.units);
     }
     text.lines()
         .map(|line| format!("{}\n", line.trim_end()))
         .collect()
 }
 
-fn marks(fate: &LayerEffect) -> String {
-    let marks = "~ ".repeat(fate.moved) + &"# ".repeat(fate.recomputed) + &"= ".repeat(fate.reused);
-    marks.chars().take(2 * GAUSSIANS_PER_CALL).collect()
+fn marks(effect: &LayerEffect) -> String {
+    let marks =
+        "~ ".repeat(effect.moved) + &"# ".repeat(effect.recomputed) + &"= ".repeat(effect.reused);
+    marks.chars().take(2 * MOST_MARKS).collect()
 }
 
 fn perturbations(shapes: &[&NetworkReuse]) -> String {
@@ -183,12 +180,12 @@ fn gradients(report: &NetworkReport) -> String {
     table.to_string()
 }
 
-/// Whole passes over what changes.
+/// Returns the multiplications of whole passes relative to those of incremental ones.
 fn gain(shape: &NetworkReuse) -> String {
     times(shape.full as f64 / shape.incremental as f64)
 }
 
-/// The claim that changing the first of a layer's units reuses nothing of the others, in numbers.
+/// Refutes in numbers the claim that changing the first unit of a layer reuses nothing of the others.
 fn claim(report: &NetworkReport) -> String {
     let mut text = String::new();
     let (Some(shallow), Some(deep)) = (report.by_depth.first(), report.by_depth.last()) else {

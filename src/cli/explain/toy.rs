@@ -1,4 +1,4 @@
-//! `nplus1 explain toy`: y = σ(a·x), z = b·y, with the reader's own numbers.
+//! `nplus1 explain toy`: y = σ(a·x), z = b·y, with numbers of the user's choice.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ pub fn run(arguments: &ToyArguments, global: &Global, out: &mut dyn Write) -> Re
     show(&explain(arguments)?, text, global, out)
 }
 
-/// The example with these numbers, worked out.
+/// Computes the example with these numbers.
 ///
 /// # Errors
 /// Numbers that are not finite or lead beyond the finite ones.

@@ -1,4 +1,4 @@
-//! `nplus1 explain CONFIG`: one weight and one sample of the reader's own network, number by number.
+//! `nplus1 explain CONFIG`: one weight and one sample of a network, number by number.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::study::table::{Table, figure, list, rough};
 /// Explains one weight and one sample of the network that `path` describes.
 ///
 /// # Errors
-/// A config, data or model that is refused; a weight or a sample that is not there.
+/// A config, data or model that is refused; a weight or a sample that does not exist.
 pub fn run(
     arguments: &WeightArguments,
     path: &std::path::Path,
@@ -47,13 +47,13 @@ pub fn run(
     )
 }
 
-/// The scaled inputs and the class of training row `at`.
+/// Returns the scaled inputs and the class of training row `at`.
 fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
     let part = &split.train;
     let dataset = &part.dataset;
     let Some(&row) = part.rows.get(at) else {
         return Err(Error::Usage(format!(
-            "--sample {at} is outside: {} has {} training rows; allowed: 0 to {}",
+            "--sample: no row {at}; {} has {} training rows; allowed: 0 to {}",
             dataset.name,
             part.rows.len(),
             part.rows.len() - 1
@@ -159,7 +159,7 @@ fn text(found: &WeightExplanation, network: &Network, split: &Split, sample: usi
     text
 }
 
-/// `layers.0`, and what kind of units.
+/// Returns the name of a layer and the kind of its units.
 fn title(layer: usize, network: &Network) -> String {
     if layer + 1 == network.layout.layers() {
         format!("layers.{layer} (outputs)")
@@ -169,15 +169,15 @@ fn title(layer: usize, network: &Network) -> String {
 }
 
 fn layer(pass: &LayerValues, first: bool, network: &Network) -> String {
-    let fate = pass.effect;
+    let effect = pass.effect;
     let mut text = format!("\n{}: ", title(pass.layer, network));
-    text += &match (pass.changed, first, fate.moved) {
+    text += &match (pass.changed, first, effect.moved) {
         (0, ..) => "no unit changes".to_owned(),
-        (_, true, _) => format!("one unit, by ε·input; {} others are reused", fate.reused),
-        (changed, _, 0) => format!("{changed} of {} units, each by products anew", fate.units),
+        (_, true, _) => format!("one unit, by ε·input; {} others are reused", effect.reused),
+        (changed, _, 0) => format!("{changed} of {} units, each recomputed", effect.units),
         (changed, ..) => format!(
             "{changed} of {} units, each by one product, w·Δa",
-            fate.units
+            effect.units
         ),
     };
     text += "\n";
@@ -231,9 +231,10 @@ fn deltas(errors: &LayerErrors, network: &Network, output_error: &str) -> String
     text
 }
 
-/// From Σ w·δ to ∂L/∂θ.
+/// Formats the chain from Σ w·δ to ∂L/∂θ.
 fn chain(found: &WeightExplanation) -> String {
-    let Some((pull, slope)) = found.activation_gradient.as_ref().zip(found.slope) else {
+    let Some((activation_gradient, slope)) = found.activation_gradient.as_ref().zip(found.slope)
+    else {
         return format!(
             "its unit is an output: δ = {} = {}\n∂L/∂θ = δ·input = {} · {} = {}\n",
             found.output_error,
@@ -244,11 +245,11 @@ fn chain(found: &WeightExplanation) -> String {
         );
     };
     let mut text = "the unit's ∂L/∂a = Σ w·δ over the units that read it\n".to_owned();
-    text += &products(pull);
+    text += &products(activation_gradient);
     let _ = writeln!(
         text,
         "∂L/∂θ = Σ w·δ · σ′(z) · input = {} · {} · {} = {}",
-        figure(pull.sum),
+        figure(activation_gradient.sum),
         figure(slope),
         figure(found.input),
         figure(found.derivative)
@@ -256,9 +257,9 @@ fn chain(found: &WeightExplanation) -> String {
     text
 }
 
-fn products(pull: &ActivationGradient) -> String {
+fn products(activation_gradient: &ActivationGradient) -> String {
     let mut table = Table::new(["unit", "w", "δ", "w·δ"]);
-    for term in &pull.shown {
+    for term in &activation_gradient.shown {
         table.row([
             term.unit.to_string(),
             figure(term.weight),
@@ -266,19 +267,19 @@ fn products(pull: &ActivationGradient) -> String {
             figure(term.product),
         ]);
     }
-    if pull.others > 0 {
+    if activation_gradient.others > 0 {
         table.row([
-            format!("{} others", pull.others),
+            format!("{} others", activation_gradient.others),
             String::new(),
             String::new(),
-            figure(pull.others_sum),
+            figure(activation_gradient.others_sum),
         ]);
     }
     table.row([
         "Σ".to_owned(),
         String::new(),
         String::new(),
-        figure(pull.sum),
+        figure(activation_gradient.sum),
     ]);
     table.to_string()
 }

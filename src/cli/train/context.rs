@@ -1,4 +1,4 @@
-//! What the runs of one command share.
+//! Options, threads and signals that the runs of one command share.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use crate::cli::signals::Interrupt;
 use crate::kernels::Isa;
 use crate::parallel::Workers;
 
-/// What the runs of one command share.
+/// Options, threads and signals that the runs of one command share.
 pub struct CommandContext<'a> {
     /// Options of every command.
     pub global: &'a Global,
-    /// The threads.
-    pub team: Arc<Workers>,
-    /// The kernels.
+    /// The workers.
+    pub workers: Arc<Workers>,
+    /// Instruction set of the kernels.
     pub isa: Isa,
-    /// Signals, as they come.
+    /// Signals received so far.
     pub interrupt: Interrupt,
     /// Whether epochs are shown.
     pub shows_epochs: bool,

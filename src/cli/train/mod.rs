@@ -32,7 +32,7 @@ use crate::report;
 use crate::run::{RunDirectory, checkpoint, directory, json, metrics};
 use crate::study::table::{duration, list};
 
-/// Trains as the arguments say, and prints what came of it.
+/// Trains as the arguments say and prints the results.
 ///
 /// # Errors
 /// Whatever is wrong with the config, the data, the directory or the machine; an interruption.
@@ -64,13 +64,13 @@ pub fn run(
         None => None,
     };
     let seeds = arguments.seeds.unwrap_or(Seeds::only(config.seed));
-    let team = Arc::new(Workers::new(config.run.threads)?);
+    let workers = Arc::new(Workers::new(config.run.threads)?);
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
         let isa = Isa::detect();
-        let prediction = session.predict(&config.gradient, &team, isa)?;
-        let plan = summary::DryRun::new(&session, splits.len(), team.threads(), isa, prediction);
+        let prediction = session.predict(&config.gradient, &workers, isa)?;
+        let plan = summary::DryRun::new(&session, splits.len(), workers.threads(), isa, prediction);
         let text = if global.json {
             json::document(&plan)
         } else {
@@ -78,7 +78,7 @@ pub fn run(
         };
         return print(out, &text);
     }
-    let mut host = host(global, team)?;
+    let mut context = command_context(global, workers)?;
     let mut outcomes = Vec::new();
     for seed in seeds.iter() {
         let config = Config {
@@ -94,20 +94,19 @@ pub fn run(
         if let Some(model) = &start
             && model.scaling != splits[0].scaling
         {
-            messages
-                .warn("the model of --init-from scales its inputs in another way than this run");
+            messages.warn("the model of --init-from scales its inputs differently than this run");
         }
         sessions[0].check_increments()?;
         if let Some(limit) = config.run.limit_seconds {
-            hold_to(limit, &sessions, &host)?;
+            check_time_limit(limit, &sessions, &context)?;
         }
         let first = sessions[0].first_files();
         let directory = claim(arguments.out.as_deref(), &config.name, &first)?;
         let outcome = if config.data.folds.is_some() {
-            host.shows_epochs = false;
-            train_folds(&sessions, &host, &directory, messages)
+            context.shows_epochs = false;
+            train_folds(&sessions, &context, &directory, messages)
         } else {
-            let summary = sessions[0].run(&host, &directory, None);
+            let summary = sessions[0].run(&context, &directory, None);
             summary.map(|summary| TrainingResult::Run(Box::new(summary)))
         };
         let outcome = outcome.map_err(|error| explain(error, &directory, messages))?;
@@ -120,20 +119,24 @@ pub fn run(
     show(&outcomes, arguments.seeds.is_some(), global, out)
 }
 
-/// Refuses runs that are predicted to take longer than `limit` seconds, and names what would not.
-fn hold_to(limit: f64, sessions: &[Session<'_>], host: &CommandContext<'_>) -> Result<()> {
+/// Refuses runs that are predicted to take longer than `limit` seconds, and names cheaper methods.
+fn check_time_limit(
+    limit: f64,
+    sessions: &[Session<'_>],
+    context: &CommandContext<'_>,
+) -> Result<()> {
     let session = &sessions[0];
     let predict = |gradient: &GradientConfig| -> Result<f64> {
-        let prediction = session.predict(gradient, &host.team, host.isa)?;
+        let prediction = session.predict(gradient, &context.workers, context.isa)?;
         Ok(prediction.seconds.unwrap_or(0.0) * sessions.len() as f64)
     };
-    let own = &session.config.gradient;
-    let predicted = predict(own)?;
+    let configured = &session.config.gradient;
+    let predicted = predict(configured)?;
     if predicted <= limit {
         return Ok(());
     }
     let mut cheaper = Vec::new();
-    for (settings, gradient) in alternatives(own) {
+    for (settings, gradient) in alternatives(configured) {
         let seconds = predict(&gradient)?;
         if seconds < predicted {
             cheaper.push(format!("{settings}: {}", duration(seconds)));
@@ -150,10 +153,10 @@ fn hold_to(limit: f64, sessions: &[Session<'_>], host: &CommandContext<'_>) -> R
     )))
 }
 
-/// Other ways to the same gradient, as configs spell them.
-fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
+/// Returns other methods for the same gradient, with the settings that select them.
+fn alternatives(configured: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
     let mut others = Vec::new();
-    if let GradientConfig::Difference(config) = own {
+    if let GradientConfig::Difference(config) = configured {
         let incremental = DifferenceConfig {
             reuse: Reuse::Incremental,
             summation: Summation::Differences,
@@ -172,16 +175,16 @@ fn alternatives(own: &GradientConfig) -> Vec<(&'static str, GradientConfig)> {
             GradientConfig::Difference(cancellation_free),
         ));
     }
-    if let GradientConfig::ForwardMode(_) = own {
+    if let GradientConfig::ForwardMode(_) = configured {
         let incremental = GradientConfig::ForwardMode(Reuse::Incremental);
         others.push(("gradient.evaluation = \"incremental\"", incremental));
     }
     others.push(("gradient.method = \"backprop\"", GradientConfig::Backprop));
-    others.retain(|(_, other)| other != own);
+    others.retain(|(_, other)| other != configured);
     others
 }
 
-/// Goes on with the run in `path`.
+/// Resumes the run in `path`.
 fn resume(
     path: &Path,
     overrides: &Overrides,
@@ -191,14 +194,14 @@ fn resume(
 ) -> Result<TrainingResult> {
     let directory = RunDirectory::open(path)?;
     let file = directory.file(directory::CONFIG);
-    // A damaged config is no loss where a checkpoint holds it as well.
+    // A damaged config does not matter if a checkpoint holds it as well.
     let config = match Config::load(&file, overrides) {
         Err(failed @ Error::Io { .. }) => return Err(failed),
         config => config,
     };
     let fold = fold_of(path)?;
     let has_folds = |config: &Config| config.data.folds.is_some() && fold.is_none();
-    // Folds have checkpoints of their own; the one beside them holds the model they start from.
+    // Each fold has its checkpoints; the one beside the folds holds the model they start from.
     let resumed = if config.as_ref().is_ok_and(has_folds) && !checkpoint::any(path)? {
         None
     } else {
@@ -212,12 +215,16 @@ fn resume(
     let folded = has_folds(&config);
     let loaded = data::load(&config.data, places, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
-    let team = Arc::new(Workers::new(config.run.threads)?);
+    let workers = Arc::new(Workers::new(config.run.threads)?);
     let outcome = if !folded {
         let fold = fold.filter(|_| config.data.folds.is_some());
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
         let session = Session::new(&config, &split, None)?;
-        let summary = session.run(&host(global, team)?, &directory, resumed.as_ref());
+        let summary = session.run(
+            &command_context(global, workers)?,
+            &directory,
+            resumed.as_ref(),
+        );
         summary.map(|summary| TrainingResult::Run(Box::new(summary)))
     } else {
         let session = |split| {
@@ -228,18 +235,18 @@ fn resume(
             }
         };
         let sessions: Vec<Session<'_>> = splits.iter().map(session).collect::<Result<_>>()?;
-        let mut host = host(global, team)?;
-        host.shows_epochs = false;
-        train_folds(&sessions, &host, &directory, messages)
+        let mut context = command_context(global, workers)?;
+        context.shows_epochs = false;
+        train_folds(&sessions, &context, &directory, messages)
     };
     outcome.map_err(|error| explain(error, &directory, messages))
 }
 
-/// Trains each fold in a directory of its own, `fold-01`, `fold-02`, …; folds that are done, or
-/// begun, by an earlier process are not trained anew.
+/// Trains each fold in its directory, `fold-01`, `fold-02`, …; resumes folds that an earlier process
+/// began and keeps those it finished.
 fn train_folds(
     sessions: &[Session<'_>],
-    host: &CommandContext<'_>,
+    context: &CommandContext<'_>,
     directory: &RunDirectory,
     messages: Messages,
 ) -> Result<TrainingResult> {
@@ -249,15 +256,15 @@ fn train_folds(
     for (index, session) in sessions.iter().enumerate() {
         let path = directory.file(&format!("fold-{:02}", index + 1));
         let begun = file_type(&path.join(directory::CONFIG))?.is_some();
-        let (own, resumed) = if begun {
-            let own = RunDirectory::open(&path)?;
-            let resumed = newest(&own, messages)?;
-            (own, resumed)
+        let (fold_directory, resumed) = if begun {
+            let fold_directory = RunDirectory::open(&path)?;
+            let resumed = newest(&fold_directory, messages)?;
+            (fold_directory, resumed)
         } else {
-            let own = RunDirectory::create_at(&path, &session.first_files())?;
-            (own, None)
+            let fold_directory = RunDirectory::create_at(&path, &session.first_files())?;
+            (fold_directory, None)
         };
-        let summary = session.run(host, &own, resumed.as_ref())?;
+        let summary = session.run(context, &fold_directory, resumed.as_ref())?;
         let label = format!("fold {}/{}", index + 1, sessions.len());
         messages.note(summary::line(
             &label,
@@ -283,13 +290,13 @@ fn train_folds(
     Ok(TrainingResult::Folds(Box::new(folded)))
 }
 
-/// Where the run in `directory` stands; `None` if it ended before its first checkpoint.
+/// Returns the newest checkpoint of `directory`; `None` if the run ended before its first one.
 fn newest(directory: &RunDirectory, messages: Messages) -> Result<Option<ResumePoint>> {
     let path = directory.path();
     match checkpoint::newest(path) {
         Ok(found) => {
             for refused in &found.refused {
-                messages.warn(format_args!("passed over: {refused}"));
+                messages.warn(format_args!("skipped: {refused}"));
             }
             Ok(Some(ResumePoint {
                 checkpoint: found.checkpoint,
@@ -298,35 +305,35 @@ fn newest(directory: &RunDirectory, messages: Messages) -> Result<Option<ResumeP
         }
         Err(Error::NoCheckpoint(_)) if directory.ended_before_first_checkpoint()? => {
             messages.note(format_args!(
-                "{}: ended before its first checkpoint, so it starts from the beginning",
+                "{}: ended before its first checkpoint; starting from the beginning",
                 path.display()
             ));
             Ok(None)
         }
         Err(Error::NoCheckpoint(message)) => Err(Error::NoCheckpoint(format!(
-            "{message}\n  help: train from the start in another directory, or --init-from its model.safetensors"
+            "{message}\n  help: train from the start in another directory, or with --init-from its model.safetensors"
         ))),
         Err(failed) => Err(failed),
     }
 }
 
-fn host<'a>(global: &'a Global, team: Arc<Workers>) -> Result<CommandContext<'a>> {
+fn command_context<'a>(global: &'a Global, workers: Arc<Workers>) -> Result<CommandContext<'a>> {
     Ok(CommandContext {
         global,
-        team,
+        workers,
         isa: Isa::detect(),
         interrupt: Interrupt::watch("saving")?,
         shows_epochs: true,
     })
 }
 
-/// Names the way back to an interrupted run.
+/// Adds the command that resumes an interrupted run.
 fn explain(error: Error, directory: &RunDirectory, messages: Messages) -> Error {
     let path = directory.path();
     match error {
         Error::Interrupted { code, .. } => {
             messages.note(format_args!(
-                "go on with: nplus1 train --resume {}",
+                "resume with: nplus1 train --resume {}",
                 path.display()
             ));
             Error::Interrupted {
@@ -335,15 +342,15 @@ fn explain(error: Error, directory: &RunDirectory, messages: Messages) -> Error 
             }
         }
         Error::Diverged(message) => Error::Diverged(format!(
-            "{message}\n  the epochs before are in {}",
+            "{message}\n  the epochs before it are in {}",
             path.display()
         )),
         other => other,
     }
 }
 
-/// The curves of a run, and where its page is.
-fn shape(outcome: &TrainingResult) -> Result<String> {
+/// Returns the curves of a run and the path of its page.
+fn curves_and_page(outcome: &TrainingResult) -> Result<String> {
     let (curves, run) = match outcome {
         TrainingResult::Run(summary) => {
             let epochs = metrics::read(&summary.run)?.records;
@@ -368,7 +375,7 @@ fn show(
         (true, true) => json::document(&summary::SeedsSummary::new(outcomes)),
         (true, false) => json::document(&outcomes[0]),
         (false, true) => summary::seeds_table(outcomes),
-        (false, false) => summary::table(&outcomes[0]) + &shape(&outcomes[0])?,
+        (false, false) => summary::table(&outcomes[0]) + &curves_and_page(&outcomes[0])?,
     };
     print(out, &text)
 }

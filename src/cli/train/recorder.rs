@@ -1,4 +1,4 @@
-//! Writes the logs, the checkpoints and the progress of a run, on a thread of its own.
+//! Writes the logs, the checkpoints and the progress of a run, on an event thread.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::numeric::Real;
 use crate::run::{Checkpoint, Metrics, RunDirectory, checkpoint};
 use crate::train::{Ending, EpochRecord, Observer, TrainingState};
 
-/// A checkpoint costs a few milliseconds of disk: never more often than this.
+/// Shortest time between two checkpoints, each of which costs a few milliseconds of disk time.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What goes to the listener.
+/// Events for the event thread.
 enum TrainingEvent {
     Steps(u64),
     Epoch(Box<EpochRecord>),
     Checkpoint(Box<Checkpoint>),
 }
 
-/// Hands events to the listener, and decides when a checkpoint is due.
+/// Sends events to the event thread and decides when a checkpoint is due.
 pub struct Recorder<R> {
-    listener: EventThread<TrainingEvent>,
+    events: EventThread<TrainingEvent>,
     config: String,
     pause: Duration,
     last: Instant,
     batch_size: usize,
-    /// With early stopping: where the last epoch ended, before the best weights are restored. A
-    /// resumed run goes on from there.
+    /// With early stopping, the state at the end of the last epoch, before the best weights are
+    /// restored: a resumed run continues from there.
     before_restoring: Option<TrainingState<R>>,
     restores: bool,
 }
 
 impl<R: Real> Recorder<R> {
-    /// Starts the thread.
+    /// Starts the event thread.
     ///
     /// # Errors
     /// A file of metrics that cannot be written; a thread that is refused.
     pub fn start(
         session: &Session<'_>,
-        host: &CommandContext<'_>,
+        context: &CommandContext<'_>,
         directory: &RunDirectory,
         state: &TrainingState<R>,
         length: ProgressLength,
@@ -53,19 +53,19 @@ impl<R: Real> Recorder<R> {
     ) -> Result<Self> {
         let folder: PathBuf = directory.path().to_path_buf();
         let mut metrics = Metrics::start(&folder, &state.records)?;
-        let board = if host.shows_epochs {
-            ProgressDisplay::new(host.global, length, control.clone())
+        let display = if context.shows_epochs {
+            ProgressDisplay::new(context.global, length, control.clone())
         } else {
             ProgressDisplay::hidden()
         };
-        let board = Arc::new(board);
-        let watched = Arc::clone(&board);
+        let display = Arc::new(display);
+        let watched_display = Arc::clone(&display);
         let handle = move |event| {
             match event {
-                TrainingEvent::Steps(done) => board.steps(done),
+                TrainingEvent::Steps(done) => display.steps(done),
                 TrainingEvent::Epoch(record) => {
                     metrics.append(&*record)?;
-                    board.epoch(&record);
+                    display.epoch(&record);
                 }
                 TrainingEvent::Checkpoint(content) => {
                     checkpoint::save(&folder, &content)?;
@@ -73,10 +73,10 @@ impl<R: Real> Recorder<R> {
             }
             Ok(())
         };
-        let listener = EventThread::start_watching(handle, move || watched.look())?;
+        let events = EventThread::start_watching(handle, move || watched_display.look())?;
         let pause = Duration::try_from_secs_f64(session.config.run.checkpoint_seconds);
         Ok(Self {
-            listener,
+            events,
             config,
             pause: pause.unwrap_or(Duration::MAX).max(SHORTEST_PAUSE),
             last: Instant::now(),
@@ -86,18 +86,18 @@ impl<R: Real> Recorder<R> {
         })
     }
 
-    /// Saves where the run ended, whatever ended it, and waits until all is on disk.
+    /// Saves the state in which the run ended, and waits until everything is on disk.
     pub fn finish(mut self, ending: Result<Ending>, state: &TrainingState<R>) -> Result<Ending> {
         if let Ok(ending) = &ending {
             let saved = match (ending, self.before_restoring.take()) {
                 (Ending::Interrupted, _) | (_, None) => Checkpoint::from_state(self.config, state),
                 (_, Some(before)) => Checkpoint::from_state(self.config, &before),
             };
-            self.listener
+            self.events
                 .deliver(TrainingEvent::Checkpoint(Box::new(saved)));
         }
-        // A failed write comes first: it is why the loop ended.
-        self.listener.finish()?;
+        // A failed write comes first, because it ended the loop.
+        self.events.finish()?;
         ending
     }
 }
@@ -106,7 +106,7 @@ impl<R: Real> Observer<R> for Recorder<R> {
     fn progress(&mut self, epoch: usize, rows: usize, of: usize) {
         let steps = |rows: usize| rows.div_ceil(self.batch_size) as u64;
         let done = (epoch as u64 - 1) * steps(of) + steps(rows);
-        self.listener.offer(TrainingEvent::Steps(done));
+        self.events.offer(TrainingEvent::Steps(done));
     }
 
     fn wants_state(&self) -> bool {
@@ -115,14 +115,14 @@ impl<R: Real> Observer<R> for Recorder<R> {
 
     fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
         let due = Checkpoint::from_state(self.config.clone(), state);
-        self.listener
+        self.events
             .deliver(TrainingEvent::Checkpoint(Box::new(due)));
         self.last = Instant::now();
         self.check()
     }
 
     fn epoch(&mut self, record: &EpochRecord, state: &TrainingState<R>) -> Result<()> {
-        self.listener
+        self.events
             .deliver(TrainingEvent::Epoch(Box::new(record.clone())));
         if self.restores {
             self.before_restoring = Some(state.clone());
@@ -135,9 +135,9 @@ impl<R: Real> Observer<R> for Recorder<R> {
 }
 
 impl<R> Recorder<R> {
-    /// Ends a run that nobody can write down any more.
+    /// Ends a run whose logs cannot be written.
     fn check(&self) -> Result<()> {
-        if self.listener.has_failed() {
+        if self.events.has_failed() {
             return Err(Error::Resources(
                 "the run's logs cannot be written".to_owned(),
             ));

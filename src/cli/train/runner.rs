@@ -1,7 +1,7 @@
-//! One training run, from a session to the files in its directory.
+//! Runs one training session in a directory and writes the files at its end.
 //!
-//! The loop computes; a listener writes the logs, the checkpoints and the terminal. Nothing is
-//! computed or trained here, and nothing is written before the whole input was found right.
+//! The loop of [`crate::train`] computes; the recorder writes logs, checkpoints and progress while it
+//! runs. Nothing is written before the whole input is validated.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,35 +26,35 @@ use crate::run::evaluation::ModelEvaluation;
 use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
 use crate::train::{Ending, TrainingState};
 
-/// Where a run goes on from.
+/// The checkpoint from which a run resumes.
 pub struct ResumePoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Its file.
+    /// File of the checkpoint.
     pub path: PathBuf,
 }
 
 impl Session<'_> {
-    /// Trains in `directory`, to the end or to a signal.
+    /// Trains in `directory` until the end or a signal.
     ///
     /// # Errors
     /// [`Error::Interrupted`] once the state is saved; [`Error::Diverged`]; a checkpoint of
     /// another network; whatever the operating system refuses.
     pub fn run(
         &self,
-        host: &CommandContext<'_>,
+        context: &CommandContext<'_>,
         directory: &RunDirectory,
         resumed: Option<&ResumePoint>,
     ) -> Result<RunSummary> {
         match self.config.model.precision {
-            Precision::F32 => self.run_in::<f32>(host, directory, resumed),
-            Precision::F64 => self.run_in::<f64>(host, directory, resumed),
+            Precision::F32 => self.run_in::<f32>(context, directory, resumed),
+            Precision::F64 => self.run_in::<f64>(context, directory, resumed),
         }
     }
 
     fn run_in<R: Real>(
         &self,
-        host: &CommandContext<'_>,
+        context: &CommandContext<'_>,
         directory: &RunDirectory,
         resumed: Option<&ResumePoint>,
     ) -> Result<RunSummary>
@@ -67,12 +67,12 @@ impl Session<'_> {
         };
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
-        let control = Control::new(host.interrupt.flag());
+        let control = Control::new(context.interrupt.flag());
         let gradient = &self.config.gradient;
-        let training = self.training(gradient, &samples, &host.team, host.isa, &control);
+        let training = self.training(gradient, &samples, &context.workers, context.isa, &control);
         let config = self.config.to_toml();
         directory.write(directory::CONFIG, config.as_bytes())?;
-        let environment = Environment::detect(host.isa.name(), host.team.threads());
+        let environment = Environment::detect(context.isa.name(), context.workers.threads());
         directory.write(
             directory::ENVIRONMENT,
             json::document(&environment).as_bytes(),
@@ -82,9 +82,9 @@ impl Session<'_> {
             ..self.length(training.steps_per_epoch(), state.steps)
         };
         let mut recorder =
-            Recorder::start(self, host, directory, &state, length, &control, config)?;
-        let ending = host
-            .team
+            Recorder::start(self, context, directory, &state, length, &control, config)?;
+        let ending = context
+            .workers
             .install(|| training.run(&mut state, &mut recorder));
         let ending = recorder.finish(ending, &state)?;
 
@@ -92,17 +92,17 @@ impl Session<'_> {
         safetensors::save(&model, &directory.file(directory::MODEL))?;
         if ending == Ending::Interrupted {
             return Err(Error::Interrupted {
-                code: host.interrupt.exit_code(),
+                code: context.interrupt.exit_code(),
                 saved: Some(directory.path().to_path_buf()),
             });
         }
-        let summary = self.conclude(host, directory, &state, ending, &samples, &model)?;
+        let summary = self.conclude(context, directory, &state, ending, &samples, &model)?;
         directory.write(directory::SUMMARY, json::document(&summary).as_bytes())?;
         Ok(summary)
     }
 
-    /// The state of a checkpoint. What L-BFGS remembers are values of its objective: if this config
-    /// asks for another one, it begins anew.
+    /// Returns the state of a checkpoint. The history of L-BFGS holds values of its objective, so it is
+    /// dropped if this config has another objective.
     fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
@@ -119,7 +119,7 @@ impl Session<'_> {
         Ok(state)
     }
 
-    /// Starts from the parameters in `from`.
+    /// Returns the session with its start at the parameters in `from`.
     ///
     /// # Errors
     /// A checkpoint of another network.
@@ -138,8 +138,8 @@ impl Session<'_> {
         })
     }
 
-    /// The files that its directory has from the start, so that it can be resumed before its first
-    /// step: the config, and a checkpoint if θ comes from a model, which no config tells.
+    /// Returns the files that its directory has from the start, so that the run can be resumed before its
+    /// first step: the config, and a checkpoint if θ comes from a model, which the config does not name.
     pub fn first_files(&self) -> Vec<InitialFile> {
         let config = self.config.to_toml();
         let checkpoint = |config: &str| match self.config.model.precision {
@@ -181,10 +181,23 @@ impl Session<'_> {
         }
     }
 
-    /// Why the training ended, in words.
+    /// Names the limit of `[train]` that ended the training.
+    fn describe_limit<R: Real>(&self, state: &TrainingState<R>) -> String {
+        let config = &self.config.train;
+        if config.epochs.is_some_and(|epochs| state.epoch >= epochs) {
+            return format!("all {} epochs done", state.epoch);
+        }
+        match (config.max_steps, config.max_seconds) {
+            (Some(steps), _) if state.steps >= steps => format!("all {steps} steps done"),
+            (_, Some(seconds)) => format!("time limit of {seconds} s reached"),
+            _ => "done".to_owned(),
+        }
+    }
+
+    /// Describes why the training ended.
     fn describe<R: Real>(&self, ending: Ending, state: &TrainingState<R>) -> String {
         match ending {
-            Ending::Finished => "as long as [train] asks for".to_owned(),
+            Ending::Finished => self.describe_limit(state),
             Ending::Interrupted => "interrupted".to_owned(),
             Ending::StoppedEarly => format!(
                 "stopped early: {} epochs without a better validation loss",
@@ -196,22 +209,22 @@ impl Session<'_> {
                     _ => f64::NAN,
                 };
                 if largest == 0.0 {
-                    "converged: every partial derivative is exactly 0, as it is where increments are lost in round-off".to_owned()
+                    "converged: every partial derivative is exactly 0, as happens when increments are lost in round-off".to_owned()
                 } else if ending == Ending::Converged {
                     format!("converged: no partial derivative is above {largest:.1e}")
                 } else {
                     format!(
-                        "the line search found no lower loss, at a largest partial derivative of {largest:.1e}: the gradient, or the loss, is no more precise than that"
+                        "the line search found no lower loss; the largest partial derivative is {largest:.1e}, about the precision of the gradient or the loss"
                     )
                 }
             }
         }
     }
 
-    /// Evaluates the weights kept, and sums the run up.
+    /// Evaluates the kept weights and summarizes the run.
     fn conclude<R: Real>(
         &self,
-        host: &CommandContext<'_>,
+        context: &CommandContext<'_>,
         directory: &RunDirectory,
         state: &TrainingState<R>,
         ending: Ending,
@@ -221,18 +234,18 @@ impl Session<'_> {
         let kept_epoch = state.best.as_ref().map_or(state.epoch, |best| best.1);
         let kept = state.records.get(kept_epoch.wrapping_sub(1));
         let split = self.split;
-        let forward = Forward::new(&self.network, &state.parameters, host.isa);
+        let forward = Forward::new(&self.network, &state.parameters, context.isa);
         let assess = |part: &Part| {
             let classes = part.dataset.class_count();
-            let own;
+            let other;
             let samples = if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
                 samples
             } else {
-                own = Samples::new(&part.dataset, &split.scaling);
-                &own
+                other = Samples::new(&part.dataset, &split.scaling);
+                &other
             };
             let start = Instant::now();
-            let assessment = forward.assess(samples, &part.rows, classes, &host.team);
+            let assessment = forward.assess(samples, &part.rows, classes, &context.workers);
             (assessment, start.elapsed())
         };
         let test = split.test.as_ref().map(|part| ("test", part, assess(part)));
@@ -258,7 +271,7 @@ impl Session<'_> {
             seed: self.config.seed,
             sizes: self.network.layout.sizes().to_vec(),
             parameters: self.network.layout.len(),
-            threads: host.team.threads(),
+            threads: context.workers.threads(),
             epochs: state.epoch,
             ending: self.describe(ending, state),
             seconds: state.seconds(),
@@ -278,7 +291,7 @@ impl Session<'_> {
     }
 }
 
-/// The directory for a run, with `files` in it: the one asked for, or the next of `runs/NAME`.
+/// Creates the directory of a run with `files` in it: `out`, or the next of `runs/NAME`.
 ///
 /// # Errors
 /// [`Error::InUse`] if another run is in it.

@@ -1,4 +1,4 @@
-//! What training came to, as people read it.
+//! Results of training, as documents and as text.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::run::RunSummary;
 use crate::study::table::{Table, duration, list, loss, percent};
 use crate::train::TrainConfig;
 
-/// What would be trained: `--dry-run`.
+/// Description of what would be trained, for `--dry-run`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRun {
     /// The config's name.
@@ -39,22 +39,22 @@ pub struct DryRun {
     pub threads: usize,
     /// The kernel chosen.
     pub kernel: &'static str,
-    /// What it is computed in.
+    /// Precision of the computation.
     pub precision: &'static str,
-    /// Which update.
+    /// Kind of optimizer.
     pub optimizer: &'static str,
-    /// How the gradient is computed.
+    /// Gradient method.
     pub method: &'static str,
-    /// Losses evaluated in a step.
+    /// Evaluations per step.
     pub evaluations_per_step: u64,
-    /// Predicted, from a short measurement.
+    /// Seconds per step, predicted from a short measurement.
     pub seconds_per_step: f64,
-    /// Predicted, of all runs; absent where the number of steps is not known.
+    /// Predicted seconds of all runs; absent if the number of steps is unknown.
     pub predicted_seconds: Option<f64>,
 }
 
 impl DryRun {
-    /// What `session`, the first of `folds`, would train.
+    /// Describes what `session`, the first of `folds`, would train.
     pub fn new(
         session: &Session<'_>,
         folds: usize,
@@ -100,7 +100,7 @@ impl fmt::Display for DryRun {
             self.epochs.map(|epochs| format!("{epochs} epochs")),
             self.max_steps.map(|steps| format!("{steps} steps")),
             self.max_seconds.map(duration),
-            (self.optimizer == "lbfgs").then(|| "once it has converged".to_owned()),
+            (self.optimizer == "lbfgs").then(|| "convergence".to_owned()),
         ]
         .into_iter()
         .flatten()
@@ -131,11 +131,11 @@ impl fmt::Display for DryRun {
                 "predicted time",
                 match self.predicted_seconds {
                     Some(seconds) => format!(
-                        "{} ({} a step)",
+                        "{} ({} per step)",
                         duration(seconds),
                         duration(self.seconds_per_step)
                     ),
-                    None => format!("{} a step", duration(self.seconds_per_step)),
+                    None => format!("{} per step", duration(self.seconds_per_step)),
                 },
             ),
         ];
@@ -146,10 +146,10 @@ impl fmt::Display for DryRun {
     }
 }
 
-/// The runs of a cross-validation, and their means.
+/// Runs of a cross-validation and their means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossValidation {
-    /// The directory that holds one for each fold.
+    /// Directory that holds the directory of each fold.
     pub run: std::path::PathBuf,
     /// The config's name.
     pub name: String,
@@ -167,22 +167,22 @@ pub struct CrossValidation {
     pub test_accuracy_deviation: f64,
     /// Mean of the folds' test losses.
     pub test_loss: f64,
-    /// One summary a fold.
+    /// One summary per fold.
     pub folds: Vec<RunSummary>,
 }
 
-/// What one config with one seed came to.
+/// Result of one config with one seed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum TrainingResult {
     /// One run.
     Run(Box<RunSummary>),
-    /// A run for each fold.
+    /// One run for each fold.
     Folds(Box<CrossValidation>),
 }
 
 impl TrainingResult {
-    /// The test accuracy, the mean over folds.
+    /// Returns the test accuracy, or its mean over folds.
     pub fn test_accuracy(&self) -> Option<f64> {
         match self {
             Self::Run(summary) => summary.test_accuracy,
@@ -191,19 +191,19 @@ impl TrainingResult {
     }
 }
 
-/// The runs of several seeds: `--seeds`.
+/// Runs with several seeds, for `--seeds`.
 #[derive(Clone, Debug, Serialize)]
 pub struct SeedsSummary<'a> {
     /// The best test accuracy.
     pub best_test_accuracy: Option<f64>,
     /// The mean test accuracy.
     pub mean_test_accuracy: Option<f64>,
-    /// One outcome a seed.
+    /// One result per seed.
     pub runs: &'a [TrainingResult],
 }
 
 impl<'a> SeedsSummary<'a> {
-    /// Best and mean of `runs`.
+    /// Computes best and mean of `runs`.
     pub fn new(runs: &'a [TrainingResult]) -> Self {
         let accuracies: Vec<f64> = runs
             .iter()
@@ -219,7 +219,7 @@ impl<'a> SeedsSummary<'a> {
     }
 }
 
-/// One outcome, a line a figure; a cross-validation also with a line a fold.
+/// Returns one result, one figure per line; a cross-validation also has one line per fold.
 pub fn table(outcome: &TrainingResult) -> String {
     match outcome {
         TrainingResult::Run(summary) => {
@@ -279,7 +279,7 @@ pub fn table(outcome: &TrainingResult) -> String {
     }
 }
 
-/// A line a seed, then best and mean.
+/// Returns one line per seed, then best and mean.
 pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
     let mut rows = runs_header("seed");
     for outcome in outcomes {
@@ -304,7 +304,7 @@ pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
     format!("{rows}\n{entries}")
 }
 
-/// One outcome on one line.
+/// Returns one result on one line.
 pub fn line(label: &str, outcome: &TrainingResult) -> String {
     let seconds = match outcome {
         TrainingResult::Run(summary) => summary.seconds,
@@ -347,12 +347,12 @@ fn network(sizes: &[usize]) -> String {
     sizes.join("-")
 }
 
-/// The mean; NaN of nothing.
+/// Returns the mean; NaN if there are no values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The standard deviation of the population; NaN of nothing.
+/// Returns the standard deviation of the population; NaN if there are no values.
 pub fn deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

@@ -1,4 +1,4 @@
-//! One method over increments: measured, and predicted.
+//! Measured and predicted errors of one method over increments.
 
 use serde::Serialize;
 
@@ -6,52 +6,52 @@ use super::rows::MethodRow;
 use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::study::sweep;
 
-/// A curve.
+/// Errors of one method over increments.
 #[derive(Clone, Debug, Serialize)]
 pub struct CurveSummary {
-    /// As configs spell it.
+    /// Name of the method in configs.
     pub method: &'static str,
-    /// The same.
+    /// Evaluation in configs.
     pub evaluation: &'static str,
-    /// The same.
+    /// Arithmetic in configs.
     pub arithmetic: &'static str,
-    /// The same.
+    /// Summation in configs.
     pub summation: &'static str,
     /// `f32` or `f64`.
     pub precision: &'static str,
-    /// What it should come down to; none if every increment is lost.
+    /// Predicted minimum; absent if every increment is lost.
     pub predicted: Option<CurveMinimum>,
-    /// What it came down to.
+    /// Measured minimum.
     pub measured: Option<CurveMinimum>,
-    /// From the largest increment to the smallest.
+    /// Points from the largest increment to the smallest.
     pub points: Vec<CurvePoint>,
 }
 
-/// Where a curve is lowest.
+/// Minimum of a curve.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CurveMinimum {
-    /// The best h; none of a curve without a V.
+    /// The best h; none for a curve that has no minimum.
     pub increment: Option<f64>,
-    /// The relative error there; without a V, at the smallest h.
+    /// Relative error there, or at the smallest h.
     pub floor: f64,
 }
 
-/// One increment.
+/// Point of a curve.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CurvePoint {
-    /// h.
+    /// Increment h.
     pub increment: f64,
     /// ‖ĝ − g‖₂/‖g‖₂; none if h is lost in θ.
     pub measured: Option<f64>,
-    /// What it should be.
+    /// Predicted relative error.
     pub predicted: Option<f64>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
 impl CurveSummary {
-    /// Of the rows of `method` at their increments, each with the error predicted; `None` if the method
-    /// is no difference.
+    /// Makes a curve from the rows of `method` at their increments, each with its predicted error; `None`
+    /// if the method is not a difference.
     pub fn new(
         method: &CheckedMethod,
         rows: &[(f64, &MethodRow, Option<f64>)],
@@ -84,7 +84,7 @@ impl CurveSummary {
         })
     }
 
-    /// The same, as a study keeps it: a row an increment.
+    /// Returns the points as rows of a study, one per increment.
     pub fn rows(&self) -> impl Iterator<Item = sweep::SweepRow> {
         self.points.iter().map(|point| sweep::SweepRow {
             method: self.method.to_owned(),
@@ -99,8 +99,8 @@ impl CurveSummary {
         })
     }
 
-    /// `full, differences`, `cancellation-free`.
-    pub fn way(&self) -> String {
+    /// Returns the variant, such as `full, differences` or `cancellation-free`.
+    pub fn variant(&self) -> String {
         match (self.evaluation, self.arithmetic) {
             ("incremental", "plain") => "incremental".to_owned(),
             ("incremental", arithmetic) => arithmetic.to_owned(),

@@ -1,4 +1,4 @@
-//! What `nplus1 check` found: rows, curves, the document of both, and its text.
+//! Results of `nplus1 check`: rows, curves, the JSON document and its text.
 
 mod curve;
 mod report;

@@ -1,4 +1,4 @@
-//! What `nplus1 check` found, as JSON; `text.rs` has it as people read it.
+//! JSON document of `nplus1 check`; `text.rs` formats it as text.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::gradient_check::{CheckSubject, GradientComparison};
 use crate::model::{Layout, Network};
 use crate::numeric::Precision;
 
-/// The document.
+/// The JSON document.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckReport {
     /// The config's name.
     pub name: String,
     /// Layer sizes.
     pub sizes: Vec<usize>,
-    /// N.
+    /// Number of parameters, N.
     pub parameters: usize,
     /// Rows of the mini-batch.
     pub batch_rows: usize,
@@ -26,42 +26,42 @@ pub struct CheckReport {
     pub loss: f64,
     /// ‖g‖₂, l2 included.
     pub gradient_norm: f64,
-    /// Whether nothing failed.
+    /// Whether every check passed.
     pub passed: bool,
-    /// What was left out, and why.
+    /// Methods that were left out, and why.
     pub note: Option<String>,
-    /// Gradients made whole.
+    /// Whole gradients.
     pub rows: Vec<MethodRow>,
     /// Backprop's gradient along random directions.
     pub directions: Vec<DirectionalComparison>,
-    /// The config's estimator along its own directions, if it is one.
+    /// Check of the config's random-direction method, if it is one.
     pub estimate: Option<DirectionalComparison>,
     /// Rows at other increments.
     pub sweep: Vec<MethodRow>,
-    /// The same, a curve a method, with what was predicted.
+    /// Measured and predicted errors, one curve per method.
     pub curves: Vec<CurveSummary>,
-    /// Backprop in double precision held against the complex step.
+    /// Comparison of backprop in double precision with the complex step.
     pub oracle: Option<ComplexStepComparison>,
-    /// A gradient made elsewhere.
+    /// Comparison with the gradient of another program.
     pub against: Option<ExternalGradient>,
-    /// The directory of the study that a sweep leaves behind.
+    /// Directory of the study of a sweep.
     pub study: Option<String>,
 }
 
-/// Derivatives along random directions, by backprop's gradient and by another way.
+/// Derivatives along random directions, by backprop's gradient and by another method.
 #[derive(Clone, Debug, Serialize)]
 pub struct DirectionalComparison {
-    /// As configs spell it.
+    /// Name of the method in configs.
     pub method: &'static str,
     /// `f32` or `f64`.
     pub precision: &'static str,
-    /// h; none of exact derivatives.
+    /// Increment h; none for exact derivatives.
     pub increment: Option<f64>,
-    /// K.
+    /// Number of directions, K.
     pub directions: usize,
     /// √(Σ (v·ĝ − v·g)²/K)/‖g‖.
     pub relative_error: f64,
-    /// The same of the tolerances.
+    /// Bound of the relative error, from the tolerances.
     pub allowed: f64,
     /// Upper bounds of the probability that a gradient with such an error passes.
     pub missed: Vec<MissProbability>,
@@ -69,49 +69,49 @@ pub struct DirectionalComparison {
     pub passed: bool,
 }
 
-/// A size of an error, and how probably it is missed.
+/// Size of an error, and the probability of missing it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct MissProbability {
     /// ‖e‖/‖g‖.
     pub relative_error: f64,
-    /// At most.
+    /// Upper bound of the probability.
     pub probability: f64,
 }
 
-/// The derivative by the complex step, against backprop's in double precision.
+/// Comparison of the derivative by the complex step with backprop's in double precision.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComplexStepComparison {
     /// `complex-step`.
     pub method: &'static str,
-    /// Losses evaluated, in complex numbers: N.
+    /// Evaluations in complex numbers, N.
     pub evaluations: u64,
-    /// Over the whole vector.
+    /// Errors over the whole vector.
     #[serde(flatten)]
     pub errors: ElementErrors,
-    /// The same per layer.
+    /// Errors per layer.
     pub layers: Vec<ElementErrors>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
-/// A gradient made elsewhere.
+/// Comparison with the gradient of another program.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExternalGradient {
-    /// Its file.
+    /// Path of its file.
     pub file: String,
-    /// What its numbers need.
+    /// Precision of its numbers.
     pub precision: &'static str,
-    /// Over the whole vector.
+    /// Errors over the whole vector.
     #[serde(flatten)]
     pub errors: ElementErrors,
-    /// The same per layer.
+    /// Errors per layer.
     pub layers: Vec<ElementErrors>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
 impl CheckReport {
-    /// Nothing checked yet.
+    /// Creates a report without checks.
     pub fn new(
         name: &str,
         network: &Network,
@@ -139,23 +139,23 @@ impl CheckReport {
         }
     }
 
-    /// The verdict on everything.
+    /// Sets `passed` from all checks.
     pub fn conclude(&mut self) {
         self.passed = self.failure().is_none();
     }
 
-    /// What is wrong, if anything is: the first fault of all, and how many there are.
+    /// Describes the first failed check and counts the others; `None` if all passed.
     pub fn failure(&self) -> Option<String> {
         let rows = self
             .rows
             .iter()
             .chain(&self.sweep)
             .filter(|row| !row.passed);
-        let mut faults: Vec<String> = rows
+        let mut failures: Vec<String> = rows
             .map(|row| format!("{} is wrong in {}", row.label(), row.errors.wrong()))
             .collect();
         for directed in self.directions.iter().filter(|directed| !directed.passed) {
-            faults.push(format!(
+            failures.push(format!(
                 "backprop's gradient is not the derivative that {} in {} finds along random directions: {} off, {} allowed",
                 directed.method,
                 directed.precision,
@@ -164,7 +164,7 @@ impl CheckReport {
             ));
         }
         if let Some(estimate) = self.estimate.as_ref().filter(|estimate| !estimate.passed) {
-            faults.push(format!(
+            failures.push(format!(
                 "{} in {} is no estimate of the gradient: its derivatives along its directions are {} off, {} allowed",
                 estimate.method,
                 estimate.precision,
@@ -172,21 +172,21 @@ impl CheckReport {
                 short(Some(estimate.allowed))
             ));
         }
-        if let Some(foreign) = self.against.as_ref().filter(|foreign| !foreign.passed) {
-            faults.push(format!(
+        if let Some(external) = self.against.as_ref().filter(|external| !external.passed) {
+            failures.push(format!(
                 "{} is wrong in {}",
-                foreign.file,
-                foreign.errors.wrong()
+                external.file,
+                external.errors.wrong()
             ));
         }
         if let Some(oracle) = self.oracle.as_ref().filter(|oracle| !oracle.passed) {
-            faults.push(format!(
+            failures.push(format!(
                 "backprop in f64 and the complex step differ in {}",
                 oracle.errors.wrong()
             ));
         }
-        let first = faults.first()?;
-        Some(match faults.len() - 1 {
+        let first = failures.first()?;
+        Some(match failures.len() - 1 {
             0 => first.clone(),
             more => format!("{first}; and {more} more"),
         })
@@ -194,7 +194,7 @@ impl CheckReport {
 }
 
 impl DirectionalComparison {
-    /// What they told.
+    /// Summarizes a check along random directions.
     pub fn new(directions: &DirectionsResult) -> Self {
         let missed = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
         Self {
@@ -214,8 +214,8 @@ impl DirectionalComparison {
         }
     }
 
-    /// What an estimator's own directions told: of any distribution, so nothing is said of what they
-    /// miss.
+    /// Summarizes a check along a method's directions, whose distribution is arbitrary, so that no
+    /// probabilities of missed errors are known.
     pub fn estimate(directions: &DirectionsResult) -> Self {
         Self {
             missed: Vec::new(),
@@ -225,7 +225,7 @@ impl DirectionalComparison {
 }
 
 impl ComplexStepComparison {
-    /// What the two gradients' comparison told.
+    /// Summarizes the comparison of the two gradients.
     pub fn new(found: &GradientComparison, layout: &Layout) -> Self {
         let (errors, layers) = ElementErrors::whole_and_layers(found, layout);
         Self {
@@ -239,7 +239,7 @@ impl ComplexStepComparison {
 }
 
 impl ExternalGradient {
-    /// Of the gradient in `file`.
+    /// Summarizes the comparison with the gradient in `file`.
     pub fn new(
         file: &Path,
         precision: Precision,

@@ -1,4 +1,4 @@
-//! One method's gradient beside backprop's: its errors, over all parameters and in each layer.
+//! Errors of one method's gradient compared with backprop's, over all parameters and in each layer.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,50 +7,50 @@ use crate::gradient::finite_difference::{DifferenceConfig, Increment, Reuse};
 use crate::gradient_check::{CheckedMethod, GradientComparison, Group, Outcome};
 use crate::model::Layout;
 
-/// One method.
+/// Result of one method.
 #[derive(Clone, Debug, Serialize)]
 pub struct MethodRow {
-    /// As configs spell it.
+    /// Name of the method in configs.
     pub method: &'static str,
-    /// As configs spell it; none of backprop.
+    /// Evaluation in configs; none for backprop.
     pub evaluation: Option<&'static str>,
-    /// The same.
+    /// Arithmetic in configs.
     pub arithmetic: Option<&'static str>,
-    /// The same.
+    /// Summation in configs.
     pub summation: Option<&'static str>,
-    /// The same.
+    /// Extrapolation in configs.
     pub extrapolation: Option<&'static str>,
     /// `f32` or `f64`.
     pub precision: &'static str,
-    /// A number, or the rule by which each unit has one.
+    /// A number, or the rule that gives each unit its increment.
     pub increment: Value,
-    /// Errors over the whole vector; none if the increment is lost.
+    /// Errors over the whole vector; absent if the increment is lost.
     #[serde(flatten)]
     pub errors: ElementErrors,
-    /// The same per layer.
+    /// Errors per layer.
     pub layers: Vec<ElementErrors>,
-    /// Whether the increment vanishes in θ, and in which parameter.
+    /// Description of the parameter in which the increment is lost, if one is.
     pub lost: Option<String>,
     /// Whether every element is within its bound.
     pub passed: bool,
 }
 
-/// Errors of some elements.
+/// Errors of a group of elements.
 #[derive(Clone, Debug, Serialize)]
 pub struct ElementErrors {
     /// ‖ĝ − g‖₂/‖g‖₂.
     pub relative_error: Option<f64>,
-    /// The same of the bounds.
+    /// Bound of the relative error.
     pub allowed: Option<f64>,
     /// The largest |ĝᵢ − gᵢ|.
     pub max_absolute_error: Option<f64>,
-    /// The parameter that has it.
+    /// Parameter with that error.
     pub max_absolute_error_at: Option<String>,
-    /// Between ĝ and g.
+    /// Cosine between ĝ and g.
     pub cosine: Option<f64>,
-    /// The largest |ĝᵢ − gᵢ| in bounds: above 1 is wrong.
+    /// The largest |ĝᵢ − gᵢ| relative to its bound; above 1 is wrong.
     pub excess: Option<f64>,
-    /// The parameter that has it.
+    /// Parameter with that error.
     pub excess_at: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl ElementErrors {
         }
     }
 
-    /// Of the whole vector, and of each layer.
+    /// Returns the errors of the whole vector and of each layer.
     pub fn whole_and_layers(comparison: &GradientComparison, layout: &Layout) -> (Self, Vec<Self>) {
         let layers = comparison.layers.iter();
         (
@@ -86,10 +86,10 @@ impl ElementErrors {
         )
     }
 
-    /// `layers.0.weight[3, 17], by 41 times what round-off allows`.
+    /// Describes the worst element and the ratio of its error to its bound.
     pub fn wrong(&self) -> String {
         format!(
-            "{}, which is off by {} times what truncation and round-off allow",
+            "{}, whose error is {} times what truncation and round-off allow",
             self.excess_at.as_deref().unwrap_or("nothing"),
             short(self.excess)
         )
@@ -97,7 +97,7 @@ impl ElementErrors {
 }
 
 impl MethodRow {
-    /// Of one method.
+    /// Summarizes the outcome of one method.
     pub fn new(method: &CheckedMethod, outcome: &Outcome, layout: &Layout) -> Self {
         let difference = method.gradient.perturbation();
         let (errors, layers, lost) = match outcome {
@@ -130,7 +130,7 @@ impl MethodRow {
         }
     }
 
-    /// `forward-difference, full, plain, f32, h = 1e-3`.
+    /// Returns a label such as `forward-difference, full, plain, f32, h = 1e-3`.
     pub fn label(&self) -> String {
         let parts = [
             self.method.into(),
@@ -146,7 +146,7 @@ impl MethodRow {
         label
     }
 
-    /// One word or two.
+    /// Returns the verdict as text.
     pub fn verdict(&self) -> &'static str {
         match (&self.lost, self.passed) {
             (Some(_), _) if self.increment == "noise" => "no h",
@@ -157,7 +157,7 @@ impl MethodRow {
     }
 }
 
-/// Two digits.
+/// Formats a number with two digits.
 pub fn short(number: Option<f64>) -> String {
     match number {
         None => "–".to_owned(),
@@ -166,7 +166,7 @@ pub fn short(number: Option<f64>) -> String {
     }
 }
 
-/// An increment, or its rule.
+/// Formats an increment or its rule.
 pub fn step(increment: &Value) -> String {
     match increment {
         Value::Number(number) => number

@@ -1,4 +1,4 @@
-//! What `nplus1 check` found, as people read it: a table a question.
+//! Text of `nplus1 check`: one table per question.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl fmt::Display for CheckReport {
             writeln!(formatter, "\n{}", estimated(estimate))?;
             writeln!(
                 formatter,
-                "an estimate is right on average only; what is checked is each derivative that it is made of"
+                "an estimate is correct only on average; the check compares each directional derivative that it uses"
             )?;
         }
         for table in self.swept() {
@@ -93,26 +93,26 @@ impl CheckReport {
                 row.verdict().to_owned(),
             ]);
         }
-        if let Some(foreign) = &self.against {
-            let errors = &foreign.errors;
+        if let Some(external) = &self.against {
+            let errors = &external.errors;
             table.row([
-                foreign.file.clone(),
+                external.file.clone(),
                 String::new(),
                 String::new(),
-                foreign.precision.to_owned(),
+                external.precision.to_owned(),
                 String::new(),
                 short(errors.relative_error),
                 short(errors.allowed),
                 short(errors.cosine.map(|cosine| 1.0 - cosine)),
                 short(errors.max_absolute_error),
                 errors.max_absolute_error_at.clone().unwrap_or_default(),
-                if foreign.passed { "ok" } else { "WRONG" }.to_owned(),
+                if external.passed { "ok" } else { "WRONG" }.to_owned(),
             ]);
         }
         table
     }
 
-    /// Each layer's relative error and where its largest error is.
+    /// Returns the relative error of each layer and the position of its largest error.
     fn layers(&self) -> Table {
         let layers = 0..self.sizes.len() - 1;
         let heading = layers
@@ -120,11 +120,11 @@ impl CheckReport {
             .flat_map(|layer| [format!("layer {layer}"), "largest".into(), "at".into()]);
         let mut table = Table::new(std::iter::once("relative error of".to_owned()).chain(heading));
         let rows = self.rows.iter().map(|row| (row.label(), &row.layers));
-        let foreign = self
+        let external = self
             .against
             .iter()
-            .map(|foreign| (foreign.file.clone(), &foreign.layers));
-        for (label, layers) in rows.chain(foreign) {
+            .map(|external| (external.file.clone(), &external.layers));
+        for (label, layers) in rows.chain(external) {
             let figures = layers.iter().flat_map(|errors| {
                 [
                     short(errors.relative_error),
@@ -173,7 +173,7 @@ impl CheckReport {
         table
     }
 
-    /// A table for each scheme and precision: a line an increment, two columns a method.
+    /// Returns a table for each scheme and precision: one line per increment, two columns per method.
     fn swept(&self) -> Vec<Table> {
         let mut tables = Vec::new();
         for group in self
@@ -189,7 +189,7 @@ impl CheckReport {
             let title = format!("{} in {}, h", group[0].method, group[0].precision);
             let columns = group
                 .iter()
-                .flat_map(|curve| [curve.way(), "predicted".to_owned()]);
+                .flat_map(|curve| [curve.variant(), "predicted".to_owned()]);
             let mut table = Table::new(std::iter::once(title).chain(columns));
             for h in increments {
                 let cells = group.iter().flat_map(|curve| {
@@ -210,7 +210,7 @@ impl CheckReport {
         tables
     }
 
-    /// Where each curve is lowest, and where it should be.
+    /// Returns the measured and predicted minimum of each curve.
     fn lowest(&self) -> Table {
         let mut table = Table::new([
             "lowest of",
@@ -229,7 +229,7 @@ impl CheckReport {
             };
             let floor = |of: Option<CurveMinimum>| short(of.map(|lowest| lowest.floor));
             table.row([
-                format!("{}, {}", curve.method, curve.way()),
+                format!("{}, {}", curve.method, curve.variant()),
                 curve.precision.to_owned(),
                 best(curve.measured),
                 best(curve.predicted),
@@ -241,7 +241,7 @@ impl CheckReport {
     }
 }
 
-/// An estimator along its own directions.
+/// Formats the check of a random-direction method along its directions.
 fn estimated(row: &DirectionalComparison) -> Table {
     let label = format!("derivatives along {} of its directions, by", row.directions);
     let heading = [label.as_str(), "in", "h", "relative error", "allowed", ""];
