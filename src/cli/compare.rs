@@ -16,8 +16,8 @@ use crate::study::table::Table;
 /// Files that are not results of studies, or have no row in common; a failed write.
 pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Result<()> {
     let [one, other] = [&arguments.one, &arguments.other];
-    let found = ResultComparison::compare(&read(one)?, &read(other)?);
-    if found.rows.is_empty() {
+    let comparison = ResultComparison::compare(&read(one)?, &read(other)?);
+    if comparison.rows.is_empty() {
         return Err(Error::Usage(format!(
             "{} and {} have no row of the same method, mini-batch and threads\n  help: compare two studies of the same command; for training runs, use `nplus1 report A B`",
             one.display(),
@@ -25,17 +25,17 @@ pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Res
         )));
     }
     if json {
-        return print(out, &format!("{:#}\n", json!(found)));
+        return print(out, &format!("{:#}\n", json!(comparison)));
     }
     let mut table = Table::new(["", "A", "B", "B ÷ A", "p", "B is"]);
-    for row in &found.rows {
+    for row in &comparison.rows {
         let [a, b] = row.seconds.map(milliseconds);
         let (ratio, p) = (format!("{:.3}", row.ratio), format!("{:.3}", row.p));
         let verdict = row.verdict.words().to_owned();
         table.row([row.key.join(", "), a, b, ratio, p, verdict]);
     }
     let count = |verdict| {
-        found
+        comparison
             .rows
             .iter()
             .filter(|row| row.verdict == verdict)
@@ -55,8 +55,8 @@ pub fn run(arguments: &CompareArguments, json: bool, out: &mut dyn Write) -> Res
             "; {few} with too few samples (at least 5 each are needed)"
         ));
     }
-    if found.unmatched != [0, 0] {
-        let [a, b] = found.unmatched;
+    if comparison.unmatched != [0, 0] {
+        let [a, b] = comparison.unmatched;
         text.push_str(&format!("; left out: {a} rows only in A, {b} only in B"));
     }
     text.push_str(".\nSamples of one process share its clock and memory layout: repeat both studies before you trust a difference of a few percent.\n");

@@ -17,14 +17,14 @@ use crate::error::{Error, Result};
 /// An unknown name, a missing or damaged file (after the whole table is written), a failed write.
 pub fn run(
     command: &DataCommand,
-    places: &SearchPaths,
+    search_paths: &SearchPaths,
     json: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
     match command {
-        DataCommand::List => list(places, json, out),
-        DataCommand::Verify { name } => verify(name.as_deref(), places, json, out),
-        DataCommand::Describe { name } => describe(name, places, json, out),
+        DataCommand::List => list(search_paths, json, out),
+        DataCommand::Verify { name } => verify(name.as_deref(), search_paths, json, out),
+        DataCommand::Describe { name } => describe(name, search_paths, json, out),
     }
 }
 
@@ -42,7 +42,7 @@ struct DatasetListing {
     folder: Option<String>,
 }
 
-fn list(places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
+fn list(search_paths: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
     let sets: Vec<DatasetListing> = catalog::entries()
         .iter()
         .map(|entry| DatasetListing {
@@ -53,10 +53,10 @@ fn list(places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
             features: entry.features,
             classes: entry.class_names.len(),
             license: entry.license,
-            folder: places.find(entry).ok().map(|folder| text(&folder)),
+            folder: search_paths.find(entry).ok().map(|folder| text(&folder)),
         })
         .collect();
-    let folders: Vec<(&str, String)> = places
+    let folders: Vec<(&str, String)> = search_paths
         .iter()
         .map(|place| (place.why, text(&place.folder)))
         .collect();
@@ -114,14 +114,19 @@ struct FileVerification {
     found: Option<String>,
 }
 
-fn verify(name: Option<&str>, places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
+fn verify(
+    name: Option<&str>,
+    search_paths: &SearchPaths,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
     let entries: Vec<&CatalogEntry> = match name {
         Some(name) => vec![catalog::entry(name)?],
         None => catalog::entries().iter().collect(),
     };
     let mut files = Vec::new();
     for entry in entries {
-        files.extend(verify_set(entry, places)?);
+        files.extend(verify_set(entry, search_paths)?);
     }
     let bad: Vec<&FileVerification> = files.iter().filter(|file| file.state != "ok").collect();
     if json {
@@ -149,8 +154,14 @@ fn verify(name: Option<&str>, places: &SearchPaths, json: bool, out: &mut dyn Wr
     .help("restore the files from the project's datasets/ folder; `nplus1 data list` shows the folders searched"))
 }
 
-fn verify_set(entry: &'static CatalogEntry, places: &SearchPaths) -> Result<Vec<FileVerification>> {
-    let folder = places.find(entry).ok().or_else(|| places.find_any(entry));
+fn verify_set(
+    entry: &'static CatalogEntry,
+    search_paths: &SearchPaths,
+) -> Result<Vec<FileVerification>> {
+    let folder = search_paths
+        .find(entry)
+        .ok()
+        .or_else(|| search_paths.find_any(entry));
     entry
         .files
         .iter()
@@ -241,9 +252,9 @@ impl PartStatistics {
     }
 }
 
-fn describe(name: &str, places: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
+fn describe(name: &str, search_paths: &SearchPaths, json: bool, out: &mut dyn Write) -> Result<()> {
     let entry = catalog::entry(name)?;
-    let (train, test) = entry.load(places)?;
+    let (train, test) = entry.load(search_paths)?;
     let described = DatasetDescription {
         name: entry.name,
         title: entry.title,
@@ -256,7 +267,7 @@ fn describe(name: &str, places: &SearchPaths, json: bool, out: &mut dyn Write) -
         source: entry.source,
         license: entry.license,
         citation: entry.citation,
-        files: verify_set(entry, places)?,
+        files: verify_set(entry, search_paths)?,
     };
     if json {
         return write_json(&described, out);
@@ -329,9 +340,13 @@ mod tests {
 
     use super::*;
 
-    fn output(command: &DataCommand, places: &SearchPaths, json: bool) -> (String, Result<()>) {
+    fn output(
+        command: &DataCommand,
+        search_paths: &SearchPaths,
+        json: bool,
+    ) -> (String, Result<()>) {
         let mut out = Vec::new();
-        let result = run(command, places, json, &mut out);
+        let result = run(command, search_paths, json, &mut out);
         (String::from_utf8(out).unwrap(), result)
     }
 
@@ -341,8 +356,8 @@ mod tests {
 
     #[test]
     fn list_names_every_dataset() {
-        let places = SearchPaths::new(None);
-        let (text, result) = output(&DataCommand::List, &places, false);
+        let search_paths = SearchPaths::new(None);
+        let (text, result) = output(&DataCommand::List, &search_paths, false);
         result.unwrap();
         for name in catalog::names() {
             assert!(
@@ -351,7 +366,7 @@ mod tests {
             );
         }
         assert!(text.contains("60000 + 10000"));
-        let (text, _) = output(&DataCommand::List, &places, true);
+        let (text, _) = output(&DataCommand::List, &search_paths, true);
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["datasets"][0]["test_rows"], 10_000);
         assert_eq!(document["datasets"].as_array().unwrap().len(), 5);
@@ -388,17 +403,17 @@ mod tests {
         );
 
         let folder = tempfile::tempdir().unwrap();
-        let places = SearchPaths::new(Some(folder.path()));
+        let search_paths = SearchPaths::new(Some(folder.path()));
         let iris = DataCommand::Verify {
             name: Some("iris".into()),
         };
-        let (text, result) = output(&iris, &places, false);
+        let (text, result) = output(&iris, &search_paths, false);
         assert!(text.starts_with("missing"), "{text}");
         assert_eq!(result.unwrap_err().exit_code(), 2);
 
         fs::create_dir(folder.path().join("iris")).unwrap();
         fs::write(folder.path().join("iris/iris.csv"), "1,2,3\n").unwrap();
-        let (text, result) = output(&iris, &places, true);
+        let (text, result) = output(&iris, &search_paths, true);
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["ok"], false);
         assert_eq!(document["files"][0]["state"], "wrong");

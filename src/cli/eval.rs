@@ -41,11 +41,11 @@ pub fn run(
         ));
     }
     let model = loaded.model;
-    let places = SearchPaths::new(global.datasets.as_deref());
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
     let (name, part) = if arguments.data.is_empty() {
-        part_of_run(path, &places)?
+        part_of_run(path, &search_paths)?
     } else {
-        part_of_data(&arguments.data, &model, &file, &places)?
+        part_of_data(&arguments.data, &model, &file, &search_paths)?
     };
     check(&model, &file, &part.dataset)?;
     if model.class_names != part.dataset.class_names {
@@ -66,7 +66,7 @@ pub fn run(
 }
 
 /// Returns the test rows of the run that a model belongs to, or its validation rows if there are none.
-fn part_of_run(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
+fn part_of_run(path: &Path, search_paths: &SearchPaths) -> Result<(String, Part)> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -80,7 +80,7 @@ fn part_of_run(path: &Path, places: &SearchPaths) -> Result<(String, Part)> {
         )));
     }
     let config = Config::load(&file, &Overrides::default())?;
-    let loaded = data::load(&config.data, places, folder)?;
+    let loaded = data::load(&config.data, search_paths, folder)?;
     let mut splits = splits(&loaded, &config)?;
     let fold = match (config.data.folds, fold_of(folder)?) {
         (None, _) => 1,
@@ -107,7 +107,7 @@ fn part_of_data(
     data: &[PathBuf],
     model: &Model,
     file: &Path,
-    places: &SearchPaths,
+    search_paths: &SearchPaths,
 ) -> Result<(String, Part)> {
     let name = match data {
         [only] if !only.exists() => only.to_str().filter(|name| {
@@ -117,7 +117,7 @@ fn part_of_data(
     };
     let (label, dataset) = match name {
         Some(name) => {
-            let (train, test) = catalog::load(name, places)?;
+            let (train, test) = catalog::load(name, search_paths)?;
             match test {
                 Some(test) => (format!("{name}, test part"), test),
                 None => (name.to_owned(), train),

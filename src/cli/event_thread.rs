@@ -33,7 +33,7 @@ impl<E: Send + 'static> EventThread<E> {
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses it.
     pub fn start(handle: impl FnMut(E) -> Result<()> + Send + 'static) -> Result<Self> {
-        Self::start_watching(handle, || {})
+        Self::start_with_updates(handle, || {})
     }
 
     /// Starts the thread, which also calls `update` a few times per second, to show progress between
@@ -41,7 +41,7 @@ impl<E: Send + 'static> EventThread<E> {
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses it.
-    pub fn start_watching(
+    pub fn start_with_updates(
         mut handle: impl FnMut(E) -> Result<()> + Send + 'static,
         mut update: impl FnMut() + Send + 'static,
     ) -> Result<Self> {

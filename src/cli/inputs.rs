@@ -92,12 +92,12 @@ pub fn parameters(
         let describe = |sizes: &[usize], bias| {
             format!("{sizes:?} {} biases", if bias { "with" } else { "without" })
         };
-        let held = parameters.layout();
+        let found = parameters.layout();
         return Err(Error::refused(
             file,
             format!(
                 "contains a network {}, but the config asks for {}",
-                describe(held.sizes(), held.has_bias()),
+                describe(found.sizes(), found.has_bias()),
                 describe(layout.sizes(), layout.has_bias()),
             ),
         ));

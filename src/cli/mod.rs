@@ -95,8 +95,8 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Cost(cost) => cost::run(cost, global, messages, &mut out),
         Command::Race(race) => race::run(race, global, messages, &mut out),
         Command::Data(arguments) => {
-            let places = crate::data::SearchPaths::new(global.datasets.as_deref());
-            data::run(&arguments.command, &places, global.json, &mut out)
+            let search_paths = crate::data::SearchPaths::new(global.datasets.as_deref());
+            data::run(&arguments.command, &search_paths, global.json, &mut out)
         }
         Command::Report(report) => report::run(report, global, &mut out),
         Command::Scale(scale) => scale::run(scale, global, messages, &mut out),

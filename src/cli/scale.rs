@@ -52,9 +52,9 @@ pub fn run(
         ..Overrides::default()
     };
     let config = Config::load(&path, &overrides)?;
-    let places = SearchPaths::new(global.datasets.as_deref());
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &places, base)?;
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
     let plan = match kept {

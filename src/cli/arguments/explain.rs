@@ -164,8 +164,8 @@ pub struct NetworkArguments {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  nplus1 explain lbfgs --set train.epochs=3
-  nplus1 explain lbfgs --set train.epochs=3 --json")]
+  nplus1 explain lbfgs --set data.limit=20 --set train.epochs=2
+  nplus1 explain lbfgs --set data.limit=9 --set train.epochs=2")]
 pub struct LbfgsArguments {
     /// Config file [default: breast cancer, 30-8-1, cross-entropy, l2]
     pub config: Option<PathBuf>,

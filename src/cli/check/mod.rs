@@ -53,9 +53,9 @@ pub fn run(
 ) -> Result<()> {
     let path = &arguments.config;
     let config = Config::load(path, &overrides(&arguments.changes))?;
-    let places = SearchPaths::new(global.datasets.as_deref());
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &places, base)?;
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
     let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;

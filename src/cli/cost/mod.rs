@@ -59,9 +59,9 @@ pub fn run(
     let overrides = overrides(&arguments.changes);
     let (path, kept) = source(arguments)?;
     let config = Config::load(&path, &overrides)?;
-    let places = SearchPaths::new(global.datasets.as_deref());
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
     let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &places, base)?;
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let plan = match kept {
         Some(plan) => plan,

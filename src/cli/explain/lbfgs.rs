@@ -81,8 +81,8 @@ pub fn run(
 ) -> Result<()> {
     let overrides = overrides(&arguments.changes);
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
-    let places = SearchPaths::new(global.datasets.as_deref());
-    let loaded = data::load(&config.data, &places, base)?;
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
     let start = config

@@ -34,8 +34,8 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
         .set
         .extend(named.map(|name| format!("data.dataset=\"{name}\"")));
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
-    let places = SearchPaths::new(global.datasets.as_deref());
-    let dataset = data::load(&config.data, &places, base)?.train;
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
+    let dataset = data::load(&config.data, &search_paths, base)?.train;
     let rows = config
         .data
         .limit
@@ -63,23 +63,23 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
     })?;
     show(
         &logistic.explain(),
-        |found| text(found, &dataset.name),
+        |explanation| text(explanation, &dataset.name),
         global,
         out,
     )
 }
 
-fn text(found: &LogisticExplanation, name: &str) -> String {
-    let (m, n) = (found.rows, found.features);
+fn text(explanation: &LogisticExplanation, name: &str) -> String {
+    let (m, n) = (explanation.rows, explanation.features);
     let mut text = format!(
         "f(θ) = Σ ln(1 + e^(−y·x·θ)) over {m} samples of {n} features ({name}), y = ±1; ε = {:e}\n\n",
-        found.epsilon
+        explanation.epsilon
     );
     text += "Operations for f and its gradient, by the number n of features\n";
-    text += &counts(&found.counts);
-    text += &format!("\n{}\n", answer(found));
+    text += &counts(&explanation.counts);
+    text += &format!("\n{}\n", answer(explanation));
     text += "\nShape and sign of the gradient\n";
-    text += &form(&found.shape_and_sign);
+    text += &form(&explanation.shape_and_sign);
     text
 }
 
@@ -119,9 +119,9 @@ fn counts(rows: &[CountRow]) -> String {
 }
 
 /// Summarizes the rows of all features.
-fn answer(found: &LogisticExplanation) -> String {
+fn answer(explanation: &LogisticExplanation) -> String {
     let row = |method: LogisticMethod| {
-        let mut rows = found.counts.iter().rev();
+        let mut rows = explanation.counts.iter().rev();
         rows.find(|row| row.method == method.name())
             .expect("every method has its row")
     };

@@ -41,8 +41,8 @@ pub fn run(arguments: &NetworkArguments, global: &Global, out: &mut dyn Write) -
     if let Some(path) = &arguments.config {
         let overrides = overrides(&arguments.changes);
         let (config, base) = configured(Some(path), ("", ""), &overrides)?;
-        let places = SearchPaths::new(global.datasets.as_deref());
-        let dataset = data::load(&config.data, &places, base)?.train;
+        let search_paths = SearchPaths::new(global.datasets.as_deref());
+        let dataset = data::load(&config.data, &search_paths, base)?.train;
         inputs = dataset.feature_count();
         outputs = Network::outputs(config.loss.kind, dataset.class_count());
         let hidden = &config.model.hidden;

@@ -26,39 +26,39 @@ pub fn explain(arguments: &ToyArguments) -> Result<ToyExplanation> {
     Ok(toy.explain())
 }
 
-fn text(found: &ToyExplanation) -> String {
-    let toy = found.toy;
+fn text(explanation: &ToyExplanation) -> String {
+    let toy = explanation.toy;
     let mut text = format!(
         "y = σ(a·x), z = b·y at a = {}, b = {}, x = {}; ε = {:e}\n\n",
         toy.a, toy.b, toy.x, toy.epsilon
     );
     text += "Forward\n";
-    text += &steps(&found.forward);
+    text += &steps(&explanation.forward);
     text += "\nBackward\n";
-    text += &steps(&found.backward);
+    text += &steps(&explanation.backward);
     text += "\nOperations of each method, z included\n";
-    text += &found.methods_table().to_string();
-    if found.lost {
+    text += &explanation.methods_table().to_string();
+    if explanation.lost {
         text += &format!(
             "ε = {:e} is lost: a + ε or b + ε rounds to the number itself, and the quotient to 0.\n",
             toy.epsilon
         );
     }
     text += "\nThe same difference quotients at other increments\n";
-    text += &found.quotients_table().to_string();
+    text += &explanation.quotients_table().to_string();
     text += "σ is not additive: b·σ(ax) + b·σ(εx) is not z(a + ε), and its \"quotient\" grows like b/(2ε).\nz is linear in b: (z(b + ε) − z)/ε is ∂z/∂b for any ε, up to rounding.\n";
     text += "\nThe slip\n";
     text += &list(&[
         (
             "b·x·σ(ax)·(1 − σ(ax))",
-            format!("{}  ∂z/∂a", figure(found.methods[0].a)),
+            format!("{}  ∂z/∂a", figure(explanation.methods[0].a)),
         ),
         (
             "b·x·σ(ax)·(1 − a·σ(ax))",
-            format!("{}  not ∂z/∂a", figure(found.slip)),
+            format!("{}  not ∂z/∂a", figure(explanation.slip)),
         ),
     ]);
-    let perturbed = &found.perturbed;
+    let perturbed = &explanation.perturbed;
     text += "\nz(a + ε), three times\n";
     text += &list(&[
         ("b·σ((a + ε)·x)", format!("{:.16}", perturbed.direct)),

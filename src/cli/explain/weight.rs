@@ -28,8 +28,8 @@ pub fn run(
 ) -> Result<()> {
     let overrides = overrides(&arguments.changes);
     let (config, base) = configured(Some(path), ("", ""), &overrides)?;
-    let places = SearchPaths::new(global.datasets.as_deref());
-    let loaded = data::load(&config.data, &places, base)?;
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
     let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
@@ -37,11 +37,13 @@ pub fn run(
     let place = arguments
         .weight
         .unwrap_or_else(|| ParameterPosition::of_largest(&inputs));
-    let found = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
-        .map_err(|problem| Error::Usage(format!("--weight, --epsilon: {problem}")))?;
+    (place.index(&network.layout))
+        .map_err(|problem| Error::Usage(format!("--weight: {problem}")))?;
+    let explanation = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
+        .map_err(|problem| Error::Usage(format!("--epsilon: {problem}")))?;
     show(
-        &found,
-        |found| text(found, &network, &split, arguments.sample),
+        &explanation,
+        |explanation| text(explanation, &network, &split, arguments.sample),
         global,
         out,
     )
@@ -71,7 +73,12 @@ fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
     ))
 }
 
-fn text(found: &WeightExplanation, network: &Network, split: &Split, sample: usize) -> String {
+fn text(
+    explanation: &WeightExplanation,
+    network: &Network,
+    split: &Split,
+    sample: usize,
+) -> String {
     let sizes: Vec<String> = network
         .layout
         .sizes()
@@ -93,32 +100,32 @@ fn text(found: &WeightExplanation, network: &Network, split: &Split, sample: usi
             "sample",
             format!(
                 "training row {sample} of {}, class {}",
-                dataset.name, dataset.class_names[found.label]
+                dataset.name, dataset.class_names[explanation.label]
             ),
         ),
         (
             "parameter",
-            format!("{} = {}", found.parameter, figure(found.value)),
+            format!("{} = {}", explanation.parameter, figure(explanation.value)),
         ),
-        ("its input", figure(found.input)),
-        ("ε", format!("{:e}", found.epsilon)),
+        ("its input", figure(explanation.input)),
+        ("ε", format!("{:e}", explanation.epsilon)),
     ]);
     if network.l2 != 0.0 {
         text += "The l2 term is left out: this is the sample's own loss.\n";
     }
     text += "\nForward, perturbed: what θ + ε changes\n";
-    let product = found.epsilon * found.input;
+    let product = explanation.epsilon * explanation.input;
     let _ = writeln!(
         text,
         "Δz of the unit is ε·{} = {}",
-        figure(found.input),
+        figure(explanation.input),
         figure(product)
     );
-    for (above, pass) in found.forward.iter().enumerate() {
+    for (above, pass) in explanation.forward.iter().enumerate() {
         text += &layer(pass, above == 0, network);
     }
-    let total = found.total;
-    let _ = match found.forward.iter().any(|pass| pass.changed > 0) {
+    let total = explanation.total;
+    let _ = match explanation.forward.iter().any(|pass| pass.changed > 0) {
         true => writeln!(
             text,
             "of {} units {} are reused, {} move by one product each, {} are recomputed",
@@ -128,32 +135,41 @@ fn text(found: &WeightExplanation, network: &Network, split: &Split, sample: usi
     };
     text += "\n";
     text += &list(&[
-        ("loss", format!("{:.16}", found.loss)),
-        ("perturbed", format!("{:.16}", found.loss_perturbed)),
-        ("change", figure(found.loss_perturbed - found.loss)),
+        ("loss", format!("{:.16}", explanation.loss)),
+        ("perturbed", format!("{:.16}", explanation.loss_perturbed)),
+        (
+            "change",
+            figure(explanation.loss_perturbed - explanation.loss),
+        ),
     ]);
     text += "\nBackward: one pass, which all parameters share\n";
-    for errors in &found.backward {
-        text += &deltas(errors, network, found.output_error);
+    for errors in &explanation.backward {
+        text += &deltas(errors, network, explanation.output_error);
     }
-    text += &chain(found);
+    text += &chain(explanation);
     text += "\nDerivative and quotients\n";
     let against = |quotient: f64| {
-        let off = (quotient - found.derivative).abs();
+        let off = (quotient - explanation.derivative).abs();
         format!("{:<22} off by {}", format!("{quotient:.12e}"), rough(off))
     };
     text += &list(&[
-        ("∂L/∂θ = δ·input", format!("{:.12e}", found.derivative)),
-        ("(L(θ + ε) − L(θ))/ε", against(found.quotient)),
-        ("(L(θ + ε) − L(θ − ε))/2ε", against(found.quotient_central)),
+        (
+            "∂L/∂θ = δ·input",
+            format!("{:.12e}", explanation.derivative),
+        ),
+        ("(L(θ + ε) − L(θ))/ε", against(explanation.quotient)),
+        (
+            "(L(θ + ε) − L(θ − ε))/2ε",
+            against(explanation.quotient_central),
+        ),
     ]);
-    if found.lost {
+    if explanation.lost {
         let _ = writeln!(
             text,
             "ε is lost: θ + ε rounds to θ, and the quotients to 0."
         );
     }
-    if found.input == 0.0 {
+    if explanation.input == 0.0 {
         text += "The input is 0: no perturbation of this weight changes anything, and its derivative is exactly 0.\n";
     }
     text
@@ -232,16 +248,19 @@ fn deltas(errors: &LayerErrors, network: &Network, output_error: &str) -> String
 }
 
 /// Formats the chain from Σ w·δ to ∂L/∂θ.
-fn chain(found: &WeightExplanation) -> String {
-    let Some((activation_gradient, slope)) = found.activation_gradient.as_ref().zip(found.slope)
+fn chain(explanation: &WeightExplanation) -> String {
+    let Some((activation_gradient, slope)) = explanation
+        .activation_gradient
+        .as_ref()
+        .zip(explanation.slope)
     else {
         return format!(
             "its unit is an output: δ = {} = {}\n∂L/∂θ = δ·input = {} · {} = {}\n",
-            found.output_error,
-            figure(found.delta),
-            figure(found.delta),
-            figure(found.input),
-            figure(found.derivative)
+            explanation.output_error,
+            figure(explanation.delta),
+            figure(explanation.delta),
+            figure(explanation.input),
+            figure(explanation.derivative)
         );
     };
     let mut text = "the unit's ∂L/∂a = Σ w·δ over the units that read it\n".to_owned();
@@ -251,8 +270,8 @@ fn chain(found: &WeightExplanation) -> String {
         "∂L/∂θ = Σ w·δ · σ′(z) · input = {} · {} · {} = {}",
         figure(activation_gradient.sum),
         figure(slope),
-        figure(found.input),
-        figure(found.derivative)
+        figure(explanation.input),
+        figure(explanation.derivative)
     );
     text
 }

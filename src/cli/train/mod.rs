@@ -42,17 +42,17 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let places = SearchPaths::new(global.datasets.as_deref());
+    let search_paths = SearchPaths::new(global.datasets.as_deref());
     let overrides = overrides(&arguments.changes);
     if let Some(path) = &arguments.resume {
-        let outcome = resume(path, &overrides, &places, global, messages)?;
+        let outcome = resume(path, &overrides, &search_paths, global, messages)?;
         page::write(arguments.page, path)?;
         return show(&[outcome], false, global, out);
     }
     let path = arguments.config.as_deref().expect("clap asks for it");
     let config = Config::load(path, &overrides)?;
     let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &places, base)?;
+    let loaded = data::load(&config.data, &search_paths, base)?;
     let start = match &arguments.init_from {
         Some(path) => {
             let loaded = safetensors::load(path)?;
@@ -188,7 +188,7 @@ fn alternatives(configured: &GradientConfig) -> Vec<(&'static str, GradientConfi
 fn resume(
     path: &Path,
     overrides: &Overrides,
-    places: &SearchPaths,
+    search_paths: &SearchPaths,
     global: &Global,
     messages: Messages,
 ) -> Result<TrainingResult> {
@@ -213,7 +213,7 @@ fn resume(
         (config, None) => config?,
     };
     let folded = has_folds(&config);
-    let loaded = data::load(&config.data, places, directory.path())?;
+    let loaded = data::load(&config.data, search_paths, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
     let workers = Arc::new(Workers::new(config.run.threads)?);
     let outcome = if !folded {

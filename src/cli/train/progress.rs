@@ -102,7 +102,7 @@ impl ProgressDisplay {
 
     /// Shows the evaluations so far, if a step takes many: on a terminal at every call, elsewhere as a
     /// line after some time without output.
-    pub fn look(&self) {
+    pub fn update(&self) {
         if !self.length.shows_evaluations() {
             return;
         }

@@ -73,7 +73,7 @@ impl<R: Real> Recorder<R> {
             }
             Ok(())
         };
-        let events = EventThread::start_watching(handle, move || watched_display.look())?;
+        let events = EventThread::start_with_updates(handle, move || watched_display.update())?;
         let pause = Duration::try_from_secs_f64(session.config.run.checkpoint_seconds);
         Ok(Self {
             events,

@@ -226,14 +226,14 @@ impl DirectionalComparison {
 
 impl ComplexStepComparison {
     /// Summarizes the comparison of the two gradients.
-    pub fn new(found: &GradientComparison, layout: &Layout) -> Self {
-        let (errors, layers) = ElementErrors::whole_and_layers(found, layout);
+    pub fn new(comparison: &GradientComparison, layout: &Layout) -> Self {
+        let (errors, layers) = ElementErrors::whole_and_layers(comparison, layout);
         Self {
             method: "complex-step",
             evaluations: layout.len() as u64,
             errors,
             layers,
-            passed: found.passed(),
+            passed: comparison.passed(),
         }
     }
 }
@@ -243,16 +243,16 @@ impl ExternalGradient {
     pub fn new(
         file: &Path,
         precision: Precision,
-        found: &GradientComparison,
+        comparison: &GradientComparison,
         layout: &Layout,
     ) -> Self {
-        let (errors, layers) = ElementErrors::whole_and_layers(found, layout);
+        let (errors, layers) = ElementErrors::whole_and_layers(comparison, layout);
         Self {
             file: file.display().to_string(),
             precision: precision.name(),
             errors,
             layers,
-            passed: found.passed(),
+            passed: comparison.passed(),
         }
     }
 }
