@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use nplus1::numeric::statistics::sample_deviation;
 use serde_json::Value;
 
 /// The goal of a row, for accuracies in percent.
@@ -122,10 +123,8 @@ impl Row {
 
     /// Returns the row of the table, and whether the goal is met.
     fn line(&self, accuracies: &[f64]) -> (String, bool) {
-        let count = accuracies.len() as f64;
-        let mean = accuracies.iter().sum::<f64>() / count;
-        let squares: f64 = accuracies.iter().map(|x| (x - mean).powi(2)).sum();
-        let deviation = (squares / (count - 1.0)).sqrt();
+        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+        let deviation = sample_deviation(accuracies).unwrap_or(f64::NAN);
         let best = accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (ours, goal, met) = match self.goal {
             Goal::Best(least) => (

@@ -555,7 +555,7 @@ fn changes_on_mnist(samples: &Samples<f32>, rows: std::ops::Range<u32>) -> [[u64
     let (mut nonzero, mut distinct) = (0, 0);
     for row in rows {
         let variety = samples.input_density(row);
-        nonzero += 30 * u64::from(variety.filled);
+        nonzero += 30 * u64::from(variety.nonzeros);
         distinct += 30 * u64::from(variety.distinct);
     }
     // A bias is one more input; the 30 inputs of the outputs are neither 0 nor equal.

@@ -67,7 +67,7 @@ pub fn run(
         config: &config,
         split: &split,
         network: &network,
-        team: &workers,
+        pool: &workers,
         isa,
         control: &control,
     };

@@ -11,6 +11,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
+/// Returns the standard deviation of a sample, over n − 1; `None` for fewer than two values.
+pub fn sample_deviation(values: &[f64]) -> Option<f64> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt())
+}
+
 /// Returns the median of the ratios `values[i]/others[i]`, `None` without pairs. The samples of a
 /// pair are taken side by side, so a machine whose speed drifts changes both.
 pub fn median_ratio(values: &[f64], others: &[f64]) -> Option<f64> {
@@ -193,6 +201,15 @@ mod tests {
     fn assert_close(found: f64, expected: f64, tolerance: f64) {
         let error = (found - expected).abs() / expected.abs().max(1.0);
         assert!(error <= tolerance, "{found} for {expected}");
+    }
+
+    #[test]
+    fn the_deviation_of_a_sample_is_over_one_less_than_its_values() {
+        assert_eq!(sample_deviation(&[]), None);
+        assert_eq!(sample_deviation(&[1.0]), None);
+        // Over n it would be 2.
+        let deviation = sample_deviation(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
+        assert_close(deviation, (32.0f64 / 7.0).sqrt(), 1e-15);
     }
 
     #[test]

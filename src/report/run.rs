@@ -10,6 +10,7 @@ use super::image::{gray, tiles};
 use super::page::{Origin, Page};
 use super::source::ReportSource;
 use crate::format::{AnyParameters, safetensors};
+use crate::numeric::statistics::sample_deviation;
 use crate::open::file_type;
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
@@ -241,13 +242,9 @@ pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
     let accuracies: Vec<f64> = (runs.iter())
         .filter_map(|run| run.summary.as_ref()?.test_accuracy)
         .collect();
-    if accuracies.len() < 2 {
-        return None;
-    }
-    let count = accuracies.len() as f64;
-    let mean = accuracies.iter().sum::<f64>() / count;
-    let squares = accuracies.iter().map(|accuracy| (accuracy - mean).powi(2));
-    let deviation = (squares.sum::<f64>() / (count - 1.0)).sqrt();
+    let deviation = sample_deviation(&accuracies)?;
+    let count = accuracies.len();
+    let mean = accuracies.iter().sum::<f64>() / count as f64;
     Some(format!(
         "Test accuracy of {count} runs: {} ± {} (mean and standard deviation).",
         percent(Some(mean)),

@@ -26,6 +26,7 @@ use crate::format::safetensors;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::kernels::Isa;
+use crate::numeric::statistics::sample_deviation;
 use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::report;
@@ -282,7 +283,7 @@ fn train_folds(
         threads: folds[0].threads,
         seconds: folds.iter().map(|fold| fold.seconds).sum(),
         test_accuracy: summary::mean(&accuracies),
-        test_accuracy_deviation: summary::deviation(&accuracies),
+        test_accuracy_deviation: sample_deviation(&accuracies).unwrap_or(f64::NAN),
         test_loss: summary::mean(&losses),
         folds,
     };

@@ -351,10 +351,3 @@ fn network(sizes: &[usize]) -> String {
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
-
-/// Returns the standard deviation of the population; NaN if there are no values.
-pub fn deviation(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / values.len() as f64).sqrt()
-}
