@@ -124,10 +124,10 @@ It compares the times of two studies of the same command, row by row. To compare
 `nplus1 report A B -o compared.html`.
 
 Examples:
-  nplus1 scale configs/iris.toml --threads 1 --out before
-  nplus1 scale configs/iris.toml --threads 1 --out after
-  nplus1 compare before after
-  nplus1 compare before after --json")]
+  nplus1 scale configs/iris.toml --methods backprop --out a
+  nplus1 scale configs/iris.toml --methods backprop --out b
+  nplus1 compare a b
+  nplus1 compare a b --json")]
 pub struct CompareArguments {
     /// First study: its directory or its results.json
     #[arg(value_name = "A")]
@@ -141,8 +141,8 @@ pub struct CompareArguments {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  nplus1 scale configs/iris.toml --threads 1,2 --runs 5
-  nplus1 scale configs/iris.toml --methods backprop --weak")]
+  nplus1 scale configs/iris.toml --methods backprop
+  nplus1 scale configs/iris.toml --batches 9 --weak --runs 3")]
 pub struct ScaleArguments {
     /// Config file
     #[arg(required_unless_present = "resume")]
