@@ -1,5 +1,5 @@
-//! `nplus1 config`: checks configs, shows one with its defaults, or writes one to start from. It trains
-//! nothing and opens no data.
+//! `nplus1 config`: checks configs, shows one with its defaults, or writes one to start from. It
+//! trains nothing and opens no data.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -98,8 +98,9 @@ fn check(
     Ok(errors)
 }
 
-/// Prints every error but one, and returns that one: an error of the operating system, or else the last.
-/// Each error is a separate message, so that the limit on the length of a message applies to each.
+/// Prints every error but one, and returns that one: an error of the operating system, or else the
+/// last. Each error is a separate message, so that the limit on the length of a message applies to
+/// each.
 fn end(mut errors: Vec<Error>, messages: Messages) -> Result<()> {
     let unforeseen = errors.iter().position(|error| error.exit_code() != 2);
     let Some(last) = unforeseen.or(errors.len().checked_sub(1)) else {
@@ -110,7 +111,8 @@ fn end(mut errors: Vec<Error>, messages: Messages) -> Result<()> {
     Err(last)
 }
 
-/// Summarizes a config: `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of batches of 10`.
+/// Summarizes a config: `iris, hidden [8], softmax, cross-entropy, sgd 0.5 (cosine), 100 epochs of
+/// batches of 10`.
 fn summarize(config: &Config) -> String {
     use crate::data::DataSource;
     let data = match &config.data.source {

@@ -65,7 +65,8 @@ pub fn run(
     print(out, &text)
 }
 
-/// Returns the test rows of the run that a model belongs to, or its validation rows if there are none.
+/// Returns the test rows of the run that a model belongs to, or its validation rows if there are
+/// none.
 fn part_of_run(path: &Path, search_paths: &SearchPaths) -> Result<(String, Part)> {
     let folder = if path.is_dir() {
         path

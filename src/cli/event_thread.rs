@@ -1,8 +1,8 @@
 //! A thread that handles events, so that terminal and disk stay off the timed path.
 //!
-//! Events go through a bounded channel: progress is dropped if the thread is behind, results wait for
-//! it. After its first error the thread handles no more events and sets a flag, so that a run whose disk
-//! is full ends.
+//! Events go through a bounded channel: progress is dropped if the thread is behind, results wait
+//! for it. After its first error the thread handles no more events and sets a flag, so that a run
+//! whose disk is full ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +36,8 @@ impl<E: Send + 'static> EventThread<E> {
         Self::start_with_updates(handle, || {})
     }
 
-    /// Starts the thread, which also calls `update` a few times per second, to show progress between
-    /// events.
+    /// Starts the thread, which also calls `update` a few times per second, to show progress
+    /// between events.
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses it.

@@ -148,8 +148,8 @@ pub fn to_stderr(text: &str) {
     write_message("", None, text);
 }
 
-/// Writes a message after a heading, which may be colored, wrapped to the width of a terminal; ignores
-/// a closed standard error.
+/// Writes a message after a heading, which may be colored, wrapped to the width of a terminal;
+/// ignores a closed standard error.
 fn write_message(heading: &str, color: Option<&str>, text: &str) {
     let text = plain(text);
     let text = shortened(&text);

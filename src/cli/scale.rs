@@ -1,4 +1,5 @@
-//! `nplus1 scale`: measures how each method scales with threads, and where more threads stop paying.
+//! `nplus1 scale`: measures how each method scales with threads, and where more threads stop
+//! paying.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! A validated training run: a config, its rows and its network. It predicts times and writes nothing.
+//! A validated training run: a config, its rows and its network. It predicts times and writes
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

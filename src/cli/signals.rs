@@ -1,5 +1,5 @@
-//! Ctrl-C and termination: the first signal asks the work to end in order, the second ends the process
-//! at once.
+//! Ctrl-C and termination: the first signal asks the work to end in order, the second ends the
+//! process at once.
 //!
 //! A thread handles the signals, so that the handler may print. The exit code is 128 + the
 //! signal's number, as in shells: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 /// Lets a write beyond the process's limit of a file's size (`ulimit -f`) fail as any other does,
 /// with an error: by default, the signal SIGXFSZ ends the process before it can report or clean up.
 ///
-/// It installs a handler that does nothing, because child processes would inherit an ignored signal.
+/// It installs a handler that does nothing, because child processes would inherit an ignored
+/// signal.
 ///
 /// # Errors
 /// [`Error::Resources`] if the operating system refuses the handler.
@@ -38,8 +39,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Watches for signals until the process ends; `ending` describes to the user what the first one
-    /// causes, such as `saving`.
+    /// Watches for signals until the process ends; `ending` describes to the user what the first
+    /// one causes, such as `saving`.
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.

@@ -63,8 +63,8 @@ pub struct WeightArguments {
     /// Use the parameters of this model or run [default: the parameters that training starts from]
     #[arg(long, value_name = "FILE|RUN", requires = "config")]
     pub weights: Option<PathBuf>,
-    /// Weight layers.LAYER.weight[ROW, COLUMN], indices from 0; or LAYER,ROW,bias [default: the weight
-    /// of the first unit that reads the sample's largest input]
+    /// Weight layers.LAYER.weight[ROW, COLUMN], indices from 0; or LAYER,ROW,bias [default: the
+    /// weight of the first unit that reads the sample's largest input]
     #[arg(long, value_name = "LAYER,ROW,COLUMN", requires = "config")]
     pub weight: Option<ParameterPosition>,
     /// Training row, from 0
@@ -151,8 +151,8 @@ pub struct NetworkArguments {
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Units of each hidden layer of the networks with 1 to LAYERS hidden layers [default: as in the
-    /// config's first hidden layer, or 3]
+    /// Units of each hidden layer of the networks with 1 to LAYERS hidden layers [default: as in
+    /// the config's first hidden layer, or 3]
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub width: Option<u32>,
     /// Hidden layers of the deepest network

@@ -85,8 +85,8 @@ pub struct RaceArguments {
     /// Methods to race: NAME or NAME/VARIANT [default: backprop,forward-difference]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
-    /// Learning rates of single methods [default: the config's; with sgd, SPSA and forward gradients
-    /// default to rate/√N]
+    /// Learning rates of single methods [default: the config's; with sgd, SPSA and forward
+    /// gradients default to rate/√N]
     #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
     pub rates: Vec<MethodRate>,
     /// Report when these accuracies are first reached [default: 0.9,0.95]

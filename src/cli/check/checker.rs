@@ -17,8 +17,8 @@ use crate::model::Network;
 use crate::numeric::Precision;
 use crate::study::table::duration;
 
-/// Multiplications above which a method is checked along random directions only: about ten seconds on
-/// one core.
+/// Multiplications above which a method is checked along random directions only: about ten seconds
+/// on one core.
 pub const MOST_MULTIPLICATIONS: f64 = 5e10;
 /// Runs the checks of one subject with progress.
 pub struct Checker<'a> {

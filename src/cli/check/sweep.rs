@@ -1,8 +1,8 @@
-//! `nplus1 check --sweep`: measured and predicted errors over increments, and backprop compared with the
-//! complex step.
+//! `nplus1 check --sweep`: measured and predicted errors over increments, and backprop compared
+//! with the complex step.
 //!
-//! Every decade is measured first, then six more increments around the best, so that the best one is
-//! known to a quarter of a decade.
+//! Every decade is measured first, then six more increments around the best, so that the best one
+//! is known to a quarter of a decade.
 
 use super::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use super::summary::{ComplexStepComparison, CurveSummary, MethodRow};
@@ -121,8 +121,8 @@ struct SweptMethod {
 }
 
 impl SweptMethod {
-    /// Returns the swept variants of a plain quotient: whole passes by both summations, and not `prefix`,
-    /// whose bits equal those of `full`.
+    /// Returns the swept variants of a plain quotient: whole passes by both summations, and not
+    /// `prefix`, whose bits equal those of `full`.
     fn of(method: &CheckedMethod) -> Vec<Self> {
         let Some(config) = method.gradient.difference() else {
             return Vec::new();

@@ -40,8 +40,8 @@ const LBFGS: LbfgsConfig = LbfgsConfig {
 /// Largest number of iterations, unless a config of L-BFGS sets it.
 const MOST: usize = 1000;
 
-/// Multiplications above which a study is refused (many minutes on one core), assuming 100 gradients per
-/// case.
+/// Multiplications above which a study is refused (many minutes on one core), assuming 100
+/// gradients per case.
 const MOST_MULTIPLICATIONS: f64 = 1e13;
 const GRADIENTS: f64 = 100.0;
 

@@ -1,5 +1,5 @@
-//! `nplus1 explain logistic`: logistic regression, where finite differences need fewer multiplications
-//! than the gradient.
+//! `nplus1 explain logistic`: logistic regression, where finite differences need fewer
+//! multiplications than the gradient.
 
 use std::io::Write;
 

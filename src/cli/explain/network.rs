@@ -185,7 +185,8 @@ fn gain(shape: &NetworkReuse) -> String {
     times(shape.full as f64 / shape.incremental as f64)
 }
 
-/// Refutes in numbers the claim that changing the first unit of a layer reuses nothing of the others.
+/// Refutes in numbers the claim that changing the first unit of a layer reuses nothing of the
+/// others.
 fn claim(report: &NetworkReport) -> String {
     let mut text = String::new();
     let (Some(shallow), Some(deep)) = (report.by_depth.first(), report.by_depth.last()) else {

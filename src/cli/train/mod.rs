@@ -243,8 +243,8 @@ fn resume(
     outcome.map_err(|error| explain(error, &directory, messages))
 }
 
-/// Trains each fold in its directory, `fold-01`, `fold-02`, …; resumes folds that an earlier process
-/// began and keeps those it finished.
+/// Trains each fold in its directory, `fold-01`, `fold-02`, …; resumes folds that an earlier
+/// process began and keeps those it finished.
 fn train_folds(
     sessions: &[Session<'_>],
     context: &CommandContext<'_>,

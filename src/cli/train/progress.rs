@@ -1,5 +1,5 @@
-//! Progress of training on standard error: a bar with the time left on a terminal, one line per epoch
-//! elsewhere.
+//! Progress of training on standard error: a bar with the time left on a terminal, one line per
+//! epoch elsewhere.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,8 +100,8 @@ impl ProgressDisplay {
         }
     }
 
-    /// Shows the evaluations so far, if a step takes many: on a terminal at every call, elsewhere as a
-    /// line after some time without output.
+    /// Shows the evaluations so far, if a step takes many: on a terminal at every call, elsewhere
+    /// as a line after some time without output.
     pub fn update(&self) {
         if !self.length.shows_evaluations() {
             return;

@@ -1,7 +1,7 @@
 //! Runs one training session in a directory and writes the files at its end.
 //!
-//! The loop of [`crate::train`] computes; the recorder writes logs, checkpoints and progress while it
-//! runs. Nothing is written before the whole input is validated.
+//! The loop of [`crate::train`] computes; the recorder writes logs, checkpoints and progress while
+//! it runs. Nothing is written before the whole input is validated.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,8 +101,8 @@ impl Session<'_> {
         Ok(summary)
     }
 
-    /// Returns the state of a checkpoint. The history of L-BFGS holds values of its objective, so it is
-    /// dropped if this config has another objective.
+    /// Returns the state of a checkpoint. The history of L-BFGS holds values of its objective, so
+    /// it is dropped if this config has another objective.
     fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
@@ -138,8 +138,9 @@ impl Session<'_> {
         })
     }
 
-    /// Returns the files that its directory has from the start, so that the run can be resumed before its
-    /// first step: the config, and a checkpoint if θ comes from a model, which the config does not name.
+    /// Returns the files that its directory has from the start, so that the run can be resumed
+    /// before its first step: the config, and a checkpoint if θ comes from a model, which the
+    /// config does not name.
     pub fn first_files(&self) -> Vec<InitialFile> {
         let config = self.config.to_toml();
         let checkpoint = |config: &str| match self.config.model.precision {

@@ -50,8 +50,8 @@ pub struct CurvePoint {
 }
 
 impl CurveSummary {
-    /// Makes a curve from the rows of `method` at their increments, each with its predicted error; `None`
-    /// if the method is not a difference.
+    /// Makes a curve from the rows of `method` at their increments, each with its predicted error;
+    /// `None` if the method is not a difference.
     pub fn new(
         method: &CheckedMethod,
         rows: &[(f64, &MethodRow, Option<f64>)],

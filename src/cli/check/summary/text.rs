@@ -173,7 +173,8 @@ impl CheckReport {
         table
     }
 
-    /// Returns a table for each scheme and precision: one line per increment, two columns per method.
+    /// Returns a table for each scheme and precision: one line per increment, two columns per
+    /// method.
     fn swept(&self) -> Vec<Table> {
         let mut tables = Vec::new();
         for group in self
