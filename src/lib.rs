@@ -6,26 +6,26 @@
 //!
 //! | layer | module | content |
 //! |---|---|---|
-//! | 1 | [`mod@error`] | Typed errors, each with an exit code. |
-//! | 1 | [mod@open] | The only place that opens files for reading: regular files, no waiting. |
-//! | 1 | [`text`] | Text that is safe to print: control characters as pictures. |
-//! | 1 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, tallies. |
-//! | 1 | [`kernels`] | Every hot loop over SIMD vectors, with the same bits on every machine. |
-//! | 2 | [`parallel`] | Worker pool, supersteps, partition of work; only this module names rayon. |
-//! | 2 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
-//! | 3 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
-//! | 4 | [`textbook`] | Forward pass, loss, backprop, finite differences over any number type. |
-//! | 5 | [`gradient`] | Gradient methods: backprop, differences, forward mode, random directions. |
-//! | 5 | [`optimizer`] | Optimizers: the update of θ by a gradient. |
-//! | 6 | [`gradient_check`] | Comparison of gradient methods with backprop within derived bounds. |
-//! | 6 | [`train`] | The epoch loop: emits events, uses neither files nor a terminal. |
-//! | 7 | [`config`] | TOML files read into a validated [`config::Config`]. |
-//! | 7 | [mod@format] | Files that other programs read: models and gradients. |
-//! | 8 | [`run`] | The directory of a run: metrics, checkpoints, lock. |
-//! | 9 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling. |
-//! | 10 | [`explain`] | Worked examples, computed and counted with the textbook's code. |
-//! | 11 | [`report`] | HTML pages of runs and studies, made from their files. |
-//! | 12 | [`cli`] | The command line, one file per command. |
+//! | 0 | [`mod@error`] | Typed errors, each with an exit code. |
+//! | 0 | [mod@open] | Opens the files that a user names: regular files, no waiting. |
+//! | 0 | [`text`] | Text that is safe to print: control characters as pictures. |
+//! | 0 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, tallies. |
+//! | 0 | [`kernels`] | Every hot loop over SIMD vectors, with the same bits on every machine. |
+//! | 1 | [`parallel`] | Worker pool, supersteps, partition of work; only this module names rayon. |
+//! | 1 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
+//! | 2 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
+//! | 3 | [`textbook`] | Forward pass, loss, backprop, finite differences over any number type. |
+//! | 4 | [`gradient`] | Gradient methods: backprop, differences, forward mode, random directions. |
+//! | 4 | [`optimizer`] | Optimizers: the update of θ by a gradient. |
+//! | 5 | [`gradient_check`] | Comparison of gradient methods with backprop within derived bounds. |
+//! | 5 | [`train`] | The epoch loop: emits events, uses neither files nor a terminal. |
+//! | 6 | [`config`] | TOML files read into a validated [`config::Config`]. |
+//! | 6 | [mod@format] | Files that other programs read: models and gradients. |
+//! | 7 | [`run`] | The directory of a run: metrics, checkpoints, lock. |
+//! | 8 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling. |
+//! | 9 | [`explain`] | Worked examples, computed and counted with the textbook's code. |
+//! | 10 | [`report`] | HTML pages of runs and studies, made from their files. |
+//! | 11 | [`cli`] | The command line, one file or folder per command. |
 //!
 //! Four modules import less than the lower layers: [`parallel`] only [`mod@error`]; [`textbook`]
 //! only [`model`] and [`numeric`]; [`optimizer`] only [`kernels`], [`model`] and [`numeric`];

@@ -11,7 +11,7 @@ use super::output::Messages;
 use super::page::conclude;
 use super::session::Session;
 use super::signals::Interrupt;
-use super::study_arguments::asks_too_much;
+use super::study_arguments::options_beside_resume;
 use crate::config::Config;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ fn source(arguments: &RaceArguments) -> Result<(PathBuf, Option<RacePlan>)> {
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
     if arguments.asks() {
-        return Err(asks_too_much());
+        return Err(options_beside_resume());
     }
     let (config, plan): (_, RacePlan) = read_plan(study, KIND)?;
     Ok((config, Some(plan)))

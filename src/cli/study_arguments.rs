@@ -4,8 +4,9 @@ use crate::error::{Error, Result};
 
 /// Default number of samples of a measured time.
 pub const REPEATS: u32 = 7;
-/// Refuses options beside `--resume` without a config: the study resumes with its original options.
-pub fn asks_too_much() -> Error {
+/// Returns the error for options beside `--resume` without a config: a study resumes with its
+/// original options.
+pub fn options_beside_resume() -> Error {
     Error::Usage(
         "--resume without CONFIG uses the original options of the study\n  help: leave the other options out, or give CONFIG with all of them".to_owned(),
     )

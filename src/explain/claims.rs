@@ -96,10 +96,10 @@ fn passes() -> [u64; 2] {
 }
 
 /// Counts the multiplications of the outputs' δ beyond those of the loss.
-fn output_multiplications(head: OutputLoss) -> u64 {
+fn output_multiplications(output_loss: OutputLoss) -> u64 {
     let z = vec![Counted::of(0.3); SIZES[2]];
-    let (_, loss) = count(|| loss(head, &z, 0));
-    let (_, both) = count(|| loss_and_errors(head, &z, 0));
+    let (_, loss) = count(|| loss(output_loss, &z, 0));
+    let (_, both) = count(|| loss_and_errors(output_loss, &z, 0));
     both.multiplications - loss.multiplications
 }
 

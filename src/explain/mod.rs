@@ -1,5 +1,4 @@
-//! Worked examples of claims about gradients and finite differences, with numbers of the reader's
-//! choice.
+//! Worked examples of claims about gradients and finite differences.
 //!
 //! Every value is computed by the formula itself, and every operation count by running the same
 //! code over [`Counted`](crate::textbook::counting::Counted); this module prints nothing. Inputs

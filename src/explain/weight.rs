@@ -376,8 +376,8 @@ fn largest<T>(mut all: Vec<T>, size: impl Fn(&T) -> f64) -> (Vec<T>, Vec<T>) {
 }
 
 /// Returns the formula for δ of an output; with cross-entropy, σ′ cancels.
-fn output_error(head: OutputLoss) -> &'static str {
-    match head {
+fn output_error(output_loss: OutputLoss) -> &'static str {
+    match output_loss {
         OutputLoss::SigmoidQuadratic => "(a − y)·a·(1 − a)",
         OutputLoss::LinearQuadratic => "z − y",
         OutputLoss::SigmoidCrossEntropy => "a − y, without σ′",

@@ -1,4 +1,5 @@
-//! The directory of a run: `runs/NAME/NNN`, or the folder given by the user.
+//! The locked directory of a run or a study: `runs/NAME/NNN`, `studies/NAME/NNN`, or the folder
+//! given by the user.
 //!
 //! A new directory is prepared under a temporary name beside its final path, and renamed once it is
 //! locked and has the files that a resume needs: so a killed process never leaves a directory that

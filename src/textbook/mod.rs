@@ -201,9 +201,9 @@ fn sign(label: u16) -> f64 {
 }
 
 /// Returns the loss of one sample, from z_L.
-pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
+pub fn loss<N: Number>(output_loss: OutputLoss, z: &[N], label: u16) -> N {
     let outputs = || z.iter().copied().enumerate();
-    match head {
+    match output_loss {
         OutputLoss::SigmoidQuadratic => {
             let residuals = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
             half_square(&residuals.collect::<Vec<N>>())
@@ -226,10 +226,10 @@ pub fn loss<N: Number>(head: OutputLoss, z: &[N], label: u16) -> N {
 
 /// Returns the loss of one sample and its errors δ = ∂loss/∂z_L, from z_L. The errors reuse values
 /// of the loss.
-pub fn loss_and_errors<N: Number>(head: OutputLoss, z: &[N], label: u16) -> (N, Vec<N>) {
+pub fn loss_and_errors<N: Number>(output_loss: OutputLoss, z: &[N], label: u16) -> (N, Vec<N>) {
     let outputs = || z.iter().copied().enumerate();
     let one = N::of(1.0);
-    match head {
+    match output_loss {
         OutputLoss::SigmoidQuadratic => {
             let a: Vec<N> = z.iter().map(|&z| sigmoid(z)).collect();
             let residuals = a.iter().enumerate().map(|(j, &a)| a - target(j, label));
@@ -244,7 +244,7 @@ pub fn loss_and_errors<N: Number>(head: OutputLoss, z: &[N], label: u16) -> (N, 
         }
         OutputLoss::SigmoidCrossEntropy => {
             let errors = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
-            (loss(head, z, label), errors.collect())
+            (loss(output_loss, z, label), errors.collect())
         }
         OutputLoss::SoftmaxCrossEntropy => {
             let (powers, total, largest) = shifted_exponentials(z);
@@ -256,7 +256,7 @@ pub fn loss_and_errors<N: Number>(head: OutputLoss, z: &[N], label: u16) -> (N, 
         OutputLoss::Logistic => {
             let sign = N::of(sign(label));
             (
-                loss(head, z, label),
+                loss(output_loss, z, label),
                 vec![-(sign * sigmoid(-(sign * z[0])))],
             )
         }

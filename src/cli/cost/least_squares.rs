@@ -7,7 +7,7 @@ use crate::cli::arguments::{CostArguments, Global};
 use crate::cli::output::Messages;
 use crate::cli::page::conclude;
 use crate::cli::signals::Interrupt;
-use crate::cli::study_arguments::{REPEATS, ascending, asks_too_much};
+use crate::cli::study_arguments::{REPEATS, ascending, options_beside_resume};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
@@ -101,7 +101,7 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     }
     if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
         if arguments.asks() {
-            return Err(asks_too_much());
+            return Err(options_beside_resume());
         }
         return json::from_value(read_question(study)?.arguments)
             .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));

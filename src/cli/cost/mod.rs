@@ -12,7 +12,7 @@ use super::output::Messages;
 use super::page::conclude;
 use super::session::Session;
 use super::signals::Interrupt;
-use super::study_arguments::{REPEATS, ascending, asks_too_much};
+use super::study_arguments::{REPEATS, ascending, options_beside_resume};
 use crate::config::Config;
 use crate::data::{self, SearchPaths, Split};
 use crate::error::{Error, Result};
@@ -128,7 +128,7 @@ fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
     }
     let study = arguments.resume.as_deref().expect("clap asks for one");
     if arguments.asks() {
-        return Err(asks_too_much());
+        return Err(options_beside_resume());
     }
     let (config, plan): (_, CostPlan) = read_plan(study, KIND)?;
     plan.check().map_err(|problem| {

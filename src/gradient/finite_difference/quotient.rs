@@ -47,7 +47,8 @@ impl Scheme {
 }
 
 /// Returns the partial derivative: the change of the loss divided by the distance that caused it.
-/// Every finite difference of this crate is computed here.
+/// Whole passes, SPSA and differences of any function call it per derivative; incremental
+/// differences call it once per unit, for the factor 1/(rows·h).
 #[inline(always)]
 pub fn quotient<R: Real>(change: R, distance: R) -> R {
     change / distance
