@@ -177,7 +177,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
         ("--targets 0", "0 is not an accuracy"),
         (
             "--methods backprop --rates forward-difference=1",
-            "does not run",
+            "is not in the race",
         ),
     ] {
         let errors = folder.refusal(&format!("race flowers.toml {options}"));

@@ -191,7 +191,7 @@ fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() 
     for expected in [
         "cannot start 256 threads",
         "ask for fewer with --threads",
-        "kept: 2 samples",
+        "2 samples are saved",
         "nplus1 scale --resume studies/flowers/001",
     ] {
         assert!(errors.contains(expected), "{expected}: {errors}");

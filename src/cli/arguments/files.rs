@@ -127,7 +127,7 @@ pub struct ReportArguments {
 #[command(after_help = "\
 Examples:
   nplus1 env
-  nplus1 env --peaks --threads 1")]
+  nplus1 env --json")]
 pub struct EnvArguments {
     /// Measure the peak rates of multiply-adds and of reads from memory
     #[arg(long)]

@@ -124,8 +124,8 @@ It compares the times of two studies of the same command, row by row. To compare
 `nplus1 report A B -o compared.html`.
 
 Examples:
-  nplus1 scale configs/iris.toml --methods backprop --out a
-  nplus1 scale configs/iris.toml --methods backprop --out b
+  nplus1 cost configs/iris.toml --measure --out a
+  nplus1 cost configs/iris.toml --measure --out b
   nplus1 compare a b
   nplus1 compare a b --json")]
 pub struct CompareArguments {
@@ -141,8 +141,8 @@ pub struct CompareArguments {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  nplus1 scale configs/iris.toml --methods backprop
-  nplus1 scale configs/iris.toml --batches 9 --weak --runs 3")]
+  nplus1 scale configs/iris.toml --methods backprop --threads 1
+  nplus1 scale configs/iris.toml --methods spsa --threads 1")]
 pub struct ScaleArguments {
     /// Config file
     #[arg(required_unless_present = "resume")]
