@@ -141,8 +141,8 @@ pub struct CompareArguments {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  nplus1 scale configs/iris.toml --methods backprop --threads 1
-  nplus1 scale configs/iris.toml --methods spsa --threads 1")]
+  nplus1 scale configs/iris.toml --threads 1 --runs 1
+  nplus1 scale configs/iris.toml --methods backprop --runs 1")]
 pub struct ScaleArguments {
     /// Config file
     #[arg(required_unless_present = "resume")]
