@@ -203,7 +203,7 @@ impl<R: Real> Setting<'_, R> {
             optimizer: &self.optimizer,
             config: &self.config,
             seed: 5,
-            pool: pool,
+            pool,
             isa: Isa::detect(),
             workers: None,
             control,

@@ -317,7 +317,7 @@ fn pass(
     let (shown, others) = largest(units.collect(), |unit| unit.a_change);
     LayerValues {
         layer,
-        effect: effect,
+        effect,
         changed: shown.len() + others.len(),
         others: others.len(),
         others_sum: others.iter().map(|unit| unit.a_change.abs()).sum(),

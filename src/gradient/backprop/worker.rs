@@ -277,7 +277,7 @@ impl<R: Real> BackpropWorker<'_, R> {
         } else {
             task.isa.run(crate::kernels::update::SumPartials {
                 bias: self.last.bias.read_own(superstep),
-                partial_sums: partial_sums,
+                partial_sums,
                 count: task.sizes[hidden].div_ceil(p),
                 out: z,
                 panels: output_panels,
