@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nplus1::kernels::Isa;
-use nplus1::kernels::matmul::{LeftOperand, Product};
+use nplus1::kernels::matmul::{LeftOperand, Product, Start};
 use nplus1::kernels::panels::{Aligned, count, width};
 use nplus1::kernels::update::Activate;
 use nplus1::numeric::Real;
@@ -81,7 +81,7 @@ fn product(criterion: &mut Criterion) {
                             depth,
                             right: &right,
                             right_stride: depth * p,
-                            start: None,
+                            start: Start::Zero,
                             out: &mut out,
                             out_stride: rows * p,
                             panels,

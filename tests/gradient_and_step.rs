@@ -11,7 +11,7 @@ use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
 use nplus1::numeric::Real;
-use nplus1::parallel::Workers;
+use nplus1::parallel::{Split, Workers};
 use support::allocations::{self, ThreadCounter};
 use support::networks::{images, uniform_scaling};
 use support::watchdog::time_limit;
@@ -24,8 +24,12 @@ fn samples<R: Real>(sparse: bool) -> Samples<R> {
     Samples::new(&Arc::new(data), &uniform_scaling(50, 255.0))
 }
 
-/// Checks that one fused step gives the bits of the gradient followed by the update.
-fn assert_fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u32, l2: f64) {
+fn fused_equals_separate<R: Real>(
+    split: Split,
+    hidden: &[usize],
+    (sparse, rows): (bool, u32),
+    l2: f64,
+) {
     let samples = samples::<R>(sparse);
     let mut sizes = vec![50];
     sizes.extend(hidden);
@@ -33,6 +37,7 @@ fn assert_fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u
     let network = Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::CrossEntropy, l2).unwrap();
     let pool = Arc::new(Workers::new(Some(2)).unwrap());
     let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
+    engine.set_split(split);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
     let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
@@ -75,7 +80,7 @@ fn assert_fused_equals_separate<R: Real>(hidden: &[usize], sparse: bool, rows: u
     assert_eq!(
         fused,
         theta,
-        "{hidden:?} sparse {sparse} rows {}",
+        "{split:?} {hidden:?} sparse {sparse} rows {}",
         rows.len()
     );
 }
@@ -87,8 +92,10 @@ fn a_fused_step_has_the_bits_of_the_gradient_followed_by_the_update() {
         for sparse in [true, false] {
             for rows in [1, 10, 33] {
                 for l2 in [0.0, 0.1] {
-                    assert_fused_equals_separate::<f32>(hidden, sparse, rows, l2);
-                    assert_fused_equals_separate::<f64>(hidden, sparse, rows, l2);
+                    for split in Split::ALL {
+                        fused_equals_separate::<f32>(split, hidden, (sparse, rows), l2);
+                        fused_equals_separate::<f64>(split, hidden, (sparse, rows), l2);
+                    }
                 }
             }
         }
@@ -100,7 +107,12 @@ fn a_steady_step_allocates_nothing() {
     let _limit = time_limit();
     for hidden in [&[30][..], &[40, 20]] {
         for sparse in [true, false] {
-            for batch in [10, 33] {
+            for (split, batch) in [
+                (Split::Units, 10),
+                (Split::Units, 33),
+                (Split::Rows, 10),
+                (Split::Rows, 33),
+            ] {
                 let samples = samples::<f32>(sparse);
                 let mut sizes = vec![50];
                 sizes.extend(hidden);
@@ -109,6 +121,7 @@ fn a_steady_step_allocates_nothing() {
                     Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
                 let pool = Arc::new(Workers::new(Some(1)).unwrap());
                 let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
+                engine.set_split(split);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule {
                     rate: 0.3,
@@ -134,7 +147,10 @@ fn a_steady_step_allocates_nothing() {
                 };
                 allocations(batch);
                 let (few, many) = (allocations(64), allocations(64 * 20));
-                assert_eq!(few, many, "{hidden:?} sparse {sparse} batch {batch}");
+                assert_eq!(
+                    few, many,
+                    "{split:?} {hidden:?} sparse {sparse} batch {batch}"
+                );
             }
         }
     }

@@ -206,6 +206,7 @@ impl<R: Real> Setting<'_, R> {
             pool,
             isa: Isa::detect(),
             workers: None,
+            split: None,
             control,
         }
     }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nplus1::data::{Dataset, Features, Samples};
-use nplus1::gradient::{Backprop, Control, Descent, GradientConfig};
+use nplus1::gradient::{
+    Backprop, Control, Descent, GradientConfig, GradientEngine, NumericBackpropConfig,
+};
 use nplus1::kernels::Isa;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits};
 use nplus1::numeric::Real;
 use nplus1::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
-use nplus1::parallel::Workers;
+use nplus1::parallel::{Division, Split, Workers};
 use nplus1::train::{NoObserver, TrainConfig, Training, TrainingState};
 use support::networks;
 use support::watchdog::time_limit;
@@ -35,6 +37,8 @@ struct Case {
     l2: f64,
     sparse: bool,
     epochs: usize,
+    gradient: GradientConfig,
+    bias: bool,
 }
 
 const fn sgd(momentum: f64) -> OptimizerConfig {
@@ -55,25 +59,44 @@ const PLAIN: Case = Case {
     l2: 0.0,
     sparse: true,
     epochs: 2,
+    gradient: GradientConfig::Backprop,
+    bias: true,
 };
 
-/// Trains; returns the hash of the weights, and the metrics with every time set to 0.
-fn train<R: Real>(case: &Case, workers: usize, isa: Isa) -> (String, String) {
-    train_on::<R>(&images(case.sparse), case, workers, isa)
+/// By units among `workers`.
+fn by_units(workers: usize) -> Division {
+    Division {
+        split: Some(Split::Units),
+        workers,
+    }
+}
+
+/// By rows among `workers`.
+fn by_rows(workers: usize) -> Division {
+    Division {
+        split: Some(Split::Rows),
+        workers,
+    }
+}
+
+/// Trains; `weights_sha256` and the metrics without their time field.
+fn train<R: Real>(case: &Case, division: Division, isa: Isa) -> (String, String) {
+    train_on::<R>(&images(case.sparse), case, division, isa)
 }
 
 fn train_on<R: Real>(
     data: &Arc<Dataset>,
     case: &Case,
-    workers: usize,
+    division: Division,
     isa: Isa,
 ) -> (String, String) {
+    let workers = division.workers;
     let scaling = networks::uniform_scaling(100, 255.0);
     let samples = Samples::<R>::new(data, &scaling);
     let mut sizes = vec![100];
     sizes.extend(case.hidden);
     sizes.push(10);
-    let network = Network::new(&sizes, true, case.output, case.loss, case.l2).unwrap();
+    let network = Network::new(&sizes, case.bias, case.output, case.loss, case.l2).unwrap();
     let pool = Arc::new(Workers::new(Some(workers)).unwrap());
     let rows: Vec<u32> = (0..203).collect();
     let validation: Vec<u32> = (203..230).collect();
@@ -97,7 +120,8 @@ fn train_on<R: Real>(
         pool: &pool,
         isa,
         workers: Some(workers),
-        gradient: &GradientConfig::Backprop,
+        split: division.split,
+        gradient: &case.gradient,
         control: &Control::default(),
     }
     .run(&mut state, &mut NoObserver)
@@ -110,24 +134,31 @@ fn train_on<R: Real>(
     (hash, serde_json::to_string(&state.records).unwrap())
 }
 
-/// Checks that training gives the same bits with every number of workers and every kernel.
-fn assert_keeps_its_bits<R: Real>(case: &Case) {
-    let reference = train::<R>(case, 1, Isa::detect());
-    for workers in [1, 2, 3, 5, 8, 16] {
-        assert_eq!(
-            train::<R>(case, workers, Isa::detect()),
-            reference,
-            "{workers} workers"
-        );
+fn holds<R: Real>(case: &Case) {
+    let reference = train::<R>(case, by_units(1), Isa::detect());
+    for workers in WORKERS {
+        for division in [by_units(workers), by_rows(workers)] {
+            let trained = train::<R>(case, division, Isa::detect());
+            assert_eq!(trained, reference, "{division:?}");
+        }
     }
-    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        assert_eq!(train::<R>(case, 2, isa), reference, "{}", isa.name());
+    for isa in available_kernels() {
+        for division in [by_units(2), by_rows(3)] {
+            let trained = train::<R>(case, division, isa);
+            assert_eq!(trained, reference, "{division:?}, {}", isa.name());
+        }
     }
 }
 
-fn assert_both_precisions_keep_their_bits(case: &Case) {
-    assert_keeps_its_bits::<f32>(case);
-    assert_keeps_its_bits::<f64>(case);
+const WORKERS: [usize; 6] = [1, 2, 3, 5, 8, 16];
+
+fn available_kernels() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+fn holds_in_both_precisions(case: &Case) {
+    holds::<f32>(case);
+    holds::<f64>(case);
 }
 
 #[test]
@@ -204,6 +235,83 @@ fn momentum_and_l2_keep_their_bits() {
 }
 
 #[test]
+fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
+    fn holds<R: Real>(case: &Case) {
+        let reference = train::<R>(case, by_units(1), Isa::detect());
+        for isa in available_kernels() {
+            for workers in WORKERS {
+                for division in [by_units(workers), by_rows(workers)] {
+                    let trained = train::<R>(case, division, isa);
+                    assert_eq!(trained, reference, "{division:?}, {}", isa.name());
+                }
+            }
+        }
+    }
+    let _limit = time_limit();
+    let decaying = OptimizerConfig::Sgd(SgdConfig {
+        learning_rate: 0.5,
+        momentum: 0.9,
+        weight_decay: 1e-2,
+        schedule: Schedule::Constant,
+    });
+    for optimizer in [sgd(0.0), decaying] {
+        let case = Case {
+            optimizer,
+            batch_size: 64,
+            hidden: &[33, 20],
+            epochs: 1,
+            ..PLAIN
+        };
+        holds::<f32>(&case);
+        holds::<f64>(&case);
+    }
+}
+
+#[test]
+fn batches_with_fewer_rows_than_workers_keep_their_bits() {
+    let _limit = time_limit();
+    for batch_size in [1, 6] {
+        holds_in_both_precisions(&Case {
+            batch_size,
+            epochs: 1,
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
+fn networks_without_biases_keep_their_bits() {
+    let _limit = time_limit();
+    for hidden in [&[][..], &[40, 33]] {
+        holds_in_both_precisions(&Case {
+            hidden,
+            bias: false,
+            batch_size: 64,
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
+fn numeric_backprop_keeps_its_bits() {
+    let _limit = time_limit();
+    let numeric = NumericBackpropConfig { increment: None };
+    for (output, loss) in [
+        (OutputUnits::Sigmoid, Loss::Quadratic),
+        (OutputUnits::Softmax, Loss::CrossEntropy),
+    ] {
+        holds_in_both_precisions(&Case {
+            hidden: &[20, 33],
+            output,
+            loss,
+            batch_size: 64,
+            gradient: GradientConfig::NumericBackprop(numeric),
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
 fn adam_keeps_its_bits() {
     let _limit = time_limit();
     for batch_size in [10, 128] {
@@ -268,16 +376,19 @@ fn sparse_inputs_give_the_bits_of_dense_ones() {
                 optimizer,
                 ..PLAIN
             };
-            let (hash, _) = train_on::<f32>(&sparse, &case, 1, Isa::detect());
-            let (dense, _) = train_on::<f32>(&as_numbers(&sparse), &case, 1, Isa::detect());
-            assert_eq!(hash, dense, "batch {batch_size}, {:?}", case.optimizer);
+            let (hash, _) = train_on::<f32>(&sparse, &case, by_units(1), Isa::detect());
+            for division in [by_units(1), by_rows(2)] {
+                let numbers = as_numbers(&sparse);
+                let (dense, _) = train_on::<f32>(&numbers, &case, division, Isa::detect());
+                assert_eq!(hash, dense, "batch {batch_size}, {:?}", case.optimizer);
+            }
         }
     }
 }
 
-/// Trains in 20 segments, taking the numbers of workers from `workers` in turn, as a run does while
-/// the tuner tries other numbers; returns the hash of the weights and the sum of the losses.
-fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (String, f64) {
+/// 20 segments of a few steps each, by the divisions that `divisions` gives in turn: what a run does
+/// when it finds out by measuring which division pays.
+fn descend_in_segments(momentum: f64, hidden: &[usize], divisions: &[Division]) -> (String, f64) {
     let data = images(true);
     let samples = Samples::<f32>::new(&data, &networks::uniform_scaling(100, 255.0));
     let sizes = [&[100], hidden, &[10]].concat();
@@ -297,7 +408,8 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (S
     let order: Vec<u32> = (0..203).collect();
     let mut loss = 0.0;
     for segment in 0..20 {
-        let workers = workers[segment % workers.len()];
+        let Division { split, workers } = divisions[segment % divisions.len()];
+        engine.set_split(split.unwrap());
         engine
             .descend(
                 &samples,
@@ -315,16 +427,24 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], workers: &[usize]) -> (S
 }
 
 #[test]
-fn a_number_of_workers_that_changes_within_a_run_keeps_the_bits() {
+fn a_division_that_changes_within_a_run_keeps_the_bits() {
     let _limit = time_limit();
     for momentum in [0.0, 0.9] {
         for hidden in [&[][..], &[40], &[40, 33]] {
-            let reference = descend_in_segments(momentum, hidden, &[1]);
-            for workers in [&[2][..], &[2, 1], &[5, 1, 3, 2], &[1, 4]] {
+            let reference = descend_in_segments(momentum, hidden, &[by_units(1)]);
+            for divisions in [
+                &[2].map(by_units)[..],
+                &[2, 1].map(by_units),
+                &[5, 1, 3, 2].map(by_units),
+                &[1, 4].map(by_units),
+                &[5, 2].map(by_rows),
+                &[by_units(2), by_rows(3)],
+                &[by_rows(2), by_units(1), by_rows(5), by_units(4)],
+            ] {
                 assert_eq!(
-                    descend_in_segments(momentum, hidden, workers),
+                    descend_in_segments(momentum, hidden, divisions),
                     reference,
-                    "{workers:?} workers, hidden {hidden:?}, momentum {momentum}"
+                    "{divisions:?}, hidden {hidden:?}, momentum {momentum}"
                 );
             }
         }
@@ -336,7 +456,9 @@ fn a_number_of_workers_that_changes_within_a_run_keeps_the_bits() {
 #[test]
 fn the_golden_hash_is_unchanged() {
     let _limit = time_limit();
-    let (hash, _) = train::<f32>(&PLAIN, 2, Isa::detect());
+    let (hash, _) = train::<f32>(&PLAIN, by_units(2), Isa::detect());
+    assert_eq!(hash, GOLDEN);
+    let (hash, _) = train::<f32>(&PLAIN, by_rows(2), Isa::detect());
     assert_eq!(hash, GOLDEN);
 }
 

@@ -125,6 +125,7 @@ impl<'a> Session<'a> {
             pool: workers,
             isa,
             workers: None,
+            split: None,
             control,
         }
     }

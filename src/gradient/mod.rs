@@ -31,7 +31,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::Workers;
+use crate::parallel::{Split, Workers};
 
 /// The `[gradient]` section of a config: the gradient method and its options.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,8 +212,18 @@ pub trait GradientEngine<R: Real>: Send {
     /// Returns the number of operations that a gradient of these rows performs.
     fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally;
 
-    /// Returns the largest number of workers that have work to do.
+    /// Returns the largest number of workers that have work to do, with the present split.
     fn most_workers(&self) -> usize;
+
+    /// Returns the splits among which [`GradientEngine::set_split`] chooses; empty if the method
+    /// has one partition of its own.
+    fn splits(&self) -> &'static [Split] {
+        &[]
+    }
+
+    /// Sets how all following gradients and steps divide their work. The bits stay the same.
+    /// Methods with one partition of their own ignore it.
+    fn set_split(&mut self, _: Split) {}
 
     /// Limits [`GradientEngine::gradient`] to `workers` workers. Without a limit it uses
     /// [`GradientEngine::most_workers`].

@@ -4,6 +4,8 @@
 //! multiply-adds in the order of k, so its bits depend neither on the register block, nor on the
 //! vector's width, nor on the worker that computes it.
 
+use std::ops::Range;
+
 use super::panels::width;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
@@ -57,6 +59,18 @@ impl<'a, R: Real> LeftOperand<'a, R> {
     }
 }
 
+/// The initial values of the sums of a product.
+#[derive(Clone, Copy)]
+pub enum Start<'a, R> {
+    /// Zero.
+    Zero,
+    /// One number per column: P numbers per panel.
+    Columns(&'a [R]),
+    /// The numbers in the result: each chain continues, so that a sum over k can be computed part
+    /// by part.
+    Result,
+}
+
 /// Computes a matrix product into `panels` panels of `out`.
 pub struct Product<'a, R> {
     /// The left operand.
@@ -69,8 +83,8 @@ pub struct Product<'a, R> {
     pub right: &'a [R],
     /// Distance between panels of the right operand.
     pub right_stride: usize,
-    /// Initial values of the sums, P numbers per panel; `None` for 0.
-    pub start: Option<&'a [R]>,
+    /// Initial values of the sums.
+    pub start: Start<'a, R>,
     /// Panels of the result, each `(rows, P)`.
     pub out: &'a mut [R],
     /// Distance between panels of the result.
@@ -97,10 +111,9 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
         assert!(self.left.values.len() >= self.left.end(self.rows, self.depth));
         assert!(self.right.len() >= (self.panels - 1) * self.right_stride + self.depth * width);
         assert!(self.out.len() >= (self.panels - 1) * self.out_stride + self.rows * width);
-        assert!(
-            self.start
-                .is_none_or(|start| start.len() >= self.panels * width)
-        );
+        if let Start::Columns(start) = self.start {
+            assert!(start.len() >= self.panels * width);
+        }
         let block = (ROW_BLOCK_BYTES / (self.depth.max(1) * R::BYTES)).max(64);
         let mut row = 0;
         while row < self.rows {
@@ -109,10 +122,10 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
             let mut vector = 0;
             while vector < vectors {
                 if vector + 2 <= vectors {
-                    self.columns::<V, 2>(row, rows, vector);
+                    self.columns::<V, 2>(row..row + rows, vector);
                     vector += 2;
                 } else {
-                    self.columns::<V, 1>(row, rows, vector);
+                    self.columns::<V, 1>(row..row + rows, vector);
                     vector += 1;
                 }
             }
@@ -122,12 +135,11 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
 }
 
 impl<R: Real> Product<'_, R> {
-    /// Computes `C` vectors of columns from vector `first` on, in rows `row..row + rows`.
+    /// Computes `C` vectors of columns from vector `first` on, in rows `rows`.
     #[inline(always)]
     fn columns<V: Vector<Element = R>, const C: usize>(
         &mut self,
-        row: usize,
-        rows: usize,
+        rows: Range<usize>,
         first: usize,
     ) {
         let width = width::<R>();
@@ -140,16 +152,17 @@ impl<R: Real> Product<'_, R> {
             out[c] = column / width * self.out_stride + column % width;
             start[c] = column;
         }
-        let blocks = rows.div_ceil(V::BLOCK_ROWS);
+        let blocks = rows.len().div_ceil(V::BLOCK_ROWS);
         let mut depth = 0;
         loop {
             let until = self.depth.min(depth + DEPTH_BLOCK);
             for b in 0..blocks {
-                let (from, to) = (rows * b / blocks, rows * (b + 1) / blocks);
+                let (from, to) = (rows.len() * b / blocks, rows.len() * (b + 1) / blocks);
                 let position = BlockPosition {
-                    row: row + from,
+                    row: rows.start + from,
                     from: depth,
                     until,
+                    resumes: depth > 0 || matches!(self.start, Start::Result),
                     right,
                     out,
                     start,
@@ -195,9 +208,9 @@ impl<R: Real> Product<'_, R> {
             let mut sums = [[V::splat(R::ZERO); C]; M];
             for m in 0..M {
                 for c in 0..C {
-                    if position.from > 0 {
+                    if position.resumes {
                         sums[m][c] = V::load(out.add(position.out[c] + (position.row + m) * width));
-                    } else if let Some(start) = self.start {
+                    } else if let Start::Columns(start) = self.start {
                         sums[m][c] = V::load(start.as_ptr().add(position.start[c]));
                     }
                 }
@@ -243,6 +256,8 @@ struct BlockPosition<const C: usize> {
     row: usize,
     from: usize,
     until: usize,
+    /// Whether the sums continue from `out`.
+    resumes: bool,
     right: [usize; C],
     out: [usize; C],
     start: [usize; C],
@@ -277,11 +292,32 @@ mod tests {
             depth,
             right: &right,
             right_stride: depth * p,
-            start: Some(&start),
+            start: Start::Columns(&start),
             out: &mut out,
             out_stride: rows * p,
             panels,
         });
+        let whole = out.clone();
+        // The same sums in two parts: the second continues the chains of the first.
+        let half = depth / 2 / p * p;
+        let all = depth;
+        for (from, depth) in [(0, half), (half, depth - half)] {
+            isa.run(Product {
+                left: LeftOperand::rows_of(&left[from / p * stride..], stride),
+                rows,
+                depth,
+                right: &right[from * p..],
+                right_stride: all * p,
+                start: match from {
+                    0 => Start::Columns(&start),
+                    _ => Start::Result,
+                },
+                out: &mut out,
+                out_stride: rows * p,
+                panels,
+            });
+        }
+        assert!(half == 0 || out == whole, "{isa:?}: a sum in two parts");
         for m in 0..rows {
             for c in 0..panels * p {
                 let mut sum = start[c];

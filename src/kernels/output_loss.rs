@@ -24,6 +24,17 @@ pub struct OutputErrors<'a, R> {
     pub values: &'a mut [R],
     /// Distance between panels, in numbers.
     pub stride: usize,
+    /// Where to write the terms of the losses, if they are wanted beside their sum.
+    pub terms: Option<LossTerms<'a, R>>,
+}
+
+/// The terms of the rows' losses, for a sum that another worker's rows continue.
+pub struct LossTerms<'a, R> {
+    /// The losses of the outputs, in the layout of [`OutputErrors::values`]: unless the outputs are
+    /// a softmax, each column's losses are summed over the rows, then the columns' sums.
+    pub outputs: &'a mut [R],
+    /// The losses of the rows, which are the terms of a softmax.
+    pub rows: &'a mut [f64],
 }
 
 impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
@@ -31,15 +42,20 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
     type Output = f64;
 
     #[inline(always)]
-    fn run<V: Vector<Element = R>>(self) -> f64 {
+    fn run<V: Vector<Element = R>>(mut self) -> f64 {
         let width = width::<R>();
         let panels = self.columns.div_ceil(width);
+        assert!(
+            self.terms
+                .as_ref()
+                .is_none_or(|terms| terms.outputs.len() >= self.values.len())
+        );
         assert!(self.values.len() >= (panels - 1) * self.stride + self.labels.len() * width);
         assert!(V::LANES <= 16 && width <= 16);
         let mut total = 0.0;
         if self.output_loss == OutputLoss::SoftmaxCrossEntropy {
             for (row, &label) in self.labels.iter().enumerate() {
-                total += softmax::<V>(
+                let loss = softmax::<V>(
                     self.values,
                     self.stride,
                     row,
@@ -47,6 +63,10 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                     label,
                     self.scale,
                 );
+                total += loss;
+                if let Some(terms) = &mut self.terms {
+                    terms.rows[row] = loss;
+                }
             }
             return total;
         }
@@ -64,7 +84,7 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
             mask[..used].fill(R::ONE);
             let mut lanes = [R::ZERO; 16];
             // SAFETY: `mask` and `lanes` hold 16 numbers, at most LANES of which are used; the
-            // extent of `values` was checked; `identity` holds 48 numbers and is read from at most
+            // extents of `values` and of the terms were checked; `identity` holds 48 numbers and is read from at most
             // 16 on.
             unsafe {
                 let mask = V::load(mask.as_ptr());
@@ -114,6 +134,9 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                     };
                     error.mul(scale).mul(mask).store(at);
                     losses = losses.add(loss);
+                    if let Some(terms) = &mut self.terms {
+                        loss.store(terms.outputs.as_mut_ptr().add(base + row * width));
+                    }
                 }
                 losses.store(lanes.as_mut_ptr());
             }

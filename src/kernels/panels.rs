@@ -61,11 +61,12 @@ impl<R: Real> std::ops::DerefMut for Aligned<R> {
 }
 
 /// Transposes the first `rows` rows of one panel, at most P of them: `to[column·P + row] =
-/// from[row·P + column]`.
+/// from[row·P + column]`, for as many columns as `to` has room for.
 pub fn transpose<R: Real>(from: &[R], to: &mut [R], rows: usize) {
     let width = width::<R>();
+    let columns = width.min(to.len() / width);
     for (row, values) in from.chunks_exact(width).take(rows).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
+        for (column, &value) in values[..columns].iter().enumerate() {
             to[column * width + row] = value;
         }
     }

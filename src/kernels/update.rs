@@ -232,11 +232,11 @@ impl<R: Real> Kernel<R> for Multiply<'_, R> {
     }
 }
 
-/// Computes `out[c] = Σ_rows values[row][c]` of one panel, in the order of the rows.
+/// Computes `out[c] ← out[c] + Σ_rows values[row][c]` of one panel, in the order of the rows.
 pub struct ColumnSums<'a, R> {
     /// One panel, `(rows, P)`.
     pub values: &'a [R],
-    /// P sums.
+    /// P sums, which continue from the numbers that are there.
     pub out: &'a mut [R],
 }
 
@@ -248,7 +248,8 @@ impl<R: Real> Kernel<R> for ColumnSums<'_, R> {
         let width = width::<R>();
         assert!(self.out.len() == width && self.values.len().is_multiple_of(width));
         for lane in (0..width).step_by(V::LANES) {
-            let mut sum = V::splat(R::ZERO);
+            // SAFETY: `out` holds `width` numbers.
+            let mut sum = unsafe { V::load(self.out.as_ptr().add(lane)) };
             for row in (0..self.values.len()).step_by(width) {
                 // SAFETY: row + lane + LANES ≤ the number of values.
                 sum = sum.add(unsafe { V::load(self.values.as_ptr().add(row + lane)) });

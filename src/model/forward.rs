@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::{Network, Parameters};
 use crate::data::{Inputs, Samples};
 use crate::kernels::Isa;
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
@@ -111,7 +111,7 @@ impl<R: Real> Forward<R> {
                         depth: sizes[layer],
                         right: &self.weights[layer],
                         right_stride: sizes[layer] * p,
-                        start: Some(&self.biases[layer]),
+                        start: Start::Columns(&self.biases[layer]),
                         out: &mut out,
                         out_stride: stride,
                         panels,
@@ -159,6 +159,7 @@ impl<R: Real> Forward<R> {
                 scale: R::ONE,
                 values: &mut z,
                 stride: TILE * p,
+                terms: None,
             });
             (loss, pairs)
         });

@@ -1,5 +1,5 @@
 //! Parallel execution: a pool of workers, supersteps, work partitioned by cost, and a tuner that
-//! chooses the number of workers. Only this module names rayon.
+//! chooses the number of workers and what they divide. Only this module names rayon.
 //!
 //! [`Workers`] wraps rayon's thread pool and is created once per run of the program.
 //! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). At most one
@@ -20,7 +20,7 @@ pub mod tuner;
 mod watchdog;
 pub mod workers;
 
-pub use partition::partition_by_cost;
+pub use partition::{Division, Split, partition_by_cost, share_ends};
 pub use phased::{PhasedSlice, Superstep, Supersteps};
 pub use tuner::Tuner;
 pub use workers::Workers;

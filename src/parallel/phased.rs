@@ -67,19 +67,37 @@ impl Supersteps {
         write_phase: impl Into<Option<usize>>,
         parts: impl IntoIterator<Item = Range<usize>>,
     ) -> Vec<PhasedSlice<'b, T>> {
+        let block = values.len();
+        self.share_blocks(values, write_phase, block, parts)
+    }
+
+    /// Shares `values` as [`Supersteps::share`] does, in blocks of `block` values: worker w may
+    /// write the range `parts[w]` of every block.
+    ///
+    /// # Panics
+    /// As `share`, with parts within a block, and unless the blocks fill `values`.
+    pub fn share_blocks<'b, T>(
+        &self,
+        values: &'b mut [T],
+        write_phase: impl Into<Option<usize>>,
+        block: usize,
+        parts: impl IntoIterator<Item = Range<usize>>,
+    ) -> Vec<PhasedSlice<'b, T>> {
         let (pointer, len) = (values.as_mut_ptr(), values.len());
+        assert!(len.is_multiple_of(block), "blocks fill the slice");
         let write_phase = write_phase.into();
         let mut end = 0;
         let parts: Vec<_> = parts
             .into_iter()
             .map(|part| {
-                assert!(end <= part.start && part.start <= part.end && part.end <= len);
+                assert!(end <= part.start && part.start <= part.end && part.end <= block);
                 end = part.end;
                 PhasedSlice {
                     supersteps: self.id,
                     write_phase,
                     pointer,
                     len,
+                    block,
                     part,
                     borrow: PhantomData,
                 }
@@ -157,7 +175,9 @@ pub struct PhasedSlice<'b, T> {
     write_phase: Option<usize>,
     pointer: *mut T,
     len: usize,
-    /// The part that this worker writes.
+    /// Number of values in a block; `len` if there is one.
+    block: usize,
+    /// The part of each block that this worker writes.
     part: Range<usize>,
     borrow: PhantomData<&'b mut [T]>,
 }
@@ -169,17 +189,34 @@ impl<T> PhasedSlice<'_, T> {
     /// Returns this worker's part, to write.
     ///
     /// # Panics
-    /// In a superstep of another phase than the write phase, or of another [`Supersteps`].
+    /// In a superstep of another phase than the write phase, or of another [`Supersteps`]; if the
+    /// slice has several blocks.
     pub fn write_own<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
+        assert!(self.block == self.len);
+        self.write_block(0, step)
+    }
+
+    /// Returns this worker's part of block `block`, to write.
+    ///
+    /// # Panics
+    /// In a superstep of another phase than the write phase, or of another [`Supersteps`]; if there
+    /// is no such block.
+    pub fn write_block<'s>(&'s mut self, block: usize, step: &'s Superstep<'_>) -> &'s mut [T] {
+        let start = block * self.block;
+        assert!(start + self.block <= self.len);
         assert!(
             step.supersteps.id == self.supersteps
                 && self.write_phase.is_none_or(|phase| phase == step.phase())
         );
-        // SAFETY: parts are disjoint and each belongs to one `PhasedSlice`. In supersteps of the
+        // SAFETY: the part lies within the block, and the block within the slice. Parts are
+        // disjoint and each belongs to one `PhasedSlice`. In supersteps of the
         // write phase there is no borrow of the whole: such a borrow ends with the superstep it was
         // made in, and all workers are in the same superstep.
         unsafe {
-            std::slice::from_raw_parts_mut(self.pointer.add(self.part.start), self.part.len())
+            std::slice::from_raw_parts_mut(
+                self.pointer.add(start + self.part.start),
+                self.part.len(),
+            )
         }
     }
 
@@ -199,9 +236,9 @@ impl<T> PhasedSlice<'_, T> {
     /// Returns this worker's part, to read, in any superstep.
     ///
     /// # Panics
-    /// In a superstep of another [`Supersteps`].
+    /// In a superstep of another [`Supersteps`]; if the slice has several blocks.
     pub fn read_own<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
-        assert!(step.supersteps.id == self.supersteps);
+        assert!(step.supersteps.id == self.supersteps && self.block == self.len);
         // SAFETY: only this `PhasedSlice` can write the part, and it is borrowed.
         unsafe { std::slice::from_raw_parts(self.pointer.add(self.part.start), self.part.len()) }
     }
@@ -249,6 +286,22 @@ mod tests {
                 "{workers}: {sums:?}"
             );
         }
+    }
+
+    #[test]
+    fn each_worker_writes_its_part_of_every_block() {
+        let _limit = time_limit();
+        let pool = Workers::new(Some(3)).unwrap();
+        let supersteps = Supersteps::new(3);
+        let mut values = vec![0; 12];
+        let parts = supersteps.share_blocks(&mut values, 0, 4, [0..1, 1..1, 1..4]);
+        pool.run(supersteps, parts, async |mut values, step| {
+            for block in 0..3 {
+                let own = values.write_block(block, &step);
+                own.fill(10 * block + step.worker() + 1);
+            }
+        });
+        assert_eq!(values, [1, 3, 3, 3, 11, 13, 13, 13, 21, 23, 23, 23]);
     }
 
     #[test]

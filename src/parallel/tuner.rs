@@ -1,15 +1,18 @@
-//! The tuner: chooses the number of workers for a step by measurement.
+//! The tuner: chooses the division of a step by measurement: the number of workers, and what they
+//! divide.
 //!
 //! More workers are slower than fewer if a step is too small to share, or if another process holds
-//! a core. So steps run in segments of about 8 ms. Now and then a trial uses another number of
-//! workers; if it is faster, it becomes the new choice. Timing decides which workers compute, never
-//! what: the bits stay the same.
+//! a core; a split by rows pays with large mini-batches. So steps run in segments of about 8 ms. Now
+//! and then a trial uses another division; if it is faster, it becomes the new choice. Timing
+//! decides which workers compute, never what: the bits stay the same.
 
 use std::time::Duration;
 
+use super::Division;
+
 /// Length of a segment in seconds: a hundred times what it takes to wake the workers.
 const SEGMENT: f64 = 8e-3;
-/// Shortest trial of another number of workers, in seconds. Only its last segment counts: an idle
+/// Shortest trial of another division, in seconds. Only its last segment counts: an idle
 /// core needs milliseconds to reach full speed, and a worker's share of θ to move to its caches.
 const TRIAL: f64 = 12e-3;
 /// Pause between two trials, as a multiple of a trial's length: short at first, while the data is
@@ -20,7 +23,7 @@ const LAST_PAUSE: f64 = 64.0;
 /// enough to share; fewer workers are faster only if another process holds a core.
 const SLOW_PAUSE: f64 = 20.0;
 
-/// Chooses the number of workers of the next segment.
+/// Chooses the division of the next segment's steps.
 #[derive(Clone, Debug)]
 pub struct Tuner {
     candidates: Vec<Candidate>,
@@ -37,10 +40,10 @@ pub struct Tuner {
     repeated_trials: usize,
 }
 
-/// A number of workers, and the time that a step takes with it.
+/// A division, and the time that a step takes with it.
 #[derive(Clone, Debug)]
 struct Candidate {
-    workers: usize,
+    division: Division,
     /// The last three measurements, in seconds per step: their median counts, so that one disturbed
     /// segment changes nothing. Provisional until the first trial has ended.
     recent: Option<[f64; 3]>,
@@ -57,45 +60,32 @@ impl Candidate {
 }
 
 impl Tuner {
-    /// Creates a tuner that chooses among the powers of two below `most`, and `most`.
-    pub fn up_to(most: usize) -> Self {
-        let mut workers = 1;
-        let mut candidates = Vec::new();
-        while workers < most {
-            candidates.push(workers);
-            workers *= 2;
-        }
-        candidates.push(most);
-        Self::of(candidates)
-    }
-
-    /// Creates a tuner that always chooses `workers`.
-    pub fn exactly(workers: usize) -> Self {
-        Self::of(vec![workers])
-    }
-
-    fn of(candidates: Vec<usize>) -> Self {
-        let candidates: Vec<_> = candidates
-            .into_iter()
-            .map(|workers| Candidate {
-                workers,
-                recent: None,
-                tried: false,
-            })
-            .collect();
-        Self {
-            current: candidates.len() - 1,
-            last_best: candidates.len() - 1,
-            candidates,
+    /// Creates a tuner that chooses among `divisions`, a ring in which neighbors are alike.
+    ///
+    /// # Panics
+    /// Without any division.
+    pub fn among(divisions: Vec<Division>) -> Self {
+        let candidates = divisions.into_iter().map(|division| Candidate {
+            division,
+            recent: None,
+            tried: false,
+        });
+        let mut tuner = Self {
+            candidates: candidates.collect(),
+            current: 0,
+            last_best: 0,
             trial: None,
             since_trial: 0.0,
             pause: FIRST_PAUSE,
             repeated_trials: 0,
-        }
+        };
+        tuner.current = tuner.best();
+        tuner.last_best = tuner.current;
+        tuner
     }
 
-    /// Returns the number of workers and the number of steps of the next segment.
-    pub fn plan(&mut self) -> (usize, usize) {
+    /// Returns the division and the number of steps of the next segment.
+    pub fn plan(&mut self) -> (Division, usize) {
         if self.trial.is_none() {
             self.choose();
         }
@@ -104,7 +94,7 @@ impl Tuner {
             Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
             None => 1,
         };
-        (chosen.workers, steps)
+        (chosen.division, steps)
     }
 
     /// Makes the best candidate current, or begins a trial of another one if it is time.
@@ -142,23 +132,22 @@ impl Tuner {
     /// Returns the candidate of the next trial: one that was never tried, the most workers first;
     /// then the two neighbors of the best in turn.
     fn next_candidate(&self, best: usize) -> Option<usize> {
-        let untried = self.candidates.iter().rposition(|c| !c.tried);
-        if untried.is_some() || self.candidates.len() == 1 {
+        let count = self.candidates.len();
+        let untried = (0..count).rev().filter(|&k| !self.candidates[k].tried);
+        let untried = untried.max_by_key(|&k| self.candidates[k].division.workers);
+        if untried.is_some() || count == 1 {
             return untried;
         }
         let up = self.repeated_trials.is_multiple_of(2);
-        Some(match best {
-            0 => 1,
-            _ if best + 1 == self.candidates.len() || !up => best - 1,
-            _ => best + 1,
-        })
+        Some((best + if up { 1 } else { count - 1 }) % count)
     }
 
     /// Returns the shortest duration of a trial of `other` in seconds: [`TRIAL`], or one step if
     /// that is longer, at the speed per worker that the best candidate has.
     fn trial_cost(&self, best: usize, other: usize) -> f64 {
         let best = &self.candidates[best];
-        let workers = best.workers as f64 / self.candidates[other].workers as f64;
+        let workers = |candidate: &Candidate| candidate.division.workers as f64;
+        let workers = workers(best) / workers(&self.candidates[other]);
         let step = best
             .seconds_per_step()
             .map_or(0.0, |seconds| seconds * workers);
@@ -199,9 +188,12 @@ impl Tuner {
                 .seconds_per_step()
                 .unwrap_or(f64::INFINITY)
         };
+        let workers = |k: usize| self.candidates[k].division.workers;
         (0..self.candidates.len())
-            .rev()
-            .min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
+            .min_by(|&a, &b| {
+                let faster = seconds(a).total_cmp(&seconds(b));
+                faster.then(workers(b).cmp(&workers(a)))
+            })
             .expect("a tuner has at least one candidate")
     }
 }
@@ -209,13 +201,19 @@ impl Tuner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::Split;
+
+    /// Returns a tuner among up to `most` workers of a method with one partition.
+    fn up_to(most: usize) -> Tuner {
+        Tuner::among(Division::candidates(&[(None, most)]))
+    }
 
     /// Runs `segments` segments on a machine where a step takes `seconds(workers)`; returns the
     /// number of steps that each number of workers did.
     fn simulate(tuner: &mut Tuner, segments: usize, seconds: impl Fn(usize) -> f64) -> Vec<usize> {
         let mut steps_of = vec![0; 17];
         for _ in 0..segments {
-            let (workers, steps) = tuner.plan();
+            let (Division { workers, .. }, steps) = tuner.plan();
             steps_of[workers] += steps;
             tuner.record(
                 steps,
@@ -227,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_fastest_number_of_workers_does_nearly_all_steps() {
-        let mut tuner = Tuner::up_to(16);
+        let mut tuner = up_to(16);
         let steps = simulate(
             &mut tuner,
             1000,
@@ -238,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_choice_follows_a_machine_that_changes() {
-        let mut tuner = Tuner::up_to(2);
+        let mut tuner = up_to(2);
         simulate(&mut tuner, 100, |workers| 1e-5 / workers as f64);
         let steps = simulate(
             &mut tuner,
@@ -252,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_step_of_half_a_second_is_shared_from_the_first_step_on() {
-        let mut tuner = Tuner::up_to(2);
+        let mut tuner = up_to(2);
         let steps = simulate(&mut tuner, 20, |workers| 0.5 / workers as f64);
         assert_eq!(steps[2], 20, "{steps:?}");
         // One worker is still tried now and then: a core may be busy.
@@ -262,8 +260,37 @@ mod tests {
 
     #[test]
     fn a_fixed_number_of_workers_never_changes() {
-        let mut tuner = Tuner::exactly(5);
+        let division = Division {
+            split: None,
+            workers: 5,
+        };
+        let mut tuner = Tuner::among(vec![division]);
         let steps = simulate(&mut tuner, 100, |_| 1e-3);
         assert_eq!(steps[5], steps.iter().sum::<usize>());
+    }
+
+    #[test]
+    fn the_faster_split_does_nearly_all_steps() {
+        let splits = [(Some(Split::Units), 2), (Some(Split::Rows), 16)];
+        let candidates = Division::candidates(&splits);
+        let numbers = |split| {
+            let of_split = candidates.iter().filter(|c| c.split == Some(split));
+            of_split.map(|c| c.workers).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(Split::Units), [1, 2]);
+        assert_eq!(numbers(Split::Rows), [16, 8, 4, 2]);
+        for (fast, workers) in [(Split::Rows, 4), (Split::Units, 2), (Split::Units, 1)] {
+            let mut tuner = Tuner::among(candidates.clone());
+            let (mut fast_steps, mut all_steps) = (0, 0);
+            for _ in 0..2000 {
+                let (division, steps) = tuner.plan();
+                let is_fast = division.split == Some(fast) && division.workers == workers;
+                let seconds = if is_fast { 1e-5 } else { 2e-5 };
+                tuner.record(steps, Duration::from_secs_f64(seconds * steps as f64));
+                all_steps += steps;
+                fast_steps += if is_fast { steps } else { 0 };
+            }
+            assert!(fast_steps * 10 > all_steps * 9, "{fast:?} {workers}");
+        }
     }
 }

@@ -330,6 +330,7 @@ impl MinimizationSubject<'_> {
             pool: self.pool,
             isa: self.isa,
             workers: None,
+            split: None,
             control: self.control,
         };
         Ok(match training.run(state, &mut NoObserver) {

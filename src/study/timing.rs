@@ -187,6 +187,7 @@ impl<R: Real> TimingBench<'_, R> {
             pool: self.workers,
             isa: self.isa,
             workers: None,
+            split: None,
             control: self.control,
         };
         self.workers

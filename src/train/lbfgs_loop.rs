@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::minibatch_steps::divide;
 use super::{Ending, EpochResult, EpochSums, Observer, Training, TrainingState, refused};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -42,8 +43,9 @@ impl<R: Real> Training<'_, R> {
         let mut has_gradient = history.is_some();
         let start = Instant::now();
         let outcome = config.iterate(&mut state.parameters, &mut history, |theta, gradient| {
-            let (workers, _) = tuner.plan();
-            engine.limit_workers(workers);
+            let (division, _) = tuner.plan();
+            divide(engine, division);
+            engine.limit_workers(division.workers);
             let start = Instant::now();
             let gradient_result = engine.gradient(theta, batch, gradient, self.control);
             let evaluation = match gradient_result {

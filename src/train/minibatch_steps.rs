@@ -9,6 +9,7 @@ use crate::gradient::{Control, Stopped, TrainingEngine};
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::optimizer::{AdamConfig, Moments, OptimizerState, SgdConfig};
+use crate::parallel::Division;
 
 /// Rows of consecutive steps, and the settings of these steps.
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ pub(super) struct Segment<'a, R> {
     pub batch_size: usize,
     /// Factor of the learning rate, from the schedule.
     pub factor: f64,
-    pub workers: usize,
+    pub division: Division,
     /// Seed of the random directions of the first step; each further step takes the next one.
     pub direction_seed: DirectionSeed,
     pub control: &'a Control,
@@ -38,6 +39,13 @@ pub(super) trait Steps<R: Real> {
 
     /// Returns the engine, for gradients between steps.
     fn engine(&mut self) -> &mut dyn TrainingEngine<R>;
+}
+
+/// Sets the split of `division`, if the engine has a choice.
+pub(super) fn divide<R: Real>(engine: &mut dyn TrainingEngine<R>, division: Division) {
+    if let Some(split) = division.split {
+        engine.set_split(split);
+    }
 }
 
 /// Stochastic gradient descent: the engine makes the steps.
@@ -71,12 +79,13 @@ impl<R: Real> Steps<R> for Sgd<R> {
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
         self.engine.set_direction_seed(segment.direction_seed);
+        divide(&mut *self.engine, segment.division);
         self.engine.descend(
             segment.samples,
             segment.order,
             segment.batch_size,
             self.config.rule(self.l2, segment.factor),
-            segment.workers,
+            segment.division.workers,
             loss,
             segment.control,
         )
@@ -128,7 +137,8 @@ impl<R: Real> Steps<R> for Adam<R> {
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
-        self.engine.limit_workers(segment.workers);
+        divide(&mut *self.engine, segment.division);
+        self.engine.limit_workers(segment.division.workers);
         let (mut done, mut direction_seed) = (0, segment.direction_seed);
         for rows in segment.order.chunks(segment.batch_size) {
             let samples = segment.samples;

@@ -29,7 +29,7 @@ use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
 use crate::optimizer::OptimizerConfig;
-use crate::parallel::{Tuner, Workers};
+use crate::parallel::{Division, Split, Tuner, Workers};
 use lbfgs_loop::norm;
 use minibatch_steps::{Adam, Segment, Sgd, Steps};
 
@@ -105,6 +105,8 @@ pub struct Training<'a, R> {
     pub isa: Isa,
     /// Fixed number of workers; `None`: the tuner chooses it by measurement.
     pub workers: Option<usize>,
+    /// What the workers divide, if the method leaves a choice; `None`: the tuner chooses it, too.
+    pub split: Option<Split>,
     /// Stop flag, checked even within a gradient, and counter of evaluations.
     pub control: &'a Control,
 }
@@ -144,8 +146,36 @@ impl<R: Real> Training<'_, R> {
     pub fn engine(&self) -> Box<dyn TrainingEngine<R>> {
         let capacity = self.config.batch_size.min(self.rows.len());
         let (network, pool, samples) = (self.network, self.pool, self.samples);
-        self.gradient
-            .engine(network, pool, self.isa, samples, capacity)
+        let mut engine = self
+            .gradient
+            .engine(network, pool, self.isa, samples, capacity);
+        if let Some(split) = self.split {
+            engine.set_split(split);
+        }
+        engine
+    }
+
+    /// Creates a tuner among the divisions of a step that this run allows.
+    fn tuner(&self, engine: &mut dyn TrainingEngine<R>) -> Tuner {
+        let splits = match (self.split, engine.splits()) {
+            (_, []) => vec![None],
+            (Some(split), _) => vec![Some(split)],
+            (None, splits) => splits.iter().copied().map(Some).collect(),
+        };
+        if let Some(workers) = self.workers {
+            let divisions = splits.into_iter();
+            return Tuner::among(divisions.map(|split| Division { split, workers }).collect());
+        }
+        let splits = splits.into_iter().map(|split| {
+            if let Some(split) = split {
+                engine.set_split(split);
+            }
+            (
+                split,
+                engine.most_workers().min(self.pool.computing_threads()),
+            )
+        });
+        Tuner::among(Division::candidates(&splits.collect::<Vec<_>>()))
     }
 
     /// Returns the optimizer's steps over mini-batches.
@@ -172,7 +202,7 @@ impl<R: Real> Training<'_, R> {
         &'s self,
         order: &'s [u32],
         factor: f64,
-        workers: usize,
+        division: Division,
         direction_seed: DirectionSeed,
         control: &'s Control,
     ) -> Segment<'s, R> {
@@ -181,7 +211,7 @@ impl<R: Real> Training<'_, R> {
             order,
             batch_size: self.config.batch_size.min(self.rows.len()),
             factor,
-            workers,
+            division,
             direction_seed,
             control,
         }
@@ -209,11 +239,8 @@ impl<R: Real> Training<'_, R> {
         state: &mut TrainingState<R>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Ending> {
-        let engine = self.engine();
-        let mut tuner = match self.workers {
-            Some(workers) => Tuner::exactly(workers),
-            None => Tuner::up_to(engine.most_workers().min(self.pool.computing_threads())),
-        };
+        let mut engine = self.engine();
+        let mut tuner = self.tuner(&mut *engine);
         match (self.optimizer, self.steps(engine)) {
             (_, Ok(mut steps)) => {
                 let mut order = Vec::with_capacity(self.rows.len());
@@ -313,7 +340,7 @@ impl<R: Real> Training<'_, R> {
             if done == last && gradient_norm.is_none() {
                 gradient_norm = self.gradient_norm(steps, state, &order[last..end])?;
             }
-            let (workers, planned) = tuner.plan();
+            let (division, planned) = tuner.plan();
             let until = if done < last { last } else { end };
             let rows = (planned * batch).min(until - done);
             let start = Instant::now();
@@ -321,7 +348,7 @@ impl<R: Real> Training<'_, R> {
             let segment = self.segment(
                 order,
                 factor,
-                workers,
+                division,
                 self.direction_seed(state),
                 self.control,
             );

@@ -12,6 +12,7 @@ use crate::gradient::{Control, Stopped};
 use crate::model::Parameters;
 use crate::numeric::Real;
 use crate::optimizer::{OptimizerConfig, OptimizerState};
+use crate::parallel::Division;
 
 impl<R: Real> Training<'_, R> {
     /// Returns the number of epochs of the whole run: a fraction if the number of steps is limited,
@@ -92,11 +93,14 @@ impl<R: Real> Training<'_, R> {
         let batch = self.config.batch_size.min(self.rows.len());
         let most = self.rows.len().div_ceil(batch);
         let control = Control::default();
-        let workers = stepper.engine().most_workers();
+        let division = Division {
+            split: self.split,
+            workers: stepper.engine().most_workers(),
+        };
         stepper.load(parameters, &OptimizerState::Nothing);
         of_steps(budget, most, |steps| {
             let order = &self.rows[..(steps * batch).min(self.rows.len())];
-            let segment = self.segment(order, 0.0, workers, DirectionSeed::default(), &control);
+            let segment = self.segment(order, 0.0, division, DirectionSeed::default(), &control);
             let start = Instant::now();
             stepper.advance(segment, &mut 0.0).map_err(refused)?;
             Ok(start.elapsed().as_secs_f64())

@@ -2,12 +2,14 @@
 //!
 //! Cost: 1 evaluation and one backward pass, whatever N is.
 //!
-//! Parallelism: the work is partitioned by units, not by rows. A layer's units form panels of one
-//! cache line (16 units in f32, 8 in f64). Each worker owns some panels and computes their values
-//! for all rows of the mini-batch. The last layer is partitioned by the hidden panels that it
-//! reads. Each element of a product is one chain in a fixed order, so the bits do not depend on
-//! the number of workers. The engine keeps θ in a packed layout ([`PackedParameters`]); the passes
-//! are in `worker.rs`.
+//! Parallelism: two splits of the work, which give the same bits, since each element of a product
+//! and of the gradient is one chain in a fixed order ([`Split`]; training chooses by measurement).
+//! By rows (`by_rows/`), each worker computes activations and errors of its rows of the
+//! mini-batch, then the gradient and the update of its tile of the parameters: two meetings a step.
+//! By units (`by_units/`), each worker owns panels of units (one cache line: 16 units in f32, 8 in
+//! f64) and computes their values for all rows; their weights never leave its core. `layers.rs` has
+//! the computations that both share; the engine keeps θ in a packed layout
+//! ([`PackedParameters`]).
 //!
 //! [`Backprop::numeric`] runs the same passes, but replaces two analytic derivatives by difference
 //! quotients, σ′(z) of each hidden unit and ∂L/∂z of each output:
@@ -20,27 +22,32 @@
 //! forward difference: h·max|σ″|/2 ≤ .05·h of truncation, and about 2u/h of round-off relative to
 //! each slope.
 
+mod by_rows;
+mod by_units;
+mod layers;
 pub mod packed;
-mod worker;
+mod parameter_part;
 
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use self::packed::{PackedParameters, Strides, owned_layers};
-use self::worker::{BackpropScratch, BackpropWorker, LastLayer, OwnedLayer, StepTask};
+use self::by_rows::{Regions, RowBuffers, RowWorker, tiles};
+use self::by_units::{UnitBuffers, UnitWorker};
+use self::layers::{BackpropScratch, OutputScratch, StepTask};
+use self::packed::{PackedParameters, owned_layers};
 use super::finite_difference::{Arithmetic, DifferenceConfig};
 use super::operation_counts;
 use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
 use crate::kernels::Isa;
-use crate::kernels::panels::{Aligned, GAP_ROWS, count, width};
+use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::Workspace;
 use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{PhasedSlice, Supersteps, Workers};
+use crate::parallel::{Split, Supersteps, Workers};
 
 /// Configuration of `method = "numeric-backprop"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,37 +74,28 @@ impl NumericBackpropConfig {
     }
 }
 
+/// Scratch memory per worker. Padded to cache lines: a line that two workers wrote in every step
+/// would travel between their caches.
+type Scratch<R> = Vec<CachePadded<BackpropScratch<R>>>;
+
 /// Gradient engine that computes backprop, analytic or numeric.
 pub struct Backprop<R> {
     network: Network,
     pool: Arc<Workers>,
     isa: Isa,
+    split: Split,
     /// Number of workers of a gradient; `None`: [`GradientEngine::most_workers`].
     worker_limit: Option<usize>,
     capacity: usize,
-    /// Distance between two panels of values, in rows: the capacity and [`GAP_ROWS`] more, so that
-    /// the memory of two workers is apart.
-    panel_rows: usize,
     /// Increment h of numeric backprop; `None`: analytic derivatives.
     increment: Option<R>,
     weights: PackedParameters<R>,
     velocity: Option<PackedParameters<R>>,
     gradient: Option<PackedParameters<R>>,
-    /// Activations a of each hidden layer; these buffers are panels of `(panel_rows, P)`.
-    activations: Vec<Aligned<R>>,
-    /// Slopes σ′(z) of each hidden layer.
-    slopes: Vec<Aligned<R>>,
-    /// Errors δ of each hidden layer.
-    errors: Vec<Aligned<R>>,
-    /// ∂W of each layer in `weights.hidden`, in the same layout; empty for the first layer, whose
-    /// update is fused with its gradient.
-    weight_gradients: Vec<Aligned<R>>,
-    /// Partial sums of the outputs' pre-activations, one per hidden panel; written in even and in
-    /// odd supersteps.
-    partial_outputs: [Aligned<R>; 2],
-    /// Scratch memory per worker. Padded to cache lines: a line that two workers wrote in every
-    /// step would travel between their caches.
-    scratch: Vec<CachePadded<BackpropScratch<R>>>,
+    by_units: UnitBuffers<R>,
+    /// Empty until the first step that is split by rows.
+    by_rows: RowBuffers<R>,
+    scratch: Scratch<R>,
 }
 
 impl<R: Real> Backprop<R> {
@@ -105,26 +103,20 @@ impl<R: Real> Backprop<R> {
     pub fn new(network: &Network, pool: &Arc<Workers>, isa: Isa, capacity: usize) -> Self {
         let layout = &network.layout;
         let (sizes, p) = (layout.sizes(), width::<R>());
-        let owned = owned_layers(layout);
-        let panels = |units: usize| count::<R>(units);
-        let outputs = panels(sizes[layout.layers()]);
-        let partial_panels = if layout.layers() > 1 {
-            panels(sizes[owned])
-        } else {
-            1
-        };
-        let panel_rows = capacity + GAP_ROWS;
-        let rows = |units: usize| Aligned::zeros(panels(units) * panel_rows * p);
-        let hidden = layout.layers() - 1;
+        let by_units = UnitBuffers::new(layout, capacity);
+        let panel_rows = by_units.panel_rows;
+        let outputs = count::<R>(sizes[layout.layers()]);
         let widest = sizes[1..].iter().copied().max().unwrap_or(0);
         let scratch = |_| BackpropScratch {
-            inputs: Aligned::zeros(panels(sizes[0]) * panel_rows * p),
+            inputs: Aligned::zeros(count::<R>(sizes[0]) * panel_rows * p),
             outputs: Aligned::zeros(outputs * panel_rows * p),
-            losses: Vec::with_capacity(capacity),
-            changes: Aligned::zeros(0),
-            transposed: Aligned::zeros(panels(widest) * p * p),
+            transposed: Aligned::zeros(count::<R>(widest) * p * p),
             tile: Aligned::zeros(outputs.max(2) * p * p),
-            labels: Vec::with_capacity(capacity),
+            output: OutputScratch {
+                labels: Vec::with_capacity(capacity),
+                losses: Vec::with_capacity(capacity),
+                changes: Aligned::zeros(0),
+            },
             sparse: Workspace::new(sizes[0]),
             loss: 0.0,
         };
@@ -132,27 +124,15 @@ impl<R: Real> Backprop<R> {
             network: network.clone(),
             pool: Arc::clone(pool),
             isa,
+            split: Split::Units,
             worker_limit: None,
             capacity,
-            panel_rows,
             increment: None,
             weights: PackedParameters::zeros(layout, pool.threads()),
             velocity: None,
             gradient: None,
-            activations: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
-            slopes: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
-            errors: (0..hidden).map(|h| rows(sizes[h + 1])).collect(),
-            weight_gradients: (0..owned)
-                .map(|h| {
-                    Aligned::zeros(if h == 0 {
-                        0
-                    } else {
-                        panels(sizes[h + 1]) * sizes[h] * p
-                    })
-                })
-                .collect(),
-            partial_outputs: [(); 2]
-                .map(|()| Aligned::zeros(partial_panels * outputs * panel_rows * p)),
+            by_units,
+            by_rows: RowBuffers::new(),
             scratch: (0..pool.threads())
                 .map(scratch)
                 .map(CachePadded::new)
@@ -171,7 +151,7 @@ impl<R: Real> Backprop<R> {
         let mut engine = Self::new(network, pool, isa, capacity);
         engine.increment = Some(config.increment());
         for scratch in &mut engine.scratch {
-            scratch.changes = Aligned::zeros(scratch.outputs.len());
+            scratch.output.changes = Aligned::zeros(scratch.outputs.len());
         }
         engine
     }
@@ -196,7 +176,15 @@ impl<R: Real> Backprop<R> {
             velocity.copy_biases();
         }
         let layout = Arc::clone(&self.network.layout);
-        let supersteps = Supersteps::new(workers);
+        let workers = match self.split {
+            Split::Units => workers,
+            Split::Rows => workers.min(batch_size.min(order.len()).max(1)),
+        };
+        let regions = Regions::new(self.capacity, workers);
+        let panel_rows = match self.split {
+            Split::Units => self.by_units.panel_rows,
+            Split::Rows => regions.panel_rows(),
+        };
         let task = StepTask {
             samples,
             order,
@@ -206,214 +194,42 @@ impl<R: Real> Backprop<R> {
             sizes: layout.sizes(),
             bias: layout.has_bias(),
             output_loss: self.network.output_loss(),
-            panel_rows: self.panel_rows,
+            stride: panel_rows * width::<R>(),
             increment: self.increment,
         };
-        let pool = Arc::clone(&self.pool);
-        let backprop_workers = self.make_workers(&supersteps, velocity);
-        pool.run(
-            supersteps,
-            backprop_workers,
-            async |worker: BackpropWorker<'_, R>, superstep| {
-                worker.train(&task, superstep).await;
-            },
-        );
+        let supersteps = Supersteps::new(workers);
+        let (weights, scratch) = (&mut self.weights, &mut self.scratch);
+        match self.split {
+            Split::Units => {
+                let states =
+                    (self.by_units).workers(&layout, &supersteps, weights, velocity, scratch);
+                self.pool.run(
+                    supersteps,
+                    states,
+                    async |worker: UnitWorker<'_, R>, superstep| {
+                        worker.train(&task, superstep).await;
+                    },
+                );
+            }
+            Split::Rows => {
+                let tiles = tiles(samples, layout.sizes(), batch_size, workers);
+                let shares = (&supersteps, regions, &tiles[..]);
+                let states = (self.by_rows).workers(&task, shares, weights, velocity, scratch);
+                self.pool.run(
+                    supersteps,
+                    states,
+                    async |worker: RowWorker<'_, R>, superstep| {
+                        worker.train(&task, superstep).await;
+                    },
+                );
+            }
+        }
         let loss = self.scratch[0].loss;
         for scratch in &mut self.scratch {
             scratch.loss = 0.0;
         }
         loss
     }
-
-    /// Partitions all buffers among the workers: each gets the panels that it owns.
-    fn make_workers<'b>(
-        &'b mut self,
-        supersteps: &Supersteps,
-        velocity: Option<&'b mut PackedParameters<R>>,
-    ) -> Vec<BackpropWorker<'b, R>> {
-        let workers = supersteps.workers();
-        let layout = Arc::clone(&self.network.layout);
-        let (sizes, p, panel_rows) = (layout.sizes(), width::<R>(), self.panel_rows);
-        let hidden = layout.layers() - 1;
-        let outputs = sizes[layout.layers()];
-        let output_panels = count::<R>(outputs);
-        let strides = Strides::new::<R>(outputs);
-        let partition = |panels: usize| {
-            (0..workers).map(move |w| panels * w / workers..panels * (w + 1) / workers)
-        };
-        let parts = |panels: usize, size: usize| {
-            partition(panels).map(move |panels| panels.start * size..panels.end * size)
-        };
-        let parity = |l: usize, shared: bool| shared.then_some(l % 2);
-        let mut velocity = velocity.map(|packed| VelocityBuffers::new(packed));
-
-        let mut layers: Vec<Vec<OwnedLayer<'b, R>>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut activations = self.activations.iter_mut();
-        let mut slopes = self.slopes.iter_mut();
-        let mut errors = self.errors.iter_mut();
-        let weights = self
-            .weights
-            .hidden
-            .iter_mut()
-            .zip(&mut self.weights.biases)
-            .zip(&mut self.weight_gradients);
-        for (h, ((weights, biases), gradients)) in weights.enumerate() {
-            let l = h + 1;
-            let panels = count::<R>(sizes[l]);
-            let size = sizes[h] * p;
-            let rows = |values: Option<&'b mut Aligned<R>>, written: Option<usize>| match values {
-                Some(values) => {
-                    supersteps.share(&mut values[..], written, parts(panels, panel_rows * p))
-                }
-                None => supersteps.share(&mut [][..], written, parts(panels, 0)),
-            };
-            let weight_parts = supersteps.share(weights, parity(l, h > 0), parts(panels, size));
-            let bias_parts = supersteps.share(biases, None, parts(panels, p));
-            let activation_parts = rows(activations.next(), parity(h, l < hidden));
-            let slope_parts = rows(slopes.next(), None);
-            let error_parts = rows(errors.next(), parity(l, h > 0));
-            let weight_gradient_parts = supersteps.share(
-                gradients,
-                None,
-                parts(panels, if h == 0 { 0 } else { size }),
-            );
-            let (velocity_parts, bias_velocity_parts) = match &mut velocity {
-                Some(velocity) => {
-                    let (weights, biases) = velocity.next();
-                    (
-                        some_parts(supersteps.share(weights, None, parts(panels, size))),
-                        some_parts(supersteps.share(biases, None, parts(panels, p))),
-                    )
-                }
-                None => (no_parts(workers), no_parts(workers)),
-            };
-            let mut weight_parts = weight_parts.into_iter();
-            let mut bias_parts = bias_parts.into_iter();
-            let mut activation_parts = activation_parts.into_iter();
-            let mut slope_parts = slope_parts.into_iter();
-            let mut error_parts = error_parts.into_iter();
-            let mut weight_gradient_parts = weight_gradient_parts.into_iter();
-            let mut velocity_parts = velocity_parts.into_iter();
-            let mut bias_velocity_parts = bias_velocity_parts.into_iter();
-            for (panels, layers) in partition(panels).zip(&mut layers) {
-                layers.push(OwnedLayer {
-                    panels,
-                    weights: next_part(&mut weight_parts),
-                    velocity: next_part(&mut velocity_parts),
-                    biases: next_part(&mut bias_parts),
-                    bias_velocity: next_part(&mut bias_velocity_parts),
-                    activations: next_part(&mut activation_parts),
-                    slopes: next_part(&mut slope_parts),
-                    errors: next_part(&mut error_parts),
-                    weight_gradients: next_part(&mut weight_gradient_parts),
-                });
-            }
-        }
-
-        let panels = if hidden > 0 {
-            count::<R>(sizes[hidden])
-        } else {
-            0
-        };
-        let copies = |size: usize| (0..workers).map(move |w| w * size..(w + 1) * size);
-        let mut forward = supersteps
-            .share(&mut self.weights.last, None, parts(panels, strides.blocks))
-            .into_iter();
-        let mut transposed = supersteps
-            .share(
-                &mut self.weights.last_transposed,
-                None,
-                parts(panels, strides.transposed),
-            )
-            .into_iter();
-        let mut bias = supersteps
-            .share(&mut self.weights.last_bias, None, copies(strides.biases))
-            .into_iter();
-        let (mut forward_velocity, mut transposed_velocity, mut bias_velocity) = match velocity {
-            Some(VelocityBuffers {
-                last,
-                last_transposed,
-                last_bias,
-                ..
-            }) => (
-                some_parts(supersteps.share(last, None, parts(panels, strides.blocks))).into_iter(),
-                some_parts(supersteps.share(
-                    last_transposed,
-                    None,
-                    parts(panels, strides.transposed),
-                ))
-                .into_iter(),
-                some_parts(supersteps.share(last_bias, None, copies(strides.biases))).into_iter(),
-            ),
-            None => (
-                no_parts(workers).into_iter(),
-                no_parts(workers).into_iter(),
-                no_parts(workers).into_iter(),
-            ),
-        };
-        let [even, odd] = &mut self.partial_outputs;
-        let (partial_panels, partial_size) = if hidden > 0 {
-            (panels, output_panels * panel_rows * p)
-        } else {
-            (output_panels, panel_rows * p)
-        };
-        let mut even = supersteps
-            .share(even, 0, parts(partial_panels, partial_size))
-            .into_iter();
-        let mut odd = supersteps
-            .share(odd, 1, parts(partial_panels, partial_size))
-            .into_iter();
-        layers
-            .into_iter()
-            .zip(&mut self.scratch)
-            .map(|(layers, scratch)| BackpropWorker {
-                layers,
-                last: LastLayer {
-                    weights: next_part(&mut forward),
-                    velocity: next_part(&mut forward_velocity),
-                    transposed: next_part(&mut transposed),
-                    transposed_velocity: next_part(&mut transposed_velocity),
-                    bias: next_part(&mut bias),
-                    bias_velocity: next_part(&mut bias_velocity),
-                },
-                partial_outputs: [next_part(&mut even), next_part(&mut odd)],
-                scratch,
-            })
-            .collect()
-    }
-}
-
-/// Iterators over a velocity's buffers, layer by layer.
-struct VelocityBuffers<'b, R> {
-    hidden: std::slice::IterMut<'b, Aligned<R>>,
-    biases: std::slice::IterMut<'b, Aligned<R>>,
-    last: &'b mut Aligned<R>,
-    last_transposed: &'b mut Aligned<R>,
-    last_bias: &'b mut Aligned<R>,
-}
-
-impl<'b, R: Real> VelocityBuffers<'b, R> {
-    fn new(packed: &'b mut PackedParameters<R>) -> Self {
-        Self {
-            hidden: packed.hidden.iter_mut(),
-            biases: packed.biases.iter_mut(),
-            last: &mut packed.last,
-            last_transposed: &mut packed.last_transposed,
-            last_bias: &mut packed.last_bias,
-        }
-    }
-
-    fn next(&mut self) -> (&'b mut [R], &'b mut [R]) {
-        (next_part(&mut self.hidden), next_part(&mut self.biases))
-    }
-}
-
-fn some_parts<'b, R>(parts: Vec<PhasedSlice<'b, R>>) -> Vec<Option<PhasedSlice<'b, R>>> {
-    parts.into_iter().map(Some).collect()
-}
-
-fn no_parts<'b, R>(workers: usize) -> Vec<Option<PhasedSlice<'b, R>>> {
-    (0..workers).map(|_| None).collect()
 }
 
 fn next_part<I: Iterator>(parts: &mut I) -> I::Item {
@@ -514,11 +330,25 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
     }
 
     fn most_workers(&self) -> usize {
-        // The number of panels of the widest owned layer.
-        let sizes = self.network.layout.sizes();
-        let owned = owned_layers(&self.network.layout);
-        let panels = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
-        panels.unwrap_or(1).min(self.pool.threads())
+        let most = match self.split {
+            Split::Rows => self.capacity,
+            // The number of panels of the widest owned layer.
+            Split::Units => {
+                let sizes = self.network.layout.sizes();
+                let owned = owned_layers(&self.network.layout);
+                let panels = (1..=owned).map(|layer| count::<R>(sizes[layer])).max();
+                panels.unwrap_or(1)
+            }
+        };
+        most.min(self.pool.threads())
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        &Split::ALL
+    }
+
+    fn set_split(&mut self, split: Split) {
+        self.split = split;
     }
 
     fn limit_workers(&mut self, workers: usize) {

@@ -1,5 +1,5 @@
 //! θ in backprop's packed layout: panels of units, so that the worker that owns a panel owns one
-//! range of memory.
+//! range of memory. Both splits use it.
 //!
 //! P is the number of units of a panel. Each layer but the last holds Wᵀ in panels of units,
 //! `(fan_in, P)` each; so does the only layer of a network without hidden units. Otherwise the last
@@ -51,6 +51,21 @@ impl Strides {
     }
 }
 
+/// A buffer of parameters, and that of their velocity, if there is one.
+pub type WithVelocity<'b, R> = (&'b mut [R], Option<&'b mut [R]>);
+
+/// The buffers of [`PackedParameters`], each with its velocity.
+pub struct Buffers<'b, R> {
+    /// Weights and biases of each layer that is partitioned by its own units.
+    pub layers: Vec<(WithVelocity<'b, R>, WithVelocity<'b, R>)>,
+    /// Last layer, in blocks.
+    pub last: WithVelocity<'b, R>,
+    /// Last layer, transposed.
+    pub last_transposed: WithVelocity<'b, R>,
+    /// Copies of the last layer's biases.
+    pub last_bias: WithVelocity<'b, R>,
+}
+
 /// Returns the number of layers that are partitioned by their own units: the hidden layers, or the
 /// only layer of a network without any.
 pub fn owned_layers(layout: &Layout) -> usize {
@@ -94,6 +109,45 @@ impl<R: Real> PackedParameters<R> {
         ] {
             values.fill(R::ZERO);
         }
+    }
+
+    /// Returns all buffers, with those of `velocity`.
+    pub fn with_velocity<'b>(&'b mut self, velocity: Option<&'b mut Self>) -> Buffers<'b, R> {
+        let mut velocity = velocity.map(Self::buffers);
+        let [last, last_transposed, last_bias] = match &mut velocity {
+            Some((_, last)) => last.each_mut().map(|buffer| Some(std::mem::take(buffer))),
+            None => [None, None, None],
+        };
+        let mut velocity = velocity.map(|(layers, _)| layers.into_iter());
+        let (layers, [weights, transposed, bias]) = self.buffers();
+        let layers = layers.into_iter().map(|(weights, biases)| {
+            let velocity = velocity.as_mut().and_then(Iterator::next);
+            let (of_weights, of_biases) = velocity.unzip();
+            ((weights, of_weights), (biases, of_biases))
+        });
+        Buffers {
+            layers: layers.collect(),
+            last: (weights, last),
+            last_transposed: (transposed, last_transposed),
+            last_bias: (bias, last_bias),
+        }
+    }
+
+    /// Returns the buffers of the layers that are partitioned by their own units, and the three of
+    /// the last layer.
+    #[allow(clippy::type_complexity)]
+    fn buffers(&mut self) -> (Vec<(&mut [R], &mut [R])>, [&mut [R]; 3]) {
+        let layers = self.hidden.iter_mut().zip(&mut self.biases);
+        (
+            layers
+                .map(|(weights, biases)| (&mut weights[..], &mut biases[..]))
+                .collect(),
+            [
+                &mut self.last[..],
+                &mut self.last_transposed[..],
+                &mut self.last_bias[..],
+            ],
+        )
     }
 
     /// Copies the first worker's biases of the last layer to all other workers' copies. Only the

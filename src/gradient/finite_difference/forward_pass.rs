@@ -6,7 +6,7 @@ use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::model::Network;
@@ -123,7 +123,7 @@ impl<R: Real> PassRows<'_, R> {
             depth: fan_in,
             right: weights,
             right_stride: 0,
-            start: Some(bias),
+            start: Start::Columns(bias),
             out,
             out_stride: 0,
             panels: 1,

@@ -25,7 +25,7 @@ use crate::gradient::finite_difference::unit_panels::{UnitPanels, panel_height};
 use crate::gradient::operation_counts::random_direction;
 use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::update::ColumnSums;
 use crate::model::{Network, Parameters};
@@ -281,13 +281,14 @@ impl<R: Real> ActivationWorker<R> {
                 depth: count,
                 right: errors,
                 right_stride: 0,
-                start: None,
+                start: Start::Zero,
                 out,
                 out_stride: 0,
                 panels: 1,
             });
         }
         if rows.network.layout.has_bias() {
+            bias.fill(R::ZERO);
             rows.isa.run(ColumnSums {
                 values: errors,
                 out: bias,

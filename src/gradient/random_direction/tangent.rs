@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use crate::gradient::finite_difference::forward_pass::PassRows;
 use crate::gradient::finite_difference::unit_panels::{UnitPanels, panel_height};
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::output_loss::OutputErrors;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::tangent::ActivationRates;
@@ -86,6 +86,7 @@ impl<R: Real> PrimalValues<R> {
             scale: R::from_f64(1.0 / batch as f64),
             values: &mut self.errors,
             stride,
+            terms: None,
         })
     }
 
@@ -148,7 +149,7 @@ impl<R: Real> TangentBuffers<R> {
                         depth: fan_in,
                         right: weights,
                         right_stride: 0,
-                        start: None,
+                        start: Start::Zero,
                         out: propagated,
                         out_stride: 0,
                         panels: 1,

@@ -190,6 +190,7 @@ impl RaceSubject<'_> {
                 pool: self.pool,
                 isa: self.isa,
                 workers: None,
+                split: None,
                 control: self.control,
             };
             let mut state = self.start::<R>(&method.label, &folder, record)?;

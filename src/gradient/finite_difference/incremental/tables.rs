@@ -6,7 +6,7 @@ use crate::gradient::finite_difference::unit_panels::{by_panel, panel_height, pa
 use crate::kernels::divided_difference::deep::{ActivateChanges, PerturbedLoss, Spread};
 use crate::kernels::divided_difference::formulas::{LossForm, OutputRow, Units};
 use crate::kernels::divided_difference::one_layer::{PerturbOutputs, PerturbUnits};
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::scatter_add::LargestOf;
 use crate::kernels::sparse::SparseRows;
@@ -356,7 +356,7 @@ impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
                     depth: panel_height(fan_in),
                     right: below,
                     right_stride: panel_height(fan_in) * p,
-                    start: None,
+                    start: Start::Zero,
                     out: &mut above[panel * p * p..],
                     out_stride: panel_height(units) * p,
                     panels: slots.len(),

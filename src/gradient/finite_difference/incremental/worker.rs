@@ -30,7 +30,7 @@ use crate::gradient::finite_difference::unit_panels::{by_panel, panel_height};
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, Probabilities, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
-use crate::kernels::matmul::{LeftOperand, Product};
+use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::kernels::update::Rule;
@@ -389,7 +389,7 @@ impl<R: Real> PreActivationSource<'_, R> {
             depth: fan_in,
             right: weights,
             right_stride: 0,
-            start: Some(bias),
+            start: Start::Columns(bias),
             out,
             out_stride,
             panels: 1,

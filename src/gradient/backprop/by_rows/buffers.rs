@@ -1,0 +1,169 @@
+//! The buffers of backprop split by rows, and each worker's parts of them.
+
+use std::ops::Range;
+
+use super::shares::{Regions, Tile, hidden_panels};
+use super::{LayerTile, PASS, RowWorker, UPDATE};
+use crate::data::Inputs;
+use crate::gradient::backprop::layers::StepTask;
+use crate::gradient::backprop::packed::{PackedParameters, Strides};
+use crate::gradient::backprop::parameter_part::ParameterPart;
+use crate::gradient::backprop::{Scratch, next_part};
+use crate::kernels::panels::{Aligned, count, width};
+use crate::numeric::Real;
+use crate::parallel::Supersteps;
+
+/// The buffers that the workers share, and those private to them: region after region.
+pub(in crate::gradient::backprop) struct RowBuffers<R> {
+    /// Rows of all regions, gaps included, that the buffers can hold.
+    rows: usize,
+    /// The inputs, if they are dense.
+    inputs: Aligned<R>,
+    /// Activations a of each hidden layer.
+    activations: Vec<Aligned<R>>,
+    /// Slopes σ′(z) of each hidden layer.
+    slopes: Vec<Aligned<R>>,
+    /// Errors δ of each layer.
+    errors: Vec<Aligned<R>>,
+    /// Partial sums of the outputs' pre-activations, one per hidden panel.
+    partial_outputs: Aligned<R>,
+    /// Terms of the losses: of the outputs, and of the rows.
+    output_losses: Aligned<R>,
+    row_losses: Vec<f64>,
+}
+
+impl<R: Real> RowBuffers<R> {
+    /// Creates empty buffers.
+    pub(in crate::gradient::backprop) fn new() -> Self {
+        Self {
+            rows: 0,
+            inputs: Aligned::zeros(0),
+            activations: Vec::new(),
+            slopes: Vec::new(),
+            errors: Vec::new(),
+            partial_outputs: Aligned::zeros(0),
+            output_losses: Aligned::zeros(0),
+            row_losses: Vec::new(),
+        }
+    }
+
+    /// Allocates what these regions need, unless there is room.
+    fn reserve(&mut self, sizes: &[usize], input_panels: usize, regions: Regions) {
+        let rows = regions.rows();
+        let panels = |panels: usize| Aligned::zeros(panels * rows * width::<R>());
+        if self.inputs.len() < input_panels * rows * width::<R>() {
+            self.inputs = panels(input_panels);
+        }
+        if rows <= self.rows {
+            return;
+        }
+        let layers = |layers: &[usize]| {
+            let layers = layers.iter().map(|&units| panels(count::<R>(units)));
+            layers.collect::<Vec<_>>()
+        };
+        let hidden = sizes.len() - 2;
+        let outputs = count::<R>(sizes[hidden + 1]);
+        *self = Self {
+            rows,
+            inputs: std::mem::replace(&mut self.inputs, Aligned::zeros(0)),
+            activations: layers(&sizes[1..=hidden]),
+            slopes: layers(&sizes[1..=hidden]),
+            errors: layers(&sizes[1..]),
+            partial_outputs: panels(hidden_panels::<R>(sizes) * outputs),
+            output_losses: panels(outputs),
+            row_losses: vec![0.0; rows],
+        };
+    }
+
+    /// Partitions all buffers among the workers: each gets its regions and its tile.
+    pub(in crate::gradient::backprop) fn workers<'b>(
+        &'b mut self,
+        task: &StepTask<'_, R>,
+        (supersteps, regions, tiles): (&Supersteps, Regions, &[Tile]),
+        weights: &'b mut PackedParameters<R>,
+        velocity: Option<&'b mut PackedParameters<R>>,
+        scratch: &'b mut Scratch<R>,
+    ) -> Vec<RowWorker<'b, R>> {
+        let (sizes, p) = (task.sizes, width::<R>());
+        let input_panels = match task.samples.inputs() {
+            Inputs::Sparse(_) => 0,
+            _ => count::<R>(sizes[0]),
+        };
+        self.reserve(sizes, input_panels, regions);
+        let hidden = sizes.len() - 2;
+        let outputs = count::<R>(sizes[hidden + 1]);
+        let share = |values: &'b mut [R], panels: usize, phase: Option<usize>| {
+            let parts = supersteps.share(values, phase, regions.parts(panels * p));
+            parts.into_iter()
+        };
+        let share_layers = |layers: &'b mut [Aligned<R>], phase: Option<usize>| {
+            let shares = layers.iter_mut().zip(&sizes[1..]);
+            let shares = shares.map(|(values, &units)| share(values, count::<R>(units), phase));
+            shares.collect::<Vec<_>>()
+        };
+        let mut inputs = share(&mut self.inputs, input_panels, Some(PASS));
+        let mut activations = share_layers(&mut self.activations, Some(PASS));
+        let mut slopes = share_layers(&mut self.slopes, None);
+        let mut errors = share_layers(&mut self.errors, Some(PASS));
+        let panels = hidden_panels::<R>(sizes) * outputs;
+        let mut partial_outputs = share(&mut self.partial_outputs, panels, None);
+        let mut output_losses = share(&mut self.output_losses, outputs, Some(PASS));
+        let row_losses = &mut self.row_losses;
+        let mut row_losses = supersteps
+            .share(row_losses, Some(PASS), regions.parts(1))
+            .into_iter();
+
+        let strides = Strides::new::<R>(sizes[hidden + 1]);
+        let parameters = weights.with_velocity(velocity);
+        let share_tiles = |parameters, block, part: &dyn Fn(&Tile) -> Range<usize>, size: usize| {
+            let parts = tiles.iter().map(part);
+            let parts = parts.map(|part| part.start * size..part.end * size);
+            ParameterPart::share(supersteps, parameters, Some(UPDATE), block, parts)
+        };
+        let mut layers: Vec<_> = (parameters.layers.into_iter().enumerate())
+            .map(|(h, (weights, biases))| {
+                let block = biases.0.len();
+                (
+                    share_tiles(weights, sizes[h] * p, &|tile| tile.lines[h].clone(), p),
+                    share_tiles(biases, block, &|tile| tile.biases[h].clone(), p),
+                )
+            })
+            .collect();
+        let all = parameters.last.0.len();
+        let panels = |tile: &Tile| tile.last.clone();
+        let mut last = share_tiles(parameters.last, all, &panels, strides.blocks);
+        let all = parameters.last_transposed.0.len();
+        let mut transposed =
+            share_tiles(parameters.last_transposed, all, &panels, strides.transposed);
+        // Only the first of the copies is used.
+        let all = parameters.last_bias.0.len();
+        let mut bias = share_tiles(
+            parameters.last_bias,
+            all,
+            &|tile| tile.biases.get(hidden).map_or(0..0, Range::clone),
+            p,
+        );
+        let workers = tiles.iter().zip(scratch).map(|(tile, scratch)| RowWorker {
+            regions,
+            tile: tile.clone(),
+            inputs: next_part(&mut inputs),
+            activations: activations.iter_mut().map(next_part).collect(),
+            slopes: slopes.iter_mut().map(next_part).collect(),
+            errors: errors.iter_mut().map(next_part).collect(),
+            partial_outputs: next_part(&mut partial_outputs),
+            output_losses: next_part(&mut output_losses),
+            row_losses: next_part(&mut row_losses),
+            layers: (layers.iter_mut())
+                .map(|(weights, biases)| LayerTile {
+                    weights: next_part(weights),
+                    biases: next_part(biases),
+                })
+                .collect(),
+            last: next_part(&mut last),
+            transposed: next_part(&mut transposed),
+            bias: next_part(&mut bias),
+            scratch,
+        });
+        workers.collect()
+    }
+}
