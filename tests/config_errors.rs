@@ -418,6 +418,11 @@ fn unknown_values_are_refused_with_the_values_allowed() {
             "learning_rate = 3\nschedule = \"cosin\"",
             "did you mean \"cosine\"?",
         ),
+        (
+            "epochs = 30",
+            "epochs = 30\n[run]\nsplit = \"row\"",
+            "did you mean \"rows\"?",
+        ),
     ];
     for (line, by, expected) in cases {
         assert_alone(&broken(line, by), &[expected]);

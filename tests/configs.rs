@@ -79,9 +79,9 @@ fn a_resolved_config_parses_to_the_same_config() {
     let texts = [
         LEAST.to_owned(),
         STARTER.to_owned(),
-        "seed = 9223372036854775807\nname = 'a.b-c_d'\n[data]\ntrain = ['i.gz', 'l.gz']\ntest = ['j.gz', 'k.gz']\nvalidation = 0.1\nlimit = 7\n[model]\nhidden = [65536, 1]\nprecision = 'f64'\nbias = false\ninitialization = 'xavier'\n[optimizer]\nlearning_rate = 1e-300\nschedule = 'step'\nstep_every = 3\nmomentum = 0.1\n[train]\nmax_steps = 9223372036854775807\nmax_seconds = 0.25\nearly_stopping = 2\n[run]\nthreads = 1024\n".to_owned(),
+        "seed = 9223372036854775807\nname = 'a.b-c_d'\n[data]\ntrain = ['i.gz', 'l.gz']\ntest = ['j.gz', 'k.gz']\nvalidation = 0.1\nlimit = 7\n[model]\nhidden = [65536, 1]\nprecision = 'f64'\nbias = false\ninitialization = 'xavier'\n[optimizer]\nlearning_rate = 1e-300\nschedule = 'step'\nstep_every = 3\nmomentum = 0.1\n[train]\nmax_steps = 9223372036854775807\nmax_seconds = 0.25\nearly_stopping = 2\n[run]\nthreads = 1024\nsplit = 'rows'\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[optimizer]\nkind = 'adam'\nbeta1 = 0\nepsilon = 1e-300\nschedule = 'cosine'\n[train]\nepochs = 1\nbatch_size = 1000000000\n".to_owned(),
-        "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[optimizer]\nkind = 'lbfgs'\nmemory = 1000\ntolerance = 0\n[train]\nmax_seconds = 1\n".to_owned(),
+        "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[optimizer]\nkind = 'lbfgs'\nmemory = 1000\ntolerance = 0\n[train]\nmax_seconds = 1\n[run]\nsplit = 'units'\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'spsa'\ndirections = 65536\ndistribution = 'gaussian'\nincrement = 1e-300\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'forward-mode'\nevaluation = 'full'\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'numeric-backprop'\nincrement = 1e-5\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),

@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
             pool: workers,
             isa,
             workers: None,
-            split: None,
+            split: self.config.run.split,
             control,
         }
     }

@@ -266,6 +266,11 @@ pub static RUN: SectionKeys = SectionKeys {
             "\"auto\"",
             "largest number of workers; auto: the physical cores that the process may use",
         ),
+        default(
+            "split",
+            "\"auto\"",
+            "of backprop: each worker takes rows, or panels of units; auto: measured, what is faster",
+        ),
         default("checkpoint_seconds", "60.0", "seconds between checkpoints"),
         optional(
             "limit_seconds",

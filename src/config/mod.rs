@@ -30,6 +30,7 @@ use crate::gradient::GradientConfig;
 use crate::model::{LossConfig, ModelConfig};
 use crate::open;
 use crate::optimizer::OptimizerConfig;
+use crate::parallel::Split;
 use crate::train::TrainConfig;
 use diagnostic::{Diagnostic, Location};
 use reader::Reader;
@@ -69,6 +70,8 @@ pub struct RunConfig {
     /// The largest number of workers; `None`: the number of physical cores that the process may
     /// use.
     pub threads: Option<usize>,
+    /// What the workers of backprop divide; `None`: chosen by measurement.
+    pub split: Option<Split>,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
     /// The longest predicted time of a run, in seconds; a longer run is refused.

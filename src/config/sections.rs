@@ -11,6 +11,7 @@ use super::reader::Reader;
 use super::{Config, RunConfig, data, gradient, keys, optimizer, validation};
 use crate::model::{Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
 use crate::numeric::Precision;
+use crate::parallel::Split;
 use crate::train::TrainConfig;
 
 /// The largest number of rows, epochs or seconds that a config may ask for.
@@ -167,6 +168,14 @@ fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
 fn read_run(run: &SectionReader) -> RunConfig {
     RunConfig {
         threads: read_threads(run),
+        split: run.word(
+            "split",
+            &[
+                ("auto", None),
+                (Split::Rows.name(), Some(Split::Rows)),
+                (Split::Units.name(), Some(Split::Units)),
+            ],
+        ),
         checkpoint_seconds: run.number(
             "checkpoint_seconds",
             |seconds| (1.0..=MOST as f64).contains(&seconds),

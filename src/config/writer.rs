@@ -10,6 +10,7 @@ use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::DirectionsConfig;
 use crate::optimizer::{OptimizerConfig, Schedule};
+use crate::parallel::Split;
 use crate::text::{escaped, is_control};
 use crate::train::TrainConfig;
 
@@ -29,6 +30,7 @@ pub(super) fn write(config: &Config) -> DocumentMut {
     document["train"] = train(config);
     document["run"] = section([
         ("threads", config.run.threads.map_or(value("auto"), count)),
+        ("split", value(config.run.split.map_or("auto", Split::name))),
         ("checkpoint_seconds", value(config.run.checkpoint_seconds)),
     ]);
     if let Some(seconds) = config.run.limit_seconds {

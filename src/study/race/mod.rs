@@ -190,7 +190,7 @@ impl RaceSubject<'_> {
                 pool: self.pool,
                 isa: self.isa,
                 workers: None,
-                split: None,
+                split: self.config.run.split,
                 control: self.control,
             };
             let mut state = self.start::<R>(&method.label, &folder, record)?;
