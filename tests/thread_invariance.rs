@@ -134,7 +134,7 @@ fn train_on<R: Real>(
     (hash, serde_json::to_string(&state.records).unwrap())
 }
 
-fn holds<R: Real>(case: &Case) {
+fn assert_keeps_its_bits<R: Real>(case: &Case) {
     let reference = train::<R>(case, by_units(1), Isa::detect());
     for workers in WORKERS {
         for division in [by_units(workers), by_rows(workers)] {
@@ -156,9 +156,9 @@ fn available_kernels() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
 }
 
-fn holds_in_both_precisions(case: &Case) {
-    holds::<f32>(case);
-    holds::<f64>(case);
+fn assert_both_precisions_keep_their_bits(case: &Case) {
+    assert_keeps_its_bits::<f32>(case);
+    assert_keeps_its_bits::<f64>(case);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn momentum_and_l2_keep_their_bits() {
 
 #[test]
 fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
-    fn holds<R: Real>(case: &Case) {
+    fn assert_keeps_its_bits<R: Real>(case: &Case) {
         let reference = train::<R>(case, by_units(1), Isa::detect());
         for isa in available_kernels() {
             for workers in WORKERS {
@@ -262,8 +262,8 @@ fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
             epochs: 1,
             ..PLAIN
         };
-        holds::<f32>(&case);
-        holds::<f64>(&case);
+        assert_keeps_its_bits::<f32>(&case);
+        assert_keeps_its_bits::<f64>(&case);
     }
 }
 
@@ -271,7 +271,7 @@ fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
 fn batches_with_fewer_rows_than_workers_keep_their_bits() {
     let _limit = time_limit();
     for batch_size in [1, 6] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             batch_size,
             epochs: 1,
             ..PLAIN
@@ -283,7 +283,7 @@ fn batches_with_fewer_rows_than_workers_keep_their_bits() {
 fn networks_without_biases_keep_their_bits() {
     let _limit = time_limit();
     for hidden in [&[][..], &[40, 33]] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             hidden,
             bias: false,
             batch_size: 64,
@@ -300,7 +300,7 @@ fn numeric_backprop_keeps_its_bits() {
         (OutputUnits::Sigmoid, Loss::Quadratic),
         (OutputUnits::Softmax, Loss::CrossEntropy),
     ] {
-        holds_in_both_precisions(&Case {
+        assert_both_precisions_keep_their_bits(&Case {
             hidden: &[20, 33],
             output,
             loss,
