@@ -86,7 +86,7 @@ pub fn wrapped(text: &str, width: usize) -> String {
 /// Breaks `line` at spaces after at most `width` letters and indents what follows by `indent`.
 pub fn broken(line: &str, width: usize, indent: usize) -> String {
     let mut shown = String::with_capacity(line.len());
-    let mut column = 0;
+    let (mut column, mut has_word) = (0, false);
     // Each word with the spaces before it.
     let mut rest = line;
     while !rest.is_empty() {
@@ -94,7 +94,7 @@ pub fn broken(line: &str, width: usize, indent: usize) -> String {
         let end = rest[start..].find(' ').map_or(rest.len(), |at| start + at);
         let (spaces, word) = (&rest[..start], &rest[start..end]);
         let letters = word.chars().count();
-        if column > indent && column + spaces.len() + letters > width {
+        if has_word && column + spaces.len() + letters > width {
             shown.push('\n');
             shown.extend(std::iter::repeat_n(' ', indent));
             column = indent;
@@ -104,6 +104,7 @@ pub fn broken(line: &str, width: usize, indent: usize) -> String {
         }
         shown.push_str(word);
         column += letters;
+        has_word = true;
         rest = &rest[end..];
     }
     shown

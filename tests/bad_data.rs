@@ -181,7 +181,7 @@ fn idx_of_the_wrong_length_is_refused() {
         short,
         &labels(),
         "images",
-        &["too short", "4 × 2 × 2", "4 at most"],
+        &["too short", "4 × 2 × 2", "at most 4"],
     );
     let short = gzip(&images()[..20]);
     let parts = ["byte 20 of the unpacked data", "too short", "after 4"];
@@ -203,7 +203,7 @@ fn a_header_that_claims_a_huge_size_is_refused_without_allocating_it() {
         &huge,
         &labels(),
         "images",
-        &["byte 4", "too short", "3 at most"],
+        &["byte 4", "too short", "at most 3"],
     );
     idx_refused(&gzip(&huge), &labels(), "images", &["byte 4", "too short"]);
     let large = idx(&[u32::MAX, 64], &[1, 2, 3]);
@@ -321,7 +321,7 @@ fn test_files_must_agree_with_training_files() {
         &idx,
         &["narrow", "labels"],
         "narrow",
-        &["3 features a row", "has 4"],
+        &["3 features per row", "has 4"],
     );
     refused(
         &["a.csv"],

@@ -154,14 +154,15 @@ mod tests {
     const SIZES: [usize; 3] = [784, 30, 10];
 
     /// Returns how much the largest share exceeds their mean.
-    fn imbalance(shares: impl Iterator<Item = usize>) -> f64 {
+    fn imbalance(shares: impl Iterator<Item = f64>) -> f64 {
         let shares: Vec<_> = shares.collect();
-        let largest = shares.iter().copied().max().unwrap_or(0);
-        (largest * shares.len()) as f64 / shares.iter().sum::<usize>() as f64 - 1.0
+        let largest = shares.iter().copied().fold(0.0, f64::max);
+        largest * shares.len() as f64 / shares.iter().sum::<f64>() - 1.0
     }
 
-    /// Returns the median imbalance of the first superstep and of the second over 100 mini-batches,
-    /// in products of numbers that the workers' shares need.
+    /// Returns the median imbalance of the first superstep and of the second over 100 mini-batches:
+    /// of the multiplications of the pass, and of the cost of the update, both for the non-zero
+    /// inputs that the rows of the mini-batch really have.
     fn median_imbalance(samples: &Samples<f32>, batch: usize, workers: usize) -> [f64; 2] {
         let (features, units, outputs) = (SIZES[0], SIZES[1], SIZES[2]);
         let regions = Regions::new(batch, workers);
@@ -172,20 +173,30 @@ mod tests {
             Inputs::Sparse(records) => records.words_at(row, positions).len(),
             _ => positions.len(),
         };
+        let product_cost = match samples.inputs() {
+            Inputs::Sparse(_) => SPARSE_COST,
+            _ => 1.0,
+        };
         let (mut ends, mut imbalances) = (Vec::new(), [Vec::new(), Vec::new()]);
         for rows in order.chunks_exact(batch).cycle().take(100) {
             row_ends(samples, &SIZES, rows, regions, &mut ends);
             let pass = |rows: &[u32]| {
                 let row = |&row: &u32| (inputs(row, 0..features) + 2 * outputs) * units;
-                rows.iter().map(row).sum::<usize>()
+                rows.iter().map(row).sum::<usize>() as f64
             };
             let shares = crate::gradient::backprop::layers::regions(&ends)
                 .map(|(_, share)| pass(&rows[share]));
             imbalances[0].push(imbalance(shares));
             let update = tiles.iter().map(|tile| {
-                let first = |&row: &u32| inputs(row, tile.lines[0].clone());
-                let first = rows.iter().map(first).sum::<usize>() * 2 * 16;
-                first + tile.last.len() * rows.len() * 16 * 16
+                let lines = &tile.lines[0];
+                let products = rows.iter().map(|&row| inputs(row, lines.clone()));
+                let products = product_cost * products.sum::<usize>() as f64;
+                let lines = products + UPDATE_COST * lines.len() as f64;
+                let blocks = tile.last.len() * count::<f32>(outputs) * width::<f32>();
+                let biases = tile.biases.iter().map(Range::len).sum::<usize>();
+                count::<f32>(units) as f64 * lines
+                    + blocks as f64 * (batch as f64 + 2.0 * UPDATE_COST)
+                    + biases as f64 * BIAS_COST * batch as f64
             });
             imbalances[1].push(imbalance(update));
         }
