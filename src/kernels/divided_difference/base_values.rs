@@ -1,7 +1,7 @@
 //! Base values, from which perturbations start: activations y, 1 − y, and the losses of the rows.
 
 use super::formulas::{
-    ENTROPY, LINEAR, OutputRow, PLAIN, PerturbedOutputs, QUADRATIC, SOFTMAX, Units, is_hot, kind,
+    ENTROPY, LINEAR, OutputRow, PLAIN, PerturbedOutputs, QUADRATIC, SOFTMAX, Units, kind, lane_of,
 };
 use crate::kernels::elementary::{exp, sigmoid, sigmoid_pair, softplus};
 use crate::kernels::panels::width;
@@ -109,62 +109,97 @@ impl<R: Real> Kernel<R> for RowLosses<'_, R> {
     #[inline(always)]
     fn run<V: Vector<Element = R>>(mut self) {
         assert_eq!(self.labels.len(), self.losses.len());
-        for row in 0..self.labels.len() {
-            self.losses[row] = match kind(self.output_loss) {
-                QUADRATIC => self.row::<V, QUADRATIC>(row),
-                LINEAR => self.row::<V, LINEAR>(row),
-                ENTROPY => self.row::<V, ENTROPY>(row),
-                _ => self.softmax::<V>(row),
-            };
+        match kind(self.output_loss) {
+            QUADRATIC => self.all_rows::<V, QUADRATIC>(),
+            LINEAR => self.all_rows::<V, LINEAR>(),
+            ENTROPY => self.all_rows::<V, ENTROPY>(),
+            _ => {
+                for row in 0..self.labels.len() {
+                    self.losses[row] = self.softmax::<V>(row);
+                }
+            }
         }
     }
 }
 
+/// Number of rows whose losses are computed side by side: one row alone is one long dependency
+/// chain.
+const ROWS: usize = 4;
+
 impl<R: Real> RowLosses<'_, R> {
-    /// Returns the loss of row `row`: the terms of several outputs side by side, summed in order.
-    /// It has the bits of [`OutputRow::total`] at the same z, so that a perturbation that leaves z
-    /// unchanged changes the loss by exactly 0.
+    /// Computes the loss of every row.
     #[inline(always)]
-    fn row<V: Vector<Element = R>, const LOSS: u8>(&mut self, row: usize) -> R {
+    fn all_rows<V: Vector<Element = R>, const LOSS: u8>(&mut self) {
+        let rows = self.labels.len();
+        let in_blocks = rows - rows % ROWS;
+        for row in (0..in_blocks).step_by(ROWS) {
+            self.rows::<V, LOSS, ROWS>(row);
+        }
+        for row in in_blocks..rows {
+            self.rows::<V, LOSS, 1>(row);
+        }
+    }
+
+    /// Computes the losses of `S` rows from row `first` on: the terms of several outputs side by
+    /// side, summed in order. They have the bits of [`OutputRow::total`] at the same z, so that a
+    /// perturbation that leaves z unchanged changes the loss by exactly 0.
+    #[inline(always)]
+    fn rows<V: Vector<Element = R>, const LOSS: u8, const S: usize>(&mut self, first: usize) {
         let zero = V::splat(R::ZERO);
         let half = R::from_f64(0.5);
-        let label = self.labels[row];
-        let mut sum = R::ZERO;
-        for first in (0..self.units.count).step_by(V::LANES) {
-            let at = self.units.at(row, first);
-            let z = &self.units.z[at..at + V::LANES];
-            let mut lanes = [R::ZERO; 16];
-            let used = V::LANES.min(self.units.count - first);
-            for lane in 0..used {
-                if is_hot(self.output_loss, label, first + lane) {
-                    lanes[lane] = R::ONE;
-                }
-            }
-            // SAFETY: `z` holds LANES numbers, and no vector has more than 16.
-            unsafe {
-                let z = V::load(z.as_ptr());
-                let hot = V::load(lanes.as_ptr());
-                let mask = zero.sub(hot);
-                let signed = mask.select_negative(zero.sub(z), z);
-                match LOSS {
-                    QUADRATIC => {
-                        let [residual] = sigmoid([signed]);
-                        residual
-                    }
+        let mut sums = [R::ZERO; S];
+        for unit in (0..self.units.count).step_by(V::LANES) {
+            let mut terms = [zero; S];
+            for s in 0..S {
+                let at = self.units.at(first + s, unit);
+                let z = &self.units.z[at..at + V::LANES];
+                // SAFETY: `z` holds LANES numbers.
+                let z = unsafe { V::load(z.as_ptr()) };
+                let hot = self.targets::<V>(first + s, unit);
+                terms[s] = match LOSS {
                     LINEAR => z.sub(hot),
-                    _ => softplus(signed),
-                }
-                .store(lanes.as_mut_ptr());
-            }
-            for &lane in &lanes[..used] {
-                sum = match LOSS {
-                    QUADRATIC => lane.mul_add(lane, sum),
-                    LINEAR => (half * lane).mul_add(lane, sum),
-                    _ => sum + lane,
+                    _ => zero.sub(hot).select_negative(zero.sub(z), z),
                 };
             }
+            match LOSS {
+                QUADRATIC => terms = sigmoid(terms),
+                LINEAR => {}
+                _ => terms = terms.map(softplus),
+            }
+            let mut lanes = [[R::ZERO; 16]; S];
+            for s in 0..S {
+                // SAFETY: no vector has more than 16 lanes.
+                unsafe { terms[s].store(lanes[s].as_mut_ptr()) };
+            }
+            for lane in 0..V::LANES.min(self.units.count - unit) {
+                for s in 0..S {
+                    let term = lanes[s][lane];
+                    sums[s] = match LOSS {
+                        QUADRATIC => term.mul_add(term, sums[s]),
+                        LINEAR => (half * term).mul_add(term, sums[s]),
+                        _ => sums[s] + term,
+                    };
+                }
+            }
         }
-        if LOSS == QUADRATIC { half * sum } else { sum }
+        for s in 0..S {
+            self.losses[first + s] = if LOSS == QUADRATIC {
+                half * sums[s]
+            } else {
+                sums[s]
+            };
+        }
+    }
+
+    /// Returns the targets of row `row`, 0 or 1, one output per lane from output `unit` on.
+    #[inline(always)]
+    fn targets<V: Vector<Element = R>>(&self, row: usize, unit: usize) -> V {
+        let label = self.labels[row];
+        if self.output_loss == OutputLoss::Logistic {
+            let target = if label == 1 { R::ONE } else { R::ZERO };
+            return V::splat(target);
+        }
+        lane_of(usize::from(label), unit)
     }
 
     /// Returns the loss of row `row` with softmax outputs.
