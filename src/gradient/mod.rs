@@ -140,7 +140,8 @@ impl GradientConfig {
             }
             Self::Difference(config) => {
                 let incremental = || incremental(Perturbation::Difference(*config));
-                let whole_passes = || WholePasses::new(network, config, pool, isa, capacity);
+                let whole_passes =
+                    || WholePasses::new(network, config, pool, isa, samples, capacity);
                 let adaptive = config.extrapolate || config.increment == Increment::Noise;
                 let adapt = |inner| AdaptiveIncrement::new(network, config, isa, capacity, inner);
                 match (config.reuse, adaptive) {

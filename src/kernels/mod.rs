@@ -12,6 +12,7 @@ pub mod divided_difference;
 pub mod elementary;
 pub mod matmul;
 pub mod output_loss;
+pub mod packed_inputs;
 pub mod pages;
 pub mod panels;
 pub mod peak_rate;

@@ -7,6 +7,7 @@ use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, RowLosses};
 use crate::kernels::divided_difference::formulas::Units;
 use crate::kernels::matmul::{LeftOperand, Product, Start};
+use crate::kernels::packed_inputs::{PackedForward, PackedInputs};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::model::Network;
@@ -32,6 +33,8 @@ pub(in crate::gradient) struct PassRows<'a, R> {
     pub batch: Batch<'a, R>,
     /// The inputs in panels of `(rows, P)`; unused if the samples are sparse bytes.
     pub inputs: &'a [R],
+    /// The inputs, if they are sparse bytes and were packed.
+    pub packed: Option<&'a PackedInputs<R>>,
     pub labels: &'a [u16],
     /// The control that counts every pass.
     pub control: &'a Control,
@@ -40,6 +43,8 @@ pub(in crate::gradient) struct PassRows<'a, R> {
 /// The inputs and labels of a mini-batch, gathered once for all passes.
 pub(in crate::gradient) struct GatheredBatch<R> {
     inputs: Aligned<R>,
+    /// Sparse inputs for many passes; `None` if passes read them in place.
+    packed: Option<PackedInputs<R>>,
     labels: Vec<u16>,
 }
 
@@ -48,18 +53,32 @@ impl<R: Real> GatheredBatch<R> {
     pub(in crate::gradient) fn new(features: usize, capacity: usize) -> Self {
         Self {
             inputs: Aligned::zeros(count::<R>(features) * capacity * width::<R>()),
+            packed: None,
             labels: Vec::with_capacity(capacity),
         }
     }
 
-    /// Gathers the labels of `batch`, and its inputs unless they are sparse bytes, which passes
-    /// read in place.
+    /// Allocates memory for `capacity` rows of `samples`. Sparse bytes will be packed, which takes
+    /// as long as three passes.
+    pub(in crate::gradient) fn for_many_passes(samples: &Samples<R>, capacity: usize) -> Self {
+        let features = samples.features();
+        let is_sparse = matches!(samples.inputs(), Inputs::Sparse(_));
+        Self {
+            packed: is_sparse.then(|| PackedInputs::new(features, capacity)),
+            ..Self::new(features, capacity)
+        }
+    }
+
+    /// Gathers the labels of `batch`, and its inputs unless they are sparse bytes that passes read
+    /// in place.
     pub(in crate::gradient) fn read(&mut self, batch: Batch<'_, R>) {
         self.labels.clear();
         let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
         self.labels.extend(labels);
-        if !matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
-            self.read_inputs(batch.samples, batch.rows);
+        match (batch.samples.inputs(), &mut self.packed) {
+            (Inputs::Sparse(records), Some(packed)) => packed.read(records, batch.rows),
+            (Inputs::Sparse(_), None) => {}
+            _ => self.read_inputs(batch.samples, batch.rows),
         }
     }
 
@@ -81,6 +100,7 @@ impl<R: Real> GatheredBatch<R> {
             isa,
             batch,
             inputs: &self.inputs,
+            packed: self.packed.as_ref(),
             labels: &self.labels,
             control,
         }
@@ -147,9 +167,21 @@ impl<R: Real> ForwardPass<R> {
         }
     }
 
-    /// Computes the rows' losses at θ = `weights`: all layers from `first` on, with the activations
-    /// of the layer below from `below`, which is required unless `first` is 0.
+    /// Computes the rows' losses at θ = `weights` and counts the pass: all layers from `first` on,
+    /// with the activations of the layer below from `below`, which is required unless `first` is 0.
     pub(in crate::gradient) fn run(
+        &mut self,
+        rows: &PassRows<'_, R>,
+        weights: &UnitPanels<R>,
+        first: usize,
+        below: Option<&Self>,
+    ) {
+        self.run_uncounted(rows, weights, first, below);
+        rows.control.count(1);
+    }
+
+    /// Does what [`ForwardPass::run`] does, but leaves it to the caller to count the pass.
+    pub(in crate::gradient) fn run_uncounted(
         &mut self,
         rows: &PassRows<'_, R>,
         weights: &UnitPanels<R>,
@@ -161,6 +193,18 @@ impl<R: Real> ForwardPass<R> {
         let (layers, batch) = (rows.network.layout.layers(), rows.batch.rows.len());
         let stride = self.capacity * p;
         for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
+            if let (0, Some(inputs)) = (layer, rows.packed) {
+                let activate = layers > 1;
+                let values = if activate { &mut self.y } else { &mut self.z };
+                rows.isa.run(PackedForward {
+                    inputs,
+                    weights: weights.layer(0),
+                    activate,
+                    out: &mut values[0],
+                    stride,
+                });
+                continue;
+            }
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
                 let range = panel * stride..panel * stride + batch * p;
@@ -198,6 +242,5 @@ impl<R: Real> ForwardPass<R> {
             labels: rows.labels,
             losses: &mut self.losses[..batch],
         });
-        rows.control.count(1);
     }
 }

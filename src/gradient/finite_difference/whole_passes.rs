@@ -49,15 +49,18 @@ struct PassWorker<R> {
     pass: ForwardPass<R>,
     /// The losses of the rows at θ + h·eᵢ, of a central difference.
     upper: Vec<R>,
+    /// The number of passes not yet added to the counter, which all workers share.
+    pending: u64,
 }
 
 impl<R: Real> WholePasses<R> {
-    /// Creates an engine for mini-batches of at most `capacity` rows.
+    /// Creates an engine for mini-batches of at most `capacity` rows of `samples`.
     pub fn new(
         network: &Network,
         config: &DifferenceConfig,
         pool: &Arc<Workers>,
         isa: Isa,
+        samples: &Samples<R>,
         capacity: usize,
     ) -> Self {
         let layout = &network.layout;
@@ -66,6 +69,7 @@ impl<R: Real> WholePasses<R> {
             weights: UnitPanels::zeros(layout),
             pass: ForwardPass::new(network, capacity),
             upper: vec![R::ZERO; capacity],
+            pending: 0,
         };
         Self {
             network: network.clone(),
@@ -79,7 +83,7 @@ impl<R: Real> WholePasses<R> {
                 .iter()
                 .map(|&units| vec![R::ZERO; units])
                 .collect(),
-            gathered: GatheredBatch::new(sizes[0], capacity),
+            gathered: GatheredBatch::for_many_passes(samples, capacity),
             base: ForwardPass::new(network, capacity),
             uncounted: Control::default(),
             workers: (0..pool.threads()).map(worker).collect(),
@@ -268,6 +272,10 @@ fn pass_cost(sizes: &[usize], first: usize) -> f64 {
         .sum()
 }
 
+/// The multiplications after which a worker adds its passes to the shared counter: some 50 µs. To
+/// add every pass of a few µs would move the counter's cache line between the cores each time.
+const MULTIPLICATIONS_PER_COUNT: f64 = 4e6;
+
 /// The data that all workers read.
 struct PassContext<'a, R> {
     rows: PassRows<'a, R>,
@@ -290,14 +298,30 @@ impl<R: Real> PassWorker<R> {
         let mut partials = gradient.iter_mut();
         for (layer, range) in share.iter().enumerate() {
             let start = layout.weights(layer).start;
+            let first = first_layer(context.config.reuse, layer);
+            let cost = pass_cost(layout.sizes(), first) * context.row_count() as f64;
+            let most_pending = (MULTIPLICATIONS_PER_COUNT / cost) as u64;
             for (index, partial) in (start + range.start..start + range.end).zip(&mut partials) {
                 if context.rows.control.is_stopped() {
+                    self.count(context);
                     return Err(Stopped::Interrupted);
                 }
                 *partial = self.partial(context, &layout, layer, index)?;
+                if self.pending > most_pending {
+                    self.count(context);
+                }
             }
         }
+        self.count(context);
         Ok(())
+    }
+
+    /// Adds the passes made since the last call to the shared counter.
+    fn count(&mut self, context: &PassContext<'_, R>) {
+        context
+            .rows
+            .control
+            .count(std::mem::take(&mut self.pending));
     }
 
     /// Returns ∂L/∂θᵢ of parameter `index` of θ, which belongs to layer `layer`.
@@ -357,7 +381,8 @@ impl<R: Real> PassWorker<R> {
         let before = std::mem::replace(&mut self.weights.layers_mut()[layer][place], value);
         let first = first_layer(context.config.reuse, layer);
         self.pass
-            .run(&context.rows, &self.weights, first, Some(context.base));
+            .run_uncounted(&context.rows, &self.weights, first, Some(context.base));
+        self.pending += 1;
         self.weights.layers_mut()[layer][place] = before;
     }
 

@@ -63,7 +63,8 @@ impl MemoryShape<'_> {
             },
             // θ is shared; each worker has its own direction.
             GradientConfig::ForwardMode(_) => self.passes() + self.panels(),
-            GradientConfig::Difference(_) | GradientConfig::Spsa(_) => self.passes(),
+            GradientConfig::Difference(_) => self.passes() + self.packed(),
+            GradientConfig::Spsa(_) => self.passes(),
         };
         self.parameters() + engine * self.number as f64
     }
@@ -125,6 +126,15 @@ impl MemoryShape<'_> {
     /// Returns the numbers of the mini-batch's gathered inputs.
     fn gathered(&self) -> f64 {
         self.padded(self.sizes[0]) * self.rows as f64
+    }
+
+    /// Returns the size of the packed inputs, in numbers: a value and an offset of 4 bytes for
+    /// each sparse input, were none of them 0.
+    fn packed(&self) -> f64 {
+        if !self.sparse {
+            return 0.0;
+        }
+        (1.0 + 4.0 / self.number as f64) * (self.sizes[0] * self.rows) as f64
     }
 
     /// Returns the numbers of a pass: z and σ(z) of every layer over the mini-batch.
