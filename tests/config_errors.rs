@@ -1011,7 +1011,7 @@ fn a_key_of_another_optimizer_is_refused_with_the_kinds_it_belongs_to() {
         &with("sgd", ""),
         &[
             "missing key `learning_rate` in [optimizer]",
-            "`learning_rate`: the learning rate at the start",
+            "`learning_rate`: initial learning rate",
         ],
     );
 }
@@ -1038,7 +1038,7 @@ fn lbfgs_refuses_gradients_from_random_directions() {
         let expected = format!("{method} does not go with lbfgs");
         assert_alone(
             &errors_of(&text, &[]),
-            &[&expected, "a function of the parameters"],
+            &[&expected, "draws new directions for each step"],
         );
     }
 }
