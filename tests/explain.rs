@@ -698,7 +698,7 @@ epochs = 1
             ("explain flowers.toml --weight 0,0", &["LAYER,ROW,COLUMN"]),
             (
                 "explain flowers.toml --sample 120",
-                &["--sample 120", "120 training rows", "0 to 119"],
+                &["--sample: no row 120", "120 training rows", "0 to 119"],
             ),
             ("explain flowers.toml --epsilon 0", &["epsilon is 0"]),
             ("explain --weight 0,0,0", &["CONFIG"]),
