@@ -114,7 +114,7 @@ fn paths_that_are_not_regular_files_are_refused_by_their_kind() {
         let named = format!("{path}: is {kind}, not a regular file");
         for command in ["config check", "train", "check flowers.toml --against"] {
             let errors = ends(&folder, &format!("{command} {path}"), 2);
-            assert_holds(&errors, &[&named, "help: name a"]);
+            assert_holds(&errors, &[&named, "help: give a"]);
         }
     }
 }

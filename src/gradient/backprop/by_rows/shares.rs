@@ -76,14 +76,14 @@ pub(in crate::gradient::backprop) fn tiles<R: Real>(
     // The tasks of each group: lines of layers, hidden panels of the last layer, biases of layers.
     let mut groups = Vec::new();
     let owned = hidden.max(1);
-    for h in 0..owned {
+    for (h, &fan_in) in sizes[..owned].iter().enumerate() {
         let products = |input: usize| match samples.inputs() {
             Inputs::Sparse(records) if h == 0 => SPARSE_COST * rows * records.density(input),
             _ => rows,
         };
         let cost = |input: usize| panels(h + 1) as f64 * (products(input) + UPDATE_COST);
-        costs.extend((0..sizes[h]).map(cost));
-        groups.push(sizes[h]);
+        costs.extend((0..fan_in).map(cost));
+        groups.push(fan_in);
     }
     let outputs = panels(hidden + 1);
     let last = hidden_panels::<R>(sizes);
