@@ -705,10 +705,10 @@ epochs = 1
             ("explain --sample 3 toy", &["CONFIG"]),
             (
                 "explain flowers.toml toy",
-                &["before the subject", "explain network CONFIG"],
+                &["precede the subcommand", "explain network CONFIG"],
             ),
-            ("explain --set seed=3 network", &["before the subject"]),
-            ("explain --seed 3", &["no CONFIG"]),
+            ("explain --set seed=3 network", &["precede the subcommand"]),
+            ("explain --seed 3", &["without a CONFIG"]),
             (
                 "explain toys",
                 &["toys", "claims, toy, logistic, network, lbfgs"],
