@@ -80,7 +80,7 @@ impl Messages {
 
 /// Standard output whose text does not act on a terminal.
 ///
-/// Each write holds whole characters, as `write!` and [`print`] make them.
+/// Each write holds whole characters, as `write!` and [`print()`] make them.
 #[derive(Debug)]
 pub struct Screen<W> {
     inner: W,

@@ -27,7 +27,7 @@
 //! softmax two sums of exponentials, and its outputs need their margins.
 //!
 //! Of a row the formulas need only two numbers, how many of its inputs are not 0 and how many
-//! distinct values these have ([`Samples::variety`]), so a tally costs B additions.
+//! distinct values these have ([`Samples::input_density`]), so a tally costs B additions.
 //! `tests/difference_counts.rs` counts the same passes operation by operation and compares.
 
 use crate::data::{Inputs, Samples};
