@@ -10,7 +10,7 @@ fuzz factor="20":
     NPLUS1_FUZZ={{factor}} cargo test --locked --test bad_data --test config_errors \
         --test difference_agreement --test gradient_check --test safetensors
 
-# Measures an epoch of the five reference networks.
+# Measures an epoch of the eight networks and mini-batches.
 bench:
     cargo bench --bench epoch
 
