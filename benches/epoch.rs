@@ -46,7 +46,7 @@ fn main() {
         let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0)
             .expect("a network");
         let threads = Workers::available();
-        let pool = Arc::new(Workers::new(Some(threads)).expect("threads"));
+        let pool = Arc::new(Workers::exactly(threads).expect("threads"));
         let divisions = [
             (Split::Units, 1),
             (Split::Units, threads),

@@ -26,9 +26,9 @@ fn supersteps(pool: &Workers, workers: usize, count: u64) -> Duration {
         pool.run(
             Supersteps::new(workers),
             vec![(); workers],
-            async |(), mut step| {
+            |(), mut step| {
                 for _ in 0..count {
-                    step = step.next().await;
+                    step = step.next();
                 }
             },
         );
@@ -39,7 +39,7 @@ fn supersteps(pool: &Workers, workers: usize, count: u64) -> Duration {
 fn superstep(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("superstep");
     for workers in counts().into_iter().chain([8 * Workers::available()]) {
-        let pool = Workers::new(Some(workers)).expect("the system starts the threads");
+        let pool = Workers::exactly(workers).expect("the system starts the threads");
         group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
             bencher.iter_custom(|count| supersteps(&pool, workers, count));
         });
@@ -52,15 +52,11 @@ fn run(criterion: &mut Criterion) {
         let place = if inside { "inside" } else { "from outside" };
         let mut group = criterion.benchmark_group(format!("run, {place}"));
         for workers in counts() {
-            let pool = Workers::new(Some(workers)).expect("the system starts the threads");
+            let pool = Workers::exactly(workers).expect("the system starts the threads");
             let once = || {
-                pool.run(
-                    Supersteps::new(workers),
-                    vec![(); workers],
-                    async |(), step| {
-                        let _ = step.next().await;
-                    },
-                );
+                pool.run(Supersteps::new(workers), vec![(); workers], |(), step| {
+                    let _ = step.next();
+                });
             };
             group.bench_function(BenchmarkId::from_parameter(workers), |bencher| {
                 if inside {

@@ -54,7 +54,7 @@ fn gradient_of<'a>(
     method: &GradientConfig,
     threads: usize,
 ) -> impl FnMut() + 'a {
-    let pool = Arc::new(Workers::new(Some(threads)).expect("the system starts the threads"));
+    let pool = Arc::new(Workers::exactly(threads).expect("the system starts the threads"));
     let mut engine = method.engine(network, &pool, Isa::detect(), samples, BATCH);
     engine.load(&Initialization::Scaled.draw(&network.layout, 1));
     let rows: Vec<u32> = (0..BATCH as u32).map(|row| row * 11).collect();

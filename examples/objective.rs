@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     println!("A black box of 15 parameters, 20 ms per evaluation");
     for threads in [1, 4, 16] {
         let control = Control::default();
-        let workers = Workers::new(Some(threads))?;
+        let workers = Workers::exactly(threads)?;
         let start = Instant::now();
         // Another thread with a clone of `control` can show the progress or stop the computation.
         forward.gradient_with_control(&simulation, &[0.5; 15], &workers, &control)?;

@@ -85,7 +85,7 @@ fn measure(problem: &Problem, method: &CheckedMethod, pool: &Arc<Workers>) -> Ve
 
 #[test]
 fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_error_there_within_3() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let (mut seen, mut wrong) = (0, Vec::new());
     for problem in networks() {
         let subject = problem.subject(&pool);
@@ -136,7 +136,7 @@ fn the_best_increment_is_predicted_within_a_factor_of_2_and_the_error_there_with
 /// derivative matters.
 #[test]
 fn where_truncation_dominates_the_error_is_predicted_to_1_percent() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     for problem in networks() {
         let subject = problem.subject(&pool);
         for method in quotients() {
@@ -171,7 +171,7 @@ fn where_truncation_dominates_the_error_is_predicted_to_1_percent() {
 /// whose errors are h² times a derivative two orders higher, and u/h or u/h².
 #[test]
 fn second_and_third_derivatives_are_the_differences_of_exact_gradients() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     for output_index in 0..OUTPUTS_AND_LOSSES.len() {
         for hidden in [&[] as &[usize], &[3], &[3, 4]] {
             let classes = if output_index == 4 { 2 } else { 3 };

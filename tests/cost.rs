@@ -100,7 +100,7 @@ fn every_formula_equals_the_operations_counted_in_a_plain_implementation() {
 
 #[test]
 fn one_evaluation_costs_as_much_as_a_pass_of_full_differences() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     for hidden in HIDDEN {
         for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for form in [
@@ -366,7 +366,7 @@ fn the_predicted_time_of_a_gradient_is_within_a_factor_of_2() {
     let (inputs, labels) = inputs(InputForm::Numbers, 8, FEATURES, 3);
     let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
     let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let rows: Vec<u32> = (0..8).collect();
     let bench = TimingBench {
         network: &network,

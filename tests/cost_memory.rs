@@ -18,7 +18,7 @@ static ALLOCATOR: MemoryCounter = MemoryCounter;
 
 #[test]
 fn predicted_memory_is_the_memory_that_engines_allocate() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let features = 300;
     for (form, sparse) in [(InputForm::Sparse, true), (InputForm::Numbers, false)] {
         let (inputs, labels) = inputs(form, 40, features, 3);

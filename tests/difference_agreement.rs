@@ -60,7 +60,7 @@ prop_compose! {
 impl RandomNetwork {
     fn gradient<R: Real>(&self, method: GradientConfig) -> Vec<f64> {
         let samples = samples::<R>(InputForm::Numbers, &self.inputs, &self.labels);
-        let pool = Arc::new(Workers::new(Some(1)).unwrap());
+        let pool = Arc::new(Workers::exactly(1).unwrap());
         let theta = self.theta.iter().map(|&x| R::from_f64(x)).collect();
         let theta = Parameters::from_flat(Arc::clone(&self.network.layout), theta);
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));

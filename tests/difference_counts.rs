@@ -269,7 +269,7 @@ fn assert_equals_twin<R: Real>(
 
 #[test]
 fn every_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let forms = [
         InputForm::Sparse,
         InputForm::Bytes { divisor: 255.0 },
@@ -300,7 +300,7 @@ fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
     // In f64, 40 + 3 units are 5 + 1 panels, and difference tables of 257 panel rows take about 100
     // KB per row: 30 rows are 3 blocks, of which the last is smaller. The twin has no blocks and
     // shares nothing.
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     for outputs_and_loss in OUTPUTS_AND_LOSSES {
         for twinned in every_method() {
             let TwinnedMethod {
@@ -351,7 +351,7 @@ fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
 
 #[test]
 fn changes_too_large_for_the_shortest_series_are_counted_by_the_longer_formula() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     for hidden in HIDDEN {
         for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for scheme in [Scheme::Forward, Scheme::Central] {
@@ -379,7 +379,7 @@ fn changes_too_large_for_the_shortest_series_are_counted_by_the_longer_formula()
 #[test]
 fn a_gradient_takes_exactly_the_evaluations_that_it_reports() {
     // Each pass counts itself, so an additional evaluation at θ would be noticed.
-    let pool = Arc::new(Workers::new(Some(3)).unwrap());
+    let pool = Arc::new(Workers::exactly(3).unwrap());
     for hidden in HIDDEN {
         let network = network(FEATURES, hidden, true, OUTPUTS_AND_LOSSES[0], 0.25);
         for rows in [1, 7, 40] {

@@ -111,7 +111,7 @@ struct Case {
 fn computed_bits<R: Real>(case: &Case, workers: usize, isa: Isa) -> (Vec<R>, String, u64) {
     let samples = samples::<R>(case.sparse);
     let network = network(case.hidden, case.output, case.loss, case.l2);
-    let pool = Arc::new(Workers::new(Some(workers)).unwrap());
+    let pool = Arc::new(Workers::exactly(workers).unwrap());
     let mut engine = case
         .method
         .engine(&network, &pool, isa, &samples, case.batch_size);
@@ -165,7 +165,7 @@ fn a_gradient_is_partitioned_for_at_most_as_many_workers_as_have_work() {
     let most = |hidden: &[usize], rows: usize| {
         let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.0);
         let samples = samples::<f32>(false);
-        let pool = Arc::new(Workers::new(Some(16)).unwrap());
+        let pool = Arc::new(Workers::exactly(16).unwrap());
         let method = GradientConfig::Difference(DifferenceConfig {
             scheme: Scheme::Forward,
             reuse: Reuse::Incremental,
@@ -398,7 +398,7 @@ fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
 fn allocated(config: &GradientConfig) -> usize {
     let samples = samples::<f32>(false);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let rows: Vec<u32> = (0..10).collect();
     let before = allocations::allocated();
@@ -428,7 +428,7 @@ fn trained_in_calls(
 ) -> String {
     let samples = samples::<f32>(true);
     let network = network(&[9], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     let order: Vec<u32> = (0..ROWS as u32).cycle().take(10 * steps).collect();
     for (call, rows) in order.chunks(10 * steps_per_call).enumerate() {
@@ -483,7 +483,7 @@ fn assert_fused_equals_separate<R: Real>(
 ) {
     let samples = samples::<R>(sparse);
     let network = network(hidden, OutputUnits::Sigmoid, Loss::CrossEntropy, 0.1);
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, 33);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
     let rows: Vec<u32> = (0..rows).collect();
@@ -552,7 +552,7 @@ fn a_stop_flag_ends_a_gradient_of_many_passes() {
     let _limit = time_limit();
     let samples = samples::<f64>(true);
     let network = network(&[18], OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
     // The difference tables have 257 rows of a panel, so an incremental pass takes several blocks
     // of rows.
@@ -586,7 +586,7 @@ fn memory_full_of_nan_changes_no_bit() {
             for hidden in [&[][..], &[18], &[9, 18], &[6, 17, 5]] {
                 let samples = samples::<f64>(sparse);
                 let network = network(hidden, OutputUnits::Softmax, Loss::CrossEntropy, 0.1);
-                let pool = Arc::new(Workers::new(Some(2)).unwrap());
+                let pool = Arc::new(Workers::exactly(2).unwrap());
                 let engine = || method.engine(&network, &pool, Isa::detect(), &samples, 40);
                 let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);
                 let rows: Vec<u32> = (0..10).collect();
@@ -620,7 +620,7 @@ fn a_steady_step_allocates_nothing() {
             for sparse in [true, false] {
                 let samples = samples::<f32>(sparse);
                 let network = network(hidden, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);
-                let pool = Arc::new(Workers::new(Some(1)).unwrap());
+                let pool = Arc::new(Workers::exactly(1).unwrap());
                 let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, 33);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));
                 let rule = Rule::gradient_only(0.0);

@@ -35,7 +35,7 @@ fn fused_equals_separate<R: Real>(
     sizes.extend(hidden);
     sizes.push(10);
     let network = Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::CrossEntropy, l2).unwrap();
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
     engine.set_split(split);
     let mut theta = Initialization::Normal.draw::<R>(&network.layout, 1);
@@ -119,7 +119,7 @@ fn a_steady_step_allocates_nothing() {
                 sizes.push(10);
                 let network =
                     Network::new(&sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
-                let pool = Arc::new(Workers::new(Some(1)).unwrap());
+                let pool = Arc::new(Workers::exactly(1).unwrap());
                 let mut engine = Backprop::new(&network, &pool, Isa::detect(), 64);
                 engine.set_split(split);
                 engine.load(&Initialization::Normal.draw(&network.layout, 1));

@@ -23,7 +23,7 @@ use support::property_cases::property_cases;
 /// returns an error that describes the first comparison that does not pass. With the variable
 /// `SHOW` it prints every error and bound.
 fn check_raises_no_alarm(problem: &Problem, increments: &[Increment]) -> Result<(), String> {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let subject = problem.subject(&pool);
     for &increment in increments {
         for method in methods(increment, Summation::Differences)
@@ -168,7 +168,7 @@ fn no_increment_raises_an_alarm_on_the_reference_cases() {
 /// be.
 #[test]
 fn one_wrong_element_is_named_and_random_directions_find_it() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let mut found = 0;
     for problem in reference_problems() {
         let subject = problem.subject(&pool);
@@ -207,7 +207,7 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
 /// at most about twice those that the worst reference case needs.
 #[test]
 fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let is_unsaturated = |problem: &Problem| {
         !problem.name.contains("saturated") && !problem.name.contains("large margins")
     };
@@ -328,7 +328,7 @@ fn the_best_errors_on_mnist_are_near_those_of_theory() {
 /// remaining sum may exceed 1e-14.
 #[test]
 fn backprop_and_the_complex_step_agree_to_round_off() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut problems = reference_problems();
     for output_index in 0..OUTPUTS_AND_LOSSES.len() {
         let classes = if output_index == 4 { 2 } else { 3 };
@@ -364,7 +364,7 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
 /// one-sided in this parameter.
 #[test]
 fn central_differences_refuse_an_increment_that_is_lost_only_below_theta() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut problem = random_problem(3, &[2], 0, 2, 4, (1.0, 1.0), 0.0, 5);
     let at = 4;
     for (index, theta) in problem.theta.flat_mut().iter_mut().enumerate() {
@@ -429,7 +429,7 @@ fn central_differences_refuse_an_increment_that_is_lost_only_below_theta() {
 /// round-off.
 #[test]
 fn a_missing_extrapolation_is_found() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let (mut seen, mut beyond) = (0, 0);
     for problem in reference_problems() {
         let subject = problem.subject(&pool);
@@ -472,7 +472,7 @@ fn a_missing_extrapolation_is_found() {
 fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
     let scales = (4.475_251_775_518_926_5, 97.469_884_082_755_09);
     let problem = random_problem(21, &[], 0, 3, 1, scales, 0.0, 685_640_074_692);
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let subject = problem.subject(&pool);
     let gradient = subject.gradient().flat();
     let largest = gradient.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
@@ -485,7 +485,7 @@ fn a_saturated_network_raises_no_alarm_where_squares_underflow() {
 /// added error is hidden by at most the bound and the present error.
 #[test]
 fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     for (output_index, (_, loss)) in OUTPUTS_AND_LOSSES.into_iter().enumerate() {
         let classes = if loss == Loss::Logistic { 2 } else { 10 };
         let problem = random_problem(60, &[40], output_index, classes, 8, (0.3, 1.0), 1e-3, 5);

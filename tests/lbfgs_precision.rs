@@ -37,7 +37,7 @@ fn minimized(cases: &[GradientCase]) -> Vec<MinimizationRow> {
             tolerance: TOLERANCE,
         },
         max_iterations: 1000,
-        pool: &Arc::new(Workers::new(Some(1)).unwrap()),
+        pool: &Arc::new(Workers::exactly(1).unwrap()),
         isa: Isa::detect(),
         control: &Control::default(),
     };

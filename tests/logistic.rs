@@ -28,7 +28,7 @@ const RATE: f64 = 0.05;
 fn train<R: Real>(method: &GradientConfig, data: &BreastCancer) -> (Vec<f64>, Vec<f64>) {
     let network = Network::new(&[30, 1], true, OutputUnits::Linear, Loss::Logistic, 0.0).unwrap();
     let samples = data.samples::<R>();
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let rows = data.rows.len();
     let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, rows);
     let mut theta = Parameters::<R>::zeros(Arc::clone(&network.layout));

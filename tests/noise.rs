@@ -288,7 +288,7 @@ fn a_noisy_objective_needs_the_increment_from_noise() {
         4.0 + smooth + 1e-7 * noise(x.iter().sum::<f64>(), 3)
     });
     let theta = [0.3, -0.8, 1.9, 0.1, -4.0, 2.2];
-    let pool = Workers::new(Some(2)).unwrap();
+    let pool = Workers::exactly(2).unwrap();
     for scheme in [Scheme::Forward, Scheme::Central] {
         let worst = |increment| {
             let method = Differences {

@@ -14,14 +14,14 @@ use nplus1::gradient::Control;
 use nplus1::gradient::finite_difference::failure::{EvaluationPoint, Failure};
 use nplus1::gradient::finite_difference::{Differences, Increment, Scheme};
 use nplus1::model::{Function, Objective};
-use nplus1::parallel::Workers;
+use nplus1::parallel::{EvaluationThreads, Workers};
 use support::networks::relative_error;
 use support::watchdog::time_limit;
 
 const U: f64 = f64::EPSILON / 2.0;
 
 fn pool(threads: usize) -> Workers {
-    Workers::new(Some(threads)).unwrap()
+    Workers::exactly(threads).unwrap()
 }
 
 fn rosenbrock(x: &[f64]) -> f64 {
@@ -209,7 +209,7 @@ fn central_differences_cost_2n_times_the_least_squares_objective_itself() {
 }
 
 #[test]
-fn slow_evaluations_run_on_every_thread_at_once() {
+fn evaluations_that_wait_run_on_threads_of_their_own_at_once() {
     let _limit = time_limit();
     let [running, largest, total] = [(); 3].map(|()| AtomicU64::new(0));
     let slow = Function::new(11, |x: &[f64]| {
@@ -220,7 +220,7 @@ fn slow_evaluations_run_on_every_thread_at_once() {
         rosenbrock(x)
     });
     Differences::FORWARD
-        .gradient(&slow, &point(11), &pool(4))
+        .gradient(&slow, &point(11), EvaluationThreads::Waiting(4))
         .unwrap();
     assert_eq!(largest.into_inner(), 4);
     assert_eq!(total.into_inner(), 12);

@@ -160,7 +160,7 @@ fn run<R: Real>(
 
 #[test]
 fn backprop_s_tally_is_that_of_its_scalar_twin() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     let mut cases = 0;
     every_case(|network, form, rows| {
         let net = TextbookNetwork::from(network);
@@ -203,7 +203,7 @@ fn backprop_s_tally_is_that_of_its_scalar_twin() {
 
 #[test]
 fn numeric_backprop_has_the_tally_and_the_bits_of_its_scalar_twin() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     every_case(|network, form, rows| {
         let net = TextbookNetwork::from(network);
         let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
@@ -264,7 +264,7 @@ fn assert_numeric_equals_twin<R: Real>(
 
 #[test]
 fn dual_numbers_give_the_gradient_of_backprop() {
-    let pool = Arc::new(Workers::new(Some(1)).unwrap());
+    let pool = Arc::new(Workers::exactly(1).unwrap());
     for hidden in HIDDEN {
         for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for l2 in [0.0, 0.25] {

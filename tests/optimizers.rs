@@ -59,7 +59,7 @@ fn adam_makes_pytorch_s_steps() {
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let rows: Vec<u32> = (0..case.rows as u32).collect();
-        let pool = Arc::new(Workers::new(Some(1)).unwrap());
+        let pool = Arc::new(Workers::exactly(1).unwrap());
         let engine = &GradientConfig::Backprop;
         let mut engine = engine.engine(&case.network, &pool, Isa::detect(), &samples, case.rows);
         let mut theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
@@ -130,7 +130,7 @@ fn sgd_makes_pytorch_s_steps_by_every_engine() {
         let layout = &case.network.layout;
         let samples = case.samples::<f64>();
         let order: Vec<u32> = (0..case.rows as u32).collect();
-        let pool = Arc::new(Workers::new(Some(2)).unwrap());
+        let pool = Arc::new(Workers::exactly(2).unwrap());
         let theta = Parameters::from_flat(Arc::clone(layout), case.parameters.clone());
         let expected = flat(layout, &row["weights"], &row["biases"]);
         // Gradients agree to 1e-12 of the norm (tests/reference_gradients.rs); the norm of a
@@ -218,7 +218,7 @@ impl<R: Real> Setting<'_, R> {
         observer: &mut dyn Observer<R>,
         control: &Control,
     ) -> Ending {
-        let pool = Arc::new(Workers::new(Some(2)).unwrap());
+        let pool = Arc::new(Workers::exactly(2).unwrap());
         let training = self.training(&pool, control);
         training.run(state, observer).unwrap()
     }
@@ -381,7 +381,7 @@ fn the_predicted_time_of_a_step_is_within_a_factor_of_2() {
             config: epochs(1, batch_size),
             gradient,
         };
-        let pool = Arc::new(Workers::new(Some(1)).unwrap());
+        let pool = Arc::new(Workers::exactly(1).unwrap());
         let control = Control::default();
         let training = setting.training(&pool, &control);
         let theta = Initialization::Scaled.draw::<f64>(&network.layout, 3);

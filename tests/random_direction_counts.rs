@@ -204,7 +204,7 @@ fn assert_equals_twin<R: Real>(
 
 #[test]
 fn every_random_direction_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
-    let pool = Arc::new(Workers::new(Some(2)).unwrap());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
     let forms = [
         InputForm::Sparse,
         InputForm::Bytes { divisor: 255.0 },

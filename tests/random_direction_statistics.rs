@@ -46,7 +46,7 @@ impl Problem {
         let (inputs, labels) = inputs(form, rows, network.layout.sizes()[0], classes);
         let theta = Parameters::from_flat(Arc::clone(&network.layout), theta(&network));
         let mut problem = Self {
-            pool: Arc::new(Workers::new(Some(1)).unwrap()),
+            pool: Arc::new(Workers::exactly(1).unwrap()),
             samples: samples(form, &inputs, &labels),
             rows: (0..rows as u32).collect(),
             gradient: Vec::new(),

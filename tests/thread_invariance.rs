@@ -97,7 +97,7 @@ fn train_on<R: Real>(
     sizes.extend(case.hidden);
     sizes.push(10);
     let network = Network::new(&sizes, case.bias, case.output, case.loss, case.l2).unwrap();
-    let pool = Arc::new(Workers::new(Some(workers)).unwrap());
+    let pool = Arc::new(Workers::exactly(workers).unwrap());
     let rows: Vec<u32> = (0..203).collect();
     let validation: Vec<u32> = (203..230).collect();
     let mut state = TrainingState::new(Initialization::Scaled.draw::<R>(&network.layout, 3));
@@ -394,7 +394,7 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], divisions: &[Division]) 
     let sizes = [&[100], hidden, &[10]].concat();
     let network =
         Network::new(&sizes, true, OutputUnits::Softmax, Loss::CrossEntropy, 1e-4).unwrap();
-    let pool = Arc::new(Workers::new(Some(5)).unwrap());
+    let pool = Arc::new(Workers::exactly(5).unwrap());
     let mut engine = Backprop::new(&network, &pool, Isa::detect(), 10);
     let mut parameters = Initialization::Scaled.draw::<f32>(&network.layout, 3);
     engine.load(&parameters);

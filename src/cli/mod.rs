@@ -24,6 +24,7 @@ pub mod session;
 pub mod signals;
 mod study_arguments;
 pub mod train;
+mod workers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::arguments::{Global, RaceArguments};
 use super::inputs::{overrides, splits};
@@ -12,6 +11,7 @@ use super::page::conclude;
 use super::session::Session;
 use super::signals::Interrupt;
 use super::study_arguments::options_beside_resume;
+use super::workers::start_workers;
 use crate::config::Config;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -19,7 +19,6 @@ use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::model::Network;
 use crate::optimizer::OptimizerConfig;
-use crate::parallel::Workers;
 use crate::run::Environment;
 use crate::study::methods::{self, Method};
 use crate::study::race::summary::{RaceReport, line};
@@ -59,7 +58,7 @@ pub fn run(
     let methods: Vec<Method> = (plan.methods.iter())
         .map(|label| configured_method(label, &config))
         .collect::<Result<_>>()?;
-    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let workers = start_workers(config.run.threads, messages)?;
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());

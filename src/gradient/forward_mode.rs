@@ -108,7 +108,7 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
         self.pool.run(
             Supersteps::new(self.worker_count),
             assignments,
-            async |(share, worker, gradient), _| {
+            |(share, worker, gradient), _| {
                 let mut partials = gradient.iter_mut();
                 for (layer, range) in share.iter().enumerate() {
                     let start = layout.weights(layer).start;

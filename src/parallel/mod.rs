@@ -2,15 +2,15 @@
 //! chooses the number of workers and what they divide. Only this module names rayon.
 //!
 //! [`Workers`] wraps rayon's thread pool and is created once per run of the program.
-//! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). At most one
-//! thread per processor computes; a thread runs several workers in turn if there are more workers
-//! than processors. Threads meet at a barrier that spins briefly, then yields, then sleeps; between
-//! two calls of `run`, rayon parks them. The number of workers may decide which thread computes a
-//! value, never the value itself.
+//! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). A worker is a
+//! thread, and there are no more of them than processors. Workers meet at a barrier that spins
+//! briefly, then yields, then sleeps; between two calls of `run`, rayon parks the threads. The
+//! number of workers may decide which thread computes a value, never the value itself.
 
 #![allow(unsafe_code)]
 
 mod barrier;
+mod evaluation_threads;
 pub mod partition;
 pub mod phased;
 pub mod processors;
@@ -20,6 +20,7 @@ pub mod tuner;
 mod watchdog;
 pub mod workers;
 
+pub use evaluation_threads::EvaluationThreads;
 pub use partition::{Division, Split, partition_by_cost, share_ends};
 pub use phased::{PhasedSlice, Superstep, Supersteps};
 pub use tuner::Tuner;

@@ -5,18 +5,12 @@
 //! one phase, each worker writes its own part of a [`PhasedSlice`]; in all other phases, every
 //! worker may read the whole slice. No lock is needed: a borrow lasts no longer than the superstep
 //! it was made in, and a superstep ends only when every worker has ended it.
-//!
-//! A worker is a future that waits for nothing but its next superstep, so that one thread can run
-//! several workers (`barrier.rs`).
 
-use std::cell::Cell;
-use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 
-use super::barrier::Barrier;
+use super::barrier::{Barrier, SPIN_LIMITS};
 
 /// The identifier of the next [`Supersteps`].
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -107,19 +101,14 @@ impl Supersteps {
         parts
     }
 
-    /// Returns the first superstep of worker `worker`; `ended` counts those that it has ended.
-    pub(super) fn enter<'c>(
-        &'c self,
-        barrier: &'c Barrier,
-        worker: usize,
-        ended: &'c Cell<usize>,
-    ) -> Superstep<'c> {
+    /// Returns the first superstep of worker `worker`.
+    pub(super) fn enter<'c>(&'c self, barrier: &'c Barrier, worker: usize) -> Superstep<'c> {
         Superstep {
             supersteps: self,
             barrier,
             worker,
             number: 0,
-            ended,
+            spin_limit: SPIN_LIMITS[1],
         }
     }
 }
@@ -130,8 +119,8 @@ pub struct Superstep<'c> {
     barrier: &'c Barrier,
     worker: usize,
     number: usize,
-    /// Supersteps that this worker has ended; its thread checks it.
-    ended: &'c Cell<usize>,
+    /// Reads of the barrier before this worker's thread yields its processor.
+    spin_limit: u32,
 }
 
 impl Superstep<'_> {
@@ -152,17 +141,9 @@ impl Superstep<'_> {
 
     /// Ends this superstep; begins the next one once every worker has ended this one.
     #[must_use]
-    pub async fn next(mut self) -> Self {
+    pub fn next(mut self) -> Self {
+        self.barrier.pass(&mut self.spin_limit);
         self.number += 1;
-        poll_fn(|_| {
-            self.ended.set(self.number);
-            if self.barrier.passed() < self.number {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-        .await;
         self
     }
 }
@@ -254,7 +235,7 @@ mod tests {
     fn workers_read_what_the_others_wrote_in_the_superstep_before() {
         let _limit = time_limit();
         for workers in [1, 2, 3, 5, 8, 16] {
-            let pool = Workers::new(Some(workers)).unwrap();
+            let pool = Workers::exactly(workers).unwrap();
             let supersteps = Supersteps::new(workers);
             let mut values = vec![0u64; workers];
             let mut sums = vec![0u64; workers];
@@ -263,24 +244,19 @@ mod tests {
                 .into_iter()
                 .zip(supersteps.share(&mut sums, 1, (0..workers).map(|w| w..w + 1)))
                 .collect();
-            pool.run(
-                supersteps,
-                states,
-                async |(mut values, mut sums), mut step| {
-                    for _ in 0..200 {
-                        let sum: u64 = if step.worker() == 0 && values.read_own(&step)[0] == 0 {
-                            0
-                        } else {
-                            sums.read_all(&step).iter().sum()
-                        };
-                        values.write_own(&step)[0] = sum + step.worker() as u64 + 1;
-                        step = step.next().await;
-                        sums.write_own(&step)[0] =
-                            values.read_all(&step).iter().sum::<u64>() % 1000;
-                        step = step.next().await;
-                    }
-                },
-            );
+            pool.run(supersteps, states, |(mut values, mut sums), mut step| {
+                for _ in 0..200 {
+                    let sum: u64 = if step.worker() == 0 && values.read_own(&step)[0] == 0 {
+                        0
+                    } else {
+                        sums.read_all(&step).iter().sum()
+                    };
+                    values.write_own(&step)[0] = sum + step.worker() as u64 + 1;
+                    step = step.next();
+                    sums.write_own(&step)[0] = values.read_all(&step).iter().sum::<u64>() % 1000;
+                    step = step.next();
+                }
+            });
             assert!(
                 sums.iter().all(|&sum| sum == sums[0]),
                 "{workers}: {sums:?}"
@@ -291,11 +267,11 @@ mod tests {
     #[test]
     fn each_worker_writes_its_part_of_every_block() {
         let _limit = time_limit();
-        let pool = Workers::new(Some(3)).unwrap();
+        let pool = Workers::exactly(3).unwrap();
         let supersteps = Supersteps::new(3);
         let mut values = vec![0; 12];
         let parts = supersteps.share_blocks(&mut values, 0, 4, [0..1, 1..1, 1..4]);
-        pool.run(supersteps, parts, async |mut values, step| {
+        pool.run(supersteps, parts, |mut values, step| {
             for block in 0..3 {
                 let own = values.write_block(block, &step);
                 own.fill(10 * block + step.worker() + 1);
@@ -305,25 +281,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "panicked")]
-    fn a_panic_of_one_worker_ends_the_others() {
-        let _limit = time_limit();
-        let pool = Workers::new(Some(2)).unwrap();
-        pool.run(Supersteps::new(2), vec![(), ()], async |(), step| {
-            assert!(step.worker() == 0, "worker 1 panicked");
-            let _ = step.next().await;
-        });
-    }
-
-    #[test]
     #[should_panic(expected = "phase")]
     fn writing_outside_the_write_phase_panics() {
         let _limit = time_limit();
-        let pool = Workers::new(Some(1)).unwrap();
+        let pool = Workers::exactly(1).unwrap();
         let supersteps = Supersteps::new(1);
         let mut values = [0];
         let states = supersteps.share(&mut values, 1, std::iter::once(0..1));
-        pool.run(supersteps, states, async |mut values, step| {
+        pool.run(supersteps, states, |mut values, step| {
             values.write_own(&step)[0] = 1;
         });
     }

@@ -12,32 +12,40 @@ use super::Division;
 
 /// Length of a segment in seconds: a hundred times what it takes to wake the workers.
 const SEGMENT: f64 = 8e-3;
-/// Shortest trial of another division, in seconds. Only its last segment counts: an idle
-/// core needs milliseconds to reach full speed, and a worker's share of θ to move to its caches.
-const TRIAL: f64 = 12e-3;
-/// Pause between two trials, as a multiple of a trial's length: short at first, while the data is
-/// still moving to the caches, then doubled after each trial up to the last.
-const FIRST_PAUSE: f64 = 1.0;
-const LAST_PAUSE: f64 = 64.0;
-/// Shortest pause before a trial with a single step longer than [`TRIAL`]. Such a step is large
-/// enough to share; fewer workers are faster only if another process holds a core.
-const SLOW_PAUSE: f64 = 20.0;
+/// Length of the segment that a trial measures, in seconds.
+const MEASURED: f64 = 4e-3;
+/// Time before it, in seconds, in which a worker's share of θ moves to its caches; and the time in
+/// which a core that was idle reaches full speed.
+const WARM_UP: f64 = 2e-3;
+const WAKE_UP: f64 = 8e-3;
+/// Part of the time that trials of slower divisions may cost.
+const EXPLORATION: f64 = 0.02;
+/// Least cost of a trial, as a part of its time: the workers' shares of θ move twice.
+const LEAST_LOSS: f64 = 0.05;
 
 /// Chooses the division of the next segment's steps.
 #[derive(Clone, Debug)]
 pub struct Tuner {
     candidates: Vec<Candidate>,
     current: usize,
-    /// The best candidate when it was last determined.
-    last_best: usize,
-    /// Seconds that the trial in progress has taken, if there is one.
-    trial: Option<f64>,
-    /// Seconds since the last trial began or the best candidate changed.
-    since_trial: f64,
-    /// Pause before the next trial, as a multiple of a trial's length.
-    pause: f64,
+    trial: Option<Trial>,
+    /// Seconds of all steps.
+    elapsed: f64,
+    /// Seconds that trials cost: their time, less the time of the same steps by the best division.
+    lost: f64,
     /// Trials of candidates that had been tried before; its parity alternates the neighbors.
     repeated_trials: usize,
+}
+
+/// A trial in progress.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    /// Seconds so far.
+    taken: f64,
+    /// Seconds before the measured segment.
+    warm_up: f64,
+    /// Seconds per step of the best division.
+    best: f64,
 }
 
 /// A division, and the time that a step takes with it.
@@ -73,14 +81,12 @@ impl Tuner {
         let mut tuner = Self {
             candidates: candidates.collect(),
             current: 0,
-            last_best: 0,
             trial: None,
-            since_trial: 0.0,
-            pause: FIRST_PAUSE,
+            elapsed: 0.0,
+            lost: 0.0,
             repeated_trials: 0,
         };
         tuner.current = tuner.best();
-        tuner.last_best = tuner.current;
         tuner
     }
 
@@ -89,44 +95,52 @@ impl Tuner {
         if self.trial.is_none() {
             self.choose();
         }
+        let length = match self.trial {
+            None => SEGMENT,
+            Some(trial) if trial.taken < trial.warm_up => trial.warm_up - trial.taken,
+            Some(_) => MEASURED,
+        };
         let chosen = &self.candidates[self.current];
         let steps = match chosen.seconds_per_step() {
-            Some(seconds) => (SEGMENT / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
+            Some(seconds) => (length / seconds.max(1e-9)).clamp(1.0, 1e6) as usize,
             None => 1,
         };
         (chosen.division, steps)
     }
 
-    /// Makes the best candidate current, or begins a trial of another one if it is time.
+    /// Makes the best candidate current, or begins a trial of another one if trials have cost
+    /// little so far.
     fn choose(&mut self) {
+        let workers_before = self.candidates[self.current].division.workers;
         let best = self.best();
-        if best != self.last_best {
-            // Something has changed: the next trial should come soon.
-            self.pause = FIRST_PAUSE;
-            self.since_trial = 0.0;
-            self.last_best = best;
-        }
         self.current = best;
         let Some(other) = self.next_candidate(best) else {
             return;
         };
-        let cost = self.trial_cost(best, other);
-        let slow = cost > TRIAL;
-        let pause = match (self.candidates[other].tried, slow) {
-            (false, false) => 0.0,
-            (true, false) => self.pause,
-            (_, true) => self.pause.max(SLOW_PAUSE),
+        let best_seconds = self.candidates[best].seconds_per_step();
+        let workers = self.candidates[other].division.workers;
+        let warm_up = match workers > workers_before || best_seconds.is_none() {
+            true => WAKE_UP,
+            false => WARM_UP,
         };
-        if self.since_trial < pause * cost {
-            return;
+        if let Some(best_seconds) = best_seconds {
+            let seconds = self.expected_seconds(other, best);
+            let length = seconds.max(warm_up + MEASURED);
+            let loss = length * (1.0 - best_seconds / seconds).max(LEAST_LOSS);
+            let short = seconds <= MEASURED;
+            if (self.candidates[other].tried || !short)
+                && self.lost + loss > EXPLORATION * self.elapsed
+            {
+                return;
+            }
         }
-        if self.candidates[other].tried {
-            self.pause = (2.0 * self.pause).min(LAST_PAUSE);
-            self.repeated_trials += 1;
-        }
-        self.since_trial = 0.0;
-        self.trial = Some(0.0);
+        self.repeated_trials += usize::from(self.candidates[other].tried);
         self.current = other;
+        self.trial = Some(Trial {
+            taken: 0.0,
+            warm_up,
+            best: best_seconds.unwrap_or(f64::INFINITY),
+        });
     }
 
     /// Returns the candidate of the next trial: one that was never tried, the most workers first;
@@ -142,37 +156,34 @@ impl Tuner {
         Some((best + if up { 1 } else { count - 1 }) % count)
     }
 
-    /// Returns the shortest duration of a trial of `other` in seconds: [`TRIAL`], or one step if
-    /// that is longer, at the speed per worker that the best candidate has.
-    fn trial_cost(&self, best: usize, other: usize) -> f64 {
-        let best = &self.candidates[best];
+    /// Returns the seconds per step of candidate `other`: as measured, or at the speed per worker
+    /// that the best candidate has.
+    fn expected_seconds(&self, other: usize, best: usize) -> f64 {
+        let [other, best] = [other, best].map(|k| &self.candidates[k]);
         let workers = |candidate: &Candidate| candidate.division.workers as f64;
-        let workers = workers(best) / workers(&self.candidates[other]);
-        let step = best
-            .seconds_per_step()
-            .map_or(0.0, |seconds| seconds * workers);
-        step.max(TRIAL)
+        let predicted = best.seconds_per_step().unwrap_or(0.0) * workers(best) / workers(other);
+        other.seconds_per_step().unwrap_or(predicted)
     }
 
     /// Records that the `steps` steps of the last segment took the time `taken`.
     pub fn record(&mut self, steps: usize, taken: Duration) {
         let taken = taken.as_secs_f64();
         let measured = taken / steps.max(1) as f64;
-        // A few steps at the end of an epoch measure the cost of waking the workers, not of a step.
-        let representative = taken >= SEGMENT / 4.0;
-        self.since_trial += taken;
+        self.elapsed += taken;
         let chosen = &mut self.candidates[self.current];
+        // A few steps at the end of an epoch measure the cost of waking the workers, not of a step.
         match &mut self.trial {
             // Earlier measurements are replaced: the machine may have changed between two trials.
-            Some(seconds) => {
-                *seconds += taken;
+            Some(trial) => {
+                trial.taken += taken;
+                self.lost += (taken - steps as f64 * trial.best).max(0.0);
                 chosen.recent = Some([measured; 3]);
-                if *seconds >= TRIAL && representative {
+                if trial.taken >= trial.warm_up + MEASURED / 2.0 && taken >= MEASURED / 2.0 {
                     chosen.tried = true;
                     self.trial = None;
                 }
             }
-            None if representative => {
+            None if taken >= SEGMENT / 4.0 => {
                 let [_, second, third] = chosen.recent.unwrap_or([measured; 3]);
                 chosen.recent = Some([second, third, measured]);
             }

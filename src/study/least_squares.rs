@@ -376,7 +376,7 @@ mod tests {
             points: 9,
         };
         let x = start(6);
-        let workers = Workers::new(Some(2)).unwrap();
+        let workers = Workers::exactly(2).unwrap();
         let estimate = Differences::CENTRAL
             .gradient(&problem, &x, &workers)
             .unwrap();
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn central_differences_take_2n_values_and_forward_differences_n_plus_one() {
-        let workers = Workers::new(Some(2)).unwrap();
+        let workers = Workers::exactly(2).unwrap();
         for parameters in [1, 8, 128] {
             let problem = LeastSquares {
                 parameters,

@@ -62,7 +62,7 @@ impl Peaks {
     pub fn new(workers: Arc<Workers>, isa: Isa, bytes: usize) -> Self {
         let count = bytes / size_of::<f32>() / workers.threads();
         let shares: Vec<_> = (0..workers.threads()).map(|_| Mutex::default()).collect();
-        run_on_all(&workers, async |step| {
+        run_on_all(&workers, |step| {
             *shares[step.worker()].lock().expect("no worker panics") = vec![1.0; count];
         });
         Self {
@@ -109,14 +109,14 @@ fn timed(workers: &Workers, work: impl Fn(usize) -> u64 + Sync) -> f64 {
     let results: Vec<_> = (0..workers.threads())
         .map(|_| Mutex::new([(0, now, now); TIMES]))
         .collect();
-    run_on_all(workers, async |mut step| {
+    run_on_all(workers, |mut step| {
         let worker = step.worker();
         let mut runs = [(0, now, now); TIMES];
         for (done, begin, end) in &mut runs {
-            step = step.next().await;
+            step = step.next();
             *begin = Instant::now();
             *done = work(worker);
-            step = step.next().await;
+            step = step.next();
             *end = Instant::now();
         }
         *results[worker].lock().expect("no worker panics") = runs;
@@ -138,9 +138,9 @@ fn timed(workers: &Workers, work: impl Fn(usize) -> u64 + Sync) -> f64 {
 fn synchronization_time(workers: &Workers) -> f64 {
     let limit = AtomicUsize::new(SYNCHRONIZATIONS);
     let seconds = Mutex::new(f64::NAN);
-    run_on_all(workers, async |step| {
+    run_on_all(workers, |step| {
         // All workers have started.
-        let mut step = step.next().await;
+        let mut step = step.next();
         let begin = Instant::now();
         let mut done = 0;
         while done < limit.load(Ordering::Relaxed) {
@@ -149,7 +149,7 @@ fn synchronization_time(workers: &Workers) -> f64 {
                 // After the next synchronization every worker sees the new number.
                 limit.fetch_min(done + 2, Ordering::Relaxed);
             }
-            step = step.next().await;
+            step = step.next();
             done += 1;
         }
         if step.worker() == 0 {
@@ -161,10 +161,10 @@ fn synchronization_time(workers: &Workers) -> f64 {
 }
 
 /// Runs `work` on every worker.
-fn run_on_all(workers: &Workers, work: impl AsyncFn(Superstep<'_>) + Sync) {
+fn run_on_all(workers: &Workers, work: impl Fn(Superstep<'_>) + Sync) {
     let supersteps = Supersteps::new(workers.threads());
-    workers.run(supersteps, vec![(); workers.threads()], async |(), step| {
-        work(step).await;
+    workers.run(supersteps, vec![(); workers.threads()], |(), step| {
+        work(step);
     });
 }
 
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn rates_add_up_all_workers() {
         for threads in [1, 2, 3] {
-            let workers = Arc::new(Workers::new(Some(threads)).unwrap());
+            let workers = Arc::new(Workers::exactly(threads).unwrap());
             let peaks = Peaks::new(workers, Isa::detect(), 1 << 20);
             let rates = peaks.sample();
             assert!(rates.operations > 1e7 && rates.bytes > 1e7, "{rates:?}");
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn work_is_summed_and_divided_by_the_longest_time() {
-        let workers = Workers::new(Some(2)).unwrap();
+        let workers = Workers::exactly(2).unwrap();
         let rate = timed(&workers, |worker| {
             if worker == 1 {
                 std::thread::sleep(Duration::from_millis(20));

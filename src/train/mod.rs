@@ -170,10 +170,7 @@ impl<R: Real> Training<'_, R> {
             if let Some(split) = split {
                 engine.set_split(split);
             }
-            (
-                split,
-                engine.most_workers().min(self.pool.computing_threads()),
-            )
+            (split, engine.most_workers())
         });
         Tuner::among(Division::candidates(&splits.collect::<Vec<_>>()))
     }

@@ -149,7 +149,7 @@ impl Case {
             samples: &samples,
             rows: &rows,
         };
-        let pool = Arc::new(Workers::new(Some(2)).unwrap());
+        let pool = Arc::new(Workers::exactly(2).unwrap());
         let evaluation = method
             .engine(&self.network, &pool, Isa::detect(), &samples, self.rows)
             .gradient(&theta, batch, &mut gradient, control)

@@ -12,7 +12,6 @@ mod sweep;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use self::summary::{CheckReport, CurveSummary, ExternalGradient};
@@ -22,6 +21,7 @@ use super::output::{Messages, print};
 use super::page::conclude;
 use super::session::Session;
 use super::signals::Interrupt;
+use super::workers::start_workers;
 use crate::config::Config;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -31,7 +31,6 @@ use crate::gradient::finite_difference::{Increment, Reuse, Summation};
 use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, adaptive_methods, methods};
 use crate::kernels::Isa;
 use crate::model::Network;
-use crate::parallel::Workers;
 use crate::run::{Environment, json};
 use crate::study::record::{Question, StudyRecord};
 use crate::study::sweep as sweep_study;
@@ -68,7 +67,7 @@ pub fn run(
         .rows
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
-    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let workers = start_workers(config.run.threads, messages)?;
     let interrupt = Interrupt::watch("ending without a result")?;
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(

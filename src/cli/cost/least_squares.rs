@@ -8,10 +8,10 @@ use crate::cli::output::Messages;
 use crate::cli::page::conclude;
 use crate::cli::signals::Interrupt;
 use crate::cli::study_arguments::{REPEATS, ascending, options_beside_resume};
+use crate::cli::workers::start_workers;
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
-use crate::parallel::Workers;
 use crate::run::{Environment, json};
 use crate::study::least_squares::{
     self, LeastSquaresPlan, LeastSquaresReport, LeastSquaresRow, line,
@@ -38,7 +38,8 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let plan = plan(arguments)?;
-    let workers = Workers::new(Some(arguments.changes.threads.unwrap_or(1)))?;
+    let threads = arguments.changes.threads.unwrap_or(1);
+    let workers = start_workers(Some(threads), messages)?;
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());
     let question = Question::new(KIND, &plan);

@@ -4,7 +4,6 @@ mod least_squares;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::arguments::{CostArguments, Global};
 use super::inputs::{overrides, splits};
@@ -13,6 +12,7 @@ use super::page::conclude;
 use super::session::Session;
 use super::signals::Interrupt;
 use super::study_arguments::{REPEATS, ascending, options_beside_resume};
+use super::workers::start_workers;
 use crate::config::Config;
 use crate::data::{self, SearchPaths, Split};
 use crate::error::{Error, Result};
@@ -20,7 +20,6 @@ use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::model::Network;
 use crate::numeric::Precision;
-use crate::parallel::Workers;
 use crate::run::Environment;
 use crate::run::environment::available_memory;
 use crate::study::cost::memory::MemoryShape;
@@ -72,7 +71,7 @@ pub fn run(
     let sizes = sizes(&plan, &config, &split);
     check_memory(&plan, &config, &split, &sizes, threads)?;
     let networks = networks(&plan, &config, &split)?;
-    let workers = Arc::new(Workers::new(Some(threads))?);
+    let workers = start_workers(Some(threads), messages)?;
     let isa = Isa::detect();
     let interrupt = Interrupt::watch("keeping the rows")?;
     let control = Control::new(interrupt.flag());

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -12,13 +11,13 @@ use crate::cli::inputs::{configured, overrides, splits};
 use crate::cli::output::{Messages, print};
 use crate::cli::session::Session;
 use crate::cli::signals::Interrupt;
+use crate::cli::workers::start_workers;
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::numeric::Precision;
 use crate::optimizer::{LbfgsConfig, OptimizerConfig};
-use crate::parallel::Workers;
 use crate::run::json;
 use crate::study::lbfgs_precision::{
     GradientCase, MinimizationEnding, MinimizationRow, MinimizationSubject, MinimizationVerdict,
@@ -89,7 +88,7 @@ pub fn run(
         .model
         .initialization
         .draw::<f64>(&network.layout, config.seed);
-    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let workers = start_workers(config.run.threads, messages)?;
     let interrupt = Interrupt::watch("ending with the finished rows")?;
     let control = Control::new(interrupt.flag());
     let (lbfgs, most) = match config.optimizer {

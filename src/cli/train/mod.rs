@@ -19,6 +19,7 @@ use super::output::{Messages, print};
 use super::page;
 use super::session::Session;
 use super::signals::Interrupt;
+use super::workers::start_workers;
 use crate::config::{Config, Overrides};
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -65,7 +66,7 @@ pub fn run(
         None => None,
     };
     let seeds = arguments.seeds.unwrap_or(Seeds::only(config.seed));
-    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let workers = start_workers(config.run.threads, messages)?;
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
@@ -216,7 +217,7 @@ fn resume(
     let folded = has_folds(&config);
     let loaded = data::load(&config.data, search_paths, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
-    let workers = Arc::new(Workers::new(config.run.threads)?);
+    let workers = start_workers(config.run.threads, messages)?;
     let outcome = if !folded {
         let fold = fold.filter(|_| config.data.folds.is_some());
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));

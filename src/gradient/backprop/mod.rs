@@ -206,8 +206,8 @@ impl<R: Real> Backprop<R> {
                 self.pool.run(
                     supersteps,
                     states,
-                    async |worker: UnitWorker<'_, R>, superstep| {
-                        worker.train(&task, superstep).await;
+                    |worker: UnitWorker<'_, R>, superstep| {
+                        worker.train(&task, superstep);
                     },
                 );
             }
@@ -215,13 +215,10 @@ impl<R: Real> Backprop<R> {
                 let tiles = tiles(samples, layout.sizes(), batch_size, workers);
                 let shares = (&supersteps, regions, &tiles[..]);
                 let states = (self.by_rows).workers(&task, shares, weights, velocity, scratch);
-                self.pool.run(
-                    supersteps,
-                    states,
-                    async |worker: RowWorker<'_, R>, superstep| {
-                        worker.train(&task, superstep).await;
-                    },
-                );
+                self.pool
+                    .run(supersteps, states, |worker: RowWorker<'_, R>, superstep| {
+                        worker.train(&task, superstep);
+                    });
             }
         }
         let loss = self.scratch[0].loss;

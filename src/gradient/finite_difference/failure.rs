@@ -131,6 +131,9 @@ pub enum Failure {
     /// The noise that determines the increment could not be measured.
     #[error(transparent)]
     Noise(#[from] Unmeasured),
+    /// The system refused threads.
+    #[error("{0}")]
+    Threads(String),
     /// The stop flag was set.
     #[error("stopped after {evaluations} of {planned} evaluations")]
     Stopped {
@@ -149,6 +152,7 @@ impl From<Failure> for Error {
                 code: 130,
                 saved: None,
             },
+            Failure::Threads(_) => Self::Resources(failure.to_string()),
             _ => Self::Usage(failure.to_string()),
         }
     }

@@ -1,7 +1,7 @@
-//! The gradient of any function by finite differences, with its evaluations distributed over the
-//! workers.
+//! The gradient of any function by finite differences, with its evaluations distributed over
+//! threads.
 //!
-//! The evaluations of a gradient are independent and numbered, θ itself first. Each worker takes
+//! The evaluations of a gradient are independent and numbered, θ itself first. Each thread takes
 //! the next number, perturbs its own copy of θ in place, evaluates, and restores θ; so a slow
 //! evaluation delays no other. The quotients are formed after the last evaluation, so the bits do
 //! not depend on the distribution. A failed evaluation prevents later ones from starting, never
@@ -21,7 +21,7 @@ use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::random::{Purpose, stream};
-use crate::parallel::Workers;
+use crate::parallel::EvaluationThreads;
 
 /// The number of parameters along which [`Increment::Noise`] estimates derivatives.
 const SAMPLED_PARAMETERS: usize = 4;
@@ -73,7 +73,8 @@ impl Differences {
         self.scheme.evaluations((self.levels * parameters) as u64)
     }
 
-    /// Computes the gradient of `objective` at `theta`, `(N,)`.
+    /// Computes the gradient of `objective` at `theta`, `(N,)`. `threads` are those of a
+    /// [`Workers`], or [`EvaluationThreads::Waiting`].
     ///
     /// ```
     /// use nplus1::gradient::finite_difference::Differences;
@@ -97,13 +98,13 @@ impl Differences {
     ///
     /// # Panics
     /// If the objective panics; no further evaluation starts then.
-    pub fn gradient(
+    pub fn gradient<'a>(
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        pool: &Workers,
+        threads: impl Into<EvaluationThreads<'a>>,
     ) -> Result<GradientEstimate, Failure> {
-        self.gradient_with_control(objective, theta, pool, &Control::default())
+        self.gradient_with_control(objective, theta, threads, &Control::default())
     }
 
     /// Computes the gradient as [`Differences::gradient`] does, and checks and updates `control`
@@ -111,18 +112,18 @@ impl Differences {
     ///
     /// # Errors
     /// Those of [`Differences::gradient`], and [`Failure::Stopped`].
-    pub fn gradient_with_control(
+    pub fn gradient_with_control<'a>(
         &self,
         objective: &dyn Objective,
         theta: &[f64],
-        pool: &Workers,
+        threads: impl Into<EvaluationThreads<'a>>,
         control: &Control,
     ) -> Result<GradientEstimate, Failure> {
         self.check(objective, theta)?;
         let evaluator = ObjectiveEvaluator {
             objective,
             theta,
-            pool,
+            threads: threads.into(),
             control,
         };
         let (mut noise_evaluations, mut measured) = (0, None);
@@ -340,11 +341,11 @@ fn scale(value: f64) -> f64 {
     value.abs().max(1.0)
 }
 
-/// A function, θ, and the workers that evaluate the function near θ.
+/// A function, θ, and the threads that evaluate the function near θ.
 struct ObjectiveEvaluator<'a> {
     objective: &'a dyn Objective,
     theta: &'a [f64],
-    pool: &'a Workers,
+    threads: EvaluationThreads<'a>,
     control: &'a Control,
 }
 
@@ -363,10 +364,9 @@ impl ObjectiveEvaluator<'_> {
             .collect();
         let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failed = AtomicBool::new(false);
-        let workers = self.pool.threads().min(count).max(1);
-        let copies = vec![self.theta.to_vec(); workers];
-        self.pool.run_on_every_thread(copies, |mut theta| {
+        let evaluate = || {
             let _panics = PanicFlag(&failed);
+            let mut theta = self.theta.to_vec();
             while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(cell) = values.get(number) else {
@@ -382,7 +382,8 @@ impl ObjectiveEvaluator<'_> {
                     failed.store(true, Ordering::Relaxed);
                 }
             }
-        });
+        };
+        (self.threads.run(count, evaluate)).map_err(|error| Failure::Threads(error.to_string()))?;
         let finished = finished.into_inner();
         if finished < count && !failed.into_inner() {
             return Err(Failure::Stopped {

@@ -143,7 +143,7 @@ impl<R: Real> WholePasses<R> {
         self.pool.run(
             Supersteps::new(workers),
             assignments,
-            async |(share, worker, gradient), step| {
+            |(share, worker, gradient), step| {
                 let result = worker.differentiate(&context, share, gradient);
                 results[step.worker()].get_or_init(|| result);
             },

@@ -145,8 +145,7 @@ impl<R: Real> PerturbedActivations<R> {
         self.pool.run(
             supersteps,
             parts,
-            async |(((mut derivatives, mut gradients), (numbers, panels)), worker),
-                   mut superstep| {
+            |(((mut derivatives, mut gradients), (numbers, panels)), worker), mut superstep| {
                 let rows = derivatives
                     .write_own(&superstep)
                     .chunks_exact_mut(row_count);
@@ -157,7 +156,7 @@ impl<R: Real> PerturbedActivations<R> {
                     }
                     worker.derivatives(&shared, number, derivatives);
                 }
-                superstep = superstep.next().await;
+                superstep = superstep.next();
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }

@@ -56,7 +56,7 @@ pub(super) fn project<R: Real, W: Send>(
     pool.run(
         supersteps,
         parts,
-        async |(((mut derivatives, mut gradient), (numbers, indices)), worker), mut superstep| {
+        |(((mut derivatives, mut gradient), (numbers, indices)), worker), mut superstep| {
             for (slot, number) in derivatives.write_own(&superstep).iter_mut().zip(numbers) {
                 if control.is_stopped() {
                     stopped.store(true, Ordering::Relaxed);
@@ -64,7 +64,7 @@ pub(super) fn project<R: Real, W: Send>(
                 }
                 *slot = derivative(worker, &directions.direction(direction_seed, number)) * scale;
             }
-            superstep = superstep.next().await;
+            superstep = superstep.next();
             if stopped.load(Ordering::Relaxed) {
                 return;
             }

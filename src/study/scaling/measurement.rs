@@ -128,7 +128,7 @@ impl Measurement<'_> {
         if let Some(existing) = cell.get() {
             return Ok(existing);
         }
-        let workers = Arc::new(Workers::on(Some(threads), self.processors)?);
+        let workers = Arc::new(Workers::pinned(Some(threads), self.processors)?);
         Ok(cell.get_or_init(|| Peaks::new(workers, self.isa, bytes_to_read())))
     }
 }

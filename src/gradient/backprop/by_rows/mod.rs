@@ -67,7 +67,7 @@ pub(super) struct RowWorker<'b, R> {
 
 impl<R: Real> RowWorker<'_, R> {
     /// Steps over all mini-batches of the task.
-    pub(super) async fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
+    pub(super) fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
         let (workers, worker) = (superstep.workers(), superstep.worker());
         let mut batches = task.order.chunks(task.batch_size);
         let mut ends = Vec::with_capacity(workers);
@@ -82,7 +82,7 @@ impl<R: Real> RowWorker<'_, R> {
                 self.output_errors(task, own, scale, &superstep);
                 self.backward(task, own.len(), &superstep);
             }
-            superstep = superstep.next().await;
+            superstep = superstep.next();
             if let Inputs::Sparse(records) = task.samples.inputs() {
                 // The next records are fetched while the update computes; the share is a guess.
                 let next = batches.clone().next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl<R: Real> RowWorker<'_, R> {
             self.update_last(task, &ends, &superstep);
             self.update_biases(task, &ends, &superstep);
             if batches.len() > 0 {
-                superstep = superstep.next().await;
+                superstep = superstep.next();
             }
         }
     }

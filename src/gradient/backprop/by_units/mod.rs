@@ -64,23 +64,23 @@ pub(super) struct UnitWorker<'b, R> {
 
 impl<R: Real> UnitWorker<'_, R> {
     /// Steps over all mini-batches of the task.
-    pub(super) async fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
+    pub(super) fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
         let hidden = task.hidden();
         let mut batches = task.order.chunks(task.batch_size);
         while let Some(rows) = batches.next() {
             self.forward_first(task, rows, &superstep);
             for h in 1..hidden {
-                superstep = superstep.next().await;
+                superstep = superstep.next();
                 self.forward(h, task, rows.len(), &superstep);
             }
             self.partial_outputs(task, rows.len(), &superstep);
-            superstep = superstep.next().await;
+            superstep = superstep.next();
             self.output_errors(task, rows, &superstep);
             if hidden > 0 {
                 self.backward_last(task, rows.len(), &superstep);
             }
             for h in (0..hidden.saturating_sub(1)).rev() {
-                superstep = superstep.next().await;
+                superstep = superstep.next();
                 self.backward(h, task, rows.len(), &superstep);
                 self.weight_gradients(h + 1, task, rows.len(), &superstep);
                 if h + 2 < hidden {
@@ -95,7 +95,7 @@ impl<R: Real> UnitWorker<'_, R> {
             }
             self.update_first(task, rows, &superstep);
             if hidden >= 2 {
-                superstep = superstep.next().await;
+                superstep = superstep.next();
                 self.apply(1, task, &superstep);
             }
         }

@@ -235,8 +235,8 @@ impl<R: Real> Incremental<R> {
         pool.run(
             supersteps,
             incremental_workers,
-            async |worker: IncrementalWorker<'_, R>, step| {
-                worker.run(&task, step).await;
+            |worker: IncrementalWorker<'_, R>, step| {
+                worker.run(&task, step);
             },
         );
         self.slots = slots;

@@ -141,7 +141,7 @@ pub(super) struct IncrementalWorker<'b, R> {
 
 impl<R: Real> IncrementalWorker<'_, R> {
     /// Processes all mini-batches of the task, unless it is stopped.
-    pub(super) async fn run(mut self, task: &DifferenceTask<'_, R>, mut step: Superstep<'_>) {
+    pub(super) fn run(mut self, task: &DifferenceTask<'_, R>, mut step: Superstep<'_>) {
         for batch in task.order.chunks(task.batch_size) {
             let loss = self.scratch.loss;
             let blocks = batch.len().div_ceil(task.block);
@@ -152,16 +152,16 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 }
                 for layer in 0..task.layers() - 1 {
                     self.activate(task, layer, rows, &step);
-                    step = step.next().await;
+                    step = step.next();
                 }
                 self.compute_outputs(task, rows, &step);
-                step = step.next().await;
+                step = step.next();
                 if step.worker() == 0 && task.control.is_stopped() {
                     task.stopping.store(true, Ordering::Relaxed);
                 }
                 self.choose_increments(task, &step);
                 self.compute_changes(task, rows, &step);
-                step = step.next().await;
+                step = step.next();
                 if b == 0 {
                     self.clear_sums(&step);
                 }
@@ -177,7 +177,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 if step.worker() == 0 {
                     self.count_rows(task, b * task.block, rows.len(), batch.len(), &step);
                 }
-                step = step.next().await;
+                step = step.next();
             }
         }
     }
