@@ -28,6 +28,9 @@ pub(super) enum End {
     Panicked = 2,
 }
 
+/// The silent panic of a worker that ends because another one has panicked.
+pub(super) struct AnotherPanicked;
+
 /// A reusable barrier for a fixed number of workers, each on a thread.
 pub(super) struct Barrier {
     workers: usize,
@@ -99,7 +102,7 @@ impl Barrier {
         if end == End::Returned as u8 {
             panic!("a worker returned while another waits for the next superstep");
         }
-        resume_unwind(Box::new("another worker panicked"));
+        resume_unwind(Box::new(AnotherPanicked));
     }
 
     /// Marks that a worker has left, so that no other waits for it without end.

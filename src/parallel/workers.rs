@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-use super::barrier::{Barrier, End};
+use super::barrier::{AnotherPanicked, Barrier, End};
 use super::phased::{Superstep, Supersteps};
 use super::processors;
 use crate::error::{Error, Result};
@@ -141,12 +141,13 @@ impl Workers {
             let state = state.lock().expect("no lock is held in a panic").take();
             let state = state.expect("each state is taken once");
             let run = || work(state, supersteps.enter(&barrier, worker));
-            // The panic is kept before the others learn of it: theirs only follow from it.
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(()) => barrier.leave(End::Returned),
                 Err(panic) => {
-                    let mut first = first_panic.lock().expect("no lock is held in a panic");
-                    first.get_or_insert(panic);
+                    if !panic.is::<AnotherPanicked>() {
+                        let mut first = first_panic.lock().expect("no lock is held in a panic");
+                        first.get_or_insert(panic);
+                    }
                     barrier.leave(End::Panicked);
                 }
             }
