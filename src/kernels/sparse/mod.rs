@@ -62,27 +62,75 @@ impl<R: Real> Kernel<R> for SparseForward<'_, R> {
             self.rows.len() <= SMALL_BATCH && bytes.len() == self.records.features * SMALL_BATCH
         }));
         let vectors = panels * width / V::LANES;
-        let mut vector = 0;
-        while vector < vectors {
-            let taken = match vectors - vector {
-                4.. => self.columns::<V, 4>(vector),
-                3 => self.columns::<V, 3>(vector),
-                2 => self.columns::<V, 2>(vector),
-                _ => self.columns::<V, 1>(vector),
-            };
-            vector += taken;
-            self.transposed = None;
+        let mut order = [0; SORTED_ROWS];
+        for start in (0..self.rows.len()).step_by(SORTED_ROWS) {
+            let rows = &self.rows[start..self.rows.len().min(start + SORTED_ROWS)];
+            let order = &mut order[..rows.len()];
+            sort_by_length(self.records, rows, order);
+            let mut vector = 0;
+            while vector < vectors {
+                let taken = match vectors - vector {
+                    4.. => self.columns::<V, 4>(vector, start, order),
+                    3 => self.columns::<V, 3>(vector, start, order),
+                    2 => self.columns::<V, 2>(vector, start, order),
+                    _ => self.columns::<V, 1>(vector, start, order),
+                };
+                vector += taken;
+                self.transposed = None;
+            }
         }
     }
 }
 
+/// Rows that are sorted by their length at a time.
+const SORTED_ROWS: usize = 1024;
+
+/// Writes the indices of `rows` in the order of their numbers of words, roughly. Rows of one block
+/// should be alike: what a row has beyond the shortest is summed in one chain, which waits for each
+/// sum. Few rows stay in their order; sorting would take longer than it saves.
+#[inline(always)]
+fn sort_by_length<R: Real>(records: &SparseRows<R>, rows: &[u32], order: &mut [u16]) {
+    const LENGTHS: usize = 64;
+    if rows.len() <= SMALL_BATCH {
+        for (index, at) in order.iter_mut().enumerate() {
+            *at = index as u16;
+        }
+        return;
+    }
+    let longest = rows.iter().map(|&row| records.row(row).len()).max();
+    let shift = (longest.unwrap_or(0) / LENGTHS)
+        .checked_ilog2()
+        .map_or(0, |bits| bits + 1);
+    let length = |row: u32| records.row(row).len() >> shift;
+    let mut ends = [0u16; LENGTHS];
+    for &row in rows {
+        ends[length(row)] += 1;
+    }
+    let mut end = 0;
+    for count in &mut ends {
+        end += *count;
+        *count = end;
+    }
+    for (index, &row) in rows.iter().enumerate().rev() {
+        let end = &mut ends[length(row)];
+        *end -= 1;
+        order[usize::from(*end)] = index as u16;
+    }
+}
+
 impl<R: Real> SparseForward<'_, R> {
-    /// Computes `C` vectors of columns for all rows; returns `C`. The blocks have as many rows as
+    /// Computes `C` vectors of columns for the rows from `start` on that `order` names; returns `C`.
+    /// The blocks have as many rows as
     /// fit the registers, up to five, whose chains hide the latency of the caches; heights differ
     /// by at most one.
     #[inline(always)]
-    fn columns<V: Vector<Element = R>, const C: usize>(&mut self, first: usize) -> usize {
-        let rows = self.rows.len();
+    fn columns<V: Vector<Element = R>, const C: usize>(
+        &mut self,
+        first: usize,
+        start: usize,
+        order: &[u16],
+    ) -> usize {
+        let rows = order.len();
         let most = (2 * V::BLOCK_ROWS / C).min(5);
         let blocks = rows.div_ceil(most);
         for b in 0..blocks {
@@ -91,10 +139,10 @@ impl<R: Real> SparseForward<'_, R> {
                 ($($height:literal)*) => {
                     match (to - from, self.transposed.is_some()) {
                         $(($height, true) if $height <= most => {
-                            self.block::<V, C, $height, true>(first, from);
+                            self.block::<V, C, $height, true>(first, start, &order[from..to]);
                         }
                         ($height, false) if $height <= most => {
-                            self.block::<V, C, $height, false>(first, from);
+                            self.block::<V, C, $height, false>(first, start, &order[from..to]);
                         })*
                         _ => unreachable!("blocks have 1 to `most` rows"),
                     }
@@ -110,21 +158,25 @@ impl<R: Real> SparseForward<'_, R> {
     fn block<V: Vector<Element = R>, const C: usize, const S: usize, const T: bool>(
         &mut self,
         first: usize,
-        row: usize,
+        start: usize,
+        order: &[u16],
     ) {
         let width = width::<R>();
         let panel = self.records.features * width;
         let mut weights = [self.weights.as_ptr(); C];
         let mut sums = [[V::splat(R::ZERO); C]; S];
         let mut words: [&[u32]; S] = [&[]; S];
+        let mut row = [0; S];
         let mut shortest = usize::MAX;
         for s in 0..S {
-            words[s] = self.records.row(self.rows[row + s]);
+            row[s] = start + usize::from(order[s]);
+            words[s] = self.records.row(self.rows[row[s]]);
             shortest = shortest.min(words[s].len());
         }
         let values = self.records.values.as_ptr();
         let transposed = match &mut self.transposed {
-            Some(bytes) if T => bytes[row..].as_mut_ptr(),
+            // So few rows are in their order.
+            Some(bytes) if T => bytes[row[0]..].as_mut_ptr(),
             _ => std::ptr::null_mut(),
         };
         // SAFETY: `run` checked the panels and the bytes; `SparseRows::new` made every word's
@@ -166,7 +218,7 @@ impl<R: Real> SparseForward<'_, R> {
                 }
                 for c in 0..C {
                     let column = (first + c) * V::LANES;
-                    let at = column / width * self.stride + (row + s) * width + column % width;
+                    let at = column / width * self.stride + row[s] * width + column % width;
                     match &mut self.slopes {
                         Some(slopes) => {
                             let (y, one_minus_y) = sigmoid_pair(sums[s][c]);
