@@ -378,6 +378,7 @@ fn the_predicted_time_of_a_gradient_is_within_a_factor_of_2() {
         control: &Control::default(),
         repeats: 4,
         limit: Duration::from_secs(60),
+        split: None,
     };
     for method in [GradientConfig::Backprop, full(Scheme::Forward)] {
         let [mut predicted, mut taken] = [f64::INFINITY; 2];

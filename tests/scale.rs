@@ -36,11 +36,11 @@ fn rows(document: &Value) -> &Vec<Value> {
 
 #[test]
 fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
-    let place = Workplace::new(CONFIG);
+    let place = Workplace::new(CONFIG).with_processors(3);
     let document =
         place.report("scale flowers.toml --threads 1,2,3 --batches 10,32 --runs 2 --json");
-    // Four methods, two mini-batches, three numbers of threads.
-    assert_eq!(rows(&document).len(), 4 * 2 * 3);
+    // Four methods, backprop by two splits, two mini-batches, three numbers of threads.
+    assert_eq!(rows(&document).len(), 5 * 2 * 3);
     for row in rows(&document) {
         assert_eq!(row["samples"].as_array().unwrap().len(), 2, "{row}");
         assert!(row["seconds"].as_f64().unwrap() > 0.0);
@@ -52,7 +52,9 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
             assert_eq!(other["weights_sha256"], row["weights_sha256"]);
         }
         assert_eq!(row["weights_sha256"].as_str().unwrap().len(), 64);
-        if row["threads"] == 1 {
+        let split = ["units", "rows"].map(Value::from).contains(&row["split"]);
+        assert_eq!(split, row["method"] == "backprop", "{row}");
+        if row["threads"] == 1 && !split {
             assert_eq!(row["speedup"], 1.0);
         }
     }
@@ -61,7 +63,28 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
         .collect();
     // The weights differ between methods and mini-batches, at least in the last bits.
     assert_eq!(hashes.len(), 4 * 2);
-    assert_eq!(document["fits"].as_array().unwrap().len(), 4 * 2);
+    // One of the two splits is the one that training takes.
+    let auto = rows(&document).iter().filter(|row| row["auto"] == true);
+    assert_eq!(auto.count(), 4 * 2 * 3);
+    let divisions = document["plan"]["divisions"].as_array().unwrap();
+    let of = |split: &str, threads: u64| {
+        let own = |division: &&Value| {
+            (
+                &division["split"],
+                &division["threads"],
+                &division["batch_rows"],
+            ) == (&split.into(), &threads.into(), &10.into())
+        };
+        divisions.iter().find(own).unwrap()
+    };
+    // One panel of hidden units: of two workers by units, one has work.
+    assert_eq!(of("units", 2)["shared_work"], 0.5);
+    assert_eq!(
+        (&of("units", 2)["meetings"], &of("rows", 2)["meetings"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(of("rows", 2)["moved_bytes"], 4 * (4 * 5 + 5 * 3 + 5 + 3));
+    assert_eq!(document["fits"].as_array().unwrap().len(), 5 * 2);
     assert!(document["fits"][0]["universal"]["contention"]["interval"].is_array());
     assert_eq!(document["machine"]["threads"], 3);
     let meetings = document["meetings"].as_array().unwrap();
@@ -81,7 +104,7 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
                 .unwrap()
         })
         .collect();
-    assert_eq!(rounds, [[1; 24], [2; 24]].concat());
+    assert_eq!(rounds, [[1; 30], [2; 30]].concat());
     assert!(study.join("results.md").exists() && study.join("rows.csv").exists());
 }
 
@@ -91,17 +114,18 @@ fn a_resumed_study_goes_on_with_the_samples_it_has() {
     let line = "scale flowers.toml --threads 1,2 --batches 10 --methods backprop --runs 3 --json";
     let study = place.study(&place.report(line));
     let mut begun = lines(&study.join("rows.jsonl"));
-    assert_eq!(begun.len(), 6);
+    assert_eq!(begun.len(), 12);
     // As an earlier version wrote it.
     let mut earlier: Value = serde_json::from_str(&begun[0]).unwrap();
     let known = earlier.as_object_mut().unwrap();
     assert!(known.remove("meeting_seconds").unwrap().as_f64() > Some(0.0));
+    assert_eq!(known.remove("split").unwrap(), "units");
     begun[0] = earlier.to_string();
     fs::write(study.join("rows.jsonl"), begun[..3].join("\n") + "\n").unwrap();
     let resumed = place.report("scale --resume studies/flowers/001 --json");
     assert_eq!(rows(&resumed)[0]["samples"].as_array().unwrap().len(), 3);
     let now = lines(&study.join("rows.jsonl"));
-    assert_eq!((now.len(), &now[1..3]), (6, &begun[1..3]));
+    assert_eq!((now.len(), &now[1..3]), (12, &begun[1..3]));
     for kind in ["cost", "race"] {
         let other = place.nplus1(&format!("{kind} --resume studies/flowers/001"));
         let errors = text(&other.stderr);
@@ -136,7 +160,8 @@ fn more_rows_for_more_threads_are_weak_scaling() {
             (number("batch_rows"), number("threads"), weak)
         })
         .collect();
-    assert_eq!(found, [(10, 1, true), (10, 2, false), (20, 2, true)]);
+    let expected = [(10, 1, true), (10, 2, false), (20, 2, true)];
+    assert_eq!(found, expected.map(|row| [row; 2]).concat());
 }
 
 #[test]
@@ -152,7 +177,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
         ("--batches 0", "0 rows; allowed: 1 to 90"),
         ("--batches 10,10", "duplicate value 10"),
         ("--batches 91", "91 rows; allowed: 1 to 90"),
-        ("--weak --threads 1,4 --batches 40", "allowed: 1 to 22"),
+        ("--weak --threads 1,2 --batches 46", "allowed: 1 to 45"),
         (
             "--methods magic",
             "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
@@ -180,6 +205,7 @@ fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() 
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &shell]).current_dir(place.path());
         command
+            .env("NPLUS1_WORKERS", "256")
             .env("RUST_MIN_STACK", (64 << 20).to_string())
             .output()
             .unwrap()
@@ -191,33 +217,82 @@ fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() 
     for expected in [
         "cannot start 256 threads",
         "ask for fewer with --threads",
-        "2 samples are saved",
+        "4 samples are saved",
         "nplus1 scale --resume studies/flowers/001",
     ] {
         assert!(errors.contains(expected), "{expected}: {errors}");
     }
     let samples = place.path().join("studies/flowers/001/rows.jsonl");
     let kept = lines(&samples);
-    assert_eq!(kept.len(), 2);
+    assert_eq!(kept.len(), 4);
     let again = limited("scale --resume studies/flowers/001");
     assert_eq!(again.status.code(), Some(5), "{}", text(&again.stderr));
     assert_eq!(lines(&samples), kept);
+    let place = place.with_processors(256);
     let resumed = place.report("scale --resume studies/flowers/001 --json");
-    assert_eq!(rows(&resumed).len(), 3);
-    assert_eq!(lines(&samples)[..2], kept);
+    assert_eq!(rows(&resumed).len(), 6);
+    assert_eq!(lines(&samples)[..4], kept);
 }
 
 #[test]
-fn more_threads_than_processors_cause_a_warning() {
-    let place = Workplace::new(CONFIG);
-    let most = 2 * std::thread::available_parallelism().unwrap().get() + 2;
-    let line = format!("scale flowers.toml --threads 1,{most} --batches 10 --runs 1 --json");
-    let warnings = place.report(&line)["warnings"].to_string();
+fn more_threads_than_processors_are_predicted_and_labelled_so() {
+    let place = Workplace::new(CONFIG).with_processors(2);
+    let line = "scale flowers.toml --threads 2,1024 --batches 10 --methods backprop --runs 1";
+    let (document, errors) = place.document(&format!("{line} --json"), 0);
     assert!(
-        warnings.contains("logical processor")
-            && warnings.contains(&format!(" to use: {most}; the work is partitioned")),
-        "{warnings}"
+        errors.contains("2 processors to use: 1024 threads are predicted"),
+        "{errors}"
     );
+    // One thread is measured too: predictions start from its time.
+    let threads: Vec<_> = rows(&document).iter().map(|row| &row["threads"]).collect();
+    assert_eq!(threads, [1, 1, 2, 2]);
+    let predictions = document["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 2);
+    for prediction in predictions {
+        assert_eq!(prediction["threads"], 1024);
+        // Ten rows and one panel of units: at most ten workers find work.
+        assert!(
+            prediction["speedup"].as_f64().unwrap() < 12.0,
+            "{prediction}"
+        );
+    }
+    let output = text(&place.nplus1(line).stdout);
+    assert!(output.contains("Predicted, not measured"), "{output}");
+}
+
+#[test]
+fn more_threads_asked_for_than_processors_are_mentioned_once() {
+    let place = Workplace::new(CONFIG).with_processors(2);
+    let (document, errors) = place.document("train flowers.toml --threads 16 --json", 0);
+    assert_eq!(document["threads"], 2);
+    assert_eq!(
+        errors.matches("16 threads asked for, 2 used").count(),
+        1,
+        "{errors}"
+    );
+    for value in ["0", "two", "1025"] {
+        let mut command = place.command("train flowers.toml");
+        let errors = place.ends(command.env("NPLUS1_WORKERS", value), 2);
+        assert!(
+            errors.contains(&format!("NPLUS1_WORKERS is \"{value}\"; allowed")),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn sixteen_workers_train_to_the_weights_of_one() {
+    let hash = |processors, split: &str| {
+        let place = Workplace::new(CONFIG).with_processors(processors);
+        let line = format!("train flowers.toml --set run.split=\"{split}\" --json");
+        let (document, _) = place.document(&line, 0);
+        assert_eq!(document["threads"], processors);
+        document["weights_sha256"].as_str().unwrap().to_owned()
+    };
+    let one = hash(1, "auto");
+    for (workers, split) in [(16, "auto"), (16, "rows"), (16, "units"), (3, "rows")] {
+        assert_eq!(hash(workers, split), one, "{workers} workers, {split}");
+    }
 }
 
 #[test]

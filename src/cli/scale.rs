@@ -16,12 +16,12 @@ use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
-use crate::parallel::processors;
+use crate::parallel::{Workers, processors};
 use crate::run::Environment;
 use crate::study::methods;
 use crate::study::record::{Question, StudyRecord, read_plan};
 use crate::study::scaling::measurement::Measurement;
-use crate::study::scaling::summary::{ScalingReport, line};
+use crate::study::scaling::summary::{ScalingReport, counted, line};
 use crate::study::scaling::{ScalingPlan, ScalingSample};
 
 /// Name of this kind of study.
@@ -48,6 +48,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let (path, kept) = source(arguments)?;
+    let resumed = kept.is_some();
     let overrides = Overrides {
         set: arguments.set.clone(),
         ..Overrides::default()
@@ -58,10 +59,21 @@ pub fn run(
     let loaded = data::load(&config.data, &search_paths, base)?;
     let split = splits(&loaded, &config)?.swap_remove(0);
     let network = Session::new(&config, &split, None)?.network;
-    let plan = match kept {
+    let mut plan = match kept {
         Some(plan) => plan,
         None => plan(arguments, &config, split.train.rows.len())?,
     };
+    if !plan.predicted_threads.is_empty() && !resumed {
+        messages.note(format_args!(
+            "{} to use: {} threads are predicted, not measured",
+            counted(Workers::processors(), "processor"),
+            plan.predicted_threads
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+    }
     let order = match plan.pinned {
         true => processors::in_order().ok_or_else(|| {
             Error::Usage(
@@ -85,6 +97,9 @@ pub fn run(
         isa,
         control: &control,
     };
+    if !resumed {
+        plan.divisions = measurement.divisions(&plan);
+    }
     let question = Question::new(KIND, &plan);
     let most = plan.threads.iter().max().copied().unwrap_or(1);
     let environment = Environment::detect(isa.name(), most);
@@ -161,6 +176,13 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Scal
     };
     let threads = arguments.threads.clone();
     let threads = threads.unwrap_or_else(ThreadList::up_to_all).0;
+    let processors = Workers::processors();
+    let (mut threads, predicted_threads): (Vec<_>, Vec<_>) =
+        threads.into_iter().partition(|&count| count <= processors);
+    if !predicted_threads.is_empty() && !threads.contains(&1) {
+        // A prediction is made from the time of one thread.
+        threads.insert(0, 1);
+    }
     let configured = config.train.batch_size.min(rows);
     let mut batches = match &arguments.batches {
         Some(batches) => batches.clone(),
@@ -190,6 +212,8 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Scal
         methods: methods.into_iter().map(|method| method.label).collect(),
         batches,
         threads,
+        predicted_threads,
+        divisions: Vec::new(),
         rounds: arguments.runs as usize,
         weak: arguments.weak,
         pinned: arguments.pin,

@@ -122,6 +122,15 @@ impl GradientConfig {
         }
     }
 
+    /// Returns the splits that the engine can take; empty if the method has one partition of its
+    /// own.
+    pub fn splits(&self) -> &'static [Split] {
+        match self {
+            Self::Backprop | Self::NumericBackprop(_) => &Split::ALL,
+            _ => &[],
+        }
+    }
+
     /// Creates the engine, for mini-batches of at most `capacity` rows of `samples`.
     pub fn engine<R: Real>(
         &self,

@@ -4,6 +4,7 @@
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
 use super::source::{CommonContent, StudyConclusion};
+use crate::parallel::Split;
 use crate::run::Environment;
 use crate::study::scaling::summary::ScalingReport;
 use crate::study::scaling::{ScalingFit, ScalingPlan, ScalingRow, ScalingSample};
@@ -65,10 +66,10 @@ pub fn write(
             color,
             points(|row| Some(row.seconds)),
         ));
-        let fit = report
-            .fits
-            .iter()
-            .find(|fit| (&fit.method, fit.batch_rows) == (&rows[0].method, rows[0].batch_rows));
+        let fit = report.fits.iter().find(|fit| {
+            (&fit.method, fit.split, fit.batch_rows)
+                == (&rows[0].method, rows[0].split, rows[0].batch_rows)
+        });
         if let Some((law, points)) = fit.and_then(|fit| law(fit, most)) {
             speedups.push(
                 Series::new(format!("{label}, {law}"), Mark::Dashed, color, points).shown_if(false),
@@ -138,11 +139,17 @@ pub fn machine(common: &CommonContent, plan: &ScalingPlan) -> Environment {
     })
 }
 
-/// Groups the rows by method and mini-batch size, each group under its label.
+/// Returns the label of a method, split and mini-batch size.
+fn label(method: &str, split: Option<Split>, rows: usize) -> String {
+    let split = split.map_or_else(String::new, |split| format!(" by {}", split.name()));
+    format!("{method}{split}, {rows} rows")
+}
+
+/// Groups the rows by method, split and mini-batch size, each group under its label.
 fn groups(rows: &[ScalingRow]) -> Vec<(String, Vec<&ScalingRow>)> {
     let mut groups: Vec<(String, Vec<&ScalingRow>)> = Vec::new();
     for row in rows {
-        let label = format!("{}, {} rows", row.method, row.batch_rows);
+        let label = label(&row.method, row.split, row.batch_rows);
         match groups.iter_mut().find(|(other, _)| *other == label) {
             Some((_, members)) => members.push(row),
             None => groups.push((label, vec![row])),
@@ -181,7 +188,7 @@ fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
     let mut labels: Vec<String> = Vec::new();
     (cells.iter())
         .map(|cell| {
-            let group = format!("{}, {} rows", cell.method, cell.batch_rows);
+            let group = label(&cell.method, cell.split, cell.batch_rows);
             let color = labels.iter().position(|label| *label == group);
             let color = color.unwrap_or_else(|| {
                 labels.push(group.clone());

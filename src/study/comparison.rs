@@ -19,7 +19,15 @@ use crate::run::directory::RESULTS;
 use crate::run::json;
 
 /// The fields that identify a row.
-const KEY: [&str; 6] = ["label", "method", "layers", "batch_rows", "threads", "case"];
+const KEY: [&str; 7] = [
+    "label",
+    "method",
+    "split",
+    "layers",
+    "batch_rows",
+    "threads",
+    "case",
+];
 /// Significance level: the probability of a false difference.
 const SIGNIFICANCE: f64 = 0.01;
 /// Size of the largest file that is read, in bytes.

@@ -19,8 +19,8 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
-use crate::parallel::Workers;
 use crate::parallel::processors::busy_seconds;
+use crate::parallel::{Split, Workers};
 use crate::train::{TrainConfig, Training};
 
 /// Shortest duration of a sample: thousands of times the cost of reading the clock.
@@ -50,6 +50,8 @@ pub struct TimingBench<'a, R> {
     pub repeats: usize,
     /// Time limit of the measurement of one gradient.
     pub limit: Duration,
+    /// What the workers of backprop divide; `None`: whichever is faster.
+    pub split: Option<Split>,
 }
 
 /// The measured times of one gradient.
@@ -284,6 +286,9 @@ impl<R: Real> TimingBench<'_, R> {
     ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
         let mut engine = self.engine(method);
         engine.load(self.theta);
+        if let Some(split) = self.split {
+            engine.set_split(split);
+        }
         let mut warm = WarmEngine {
             planned: engine.tally(self.samples, self.rows).passes(),
             engine,
@@ -308,6 +313,35 @@ impl<R: Real> TimingBench<'_, R> {
                 .ceil()
                 .clamp(1.0, MOST_GRADIENTS as f64) as usize;
             warm.order = self.rows.repeat(warm.gradients);
+            if self.split.is_none() && self.workers.threads() > 1 {
+                return self.with_fastest_split(warm);
+            }
+        }
+        Ok(Ok(warm))
+    }
+
+    /// Sets the split of the engine that is faster, if it has a choice.
+    fn with_fastest_split(
+        &self,
+        mut warm: WarmEngine<R>,
+    ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
+        let mut fastest: Option<(Split, f64)> = None;
+        for &split in warm.engine.splits() {
+            warm.engine.set_split(split);
+            let mut seconds = f64::INFINITY;
+            // The first lap moves θ to the caches of those who now own it.
+            for _ in 0..2 {
+                match self.lap(&mut warm)? {
+                    Ok(lap) => seconds = lap.seconds,
+                    Err(reason) => return Ok(Err(reason)),
+                }
+            }
+            if fastest.is_none_or(|(_, least)| seconds < least) {
+                fastest = Some((split, seconds));
+            }
+        }
+        if let Some((split, _)) = fastest {
+            warm.engine.set_split(split);
         }
         Ok(Ok(warm))
     }

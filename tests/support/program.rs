@@ -12,14 +12,28 @@ use tempfile::TempDir;
 use super::watchdog::LIMIT;
 
 /// A temporary folder with a config in it, deleted when it is dropped.
-pub struct Workplace(TempDir);
+pub struct Workplace {
+    folder: TempDir,
+    processors: Option<usize>,
+}
 
 impl Workplace {
     /// Creates the folder and writes `config` to `flowers.toml`.
     pub fn new(config: &str) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+            processors: None,
+        };
         place.write("flowers.toml", config);
         place
+    }
+
+    /// Makes the program assume so many processors.
+    pub fn with_processors(self, processors: usize) -> Self {
+        Self {
+            processors: Some(processors),
+            ..self
+        }
     }
 
     /// Writes the file `name`, replacing it if it exists.
@@ -29,7 +43,7 @@ impl Workplace {
 
     /// Returns the folder.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     /// Returns the command `nplus1` with the words of `line` as arguments, to run in this folder.
@@ -39,6 +53,9 @@ impl Workplace {
             .current_dir(self.path())
             .args(line.split_whitespace())
             .stdin(Stdio::null());
+        if let Some(processors) = self.processors {
+            command.env("NPLUS1_WORKERS", processors.to_string());
+        }
         command
     }
 

@@ -150,8 +150,8 @@ pub struct ScaleArguments {
     /// Set a key of the config, such as train.batch_size=32 (repeatable)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub set: Vec<String>,
-    /// Numbers of threads; beyond the number of processors, one thread per processor does the work
-    /// of several in turn [default: 1,2,4,… and all cores]
+    /// Numbers of threads; those above the number of processors are predicted, not measured
+    /// [default: 1,2,4,… and all cores]
     #[arg(long, value_name = "1,2,…", conflicts_with = "resume")]
     pub threads: Option<ThreadList>,
     /// Rows of the mini-batches [default: as in the config, and 128]

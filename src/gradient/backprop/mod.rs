@@ -25,6 +25,7 @@
 mod by_rows;
 mod by_units;
 mod layers;
+pub mod limits;
 pub mod packed;
 mod parameter_part;
 

@@ -215,6 +215,7 @@ impl CostSubject<'_> {
                 control: self.control,
                 repeats: plan.repeats,
                 limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
+                split: None,
             };
             let methods_and_pass = std::iter::once(None).chain(methods.iter().map(Some));
             for method in methods_and_pass {

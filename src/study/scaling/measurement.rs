@@ -7,14 +7,15 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cell, ScalingPlan, ScalingSample, take_in_turns};
+use super::{Cell, PlannedDivision, ScalingPlan, ScalingSample, take_in_turns};
 use crate::data::{Inputs, Samples, Split};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
+use crate::gradient::backprop::limits::DivisionLimits;
 use crate::kernels::Isa;
 use crate::model::{Initialization, Network};
 use crate::numeric::{Precision, Real};
-use crate::parallel::Workers;
+use crate::parallel::{Division, Workers};
 use crate::study::machine_peaks::{Peaks, bytes_to_read};
 use crate::study::methods;
 use crate::study::record::StudyRecord;
@@ -53,6 +54,37 @@ struct CellEngine<'a, R> {
 }
 
 impl Measurement<'_> {
+    /// Counts what limits each division of `plan`, for the mini-batches that are measured.
+    pub fn divisions(&self, plan: &ScalingPlan) -> Vec<PlannedDivision> {
+        match self.precision {
+            Precision::F32 => self.divisions_in::<f32>(plan),
+            Precision::F64 => self.divisions_in::<f64>(plan),
+        }
+    }
+
+    fn divisions_in<R: Real>(&self, plan: &ScalingPlan) -> Vec<PlannedDivision> {
+        let train = &self.split.train;
+        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
+        let sizes = self.network.layout.sizes();
+        let all = ScalingPlan {
+            threads: [&plan.threads[..], &plan.predicted_threads].concat(),
+            weak: false,
+            ..plan.clone()
+        };
+        let divided = |cell: Cell| {
+            let rows = &train.rows[..cell.batch_rows];
+            let (split, workers) = (cell.split, cell.threads);
+            PlannedDivision {
+                limits: DivisionLimits::of(&samples, sizes, rows, Division { split, workers }),
+                method: cell.method,
+                split,
+                batch_rows: cell.batch_rows,
+                threads: workers,
+            }
+        };
+        all.cells().into_iter().map(divided).collect()
+    }
+
     /// Takes every sample that `record` lacks, and passes each to `report`. Returns whether all
     /// samples are present; they are not if the control requested a stop.
     ///
@@ -103,6 +135,7 @@ impl Measurement<'_> {
                     control: self.control,
                     repeats: 1,
                     limit: Duration::try_from_secs_f64(plan.limit_seconds).unwrap_or(Duration::MAX),
+                    split: cell.split,
                 };
                 match CellEngine::new(
                     bench,
@@ -178,6 +211,7 @@ impl<'a, R: Real> CellEngine<'a, R> {
         Ok(Some(ScalingSample {
             round,
             method: cell.method.clone(),
+            split: cell.split,
             batch_rows: cell.batch_rows,
             threads: cell.threads,
             seconds,

@@ -1,6 +1,7 @@
 //! The scaling study: how the speed of each method depends on the number of threads.
 //!
-//! A *cell* is a method with a mini-batch size and a number of threads. Each round takes one sample
+//! A *cell* is a method, split by rows or by units if it is backprop, with a mini-batch size and a
+//! number of threads. Each round takes one sample
 //! of every cell (A B C A B C), so that a change of the machine's speed affects all cells. A
 //! speedup is the median over the rounds of the ratio of two times of the same round. With each
 //! sample the machine's peak rates are measured on the same threads ([`super::machine_peaks`]),
@@ -10,488 +11,32 @@
 //! arithmetic.
 
 pub mod measurement;
+mod placement;
+mod plan;
+mod rows;
 pub mod summary;
+mod warnings;
 
-use serde::{Deserialize, Serialize};
-
-use super::fits::{Amdahl, SpeedupPoint, Universal};
-use crate::error::Result;
-use crate::numeric::statistics;
-use summary::counted;
-
-/// The parameters of a scaling study.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScalingPlan {
-    /// Labels of the methods.
-    pub methods: Vec<String>,
-    /// Numbers of rows of the mini-batches.
-    pub batches: Vec<usize>,
-    /// Numbers of threads.
-    pub threads: Vec<usize>,
-    /// Number of samples of each cell.
-    pub rounds: usize,
-    /// Whether mini-batches proportional to the number of threads are measured as well.
-    pub weak: bool,
-    /// Whether each thread is pinned to a processor.
-    pub pinned: bool,
-    /// Seconds after which a gradient is interrupted; its time is then extrapolated from the
-    /// completed evaluations.
-    pub limit_seconds: f64,
-}
-
-/// A method with a mini-batch size and a number of threads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cell {
-    /// The method's label.
-    pub method: String,
-    /// Rows of the mini-batch.
-    pub batch_rows: usize,
-    /// Number of threads.
-    pub threads: usize,
-}
-
-impl ScalingPlan {
-    /// Returns all cells without duplicates: threads vary fastest, then methods, then mini-batches.
-    pub fn cells(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for &batch in &self.batches {
-            for method in &self.methods {
-                for &threads in &self.threads {
-                    let factors: &[usize] = if self.weak { &[1, threads] } else { &[1] };
-                    for factor in factors {
-                        let cell = Cell {
-                            method: method.clone(),
-                            batch_rows: batch * factor,
-                            threads,
-                        };
-                        if !cells.contains(&cell) {
-                            cells.push(cell);
-                        }
-                    }
-                }
-            }
-        }
-        cells
-    }
-}
-
-/// One sample of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScalingSample {
-    /// The round, from 1.
-    pub round: usize,
-    /// The method's label.
-    pub method: String,
-    /// Rows of the mini-batch.
-    pub batch_rows: usize,
-    /// Number of threads.
-    pub threads: usize,
-    /// Wall-clock seconds of one gradient.
-    pub seconds: f64,
-    /// CPU seconds of all threads together for one gradient.
-    pub cpu_seconds: Option<f64>,
-    /// Number of gradients in the sample.
-    pub gradients: usize,
-    /// Completed share of the gradient: 1, or less if it was interrupted at the limit.
-    pub share: f64,
-    /// Multiplications and additions of one gradient.
-    pub operations: u64,
-    /// Bytes of θ and of the mini-batch, which a gradient reads at least once.
-    pub least_bytes: u64,
-    /// The machine's peak rate of multiply-adds on these threads, in operations per second.
-    pub peak_operations: f64,
-    /// Bytes per second that the machine reads from memory on these threads.
-    pub peak_bytes: f64,
-    /// Seconds of a synchronization of these threads; absent from studies of earlier versions.
-    #[serde(default)]
-    pub meeting_seconds: Option<f64>,
-    /// SHA-256 of θ after one step; absent if that step was interrupted.
-    pub weights_sha256: Option<String>,
-}
-
-impl ScalingSample {
-    /// Returns whether this is a sample of `cell`.
-    pub fn is_of(&self, cell: &Cell) -> bool {
-        (self.method.as_str(), self.batch_rows, self.threads)
-            == (cell.method.as_str(), cell.batch_rows, cell.threads)
-    }
-}
-
-/// Takes the missing samples, round by round, and passes each to `keep` at once. Returns whether
-/// all samples are present; they are not if `take` returned `None`, which ends the study.
-///
-/// # Errors
-/// Returns the first error of `take` or `keep`; samples passed to `keep` before remain valid.
-pub fn take_in_turns(
-    plan: &ScalingPlan,
-    recorded: &[ScalingSample],
-    mut take: impl FnMut(&Cell, usize) -> Result<Option<ScalingSample>>,
-    mut keep: impl FnMut(ScalingSample) -> Result<()>,
-) -> Result<bool> {
-    let cells = plan.cells();
-    for round in 1..=plan.rounds {
-        for cell in &cells {
-            let has = |sample: &ScalingSample| sample.round == round && sample.is_of(cell);
-            if recorded.iter().any(has) {
-                continue;
-            }
-            match take(cell, round)? {
-                Some(sample) => keep(sample)?,
-                None => return Ok(false),
-            }
-        }
-    }
-    Ok(true)
-}
-
-/// The summary of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScalingRow {
-    /// The method's label.
-    pub method: String,
-    /// Rows of the mini-batch.
-    pub batch_rows: usize,
-    /// Number of threads.
-    pub threads: usize,
-    /// Median seconds of a gradient.
-    pub seconds: f64,
-    /// Seconds of a gradient in each round.
-    pub samples: Vec<f64>,
-    /// Median CPU seconds of all threads together.
-    pub cpu_seconds: Option<f64>,
-    /// Smallest completed share of a gradient in any sample.
-    pub share: f64,
-    /// The time on 1 thread divided by this time: the median over the rounds; absent if 1 thread
-    /// was not measured.
-    pub speedup: Option<f64>,
-    /// The smallest and the largest speedup of any round.
-    pub speedup_range: Option<[f64; 2]>,
-    /// The speedup divided by the number of threads.
-    pub efficiency: Option<f64>,
-    /// The efficiency of pure multiply-adds, the limit set by the hardware.
-    pub peak_efficiency: Option<f64>,
-    /// The time of 1 thread on 1/`threads` of the rows divided by this time; 1 means that threads
-    /// cost nothing.
-    pub weak_efficiency: Option<f64>,
-    /// Multiplications and additions per second.
-    pub operations_per_second: f64,
-    /// That rate divided by the machine's peak rate on these threads.
-    pub of_peak: f64,
-    /// The shortest time that the machine's rates allow (every operation at the peak rate, every
-    /// byte read once) divided by this time.
-    pub of_roofline: f64,
-    /// SHA-256 of θ after one step.
-    pub weights_sha256: Option<String>,
-}
-
-/// The time to synchronize a number of threads: the cost of a superstep beside its work.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SynchronizationTime {
-    /// Number of threads.
-    pub threads: usize,
-    /// Median seconds of all samples.
-    pub seconds: f64,
-    /// The 10 % and the 90 % quantile of the samples.
-    pub range: [f64; 2],
-}
-
-impl SynchronizationTime {
-    fn of(threads: usize, samples: &[ScalingSample]) -> Option<Self> {
-        let same = samples.iter().filter(|sample| sample.threads == threads);
-        let seconds: Vec<f64> = same.filter_map(|sample| sample.meeting_seconds).collect();
-        let at = |quantile| statistics::quantile(&seconds, quantile);
-        Some(Self {
-            threads,
-            seconds: at(0.5)?,
-            range: [at(0.1)?, at(0.9)?],
-        })
-    }
-}
-
-/// The laws fitted to the speedups of a method on a mini-batch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScalingFit {
-    /// The method's label.
-    pub method: String,
-    /// Rows of the mini-batch.
-    pub batch_rows: usize,
-    /// Amdahl's law.
-    pub amdahl: Option<Amdahl>,
-    /// The universal scalability law.
-    pub universal: Option<Universal>,
-    /// The fastest of the measured numbers of threads.
-    pub fastest_threads: usize,
-}
-
-/// The summary of a scaling study.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScalingSummary {
-    /// The cells that have samples.
-    pub rows: Vec<ScalingRow>,
-    /// A fit for each method and mini-batch.
-    pub fits: Vec<ScalingFit>,
-    /// Synchronization times for each number of threads above 1.
-    #[serde(default)]
-    pub meetings: Vec<SynchronizationTime>,
-}
-
-impl ScalingSummary {
-    /// Summarizes the samples taken so far.
-    pub fn of(plan: &ScalingPlan, samples: &[ScalingSample]) -> Self {
-        let cells = plan.cells();
-        let rows: Vec<ScalingRow> = (cells.iter())
-            .filter_map(|cell| row(cell, samples))
-            .collect();
-        let mut fits = Vec::new();
-        for cell in cells {
-            let known =
-                |fit: &ScalingFit| (&fit.method, fit.batch_rows) == (&cell.method, cell.batch_rows);
-            if !fits.iter().any(known) {
-                fits.extend(fit(&cell.method, cell.batch_rows, samples, &rows));
-            }
-        }
-        let several = plan.threads.iter().filter(|&&threads| threads > 1);
-        let meetings = several.filter_map(|&threads| SynchronizationTime::of(threads, samples));
-        Self {
-            rows,
-            fits,
-            meetings: meetings.collect(),
-        }
-    }
-
-    /// Returns the smallest measured mini-batch from which on, for it and all larger ones, two
-    /// threads are faster than one, and whether that includes every measured mini-batch.
-    pub fn second_thread_pays_from(&self, method: &str) -> Option<(usize, bool)> {
-        let mut pairs: Vec<(usize, f64)> = (self.rows.iter())
-            .filter(|row| row.method == method && row.threads == 2)
-            .filter_map(|row| Some((row.batch_rows, row.speedup?)))
-            .collect();
-        pairs.sort_by_key(|&(rows, _)| rows);
-        let paying = pairs.iter().rev().take_while(|(_, speedup)| *speedup > 1.0);
-        let count = paying.count();
-        let first = pairs.len().checked_sub(count)?;
-        pairs.get(first).map(|&(rows, _)| (rows, first == 0))
-    }
-
-    /// Returns a method and mini-batch whose θ depends on the number of threads; there is none
-    /// unless the engines have a defect.
-    pub fn differing_weights(&self) -> Option<(&str, usize)> {
-        let differs = |row: &&ScalingRow| {
-            let same_work = |other: &&ScalingRow| {
-                (&other.method, other.batch_rows) == (&row.method, row.batch_rows)
-            };
-            let mut others = self.rows.iter().filter(same_work);
-            others.any(|other| {
-                let both = other
-                    .weights_sha256
-                    .as_ref()
-                    .zip(row.weights_sha256.as_ref());
-                both.is_some_and(|(other, this)| other != this)
-            })
-        };
-        let found = self.rows.iter().find(differs)?;
-        Some((&found.method, found.batch_rows))
-    }
-}
-
-/// Summarizes the samples of one cell; returns `None` if there are none.
-fn row(cell: &Cell, samples: &[ScalingSample]) -> Option<ScalingRow> {
-    let cell_samples: Vec<&ScalingSample> =
-        samples.iter().filter(|sample| sample.is_of(cell)).collect();
-    let median = |of: fn(&ScalingSample) -> f64| {
-        let values: Vec<f64> = cell_samples.iter().map(|sample| of(sample)).collect();
-        statistics::median(&values)
-    };
-    let seconds = median(|sample| sample.seconds)?;
-    let first = cell_samples.first()?;
-    let peak_operations = median(|sample| sample.peak_operations)?;
-    let peak_bytes = median(|sample| sample.peak_bytes)?;
-    let one = |batch_rows| Cell {
-        method: cell.method.clone(),
-        batch_rows,
-        threads: 1,
-    };
-    let ratios = |base: &Cell, of: fn(&ScalingSample) -> f64| -> Vec<f64> {
-        cell_samples
-            .iter()
-            .filter_map(|sample| {
-                let same =
-                    |other: &&ScalingSample| other.round == sample.round && other.is_of(base);
-                samples
-                    .iter()
-                    .find(same)
-                    .map(|other| of(other) / of(sample))
-            })
-            .collect()
-    };
-    let threads = cell.threads as f64;
-    let speedups = ratios(&one(cell.batch_rows), |sample| sample.seconds);
-    let speedup = statistics::median(&speedups);
-    let slowdowns = ratios(&one(cell.batch_rows), |sample| sample.peak_operations);
-    let weak = (cell.batch_rows.is_multiple_of(cell.threads)).then(|| {
-        ratios(&one(cell.batch_rows / cell.threads), |sample| {
-            sample.seconds
-        })
-    });
-    let cpu: Vec<f64> = cell_samples
-        .iter()
-        .filter_map(|sample| sample.cpu_seconds)
-        .collect();
-    let operations = first.operations as f64;
-    let roofline = (operations / peak_operations).max(first.least_bytes as f64 / peak_bytes);
-    Some(ScalingRow {
-        method: cell.method.clone(),
-        batch_rows: cell.batch_rows,
-        threads: cell.threads,
-        seconds,
-        samples: cell_samples.iter().map(|sample| sample.seconds).collect(),
-        cpu_seconds: statistics::median(&cpu),
-        share: cell_samples
-            .iter()
-            .map(|sample| sample.share)
-            .fold(1.0, f64::min),
-        speedup,
-        speedup_range: speedup.map(|_| range(&speedups)),
-        efficiency: speedup.map(|speedup| speedup / threads),
-        peak_efficiency: statistics::median(&slowdowns).map(|slowdown| 1.0 / slowdown / threads),
-        weak_efficiency: weak.and_then(|ratios| statistics::median(&ratios)),
-        operations_per_second: operations / seconds,
-        of_peak: operations / seconds / peak_operations,
-        of_roofline: roofline / seconds,
-        weights_sha256: cell_samples
-            .iter()
-            .find_map(|sample| sample.weights_sha256.clone()),
-    })
-}
-
-fn range(values: &[f64]) -> [f64; 2] {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    [least, largest]
-}
-
-/// Fits both laws to the speedups of all rounds rather than to their medians, because the
-/// confidence intervals need the spread.
-fn fit(
-    method: &str,
-    batch_rows: usize,
-    samples: &[ScalingSample],
-    rows: &[ScalingRow],
-) -> Option<ScalingFit> {
-    let belongs =
-        |sample: &&ScalingSample| sample.method == method && sample.batch_rows == batch_rows;
-    let group: Vec<&ScalingSample> = samples.iter().filter(belongs).collect();
-    let points: Vec<SpeedupPoint> = (group.iter())
-        .filter_map(|sample| {
-            let base = group
-                .iter()
-                .find(|other| other.threads == 1 && other.round == sample.round)?;
-            Some(SpeedupPoint {
-                workers: sample.threads as f64,
-                speedup: base.seconds / sample.seconds,
-            })
-        })
-        .collect();
-    let fastest = (rows.iter())
-        .filter(|row| row.method == method && row.batch_rows == batch_rows)
-        .min_by(|one, other| one.seconds.total_cmp(&other.seconds))?;
-    Some(ScalingFit {
-        method: method.to_owned(),
-        batch_rows,
-        amdahl: Amdahl::fit(&points),
-        universal: Universal::fit(&points),
-        fastest_threads: fastest.threads,
-    })
-}
-
-/// Returns warnings about conditions that make the results doubtful.
-///
-/// `others` is the processor time that other processes used meanwhile, in processors, if the system
-/// reports it; `[cores, processors]` are the numbers of physical cores and logical processors that
-/// the process may use.
-pub fn warnings(
-    plan: &ScalingPlan,
-    samples: &[ScalingSample],
-    others: Option<f64>,
-    [cores, processors]: [usize; 2],
-) -> Vec<String> {
-    /// Share of a processor below which other processes do not matter.
-    const QUIET: f64 = 0.05;
-    /// Relative change of the clock rate that does not matter.
-    const STEADY: f64 = 0.05;
-    /// Ratio of the slowest to the fastest synchronization: smaller between neighbors, three to
-    /// five when threads move apart.
-    const MAX_RATIO: f64 = 2.0;
-    let mut warnings = Vec::new();
-    if let Some(others) = others.filter(|&others| others > QUIET) {
-        warnings.push(format!(
-            "other processes used {others:.2} processors during the study: expect noise, and speedups that are too low"
-        ));
-    }
-    let between = |most: usize, above: usize| -> Vec<String> {
-        let counts = plan.threads.iter().copied();
-        let within = counts.filter(|&threads| threads > above && threads <= most);
-        within.map(|threads| threads.to_string()).collect()
-    };
-    let sharing = between(processors, cores);
-    if !sharing.is_empty() {
-        warnings.push(format!(
-            "more threads than {} to use: {}; they share cores",
-            counted(cores, "physical core"),
-            sharing.join(", ")
-        ));
-    }
-    let above = between(usize::MAX, processors);
-    if !above.is_empty() {
-        warnings.push(format!(
-            "more threads than {} to use: {}; the work is partitioned for that number, but only one thread per processor runs, and computes several parts in turn",
-            counted(processors, "logical processor"),
-            above.join(", ")
-        ));
-    }
-    let fewest = plan.threads.iter().min().copied().unwrap_or(1);
-    let peaks: Vec<f64> = (samples.iter())
-        .filter(|sample| sample.threads == fewest)
-        .map(|sample| sample.peak_operations)
-        .collect();
-    let at = |quantile| statistics::quantile(&peaks, quantile);
-    if let (Some(low), Some(high)) = (at(0.1), at(0.9))
-        && low < (1.0 - STEADY) * high
-    {
-        warnings.push(format!(
-            "the clock changed, or {fewest} {} did not stay on a core: the peak rate varied from {:.1} to {:.1} GFLOP/s between samples",
-            if fewest == 1 { "thread" } else { "threads" },
-            low / 1e9,
-            high / 1e9
-        ));
-    }
-    let within = plan
-        .threads
-        .iter()
-        .filter(|&&threads| threads > 1 && threads <= processors);
-    for meeting in within.filter_map(|&threads| SynchronizationTime::of(threads, samples)) {
-        let [low, high] = meeting.range;
-        if high > MAX_RATIO * low {
-            warnings.push(format!(
-                "synchronizing {} threads took {:.0} to {:.0} ns, depending on the sample: their processors did not always share a cache, or another process occupied one",
-                meeting.threads,
-                low * 1e9,
-                high * 1e9
-            ));
-        }
-    }
-    warnings
-}
+pub use self::placement::{Placement, Placements};
+pub use self::plan::{Cell, PlannedDivision, ScalingPlan, ScalingSample, take_in_turns};
+pub use self::rows::{
+    ScalingFit, ScalingPrediction, ScalingRow, ScalingSummary, SynchronizationTime,
+};
+pub use self::warnings::warnings;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gradient::backprop::limits::DivisionLimits;
+    use crate::parallel::Split;
 
     fn plan() -> ScalingPlan {
         ScalingPlan {
             methods: vec!["backprop".to_owned(), "forward-difference/full".to_owned()],
             batches: vec![10, 40],
             threads: vec![1, 2, 4],
+            predicted_threads: Vec::new(),
+            divisions: Vec::new(),
             rounds: 5,
             weak: false,
             pinned: false,
@@ -514,6 +59,7 @@ mod tests {
         ScalingSample {
             round,
             method: cell.method.clone(),
+            split: cell.split,
             batch_rows: cell.batch_rows,
             threads: cell.threads,
             seconds,
@@ -552,11 +98,12 @@ mod tests {
     fn every_round_goes_through_all_cells_and_resumes_where_it_ended() {
         let plan = plan();
         let cells = plan.cells();
-        assert_eq!(cells.len(), 12);
+        // Backprop has two splits.
+        assert_eq!(cells.len(), 3 * 6);
         let all = taken(&plan, 0.0);
         for (index, sample) in all.iter().enumerate() {
-            assert_eq!(sample.round, index / 12 + 1);
-            assert!(sample.is_of(&cells[index % 12]));
+            assert_eq!(sample.round, index / 18 + 1);
+            assert!(sample.is_of(&cells[index % 18]));
         }
         let mut rest = 0;
         let mut keep = |_| {
@@ -660,8 +207,8 @@ mod tests {
         close(universal.contention.value, 0.1);
         close(universal.coherence.value, 0.01);
         close(universal.best_workers.unwrap(), (0.9f64 / 0.01).sqrt());
-        close(summary.fits[1].amdahl.unwrap().serial.value, 0.0);
-        assert_eq!(summary.fits.len(), 4);
+        close(summary.fits[2].amdahl.unwrap().serial.value, 0.0);
+        assert_eq!(summary.fits.len(), 6);
     }
 
     #[test]
@@ -687,7 +234,7 @@ mod tests {
         let mut plan = plan();
         plan.weak = true;
         plan.batches = vec![10];
-        assert_eq!(plan.cells().len(), 2 * 5);
+        assert_eq!(plan.cells().len(), 3 * 5);
         let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         let of = |method: &str, batch_rows, threads| {
             let found = summary.rows.iter().find(|row| {
@@ -713,17 +260,138 @@ mod tests {
         assert_eq!(summary.differing_weights(), Some(("backprop", 40)));
     }
 
+    /// Backprop on 10 rows with 1 and 2 threads; `change` makes the samples uneven.
+    fn summary_of(change: impl Fn(&mut ScalingSample)) -> (ScalingPlan, Vec<ScalingSample>) {
+        let mut plan = plan();
+        plan.methods.truncate(1);
+        (plan.batches, plan.threads) = (vec![10], vec![1, 2]);
+        let mut samples = taken(&plan, 0.0);
+        for sample in &mut samples {
+            sample.peak_operations = 1000.0 * sample.threads as f64;
+            sample.meeting_seconds = Some(100e-9);
+            change(sample);
+        }
+        (plan, samples)
+    }
+
+    #[test]
+    fn the_faster_split_is_the_one_that_auto_takes_and_the_fastest_alone_is_the_base() {
+        let (plan, samples) = summary_of(|sample| {
+            sample.seconds = match (sample.threads, sample.split) {
+                (1, Some(Split::Units)) => 6.0,
+                (1, _) => 5.0,
+                (_, Some(Split::Units)) => 4.0,
+                _ => 2.5,
+            };
+        });
+        let summary = ScalingSummary::of(&plan, &samples);
+        let row = |threads, split| {
+            let own = |row: &&ScalingRow| (row.threads, row.split) == (threads, Some(split));
+            summary.rows.iter().find(own).unwrap()
+        };
+        close(row(2, Split::Rows).efficiency.unwrap(), 1.0);
+        close(row(2, Split::Units).efficiency.unwrap(), 5.0 / 4.0 / 2.0);
+        assert!(row(2, Split::Rows).auto && !row(2, Split::Units).auto);
+        // One worker has nothing to divide.
+        assert!(row(1, Split::Units).auto && !row(1, Split::Rows).auto);
+        assert_eq!(
+            summary.second_thread_pays_from("backprop"),
+            Some((10, true))
+        );
+    }
+
+    #[test]
+    fn samples_on_one_core_are_left_out_and_the_others_told_apart() {
+        let (plan, samples) = summary_of(|sample| {
+            sample.seconds = 8.0;
+            if sample.threads == 2 {
+                // By round: one core, near, near, far, far.
+                let round = sample.round - 1;
+                sample.meeting_seconds = Some([60e-9, 90e-9, 110e-9, 330e-9, 340e-9][round]);
+                sample.peak_operations = if round == 0 { 1010.0 } else { 2000.0 };
+                sample.seconds = [8.0, 4.0, 4.0, 5.0, 5.0][round];
+            }
+        });
+        let summary = ScalingSummary::of(&plan, &samples);
+        let row = summary.rows.iter().find(|row| row.threads == 2).unwrap();
+        let (shared_core, near, far) = (1, 2, 2);
+        let expected = Placements {
+            shared_core,
+            near,
+            far,
+        };
+        assert_eq!(row.placements, expected);
+        assert_eq!(row.placements.to_string(), "2 near, 2 far, 1 one core");
+        assert_eq!(row.samples, [4.0, 4.0, 5.0, 5.0]);
+        close(row.efficiency_near.unwrap(), 1.0);
+        close(row.efficiency_far.unwrap(), 0.8);
+        let warnings = warnings(&plan, &samples, None, [2, 2]).join("; ");
+        assert!(
+            warnings.contains("of 2 of 10 samples with several threads"),
+            "{warnings}"
+        );
+        let alone: Vec<_> = samples
+            .into_iter()
+            .filter(|sample| sample.round == 1)
+            .collect();
+        let row = &ScalingSummary::of(&plan, &alone).rows[2];
+        assert_eq!((row.threads, row.samples.len()), (2, 1));
+        let warnings = super::warnings(&plan, &alone, None, [2, 2]).join("; ");
+        assert!(warnings.contains("no speedup could be seen"), "{warnings}");
+    }
+
+    #[test]
+    fn more_threads_than_processors_are_predicted_from_the_counted_limits() {
+        let (mut plan, samples) = summary_of(|sample| {
+            sample.seconds = if sample.split == Some(Split::Units) {
+                8.0
+            } else {
+                10.0
+            };
+            sample.meeting_seconds = Some(0.25);
+        });
+        plan.predicted_threads = vec![4];
+        plan.divisions = vec![PlannedDivision {
+            method: "backprop".to_owned(),
+            split: Some(Split::Rows),
+            batch_rows: 10,
+            threads: 4,
+            limits: DivisionLimits {
+                shared_work: 0.5,
+                meetings: 2,
+                moved_bytes: 0,
+            },
+        }];
+        let summary = ScalingSummary::of(&plan, &samples);
+        let [prediction] = &summary.predictions[..] else {
+            panic!("{:?}", summary.predictions);
+        };
+        close(prediction.seconds, 10.0 / (4.0 * 0.5) + 2.0 * 0.25);
+        close(prediction.speedup, 8.0 / 5.5);
+    }
+
+    #[test]
+    fn samples_of_earlier_versions_are_those_by_units() {
+        let (plan, mut samples) = summary_of(|_| {});
+        samples.retain(|sample| sample.split == Some(Split::Units));
+        for sample in &mut samples {
+            sample.split = None;
+        }
+        let rows = ScalingSummary::of(&plan, &samples).rows;
+        let splits: Vec<_> = rows.iter().map(|row| (row.threads, row.split)).collect();
+        assert_eq!(splits, [(1, Some(Split::Units)), (2, Some(Split::Units))]);
+    }
+
     #[test]
     fn warnings_report_load_shared_cores_and_a_changing_clock() {
         let plan = plan();
         let samples = taken(&plan, 0.0);
         let all = warnings(&plan, &samples, Some(0.8), [1, 2]);
-        assert_eq!(all.len(), 5, "{all:?}");
+        assert_eq!(all.len(), 4, "{all:?}");
         assert!(all[0].contains("0.80 processors"));
         assert!(all[1].contains("than 1 physical core to use: 2;"));
-        assert!(all[2].contains("than 2 logical processors to use: 4;"));
-        assert!(all[3].contains("clock changed"));
-        assert!(all[4].contains("synchronizing 2 threads took 90 to 350 ns"));
+        assert!(all[2].contains("clock changed"));
+        assert!(all[3].contains("synchronizing 2 threads took 90 to 350 ns"));
         let meetings = ScalingSummary::of(&plan, &samples).meetings;
         assert_eq!((meetings[1].threads, meetings[1].seconds), (4, 90e-9));
         let steady: Vec<ScalingSample> = samples

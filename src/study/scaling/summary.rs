@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::{
-    ScalingFit, ScalingPlan, ScalingRow, ScalingSample, ScalingSummary, SynchronizationTime,
-    warnings,
+    PlannedDivision, ScalingFit, ScalingPlan, ScalingPrediction, ScalingRow, ScalingSample,
+    ScalingSummary, SynchronizationTime, warnings,
 };
+use crate::parallel::Split;
 use crate::run::Environment;
 use crate::study::fits::Coefficient;
 use crate::study::table::Table;
@@ -17,10 +18,12 @@ pub struct ScalingReport<'a> {
     pub name: &'a str,
     /// The study's directory.
     pub study: String,
-    /// One row per method, mini-batch and number of threads.
+    /// One row per method, split, mini-batch and number of threads.
     pub rows: Vec<ScalingRow>,
-    /// One fit per method and mini-batch.
+    /// One fit per method, split and mini-batch.
     pub fits: Vec<ScalingFit>,
+    /// Times for numbers of threads above the processors.
+    pub predictions: Vec<ScalingPrediction>,
     /// Synchronization times of the threads.
     pub meetings: Vec<SynchronizationTime>,
     /// The machine and the program.
@@ -52,6 +55,7 @@ impl<'a> ScalingReport<'a> {
             study,
             rows: summary.rows,
             fits: summary.fits,
+            predictions: summary.predictions,
             meetings: summary.meetings,
             machine,
             plan,
@@ -60,10 +64,20 @@ impl<'a> ScalingReport<'a> {
         }
     }
 
-    /// Returns the table of times and, with more than one number of threads, that of the fitted
-    /// laws, each with its heading.
+    /// Returns the table of times and, with more than one number of threads, those of what limits
+    /// the splits of backprop, of the fitted laws and of the predictions, each with its heading.
     pub fn tables(&self) -> Vec<(&'static str, Table)> {
         let mut tables = vec![("Times", rows_table(&self.rows))];
+        let limited =
+            |division: &&PlannedDivision| division.split.is_some() && division.threads > 1;
+        let divisions: Vec<_> = self.plan.divisions.iter().filter(limited).collect();
+        if !divisions.is_empty() {
+            tables.push(("What limits each split, counted", limits_table(&divisions)));
+        }
+        if !self.predictions.is_empty() {
+            let heading = "Predicted, not measured: more threads than processors";
+            tables.push((heading, predictions_table(&self.predictions)));
+        }
         if self.plan.threads.len() > 1 {
             tables.push(("Laws of scaling", fits_table(&self.fits)));
         }
@@ -73,9 +87,8 @@ impl<'a> ScalingReport<'a> {
     /// Renders the report as text; `table` renders each table.
     pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
         let mut text = String::new();
-        for (_, contents) in self.tables() {
-            text.push_str(&table(&contents));
-            text.push('\n');
+        for (heading, contents) in self.tables() {
+            text.push_str(&format!("{heading}\n{}\n", table(&contents)));
         }
         for finding in &self.findings {
             text.push_str(finding);
@@ -92,9 +105,12 @@ impl<'a> ScalingReport<'a> {
 /// Formats a sample as a line of progress.
 pub fn line(sample: &ScalingSample) -> String {
     format!(
-        "round {}: {}, {} rows, {}: {}",
+        "round {}: {}{}, {} rows, {}: {}",
         sample.round,
         sample.method,
+        sample
+            .split
+            .map_or_else(String::new, |split| format!(" by {}", split.name())),
         sample.batch_rows,
         counted(sample.threads, "thread"),
         duration(sample.seconds)
@@ -109,19 +125,20 @@ fn rows_table(rows: &[ScalingRow]) -> Table {
         "method",
         "rows",
         "threads",
+        "split",
         "time",
         "CPU time",
         "speedup",
         "least … most",
         "efficiency",
         "of the peak's",
+        "placement",
         "GFLOP/s",
         "of peak",
         "of roofline",
-        "weights",
     ];
     if weak {
-        header.insert(9, "weak");
+        header.insert(10, "weak");
     }
     let mut table = Table::new(header);
     let ratio = |ratio: Option<f64>| ratio.map_or_else(none, |ratio| format!("{ratio:.2}"));
@@ -132,23 +149,70 @@ fn rows_table(rows: &[ScalingRow]) -> Table {
             row.method.clone(),
             row.batch_rows.to_string(),
             row.threads.to_string(),
+            split_name(row.split)
+                + if row.split.is_some() && row.auto {
+                    " (auto)"
+                } else {
+                    ""
+                },
             format!("{}{mark}", duration(row.seconds)),
             row.cpu_seconds.map_or_else(none, duration),
             ratio(row.speedup),
             range.map_or_else(none, |[low, high]| format!("{low:.2} … {high:.2}")),
             ratio(row.efficiency),
             ratio(row.peak_efficiency),
+            row.placements.to_string(),
             format!("{:.1}", row.operations_per_second / 1e9),
             percent(row.of_peak),
             percent(row.of_roofline),
-            row.weights_sha256
-                .as_ref()
-                .map_or_else(none, |hash| hash[..8].to_owned()),
         ];
         if weak {
-            cells.insert(9, ratio(row.weak_efficiency));
+            cells.insert(10, ratio(row.weak_efficiency));
         }
         table.row(cells);
+    }
+    table
+}
+
+fn split_name(split: Option<Split>) -> String {
+    split.map_or_else(none, |split| split.name().to_owned())
+}
+
+fn limits_table(divisions: &[&PlannedDivision]) -> Table {
+    let mut table = Table::new([
+        "method",
+        "rows",
+        "threads",
+        "split",
+        "efficiency by shared work",
+        "meetings a step",
+        "θ moved a step",
+    ]);
+    for division in divisions {
+        table.row([
+            division.method.clone(),
+            division.batch_rows.to_string(),
+            division.threads.to_string(),
+            split_name(division.split),
+            format!("{:.2}", division.limits.shared_work),
+            division.limits.meetings.to_string(),
+            format!("{:.1} KB", division.limits.moved_bytes as f64 / 1e3),
+        ]);
+    }
+    table
+}
+
+fn predictions_table(predictions: &[ScalingPrediction]) -> Table {
+    let mut table = Table::new(["method", "rows", "threads", "split", "time", "speedup"]);
+    for prediction in predictions {
+        table.row([
+            prediction.method.clone(),
+            prediction.batch_rows.to_string(),
+            prediction.threads.to_string(),
+            split_name(prediction.split),
+            duration(prediction.seconds),
+            format!("{:.2}", prediction.speedup),
+        ]);
     }
     table
 }
@@ -157,6 +221,7 @@ fn fits_table(fits: &[ScalingFit]) -> Table {
     let mut table = Table::new([
         "method",
         "rows",
+        "split",
         "serial part σ (Amdahl)",
         "at most",
         "contention α",
@@ -170,6 +235,7 @@ fn fits_table(fits: &[ScalingFit]) -> Table {
         table.row([
             fit.method.clone(),
             fit.batch_rows.to_string(),
+            split_name(fit.split),
             amdahl.map_or_else(none, |law| coefficient(&law.serial)),
             amdahl
                 .and_then(|law| law.limit)
@@ -188,9 +254,12 @@ fn fits_table(fits: &[ScalingFit]) -> Table {
 /// Returns the summary sentences.
 fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
     let mut sentences = vec![match summary.differing_weights() {
-        None => "The weights after a step are the same at every number of threads.".to_owned(),
+        None => {
+            "The weights after a step are the same at every number of threads and by every split."
+                .to_owned()
+        }
         Some((method, rows)) => format!(
-            "The weights after a step of {method} on {rows} rows depend on the number of threads: this is a defect of nplus1, please report it."
+            "The weights after a step of {method} on {rows} rows depend on the number of threads or on the split: this is a defect of nplus1, please report it."
         ),
     }];
     if plan.threads.len() > 1 {
@@ -198,6 +267,17 @@ fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
             plan.methods
                 .iter()
                 .filter_map(|method| efficiency(method, summary)),
+        );
+    }
+    sentences.extend(
+        summary
+            .rows
+            .iter()
+            .filter_map(|row| taken_split(row, summary)),
+    );
+    if !summary.predictions.is_empty() {
+        sentences.push(
+            "Predictions divide the time of one thread as the work is divided, and add the measured time of the meetings; moving data between caches is not in them.".to_owned(),
         );
     }
     if !summary.meetings.is_empty() {
@@ -228,9 +308,29 @@ fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
     sentences
 }
 
+/// Says which split `auto` takes for the cell of `row`, and why; `None` for other rows.
+fn taken_split(row: &ScalingRow, summary: &ScalingSummary) -> Option<String> {
+    let split = row.split.filter(|_| row.auto && row.threads > 1)?;
+    let other = summary.rows.iter().find(|other| {
+        other.split.is_some_and(|other| other != split)
+            && (&other.method, other.batch_rows, other.threads)
+                == (&row.method, row.batch_rows, row.threads)
+    })?;
+    Some(format!(
+        "{} on {} with {} threads: split = \"auto\" takes {}, {} against {} by {}.",
+        row.method,
+        counted(row.batch_rows, "row"),
+        row.threads,
+        split.name(),
+        duration(row.seconds),
+        duration(other.seconds),
+        split_name(other.split)
+    ))
+}
+
 /// Puts the speedup and efficiency on the largest number of threads into words.
 fn efficiency(method: &str, summary: &ScalingSummary) -> Option<String> {
-    let measured = |row: &&ScalingRow| row.method == method && row.speedup.is_some();
+    let measured = |row: &&ScalingRow| row.auto && row.method == method && row.speedup.is_some();
     let most = summary
         .rows
         .iter()
@@ -279,7 +379,7 @@ fn none() -> String {
 }
 
 /// Formats a count with its noun, `2 rows`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -21,9 +21,9 @@ mod buffers;
 mod shares;
 
 pub(super) use self::buffers::RowBuffers;
-pub(super) use self::shares::{Regions, tiles};
+pub(super) use self::shares::{Regions, row_ends, tile_cost, tiles};
 
-use self::shares::{Tile, row_ends};
+use self::shares::Tile;
 use super::layers::{BackpropScratch, GradientTile, StepTask, UnitPanels, Values, regions};
 use super::packed::Strides;
 use super::parameter_part::ParameterPart;

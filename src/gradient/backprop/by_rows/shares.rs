@@ -114,9 +114,39 @@ pub(in crate::gradient::backprop) fn tiles<R: Real>(
     starts.zip(&ends).map(tile).collect()
 }
 
+/// Returns the cost of computing and updating `tile`, with the inputs that `rows` really have.
+pub(in crate::gradient::backprop) fn tile_cost<R: Real>(
+    samples: &Samples<R>,
+    sizes: &[usize],
+    rows: &[u32],
+    tile: &Tile,
+) -> f64 {
+    let (p, count_rows) = (width::<R>(), rows.len() as f64);
+    let hidden = sizes.len() - 2;
+    let line_costs = (tile.lines.iter().enumerate()).map(|(h, lines)| {
+        let products = match samples.inputs() {
+            Inputs::Sparse(records) if h == 0 => {
+                let words = rows
+                    .iter()
+                    .map(|&row| records.words_at(row, lines.clone()).len());
+                SPARSE_COST * words.sum::<usize>() as f64
+            }
+            _ => count_rows * lines.len() as f64,
+        };
+        let panels = count::<R>(sizes[h + 1]) as f64;
+        panels * (products + UPDATE_COST * lines.len() as f64)
+    });
+    let outputs = count::<R>(sizes[hidden + 1]);
+    let blocks = (tile.last.len() * outputs * p) as f64;
+    let biases = tile.biases.iter().map(Range::len).sum::<usize>() as f64;
+    line_costs.sum::<f64>()
+        + blocks * (count_rows + 2.0 * UPDATE_COST)
+        + biases * BIAS_COST * count_rows
+}
+
 /// Partitions the rows of a mini-batch into one share per worker, of equal cost, for the pass;
 /// writes the end of each share.
-pub(super) fn row_ends<R: Real>(
+pub(in crate::gradient::backprop) fn row_ends<R: Real>(
     samples: &Samples<R>,
     sizes: &[usize],
     rows: &[u32],
@@ -169,35 +199,23 @@ mod tests {
         let tiles = tiles(samples, &SIZES, batch, workers);
         let mut order: Vec<u32> = (0..60_000).collect();
         order.shuffle(&mut epoch_stream(1, Purpose::Shuffle, 0));
-        let inputs = |row: u32, positions: Range<usize>| match samples.inputs() {
-            Inputs::Sparse(records) => records.words_at(row, positions).len(),
-            _ => positions.len(),
-        };
-        let product_cost = match samples.inputs() {
-            Inputs::Sparse(_) => SPARSE_COST,
-            _ => 1.0,
+        let inputs = |row: u32| match samples.inputs() {
+            Inputs::Sparse(records) => records.row(row).len(),
+            _ => features,
         };
         let (mut ends, mut imbalances) = (Vec::new(), [Vec::new(), Vec::new()]);
         for rows in order.chunks_exact(batch).cycle().take(100) {
             row_ends(samples, &SIZES, rows, regions, &mut ends);
             let pass = |rows: &[u32]| {
-                let row = |&row: &u32| (inputs(row, 0..features) + 2 * outputs) * units;
+                let row = |&row: &u32| (inputs(row) + 2 * outputs) * units;
                 rows.iter().map(row).sum::<usize>() as f64
             };
             let shares = crate::gradient::backprop::layers::regions(&ends)
                 .map(|(_, share)| pass(&rows[share]));
             imbalances[0].push(imbalance(shares));
-            let update = tiles.iter().map(|tile| {
-                let lines = &tile.lines[0];
-                let products = rows.iter().map(|&row| inputs(row, lines.clone()));
-                let products = product_cost * products.sum::<usize>() as f64;
-                let lines = products + UPDATE_COST * lines.len() as f64;
-                let blocks = tile.last.len() * count::<f32>(outputs) * width::<f32>();
-                let biases = tile.biases.iter().map(Range::len).sum::<usize>();
-                count::<f32>(units) as f64 * lines
-                    + blocks as f64 * (batch as f64 + 2.0 * UPDATE_COST)
-                    + biases as f64 * BIAS_COST * batch as f64
-            });
+            let update = tiles
+                .iter()
+                .map(|tile| tile_cost(samples, &SIZES, rows, tile));
             imbalances[1].push(imbalance(update));
         }
         imbalances.map(|mut values| {
