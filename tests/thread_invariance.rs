@@ -79,6 +79,14 @@ fn by_rows(workers: usize) -> Division {
     }
 }
 
+/// By whichever split is faster, among `workers`.
+fn auto(workers: usize) -> Division {
+    Division {
+        split: None,
+        workers,
+    }
+}
+
 /// Trains; `weights_sha256` and the metrics without their time field.
 fn train<R: Real>(case: &Case, division: Division, isa: Isa) -> (String, String) {
     train_on::<R>(&images(case.sparse), case, division, isa)
@@ -240,7 +248,7 @@ fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
         let reference = train::<R>(case, by_units(1), Isa::detect());
         for isa in available_kernels() {
             for workers in WORKERS {
-                for division in [by_units(workers), by_rows(workers)] {
+                for division in [by_units(workers), by_rows(workers), auto(workers)] {
                     let trained = train::<R>(case, division, isa);
                     assert_eq!(trained, reference, "{division:?}, {}", isa.name());
                 }
@@ -254,10 +262,29 @@ fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
         weight_decay: 1e-2,
         schedule: Schedule::Constant,
     });
-    for optimizer in [sgd(0.0), decaying] {
+    let adam = OptimizerConfig::Adam(AdamConfig {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        schedule: Schedule::Constant,
+    });
+    let lbfgs = OptimizerConfig::Lbfgs(LbfgsConfig {
+        memory: 2,
+        tolerance: 0.0,
+    });
+    for (optimizer, batch_size, sparse) in [
+        (sgd(0.0), 64, true),
+        (sgd(0.0), 64, false),
+        (decaying, 64, true),
+        (adam, 64, false),
+        (lbfgs, TrainConfig::ALL_ROWS, true),
+    ] {
         let case = Case {
             optimizer,
-            batch_size: 64,
+            batch_size,
+            sparse,
             hidden: &[33, 20],
             epochs: 1,
             ..PLAIN
