@@ -2,7 +2,7 @@
 //! the page's data, displays their values under the pointer and by keys, follows dark mode and a
 //! narrow window, and logs no error.
 //!
-//! Without Chromium the tests are skipped with a note on standard error. If `NPLUS1_SCREENSHOTS`
+//! Without Chromium the tests are skipped with a note on standard error; in CI they fail. If `NPLUS1_SCREENSHOTS`
 //! names a folder, a screenshot of each page is saved there.
 
 mod support;

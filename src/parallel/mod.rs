@@ -1,5 +1,6 @@
 //! Parallel execution: a pool of workers, supersteps, work partitioned by cost, and a tuner that
-//! chooses the number of workers and what they divide. Only this module names rayon.
+//! chooses the number of workers and what they divide. Only this module names rayon, except for
+//! one function of the textbook.
 //!
 //! [`Workers`] wraps rayon's thread pool and is created once per run of the program.
 //! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). A worker is a

@@ -37,6 +37,33 @@ impl TextbookNetwork {
         (0..self.parameters()).map(partial).collect()
     }
 
+    /// Returns the same as [`TextbookNetwork::forward_differences`], with the N perturbed passes
+    /// distributed over rayon's threads. Each partial derivative is a computation of its own, so the
+    /// bits are the same on any number of threads.
+    ///
+    /// This is the whole idea of the parallel finite-difference engines. They differ in what they do
+    /// not compute again.
+    pub fn parallel_forward_differences(
+        &self,
+        theta: &[f64],
+        batch: &[Sample],
+        h: f64,
+    ) -> Vec<f64> {
+        use rayon::prelude::*;
+        let base = self.loss(theta, batch);
+        let partial = |theta: &mut Vec<f64>, index: usize| {
+            let at = theta[index];
+            theta[index] = at + h;
+            let change = self.loss(theta, batch) - base;
+            theta[index] = at;
+            change * (1.0 / h)
+        };
+        (0..self.parameters())
+            .into_par_iter()
+            .map_init(|| theta.to_vec(), partial)
+            .collect()
+    }
+
     /// Returns (L(θ + h·eᵢ) − L(θ − h·eᵢ))/2h for each i, `(N,)`: 2N passes.
     pub fn central_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
         let mut theta = theta.to_vec();
@@ -177,4 +204,32 @@ impl TextbookNetwork {
 fn square<N: Number>(a: N, k: usize, label: u16) -> N {
     let residual = a - N::of(f64::from(k == usize::from(label)));
     residual * residual
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_on_all_threads_have_the_bits_of_those_on_one() {
+        let network = TextbookNetwork {
+            sizes: vec![3, 4, 2],
+            bias: true,
+            output_loss: OutputLoss::SigmoidQuadratic,
+            l2: 0.0,
+        };
+        let theta: Vec<f64> = (0..network.parameters())
+            .map(|k| (k as f64).sin())
+            .collect();
+        let batch = vec![(vec![0.5, -1.0, 2.0], 0), (vec![1.5, 0.25, -0.5], 1)];
+        let serial = network.forward_differences(&theta, &batch, 1e-6);
+        assert_eq!(
+            network.parallel_forward_differences(&theta, &batch, 1e-6),
+            serial
+        );
+        let (_, gradient) = network.gradient(&theta, &batch);
+        for (found, exact) in serial.iter().zip(&gradient) {
+            assert!((found - exact).abs() < 1e-5, "{found} for {exact}");
+        }
+    }
 }
