@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use toml_edit::{Item, Value};
 
+pub(super) use crate::data::suggestions::nearest;
+
 /// Describes a value with its type: `the integer 3`, `the string "x"`, `a list`.
 pub(super) fn describe(item: &Item) -> String {
     let kind = match item {
@@ -47,52 +49,9 @@ pub(super) fn spell_range(range: &RangeInclusive<i64>) -> String {
     }
 }
 
-/// The longest text, in characters, that is compared with the allowed names.
-const LONGEST: usize = 64;
-
-/// Returns the candidate that `found` probably misspells: at most a third of the letters of `found`
-/// differ, or the candidate begins with `found`.
-pub(super) fn nearest<'c>(
-    found: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
-    if found.chars().count() > LONGEST {
-        return None;
-    }
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let found = plain(found);
-    let most = found.chars().count().max(3) / 3;
-    let distance = |candidate: &str| {
-        let candidate = plain(candidate);
-        if found.len() >= 3 && candidate.starts_with(&found) {
-            return 0;
-        }
-        strsim::damerau_levenshtein(&found, &candidate)
-    };
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(candidate), candidate))
-        .filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_misspelled_word_finds_the_nearest_candidate() {
-        let words = ["epochs", "max_steps", "batch_size", "cross-entropy"];
-        assert_eq!(nearest("epoch", words), Some("epochs"));
-        assert_eq!(nearest("ephocs", words), Some("epochs"));
-        assert_eq!(nearest("Max-Steps", words), Some("max_steps"));
-        assert_eq!(nearest("batch", words), Some("batch_size"));
-        assert_eq!(nearest("crossentropy", words), Some("cross-entropy"));
-        assert_eq!(nearest("momentum", words), None);
-        assert_eq!(nearest("x", words), None);
-        assert_eq!(nearest("", words), None);
-    }
 
     #[test]
     fn long_text_is_cut_between_characters() {
