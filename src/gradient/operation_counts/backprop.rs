@@ -7,7 +7,8 @@
 //! the optimizer's update, and what every worker computes again for itself.
 //! `tests/operation_counts.rs` counts the same passes operation by operation and compares.
 
-use super::finite_difference::output_differences;
+use super::changes::output_differences;
+use super::shape::{BatchShape, SIGMOID_PAIR};
 use crate::data::{Inputs, Samples};
 use crate::kernels::panels::count;
 use crate::kernels::sparse::SMALL_BATCH;
@@ -18,21 +19,22 @@ use crate::numeric::tally::Tally;
 
 /// Returns the operations of one backprop gradient over `rows`.
 pub fn gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
-    let outputs = *sizes(network).last().expect("a layer of outputs");
-    let mut all_outputs = losses_and_errors(network.output_loss(), outputs) * rows.len() as u64;
-    if network.output_loss() != OutputLoss::SoftmaxCrossEntropy {
-        // Losses are summed over the rows for each output, then over the outputs.
-        all_outputs.additions += outputs;
-    }
+    let shape = BatchShape::new(network, samples, rows);
     // σ and 1 − σ; their product σ′.
     let per_unit = SIGMOID_PAIR + Tally::multiplications(1);
-    passes(network, samples, rows, per_unit, all_outputs)
+    passes(
+        network,
+        samples,
+        rows,
+        per_unit,
+        all_losses_and_errors(&shape),
+    )
 }
 
 /// Returns the operations of one numeric backprop gradient over `rows`: difference quotients
 /// replace the derivatives of σ and of the loss.
 pub fn numeric_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
-    let outputs = *sizes(network).last().expect("a layer of outputs");
+    let outputs = BatchShape::new(network, samples, rows).classes();
     // The loss and its sum, the outputs' differences, and each difference times (1/B)/h; that
     // factor is one division per output.
     let per_row = output_differences(network.output_loss(), outputs)
@@ -53,23 +55,19 @@ fn passes<R: Real>(
     per_unit: Tally,
     all_outputs: Tally,
 ) -> Tally {
-    let sizes = sizes(network);
-    let b = rows.len() as u64;
-    let layers = sizes.len() - 1;
+    let shape = BatchShape::new(network, samples, rows);
+    let (b, layers, outputs) = (shape.rows, shape.layers(), shape.classes());
     let mut tally = Tally {
         evaluations: 1,
-        ..Tally::NONE
+        ..shape.scaled_inputs()
     };
-    if matches!(samples.inputs(), Inputs::Bytes(..)) {
-        tally += SCALED_INPUT * (b * sizes[0]);
-    }
-    let forward = first_products(samples, rows, sizes[1]);
+    let forward = shape.first_products;
     let mut fused = forward
         + match samples.inputs() {
             Inputs::Sparse(records) if rows.len() <= SMALL_BATCH => {
                 // A feature that is not 0 in at least one row is summed over all rows: a product
                 // for the first row, fused multiply-adds for the others.
-                let union = records.nonzeros(rows).1 as u64 * sizes[1];
+                let union = records.nonzeros(rows).1 as u64 * shape.sizes[1];
                 tally += Tally::multiplications(union);
                 union * (b - 1)
             }
@@ -78,73 +76,40 @@ fn passes<R: Real>(
     for l in 2..=layers {
         // Forward pass, δ of the layer below, ∂W; ∂W of the last layer twice.
         let gradients = if l == layers { 2 } else { 1 };
-        fused += b * sizes[l] * sizes[l - 1] * (2 + gradients);
+        fused += b * shape.weights(l) * (2 + gradients);
     }
     tally += Tally::fused(fused);
-    for (l, &units) in sizes.iter().enumerate().skip(1) {
-        if network.layout.has_bias() {
-            tally.additions += b * units;
-        }
-        if l < layers {
-            // One more multiplication: δ·σ′.
-            tally += (per_unit + Tally::multiplications(1)) * (b * units);
-        }
+    if shape.bias {
+        tally.additions += b * shape.units();
     }
-    let outputs = sizes[layers];
+    // One more multiplication: δ·σ′.
+    tally += (per_unit + Tally::multiplications(1)) * (b * shape.hidden());
+    // 1/B, and the addition to the running sum of losses.
+    tally += all_outputs + Tally::divisions(1) + Tally::additions(1);
+    let mut copied = 0;
     if layers > 1 {
         let partial_sums = count::<R>(network.layout.sizes()[layers - 1]) as u64;
         tally.additions += b * outputs * partial_sums;
+        copied = shape.weights(layers);
     }
-    tally += all_outputs;
-    // 1/B, and the addition to the running sum of losses.
-    tally.divisions += 1;
-    tally.additions += 1;
-    if network.l2 != 0.0 {
-        let weights: u64 = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
-        let copied = if layers > 1 {
-            outputs * sizes[layers - 1]
-        } else {
-            0
-        };
-        tally += Tally::fused(weights + copied);
+    if shape.l2 {
+        tally += Tally::fused(shape.all_weights() + copied);
     }
     tally
 }
 
-/// Returns the layer sizes n_0 … n_L.
-pub(super) fn sizes(network: &Network) -> Vec<u64> {
-    let sizes = network.layout.sizes().iter();
-    sizes.map(|&size| size as u64).collect()
-}
-
-/// Operations of y = σ(z) together with 1 − y: t = e^−|z|, 1 + t, r = 1/(1 + t), t·r.
-pub(super) const SIGMOID_PAIR: Tally = Tally {
-    exponentials: 1,
-    additions: 1,
-    divisions: 1,
-    multiplications: 1,
-    ..Tally::NONE
-};
-
-/// Operations of an input that is scaled as it is read, (x − offset)/divisor.
-pub(super) const SCALED_INPUT: Tally = Tally {
-    additions: 1,
-    divisions: 1,
-    ..Tally::NONE
-};
-
-/// Returns the number of fused multiply-adds of the first layer's z, for `units` units. Inputs that
-/// are 0 in sparse rows are left out.
-pub(super) fn first_products<R: Real>(samples: &Samples<R>, rows: &[u32], units: u64) -> u64 {
-    let inputs = match samples.inputs() {
-        Inputs::Sparse(records) => rows.iter().map(|&row| records.row(row).len()).sum(),
-        Inputs::Bytes(..) | Inputs::Numbers(_) => rows.len() * samples.features(),
-    };
-    inputs as u64 * units
+/// Returns the operations of the outputs' losses and errors for all rows.
+pub(super) fn all_losses_and_errors(shape: &BatchShape) -> Tally {
+    let mut tally = losses_and_errors(shape.output_loss, shape.classes()) * shape.rows;
+    if shape.output_loss != OutputLoss::SoftmaxCrossEntropy {
+        // Losses are summed over the rows for each output, then over the outputs.
+        tally.additions += shape.classes();
+    }
+    tally
 }
 
 /// Returns the operations of the losses and errors of one row.
-pub(super) fn losses_and_errors(output_loss: OutputLoss, outputs: u64) -> Tally {
+fn losses_and_errors(output_loss: OutputLoss, outputs: u64) -> Tally {
     let [
         multiplications,
         additions,

@@ -10,6 +10,7 @@
 //! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, N parameters,
 //! H = P − n_0·n_1 weights above the first layer; R_k and U_k are the sums P and U from layer k on.
 
+use super::shape::{SIGMOID, SOFTPLUS};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Scheme};
 use crate::model::Network;
@@ -293,19 +294,3 @@ impl NetworkSums {
         tally
     }
 }
-
-/// Operations of 1/(1 + e^−z).
-const SIGMOID: Tally = Tally {
-    additions: 1,
-    exponentials: 1,
-    divisions: 1,
-    ..Tally::NONE
-};
-
-/// Operations of max(z, 0) + ln(1 + e^−|z|).
-const SOFTPLUS: Tally = Tally {
-    additions: 1,
-    exponentials: 1,
-    logarithms: 1,
-    ..Tally::NONE
-};

@@ -30,12 +30,11 @@
 //! distinct values these have ([`Samples::input_density`]), so a tally costs B additions.
 //! `tests/difference_counts.rs` counts the same passes operation by operation and compares.
 
-use crate::data::{Inputs, Samples};
+use super::changes::{ChangeForm, activation, margin, output_change, perturbed_z, row_loss};
+use super::shape::{BatchShape, SIGMOID, SIGMOID_PAIR};
+use crate::data::Samples;
 use crate::gradient::finite_difference::{
-    Arithmetic, DifferenceConfig, Increment, Perturbation, Reuse, Scheme, Summation,
-};
-use crate::gradient::operation_counts::backprop::{
-    SCALED_INPUT, SIGMOID_PAIR, first_products, sizes,
+    DifferenceConfig, Perturbation, Reuse, Scheme, Summation,
 };
 use crate::kernels::divided_difference::formulas::Propagation;
 use crate::kernels::panels::count;
@@ -61,11 +60,9 @@ pub(in crate::gradient) fn pass<R: Real>(
 
 /// Returns the operations of one evaluation by itself: the rows' losses, their sum, 1/B.
 pub fn evaluation<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
-    let b = rows.len() as u64;
-    let mut tally = pass(network, samples, rows) + Tally::additions(b) + Tally::divisions(1);
-    if matches!(samples.inputs(), Inputs::Bytes(..)) {
-        tally += SCALED_INPUT * (b * samples.features() as u64);
-    }
+    let shape = BatchShape::new(network, samples, rows);
+    let mut tally = pass(network, samples, rows) + shape.scaled_inputs();
+    tally += Tally::additions(shape.rows) + Tally::divisions(1);
     tally.evaluations = 1;
     tally
 }
@@ -78,40 +75,30 @@ pub fn whole_passes<R: Real>(
     rows: &[u32],
 ) -> Tally {
     let shape = DifferenceShape::new(network, &Perturbation::Difference(*config), samples, rows);
-    let layers = shape.layers();
+    let batch = &shape.batch;
     let pass = |first: usize| shape.layers_from(first) + shape.losses();
     let mut tally = shape.evaluations + shape.reciprocal_of_rows();
-    if shape.reads_bytes {
-        tally += SCALED_INPUT * (shape.rows * shape.sizes[0]);
-    }
+    tally += batch.scaled_inputs();
     tally += match (config.scheme, config.reuse) {
         (Scheme::Forward, _) => pass(1),
         (Scheme::Central, Reuse::Full) => Tally::NONE,
         // Passes start from the activations below the perturbed layer.
         (Scheme::Central, _) => shape.hidden_layers(),
     };
-    for l in 1..=layers {
+    for l in 1..=batch.layers() {
         let first = match config.reuse {
             Reuse::Full => 1,
             Reuse::Prefix | Reuse::Incremental => l,
         };
-        let (weights, biases) = (shape.weights(l), shape.biases(l));
+        let (weights, biases) = (batch.weights(l), batch.biases(l));
         tally += pass(first) * (shape.sides() * (weights + biases));
         tally += shape.partial(config.summation) * (weights + biases);
-        if config.summation == Summation::Differences && shape.l2 {
+        if config.summation == Summation::Differences && batch.l2 {
             // ½λ′·w² at both points, and the difference.
             tally += (Tally::multiplications(4) + Tally::additions(1)) * weights;
         }
     }
     tally
-}
-
-/// Returns the operations of the loss of one row, and of its differences by each output's
-/// pre-activation, in plain arithmetic.
-pub(in crate::gradient) fn output_differences(output_loss: OutputLoss, outputs: u64) -> Tally {
-    let per_output = output_change(ChangeForm::Plain, output_loss) * 2 + Tally::additions(1);
-    row_loss(ChangeForm::Plain, output_loss, outputs)
-        + (margin(output_loss, outputs) + per_output) * outputs
 }
 
 /// Returns the operations of an incremental gradient.
@@ -122,20 +109,19 @@ pub fn incremental<R: Real>(
     rows: &[u32],
 ) -> Tally {
     let shape = DifferenceShape::new(network, perturbation, samples, rows);
+    let batch = &shape.batch;
     let bias = u64::from(network.layout.has_bias());
     let mut tally = shape.evaluations + shape.reciprocal_of_rows();
-    if shape.reads_bytes {
-        // Inputs are read once per panel of the first layer, and once more by the search for equal
-        // values (or by the products).
-        let panels = count::<R>(network.layout.sizes()[1]) as u64;
-        tally += SCALED_INPUT * (shape.rows * shape.sizes[0] * (panels + 1));
-    }
+    // Inputs are read once per panel of the first layer, and once more by the search for equal
+    // values (or by the products).
+    let panels = count::<R>(network.layout.sizes()[1]) as u64;
+    tally += batch.scaled_inputs() * (panels + 1);
     tally += shape.hidden_layers() + shape.outputs();
     if shape.scheme == Scheme::Forward {
         tally += shape.losses();
     }
     if shape.is_plain() {
-        tally += margin(shape.output_loss, shape.classes()) * (shape.rows * shape.classes());
+        tally += margin(batch.output_loss, batch.classes()) * (batch.rows * batch.classes());
     }
     let (mut filled, mut distinct) = (0, 0);
     for &row in rows {
@@ -143,33 +129,29 @@ pub fn incremental<R: Real>(
         filled += u64::from(variety.nonzeros);
         distinct += u64::from(variety.distinct);
     }
-    for l in 1..=shape.layers() {
+    for l in 1..=batch.layers() {
         // Inputs of all rows that are not 0, and their distinct values; a bias is an input of 1.
         let (inputs, values) = match l {
             1 => (filled, distinct),
-            _ => [shape.rows * shape.sizes[l - 1]; 2].into(),
+            _ => [batch.rows * batch.sizes[l - 1]; 2].into(),
         };
-        let biases = shape.rows * bias;
-        if l + 1 == shape.layers() && shape.is_plain() {
+        let biases = batch.rows * bias;
+        if l + 1 == batch.layers() && shape.is_plain() {
             // The activation a from which the perturbed one is subtracted.
-            tally += SIGMOID * (shape.sizes[l] * shape.rows);
+            tally += SIGMOID * (batch.sizes[l] * batch.rows);
         }
         if perturbation.perturbs_units() {
             // Each unit is perturbed once per row, and its change is multiplied by each input.
-            tally += shape.loss_change(l) * (shape.sizes[l] * shape.rows);
-            let products = match l {
-                1 => shape.first_products,
-                _ => shape.rows * shape.weights(l),
-            };
-            tally += Tally::fused(products) + Tally::additions(shape.sizes[l] * biases);
+            tally += shape.loss_change(l) * (batch.sizes[l] * batch.rows);
+            tally += batch.products(l) + Tally::additions(batch.sizes[l] * biases);
         } else {
-            tally += shape.loss_change(l) * (shape.sizes[l] * (values + biases));
+            tally += shape.loss_change(l) * (batch.sizes[l] * (values + biases));
             // Each input adds the change of its value to the sum of its weight.
-            tally += Tally::additions(shape.sizes[l] * (inputs + biases));
+            tally += Tally::additions(batch.sizes[l] * (inputs + biases));
         }
         tally += shape.quotients(l);
-        if shape.l2 {
-            tally += shape.penalty() * shape.weights(l);
+        if batch.l2 {
+            tally += shape.penalty() * batch.weights(l);
         }
     }
     tally
@@ -177,19 +159,9 @@ pub fn incremental<R: Real>(
 
 /// Numbers that the formulas depend on.
 struct DifferenceShape {
-    /// n_0 … n_L.
-    sizes: Vec<u64>,
-    bias: bool,
-    output_loss: OutputLoss,
-    l2: bool,
+    batch: BatchShape,
     scheme: Scheme,
     form: ChangeForm,
-    /// B, the number of rows.
-    rows: u64,
-    /// True where inputs are bytes that are scaled as they are read.
-    reads_bytes: bool,
-    /// Number of fused multiply-adds of the first layer's z.
-    first_products: u64,
     /// Number of panels of units in all layers.
     panels: u64,
     evaluations: Tally,
@@ -204,42 +176,15 @@ impl DifferenceShape {
         samples: &Samples<R>,
         rows: &[u32],
     ) -> Self {
-        let sizes = sizes(network);
+        let units = &network.layout.sizes()[1..];
         Self {
-            bias: network.layout.has_bias(),
-            output_loss: network.output_loss(),
-            l2: network.l2 != 0.0,
+            batch: BatchShape::new(network, samples, rows),
             scheme: perturbation.scheme(),
             form: ChangeForm::new::<R>(perturbation),
-            rows: rows.len() as u64,
-            reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
-            first_products: first_products(samples, rows, sizes[1]),
-            panels: network.layout.sizes()[1..]
-                .iter()
-                .map(|&units| count::<R>(units) as u64)
-                .sum(),
+            panels: units.iter().map(|&units| count::<R>(units) as u64).sum(),
             evaluations: perturbation.evaluations(&network.layout),
             penalty_propagation: perturbation.penalty_propagation(),
-            sizes,
         }
-    }
-
-    /// Returns L, the number of layers.
-    fn layers(&self) -> usize {
-        self.sizes.len() - 1
-    }
-
-    /// Returns n_L.
-    fn classes(&self) -> u64 {
-        self.sizes[self.layers()]
-    }
-
-    fn weights(&self, l: usize) -> u64 {
-        self.sizes[l] * self.sizes[l - 1]
-    }
-
-    fn biases(&self, l: usize) -> u64 {
-        if self.bias { self.sizes[l] } else { 0 }
     }
 
     fn is_plain(&self) -> bool {
@@ -261,41 +206,40 @@ impl DifferenceShape {
 
     // ---- One pass over the mini-batch --------------------------------------------------------
 
-    /// Returns the operations of z of layer l: per unit one chain of n_{l−1} fused multiply-adds
-    /// that starts from the bias.
-    fn products(&self, l: usize) -> Tally {
-        Tally::fused(match l {
-            1 => self.first_products,
-            _ => self.rows * self.weights(l),
-        })
-    }
-
     /// Returns the operations of z and σ(z) of the hidden layers from layer `first` on, and of z of
     /// the outputs.
     fn layers_from(&self, first: usize) -> Tally {
-        (first..=self.layers()).fold(Tally::NONE, |sum, l| {
-            let units = if l < self.layers() { self.sizes[l] } else { 0 };
-            sum + self.products(l) + SIGMOID_PAIR * (self.rows * units)
+        (first..=self.batch.layers()).fold(Tally::NONE, |sum, l| {
+            let units = if l < self.batch.layers() {
+                self.batch.sizes[l]
+            } else {
+                0
+            };
+            sum + self.batch.products(l) + SIGMOID_PAIR * (self.batch.rows * units)
         })
     }
 
     /// Returns the operations of z and σ(z) of all hidden layers.
     fn hidden_layers(&self) -> Tally {
-        (1..self.layers()).fold(Tally::NONE, |sum, l| {
-            sum + self.products(l) + SIGMOID_PAIR * (self.rows * self.sizes[l])
+        (1..self.batch.layers()).fold(Tally::NONE, |sum, l| {
+            sum + self.batch.products(l) + SIGMOID_PAIR * (self.batch.rows * self.batch.sizes[l])
         })
     }
 
     /// Returns the operations of `RowLosses`: the rows' losses from z.
     fn losses(&self) -> Tally {
-        row_loss(ChangeForm::Plain, self.output_loss, self.classes()) * self.rows
+        row_loss(
+            ChangeForm::Plain,
+            self.batch.output_loss,
+            self.batch.classes(),
+        ) * self.batch.rows
     }
 
     /// Returns the operations of z of the outputs, and of `Pairs` or `Probabilities` from it.
     fn outputs(&self) -> Tally {
-        let units = self.rows * self.classes();
-        self.products(self.layers())
-            + match self.output_loss {
+        let units = self.batch.rows * self.batch.classes();
+        self.batch.products(self.batch.layers())
+            + match self.batch.output_loss {
                 OutputLoss::LinearQuadratic => Tally::NONE,
                 OutputLoss::SoftmaxCrossEntropy => {
                     // z − max, e^…; the sums of the outputs before, of those after, of all others
@@ -323,11 +267,11 @@ impl DifferenceShape {
                 // The rows' differences and their sum; the mean; plus the difference of the l2
                 // term.
                 Summation::Differences => {
-                    Tally::additions(2 * self.rows + 1) + Tally::multiplications(1)
+                    Tally::additions(2 * self.batch.rows + 1) + Tally::multiplications(1)
                 }
                 // Two means and their difference.
                 Summation::Losses => {
-                    let mean = Tally::additions(self.rows) + Tally::multiplications(1);
+                    let mean = Tally::additions(self.batch.rows) + Tally::multiplications(1);
                     (mean + self.squares()) * 2 + Tally::additions(1)
                 }
             }
@@ -336,12 +280,11 @@ impl DifferenceShape {
     /// Returns the operations of ½λ′ Σ w²: summed over the weights of each unit, over the units of
     /// a panel, over the panels.
     fn squares(&self) -> Tally {
-        if !self.l2 {
+        if !self.batch.l2 {
             return Tally::NONE;
         }
-        let weights = (1..=self.layers()).map(|l| self.weights(l)).sum();
-        let units: u64 = self.sizes[1..].iter().sum();
-        Tally::fused(weights) + Tally::additions(units + self.panels) + Tally::fused(1)
+        let sums = Tally::additions(self.batch.units() + self.panels);
+        Tally::fused(self.batch.all_weights()) + sums + Tally::fused(1)
     }
 
     // ---- From one perturbation to the change of the loss --------------------------------------
@@ -353,10 +296,10 @@ impl DifferenceShape {
         // and rates are no differences of two values.
         let subtracts = self.is_plain() || self.scheme == Scheme::Central;
         Tally::additions(u64::from(subtracts))
-            + match self.layers() - l {
+            + match self.batch.layers() - l {
                 // The output's term at θ is not among the rows' losses, so it is computed, too.
-                0 if self.is_plain() => output_change(self.form, self.output_loss) * 2,
-                0 => output_change(self.form, self.output_loss) * self.sides(),
+                0 if self.is_plain() => output_change(self.form, self.batch.output_loss) * 2,
+                0 => output_change(self.form, self.batch.output_loss) * self.sides(),
                 1 => self.one_layer_change() * self.sides(),
                 _ => self.deep_change(l) * self.sides(),
             }
@@ -389,26 +332,30 @@ impl DifferenceShape {
 
     /// Returns the operations of `PerturbUnits`: a unit one layer below the outputs is perturbed.
     fn one_layer_change(&self) -> Tally {
-        let classes = self.classes();
+        let classes = self.batch.classes();
         let unit = if self.is_plain() {
             self.perturbed_z() + SIGMOID + Tally::additions(1)
         } else {
             self.unit()
         };
-        unit + self.rank_one() * classes + row_loss(self.form, self.output_loss, classes)
+        unit + self.rank_one() * classes + row_loss(self.form, self.batch.output_loss, classes)
     }
 
     /// Returns the operations of `Spread` into layer l + 1, products and `ActivateChanges` from
     /// layer l + 2 on, and `PerturbedLoss`.
     fn deep_change(&self, l: usize) -> Tally {
-        let spread = self.unit() + (self.rank_one() + self.activation()) * self.sizes[l + 1];
-        let passes = (l + 2..=self.layers()).fold(Tally::NONE, |sum, m| {
+        let spread = self.unit() + (self.rank_one() + self.activation()) * self.batch.sizes[l + 1];
+        let passes = (l + 2..=self.batch.layers()).fold(Tally::NONE, |sum, m| {
             // A bias is the weight of one more input, 1 (0 where a change is propagated).
-            let product = Tally::fused(self.sizes[m] * (self.sizes[m - 1] + 1));
-            let units = if m < self.layers() { self.sizes[m] } else { 0 };
+            let product = Tally::fused(self.batch.sizes[m] * (self.batch.sizes[m - 1] + 1));
+            let units = if m < self.batch.layers() {
+                self.batch.sizes[m]
+            } else {
+                0
+            };
             sum + product + self.activation() * units
         });
-        spread + passes + row_loss(self.form, self.output_loss, self.classes())
+        spread + passes + row_loss(self.form, self.batch.output_loss, self.batch.classes())
     }
 
     // ---- From sums of changes to partial derivatives -----------------------------------------
@@ -416,8 +363,8 @@ impl DifferenceShape {
     /// Returns the operations of `DivideSums`: (1/B)/h or (1/B)/(h + h) for each unit, times the
     /// sum of each parameter.
     fn quotients(&self, l: usize) -> Tally {
-        (self.distance() + Tally::divisions(1)) * self.sizes[l]
-            + Tally::multiplications(self.weights(l) + self.biases(l))
+        (self.distance() + Tally::divisions(1)) * self.batch.sizes[l]
+            + Tally::multiplications(self.batch.weights(l) + self.batch.biases(l))
     }
 
     /// Returns the operations of `Penalties` for one weight: the difference of ½λ′·w², its
@@ -441,182 +388,5 @@ impl DifferenceShape {
     /// Returns the operations of the distance of the points: h + h for a central difference.
     fn distance(&self) -> Tally {
         Tally::additions(self.sides() - 1)
-    }
-}
-
-/// Form in which a change of the loss is computed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ChangeForm {
-    /// Perturbed values, subtracted at the end.
-    Plain,
-    /// Cancellation-free changes by series of two terms, |Δz| ≤ √u/2.
-    Tiny,
-    /// Cancellation-free changes by e^Δz − 1.
-    Close,
-    /// Rates of change.
-    Rate,
-}
-
-impl ChangeForm {
-    fn new<R: Real>(perturbation: &Perturbation) -> Self {
-        let Some(config) = perturbation.difference() else {
-            return Self::Rate;
-        };
-        if config.arithmetic == Arithmetic::Plain {
-            return Self::Plain;
-        }
-        let h = match config.increment {
-            Increment::Auto | Increment::Noise => R::UNIT_ROUNDOFF,
-            Increment::Absolute(h) | Increment::Relative(h) => h,
-        };
-        // The kernels' condition where the difference of two outputs' changes, 2h, has to be tiny.
-        if (2.0 * h).powi(2) <= R::UNIT_ROUNDOFF / 4.0 {
-            Self::Tiny
-        } else {
-            Self::Close
-        }
-    }
-}
-
-/// Returns the operations of Δz = h·v, and in plain arithmetic of z + h·v.
-fn perturbed_z(form: ChangeForm) -> Tally {
-    Tally::multiplications(1) + Tally::additions(u64::from(form == ChangeForm::Plain))
-}
-
-/// Returns the operations of `PerturbOutputs`: an output is perturbed.
-fn output_change(form: ChangeForm, output_loss: OutputLoss) -> Tally {
-    perturbed_z(form) + output_term(form, output_loss) + half(form, output_loss)
-}
-
-/// Returns the operations of what an output's perturbed loss starts from: with softmax the output's
-/// margin, z_k − ln Σ_{j≠k} e^z_j.
-fn margin(output_loss: OutputLoss, outputs: u64) -> Tally {
-    if output_loss == OutputLoss::SoftmaxCrossEntropy {
-        log_sum(outputs - 1) + Tally::additions(1)
-    } else {
-        Tally::NONE
-    }
-}
-
-/// Returns the operations of ln Σ e^z of `terms` numbers z, pairwise: max + ln(1 + e^−|a − b|).
-fn log_sum(terms: u64) -> Tally {
-    let pairs = terms - 1;
-    Tally {
-        additions: 2 * pairs,
-        exponentials: pairs,
-        logarithms: pairs,
-        ..Tally::NONE
-    }
-}
-
-/// Operations of σ alone: e^−z, 1 + e^−z, the reciprocal.
-const SIGMOID: Tally = Tally {
-    exponentials: 1,
-    additions: 1,
-    divisions: 1,
-    ..Tally::NONE
-};
-
-/// Returns the operations of σ(z + Δz), or of its change (y = σ(z), ȳ = 1 − y).
-fn activation(form: ChangeForm) -> Tally {
-    match form {
-        // y·ȳ·ż.
-        ChangeForm::Rate => Tally::multiplications(2),
-        ChangeForm::Plain => SIGMOID_PAIR,
-        // y·ȳ·Δz·(1 + Δz·(½ − y)).
-        ChangeForm::Tiny => Tally::fused(1) + Tally::multiplications(3) + Tally::additions(1),
-        // y·ȳ·M/(1 + y·M), M = e^Δz − 1.
-        ChangeForm::Close => Tally {
-            multiplications: 3,
-            additions: 1,
-            exponentials: 1,
-            divisions: 1,
-            ..Tally::NONE
-        },
-    }
-}
-
-/// Returns the operations of one output's term of the loss at z + Δz, or of the term's change, and
-/// of its addition to a sum.
-fn output_term(form: ChangeForm, output_loss: OutputLoss) -> Tally {
-    match (output_loss, form) {
-        // sum + r·r, r = |σ(z + Δz) − target|.
-        (OutputLoss::SigmoidQuadratic, ChangeForm::Plain) => SIGMOID + Tally::fused(1),
-        (OutputLoss::SigmoidQuadratic, ChangeForm::Rate) => activation(form) + Tally::fused(1),
-        (OutputLoss::SigmoidQuadratic, _) => activation(form) + Tally::fused(2),
-        // r = z + Δz − target.
-        (OutputLoss::LinearQuadratic, ChangeForm::Plain) => Tally::additions(1) + HALF_SQUARE,
-        (OutputLoss::LinearQuadratic, ChangeForm::Rate) => Tally::additions(1) + Tally::fused(1),
-        (OutputLoss::LinearQuadratic, _) => Tally::additions(1) + Tally::fused(2),
-        // Softmax has one term, that of the perturbed output.
-        (
-            OutputLoss::SigmoidCrossEntropy
-            | OutputLoss::Logistic
-            | OutputLoss::SoftmaxCrossEntropy,
-            _,
-        ) => Tally::additions(1) + entropy_change(form),
-    }
-}
-
-/// Returns the operations of the factor ½ of a sum of squares, where the terms leave it out.
-fn half(form: ChangeForm, output_loss: OutputLoss) -> Tally {
-    let squares = form == ChangeForm::Plain && output_loss == OutputLoss::SigmoidQuadratic;
-    Tally::multiplications(u64::from(squares))
-}
-
-/// Operations of sum + ½r·r. (A change's Δa·(½Δa + r) is two fused multiply-adds.)
-const HALF_SQUARE: Tally = Tally {
-    multiplications: 2,
-    additions: 1,
-    ..Tally::NONE
-};
-
-/// Returns the operations of one output's cross-entropy, or of its change.
-fn entropy_change(form: ChangeForm) -> Tally {
-    match form {
-        // softplus: max(z, 0) + ln(1 + e^−|z|).
-        ChangeForm::Plain => Tally {
-            additions: 1,
-            exponentials: 1,
-            logarithms: 1,
-            ..Tally::NONE
-        },
-        // y·x.
-        ChangeForm::Rate => Tally::multiplications(1),
-        // y·x·(1 + x·½ȳ).
-        ChangeForm::Tiny => Tally::fused(1) + Tally::multiplications(3),
-        // ln(1 + y·(e^x − 1)).
-        ChangeForm::Close => Tally {
-            multiplications: 1,
-            exponentials: 1,
-            logarithms: 1,
-            ..Tally::NONE
-        },
-    }
-}
-
-/// Returns the operations of the loss of a row at z + Δz, or of its change: the outputs' terms and
-/// their sum.
-fn row_loss(form: ChangeForm, output_loss: OutputLoss, outputs: u64) -> Tally {
-    if output_loss != OutputLoss::SoftmaxCrossEntropy {
-        return output_term(form, output_loss) * outputs + half(form, output_loss);
-    }
-    let others = outputs - 1;
-    match form {
-        // ln Σ_{k≠t} e^z_k; softplus of its margin to the target t. Each z + Δz is added to a base
-        // of 0.
-        ChangeForm::Plain => {
-            Tally::additions(outputs + 1) + log_sum(others) + entropy_change(ChangeForm::Plain)
-        }
-        // Σ_{k≠t} p_k·(ż_k − ż_t).
-        ChangeForm::Rate => Tally::fused(others) + Tally::additions(others),
-        // ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1)).
-        ChangeForm::Tiny | ChangeForm::Close => Tally {
-            multiplications: others,
-            additions: 2 * others,
-            exponentials: others,
-            logarithms: 1,
-            ..Tally::NONE
-        },
     }
 }

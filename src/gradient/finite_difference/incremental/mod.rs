@@ -12,6 +12,7 @@
 //! θ is stored in panels of units ([`UnitPanels`]). The supersteps are in `worker.rs`, the tables
 //! of changes in `tables.rs`, and their sums in `sums.rs`.
 
+mod engine;
 mod sums;
 mod tables;
 mod worker;
@@ -26,17 +27,16 @@ use self::tables::{BYTE_SLOTS, CHUNK, SlotValues};
 use self::worker::{
     DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs,
 };
+use super::Perturbation;
 use super::unit_panels::{UnitPanels, panel_height};
-use super::{IncrementControl, Perturbation};
-use crate::data::{Batch, Inputs, Samples};
-use crate::gradient::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
+use crate::data::{Inputs, Samples};
+use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::update::Rule;
 use crate::kernels::value_sharing::EqualValues;
-use crate::model::{Network, Parameters};
+use crate::model::Network;
 use crate::numeric::Real;
-use crate::numeric::tally::Tally;
 use crate::parallel::{PhasedSlice, Supersteps, Workers, partition_by_cost};
 
 /// The number of bytes that a block's tables of changes may take, so that they stay in the
@@ -387,114 +387,6 @@ fn perturbation_cost(sizes: &[usize], layer: usize) -> f64 {
         .map(|above| size(above) * size(above - 1) + SIGMOID * size(above))
         .sum();
     SIGMOID + size(layer + 2) * (1.0 + SIGMOID) + passes
-}
-
-impl<R: Real> Descent<R> for Incremental<R> {
-    fn load(&mut self, parameters: &Parameters<R>) {
-        self.weights.load(parameters);
-        self.velocity = None;
-    }
-
-    fn store(&mut self, parameters: &mut Parameters<R>) {
-        self.weights.store(parameters);
-    }
-
-    fn load_velocity(&mut self, velocity: &Parameters<R>) {
-        let layout = &self.network.layout;
-        self.velocity
-            .get_or_insert_with(|| UnitPanels::zeros(layout))
-            .load(velocity);
-    }
-
-    fn store_velocity(&mut self, velocity: &mut Parameters<R>) -> bool {
-        match &mut self.velocity {
-            Some(panels) => {
-                panels.store(velocity);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn descend(
-        &mut self,
-        samples: &Samples<R>,
-        order: &[u32],
-        batch_size: usize,
-        rule: Rule<R>,
-        workers: usize,
-        loss: &mut f64,
-        control: &Control,
-    ) -> Result<usize, Stopped> {
-        if rule.momentum != R::ZERO && self.velocity.is_none() {
-            self.velocity = Some(UnitPanels::zeros(&self.network.layout));
-        }
-        let rows = self.run_batches(
-            samples,
-            order,
-            batch_size,
-            Some(rule),
-            workers,
-            loss,
-            control,
-        );
-        Ok(rows)
-    }
-}
-
-impl<R: Real> GradientEngine<R> for Incremental<R> {
-    fn gradient(
-        &mut self,
-        parameters: &Parameters<R>,
-        batch: Batch<'_, R>,
-        gradient: &mut Parameters<R>,
-        control: &Control,
-    ) -> Result<GradientEvaluation, Stopped> {
-        self.weights.load(parameters);
-        let (rows, workers) = (batch.rows, self.worker_count);
-        let mut loss = 0.0;
-        let done = self.run_batches(
-            batch.samples,
-            rows,
-            rows.len(),
-            None,
-            workers,
-            &mut loss,
-            control,
-        );
-        if done < rows.len() {
-            return Err(Stopped::Interrupted);
-        }
-        self.sums.store(gradient);
-        Ok(GradientEvaluation {
-            loss: loss / rows.len() as f64,
-            tally: self.tally(batch.samples, rows),
-        })
-    }
-
-    fn tally(&self, samples: &Samples<R>, rows: &[u32]) -> Tally {
-        crate::gradient::operation_counts::finite_difference::incremental(
-            &self.network,
-            &self.perturbation,
-            samples,
-            rows,
-        )
-    }
-
-    fn most_workers(&self) -> usize {
-        self.max_workers
-    }
-
-    fn limit_workers(&mut self, workers: usize) {
-        assert!((1..=self.pool.threads()).contains(&workers));
-        self.worker_count = workers;
-    }
-}
-
-impl<R: Real> IncrementControl<R> for Incremental<R> {
-    fn set_increments(&mut self, factor: f64, measured: f64) {
-        (self.factor, self.measured) = (factor, measured);
-    }
 }
 
 /// Returns the largest number of workers for which each has a cost of at least [`MIN_WORKER_COST`]
