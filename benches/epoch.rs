@@ -10,6 +10,7 @@ use nplus1::gradient::{Backprop, Control, Descent, GradientEngine};
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
 use nplus1::model::{Initialization, Loss, Network, OutputUnits};
+use nplus1::numeric::statistics::{median, range};
 use nplus1::parallel::{Split, Workers};
 
 const CASES: [(&str, &[usize], usize, usize); 8] = [
@@ -86,14 +87,14 @@ fn main() {
         }
         for (k, (split, workers)) in divisions.into_iter().enumerate() {
             // The first run warms the caches.
-            let seconds = &mut seconds[k][1..];
-            seconds.sort_by(f64::total_cmp);
+            let seconds = &seconds[k][1..];
+            let [least, most] = range(seconds).unwrap();
             println!(
                 "{name} {sizes:?} batch {batch}, {workers} threads by {}: {:.4} s ({:.4} … {:.4}), calling thread {:.4} s",
                 split.name(),
-                seconds[runs / 2],
-                seconds[0],
-                seconds[runs - 1],
+                median(seconds).unwrap(),
+                least,
+                most,
                 busy[k],
             );
         }

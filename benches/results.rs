@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use nplus1::numeric::statistics::sample_deviation;
+use nplus1::numeric::statistics::{mean, range, sample_deviation};
 use serde_json::Value;
 
 /// The goal of a row, for accuracies in percent.
@@ -128,9 +128,9 @@ impl Row {
 
     /// Returns the row of the table, and whether the goal is met or not judged.
     fn line(&self, accuracies: &[f64]) -> (String, bool) {
-        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+        let mean = mean(accuracies).unwrap_or(f64::NAN);
         let deviation = sample_deviation(accuracies).unwrap_or(f64::NAN);
-        let best = accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let best = range(accuracies).map_or(f64::NAN, |[_, best]| best);
         let (ours, goal, met) = match self.goal {
             Goal::BestAlive(least) => {
                 let alive = accuracies

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Operations;
 use crate::model::{Initialization, Layout};
 use crate::numeric::output_loss::OutputLoss;
+use crate::study::table::topology;
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{BasePass, Sample, TextbookNetwork};
 
@@ -82,10 +83,9 @@ impl NetworkReuse {
             sum.saturating_add(pair[0].saturating_mul(pair[1]))
         });
         if weights > MAX_WEIGHTS {
-            let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
             return Err(format!(
                 "the network {} has {weights} weights; allowed here: at most {MAX_WEIGHTS}, whose passes are counted operation by operation",
-                sizes.join("-")
+                topology(sizes)
             ));
         }
         let net = TextbookNetwork {

@@ -1,10 +1,22 @@
-//! Statistics of measurements: medians, quantiles, a rank sum test, and least-squares lines with
+//! Statistics of measurements: means, medians, quantiles, a rank sum test, and least-squares lines with
 //! the confidence interval of the slope.
 //!
 //! Timings are summarized by medians: one disturbed sample moves a mean, but hardly a median. A
 //! figure that the values do not determine is `None`.
 
 use serde::{Deserialize, Serialize};
+
+/// Returns the arithmetic mean; `None` without values.
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Returns the smallest and the largest value; `None` without values.
+pub fn range(values: &[f64]) -> Option<[f64; 2]> {
+    let (first, others) = values.split_first()?;
+    let widened = |[least, most]: [f64; 2], value: &f64| [least.min(*value), most.max(*value)];
+    Some(others.iter().fold([*first; 2], widened))
+}
 
 /// Returns the median: the middle value, or the mean of the middle two; `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
@@ -13,10 +25,9 @@ pub fn median(values: &[f64]) -> Option<f64> {
 
 /// Returns the standard deviation of a sample, over n − 1; `None` for fewer than two values.
 pub fn sample_deviation(values: &[f64]) -> Option<f64> {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
+    let mean = mean(values)?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt())
+    (values.len() > 1).then(|| (squares / (values.len() as f64 - 1.0)).sqrt())
 }
 
 /// Returns the median of the ratios `values[i]/others[i]`, `None` without pairs. The samples of a
@@ -201,6 +212,14 @@ mod tests {
     fn assert_close(found: f64, expected: f64, tolerance: f64) {
         let error = (found - expected).abs() / expected.abs().max(1.0);
         assert!(error <= tolerance, "{found} for {expected}");
+    }
+
+    #[test]
+    fn the_mean_and_the_range_are_those_of_all_values() {
+        assert_eq!((mean(&[]), range(&[])), (None, None));
+        assert_eq!(mean(&[1.0, 2.0, 6.0]), Some(3.0));
+        assert_eq!(range(&[2.0, -1.0, 6.0]), Some([-1.0, 6.0]));
+        assert_eq!(range(&[f64::NAN, 2.0, 1.0]), Some([1.0, 2.0]));
     }
 
     #[test]

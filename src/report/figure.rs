@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::numeric::statistics;
+
 /// Maximum number of points of a series on a page; a longer series keeps the lowest and the highest
 /// point of each interval.
 pub const MAX_POINTS: usize = 4_000;
@@ -304,11 +306,10 @@ impl Figure {
     /// Describes the figure in a sentence, for readers who cannot see it.
     pub fn alternative(&self) -> String {
         let range = |axis: &Axis, of: &dyn Fn(&(f64, f64)) -> f64| {
-            let values = || self.series.iter().flat_map(|series| &series.points).map(of);
-            let (low, high) = (
-                values().fold(f64::INFINITY, f64::min),
-                values().fold(f64::NEG_INFINITY, f64::max),
-            );
+            let points = self.series.iter().flat_map(|series| &series.points);
+            let none = [f64::INFINITY, f64::NEG_INFINITY];
+            let [low, high] =
+                statistics::range(&points.map(of).collect::<Vec<f64>>()).unwrap_or(none);
             format!(
                 "{} from {} to {}",
                 axis.label,

@@ -10,12 +10,12 @@ use super::image::{gray, tiles};
 use super::page::{Origin, Page};
 use super::source::ReportSource;
 use crate::format::{AnyParameters, safetensors};
-use crate::numeric::statistics::sample_deviation;
+use crate::numeric::statistics::{mean, quantile, sample_deviation};
 use crate::open::file_type;
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
 use crate::run::evaluation::ModelEvaluation;
-use crate::study::table::{Table, duration, loss, percent, whole};
+use crate::study::table::{Table, duration, loss, percent, topology, whole};
 use crate::text::{plain, plain_line};
 
 /// Maximum number of first-layer units that are shown.
@@ -244,18 +244,11 @@ pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
         .collect();
     let deviation = sample_deviation(&accuracies)?;
     let count = accuracies.len();
-    let mean = accuracies.iter().sum::<f64>() / count as f64;
     Some(format!(
         "Test accuracy of {count} runs: {} ± {} (mean and standard deviation).",
-        percent(Some(mean)),
+        percent(mean(&accuracies)),
         percent(Some(deviation))
     ))
-}
-
-/// Formats layer sizes, for example `784-30-10`.
-fn topology(sizes: &[usize]) -> String {
-    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-    sizes.join("-")
 }
 
 /// A quantity of an epoch.
@@ -461,7 +454,7 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
     }
     let shown = units.min(MAX_UNITS);
     let sizes: Vec<f64> = first.iter().map(|weight| weight.abs()).collect();
-    let most = crate::numeric::statistics::quantile(&sizes, 0.995).unwrap_or(1.0);
+    let most = quantile(&sizes, 0.995).unwrap_or(1.0);
     let most = if most > 0.0 { most } else { 1.0 };
     let shape = run
         .evaluation

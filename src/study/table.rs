@@ -125,6 +125,17 @@ pub fn loss(loss: Option<f64>) -> String {
     }
 }
 
+/// Formats a count with its noun, `1 row`, `2 rows`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Formats layer sizes, `784-30-10`.
+pub fn topology(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join("-")
+}
+
 /// Formats a count with thousands separators, `23,860`; from 10¹² on in scientific notation,
 /// `1.23e15`.
 pub fn whole(count: u64) -> String {

@@ -12,7 +12,7 @@ use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::explain::network::{LayerEffect, NetworkReuse};
 use crate::model::Network;
-use crate::study::table::{Table, times, whole};
+use crate::study::table::{Table, times, topology, whole};
 
 /// Largest number of marks drawn per layer.
 const MOST_MARKS: usize = 24;
@@ -67,7 +67,11 @@ fn text(report: &NetworkReport) -> String {
         text += "\n";
     }
     if let Some(own) = &report.own {
-        text += &format!("{}, layer by layer\n{}\n", name(own), perturbations(&[own]));
+        text += &format!(
+            "{}, layer by layer\n{}\n",
+            topology(&own.sizes),
+            perturbations(&[own])
+        );
     }
     let all: Vec<&NetworkReuse> = report.by_depth.iter().collect();
     text += &format!(
@@ -80,16 +84,11 @@ fn text(report: &NetworkReport) -> String {
     text
 }
 
-fn name(shape: &NetworkReuse) -> String {
-    let sizes: Vec<String> = shape.sizes.iter().map(usize::to_string).collect();
-    sizes.join("-")
-}
-
 /// Draws the units: `=` reused, `~` changed by one product, `#` recomputed.
 fn drawing(shape: &NetworkReuse) -> String {
     let mut text = format!(
         "{}, a weight of the first layer: = reused, ~ moved by one product, # recomputed\n",
-        name(shape)
+        topology(&shape.sizes)
     );
     let last = shape.sizes.len() - 2;
     let line = |label: &str, marks: String, units: usize| {
@@ -136,7 +135,7 @@ fn perturbations(shapes: &[&NetworkReuse]) -> String {
     for shape in shapes {
         for one in &shape.perturbations {
             table.row([
-                name(shape),
+                topology(&shape.sizes),
                 one.layer.to_string(),
                 whole(one.parameters),
                 one.total.units.to_string(),
@@ -167,7 +166,7 @@ fn gradients(report: &NetworkReport) -> String {
     for shape in own.filter(other).chain(&report.by_depth) {
         let backprop = shape.backprop.multiplications;
         table.row([
-            name(shape),
+            topology(&shape.sizes),
             whole(shape.parameters),
             format!("{:.1} %", 100.0 * shape.reused),
             whole(backprop),

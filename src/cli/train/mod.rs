@@ -27,7 +27,7 @@ use crate::format::safetensors;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::kernels::Isa;
-use crate::numeric::statistics::sample_deviation;
+use crate::numeric::statistics::{mean, sample_deviation};
 use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::report;
@@ -283,9 +283,9 @@ fn train_folds(
         parameters: folds[0].parameters,
         threads: folds[0].threads,
         seconds: folds.iter().map(|fold| fold.seconds).sum(),
-        test_accuracy: summary::mean(&accuracies),
+        test_accuracy: mean(&accuracies).unwrap_or(f64::NAN),
         test_accuracy_deviation: sample_deviation(&accuracies).unwrap_or(f64::NAN),
-        test_loss: summary::mean(&losses),
+        test_loss: mean(&losses).unwrap_or(f64::NAN),
         folds,
     };
     directory.write(directory::SUMMARY, json::document(&folded).as_bytes())?;

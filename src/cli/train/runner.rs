@@ -186,10 +186,10 @@ impl Session<'_> {
     fn describe_limit<R: Real>(&self, state: &TrainingState<R>) -> String {
         let config = &self.config.train;
         if config.epochs.is_some_and(|epochs| state.epoch >= epochs) {
-            return format!("all {} epochs done", state.epoch);
+            return all_done(state.epoch as u64, "epoch");
         }
         match (config.max_steps, config.max_seconds) {
-            (Some(steps), _) if state.steps >= steps => format!("all {steps} steps done"),
+            (Some(steps), _) if state.steps >= steps => all_done(steps, "step"),
             (_, Some(seconds)) => format!("time limit of {seconds} s reached"),
             _ => "done".to_owned(),
         }
@@ -292,6 +292,14 @@ impl Session<'_> {
     }
 }
 
+/// Says that the limit of `count` epochs or steps ended the training.
+fn all_done(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun} done"),
+        _ => format!("all {count} {noun}s done"),
+    }
+}
+
 /// Creates the directory of a run with `files` in it: `out`, or the next of `runs/NAME`.
 ///
 /// # Errors
@@ -300,5 +308,16 @@ pub fn claim(out: Option<&Path>, name: &str, files: &[InitialFile]) -> Result<Ru
     match out {
         Some(out) => RunDirectory::create_at(out, files),
         None => RunDirectory::create_numbered(Path::new("runs"), name, files),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_epoch_is_not_all_of_them() {
+        assert_eq!(all_done(1, "epoch"), "1 epoch done");
+        assert_eq!(all_done(30, "epoch"), "all 30 epochs done");
     }
 }

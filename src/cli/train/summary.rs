@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::session::{Session, TimeEstimate};
 use crate::kernels::Isa;
+use crate::numeric::statistics::mean;
 use crate::run::RunSummary;
-use crate::study::table::{Table, duration, list, loss, percent};
+use crate::study::table::{Table, duration, list, loss, percent, topology};
 use crate::train::TrainConfig;
 
 /// Description of what would be trained, for `--dry-run`.
@@ -107,7 +108,7 @@ impl fmt::Display for DryRun {
         .collect();
         let mut entries = vec![
             ("name", self.name.clone()),
-            ("network", network(&self.sizes)),
+            ("network", topology(&self.sizes)),
             ("parameters", self.parameters.to_string()),
             ("precision", self.precision.to_owned()),
             (
@@ -213,7 +214,7 @@ impl<'a> SeedsSummary<'a> {
         let best = accuracies.iter().copied().reduce(f64::max);
         Self {
             best_test_accuracy: best.filter(|_| all),
-            mean_test_accuracy: all.then(|| mean(&accuracies)),
+            mean_test_accuracy: mean(&accuracies).filter(|_| all),
             runs,
         }
     }
@@ -233,7 +234,7 @@ pub fn table(outcome: &TrainingResult) -> String {
             };
             let per_epoch = summary.seconds_per_epoch;
             list(&[
-                ("network", network(&summary.sizes)),
+                ("network", topology(&summary.sizes)),
                 ("parameters", summary.parameters.to_string()),
                 ("threads", summary.threads.to_string()),
                 ("epochs", epochs),
@@ -339,15 +340,4 @@ fn run_cells(first: &str, summary: &RunSummary) -> [String; 7] {
         summary.weights_sha256.chars().take(12).collect(),
         summary.run.display().to_string(),
     ]
-}
-
-/// `784-100-10`.
-fn network(sizes: &[usize]) -> String {
-    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-    sizes.join("-")
-}
-
-/// Returns the mean; NaN if there are no values.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::Reuse;
 use crate::gradient::random_direction::PerturbedQuantity;
-use crate::study::table::bytes;
+use crate::study::table::{bytes, topology};
 
 /// Bytes that the tables of incremental differences may occupy; they hold at least one row.
 const TABLES: f64 = (1 << 20) as f64;
@@ -83,10 +83,9 @@ impl MemoryShape<'_> {
         let Some(available) = available.filter(|&available| needed > available as f64) else {
             return Ok(());
         };
-        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         Err(Error::Usage(format!(
             "a gradient of {} over {} rows needs {} of memory; {} are available\n  help: choose narrower or fewer layers with --widths and --depths, or a smaller --batch",
-            sizes.join("-"),
+            topology(self.sizes),
             self.rows,
             bytes(needed),
             bytes(available as f64),

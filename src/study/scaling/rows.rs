@@ -374,7 +374,7 @@ fn row(cell: &Cell, placed: &PlacedSamples) -> Option<ScalingRow> {
             .map(|sample| sample.share)
             .fold(1.0, f64::min),
         speedup,
-        speedup_range: speedup.map(|_| range(&speedups)),
+        speedup_range: statistics::range(&speedups),
         efficiency: speedup.map(|speedup| speedup / threads),
         efficiency_near: efficiency_at(Placement::Near),
         efficiency_far: efficiency_at(Placement::Far),
@@ -387,12 +387,6 @@ fn row(cell: &Cell, placed: &PlacedSamples) -> Option<ScalingRow> {
             .iter()
             .find_map(|sample| sample.weights_sha256.clone()),
     })
-}
-
-fn range(values: &[f64]) -> [f64; 2] {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    [least, largest]
 }
 
 /// Fits both laws to the speedups of all rounds rather than to their medians, because the

@@ -3,8 +3,8 @@
 use super::placement::Placement;
 use super::plan::{ScalingPlan, ScalingSample};
 use super::rows::SynchronizationTime;
-use super::summary::counted;
 use crate::numeric::statistics;
+use crate::study::table::counted;
 
 /// Returns warnings about conditions that make the results doubtful.
 ///
@@ -64,8 +64,8 @@ pub fn warnings(
         && low < (1.0 - STEADY) * high
     {
         warnings.push(format!(
-            "the clock changed, or {fewest} {} did not stay on a core: the peak rate varied from {:.1} to {:.1} GFLOP/s between samples",
-            if fewest == 1 { "thread" } else { "threads" },
+            "the clock changed, or {} did not stay on a core: the peak rate varied from {:.1} to {:.1} GFLOP/s between samples",
+            counted(fewest, "thread"),
             low / 1e9,
             high / 1e9
         ));

@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use crate::data::{Dataset, Features, Scaling, SearchPaths, catalog};
     use crate::numeric::random::{Purpose, epoch_stream};
+    use crate::numeric::statistics::median;
 
     const SIZES: [usize; 3] = [784, 30, 10];
 
@@ -218,10 +219,7 @@ mod tests {
                 .map(|tile| tile_cost(samples, &SIZES, rows, tile));
             imbalances[1].push(imbalance(update));
         }
-        imbalances.map(|mut values| {
-            values.sort_by(f64::total_cmp);
-            values[50]
-        })
+        imbalances.map(|values| median(&values).unwrap())
     }
 
     #[test]
