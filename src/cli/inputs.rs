@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::arguments::OverrideArguments;
+use super::arguments::{Global, OverrideArguments};
 use super::output::Messages;
+use super::session::Session;
 use crate::config::{Config, Overrides};
-use crate::data::{LoadedData, Split};
+use crate::data::{self, LoadedData, SearchPaths, Split};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, safetensors};
 use crate::model::{Network, Parameters};
@@ -20,6 +21,44 @@ pub fn overrides(changes: &OverrideArguments) -> Overrides {
         set: changes.set.clone(),
         seed: changes.seed,
         threads: changes.threads,
+    }
+}
+
+/// A config and the rows that it names.
+pub struct Inputs {
+    /// The resolved config.
+    pub config: Config,
+    /// The training, validation and test rows; of a config with folds, those of the first.
+    pub split: Split,
+}
+
+impl Inputs {
+    /// Loads the config at `path`, and its rows.
+    ///
+    /// # Errors
+    /// A config or data that are refused.
+    pub fn load(path: &Path, overrides: &Overrides, global: &Global) -> Result<Self> {
+        let config = Config::load(path, overrides)?;
+        Self::of(config, path.parent().unwrap_or(Path::new("")), global)
+    }
+
+    /// Loads the rows of `config`, whose paths are relative to `base`.
+    ///
+    /// # Errors
+    /// Data that are refused.
+    pub fn of(config: Config, base: &Path, global: &Global) -> Result<Self> {
+        let search_paths = SearchPaths::new(global.datasets.as_deref());
+        let loaded = data::load(&config.data, &search_paths, base)?;
+        let split = splits(&loaded, &config)?.swap_remove(0);
+        Ok(Self { config, split })
+    }
+
+    /// Returns the network for the config and the rows.
+    ///
+    /// # Errors
+    /// A network that cannot be made for these classes.
+    pub fn network(&self) -> Result<Network> {
+        Ok(Session::new(&self.config, &self.split, None)?.network)
     }
 }
 

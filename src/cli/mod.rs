@@ -22,7 +22,7 @@ pub mod report;
 pub mod scale;
 pub mod session;
 pub mod signals;
-mod study_arguments;
+mod study;
 pub mod train;
 mod workers;
 

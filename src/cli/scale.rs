@@ -2,30 +2,19 @@
 //! paying.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use super::arguments::{Global, ScaleArguments, ThreadList};
-use super::inputs::splits;
+use super::inputs::Inputs;
 use super::output::Messages;
-use super::page::conclude;
-use super::session::Session;
-use super::signals::Interrupt;
-use crate::config::{Config, Overrides};
-use crate::data::{self, SearchPaths};
+use super::study::{StudyRunner, source};
+use crate::config::Overrides;
 use crate::error::{Error, Result};
-use crate::gradient::Control;
-use crate::kernels::Isa;
 use crate::parallel::{Workers, processors};
-use crate::run::Environment;
 use crate::study::methods;
-use crate::study::record::{Question, StudyRecord, read_plan};
-use crate::study::scaling::measurement::Measurement;
-use crate::study::scaling::summary::{ScalingReport, counted, line};
-use crate::study::scaling::{ScalingPlan, ScalingSample};
+use crate::study::scaling::ScalingPlan;
+use crate::study::scaling::measurement::ScalingStudy;
+use crate::study::table::counted;
 
-/// Name of this kind of study.
-const KIND: &str = "scale";
 /// Default methods.
 const METHODS: [&str; 4] = [
     "backprop",
@@ -47,21 +36,19 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (path, kept) = source(arguments)?;
-    let resumed = kept.is_some();
+    let record = &arguments.record;
+    // Options beside --resume are usage errors already.
+    let (path, kept) = source::<ScalingStudy<'_>>(arguments.config.as_deref(), record, false)?;
     let overrides = Overrides {
         set: arguments.set.clone(),
         ..Overrides::default()
     };
-    let config = Config::load(&path, &overrides)?;
-    let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &search_paths, base)?;
-    let split = splits(&loaded, &config)?.swap_remove(0);
-    let network = Session::new(&config, &split, None)?.network;
+    let inputs = Inputs::load(&path, &overrides, global)?;
+    let network = inputs.network()?;
+    let resumed = kept.is_some();
     let mut plan = match kept {
         Some(plan) => plan,
-        None => plan(arguments, &config, split.train.rows.len())?,
+        None => plan(arguments, &inputs)?,
     };
     if !plan.predicted_threads.is_empty() && !resumed {
         messages.note(format_args!(
@@ -83,93 +70,17 @@ pub fn run(
         })?,
         false => Vec::new(),
     };
-    let isa = Isa::detect();
-    let interrupt = Interrupt::watch("keeping the samples")?;
-    let control = Control::new(interrupt.flag());
-    let measurement = Measurement {
-        split: &split,
-        network: &network,
-        initialization: config.model.initialization,
-        seed: config.seed,
-        learning_rate: config.optimizer.learning_rate().unwrap_or(1.0),
-        precision: config.model.precision,
-        processors: &order,
-        isa,
-        control: &control,
-    };
+    let runner = StudyRunner::start::<ScalingStudy<'_>>(record, global, messages)?;
+    let study = ScalingStudy::new(runner.subject(&inputs), network, order);
     if !resumed {
-        plan.divisions = measurement.divisions(&plan);
+        plan.divisions = study.divisions(&plan);
     }
-    let question = Question::new(KIND, &plan);
-    let most = plan.threads.iter().max().copied().unwrap_or(1);
-    let environment = Environment::detect(isa.name(), most);
-    let text = config.to_toml();
-    let mut record: StudyRecord<ScalingSample> = StudyRecord::begin(
-        arguments.resume.as_deref(),
-        arguments.out.as_deref(),
-        &config.name,
-        &question,
-        Some(&text),
-        &environment,
-    )?;
-    let before = (Instant::now(), processor_seconds_of_others());
-    let taken = measurement.run(&plan, &mut record, &mut |sample| {
-        messages.note(line(sample))
-    });
-    let resume = format!("nplus1 scale --resume {}", record.path().display());
-    let finished = taken.map_err(|error| match error {
-        Error::Resources(refused) => Error::Resources(format!(
-            "{refused}\n  {} samples are saved; where so many threads are allowed, resume with: {resume}",
-            record.rows().len()
-        )),
-        other => other,
-    })?;
-    if !finished {
-        messages.note(format_args!("resume with: {resume}"));
-        return Err(record.interrupted(interrupt.exit_code()));
-    }
-    let taken = before.0.elapsed().as_secs_f64();
-    let load = before
-        .1
-        .zip(processor_seconds_of_others())
-        .map(|(from, to)| (to - from).max(0.0) / taken);
-    let study = record.path().display().to_string();
-    let report = ScalingReport::new(
-        &config.name,
-        study,
-        &environment,
-        &plan,
-        record.rows(),
-        load,
-    );
-    conclude(
-        &record,
-        &report,
-        &format!("Scaling: {}", config.name),
-        &|_, table| report.render(table),
-        arguments.page,
-        global,
-        out,
-    )
-}
-
-/// Returns the processor seconds that other processes have used since the machine started.
-fn processor_seconds_of_others() -> Option<f64> {
-    Some(processors::machine_busy_seconds()? - processors::busy_seconds()?)
-}
-
-/// Returns the config file, and the plan of a study that is resumed without one.
-fn source(arguments: &ScaleArguments) -> Result<(PathBuf, Option<ScalingPlan>)> {
-    if let Some(config) = &arguments.config {
-        return Ok((config.clone(), None));
-    }
-    let study = arguments.resume.as_deref().expect("clap asks for one");
-    let (config, plan): (_, ScalingPlan) = read_plan(study, KIND)?;
-    Ok((config, Some(plan)))
+    runner.run(study, &plan, out)
 }
 
 /// Returns the plan that the arguments ask for, with every default filled in.
-fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<ScalingPlan> {
+fn plan(arguments: &ScaleArguments, inputs: &Inputs) -> Result<ScalingPlan> {
+    let rows = inputs.split.train.rows.len();
     let names = match &arguments.methods {
         Some(names) => names.clone(),
         None => METHODS.map(str::to_owned).to_vec(),
@@ -183,7 +94,7 @@ fn plan(arguments: &ScaleArguments, config: &Config, rows: usize) -> Result<Scal
         // A prediction is made from the time of one thread.
         threads.insert(0, 1);
     }
-    let configured = config.train.batch_size.min(rows);
+    let configured = inputs.config.train.batch_size.min(rows);
     let mut batches = match &arguments.batches {
         Some(batches) => batches.clone(),
         None if configured == LARGE_BATCH || rows < LARGE_BATCH => vec![configured],

@@ -44,7 +44,8 @@ impl Interrupt {
     ///
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
-    pub fn watch(ending: &'static str) -> Result<Self> {
+    pub fn watch(ending: impl Into<String>) -> Result<Self> {
+        let ending = ending.into();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
         let received = interrupt.clone();
@@ -52,7 +53,7 @@ impl Interrupt {
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    received.receive(signal, ending);
+                    received.receive(signal, &ending);
                 }
             })
             .map_err(refused)?;

@@ -4,8 +4,8 @@
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
 use super::source::{CommonContent, StudyConclusion};
-use crate::parallel::Split;
 use crate::run::Environment;
+use crate::study::scaling::Split;
 use crate::study::scaling::summary::ScalingReport;
 use crate::study::scaling::{ScalingFit, ScalingPlan, ScalingRow, ScalingSample};
 

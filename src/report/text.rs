@@ -5,10 +5,11 @@ use super::run::{EpochLine, RunFiles};
 use super::source::{Content, ReportSource};
 use super::{environment, sweep};
 use crate::error::Result;
+use crate::numeric::statistics::{mean, range};
 use crate::study::cost::summary as cost_summary;
 use crate::study::race::summary as race_summary;
 use crate::study::table::{Table, loss, percent};
-use crate::study::{least_squares, scaling};
+use crate::study::{StudyReport, least_squares, scaling};
 
 /// Maximum number of blocks of a sparkline.
 const WIDTH: usize = 60;
@@ -64,18 +65,19 @@ fn render_study(source: &ReportSource) -> Result<String> {
     let label = common.label.clone();
     let table = |table: &Table| table.to_string();
     Ok(match &source.content {
-        Content::Cost(rows) => cost_summary::CostReport::new(&name, label, rows).render("", table),
+        Content::Cost(rows) => cost_summary::CostReport::new(&name, label, rows).render("", &table),
         Content::LeastSquares(rows) => {
-            least_squares::LeastSquaresReport::new(label, rows).render(table)
+            least_squares::LeastSquaresReport::new(label, rows).render("", &table)
         }
         Content::Race(plan, rows, conclusion) => {
-            race_summary::RaceReport::new(&name, label, conclusion.part(), plan, rows).render(table)
+            race_summary::RaceReport::new(&name, label, conclusion.part(), plan, rows)
+                .render("", &table)
         }
 
         Content::Scale(plan, samples, _) => {
             let machine = super::scaling::machine(common, plan);
             scaling::summary::ScalingReport::new(&name, label, &machine, plan, samples, None)
-                .render(table)
+                .render("", &table)
         }
         Content::Accuracy(rows) => sweep::lowest(rows).to_string(),
         Content::Run | Content::Folds(_) => String::new(),
@@ -119,11 +121,12 @@ fn sparkline(values: &[f64]) -> String {
     let means: Vec<f64> = (0..count)
         .map(|place| {
             let part = &values[place * values.len() / count..(place + 1) * values.len() / count];
-            part.iter().sum::<f64>() / part.len() as f64
+            mean(part).expect("the parts are not empty")
         })
         .collect();
-    let low = means.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let Some([low, high]) = range(&means) else {
+        return String::new();
+    };
     let block = |value: &f64| {
         let share = if high > low {
             (value - low) / (high - low)

@@ -11,12 +11,15 @@
 //! The differences use the library's public interface for arbitrary functions, so the counts and
 //! times are those of any user's function.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::StudyRecord;
 use super::table::{Table, duration, times, whole};
+use super::timing::clocks::repetitions;
+use super::{Study, StudyReport, closing};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::gradient::finite_difference::{Differences, Failure};
@@ -26,8 +29,8 @@ use crate::numeric::tally::Tally;
 use crate::parallel::Workers;
 use crate::textbook::counting::{Counted, Number, count, sum};
 
-/// Shortest duration of a sample.
-const SAMPLE: Duration = Duration::from_millis(5);
+/// Largest number of derivatives in one sample.
+const MOST_RUNS: usize = 1_000_000;
 
 /// The parameters of the study, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,36 +142,70 @@ const METHODS: [&str; 4] = [
     "central-difference",
 ];
 
-/// Computes every row that `record` lacks, and passes each to `report`. Returns whether all rows
-/// are present; they are not if `control` requested a stop.
-///
-/// # Errors
-/// Returns the errors of the operating system.
-pub fn run(
-    plan: &LeastSquaresPlan,
-    workers: &Workers,
-    control: &Control,
-    record: &mut StudyRecord<LeastSquaresRow>,
-    report: &mut dyn FnMut(&LeastSquaresRow),
-) -> Result<bool> {
-    for &parameters in &plan.sizes {
-        let problem = LeastSquares {
-            parameters,
-            points: plan.points,
-        };
-        for method in METHODS {
-            let same = |row: &LeastSquaresRow| row.method == method && row.parameters == parameters;
-            if record.rows().iter().any(same) {
-                continue;
-            }
-            let Some(row) = row(&problem, method, plan, workers, control)? else {
-                return Ok(false);
-            };
-            report(&row);
-            record.push(row)?;
-        }
+/// The study of the derivative of the least-squares objective.
+pub struct LeastSquaresStudy<'a> {
+    /// The worker threads.
+    pub workers: &'a Workers,
+    /// Stops the study, even within a row.
+    pub control: &'a Control,
+}
+
+impl Study for LeastSquaresStudy<'_> {
+    const KIND: &'static str = "llsq";
+    const COMMAND: &'static str = "cost";
+    type Plan = LeastSquaresPlan;
+    type Row = LeastSquaresRow;
+
+    fn config(&self) -> Option<&Config> {
+        None
     }
-    Ok(true)
+
+    fn threads(&self, _: &LeastSquaresPlan) -> usize {
+        self.workers.threads()
+    }
+
+    fn run(
+        &mut self,
+        plan: &LeastSquaresPlan,
+        record: &mut StudyRecord<LeastSquaresRow>,
+    ) -> Result<bool> {
+        for &parameters in &plan.sizes {
+            let problem = LeastSquares {
+                parameters,
+                points: plan.points,
+            };
+            for method in METHODS {
+                let same =
+                    |row: &LeastSquaresRow| row.method == method && row.parameters == parameters;
+                if record.rows().iter().any(same) {
+                    continue;
+                }
+                let Some(row) = row(&problem, method, plan, self.workers, self.control)? else {
+                    return Ok(false);
+                };
+                record.push(row)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn line(row: &LeastSquaresRow) -> String {
+        format!(
+            "N = {}  {}: {}, {} times one value",
+            row.parameters,
+            row.method,
+            duration(row.seconds),
+            times(row.seconds_to_primal)
+        )
+    }
+
+    fn report<'a>(
+        &'a self,
+        _: &'a LeastSquaresPlan,
+        record: &'a StudyRecord<LeastSquaresRow>,
+    ) -> impl StudyReport + 'a {
+        LeastSquaresReport::new(record.label(), record.rows())
+    }
 }
 
 /// Computes one row; returns `None` if `control` requested a stop.
@@ -213,28 +250,24 @@ fn row(
         Err(Failure::Stopped { .. }) => return Ok(None),
         Err(other) => return Err(Error::Usage(other.to_string())),
     };
-    let repeat = |once: Duration| {
-        let times = SAMPLE.as_secs_f64() / once.as_secs_f64().max(1e-9);
-        times.ceil().clamp(1.0, 1e6) as u32
-    };
-    let runs = repeat(start.elapsed());
+    let runs = repetitions(start.elapsed().as_secs_f64(), MOST_RUNS);
     let start = Instant::now();
     std::hint::black_box(problem.value(&x));
-    let primal_runs = repeat(start.elapsed());
+    let primal_runs = repetitions(start.elapsed().as_secs_f64(), MOST_RUNS);
     let (mut samples, mut primal_samples) = (Vec::new(), Vec::new());
     for _ in 0..plan.repeats {
         let start = Instant::now();
         for _ in 0..primal_runs {
             std::hint::black_box(problem.value(std::hint::black_box(&x)));
         }
-        primal_samples.push(start.elapsed().as_secs_f64() / f64::from(primal_runs));
+        primal_samples.push(start.elapsed().as_secs_f64() / primal_runs as f64);
         let start = Instant::now();
         for _ in 0..runs {
             if derive().is_err() {
                 return Ok(None);
             }
         }
-        samples.push(start.elapsed().as_secs_f64() / f64::from(runs));
+        samples.push(start.elapsed().as_secs_f64() / runs as f64);
         if control.is_stopped() {
             return Ok(None);
         }
@@ -340,29 +373,16 @@ impl<'a> LeastSquaresReport<'a> {
         }
         table
     }
-
-    /// Renders the report as text; `table` renders the table.
-    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
-        let findings: String = (self.findings.iter())
-            .map(|finding| format!("{finding}\n\n"))
-            .collect();
-        format!(
-            "{}\n{findings}Study: {}\n",
-            table(&self.table()),
-            self.study
-        )
-    }
 }
 
-/// Formats a row as a line of progress.
-pub fn line(row: &LeastSquaresRow) -> String {
-    format!(
-        "N = {}  {}: {}, {} times one value",
-        row.parameters,
-        row.method,
-        duration(row.seconds),
-        times(row.seconds_to_primal)
-    )
+impl StudyReport for LeastSquaresReport<'_> {
+    fn heading(&self) -> String {
+        "Cost of a derivative: linear least squares".to_owned()
+    }
+
+    fn render(&self, _: &str, table: &dyn Fn(&Table) -> String) -> String {
+        format!("{}\n", table(&self.table())) + &closing(&self.findings, &self.study)
+    }
 }
 
 #[cfg(test)]

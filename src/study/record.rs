@@ -12,6 +12,7 @@
 //! arguments, another config, another version, or on another machine, because its rows would not be
 //! comparable.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -55,6 +56,17 @@ pub struct StudyRecord<T> {
     directory: RunDirectory,
     log: Metrics,
     rows: Vec<T>,
+    environment: Environment,
+    on_row: RowObserver<T>,
+}
+
+/// What is called with each new row.
+struct RowObserver<T>(Box<dyn FnMut(&T) + Send>);
+
+impl<T> fmt::Debug for RowObserver<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RowObserver")
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
@@ -98,7 +110,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
             Some(out) => RunDirectory::create_at(out, &files)?,
             None => RunDirectory::create_numbered(Path::new("studies"), name, &files)?,
         };
-        Self::open(directory, Vec::new())
+        Self::open(directory, Vec::new(), environment)
     }
 
     /// Continues the study in `path`.
@@ -142,15 +154,17 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
             .help("use the same settings, or omit --resume to start a new study"));
         }
         let rows = metrics::read_log(&directory.file(ROWS_JSONL))?.records;
-        Self::open(directory, rows)
+        Self::open(directory, rows, environment)
     }
 
-    fn open(directory: RunDirectory, rows: Vec<T>) -> Result<Self> {
+    fn open(directory: RunDirectory, rows: Vec<T>, environment: &Environment) -> Result<Self> {
         let log = Metrics::start_as(directory.path(), [ROWS_JSONL, ROWS_CSV], &rows)?;
         Ok(Self {
             directory,
             log,
             rows,
+            environment: environment.clone(),
+            on_row: RowObserver(Box::new(|_| {})),
         })
     }
 
@@ -159,9 +173,24 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
         self.directory.path()
     }
 
+    /// Returns the path of the study's directory as text.
+    pub fn label(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    /// Returns the program and the machine.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Returns the rows so far.
     pub fn rows(&self) -> &[T] {
         &self.rows
+    }
+
+    /// Calls `on_row` with each row from now on, when it is on disk.
+    pub fn observe(&mut self, on_row: impl FnMut(&T) + Send + 'static) {
+        self.on_row = RowObserver(Box::new(on_row));
     }
 
     /// Adds a row and writes it to disk.
@@ -170,6 +199,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
     /// Errors of the operating system.
     pub fn push(&mut self, row: T) -> Result<()> {
         self.log.append(&row)?;
+        (self.on_row.0)(&row);
         self.rows.push(row);
         Ok(())
     }

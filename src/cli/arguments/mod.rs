@@ -17,7 +17,7 @@ pub use files::{
     ConfigArguments, ConfigCommand, DataArguments, DataCommand, EnvArguments, ReportArguments,
 };
 pub use global::{Color, Global, ProgressMode};
-pub use options::{OverrideArguments, PageArguments};
+pub use options::{OverrideArguments, PageArguments, RecordArguments};
 pub use studies::{CompareArguments, CostArguments, RaceArguments, ScaleArguments};
 pub use thread_list::ThreadList;
 pub use training::{CheckArguments, EvalArguments, TrainArguments};

@@ -1,5 +1,9 @@
 //! Options that several commands share.
 
+use std::path::PathBuf;
+
+use super::values::output;
+
 /// Changes of a config from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct OverrideArguments {
@@ -27,4 +31,18 @@ pub struct PageArguments {
     /// Write no report.html
     #[arg(long)]
     pub no_report: bool,
+}
+
+/// Where a study keeps its rows and results.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RecordArguments {
+    /// Directory of the study [default: studies/NAME/NNN]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
+    pub out: Option<PathBuf>,
+    /// Resume the study in this directory; without CONFIG, with its original options
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// The page at the end.
+    #[command(flatten)]
+    pub page: PageArguments,
 }

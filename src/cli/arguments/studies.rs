@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::options::{OverrideArguments, PageArguments};
+use super::options::{OverrideArguments, RecordArguments};
 use super::thread_list::ThreadList;
-use super::values::{MethodRate, output, seconds};
+use super::values::{MethodRate, seconds};
 
 /// Arguments of `nplus1 cost`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,15 +43,9 @@ pub struct CostArguments {
     /// Stop a measurement after SECONDS and extrapolate [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
-    /// Directory of the study [default: studies/NAME/NNN]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
-    pub out: Option<PathBuf>,
-    /// Resume the study in this directory; without CONFIG, with its original options
-    #[arg(long, value_name = "DIR")]
-    pub resume: Option<PathBuf>,
-    /// The page at the end.
+    /// Where rows and results are kept.
     #[command(flatten)]
-    pub page: PageArguments,
+    pub record: RecordArguments,
 }
 
 impl CostArguments {
@@ -95,15 +89,9 @@ pub struct RaceArguments {
     /// Seconds of training for each method [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
-    /// Directory of the study [default: studies/NAME/NNN]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
-    pub out: Option<PathBuf>,
-    /// Resume the race in this directory; without CONFIG, with its original options
-    #[arg(long, value_name = "DIR")]
-    pub resume: Option<PathBuf>,
-    /// The page at the end.
+    /// Where rows and results are kept.
     #[command(flatten)]
-    pub page: PageArguments,
+    pub record: RecordArguments,
 }
 
 impl RaceArguments {
@@ -145,7 +133,7 @@ Examples:
   nplus1 scale configs/iris.toml --methods backprop --runs 1")]
 pub struct ScaleArguments {
     /// Config file
-    #[arg(required_unless_present = "resume")]
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// Set a key of the config, such as train.batch_size=32 (repeatable)
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
@@ -183,13 +171,7 @@ pub struct ScaleArguments {
     /// Stop a gradient after SECONDS and extrapolate
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, conflicts_with = "resume", value_parser = seconds)]
     pub limit: f64,
-    /// Directory of the study [default: studies/NAME/NNN]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume", value_parser = output())]
-    pub out: Option<PathBuf>,
-    /// Resume the study in this directory with its original options
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    pub resume: Option<PathBuf>,
-    /// The page at the end.
+    /// Where rows and results are kept.
     #[command(flatten)]
-    pub page: PageArguments,
+    pub record: RecordArguments,
 }

@@ -11,19 +11,16 @@ pub mod summary;
 mod sweep;
 
 use std::io::Write;
-use std::path::Path;
 
 use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use self::summary::{CheckReport, CurveSummary, ExternalGradient};
 use super::arguments::{CheckArguments, Global};
-use super::inputs::{overrides, parameters, splits};
-use super::output::{Messages, print};
-use super::page::conclude;
-use super::session::Session;
+use super::inputs::{Inputs, overrides, parameters};
+use super::output::{Messages, show};
 use super::signals::Interrupt;
+use super::study::conclude;
 use super::workers::start_workers;
 use crate::config::Config;
-use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::format::gradient;
 use crate::gradient::Control;
@@ -31,10 +28,9 @@ use crate::gradient::finite_difference::{Increment, Reuse, Summation};
 use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, adaptive_methods, methods};
 use crate::kernels::Isa;
 use crate::model::Network;
-use crate::run::{Environment, json};
+use crate::run::Environment;
 use crate::study::record::{Question, StudyRecord};
 use crate::study::sweep as sweep_study;
-use crate::study::table::Table;
 
 /// Default number of directions: an error of 1 % is missed once in 10³⁰ checks in f64.
 const DIRECTIONS: u32 = 20;
@@ -51,13 +47,10 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let path = &arguments.config;
-    let config = Config::load(path, &overrides(&arguments.changes))?;
-    let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &search_paths, base)?;
-    let split = splits(&loaded, &config)?.swap_remove(0);
-    let network = Session::new(&config, &split, None)?.network;
-    let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
+    let inputs = Inputs::load(path, &overrides(&arguments.changes), global)?;
+    let Inputs { config, split } = &inputs;
+    let network = inputs.network()?;
+    let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
     let external = match &arguments.against {
         Some(path) => Some((path, gradient::load(path, &network.layout)?)),
         None => None,
@@ -91,7 +84,7 @@ pub fn run(
         messages,
         global,
     };
-    let (chosen, expensive) = choose(arguments, &subject, candidates(&config));
+    let (chosen, expensive) = choose(arguments, &subject, candidates(config));
     if let Some(note) = describe_left_out(arguments, &subject, &expensive) {
         messages.note(&note);
         report.note = Some(note);
@@ -108,9 +101,9 @@ pub fn run(
         report.directions = check.directions(count as usize, config.seed)?;
     }
     let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
-    report.estimate = check.estimate(&config, path, count)?;
+    report.estimate = check.estimate(config, path, count)?;
     let record = if arguments.sweep {
-        let record = record(arguments, &config, &network, rows.len(), workers.threads())?;
+        let record = record(arguments, config, &network, rows.len(), workers.threads())?;
         let swept = check.sweep(&chosen, arguments.full)?;
         (report.sweep, report.curves) = (swept.rows, swept.curves);
         report.oracle = check.oracle(arguments.full)?;
@@ -130,30 +123,26 @@ pub fn run(
     if let Some(path) = &arguments.save {
         gradient::save(subject.gradient(), path)?;
     }
+    finish(report, record, arguments, global, out)
+}
+
+/// Saves the rows of a sweep in `record`, and prints the report.
+fn finish(
+    mut report: CheckReport,
+    record: Option<StudyRecord<sweep_study::SweepRow>>,
+    arguments: &CheckArguments,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
     report.conclude();
     if let Some(mut record) = record {
-        report.study = Some(record.path().display().to_string());
+        report.study = Some(record.label());
         for row in report.curves.iter().flat_map(CurveSummary::rows) {
             record.push(row)?;
         }
-        let heading = format!("Accuracy of differences: {}", config.name);
-        let render = |heading: &str, _: &dyn Fn(&Table) -> String| match heading {
-            "" => format!("{report}Study: {}\n", record.path().display()),
-            _ => format!("```text\n{report}```\n"),
-        };
-        conclude(
-            &record,
-            &report,
-            &heading,
-            &render,
-            arguments.page,
-            global,
-            out,
-        )?;
-    } else if global.json {
-        print(out, &json::document(&report))?;
+        conclude(&record, &report, arguments.page, global, out)?;
     } else {
-        print(out, &report.to_string())?;
+        show(&report, CheckReport::to_string, global, out)?;
     }
     match report.failure() {
         Some(failure) => Err(Error::CheckFailed(failure)),

@@ -5,21 +5,15 @@ use std::path::Path;
 
 use crate::cli::arguments::{CostArguments, Global};
 use crate::cli::output::Messages;
-use crate::cli::page::conclude;
-use crate::cli::signals::Interrupt;
-use crate::cli::study_arguments::{REPEATS, ascending, options_beside_resume};
+use crate::cli::study::{REPEATS, StudyRunner, ascending, source};
 use crate::cli::workers::start_workers;
 use crate::error::{Error, Result};
-use crate::gradient::Control;
-use crate::kernels::Isa;
-use crate::run::{Environment, json};
-use crate::study::least_squares::{
-    self, LeastSquaresPlan, LeastSquaresReport, LeastSquaresRow, line,
-};
-use crate::study::record::{Question, StudyRecord, read_question};
+use crate::study::Study;
+use crate::study::least_squares::{LeastSquaresPlan, LeastSquaresStudy};
+use crate::study::record::read_question;
 
 /// Argument in place of a config, and name of this kind of study.
-pub const KIND: &str = "llsq";
+const KIND: &str = LeastSquaresStudy::KIND;
 /// Data points of the objective.
 const POINTS: usize = 1024;
 /// Default numbers of parameters.
@@ -40,36 +34,12 @@ pub fn run(
     let plan = plan(arguments)?;
     let threads = arguments.changes.threads.unwrap_or(1);
     let workers = start_workers(Some(threads), messages)?;
-    let interrupt = Interrupt::watch("keeping the rows")?;
-    let control = Control::new(interrupt.flag());
-    let question = Question::new(KIND, &plan);
-    let environment = Environment::detect(Isa::detect().name(), workers.threads());
-    let mut record: StudyRecord<LeastSquaresRow> = StudyRecord::begin(
-        arguments.resume.as_deref(),
-        arguments.out.as_deref(),
-        KIND,
-        &question,
-        None,
-        &environment,
-    )?;
-    let mut report_row = |row: &LeastSquaresRow| messages.note(line(row));
-    if !least_squares::run(&plan, &workers, &control, &mut record, &mut report_row)? {
-        messages.note(format_args!(
-            "resume with: nplus1 cost --resume {}",
-            record.path().display()
-        ));
-        return Err(record.interrupted(interrupt.exit_code()));
-    }
-    let report = LeastSquaresReport::new(record.path().display().to_string(), record.rows());
-    conclude(
-        &record,
-        &report,
-        "Cost of a derivative: linear least squares",
-        &|_, table| report.render(table),
-        arguments.page,
-        global,
-        out,
-    )
+    let runner = StudyRunner::start::<LeastSquaresStudy<'_>>(&arguments.record, global, messages)?;
+    let study = LeastSquaresStudy {
+        workers: &workers,
+        control: &runner.control,
+    };
+    runner.run(study, &plan, out)
 }
 
 /// Returns whether the arguments ask for this study.
@@ -77,7 +47,7 @@ pub fn run(
 /// # Errors
 /// A folder to resume that holds no study.
 pub fn is_meant(arguments: &CostArguments) -> Result<bool> {
-    match (&arguments.config, &arguments.resume) {
+    match (&arguments.config, &arguments.record.resume) {
         (Some(config), _) => Ok(config == Path::new(KIND)),
         (None, Some(study)) => Ok(read_question(study)?.study == KIND),
         (None, None) => Ok(false),
@@ -100,12 +70,9 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
             "{option} applies to networks, and `{KIND}` has none\n  help: leave it out, or name a config file (./{KIND} if that is its name)"
         )));
     }
-    if let (None, Some(study)) = (&arguments.config, &arguments.resume) {
-        if arguments.asks() {
-            return Err(options_beside_resume());
-        }
-        return json::from_value(read_question(study)?.arguments)
-            .map_err(|error| Error::refused(study, format!("cannot be read: {error}")));
+    let (config, record) = (arguments.config.as_deref(), &arguments.record);
+    if let (_, Some(plan)) = source::<LeastSquaresStudy<'_>>(config, record, arguments.asks())? {
+        return Ok(plan);
     }
     let sizes = match &arguments.sizes {
         None => SIZES.to_vec(),

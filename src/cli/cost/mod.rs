@@ -3,35 +3,25 @@
 mod least_squares;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use super::arguments::{CostArguments, Global};
-use super::inputs::{overrides, splits};
+use super::inputs::{Inputs, overrides};
 use super::output::Messages;
-use super::page::conclude;
 use super::session::Session;
-use super::signals::Interrupt;
-use super::study_arguments::{REPEATS, ascending, options_beside_resume};
+use super::study::{REPEATS, StudyRunner, ascending, source};
 use super::workers::start_workers;
-use crate::config::Config;
-use crate::data::{self, SearchPaths, Split};
 use crate::error::{Error, Result};
-use crate::gradient::Control;
-use crate::kernels::Isa;
 use crate::model::Network;
 use crate::numeric::Precision;
-use crate::run::Environment;
 use crate::run::environment::available_memory;
+use crate::study::Study;
 use crate::study::cost::memory::MemoryShape;
-use crate::study::cost::summary::{CostReport, line};
-use crate::study::cost::{BACKPROP, CostEnding, CostPlan, CostRow, CostSubject};
+use crate::study::cost::{BACKPROP, CostPlan, CostStudy};
+use crate::study::least_squares::LeastSquaresStudy;
 use crate::study::methods;
-use crate::study::record::{Question, StudyRecord, read_plan};
 
 /// Default seconds after which a measurement is stopped and extrapolated.
 const LIMIT: f64 = 5.0;
-/// Name of this kind of study.
-const KIND: &str = "cost";
 /// Largest number of networks of a study, and of hidden layers of a network.
 const MOST: usize = 1000;
 
@@ -52,92 +42,39 @@ pub fn run(
     if arguments.sizes.is_some() {
         return Err(Error::Usage(format!(
             "--sizes applies to `{}` only\n  help: use --widths and --depths for networks",
-            least_squares::KIND
+            LeastSquaresStudy::KIND
         )));
     }
-    let overrides = overrides(&arguments.changes);
-    let (path, kept) = source(arguments)?;
-    let config = Config::load(&path, &overrides)?;
-    let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let base = path.parent().unwrap_or(Path::new(""));
-    let loaded = data::load(&config.data, &search_paths, base)?;
-    let split = splits(&loaded, &config)?.swap_remove(0);
+    let record = &arguments.record;
+    let (path, kept) =
+        source::<CostStudy<'_>>(arguments.config.as_deref(), record, arguments.asks())?;
+    if let (Some(plan), Some(study)) = (&kept, &record.resume) {
+        plan.check().map_err(|problem| {
+            Error::refused(study, problem).help("resume it with the command that began it")
+        })?;
+    }
+    let inputs = Inputs::load(&path, &overrides(&arguments.changes), global)?;
     let plan = match kept {
         Some(plan) => plan,
-        None => plan(arguments, &config, &split)?,
+        None => plan(arguments, &inputs)?,
     };
     // One worker by default, so that ratios to a forward pass compare like with like.
-    let threads = config.run.threads.unwrap_or(1);
-    let sizes = sizes(&plan, &config, &split);
-    check_memory(&plan, &config, &split, &sizes, threads)?;
-    let networks = networks(&plan, &config, &split)?;
-    let workers = start_workers(Some(threads), messages)?;
-    let isa = Isa::detect();
-    let interrupt = Interrupt::watch("keeping the rows")?;
-    let control = Control::new(interrupt.flag());
-    let subject = CostSubject {
-        split: &split,
-        networks: &networks,
-        initialization: config.model.initialization,
-        seed: config.seed,
-        precision: config.model.precision,
-        pool: &workers,
-        isa,
-        control: &control,
+    let threads = inputs.config.run.threads.unwrap_or(1);
+    check_memory(&plan, &inputs, threads)?;
+    let networks = networks(&plan, &inputs)?;
+    let pool = start_workers(Some(threads), messages)?;
+    let runner = StudyRunner::start::<CostStudy<'_>>(record, global, messages)?;
+    let study = CostStudy {
+        subject: runner.subject(&inputs),
+        networks,
+        pool,
     };
-    let question = Question::new(KIND, &plan);
-    let environment = Environment::detect(isa.name(), workers.threads());
-    let text = config.to_toml();
-    let mut record: StudyRecord<CostRow> = StudyRecord::begin(
-        arguments.resume.as_deref(),
-        arguments.out.as_deref(),
-        &config.name,
-        &question,
-        Some(&text),
-        &environment,
-    )?;
-    let ending = subject.run(&plan, &mut record, &mut |row| messages.note(line(row)))?;
-    if ending == CostEnding::Interrupted {
-        messages.note(format_args!(
-            "resume with: nplus1 cost --resume {}",
-            record.path().display()
-        ));
-        return Err(record.interrupted(interrupt.exit_code()));
-    }
-    let report = CostReport::new(
-        &config.name,
-        record.path().display().to_string(),
-        record.rows(),
-    );
-    conclude(
-        &record,
-        &report,
-        &format!("Cost of a gradient: {}", config.name),
-        &|heading, table| report.render(heading, table),
-        arguments.page,
-        global,
-        out,
-    )
-}
-
-/// Returns the config file, and the plan of a study that is resumed without one.
-fn source(arguments: &CostArguments) -> Result<(PathBuf, Option<CostPlan>)> {
-    if let Some(config) = &arguments.config {
-        return Ok((config.clone(), None));
-    }
-    let study = arguments.resume.as_deref().expect("clap asks for one");
-    if arguments.asks() {
-        return Err(options_beside_resume());
-    }
-    let (config, plan): (_, CostPlan) = read_plan(study, KIND)?;
-    plan.check().map_err(|problem| {
-        Error::refused(study, problem).help("resume it with the command that began it")
-    })?;
-    Ok((config, Some(plan)))
+    runner.run(study, &plan, out)
 }
 
 /// Returns the plan that the arguments ask for, with every default filled in.
-fn plan(arguments: &CostArguments, config: &Config, split: &Split) -> Result<CostPlan> {
+fn plan(arguments: &CostArguments, inputs: &Inputs) -> Result<CostPlan> {
+    let Inputs { config, split } = inputs;
     let batch = arguments
         .batch
         .map_or(config.train.batch_size, |rows| rows as usize);
@@ -205,31 +142,19 @@ fn hidden(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usi
     Ok(depths.iter().flat_map(at).collect())
 }
 
-/// Returns the layer sizes of each network.
-fn sizes(plan: &CostPlan, config: &Config, split: &Split) -> Vec<Vec<usize>> {
+/// Refuses networks that need more memory than is available, before anything is allocated for them.
+fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> {
+    let Inputs { config, split } = inputs;
     let dataset = &split.train.dataset;
     let outputs = Network::outputs(config.loss.kind, dataset.class_count());
-    let sizes =
-        |hidden: &Vec<usize>| [&[dataset.feature_count()], &hidden[..], &[outputs]].concat();
-    plan.hidden.iter().map(sizes).collect()
-}
-
-/// Refuses networks that need more memory than is available, before anything is allocated for them.
-fn check_memory(
-    plan: &CostPlan,
-    config: &Config,
-    split: &Split,
-    sizes: &[Vec<usize>],
-    threads: usize,
-) -> Result<()> {
     let methods = methods::select(&plan.methods)?;
     let available = available_memory();
-    for sizes in sizes {
+    for hidden in &plan.hidden {
         let shape = MemoryShape {
-            sizes,
+            sizes: &[&[dataset.feature_count()], &hidden[..], &[outputs]].concat(),
             rows: plan.batch,
             threads,
-            sparse: split.train.dataset.image.is_some(),
+            sparse: dataset.image.is_some(),
             number: match config.model.precision {
                 Precision::F32 => 4,
                 Precision::F64 => 8,
@@ -244,11 +169,11 @@ fn check_memory(
     Ok(())
 }
 
-fn networks(plan: &CostPlan, config: &Config, split: &Split) -> Result<Vec<Network>> {
+fn networks(plan: &CostPlan, inputs: &Inputs) -> Result<Vec<Network>> {
     let network = |hidden: &Vec<usize>| {
-        let mut config = config.clone();
+        let mut config = inputs.config.clone();
         config.model.hidden.clone_from(hidden);
-        Ok(Session::new(&config, split, None)?.network)
+        Ok(Session::new(&config, &inputs.split, None)?.network)
     };
     plan.hidden.iter().map(network).collect()
 }

@@ -7,23 +7,20 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::cli::arguments::{Global, LbfgsArguments};
-use crate::cli::inputs::{configured, overrides, splits};
-use crate::cli::output::{Messages, print};
-use crate::cli::session::Session;
+use crate::cli::inputs::{Inputs, configured, overrides};
+use crate::cli::output::{Messages, show};
 use crate::cli::signals::Interrupt;
 use crate::cli::workers::start_workers;
-use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::numeric::Precision;
 use crate::optimizer::{LbfgsConfig, OptimizerConfig};
-use crate::run::json;
 use crate::study::lbfgs_precision::{
     GradientCase, MinimizationEnding, MinimizationRow, MinimizationSubject, MinimizationVerdict,
     cases,
 };
-use crate::study::table::{Table, duration, list};
+use crate::study::table::{Table, duration, list, topology};
 
 /// Default config: its text and its name.
 const DEFAULT: (&str, &str) = (
@@ -80,10 +77,9 @@ pub fn run(
 ) -> Result<()> {
     let overrides = overrides(&arguments.changes);
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
-    let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let loaded = data::load(&config.data, &search_paths, base)?;
-    let split = splits(&loaded, &config)?.swap_remove(0);
-    let network = Session::new(&config, &split, None)?.network;
+    let inputs = Inputs::of(config, base, global)?;
+    let Inputs { config, split } = &inputs;
+    let network = inputs.network()?;
     let start = config
         .model
         .initialization
@@ -141,12 +137,7 @@ pub fn run(
         report.rows.push(row);
     }
     report.answer = answer(&report.rows);
-    let text = if global.json {
-        json::document(&report)
-    } else {
-        report.to_string()
-    };
-    print(out, &text)?;
+    show(&report, LbfgsReport::to_string, global, out)?;
     ended
 }
 
@@ -205,10 +196,9 @@ fn answer(rows: &[MinimizationRow]) -> String {
 
 impl fmt::Display for LbfgsReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         let entries = list(&[
             ("config", self.name.clone()),
-            ("network", sizes.join("-")),
+            ("network", topology(&self.sizes)),
             ("parameters", self.parameters.to_string()),
             ("rows", self.batch_rows.to_string()),
             ("l2", format!("{:e}", self.l2)),

@@ -4,16 +4,15 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use crate::cli::arguments::{Global, WeightArguments};
-use crate::cli::inputs::{configured, overrides, parameters, splits};
+use crate::cli::inputs::{Inputs, overrides, parameters};
 use crate::cli::output::{Messages, show};
-use crate::cli::session::Session;
-use crate::data::{self, SearchPaths, Split};
+use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::explain::weight::{
     ActivationGradient, LayerErrors, LayerValues, ParameterPosition, WeightExplanation, explain,
 };
 use crate::model::Network;
-use crate::study::table::{Table, figure, list, rough};
+use crate::study::table::{Table, figure, list, rough, topology};
 
 /// Explains one weight and one sample of the network that `path` describes.
 ///
@@ -27,23 +26,21 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let overrides = overrides(&arguments.changes);
-    let (config, base) = configured(Some(path), ("", ""), &overrides)?;
-    let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let loaded = data::load(&config.data, &search_paths, base)?;
-    let split = splits(&loaded, &config)?.swap_remove(0);
-    let network = Session::new(&config, &split, None)?.network;
-    let theta = parameters(arguments.weights.as_deref(), &config, &network, messages)?;
-    let (inputs, label) = sample(&split, arguments.sample)?;
+    let inputs = Inputs::load(path, &overrides, global)?;
+    let Inputs { config, split } = &inputs;
+    let network = inputs.network()?;
+    let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
+    let (values, label) = sample(split, arguments.sample)?;
     let place = arguments
         .weight
-        .unwrap_or_else(|| ParameterPosition::of_largest(&inputs));
+        .unwrap_or_else(|| ParameterPosition::of_largest(&values));
     (place.index(&network.layout))
         .map_err(|problem| Error::Usage(format!("--weight: {problem}")))?;
-    let explanation = explain(&network, &theta, (&inputs, label), place, arguments.epsilon)
+    let explanation = explain(&network, &theta, (&values, label), place, arguments.epsilon)
         .map_err(|problem| Error::Usage(format!("--epsilon: {problem}")))?;
     show(
         &explanation,
-        |explanation| text(explanation, &network, &split, arguments.sample),
+        |explanation| text(explanation, &network, split, arguments.sample),
         global,
         out,
     )
@@ -79,19 +76,13 @@ fn text(
     split: &Split,
     sample: usize,
 ) -> String {
-    let sizes: Vec<String> = network
-        .layout
-        .sizes()
-        .iter()
-        .map(usize::to_string)
-        .collect();
     let dataset = &split.train.dataset;
     let mut text = list(&[
         (
             "network",
             format!(
                 "{}, {} outputs, {} loss",
-                sizes.join("-"),
+                topology(network.layout.sizes()),
                 network.output.name(),
                 network.loss.name()
             ),

@@ -16,15 +16,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::memory::MemoryShape;
+use self::summary::CostReport;
 use super::methods::{self, Method};
 use super::record::StudyRecord;
+use super::table::{duration, times, topology};
 use super::timing::{NotMeasured, Timing, TimingBench};
-use crate::data::{Inputs, Samples, Split};
-use crate::error::{Error, Result};
-use crate::gradient::Control;
+use super::{Study, StudyReport, Subject};
+use crate::config::Config;
+use crate::data::{Inputs, Samples};
+use crate::error::Result;
 use crate::gradient::operation_counts::{dense_formulas, finite_difference};
-use crate::kernels::Isa;
-use crate::model::{Initialization, Network};
+use crate::model::Network;
 use crate::numeric::statistics::{median, median_ratio};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
@@ -138,63 +140,67 @@ impl CostRow {
     }
 }
 
-/// The problem and the machine settings of a cost study.
-pub struct CostSubject<'a> {
-    /// The dataset and scaling of the rows.
-    pub split: &'a Split,
+/// A cost study that is ready to run.
+pub struct CostStudy<'a> {
+    /// The config and the rows.
+    pub subject: Subject<'a>,
     /// The networks, in the order of the plan.
-    pub networks: &'a [Network],
-    /// The initialization of θ.
-    pub initialization: Initialization,
-    /// The seed of the initialization.
-    pub seed: u64,
-    /// The precision of the arithmetic.
-    pub precision: Precision,
+    pub networks: Vec<Network>,
     /// The worker threads.
-    pub pool: &'a Arc<Workers>,
-    /// The instruction set of the kernels.
-    pub isa: Isa,
-    /// Stops the study, even within a row.
-    pub control: &'a Control,
+    pub pool: Arc<Workers>,
 }
 
-/// The end of a study.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CostEnding {
-    /// All rows are complete.
-    Finished,
-    /// The control requested a stop.
-    Interrupted,
-}
+impl Study for CostStudy<'_> {
+    const KIND: &'static str = "cost";
+    type Plan = CostPlan;
+    type Row = CostRow;
 
-impl CostSubject<'_> {
-    /// Computes every row that `record` lacks, and passes each to `report`.
-    ///
-    /// # Errors
-    /// Returns an error if an increment is lost in θ, and the errors of the operating system.
-    pub fn run(
-        &self,
-        plan: &CostPlan,
-        record: &mut StudyRecord<CostRow>,
-        report: &mut dyn FnMut(&CostRow),
-    ) -> Result<CostEnding> {
-        match self.precision {
-            Precision::F32 => self.run_in::<f32>(plan, record, report),
-            Precision::F64 => self.run_in::<f64>(plan, record, report),
+    fn config(&self) -> Option<&Config> {
+        Some(self.subject.config)
+    }
+
+    fn threads(&self, _: &CostPlan) -> usize {
+        self.pool.threads()
+    }
+
+    fn run(&mut self, plan: &CostPlan, record: &mut StudyRecord<CostRow>) -> Result<bool> {
+        match self.subject.config.model.precision {
+            Precision::F32 => self.run_in::<f32>(plan, record),
+            Precision::F64 => self.run_in::<f64>(plan, record),
         }
     }
 
-    fn run_in<R: Real>(
-        &self,
-        plan: &CostPlan,
-        record: &mut StudyRecord<CostRow>,
-        report: &mut dyn FnMut(&CostRow),
-    ) -> Result<CostEnding> {
-        let train = &self.split.train;
-        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
+    fn line(row: &CostRow) -> String {
+        let time = match row.seconds {
+            Some(seconds) => format!("{} measured", duration(seconds)),
+            None => format!("{} predicted", duration(row.predicted_seconds)),
+        };
+        let ratio = match row.multiplications_to_forward {
+            Some(ratio) if row.label != FORWARD_PASS => {
+                format!(", {} forward passes of multiplications", times(ratio))
+            }
+            _ => String::new(),
+        };
+        format!("{}  {}: {time}{ratio}", topology(&row.layers), row.label)
+    }
+
+    fn report<'a>(
+        &'a self,
+        _: &'a CostPlan,
+        record: &'a StudyRecord<CostRow>,
+    ) -> impl StudyReport + 'a {
+        CostReport::new(&self.subject.config.name, record.label(), record.rows())
+    }
+}
+
+impl CostStudy<'_> {
+    fn run_in<R: Real>(&self, plan: &CostPlan, record: &mut StudyRecord<CostRow>) -> Result<bool> {
+        let Subject { config, split, .. } = self.subject;
+        let train = &split.train;
+        let samples = Samples::<R>::new(&train.dataset, &split.scaling);
         let rows = &train.rows[..plan.batch.min(train.rows.len())];
         let methods = methods::select(&plan.methods)?;
-        for network in self.networks {
+        for network in &self.networks {
             let sizes = network.layout.sizes();
             let done = |record: &StudyRecord<CostRow>, label: &str| {
                 let same = |row: &&CostRow| row.label == label && row.layers == sizes;
@@ -204,15 +210,16 @@ impl CostSubject<'_> {
             if labels.all(|label| done(record, label).is_some()) {
                 continue;
             }
-            let theta = self.initialization.draw::<R>(&network.layout, self.seed);
+            let initialization = config.model.initialization;
+            let theta = initialization.draw::<R>(&network.layout, config.seed);
             let bench = TimingBench {
                 network,
                 theta: &theta,
                 samples: &samples,
                 rows,
-                workers: self.pool,
-                isa: self.isa,
-                control: self.control,
+                workers: &self.pool,
+                isa: self.subject.isa,
+                control: self.subject.control,
                 repeats: plan.repeats,
                 limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
                 split: None,
@@ -228,13 +235,12 @@ impl CostSubject<'_> {
                     backprop: done(record, BACKPROP),
                 };
                 let Some(row) = self.row(&bench, method, plan, &base)? else {
-                    return Ok(CostEnding::Interrupted);
+                    return Ok(false);
                 };
-                report(&row);
                 record.push(row)?;
             }
         }
-        Ok(CostEnding::Finished)
+        Ok(true)
     }
 
     /// Computes one row; returns `None` if the control requested a stop.
@@ -254,26 +260,9 @@ impl CostSubject<'_> {
             sparse: matches!(bench.samples.inputs(), Inputs::Sparse(_)),
             number: R::BYTES,
         };
-        let timing = match (plan.measure, method) {
-            (false, _) => None,
-            (true, None) => Some(bench.evaluation()),
-            (true, Some(method)) => Some(bench.gradient(&method.gradient)?),
-        };
-        let timing = match timing {
-            Some(Err(NotMeasured::Interrupted)) => return Ok(None),
-            Some(Ok(timing)) => Some(timing),
-            Some(Err(NotMeasured::TooSlow)) | None => None,
-        };
-        let predicted_seconds = match method {
-            Some(method) => bench.predict(&method.gradient),
-            None => bench
-                .evaluation()
-                .map(|timing| median(&timing.samples).unwrap_or(f64::NAN))
-                .map_err(|_| Error::Usage("interrupted".to_owned())),
-        };
-        if self.control.is_stopped() {
+        let Some((predicted_seconds, timing)) = seconds_of(bench, method, plan.measure)? else {
             return Ok(None);
-        }
+        };
         let performed = match method {
             Some(method) => bench.tally(&method.gradient),
             None => finite_difference::evaluation(network, bench.samples, bench.rows),
@@ -310,7 +299,7 @@ impl CostSubject<'_> {
             memory: method.map_or(shape.evaluation(), |method| {
                 shape.gradient(&method.gradient)
             }),
-            predicted_seconds: predicted_seconds?,
+            predicted_seconds,
             seconds: None,
             samples: Vec::new(),
             forward_samples: Vec::new(),
@@ -324,9 +313,7 @@ impl CostSubject<'_> {
         }
         Ok(Some(row))
     }
-}
 
-impl CostSubject<'_> {
     /// Counts the operations of the plain implementation, unless they are predicted to be too many.
     /// The counts do not depend on the inputs' values, so the inputs are not scaled.
     fn counted<R: Real>(
@@ -338,7 +325,7 @@ impl CostSubject<'_> {
         if predicted.multiplications + predicted.additions > MAX_COUNTED {
             return None;
         }
-        let dataset = &self.split.train.dataset;
+        let dataset = &self.subject.split.train.dataset;
         let batch: Vec<Sample> = (bench.rows.iter())
             .map(|&row| {
                 let row = row as usize;
@@ -358,6 +345,36 @@ impl CostSubject<'_> {
             )),
         }
     }
+}
+
+/// Returns the predicted seconds of a method, or of a forward pass, and those measured on request
+/// unless it is too slow; `None` if the control requested a stop.
+fn seconds_of<R: Real>(
+    bench: &TimingBench<'_, R>,
+    method: Option<&Method>,
+    measure: bool,
+) -> Result<Option<(f64, Option<Timing>)>> {
+    let timing = match (measure, method) {
+        (false, _) => None,
+        (true, None) => Some(bench.evaluation()),
+        (true, Some(method)) => Some(bench.gradient(&method.gradient)?),
+    };
+    let timing = match timing {
+        Some(Err(NotMeasured::Interrupted)) => return Ok(None),
+        Some(Ok(timing)) => Some(timing),
+        Some(Err(NotMeasured::TooSlow)) | None => None,
+    };
+    let predicted = match method {
+        Some(method) => bench.predict(&method.gradient),
+        None => match bench.evaluation() {
+            Ok(timing) => Ok(median(&timing.samples).unwrap_or(f64::NAN)),
+            Err(_) => return Ok(None),
+        },
+    };
+    if bench.control.is_stopped() {
+        return Ok(None);
+    }
+    Ok(Some((predicted?, timing)))
 }
 
 /// The rows relative to which others are given, if they exist already.

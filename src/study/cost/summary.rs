@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BACKPROP, CostRow, FORWARD_PASS};
+use super::{BACKPROP, CostRow};
 use crate::numeric::statistics::LeastSquaresLine;
-use crate::study::table::{Table, bytes, duration, times, whole};
+use crate::study::table::{Table, bytes, counted, duration, times, topology, whole};
+use crate::study::{StudyReport, closing};
 
 /// The growth of a quantity with N, a line fitted to the logarithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,19 +77,18 @@ impl<'a> CostReport<'a> {
         }
         tables
     }
+}
 
-    /// Renders the report as text; `table` renders each table.
-    pub fn render(&self, heading: &str, table: impl Fn(&Table) -> String) -> String {
-        let mut text = String::new();
-        for (title, contents) in self.tables() {
-            text.push_str(&format!("{heading}{title}\n\n{}\n", table(&contents)));
-        }
-        for finding in &self.findings {
-            text.push_str(finding);
-            text.push_str("\n\n");
-        }
-        text.push_str(&format!("Study: {}\n", self.study));
-        text
+impl StudyReport for CostReport<'_> {
+    fn heading(&self) -> String {
+        format!("Cost of a gradient: {}", self.name)
+    }
+
+    fn render(&self, heading: &str, table: &dyn Fn(&Table) -> String) -> String {
+        let sections = self.tables().into_iter();
+        let sections =
+            sections.map(|(title, contents)| format!("{heading}{title}\n\n{}\n", table(&contents)));
+        sections.collect::<String>() + &closing(&self.findings, &self.study)
     }
 }
 
@@ -105,12 +105,6 @@ fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
         }
     }
     networks
-}
-
-/// Formats layer sizes, `784-30-10`.
-fn topology(layers: &[usize]) -> String {
-    let layers: Vec<String> = layers.iter().map(usize::to_string).collect();
-    layers.join("-")
 }
 
 fn rows_table(rows: &[&CostRow]) -> Table {
@@ -186,7 +180,7 @@ fn fits_table(fits: &[GrowthFit]) -> Table {
         }
         let [first, last] = fit.range;
         let over = match fit.over.as_str() {
-            "widths" => format!("widths {first}…{last}, {} hidden", layers(fit.at)),
+            "widths" => format!("widths {first}…{last}, {} hidden", counted(fit.at, "layer")),
             _ => format!("depths {first}…{last}, width {}", fit.at),
         };
         let interval = fit.line.interval.map_or("–".to_owned(), |[low, high]| {
@@ -201,11 +195,6 @@ fn fits_table(fits: &[GrowthFit]) -> Table {
         ]);
     }
     table
-}
-
-/// Formats a number of layers: `1 layer`, `3 layers`.
-fn layers(count: usize) -> String {
-    format!("{count} layer{}", if count == 1 { "" } else { "s" })
 }
 
 /// A quantity's name and its value in a row.
@@ -372,8 +361,8 @@ fn growth_sentences(fits: &[GrowthFit]) -> Vec<String> {
     ];
     let mut seen = Vec::new();
     let mut sentences = Vec::new();
-    let counted = |fit: &&GrowthFit| fit.quantity == "multiplications" && fit.line.points > 2;
-    for fit in fits.iter().filter(counted) {
+    let is_counted = |fit: &&GrowthFit| fit.quantity == "multiplications" && fit.line.points > 2;
+    for fit in fits.iter().filter(is_counted) {
         let group = (&fit.over, fit.at);
         if seen.contains(&group) {
             continue;
@@ -382,7 +371,7 @@ fn growth_sentences(fits: &[GrowthFit]) -> Vec<String> {
         let exponent = |(label, name): &(&str, &str)| {
             let same =
                 |other: &&GrowthFit| other.method == *label && (&other.over, other.at) == group;
-            let fit = fits.iter().filter(counted).find(same)?;
+            let fit = fits.iter().filter(is_counted).find(same)?;
             Some(format!("N^{:.2} ({name})", fit.line.slope))
         };
         let exponents: Vec<String> = named.iter().filter_map(exponent).collect();
@@ -393,7 +382,7 @@ fn growth_sentences(fits: &[GrowthFit]) -> Vec<String> {
         let scope = match fit.over.as_str() {
             "widths" => format!(
                 "With {} hidden, from width {first} to {last}",
-                layers(fit.at)
+                counted(fit.at, "layer")
             ),
             _ => format!("At width {}, from {first} to {last} hidden layers", fit.at),
         };
@@ -432,19 +421,4 @@ fn interruption_sentence(rows: &[CostRow]) -> Option<String> {
         if shares.len() == 1 { " was" } else { "s were" },
         100.0 * least,
     ))
-}
-
-/// Formats a row as a line of progress.
-pub fn line(row: &CostRow) -> String {
-    let time = match row.seconds {
-        Some(seconds) => format!("{} measured", duration(seconds)),
-        None => format!("{} predicted", duration(row.predicted_seconds)),
-    };
-    let ratio = match row.multiplications_to_forward {
-        Some(ratio) if row.label != FORWARD_PASS => {
-            format!(", {} forward passes of multiplications", times(ratio))
-        }
-        _ => String::new(),
-    };
-    format!("{}  {}: {time}{ratio}", topology(&row.layers), row.label)
 }

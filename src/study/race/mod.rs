@@ -15,14 +15,16 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use self::summary::RaceReport;
 use super::methods::Method;
 use super::record::StudyRecord;
+use super::table::{duration, percent};
+use super::{Study, StudyReport, Subject};
 use crate::config::Config;
 use crate::data::{Part, Samples, Split};
 use crate::error::{Error, Result};
 use crate::gradient::random_direction::PerturbedQuantity;
-use crate::gradient::{Control, GradientConfig, TrainingEngine};
-use crate::kernels::Isa;
+use crate::gradient::{GradientConfig, TrainingEngine};
 use crate::model::{Assessment, Forward, Network};
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
@@ -92,76 +94,98 @@ pub struct RaceRow {
     pub ending: Option<String>,
 }
 
-/// Everything that the methods of a race share.
-pub struct RaceSubject<'a> {
-    /// The config: optimizer, mini-batches, epochs, seed.
-    pub config: &'a Config,
-    /// The training, validation and test rows.
-    pub split: &'a Split,
+/// A race that is ready to start.
+pub struct RaceStudy<'a> {
+    /// The config and the rows.
+    pub subject: Subject<'a>,
     /// The network.
-    pub network: &'a Network,
-    /// The worker pool.
-    pub pool: &'a Arc<Workers>,
-    /// The instruction set of the kernels.
-    pub isa: Isa,
-    /// Stops the race when it is raised.
-    pub control: &'a Control,
+    pub network: Network,
+    /// The worker threads.
+    pub pool: Arc<Workers>,
+    /// The methods of the plan.
+    pub methods: Vec<Method>,
+    /// The rows on which accuracy is measured, and their name.
+    pub judges: (&'a Part, &'static str),
 }
 
-impl RaceSubject<'_> {
-    /// Returns the evaluation rows and their name: the validation rows, or the test rows if there
-    /// are no validation rows.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if there are neither validation nor test rows.
-    pub fn evaluation_part(&self) -> Result<(&Part, &'static str)> {
-        let validation = self
-            .split
-            .validation
-            .as_ref()
-            .map(|part| (part, "validation"));
-        let test = || self.split.test.as_ref().map(|part| (part, "test"));
-        validation.or_else(test).ok_or_else(|| {
-            Error::Usage(
-                "a race needs validation or test rows, which are not used for training\n  help: set data.validation in the config"
-                    .to_owned(),
-            )
-        })
+/// Returns the rows on which accuracy is measured, and their name: the validation rows, or the test
+/// rows if there are no validation rows.
+///
+/// # Errors
+/// [`Error::Usage`] if there are neither validation nor test rows.
+pub fn evaluation_part(split: &Split) -> Result<(&Part, &'static str)> {
+    let validation = split.validation.as_ref().map(|part| (part, "validation"));
+    let test = || split.test.as_ref().map(|part| (part, "test"));
+    validation.or_else(test).ok_or_else(|| {
+        Error::Usage(
+            "a race needs validation or test rows, which are not used for training\n  help: set data.validation in the config"
+                .to_owned(),
+        )
+    })
+}
+
+impl Study for RaceStudy<'_> {
+    const KIND: &'static str = "race";
+    type Plan = RacePlan;
+    type Row = RaceRow;
+
+    fn config(&self) -> Option<&Config> {
+        Some(self.subject.config)
     }
 
-    /// Trains every one of `methods` that has not ended in `record`, and calls `on_row` with each
-    /// new row. Returns true if all methods ended, false if the control stopped the race.
-    ///
-    /// # Errors
-    /// A gradient that cannot be computed; errors of the operating system; checkpoints of a method
-    /// that cannot be read.
-    pub fn run(
-        &self,
-        plan: &RacePlan,
-        methods: &[Method],
-        record: &mut StudyRecord<RaceRow>,
-        on_row: &mut (dyn FnMut(&RaceRow) + Send),
-    ) -> Result<bool> {
-        match self.config.model.precision {
-            Precision::F32 => self.run_in::<f32>(plan, methods, record, on_row),
-            Precision::F64 => self.run_in::<f64>(plan, methods, record, on_row),
+    fn threads(&self, _: &RacePlan) -> usize {
+        self.pool.threads()
+    }
+
+    /// Trains every method that has not ended in `record`.
+    fn run(&mut self, plan: &RacePlan, record: &mut StudyRecord<RaceRow>) -> Result<bool> {
+        match self.subject.config.model.precision {
+            Precision::F32 => self.run_in::<f32>(plan, record),
+            Precision::F64 => self.run_in::<f64>(plan, record),
         }
     }
 
-    fn run_in<R: Real>(
-        &self,
-        plan: &RacePlan,
-        methods: &[Method],
-        record: &mut StudyRecord<RaceRow>,
-        on_row: &mut (dyn FnMut(&RaceRow) + Send),
-    ) -> Result<bool> {
-        let train = &self.split.train;
-        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
-        let (part, _) = self.evaluation_part()?;
-        let same_dataset = Arc::ptr_eq(&part.dataset, &train.dataset);
+    fn line(row: &RaceRow) -> String {
+        let ending = row.ending.as_ref();
+        let ending = ending.map_or(String::new(), |ending| format!(", ended: {ending}"));
+        format!(
+            "{}: {} after {}, epoch {:.2}{ending}",
+            row.method,
+            percent(Some(row.accuracy)),
+            duration(row.seconds),
+            row.epochs,
+        )
+    }
+
+    fn is_detail(row: &RaceRow) -> bool {
+        row.ending.is_none()
+    }
+
+    fn report<'a>(
+        &'a self,
+        plan: &'a RacePlan,
+        record: &'a StudyRecord<RaceRow>,
+    ) -> impl StudyReport + 'a {
+        let name = &self.subject.config.name;
+        RaceReport::new(name, record.label(), self.judges.1, plan, record.rows())
+    }
+}
+
+impl RaceStudy<'_> {
+    fn run_in<R: Real>(&self, plan: &RacePlan, record: &mut StudyRecord<RaceRow>) -> Result<bool> {
+        let Subject { config, split, .. } = self.subject;
+        let control = self.subject.control;
+        let train = &split.train;
+        let samples = Samples::<R>::new(&train.dataset, &split.scaling);
+        let same_dataset = Arc::ptr_eq(&self.judges.0.dataset, &train.dataset);
         let other_samples =
-            (!same_dataset).then(|| Samples::<R>::new(&part.dataset, &self.split.scaling));
-        for method in methods {
+            (!same_dataset).then(|| Samples::<R>::new(&self.judges.0.dataset, &split.scaling));
+        let training_config = TrainConfig {
+            max_seconds: Some(plan.limit),
+            early_stopping: None,
+            ..config.train.clone()
+        };
+        for method in &self.methods {
             let folder = record.path().join(method.label.replace('/', "-"));
             std::fs::create_dir_all(&folder)
                 .map_err(|source| Error::io("create", &folder, source))?;
@@ -172,38 +196,32 @@ impl RaceSubject<'_> {
                 continue;
             }
             let optimizer = self.optimizer(plan, &method.label);
-            let config = TrainConfig {
-                max_seconds: Some(plan.limit),
-                early_stopping: None,
-                ..self.config.train.clone()
-            };
             let training = Training {
-                network: self.network,
+                network: &self.network,
                 samples: &samples,
                 rows: &train.rows,
                 validation: None,
                 classes: train.dataset.class_count(),
                 gradient: &method.gradient,
                 optimizer: &optimizer,
-                config: &config,
-                seed: self.config.seed,
-                pool: self.pool,
-                isa: self.isa,
+                config: &training_config,
+                seed: config.seed,
+                pool: &self.pool,
+                isa: self.subject.isa,
                 workers: None,
-                split: self.config.run.split,
-                control: self.control,
+                split: config.run.split,
+                control,
             };
             let mut state = self.start::<R>(&method.label, &folder, record)?;
             let mut observer = RaceObserver {
                 training: &training,
                 engine: training.engine(),
                 samples: other_samples.as_ref().unwrap_or(&samples),
-                part,
+                part: self.judges.0,
                 label: &method.label,
                 folder,
-                config: self.config.to_toml(),
+                config: config.to_toml(),
                 record: &mut *record,
-                on_row: &mut *on_row,
                 last: Instant::now(),
                 pause: FIRST_PAUSE,
                 longest: LONGEST_PAUSE_SHARE * plan.limit,
@@ -211,16 +229,11 @@ impl RaceSubject<'_> {
             let result = self
                 .pool
                 .install(|| training.run(&mut state, &mut observer).map(|_| ()));
-            if self.control.is_stopped() {
+            if control.is_stopped() {
                 observer.record_state(&state, None)?;
                 return Ok(false);
             }
-            let ending = match result {
-                Ok(()) if state.seconds() >= plan.limit => "the time limit".to_owned(),
-                Ok(()) => "as long as [train] asks for".to_owned(),
-                Err(Error::Diverged(_)) => format!("diverged in epoch {}", state.epoch + 1),
-                Err(other) => return Err(other),
-            };
+            let ending = ending(result, &state, plan.limit)?;
             observer.record_state(&state, Some(ending))?;
         }
         Ok(true)
@@ -228,7 +241,7 @@ impl RaceSubject<'_> {
 
     /// Returns the config's optimizer, with the method's own learning rate if the plan has one.
     fn optimizer(&self, plan: &RacePlan, label: &str) -> OptimizerConfig {
-        let mut optimizer = self.config.optimizer.clone();
+        let mut optimizer = self.subject.config.optimizer.clone();
         if let Some((_, rate)) = plan.rates.iter().find(|(method, _)| method == label) {
             match &mut optimizer {
                 OptimizerConfig::Sgd(config) => config.learning_rate = *rate,
@@ -257,14 +270,24 @@ impl RaceSubject<'_> {
                 )));
             }
             Err(Error::NoCheckpoint(_)) => {
-                let (initialization, seed) = (self.config.model.initialization, self.config.seed);
-                TrainingState::new(initialization.draw(layout, seed))
+                let Config { model, seed, .. } = self.subject.config;
+                TrainingState::new(model.initialization.draw(layout, *seed))
             }
             Err(other) => return Err(other),
         };
         let steps = state.steps;
         record.retain(|row| row.method != label || (steps > 0 && row.steps <= steps))?;
         Ok(state)
+    }
+}
+
+/// Says why a method ended that was not interrupted.
+fn ending<R: Real>(result: Result<()>, state: &TrainingState<R>, limit: f64) -> Result<String> {
+    match result {
+        Ok(()) if state.seconds() >= limit => Ok("the time limit".to_owned()),
+        Ok(()) => Ok("as long as [train] asks for".to_owned()),
+        Err(Error::Diverged(_)) => Ok(format!("diverged in epoch {}", state.epoch + 1)),
+        Err(other) => Err(other),
     }
 }
 
@@ -281,7 +304,6 @@ struct RaceObserver<'a, R> {
     folder: PathBuf,
     config: String,
     record: &'a mut StudyRecord<RaceRow>,
-    on_row: &'a mut (dyn FnMut(&RaceRow) + Send),
     /// The time of the last evaluation.
     last: Instant,
     /// Seconds from then to the next evaluation.
@@ -316,7 +338,6 @@ impl<R: Real> RaceObserver<'_, R> {
             &Checkpoint::from_state(self.config.clone(), state),
         )?;
         self.record.retain(|row| !same(row))?;
-        (self.on_row)(&row);
         self.record.push(row)?;
         let taken = begin.elapsed().as_secs_f64();
         self.pause = (GROWTH * self.pause)

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{RacePlan, RaceRow};
 use crate::study::table::{Table, duration, percent, times, whole};
+use crate::study::{StudyReport, closing};
 
 /// The cost of a method up to one row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -93,17 +94,6 @@ impl<'a> RaceReport<'a> {
         }
     }
 
-    /// Renders the report as text; `table` renders each table.
-    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
-        let mut text = format!("{}\n", table(&self.table()));
-        for finding in &self.findings {
-            text.push_str(finding);
-            text.push_str("\n\n");
-        }
-        text.push_str(&format!("Study: {}\n", self.study));
-        text
-    }
-
     /// Returns the table of the methods, one row each.
     pub fn table(&self) -> Table {
         let mut header = vec!["method".to_owned(), "learning rate".to_owned()];
@@ -143,6 +133,16 @@ impl<'a> RaceReport<'a> {
             table.row(cells);
         }
         table
+    }
+}
+
+impl StudyReport for RaceReport<'_> {
+    fn heading(&self) -> String {
+        format!("Race: {}", self.name)
+    }
+
+    fn render(&self, _: &str, table: &dyn Fn(&Table) -> String) -> String {
+        format!("{}\n", table(&self.table())) + &closing(&self.findings, &self.study)
     }
 }
 
@@ -219,18 +219,6 @@ fn sentences(summaries: &[MethodSummary], targets: &[f64]) -> Vec<String> {
 fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Formats a row as a line of progress.
-pub fn line(row: &RaceRow) -> String {
-    let ending = (row.ending.as_ref()).map_or(String::new(), |ending| format!(", ended: {ending}"));
-    format!(
-        "{}: {} after {}, epoch {:.2}{ending}",
-        row.method,
-        percent(Some(row.accuracy)),
-        duration(row.seconds),
-        row.epochs,
-    )
 }
 
 #[cfg(test)]

@@ -5,42 +5,31 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::summary::{ScalingReport, line};
 use super::{Cell, PlannedDivision, ScalingPlan, ScalingSample, take_in_turns};
-use crate::data::{Inputs, Samples, Split};
+use crate::config::Config;
+use crate::data::{Inputs, Samples};
 use crate::error::{Error, Result};
-use crate::gradient::Control;
 use crate::gradient::backprop::limits::DivisionLimits;
-use crate::kernels::Isa;
-use crate::model::{Initialization, Network};
+use crate::model::Network;
 use crate::numeric::{Precision, Real};
-use crate::parallel::{Division, Workers};
+use crate::parallel::{Division, Workers, processors};
 use crate::study::machine_peaks::{Peaks, bytes_to_read};
 use crate::study::methods;
 use crate::study::record::StudyRecord;
 use crate::study::timing::{NotMeasured, TimingBench, TimingSample, WarmEngine};
+use crate::study::{Study, StudyReport, Subject};
 
-/// The problem and the machine settings of a scaling study.
-pub struct Measurement<'a> {
-    /// The dataset and scaling of the rows.
-    pub split: &'a Split,
-    /// Topology and loss.
-    pub network: &'a Network,
-    /// The initialization of θ.
-    pub initialization: Initialization,
-    /// The seed of the initialization.
-    pub seed: u64,
-    /// The learning rate of the step after which θ is hashed.
-    pub learning_rate: f64,
-    /// The precision of the arithmetic.
-    pub precision: Precision,
+/// A scaling study that is ready to run.
+pub struct ScalingStudy<'a> {
+    subject: Subject<'a>,
+    network: Network,
     /// The processors to which the threads are pinned, in order; empty if they are not pinned.
-    pub processors: &'a [usize],
-    /// The instruction set of the kernels.
-    pub isa: Isa,
-    /// Stops the study, even within a sample.
-    pub control: &'a Control,
+    processors: Vec<usize>,
+    /// The processor time that other processes used during the measurement, in processors.
+    others: Option<f64>,
 }
 
 /// The engine of one cell.
@@ -53,18 +42,29 @@ struct CellEngine<'a, R> {
     least_bytes: u64,
 }
 
-impl Measurement<'_> {
+impl<'a> ScalingStudy<'a> {
+    /// Creates a study of `network`, with threads pinned to `processors`, if there are any.
+    pub fn new(subject: Subject<'a>, network: Network, processors: Vec<usize>) -> Self {
+        Self {
+            subject,
+            network,
+            processors,
+            others: None,
+        }
+    }
+
     /// Counts what limits each division of `plan`, for the mini-batches that are measured.
     pub fn divisions(&self, plan: &ScalingPlan) -> Vec<PlannedDivision> {
-        match self.precision {
+        match self.subject.config.model.precision {
             Precision::F32 => self.divisions_in::<f32>(plan),
             Precision::F64 => self.divisions_in::<f64>(plan),
         }
     }
 
     fn divisions_in<R: Real>(&self, plan: &ScalingPlan) -> Vec<PlannedDivision> {
-        let train = &self.split.train;
-        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
+        let split = self.subject.split;
+        let train = &split.train;
+        let samples = Samples::<R>::new(&train.dataset, &split.scaling);
         let sizes = self.network.layout.sizes();
         let all = ScalingPlan {
             threads: [&plan.threads[..], &plan.predicted_threads].concat(),
@@ -85,36 +85,18 @@ impl Measurement<'_> {
         all.cells().into_iter().map(divided).collect()
     }
 
-    /// Takes every sample that `record` lacks, and passes each to `report`. Returns whether all
-    /// samples are present; they are not if the control requested a stop.
-    ///
-    /// # Errors
-    /// Returns an error if an increment is lost in θ or the limit allows not a single evaluation,
-    /// [`Error::Resources`] if the system refuses threads, and other errors of the system. The
-    /// samples taken before are in `record`.
-    pub fn run(
-        &self,
-        plan: &ScalingPlan,
-        record: &mut StudyRecord<ScalingSample>,
-        report: &mut dyn FnMut(&ScalingSample),
-    ) -> Result<bool> {
-        match self.precision {
-            Precision::F32 => self.run_in::<f32>(plan, record, report),
-            Precision::F64 => self.run_in::<f64>(plan, record, report),
-        }
-    }
-
     fn run_in<R: Real>(
         &self,
         plan: &ScalingPlan,
         record: &mut StudyRecord<ScalingSample>,
-        report: &mut dyn FnMut(&ScalingSample),
     ) -> Result<bool> {
-        let train = &self.split.train;
-        let samples = Samples::<R>::new(&train.dataset, &self.split.scaling);
-        let theta = self
-            .initialization
-            .draw::<R>(&self.network.layout, self.seed);
+        let Subject { config, split, .. } = self.subject;
+        let train = &split.train;
+        let samples = Samples::<R>::new(&train.dataset, &split.scaling);
+        let initialization = config.model.initialization;
+        let theta = initialization.draw::<R>(&self.network.layout, config.seed);
+        // θ is hashed after a step at this rate.
+        let rate = config.optimizer.learning_rate().unwrap_or(1.0);
         let cells = plan.cells();
         let peaks: Vec<OnceCell<Peaks>> = plan.threads.iter().map(|_| OnceCell::new()).collect();
         let mut engines: Vec<Option<CellEngine<R>>> = cells.iter().map(|_| None).collect();
@@ -126,33 +108,25 @@ impl Measurement<'_> {
                 let index = plan.threads.iter().position(|&count| count == cell.threads);
                 let pool = &peaks[index.expect("cells have the plan's numbers of threads")];
                 let bench = TimingBench {
-                    network: self.network,
+                    network: &self.network,
                     theta: &theta,
                     samples: &samples,
                     rows: &train.rows[..cell.batch_rows],
                     workers: self.peaks(pool, cell.threads)?.workers(),
-                    isa: self.isa,
-                    control: self.control,
+                    isa: self.subject.isa,
+                    control: self.subject.control,
                     repeats: 1,
                     limit: Duration::try_from_secs_f64(plan.limit_seconds).unwrap_or(Duration::MAX),
                     split: cell.split,
                 };
-                match CellEngine::new(
-                    bench,
-                    self.peaks(pool, cell.threads)?,
-                    cell,
-                    self.learning_rate,
-                )? {
+                match CellEngine::new(bench, self.peaks(pool, cell.threads)?, cell, rate)? {
                     Ok(warm) => *engine = Some(warm),
                     Err(reason) => return no_sample(reason, cell),
                 }
             }
             engine.as_mut().expect("created above").take(cell, round)
         };
-        take_in_turns(plan, &recorded, take, |sample| {
-            report(&sample);
-            record.push(sample)
-        })
+        take_in_turns(plan, &recorded, take, |sample| record.push(sample))
     }
 
     /// Returns the worker pool of `threads` threads with its peak measurement, created on first
@@ -161,9 +135,65 @@ impl Measurement<'_> {
         if let Some(existing) = cell.get() {
             return Ok(existing);
         }
-        let workers = Arc::new(Workers::pinned(Some(threads), self.processors)?);
-        Ok(cell.get_or_init(|| Peaks::new(workers, self.isa, bytes_to_read())))
+        let workers = Arc::new(Workers::pinned(Some(threads), &self.processors)?);
+        Ok(cell.get_or_init(|| Peaks::new(workers, self.subject.isa, bytes_to_read())))
     }
+}
+
+impl Study for ScalingStudy<'_> {
+    const KIND: &'static str = "scale";
+    const ROWS: &'static str = "samples";
+    type Plan = ScalingPlan;
+    type Row = ScalingSample;
+
+    fn config(&self) -> Option<&Config> {
+        Some(self.subject.config)
+    }
+
+    fn threads(&self, plan: &ScalingPlan) -> usize {
+        plan.threads.iter().max().copied().unwrap_or(1)
+    }
+
+    /// Takes the samples.
+    ///
+    /// # Errors
+    /// Returns an error if an increment is lost in θ or the limit allows not a single evaluation,
+    /// [`Error::Resources`] if the system refuses threads, and other errors of the system.
+    fn run(&mut self, plan: &ScalingPlan, record: &mut StudyRecord<ScalingSample>) -> Result<bool> {
+        let before = (Instant::now(), processor_seconds_of_others());
+        let finished = match self.subject.config.model.precision {
+            Precision::F32 => self.run_in::<f32>(plan, record),
+            Precision::F64 => self.run_in::<f64>(plan, record),
+        }?;
+        let taken = before.0.elapsed().as_secs_f64();
+        let used = before.1.zip(processor_seconds_of_others());
+        self.others = used.map(|(from, to)| (to - from).max(0.0) / taken);
+        Ok(finished)
+    }
+
+    fn line(sample: &ScalingSample) -> String {
+        line(sample)
+    }
+
+    fn report<'a>(
+        &'a self,
+        plan: &'a ScalingPlan,
+        record: &'a StudyRecord<ScalingSample>,
+    ) -> impl StudyReport + 'a {
+        ScalingReport::new(
+            &self.subject.config.name,
+            record.label(),
+            record.environment(),
+            plan,
+            record.rows(),
+            self.others,
+        )
+    }
+}
+
+/// Returns the processor seconds that other processes have used since the machine started.
+fn processor_seconds_of_others() -> Option<f64> {
+    Some(processors::machine_busy_seconds()? - processors::busy_seconds()?)
 }
 
 impl<'a, R: Real> CellEngine<'a, R> {

@@ -23,12 +23,12 @@ pub use self::rows::{
     ScalingFit, ScalingPrediction, ScalingRow, ScalingSummary, SynchronizationTime,
 };
 pub use self::warnings::warnings;
+pub use crate::parallel::Split;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gradient::backprop::limits::DivisionLimits;
-    use crate::parallel::Split;
 
     fn plan() -> ScalingPlan {
         ScalingPlan {

@@ -9,7 +9,8 @@ use super::{
 use crate::parallel::Split;
 use crate::run::Environment;
 use crate::study::fits::Coefficient;
-use crate::study::table::Table;
+use crate::study::table::{Table, counted};
+use crate::study::{StudyReport, closing};
 
 /// The summary of a scaling study, with sentences.
 #[derive(Clone, Debug, Serialize)]
@@ -83,22 +84,22 @@ impl<'a> ScalingReport<'a> {
         }
         tables
     }
+}
 
-    /// Renders the report as text; `table` renders each table.
-    pub fn render(&self, table: impl Fn(&Table) -> String) -> String {
-        let mut text = String::new();
-        for (heading, contents) in self.tables() {
-            text.push_str(&format!("{heading}\n{}\n", table(&contents)));
-        }
-        for finding in &self.findings {
-            text.push_str(finding);
-            text.push_str("\n\n");
-        }
-        for warning in &self.warnings {
-            text.push_str(&format!("Doubtful: {warning}.\n\n"));
-        }
-        text.push_str(&format!("Study: {}\n", self.study));
-        text
+impl StudyReport for ScalingReport<'_> {
+    fn heading(&self) -> String {
+        format!("Scaling: {}", self.name)
+    }
+
+    fn render(&self, _: &str, table: &dyn Fn(&Table) -> String) -> String {
+        let sections = self.tables().into_iter();
+        let sections =
+            sections.map(|(heading, contents)| format!("{heading}\n{}\n", table(&contents)));
+        let doubts: Vec<String> = (self.warnings.iter())
+            .map(|warning| format!("Doubtful: {warning}."))
+            .collect();
+        let sentences = self.findings.iter().chain(&doubts);
+        sections.collect::<String>() + &closing(sentences, &self.study)
     }
 }
 
@@ -376,11 +377,6 @@ fn coefficient(coefficient: &Coefficient) -> String {
 
 fn none() -> String {
     "–".to_owned()
-}
-
-/// Formats a count with its noun, `2 rows`.
-pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn percent(share: f64) -> String {

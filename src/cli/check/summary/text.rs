@@ -5,15 +5,29 @@ use std::fmt;
 use super::curve::CurveMinimum;
 use super::report::{CheckReport, DirectionalComparison};
 use super::rows::{short, step};
-use crate::study::table::{Table, list, loss};
+use crate::study::StudyReport;
+use crate::study::table::{Table, list, loss, topology};
+
+impl StudyReport for CheckReport {
+    fn heading(&self) -> String {
+        format!("Accuracy of differences: {}", self.name)
+    }
+
+    fn render(&self, heading: &str, _: &dyn Fn(&Table) -> String) -> String {
+        match (heading, &self.study) {
+            ("", Some(study)) => format!("{self}Study: {study}\n"),
+            ("", None) => self.to_string(),
+            _ => format!("```text\n{self}```\n"),
+        }
+    }
+}
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes: Vec<String> = self.sizes.iter().map(usize::to_string).collect();
         let head = list(&[
             (
                 "network",
-                format!("{}, {} parameters", sizes.join("-"), self.parameters),
+                format!("{}, {} parameters", topology(&self.sizes), self.parameters),
             ),
             ("rows", self.batch_rows.to_string()),
             ("loss", loss(Some(self.loss))),

@@ -6,9 +6,13 @@
 //! interrupted, and its time is extrapolated from the completed evaluations; the completed share is
 //! reported with the time.
 
+pub(super) mod clocks;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::clocks::TimingSample;
+use self::clocks::{EvaluationClock, Start};
 use crate::data::{Batch, Samples};
 use crate::error::{Error, Result};
 use crate::gradient::finite_difference::LossEvaluator;
@@ -19,12 +23,9 @@ use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
-use crate::parallel::processors::busy_seconds;
 use crate::parallel::{Split, Workers};
 use crate::train::{TrainConfig, Training};
 
-/// Shortest duration of a sample: thousands of times the cost of reading the clock.
-const SAMPLE: Duration = Duration::from_millis(5);
 /// Largest number of gradients in one sample.
 const MOST_GRADIENTS: usize = 10_000;
 /// Approximate duration of the measurement for a prediction.
@@ -70,54 +71,6 @@ pub struct Timing {
     pub counted: u64,
 }
 
-/// One sample, scaled to one whole gradient.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct TimingSample {
-    /// Wall-clock seconds.
-    pub seconds: f64,
-    /// CPU seconds of all threads of the process together.
-    pub cpu_seconds: Option<f64>,
-    /// Completed share of the gradient: 1, or less if it was interrupted at the limit.
-    pub share: f64,
-}
-
-impl TimingSample {
-    /// Extrapolates from a gradient of which only `share` was completed.
-    fn extrapolate(self, share: f64) -> Self {
-        Self {
-            seconds: self.seconds / share,
-            cpu_seconds: self.cpu_seconds.map(|seconds| seconds / share),
-            share,
-        }
-    }
-}
-
-/// Wall clock and CPU clock at the start of a sample.
-struct Start {
-    wall: Instant,
-    cpu: Option<f64>,
-}
-
-impl Start {
-    fn now() -> Self {
-        Self {
-            cpu: busy_seconds(),
-            wall: Instant::now(),
-        }
-    }
-
-    /// Returns the time since the start, divided by the number of gradients.
-    fn lap(&self, gradients: f64) -> TimingSample {
-        let seconds = self.wall.elapsed().as_secs_f64() / gradients;
-        let busy = self.cpu.zip(busy_seconds());
-        TimingSample {
-            seconds,
-            cpu_seconds: busy.map(|(from, to)| (to - from) / gradients),
-            share: 1.0,
-        }
-    }
-}
-
 /// A warmed-up engine, with the settings of its samples.
 pub struct WarmEngine<R> {
     engine: Box<dyn TrainingEngine<R>>,
@@ -150,6 +103,9 @@ pub enum NotMeasured {
     /// The limit passed before a single evaluation was complete.
     TooSlow,
 }
+
+/// A measurement; an error if an increment is lost in θ.
+type Measured<T> = std::result::Result<std::result::Result<T, NotMeasured>, Stopped>;
 
 impl<R: Real> TimingBench<'_, R> {
     /// Returns the operations of `method` for this mini-batch.
@@ -210,7 +166,7 @@ impl<R: Real> TimingBench<'_, R> {
             Ok(Timing {
                 evaluations: samples.clone(),
                 samples,
-                gradients: clock.passes,
+                gradients: clock.passes(),
                 share: 1.0,
                 counted: 1,
             })
@@ -230,10 +186,7 @@ impl<R: Real> TimingBench<'_, R> {
             .map_err(|error| Error::Usage(error.to_string()))
     }
 
-    fn measure(
-        &self,
-        method: &GradientConfig,
-    ) -> std::result::Result<std::result::Result<Timing, NotMeasured>, Stopped> {
+    fn measure(&self, method: &GradientConfig) -> Measured<Timing> {
         let mut clock = self.clock();
         let start = Instant::now();
         let mut warm = match self.warm_up(method)? {
@@ -280,10 +233,7 @@ impl<R: Real> TimingBench<'_, R> {
             .map_err(|error| Error::Usage(error.to_string()))
     }
 
-    fn warm_up(
-        &self,
-        method: &GradientConfig,
-    ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
+    fn warm_up(&self, method: &GradientConfig) -> Measured<WarmEngine<R>> {
         let mut engine = self.engine(method);
         engine.load(self.theta);
         if let Some(split) = self.split {
@@ -306,12 +256,10 @@ impl<R: Real> TimingBench<'_, R> {
         if !warm.slow {
             // The engine is warm now: determine the number of gradients per sample.
             let once = match self.lap(&mut warm)? {
-                Ok(lap) => lap.seconds.max(1e-9),
+                Ok(lap) => lap.seconds,
                 Err(reason) => return Ok(Err(reason)),
             };
-            warm.gradients = (SAMPLE.as_secs_f64() / once)
-                .ceil()
-                .clamp(1.0, MOST_GRADIENTS as f64) as usize;
+            warm.gradients = clocks::repetitions(once, MOST_GRADIENTS);
             warm.order = self.rows.repeat(warm.gradients);
             if self.split.is_none() && self.workers.threads() > 1 {
                 return self.with_fastest_split(warm);
@@ -321,10 +269,7 @@ impl<R: Real> TimingBench<'_, R> {
     }
 
     /// Sets the split of the engine that is faster, if it has a choice.
-    fn with_fastest_split(
-        &self,
-        mut warm: WarmEngine<R>,
-    ) -> std::result::Result<std::result::Result<WarmEngine<R>, NotMeasured>, Stopped> {
+    fn with_fastest_split(&self, mut warm: WarmEngine<R>) -> Measured<WarmEngine<R>> {
         let mut fastest: Option<(Split, f64)> = None;
         for &split in warm.engine.splits() {
             warm.engine.set_split(split);
@@ -388,10 +333,7 @@ impl<R: Real> TimingBench<'_, R> {
     }
 
     /// Times one gradient, which is interrupted at the limit.
-    fn limited(
-        &self,
-        warm: &mut WarmEngine<R>,
-    ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
+    fn limited(&self, warm: &mut WarmEngine<R>) -> Measured<TimingSample> {
         let start = Start::now();
         let (done, counted) = self.control.for_at_most(self.limit, |control| {
             let done = self.steps(&mut *warm.engine, self.rows, control);
@@ -413,10 +355,7 @@ impl<R: Real> TimingBench<'_, R> {
     }
 
     /// Times as many gradients as fill a sample.
-    fn lap(
-        &self,
-        warm: &mut WarmEngine<R>,
-    ) -> std::result::Result<std::result::Result<TimingSample, NotMeasured>, Stopped> {
+    fn lap(&self, warm: &mut WarmEngine<R>) -> Measured<TimingSample> {
         let start = Start::now();
         let done = self.steps(
             &mut *warm.engine,
@@ -466,42 +405,12 @@ impl<R: Real> TimingBench<'_, R> {
         method.engine(self.network, self.workers, self.isa, self.samples, capacity)
     }
 
-    fn clock(&self) -> Clock<'_, R> {
-        let mut clock = Clock {
-            evaluator: LossEvaluator::new(self.network, self.theta, self.isa, self.rows.len()),
-            batch: Batch {
-                samples: self.samples,
-                rows: self.rows,
-            },
-            control: self.control.with_new_counter(),
-            passes: 1,
+    fn clock(&self) -> EvaluationClock<'_, R> {
+        let evaluator = LossEvaluator::new(self.network, self.theta, self.isa, self.rows.len());
+        let batch = Batch {
+            samples: self.samples,
+            rows: self.rows,
         };
-        // The first evaluation warms the caches; the second is timed.
-        clock.sample();
-        clock.passes = (SAMPLE.as_secs_f64() / clock.sample().max(1e-9))
-            .ceil()
-            .clamp(1.0, MOST_GRADIENTS as f64) as usize;
-        clock
-    }
-}
-
-/// A clock for single evaluations.
-struct Clock<'a, R> {
-    evaluator: LossEvaluator<R>,
-    batch: Batch<'a, R>,
-    control: Control,
-    passes: usize,
-}
-
-impl<R: Real> Clock<'_, R> {
-    fn sample(&mut self) -> f64 {
-        let start = Instant::now();
-        let mut sum = 0.0;
-        for _ in 0..self.passes {
-            sum += self.evaluator.loss(self.batch, &self.control);
-        }
-        // An unused loss could be optimized away.
-        std::hint::black_box(sum);
-        start.elapsed().as_secs_f64() / self.passes as f64
+        EvaluationClock::start(evaluator, batch, self.control.with_new_counter())
     }
 }
