@@ -6,10 +6,10 @@
 //! include it. The arithmetic is in double precision; θ and both moments are rounded once per step,
 //! to the precision of θ.
 
-use std::sync::Arc;
-
-use super::Schedule;
-use crate::model::{Layout, Parameters};
+use super::{
+    Definition, Optimizer, OptimizerConfig, OptimizerState, Schedule, Settings, StateForm,
+};
+use crate::model::Parameters;
 use crate::numeric::Real;
 
 /// Configuration of `kind = "adam"`.
@@ -29,53 +29,80 @@ pub struct AdamConfig {
     pub schedule: Schedule,
 }
 
-/// State of Adam.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moments<R> {
-    /// Number of steps since both moments were 0; each moment is biased by the factor 1 − β^steps.
-    pub steps: u64,
-    /// First moment m: the decaying mean of past gradients.
-    pub first: Parameters<R>,
-    /// Second moment v: the decaying mean of their squares.
-    pub second: Parameters<R>,
-}
+/// State of Adam: the decaying means of past gradients and of their squares. Each is biased by the
+/// factor 1 − β^steps.
+pub static STATE: StateForm = StateForm {
+    kind: "moments",
+    vectors: &["first", "second"],
+    repeated: &[],
+};
 
-impl<R: Real> Moments<R> {
-    /// Creates the state before the first step: all zeros.
-    pub fn zeros(layout: &Arc<Layout>) -> Self {
-        let zeros = || Parameters::zeros(Arc::clone(layout));
-        Self {
-            steps: 0,
-            first: zeros(),
-            second: zeros(),
-        }
+/// Adam, as configs name it.
+pub const DEFINITION: Definition = Definition {
+    kind: "adam",
+    create: |given| {
+        OptimizerConfig::Adam(AdamConfig {
+            learning_rate: (given.number)("learning_rate"),
+            beta1: (given.number)("beta1"),
+            beta2: (given.number)("beta2"),
+            epsilon: (given.number)("epsilon"),
+            weight_decay: (given.number)("weight_decay"),
+            schedule: given.schedule,
+        })
+    },
+};
+
+impl Settings for AdamConfig {
+    fn kind(&self) -> &'static str {
+        DEFINITION.kind
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        Some(match key {
+            "learning_rate" => self.learning_rate,
+            "beta1" => self.beta1,
+            "beta2" => self.beta2,
+            "epsilon" => self.epsilon,
+            "weight_decay" => self.weight_decay,
+            _ => return None,
+        })
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        self.learning_rate = rate;
+    }
+
+    fn schedule(&self) -> Option<Schedule> {
+        Some(self.schedule)
     }
 }
 
-impl AdamConfig {
-    /// Updates `theta` and `moments` by one step, with the learning rate multiplied by `factor`.
+impl<R: Real> Optimizer<R> for AdamConfig {
+    fn state_form(&self) -> &'static StateForm {
+        &STATE
+    }
+
     /// Cost: about 10 multiplications, 2 divisions and a square root per parameter.
-    ///
-    /// # Panics
-    /// If `theta`, `gradient` and both moments do not have the same length N.
-    pub fn step<R: Real>(
+    fn step(
         &self,
         factor: f64,
         theta: &mut Parameters<R>,
         gradient: &Parameters<R>,
-        moments: &mut Moments<R>,
+        state: &mut OptimizerState<R>,
     ) {
-        moments.steps += 1;
-        let (first, second) = (moments.first.flat_mut(), moments.second.flat_mut());
+        state.steps += 1;
+        let steps = state.steps;
+        let [first, second] = state.vectors_mut();
+        let (first, second) = (first.flat_mut(), second.flat_mut());
         let (theta, gradient) = (theta.flat_mut(), gradient.flat());
         assert!(
             [gradient.len(), first.len(), second.len()] == [theta.len(); 3],
             "θ, its gradient and both moments have N numbers"
         );
-        let rate = self.learning_rate * factor / (1.0 - power(self.beta1, moments.steps));
-        let bias = (1.0 - power(self.beta2, moments.steps)).sqrt();
-        let state = theta.iter_mut().zip(first).zip(second);
-        for (((theta, m), v), gradient) in state.zip(gradient) {
+        let rate = self.learning_rate * factor / (1.0 - power(self.beta1, steps));
+        let bias = (1.0 - power(self.beta2, steps)).sqrt();
+        let moments = theta.iter_mut().zip(first).zip(second);
+        for (((theta, m), v), gradient) in moments.zip(gradient) {
             let w = theta.to_f64();
             let g = gradient.to_f64() + self.weight_decay * w;
             let mean = m.to_f64() + (1.0 - self.beta1) * (g - m.to_f64());
@@ -103,7 +130,10 @@ fn power(base: f64, mut exponent: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::Layout;
 
     const ADAM: AdamConfig = AdamConfig {
         learning_rate: 1e-3,
@@ -119,7 +149,7 @@ mod tests {
         let layout = Arc::new(Layout::new(&[2, 1], true));
         let gradient = Parameters::from_flat(Arc::clone(&layout), vec![1e-3, -20.0, 0.0]);
         let mut theta = Parameters::<f64>::zeros(Arc::clone(&layout));
-        let mut moments = Moments::zeros(&layout);
+        let mut moments = OptimizerState::zeros(&STATE, &layout);
         ADAM.step(1.0, &mut theta, &gradient, &mut moments);
         // ε shortens a step by the fraction 1e-8/|g|.
         let allowed = 1e-3 * 1e-8 / 1e-3 + 1e-15;

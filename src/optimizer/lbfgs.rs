@@ -11,7 +11,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::history::{History, dot, largest, product};
 use super::line_search::{LineSearchResult, StepPoint, strong_wolfe};
+use super::{Definition, OptimizerConfig, Schedule, Settings};
 use crate::model::Parameters;
 use crate::numeric::Real;
 
@@ -24,58 +26,34 @@ pub struct LbfgsConfig {
     pub tolerance: f64,
 }
 
-/// State of L-BFGS.
-#[derive(Clone, Debug, PartialEq)]
-pub struct History<R> {
-    /// Objective at θ.
-    pub value: f64,
-    /// Gradient of the objective at θ.
-    pub gradient: Parameters<R>,
-    /// Last m pairs from the oldest on: s = the change of θ, y = the change of the gradient, `(N,)`
-    /// each.
-    pub pairs: VecDeque<(Vec<R>, Vec<R>)>,
-}
+/// L-BFGS, as configs name it.
+pub const DEFINITION: Definition = Definition {
+    kind: "lbfgs",
+    create: |given| {
+        OptimizerConfig::Lbfgs(LbfgsConfig {
+            memory: (given.number)("memory") as usize,
+            tolerance: (given.number)("tolerance"),
+        })
+    },
+};
 
-impl<R: Real> History<R> {
-    /// Returns ‖g‖∞; NaN if any element is NaN.
-    pub fn largest_gradient(&self) -> f64 {
-        let sizes = self.gradient.flat().iter().map(|g| g.to_f64().abs());
-        // `f64::max` would drop a NaN.
-        sizes.fold(0.0, |largest: f64, size| {
-            if largest.is_nan() || size <= largest {
-                largest
-            } else {
-                size
-            }
+impl Settings for LbfgsConfig {
+    fn kind(&self) -> &'static str {
+        DEFINITION.kind
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        Some(match key {
+            "memory" => self.memory as f64,
+            "tolerance" => self.tolerance,
+            _ => return None,
         })
     }
 
-    /// Returns −∇f.
-    fn steepest_descent(&self) -> Vec<f64> {
-        self.gradient.flat().iter().map(|g| -g.to_f64()).collect()
-    }
+    fn set_learning_rate(&mut self, _: f64) {}
 
-    /// Returns −H∇f by the two-loop recursion. Cost: 4mN multiplications, and 2mN for the pairs'
-    /// products s·y.
-    fn direction(&self) -> Vec<f64> {
-        let mut direction = self.steepest_descent();
-        let mut factors = Vec::with_capacity(self.pairs.len());
-        for (s, y) in self.pairs.iter().rev() {
-            let factor = dot(s, direction.iter().copied()) / product(s, y);
-            factors.push(factor);
-            add(&mut direction, -factor, y);
-        }
-        if let Some((s, y)) = self.pairs.back() {
-            let gamma = product(s, y) / product(y, y);
-            for element in &mut direction {
-                *element *= gamma;
-            }
-        }
-        for ((s, y), factor) in self.pairs.iter().zip(factors.into_iter().rev()) {
-            let beta = dot(y, direction.iter().copied()) / product(s, y);
-            add(&mut direction, factor - beta, s);
-        }
-        direction
+    fn schedule(&self) -> Option<Schedule> {
+        None
     }
 }
 
@@ -134,7 +112,7 @@ impl LbfgsConfig {
         gradient: &mut Parameters<R>,
         evaluate: &mut impl FnMut(&Parameters<R>, &mut Parameters<R>) -> Result<f64, E>,
     ) -> Result<Iteration, E> {
-        let largest = history.largest_gradient();
+        let largest = largest(&history.gradient);
         if !history.value.is_finite() || !largest.is_finite() {
             return Ok(Iteration::NotFinite);
         }
@@ -203,37 +181,19 @@ impl LbfgsConfig {
         trial: &Parameters<R>,
         gradient: &Parameters<R>,
     ) {
-        let changes = |after: &Parameters<R>, before: &Parameters<R>| -> Vec<R> {
+        let changes = |after: &Parameters<R>, before: &Parameters<R>| {
             let pairs = after.flat().iter().zip(before.flat());
-            pairs.map(|(&after, &before)| after - before).collect()
+            let changes = pairs.map(|(&after, &before)| after - before).collect();
+            Parameters::from_flat(Arc::clone(theta.layout()), changes)
         };
         let (s, y) = (changes(trial, theta), changes(gradient, &history.gradient));
-        if product(&s, &y) > f64::EPSILON * product(&y, &y) {
+        if product(s.flat(), y.flat()) > f64::EPSILON * product(y.flat(), y.flat()) {
             // A loop, since a resumed run may keep fewer pairs than the history has.
             while history.pairs.len() >= self.memory {
                 history.pairs.pop_front();
             }
             history.pairs.push_back((s, y));
         }
-    }
-}
-
-/// Returns Σ a_i b_i, summed in order.
-fn dot<R: Real>(a: &[R], b: impl Iterator<Item = f64>) -> f64 {
-    a.iter()
-        .zip(b)
-        .fold(0.0, |sum, (a, b)| sum + a.to_f64() * b)
-}
-
-/// Returns a·b, summed in order.
-fn product<R: Real>(a: &[R], b: &[R]) -> f64 {
-    dot(a, b.iter().map(|b| b.to_f64()))
-}
-
-/// Adds `factor` · `other` to `vector`.
-fn add<R: Real>(vector: &mut [f64], factor: f64, other: &[R]) {
-    for (element, other) in vector.iter_mut().zip(other) {
-        *element += factor * other.to_f64();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stochastic gradient descent with momentum and weight decay, and schedules of the learning rate.
 
+use super::{Definition, OptimizerConfig, Settings, StateForm};
 use crate::kernels::elementary::cos_turn;
 use crate::kernels::update::Rule;
 use crate::numeric::Real;
@@ -47,6 +48,49 @@ pub struct SgdConfig {
     pub weight_decay: f64,
     /// Schedule of the learning rate.
     pub schedule: Schedule,
+}
+
+/// State of SGD with momentum: the velocity v. Without momentum there is none.
+pub static STATE: StateForm = StateForm {
+    kind: "velocity",
+    vectors: &[""],
+    repeated: &[],
+};
+
+/// SGD, as configs name it.
+pub const DEFINITION: Definition = Definition {
+    kind: "sgd",
+    create: |given| {
+        OptimizerConfig::Sgd(SgdConfig {
+            learning_rate: (given.number)("learning_rate"),
+            momentum: (given.number)("momentum"),
+            weight_decay: (given.number)("weight_decay"),
+            schedule: given.schedule,
+        })
+    },
+};
+
+impl Settings for SgdConfig {
+    fn kind(&self) -> &'static str {
+        DEFINITION.kind
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        Some(match key {
+            "learning_rate" => self.learning_rate,
+            "momentum" => self.momentum,
+            "weight_decay" => self.weight_decay,
+            _ => return None,
+        })
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        self.learning_rate = rate;
+    }
+
+    fn schedule(&self) -> Option<Schedule> {
+        Some(self.schedule)
+    }
 }
 
 impl SgdConfig {

@@ -428,8 +428,7 @@ mod tests {
     }
 
     use crate::numeric::tally::Tally;
-    use crate::optimizer::state::StateKind;
-    use crate::optimizer::{History, Moments};
+    use crate::optimizer::{History, adam, sgd};
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
@@ -439,7 +438,7 @@ mod tests {
             precision: Precision::F32,
             parameters: vec![1; 12],
             scalars: StateScalars {
-                kind: StateKind::Moments,
+                kind: (&adam::STATE).into(),
                 steps: u64::MAX,
                 value: 0.1 + 0.2,
             },
@@ -491,20 +490,17 @@ mod tests {
         let layout = Arc::new(Layout::new(&[1, 1], true));
         let theta = |x: f64| Parameters::from_flat(Arc::clone(&layout), vec![x, -x]);
         let path = Path::new("checkpoint-000001.bin");
+        let mut moments = OptimizerState::zeros(&adam::STATE, &layout);
+        moments.steps = 11;
+        *moments.vectors_mut() = [theta(0.3), theta(1e-300)];
         let states = [
-            OptimizerState::Nothing,
-            OptimizerState::Velocity(theta(0.3)),
-            OptimizerState::Moments(Moments {
-                steps: 11,
-                first: theta(0.3),
-                second: theta(1e-300),
-            }),
-            OptimizerState::History(History {
+            OptimizerState::default(),
+            OptimizerState::zeros(&sgd::STATE, &layout),
+            moments,
+            OptimizerState::from(History {
                 value: 0.1 + 0.2,
                 gradient: theta(0.3),
-                pairs: (0..3)
-                    .map(|k| (vec![f64::from(k), 0.5], vec![-0.5, f64::from(k)]))
-                    .collect(),
+                pairs: (0..3).map(|k| (theta(f64::from(k)), theta(0.5))).collect(),
             }),
         ];
         for optimizer_state in states {

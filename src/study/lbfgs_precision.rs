@@ -24,7 +24,7 @@ use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
-use crate::optimizer::{LbfgsConfig, OptimizerConfig, OptimizerState};
+use crate::optimizer::{History, LbfgsConfig, OptimizerConfig};
 use crate::parallel::Workers;
 use crate::train::{self, NoObserver, TrainConfig, Training, TrainingState};
 
@@ -249,10 +249,8 @@ impl MinimizationSubject<'_> {
             return Ok(None);
         };
         let (objective, truth) = self.truth(&state.parameters.widened());
-        let error = match &state.optimizer_state {
-            OptimizerState::History(history) => Some(differences(&history.gradient, &truth)),
-            _ => None,
-        };
+        let gradient = History::gradient_in(&state.optimizer_state);
+        let error = gradient.map(|gradient| differences(gradient, &truth));
         let error_at_half = match half(&case.gradient) {
             Some(half) if ending == MinimizationEnding::LineSearch => {
                 let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));

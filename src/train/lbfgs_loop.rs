@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::gradient::{Stopped, TrainingEngine};
 use crate::model::Parameters;
 use crate::numeric::Real;
+use crate::optimizer::history::largest;
 use crate::optimizer::lbfgs::Iteration;
-use crate::optimizer::{LbfgsConfig, OptimizerState};
+use crate::optimizer::{History, LbfgsConfig, OptimizerState};
 use crate::parallel::Tuner;
 
 impl<R: Real> Training<'_, R> {
@@ -27,10 +28,7 @@ impl<R: Real> Training<'_, R> {
         tuner: &mut Tuner,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
-        let mut history = match std::mem::take(&mut state.optimizer_state) {
-            OptimizerState::History(history) => Some(history),
-            _ => None,
-        };
+        let mut history = History::from_state(std::mem::take(&mut state.optimizer_state));
         let samples = self.samples;
         let batch = Batch {
             samples,
@@ -60,7 +58,7 @@ impl<R: Real> Training<'_, R> {
         });
         let seconds = start.elapsed().as_secs_f64();
         let tally = engine.tally(samples, self.rows) * gradients;
-        state.optimizer_state = history.map_or(OptimizerState::Nothing, OptimizerState::History);
+        state.optimizer_state = history.map_or_else(OptimizerState::default, Into::into);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
             Ok(outcome @ (Iteration::Converged | Iteration::Stuck)) => {
@@ -81,17 +79,17 @@ impl<R: Real> Training<'_, R> {
             Err(Stopped::Interrupted) => return Ok(Some(Ending::Interrupted)),
             Err(stopped) => return Err(refused(stopped)),
         };
-        let OptimizerState::History(history) = &state.optimizer_state else {
+        let Some(gradient) = History::gradient_in(&state.optimizer_state) else {
             unreachable!("after a step there is a history")
         };
         let epoch = EpochResult {
             learning_rate: step,
-            train_loss: history.value - self.network.penalty(&state.parameters),
-            gradient_norm: norm(&history.gradient),
+            train_loss: state.optimizer_state.value - self.network.penalty(&state.parameters),
+            gradient_norm: norm(gradient),
             seconds,
             tally,
         };
-        let converged = history.largest_gradient() <= config.tolerance;
+        let converged = largest(gradient) <= config.tolerance;
         state.steps += 1;
         observer.progress(state.epoch + 1, self.rows.len(), self.rows.len());
         let ending = self.close(state, epoch, observer)?;

@@ -1,5 +1,5 @@
-//! Optimizer steps over mini-batches. With SGD the gradient engine makes the steps itself; for Adam
-//! it computes gradients, and the optimizer makes the steps.
+//! Optimizer steps over mini-batches. With SGD the gradient engine makes the steps itself; for every
+//! other optimizer it computes gradients, and the optimizer makes the steps.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, Stopped, TrainingEngine};
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
-use crate::optimizer::{AdamConfig, Moments, OptimizerState, SgdConfig};
+use crate::optimizer::{Optimizer, OptimizerState, SgdConfig, sgd};
 use crate::parallel::Division;
 
 /// Rows of consecutive steps, and the settings of these steps.
@@ -49,16 +49,16 @@ pub(super) fn divide<R: Real>(engine: &mut dyn TrainingEngine<R>, division: Divi
 }
 
 /// Stochastic gradient descent: the engine makes the steps.
-pub(super) struct Sgd<R> {
+pub(super) struct FusedSteps<'c, R> {
     pub engine: Box<dyn TrainingEngine<R>>,
-    pub config: SgdConfig,
+    pub config: &'c SgdConfig,
     pub l2: f64,
 }
 
-impl<R: Real> Steps<R> for Sgd<R> {
+impl<R: Real> Steps<R> for FusedSteps<'_, R> {
     fn load(&mut self, parameters: &Parameters<R>, state: &OptimizerState<R>) {
         self.engine.load(parameters);
-        if let OptimizerState::Velocity(velocity) = state {
+        if let Some(velocity) = state.vector("velocity") {
             self.engine.load_velocity(velocity);
         }
     }
@@ -68,12 +68,10 @@ impl<R: Real> Steps<R> for Sgd<R> {
         if self.config.momentum == 0.0 {
             return;
         }
-        let mut velocity = match std::mem::take(state) {
-            OptimizerState::Velocity(velocity) => velocity,
-            _ => Parameters::zeros(Arc::clone(parameters.layout())),
-        };
-        if self.engine.store_velocity(&mut velocity) {
-            *state = OptimizerState::Velocity(velocity);
+        let mut stored = std::mem::take(state).of_form(&sgd::STATE, parameters.layout());
+        let [velocity] = stored.vectors_mut();
+        if self.engine.store_velocity(velocity) {
+            *state = stored;
         }
     }
 
@@ -96,44 +94,42 @@ impl<R: Real> Steps<R> for Sgd<R> {
     }
 }
 
-/// Adam, with gradients by any engine.
-pub(super) struct Adam<R> {
+/// Any optimizer that steps by one gradient, with gradients by any engine.
+pub(super) struct GradientSteps<'c, R: Real> {
     engine: Box<dyn TrainingEngine<R>>,
-    config: AdamConfig,
+    optimizer: &'c dyn Optimizer<R>,
     theta: Parameters<R>,
     gradient: Parameters<R>,
-    moments: Moments<R>,
+    state: OptimizerState<R>,
 }
 
-impl<R: Real> Adam<R> {
+impl<'c, R: Real> GradientSteps<'c, R> {
     pub(super) fn new(
         network: &Network,
         engine: Box<dyn TrainingEngine<R>>,
-        config: AdamConfig,
+        optimizer: &'c dyn Optimizer<R>,
     ) -> Self {
         let zeros = || Parameters::zeros(Arc::clone(&network.layout));
         Self {
             engine,
-            config,
+            optimizer,
             theta: zeros(),
             gradient: zeros(),
-            moments: Moments::zeros(&network.layout),
+            state: OptimizerState::zeros(optimizer.state_form(), &network.layout),
         }
     }
 }
 
-impl<R: Real> Steps<R> for Adam<R> {
+impl<R: Real> Steps<R> for GradientSteps<'_, R> {
     fn load(&mut self, parameters: &Parameters<R>, state: &OptimizerState<R>) {
         self.theta.clone_from(parameters);
-        self.moments = match state {
-            OptimizerState::Moments(moments) => moments.clone(),
-            _ => Moments::zeros(parameters.layout()),
-        };
+        let form = self.optimizer.state_form();
+        self.state = state.clone().of_form(form, parameters.layout());
     }
 
     fn store(&mut self, parameters: &mut Parameters<R>, state: &mut OptimizerState<R>) {
         parameters.clone_from(&self.theta);
-        *state = OptimizerState::Moments(self.moments.clone());
+        state.clone_from(&self.state);
     }
 
     fn advance(&mut self, segment: Segment<'_, R>, loss: &mut f64) -> Result<usize, Stopped> {
@@ -153,8 +149,8 @@ impl<R: Real> Steps<R> for Adam<R> {
                 Err(Stopped::Interrupted) => break,
                 Err(stopped) => return Err(stopped),
             }
-            let (theta, moments) = (&mut self.theta, &mut self.moments);
-            self.config.step(segment.factor, theta, gradient, moments);
+            let (theta, state) = (&mut self.theta, &mut self.state);
+            self.optimizer.step(segment.factor, theta, gradient, state);
             done += rows.len();
             direction_seed.step += 1;
         }

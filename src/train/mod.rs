@@ -28,10 +28,10 @@ use crate::model::{Forward, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
-use crate::optimizer::OptimizerConfig;
+use crate::optimizer::{LbfgsConfig, Method, OptimizerConfig};
 use crate::parallel::{Division, Split, Tuner, Workers};
 use lbfgs_loop::norm;
-use minibatch_steps::{Adam, Segment, Sgd, Steps};
+use minibatch_steps::{FusedSteps, GradientSteps, Segment, Steps};
 
 /// Training settings: the section `[train]` of a config.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,14 @@ struct EpochResult {
     gradient_norm: f64,
     seconds: f64,
     tally: Tally,
+}
+
+/// An optimizer with its engine.
+enum Stepper<'a, R: Real> {
+    /// Steps over mini-batches.
+    Minibatches(Box<dyn Steps<R> + 'a>),
+    /// Iterations over all rows.
+    AllRows(&'a LbfgsConfig, Box<dyn TrainingEngine<R>>),
 }
 
 /// Training run: everything but its state.
@@ -175,22 +183,20 @@ impl<R: Real> Training<'_, R> {
         Tuner::among(Division::candidates(&splits.collect::<Vec<_>>()))
     }
 
-    /// Returns the optimizer's steps over mini-batches.
-    ///
-    /// # Errors
-    /// The engine itself, if the optimizer does not step over mini-batches (L-BFGS).
-    fn steps(
-        &self,
-        engine: Box<dyn TrainingEngine<R>>,
-    ) -> std::result::Result<Box<dyn Steps<R>>, Box<dyn TrainingEngine<R>>> {
-        match *self.optimizer {
-            OptimizerConfig::Sgd(config) => Ok(Box::new(Sgd {
+    /// Returns the optimizer with its engine.
+    fn stepper(&self, engine: Box<dyn TrainingEngine<R>>) -> Stepper<'_, R> {
+        match self.optimizer.method() {
+            Method::Fused(config) => Stepper::Minibatches(Box::new(FusedSteps {
                 engine,
                 config,
                 l2: self.network.l2,
             })),
-            OptimizerConfig::Adam(config) => Ok(Box::new(Adam::new(self.network, engine, config))),
-            OptimizerConfig::Lbfgs(_) => Err(engine),
+            Method::Steps(optimizer) => Stepper::Minibatches(Box::new(GradientSteps::new(
+                self.network,
+                engine,
+                optimizer,
+            ))),
+            Method::LineSearch(config) => Stepper::AllRows(config, engine),
         }
     }
 
@@ -238,18 +244,17 @@ impl<R: Real> Training<'_, R> {
     ) -> Result<Ending> {
         let mut engine = self.engine();
         let mut tuner = self.tuner(&mut *engine);
-        match (self.optimizer, self.steps(engine)) {
-            (_, Ok(mut steps)) => {
+        match self.stepper(engine) {
+            Stepper::Minibatches(mut steps) => {
                 let mut order = Vec::with_capacity(self.rows.len());
                 steps.load(&state.parameters, &state.optimizer_state);
                 self.run_epochs(state, |state| {
                     self.epoch(state, &mut *steps, &mut tuner, &mut order, observer)
                 })
             }
-            (OptimizerConfig::Lbfgs(config), Err(mut engine)) => self.run_epochs(state, |state| {
+            Stepper::AllRows(config, mut engine) => self.run_epochs(state, |state| {
                 self.iterate(config, state, &mut *engine, &mut tuner, observer)
             }),
-            (_, Err(_)) => unreachable!("every other optimizer steps over mini-batches"),
         }
     }
 

@@ -70,7 +70,7 @@ impl<R: Real> TrainingState<R> {
     pub fn new(parameters: Parameters<R>) -> Self {
         Self {
             parameters,
-            optimizer_state: OptimizerState::Nothing,
+            optimizer_state: OptimizerState::default(),
             epoch: 0,
             steps: 0,
             partial: EpochSums::default(),

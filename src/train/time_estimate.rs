@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::minibatch_steps::Steps;
-use super::{Training, refused};
+use super::{Stepper, Training, refused};
 use crate::data::Batch;
 use crate::error::Result;
 use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, Stopped};
 use crate::model::Parameters;
 use crate::numeric::Real;
-use crate::optimizer::{OptimizerConfig, OptimizerState};
+use crate::optimizer::{Method, OptimizerState};
 use crate::parallel::Division;
 
 impl<R: Real> Training<'_, R> {
@@ -49,9 +49,9 @@ impl<R: Real> Training<'_, R> {
         };
         let planned = engine.tally(self.samples, rows).passes();
         let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
-        let quick = match self.optimizer {
-            OptimizerConfig::Lbfgs(_) => 0.0,
-            _ => budget.as_secs_f64() / 30.0,
+        let quick = match self.optimizer.method::<R>() {
+            Method::LineSearch(_) => 0.0,
+            Method::Fused(_) | Method::Steps(_) => budget.as_secs_f64() / 30.0,
         };
         let seconds = of_gradients(budget, planned, quick, |budget| {
             let start = Instant::now();
@@ -75,7 +75,7 @@ impl<R: Real> Training<'_, R> {
             })
         })?;
         if seconds < quick
-            && let Ok(steps) = self.steps(engine)
+            && let Stepper::Minibatches(steps) = self.stepper(engine)
         {
             return self.seconds_of_steps(steps, parameters, budget);
         }
@@ -86,7 +86,7 @@ impl<R: Real> Training<'_, R> {
     /// unchanged.
     fn seconds_of_steps(
         &self,
-        mut stepper: Box<dyn Steps<R>>,
+        mut stepper: Box<dyn Steps<R> + '_>,
         parameters: &Parameters<R>,
         budget: Duration,
     ) -> Result<f64> {
@@ -97,7 +97,7 @@ impl<R: Real> Training<'_, R> {
             split: self.split,
             workers: stepper.engine().most_workers(),
         };
-        stepper.load(parameters, &OptimizerState::Nothing);
+        stepper.load(parameters, &OptimizerState::default());
         of_steps(budget, most, |steps| {
             let order = &self.rows[..(steps * batch).min(self.rows.len())];
             let segment = self.segment(order, 0.0, division, DirectionSeed::default(), &control);

@@ -20,7 +20,8 @@ use crate::gradient::Control;
 use crate::model::{Forward, Network, Parameters};
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
-use crate::optimizer::OptimizerState;
+use crate::optimizer::history::largest;
+use crate::optimizer::{History, OptimizerState};
 use crate::run::directory::InitialFile;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
@@ -106,14 +107,14 @@ impl Session<'_> {
     fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
-        if let OptimizerState::History(_) = state.optimizer_state {
+        if History::gradient_in(&state.optimizer_state).is_some() {
             let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
             let objective = |config: &Config| {
                 let (data, loss) = (config.data.clone(), config.loss.clone());
                 (config.seed, data, loss, config.gradient)
             };
             if objective(&before) != objective(self.config) {
-                state.optimizer_state = OptimizerState::Nothing;
+                state.optimizer_state = OptimizerState::default();
             }
         }
         Ok(state)
@@ -205,10 +206,8 @@ impl Session<'_> {
                 self.config.train.early_stopping.unwrap_or(0)
             ),
             Ending::Converged | Ending::Stuck => {
-                let largest = match &state.optimizer_state {
-                    OptimizerState::History(history) => history.largest_gradient(),
-                    _ => f64::NAN,
-                };
+                let gradient = History::gradient_in(&state.optimizer_state);
+                let largest = gradient.map_or(f64::NAN, largest);
                 if largest == 0.0 {
                     "converged: every partial derivative is exactly 0, as happens when increments are lost in round-off".to_owned()
                 } else if ending == Ending::Converged {

@@ -243,11 +243,7 @@ impl RaceStudy<'_> {
     fn optimizer(&self, plan: &RacePlan, label: &str) -> OptimizerConfig {
         let mut optimizer = self.subject.config.optimizer.clone();
         if let Some((_, rate)) = plan.rates.iter().find(|(method, _)| method == label) {
-            match &mut optimizer {
-                OptimizerConfig::Sgd(config) => config.learning_rate = *rate,
-                OptimizerConfig::Adam(config) => config.learning_rate = *rate,
-                OptimizerConfig::Lbfgs(_) => {}
-            }
+            optimizer.set_learning_rate(*rate);
         }
         optimizer
     }
