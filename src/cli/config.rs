@@ -1,5 +1,5 @@
-//! `nplus1 config`: checks configs, shows one with its defaults, or writes one to start from. It
-//! trains nothing and opens no data.
+//! `nplus1 config`: checks configs, shows one with its defaults, writes one to start from, or prints
+//! the JSON Schema of all. It trains nothing and opens no data.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,7 +11,7 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use super::arguments::ConfigCommand;
 use super::inputs::overrides;
 use super::output::Messages;
-use crate::config::{Config, Overrides, STARTER};
+use crate::config::{Config, Overrides, schema, starter};
 use crate::error::{Error, Result};
 use crate::optimizer::Schedule;
 use crate::text::shortened;
@@ -41,24 +41,38 @@ pub fn run(
                 write(out, &text)
             }
         }
-        ConfigCommand::Init { file } => {
-            match file.as_deref().filter(|file| *file != Path::new("-")) {
-                None if json => print(out, &json!({ "file": null, "text": STARTER })),
-                None => write(out, STARTER),
-                Some(file) => {
-                    create(file)?;
-                    if json {
-                        print(out, &json!({ "file": file.display().to_string() }))
-                    } else {
-                        let file = file.display();
-                        write(
-                            out,
-                            &format!("wrote {file}; train it with `nplus1 train {file}`\n"),
-                        )
-                    }
-                }
+        ConfigCommand::Init { file } => match output_file(file) {
+            None if json => print(out, &json!({ "file": null, "text": starter() })),
+            None => write(out, &starter()),
+            Some(file) => {
+                create(file, &starter())?;
+                let name = file.display();
+                let done = format!("wrote {name}; train it with `nplus1 train {name}`\n");
+                report_file(out, json, file, &done)
             }
-        }
+        },
+        ConfigCommand::Schema { file } => match output_file(file) {
+            None => print(out, &schema()),
+            Some(file) => {
+                create(file, &format!("{:#}\n", schema()))?;
+                let done = format!("wrote {}\n", file.display());
+                report_file(out, json, file, &done)
+            }
+        },
+    }
+}
+
+/// Returns the file to write; `None` for standard output.
+fn output_file(file: &Option<PathBuf>) -> Option<&Path> {
+    file.as_deref().filter(|file| *file != Path::new("-"))
+}
+
+/// Reports a file that was written: `done`, or its name as JSON.
+fn report_file(out: &mut dyn Write, json: bool, file: &Path, done: &str) -> Result<()> {
+    if json {
+        print(out, &json!({ "file": file.display().to_string() }))
+    } else {
+        write(out, done)
     }
 }
 
@@ -155,8 +169,8 @@ fn summarize(config: &Config) -> String {
     )
 }
 
-/// Writes the starter to a new file; never overwrites one.
-fn create(file: &Path) -> Result<()> {
+/// Writes `text` to a new file; never overwrites one.
+fn create(file: &Path, text: &str) -> Result<()> {
     let mut created = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -172,7 +186,7 @@ fn create(file: &Path) -> Result<()> {
             _ => Error::io("create", file, source),
         })?;
     created
-        .write_all(STARTER.as_bytes())
+        .write_all(text.as_bytes())
         .map_err(|source| Error::io("write", file, source))
 }
 

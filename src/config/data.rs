@@ -13,9 +13,6 @@ use crate::data::{DataConfig, DataSource, Normalize, Share};
 /// The values that `dataset` allows.
 pub const DATASETS: [&str; 5] = ["mnist", "iris", "wine", "breast-cancer", "digits"];
 
-/// The largest number of folds.
-const MOST_FOLDS: i64 = 1000;
-
 /// The values that `train` allows, for messages.
 const FILES: &str = "\"FILE.csv\", or [\"IMAGES\", \"LABELS\"] for IDX and NPY";
 /// The values that `validation` allows, for messages.
@@ -44,7 +41,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
         reader.refuse(Diagnostic::new(message, place.clone(), allowed).help(near.or(Some(files))));
     }
     let has_files = data.field("train").is_some();
-    if data.field("dataset").is_none() && !has_files {
+    if data.lacks_all_alternatives() {
         reader.refuse_missing(
             "data",
             "[data] has neither `dataset` nor `train`".to_owned(),
@@ -68,8 +65,8 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
             .field("validation")
             .and_then(|field| read_share(&data, &field, SHARE)),
         test,
-        folds: data.optional_integer("folds", 2..=MOST_FOLDS).map(to_size),
-        limit: data.optional_integer("limit", 1..=MOST).map(to_size),
+        folds: data.optional_integer("folds").map(to_size),
+        limit: data.optional_integer("limit").map(to_size),
         normalize: data.word(
             "normalize",
             &[Normalize::None, Normalize::Unit, Normalize::Standard]

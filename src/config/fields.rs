@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use toml_edit::{Item, TableLike, Value};
 
 use super::diagnostic::{Diagnostic, Location};
-use super::keys::{self, Presence};
+use super::keys::{self, Form, Key, Presence};
 use super::messages::{describe, describe_value, nearest, spell_range};
 use super::reader::Reader;
 
@@ -22,7 +22,7 @@ pub(super) struct SectionReader<'r, 'a> {
 
 /// The value of a key, and its place.
 pub(super) struct FieldValue {
-    name: &'static str,
+    key: &'static Key,
     pub(super) item: Item,
     pub(super) place: Location,
 }
@@ -41,13 +41,10 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// Returns the key's value from the file, or else its default; `None` if there is neither.
-    /// Records a fault if the key is required and absent.
+    /// Returns the key's value from the file, or else its default if it always applies; `None` if
+    /// there is neither. Records a fault if the key is always required and absent.
     pub(super) fn field(&self, name: &'static str) -> Option<FieldValue> {
-        let key = self
-            .schema
-            .key(name)
-            .expect("the schema lists every key that is read");
+        let key = self.key(name);
         if let Some(item) = self.table.and_then(|table| table.get(name)) {
             let path = [self.schema.name, name];
             let path = if path[0].is_empty() {
@@ -56,29 +53,49 @@ impl<'r, 'a> SectionReader<'r, 'a> {
                 &path
             };
             return Some(FieldValue {
-                name,
+                key,
                 item: item.clone(),
                 place: self.reader.value_place(path, item.span()),
             });
         }
-        match key.presence {
-            Presence::Optional => None,
-            Presence::Default(text) => Some(FieldValue {
-                name,
-                item: Item::Value(text.parse().expect("a test parses every default")),
-                place: self.reader.end(),
-            }),
-            Presence::Required => {
-                self.refuse_missing(name);
-                None
-            }
+        if key.presence == Presence::Required && key.when.is_empty() {
+            self.refuse_missing(name);
         }
+        let text = key.unconditional_default()?;
+        Some(self.default_value(key, text))
+    }
+
+    /// Returns the value of a key that applies here: from the file, or else its default.
+    fn applicable_field(&self, name: &'static str) -> Option<FieldValue> {
+        self.field(name).or_else(|| match self.key(name).presence {
+            Presence::Default(text) => Some(self.default_value(self.key(name), text)),
+            Presence::Required | Presence::Optional | Presence::DefaultBy(..) => None,
+        })
+    }
+
+    fn default_value(&self, key: &'static Key, text: &str) -> FieldValue {
+        FieldValue {
+            key,
+            item: Item::Value(text.parse().expect("a test parses every default")),
+            place: self.reader.end(),
+        }
+    }
+
+    /// Returns the key's description.
+    pub(super) fn key(&self, name: &'static str) -> &'static Key {
+        let key = self.schema.key(name);
+        key.expect("the table lists every key that is read")
+    }
+
+    /// Returns whether the section needs one of several keys and none of them is given.
+    pub(super) fn lacks_all_alternatives(&self) -> bool {
+        let mut alternatives = self.schema.any_of.iter();
+        alternatives.all(|name| self.field(name).is_none())
     }
 
     /// Records that a required key is absent.
     pub(super) fn refuse_missing(&self, name: &'static str) {
-        let (section, key) = (self.schema.name, self.schema.key(name));
-        let about = key.map_or("", |key| key.about);
+        let (section, about) = (self.schema.name, self.key(name).about);
         self.reader.refuse_missing(
             section,
             format!("missing key `{name}` in [{section}]"),
@@ -88,71 +105,110 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         self.mark_faulty(name);
     }
 
-    /// Reads an integer in a range.
-    pub(super) fn integer(&self, name: &'static str, range: RangeInclusive<i64>) -> i64 {
-        let low = *range.start();
-        self.optional_integer(name, range).unwrap_or(low)
+    /// Reads an integer that has a default.
+    pub(super) fn integer(&self, name: &'static str) -> i64 {
+        let field = self.applicable_field(name);
+        field.and_then(|field| self.to_integer(&field)).unwrap_or(1)
     }
 
-    /// Reads an integer in a range, if the key is present.
-    pub(super) fn optional_integer(
-        &self,
-        name: &'static str,
-        range: RangeInclusive<i64>,
-    ) -> Option<i64> {
-        let field = self.field(name)?;
-        let allowed = spell_range(&range);
-        match &field.item {
-            Item::Value(Value::Integer(value)) if range.contains(value.value()) => {
-                Some(*value.value())
-            }
-            Item::Value(Value::Integer(_)) => self.out_of_range(&field, &allowed),
-            _ => self.wrong_type(&field, "an integer", &allowed),
+    /// Reads an integer, if the key is present.
+    pub(super) fn optional_integer(&self, name: &'static str) -> Option<i64> {
+        self.to_integer(&self.field(name)?)
+    }
+
+    fn to_integer(&self, field: &FieldValue) -> Option<i64> {
+        let allowed = field.key.allowed();
+        let fits = |number| {
+            field.key.forms.iter().any(|form| match form {
+                Form::Integer { least, most } => (*least..=*most).contains(&number),
+                _ => false,
+            })
+        };
+        match field.item.as_integer() {
+            Some(number) if fits(number) => Some(number),
+            Some(_) => self.out_of_range(field, &allowed),
+            None => self.wrong_type(field, "an integer", &allowed),
         }
     }
 
-    /// Reads a finite number that `accept` accepts.
-    pub(super) fn number(
-        &self,
-        name: &'static str,
-        accept: impl Fn(f64) -> bool,
-        allowed: &str,
-    ) -> f64 {
-        self.optional_number(name, accept, allowed)
-            .unwrap_or(f64::NAN)
+    /// Reads a number that has a default.
+    pub(super) fn number(&self, name: &'static str) -> f64 {
+        let field = self.applicable_field(name);
+        let number = field.and_then(|field| self.to_number(&field, &field.key.allowed()));
+        number.unwrap_or(f64::NAN)
     }
 
-    /// Reads a finite number that `accept` accepts, if the key is present.
-    pub(super) fn optional_number(
+    /// Reads a number, if the key is present.
+    pub(super) fn optional_number(&self, name: &'static str) -> Option<f64> {
+        let field = self.field(name)?;
+        self.to_number(&field, &field.key.allowed())
+    }
+
+    /// Returns the value of a key whose default depends on another key, here with the value `value`.
+    /// Records a fault if the key is absent and has no default with that value.
+    fn field_by(&self, name: &'static str, value: &str) -> Option<FieldValue> {
+        let field = self.applicable_field(name);
+        field.or_else(|| match self.key(name).presence {
+            Presence::DefaultBy(_, defaults) => {
+                let default = defaults.iter().find(|(with, _)| *with == value);
+                if default.is_none() {
+                    self.refuse_missing(name);
+                }
+                default.map(|(_, text)| self.default_value(self.key(name), text))
+            }
+            Presence::Default(_) | Presence::Required | Presence::Optional => None,
+        })
+    }
+
+    /// Reads a number that has a default with the value `value` of another key, or is required.
+    pub(super) fn number_by(&self, name: &'static str, value: &str) -> f64 {
+        let field = self.field_by(name, value);
+        let number = field.and_then(|field| self.to_number(&field, &field.key.allowed()));
+        number.unwrap_or(f64::NAN)
+    }
+
+    /// Reads a word that has a default with the value `value` of another key, as
+    /// [`SectionReader::word`] does.
+    pub(super) fn word_by<T: Copy>(
         &self,
         name: &'static str,
-        accept: impl Fn(f64) -> bool,
-        allowed: &str,
-    ) -> Option<f64> {
-        let field = self.field(name)?;
+        value: &str,
+        words: &[(&str, T)],
+    ) -> T {
+        let field = self.field_by(name, value);
+        let value = field.and_then(|field| self.to_word(&field, words));
+        value.unwrap_or(words[0].1)
+    }
+
+    /// Converts a value to a number; `allowed` is what messages say.
+    pub(super) fn to_number(&self, field: &FieldValue, allowed: &str) -> Option<f64> {
         let value = match &field.item {
             Item::Value(Value::Integer(value)) => *value.value() as f64,
             Item::Value(Value::Float(value)) => *value.value(),
-            _ => return self.wrong_type(&field, "a number", allowed),
+            _ => return self.wrong_type(field, "a number", allowed),
         };
         if !value.is_finite() {
-            return self.wrong_type(&field, "a finite number", allowed);
+            return self.wrong_type(field, "a finite number", allowed);
         }
-        if !accept(value) {
-            return self.out_of_range(&field, allowed);
+        let fits = field.key.forms.iter().any(|form| match form {
+            Form::Number(interval) => interval.contains(value),
+            _ => false,
+        });
+        if !fits {
+            return self.out_of_range(field, allowed);
         }
         Some(value)
     }
 
     /// Reads `true` or `false`.
     pub(super) fn boolean(&self, name: &'static str) -> bool {
-        let Some(field) = self.field(name) else {
+        let Some(field) = self.applicable_field(name) else {
             return false;
         };
         match &field.item {
             Item::Value(Value::Boolean(value)) => *value.value(),
             _ => self
-                .wrong_type(&field, "a boolean", "true or false")
+                .wrong_type(&field, "a boolean", &field.key.allowed())
                 .unwrap_or(false),
         }
     }
@@ -166,29 +222,34 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         }
     }
 
-    /// Reads one of `words`.
+    /// Reads one of the key's words, which has a default, as the value beside it in `words`; a word
+    /// that is refused has the first value as its placeholder.
     pub(super) fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> T {
-        self.optional_word(name, words).unwrap_or(words[0].1)
+        self.known_word(name, words).unwrap_or(words[0].1)
     }
 
-    /// Reads one of `words`, if the key is present.
-    pub(super) fn optional_word<T: Copy>(
-        &self,
-        name: &'static str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
-        let field = self.field(name)?;
-        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        let allowed = quoted.join(", ");
+    /// Reads one of the key's words, which has a default; `None` if it is refused.
+    pub(super) fn known_word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        self.to_word(&self.applicable_field(name)?, words)
+    }
+
+    /// Converts a word of the key to the value beside it in `words`, which has the key's words in
+    /// their order.
+    fn to_word<T: Copy>(&self, field: &FieldValue, words: &[(&str, T)]) -> Option<T> {
+        let (name, allowed) = (field.key.name, field.key.allowed());
+        debug_assert!(
+            words.iter().map(|(word, _)| word).eq(field.key.words()),
+            "`{name}` has other words in the table of keys"
+        );
         let Some(found) = field.item.as_str() else {
-            return self.wrong_type(&field, "text", &allowed);
+            return self.wrong_type(field, "text", &allowed);
         };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == found) {
             return Some(*value);
         }
-        let near = nearest(found, words.iter().map(|(word, _)| *word));
+        let near = nearest(found, field.key.words().iter().copied());
         self.refuse(
-            &field,
+            field,
             Diagnostic::new(
                 format!("unknown {name} {}", describe_value(&field.item)),
                 field.place.clone(),
@@ -198,53 +259,61 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         )
     }
 
-    /// Reads a list of at most `most` integers in a range.
-    pub(super) fn integers(
-        &self,
-        name: &'static str,
-        range: RangeInclusive<i64>,
-        most: usize,
-    ) -> Vec<i64> {
+    /// Reads a list of integers.
+    pub(super) fn integers(&self, name: &'static str) -> Vec<i64> {
         let Some(field) = self.field(name) else {
             return Vec::new();
         };
-        let allowed_entry = spell_range(&range);
-        let allowed = format!("a list of at most {most}, each {allowed_entry}");
+        let forms = field.key.forms.iter();
+        let (range, entries) = forms
+            .filter_map(|form| match form {
+                Form::Integers {
+                    least,
+                    most,
+                    entries,
+                } => Some((*least..=*most, *entries)),
+                _ => None,
+            })
+            .next()
+            .unwrap_or((0..=i64::MAX, usize::MAX));
+        let allowed = field.key.allowed();
         let Some(list) = field.item.as_array() else {
             return self
                 .wrong_type(&field, "a list of integers", &allowed)
                 .unwrap_or_default();
         };
-        if list.len() > most {
+        if list.len() > entries {
             let found = format!("`{name}` has too many entries: found {}", list.len());
             let fault = Diagnostic::new(found, field.place.clone(), format!("allowed: {allowed}"));
             return self.refuse(&field, fault).unwrap_or_default();
         }
-        let mut integers = Vec::with_capacity(list.len());
-        for (index, value) in list.iter().enumerate() {
-            let entry = FieldValue {
-                name,
-                item: Item::Value(value.clone()),
-                place: self.entry_place(&field, value),
-            };
-            match value {
-                Value::Integer(value) if range.contains(value.value()) => {
-                    integers.push(*value.value());
-                }
-                Value::Integer(_) => {
-                    self.refuse::<()>(
-                        &entry,
-                        out_of_range(&format!("{name}[{index}]"), &entry, &allowed_entry),
-                    );
-                }
-                _ => {
-                    let name = format!("{name}[{index}]");
-                    let fault = wrong_type(&name, &entry, "an integer", &allowed_entry);
-                    self.refuse::<()>(&entry, fault);
-                }
-            }
-        }
-        integers
+        let indexed = list.iter().enumerate();
+        indexed
+            .filter_map(|(index, value)| self.entry(&field, index, value, &range))
+            .collect()
+    }
+
+    /// Reads an entry of a list of integers.
+    fn entry(
+        &self,
+        list: &FieldValue,
+        index: usize,
+        value: &Value,
+        range: &RangeInclusive<i64>,
+    ) -> Option<i64> {
+        let entry = FieldValue {
+            key: list.key,
+            item: Item::Value(value.clone()),
+            place: self.entry_place(list, value),
+        };
+        let name = format!("{}[{index}]", list.key.name);
+        let allowed = spell_range(range);
+        let fault = match value.as_integer() {
+            Some(number) if range.contains(&number) => return Some(number),
+            Some(_) => out_of_range(&name, &entry, &allowed),
+            None => wrong_type(&name, &entry, "an integer", &allowed),
+        };
+        self.refuse(&entry, fault)
     }
 
     /// Returns the place of a list's entry, or of the argument that set the list.
@@ -262,17 +331,17 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         expected: &str,
         allowed: &str,
     ) -> Option<T> {
-        self.refuse(field, wrong_type(field.name, field, expected, allowed))
+        self.refuse(field, wrong_type(field.key.name, field, expected, allowed))
     }
 
     /// Records a value out of range.
     pub(super) fn out_of_range<T>(&self, field: &FieldValue, allowed: &str) -> Option<T> {
-        self.refuse(field, out_of_range(field.name, field, allowed))
+        self.refuse(field, out_of_range(field.key.name, field, allowed))
     }
 
     /// Records a fault of a value.
     pub(super) fn refuse<T>(&self, field: &FieldValue, diagnostic: Diagnostic) -> Option<T> {
-        self.mark_faulty(field.name);
+        self.mark_faulty(field.key.name);
         self.reader.refuse(diagnostic);
         None
     }

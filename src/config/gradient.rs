@@ -5,12 +5,12 @@ use super::fields::{FieldValue, SectionReader};
 use super::keys;
 use super::messages::describe_value;
 use super::reader::Reader;
+use super::sections::to_size;
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
 use crate::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, PerturbedQuantity,
-    SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
 };
 use crate::gradient::{GradientConfig, NumericBackpropConfig};
 
@@ -43,32 +43,16 @@ const METHODS: [(&str, MethodName); 8] = [
     ("forward-gradient", MethodName::ForwardGradient),
 ];
 
-impl MethodName {
-    /// Returns the keys that apply to the method, without `method` itself.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Backprop => &[],
-            Self::NumericBackprop => &["increment"],
-            Self::ForwardMode => &["evaluation"],
-            Self::NodePerturbation => &["arithmetic", "increment"],
-            Self::Difference(_) => &[
-                "evaluation",
-                "arithmetic",
-                "summation",
-                "increment",
-                "relative_increment",
-                "extrapolation",
-            ],
-            Self::Spsa => &["increment", "directions", "distribution"],
-            Self::ForwardGradient => &["directions", "distribution", "perturbed"],
-        }
-    }
-}
+/// What is read from a section whose method was refused.
+const PLACEHOLDER: GradientConfig = GradientConfig::Backprop;
 
 /// Reads the section.
 pub(super) fn read(reader: &Reader) -> GradientConfig {
     let section = reader.section(&keys::GRADIENT);
-    let method = section.word("method", &METHODS);
+    let Some(method) = section.known_word("method", &METHODS) else {
+        // Which keys an unknown method has is not known.
+        return PLACEHOLDER;
+    };
     refuse_meaningless(reader, &section, method);
     match method {
         MethodName::Backprop => GradientConfig::Backprop,
@@ -89,10 +73,9 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
         }),
         MethodName::ForwardGradient => GradientConfig::ForwardGradient(ForwardGradientConfig {
             directions: read_directions(&section),
-            perturbed: word(
-                &section,
+            perturbed: section.word(
                 "perturbed",
-                [PerturbedQuantity::Weights, PerturbedQuantity::Activations]
+                &[PerturbedQuantity::Weights, PerturbedQuantity::Activations]
                     .map(|kind| (kind.name(), kind)),
             ),
         }),
@@ -101,23 +84,19 @@ pub(super) fn read(reader: &Reader) -> GradientConfig {
 
 /// Refuses the keys that do not apply to `method`, and names the methods that have them.
 fn refuse_meaningless(reader: &Reader, section: &SectionReader, method: MethodName) {
-    let named = |wanted: MethodName| {
-        let found = METHODS.iter().find(|(_, method)| *method == wanted);
-        found.map_or("", |(name, _)| name)
-    };
-    for key in keys::GRADIENT.keys.iter().map(|key| key.name) {
-        if key == "method" || method.keys().contains(&key) || section.field(key).is_none() {
+    let named = METHODS.iter().find(|(_, known)| *known == method);
+    let named = named.map_or("", |(name, _)| name);
+    for key in keys::GRADIENT.keys {
+        if key.applies_with(keys::METHOD, named) || section.field(key.name).is_none() {
             continue;
         }
-        let methods: Vec<String> = METHODS
-            .iter()
-            .filter(|(_, method)| method.keys().contains(&key))
-            .map(|(name, _)| format!("\"{name}\""))
-            .collect();
+        let methods = key.applicable(keys::METHOD).unwrap_or(&[]).iter();
+        let methods: Vec<String> = methods.map(|name| format!("\"{name}\"")).collect();
+        let key = key.name;
         reader.refuse_conflict(
-            ("gradient", "method"),
+            keys::METHOD,
             ("gradient", key),
-            &format!("`{key}` has no meaning with {}", named(method)),
+            &format!("`{key}` has no meaning with {named}"),
             &format!("set method = {}, or remove `{key}`", methods.join(" or ")),
         );
     }
@@ -125,25 +104,24 @@ fn refuse_meaningless(reader: &Reader, section: &SectionReader, method: MethodNa
 
 /// Reads the number of random directions and the distribution of their components.
 fn read_directions(section: &SectionReader) -> DirectionsConfig {
-    let count = section.optional_integer("directions", 1..=MOST_DIRECTIONS as i64);
     DirectionsConfig {
-        count: count.map_or(1, |count| count as usize),
-        distribution: word(
-            section,
+        count: to_size(section.integer("directions")),
+        distribution: section.word(
             "distribution",
-            [Distribution::Rademacher, Distribution::Gaussian].map(|kind| (kind.name(), kind)),
+            &[Distribution::Rademacher, Distribution::Gaussian].map(|kind| (kind.name(), kind)),
         ),
     }
 }
 
-/// Reads one `increment` for all parameters: a number, or `None` for `"auto"`.
+/// Reads one `increment` for all parameters: a number, or `None` for `"auto"`. Increments from
+/// measured noise are for differences only.
 fn read_number_or_auto(section: &SectionReader) -> Option<f64> {
     let allowed = "\"auto\", or a number above 0";
     let field = section.field("increment")?;
     match field.item.as_str() {
         Some("auto") => None,
         Some(_) => refuse_increment(section, &field, allowed),
-        None => section.optional_number("increment", |number| number > 0.0, allowed),
+        None => section.to_number(&field, allowed),
     }
 }
 
@@ -162,17 +140,12 @@ fn read_difference(reader: &Reader, section: &SectionReader, scheme: Scheme) -> 
         scheme,
         reuse: read_reuse(section),
         arithmetic: read_arithmetic(section),
-        summation: word(
-            section,
+        summation: section.word(
             "summation",
-            [Summation::Differences, Summation::Losses].map(|kind| (kind.name(), kind)),
+            &[Summation::Differences, Summation::Losses].map(|kind| (kind.name(), kind)),
         ),
         increment: read_increment(section),
-        extrapolate: word(
-            section,
-            "extrapolation",
-            [("none", false), ("richardson", true)],
-        ),
+        extrapolate: section.word("extrapolation", &[("none", false), ("richardson", true)]),
     };
     if section.field("increment").is_some() && section.field("relative_increment").is_some() {
         refuse_conflict(
@@ -203,44 +176,27 @@ fn read_difference(reader: &Reader, section: &SectionReader, scheme: Scheme) -> 
 
 fn read_reuse(section: &SectionReader) -> Reuse {
     let all = [Reuse::Incremental, Reuse::Prefix, Reuse::Full];
-    word(
-        section,
-        "evaluation",
-        all.map(|reuse| (reuse.name(), reuse)),
-    )
+    section.word("evaluation", &all.map(|reuse| (reuse.name(), reuse)))
 }
 
 fn read_arithmetic(section: &SectionReader) -> Arithmetic {
     let all = [Arithmetic::Plain, Arithmetic::CancellationFree];
-    word(section, "arithmetic", all.map(|kind| (kind.name(), kind)))
-}
-
-/// Reads one of `words`; returns the first if the key is absent.
-fn word<T: Copy, const N: usize>(
-    section: &SectionReader,
-    name: &'static str,
-    words: [(&'static str, T); N],
-) -> T {
-    section.optional_word(name, &words).unwrap_or(words[0].1)
+    section.word("arithmetic", &all.map(|kind| (kind.name(), kind)))
 }
 
 fn read_increment(section: &SectionReader) -> Increment {
-    let positive = |number: f64| number > 0.0;
-    if let Some(number) =
-        section.optional_number("relative_increment", positive, "a number above 0")
-    {
+    if let Some(number) = section.optional_number("relative_increment") {
         return Increment::Relative(number);
     }
     let Some(field) = section.field("increment") else {
         return Increment::Auto;
     };
-    let allowed = "\"auto\", \"noise\", or a number above 0";
-    match field.item.as_str() {
-        Some("auto") => Increment::Auto,
-        Some("noise") => Increment::Noise,
-        Some(_) => refuse_increment(section, &field, allowed).unwrap_or(Increment::Auto),
-        None => section
-            .optional_number("increment", positive, allowed)
-            .map_or(Increment::Auto, Increment::Absolute),
-    }
+    let allowed = section.key("increment").allowed();
+    let increment = match field.item.as_str() {
+        Some("auto") => Some(Increment::Auto),
+        Some("noise") => Some(Increment::Noise),
+        Some(_) => refuse_increment(section, &field, &allowed),
+        None => section.to_number(&field, &allowed).map(Increment::Absolute),
+    };
+    increment.unwrap_or(Increment::Auto)
 }

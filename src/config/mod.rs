@@ -15,7 +15,9 @@ mod messages;
 mod optimizer;
 mod overrides;
 mod reader;
+mod schema;
 mod sections;
+mod starter;
 mod validation;
 mod writer;
 
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 
 pub use data::DATASETS;
 pub use overrides::Overrides;
+pub use schema::schema;
+pub use starter::starter;
 
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
@@ -34,9 +38,6 @@ use crate::parallel::Split;
 use crate::train::TrainConfig;
 use diagnostic::{Diagnostic, Location};
 use reader::Reader;
-
-/// A commented config that trains, as a starting point.
-pub const STARTER: &str = include_str!("starter.toml");
 
 /// The largest file that is read, in bytes: a config is written by hand.
 const LARGEST: u64 = 1 << 20;

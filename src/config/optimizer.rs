@@ -1,145 +1,149 @@
-//! The `[optimizer]` section: reads the optimizer and the keys that only some optimizers have.
+//! The `[optimizer]` section: reads the optimizer and the keys that it has by the table of keys.
 
 use super::fields::SectionReader;
-use super::keys;
+use super::keys::{self, Form, Key};
 use super::reader::Reader;
-use super::sections::{MOST, to_size};
-use crate::optimizer::{AdamConfig, LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
+use super::sections::to_size;
+use crate::optimizer::{Given, OPTIMIZERS, OptimizerConfig, Schedule, SgdConfig};
 
-/// The largest number of pairs that L-BFGS may keep.
-const MOST_PAIRS: i64 = 1000;
-
-/// The defaults of Adam: those of PyTorch's `torch.optim.Adam`.
-const ADAM: AdamConfig = AdamConfig {
-    learning_rate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
+/// What is read from a section whose optimizer was refused.
+const PLACEHOLDER: OptimizerConfig = OptimizerConfig::Sgd(SgdConfig {
+    learning_rate: f64::NAN,
+    momentum: 0.0,
     weight_decay: 0.0,
     schedule: Schedule::Constant,
-};
+});
 
-/// The defaults of L-BFGS: those of scipy's L-BFGS-B.
-const LBFGS: LbfgsConfig = LbfgsConfig {
-    memory: 10,
-    tolerance: 1e-5,
-};
-
-/// Keys, and the optimizers that they apply to.
-const APPLICABLE: [(&str, &[&str]); 11] = [
-    ("learning_rate", &["sgd", "adam"]),
-    ("momentum", &["sgd"]),
-    ("beta1", &["adam"]),
-    ("beta2", &["adam"]),
-    ("epsilon", &["adam"]),
-    ("weight_decay", &["sgd", "adam"]),
-    ("schedule", &["sgd", "adam"]),
-    ("step_every", &["sgd", "adam"]),
-    ("step_factor", &["sgd", "adam"]),
-    ("memory", &["lbfgs"]),
-    ("tolerance", &["lbfgs"]),
-];
+/// The schedules, before their keys are read.
+#[derive(Clone, Copy, PartialEq)]
+enum ScheduleName {
+    Constant,
+    Step,
+    Cosine,
+}
 
 /// Reads the section.
 pub(super) fn read(reader: &Reader) -> OptimizerConfig {
     let section = reader.section(&keys::OPTIMIZER);
-    let kind = section.word("kind", &["sgd", "adam", "lbfgs"].map(|name| (name, name)));
-    for (key, kinds) in APPLICABLE {
-        if !kinds.contains(&kind) && section.field(key).is_some() {
-            let allowed: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
-            reader.refuse_conflict(
-                ("optimizer", "kind"),
-                ("optimizer", key),
-                &format!("`{key}` has no meaning with {kind}"),
-                &format!("set kind = {}, or remove `{key}`", allowed.join(" or ")),
-            );
+    let known = OPTIMIZERS.map(|definition| (definition.kind, definition));
+    let Some(optimizer) = section.known_word("kind", &known) else {
+        // Which keys an unknown optimizer has is not known, but each can be wrong by itself.
+        for key in numbers() {
+            read_number(&section, key, None);
         }
+        read_schedule(reader, &section);
+        return PLACEHOLDER;
+    };
+    let kind = optimizer.kind;
+    refuse_meaningless(reader, &section, kind);
+    let numbers: Vec<(&str, f64)> = numbers()
+        .filter(|key| key.applies_with(keys::KIND, kind))
+        .filter_map(|key| Some((key.name, read_number(&section, key, Some(kind))?)))
+        .collect();
+    let has_schedule = section.key("schedule").applies_with(keys::KIND, kind);
+    let number = |name| {
+        let read = numbers.iter().find(|(key, _)| *key == name);
+        read.map_or(f64::NAN, |(_, number)| *number)
+    };
+    (optimizer.create)(&Given {
+        number: &number,
+        schedule: if has_schedule {
+            read_schedule(reader, &section)
+        } else {
+            Schedule::Constant
+        },
+    })
+}
+
+/// Returns the keys that are numbers of an optimizer, not of its schedule.
+pub(super) fn numbers() -> impl Iterator<Item = &'static Key> {
+    let keys = keys::OPTIMIZER.keys.iter();
+    keys.filter(|key| key.words().is_empty() && key.applicable(keys::SCHEDULE).is_none())
+}
+
+/// Reads a number, which is required or has a default with the optimizer `kind`; without a `kind` it
+/// may be absent.
+fn read_number(section: &SectionReader, key: &'static Key, kind: Option<&str>) -> Option<f64> {
+    let name = key.name;
+    let is_integer = matches!(key.forms, [Form::Integer { .. }]);
+    match (is_integer, kind) {
+        (true, Some(_)) => Some(section.integer(name) as f64),
+        (true, None) => section.optional_integer(name).map(|number| number as f64),
+        (false, Some(kind)) => Some(section.number_by(name, kind)),
+        (false, None) => section.optional_number(name),
     }
-    let rate = || section.optional_number("learning_rate", |rate| rate > 0.0, "a number above 0");
-    let decay = || {
-        let accept = |decay| decay >= 0.0;
-        section
-            .optional_number("weight_decay", accept, "a number, 0 or above")
-            .unwrap_or(0.0)
-    };
-    let below_one = |key, default| {
-        let accept = |number| (0.0..1.0).contains(&number);
-        section
-            .optional_number(key, accept, "a number from 0 to below 1")
-            .unwrap_or(default)
-    };
-    match kind {
-        "adam" => OptimizerConfig::Adam(AdamConfig {
-            learning_rate: rate().unwrap_or(ADAM.learning_rate),
-            beta1: below_one("beta1", ADAM.beta1),
-            beta2: below_one("beta2", ADAM.beta2),
-            epsilon: section
-                .optional_number("epsilon", |epsilon| epsilon > 0.0, "a number above 0")
-                .unwrap_or(ADAM.epsilon),
-            weight_decay: decay(),
-            schedule: read_schedule(reader, &section),
-        }),
-        "lbfgs" => OptimizerConfig::Lbfgs(LbfgsConfig {
-            memory: section
-                .optional_integer("memory", 1..=MOST_PAIRS)
-                .map_or(LBFGS.memory, to_size),
-            tolerance: section
-                .optional_number("tolerance", |most| most >= 0.0, "a number, 0 or above")
-                .unwrap_or(LBFGS.tolerance),
-        }),
-        _ => {
-            // An unknown kind reads as the first: whether it needs a learning rate is not known.
-            let known = reader.are_valid(&[("optimizer", "kind")]);
-            if known && section.field("learning_rate").is_none() {
-                section.refuse_missing("learning_rate");
+}
+
+/// Refuses the keys that do not apply to the optimizer, and names the optimizers that have them.
+fn refuse_meaningless(reader: &Reader, section: &SectionReader, kind: &str) {
+    for key in keys::OPTIMIZER.keys {
+        if key.applies_with(keys::KIND, kind) || section.field(key.name).is_none() {
+            continue;
+        }
+        let (kinds, key) = (kinds_with(key), key.name);
+        reader.refuse_conflict(
+            keys::KIND,
+            ("optimizer", key),
+            &format!("`{key}` has no meaning with {kind}"),
+            &format!("set kind = {kinds}, or remove `{key}`"),
+        );
+    }
+}
+
+/// Spells the optimizers with which a key applies: `"sgd" or "adam"`.
+pub(super) fn kinds_with(key: &Key) -> String {
+    let kinds = key.applicable(keys::KIND).unwrap_or(&[]).iter();
+    let kinds: Vec<String> = kinds.map(|kind| format!("{kind:?}")).collect();
+    kinds.join(" or ")
+}
+
+fn read_schedule(reader: &Reader, section: &SectionReader) -> Schedule {
+    let names = [
+        ("constant", ScheduleName::Constant),
+        ("step", ScheduleName::Step),
+        ("cosine", ScheduleName::Cosine),
+    ];
+    let name = section.word("schedule", &names);
+    let every = section.optional_integer("step_every").map(to_size);
+    let factor = section.number("step_factor");
+    match name {
+        ScheduleName::Constant => {
+            refuse_steps(reader, section, "constant");
+            Schedule::Constant
+        }
+        ScheduleName::Cosine => {
+            refuse_steps(reader, section, "cosine");
+            Schedule::Cosine
+        }
+        ScheduleName::Step => {
+            if section.field("step_every").is_none() {
+                reader.refuse_missing(
+                    "optimizer",
+                    "the step schedule needs `step_every`".to_owned(),
+                    "add `step_every = …` under [optimizer]",
+                    "`step_every`: epochs between drops of the learning rate".to_owned(),
+                );
             }
-            OptimizerConfig::Sgd(SgdConfig {
-                learning_rate: rate().unwrap_or(f64::NAN),
-                momentum: below_one("momentum", 0.0),
-                weight_decay: decay(),
-                schedule: read_schedule(reader, &section),
-            })
+            Schedule::Step {
+                every: every.unwrap_or(1),
+                factor,
+            }
         }
     }
 }
 
-fn read_schedule(reader: &Reader, section: &SectionReader) -> Schedule {
-    let words = ["constant", "step", "cosine"].map(|name| (name, name));
-    let schedule = section
-        .optional_word("schedule", &words)
-        .unwrap_or("constant");
-    let every = section
-        .optional_integer("step_every", 1..=MOST)
-        .map(to_size);
-    let factor = section.optional_number(
-        "step_factor",
-        |factor| factor > 0.0 && factor <= 1.0,
-        "a number above 0 and at most 1",
-    );
-    for key in ["step_every", "step_factor"] {
-        if schedule != "step" && section.field(key).is_some() {
+/// Refuses the keys of the step schedule with the schedule `name`.
+fn refuse_steps(reader: &Reader, section: &SectionReader, name: &str) {
+    let keys = keys::OPTIMIZER.keys.iter();
+    for key in keys.filter(|key| key.applicable(keys::SCHEDULE).is_some()) {
+        let key = key.name;
+        if section.field(key).is_some() {
             reader.refuse_conflict(
-                ("optimizer", "schedule"),
+                keys::SCHEDULE,
                 ("optimizer", key),
-                &format!("`{key}` has no meaning with the {schedule} schedule"),
+                &format!("`{key}` has no meaning with the {name} schedule"),
                 &format!("set schedule = \"step\", or remove `{key}`"),
             );
         }
-    }
-    if schedule == "step" && section.field("step_every").is_none() {
-        reader.refuse_missing(
-            "optimizer",
-            "the step schedule needs `step_every`".to_owned(),
-            "add `step_every = …` under [optimizer]",
-            "`step_every`: epochs between drops of the learning rate".to_owned(),
-        );
-    }
-    match schedule {
-        "step" => Schedule::Step {
-            every: every.unwrap_or(1),
-            factor: factor.unwrap_or(keys::STEP_FACTOR),
-        },
-        "cosine" => Schedule::Cosine,
-        _ => Schedule::Constant,
     }
 }

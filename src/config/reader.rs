@@ -11,7 +11,7 @@ use toml_edit::{Item, Table, TableLike};
 
 use super::diagnostic::{Diagnostic, Location};
 use super::fields::SectionReader;
-use super::keys::{self, Presence};
+use super::keys;
 use super::messages::{describe, nearest};
 use super::overrides::Edit;
 
@@ -235,15 +235,9 @@ fn spell((section, key): Path) -> String {
 
 /// Describes a key that is absent: its default, or that it is not given.
 fn describe_absent((section, key): Path) -> String {
-    let section = keys::SECTIONS
-        .into_iter()
-        .find(|known| known.name == section);
-    match section
-        .and_then(|section| section.key(key))
-        .map(|key| key.presence)
-    {
-        Some(Presence::Default(text)) => format!("{text} by default"),
-        _ => "not given".to_owned(),
+    match keys::find((section, key)).and_then(keys::Key::unconditional_default) {
+        Some(text) => format!("{text} by default"),
+        None => "not given".to_owned(),
     }
 }
 

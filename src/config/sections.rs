@@ -11,14 +11,12 @@ use super::reader::Reader;
 use super::{Config, RunConfig, data, gradient, keys, optimizer, validation};
 use crate::model::{Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
 use crate::numeric::Precision;
+use crate::optimizer::OptimizerConfig;
 use crate::parallel::Split;
 use crate::train::TrainConfig;
 
 /// The largest number of rows, epochs or seconds that a config may ask for.
 pub(super) const MOST: i64 = 1_000_000_000;
-const MOST_THREADS: i64 = 1024;
-const MOST_UNITS: i64 = 65_536;
-const MOST_LAYERS: usize = 32;
 const LONGEST_NAME: usize = 100;
 
 /// Reads every section. `stem` names a config without a name; relative paths start from `folder`.
@@ -28,12 +26,12 @@ pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
     let optimizer = optimizer::read(reader);
     let config = Config {
         name: read_name(&top, stem),
-        seed: top.integer("seed", 0..=i64::MAX).unsigned_abs(),
+        seed: top.integer("seed").unsigned_abs(),
         data: data::read(reader, folder),
         model: read_model(&reader.section(&keys::MODEL), loss.kind),
         loss,
         gradient: gradient::read(reader),
-        train: read_train(reader, optimizer.kind()),
+        train: read_train(reader, &optimizer),
         optimizer,
         run: read_run(&reader.section(&keys::RUN)),
     };
@@ -91,17 +89,12 @@ fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
     ];
     let precisions = [Precision::F32, Precision::F64];
     ModelConfig {
-        hidden: model
-            .integers("hidden", 1..=MOST_UNITS, MOST_LAYERS)
-            .into_iter()
-            .map(to_size)
-            .collect(),
-        output: model
-            .optional_word("output", &outputs.map(|output| (output.name(), output)))
-            .unwrap_or(match loss {
-                Loss::Logistic => OutputUnits::Linear,
-                Loss::Quadratic | Loss::CrossEntropy => OutputUnits::Sigmoid,
-            }),
+        hidden: model.integers("hidden").into_iter().map(to_size).collect(),
+        output: model.word_by(
+            "output",
+            loss.name(),
+            &outputs.map(|output| (output.name(), output)),
+        ),
         initialization: model.word(
             "initialization",
             &initializations.map(|kind| (kind.name(), kind)),
@@ -115,17 +108,13 @@ fn read_loss(loss: &SectionReader) -> LossConfig {
     let losses = [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic];
     LossConfig {
         kind: loss.word("kind", &losses.map(|loss| (loss.name(), loss))),
-        l2: loss.number("l2", |l2| l2 >= 0.0, "a number, 0 or above"),
+        l2: loss.number("l2"),
     }
 }
 
-/// The default of `batch_size`.
-const BATCH_SIZE: usize = 10;
-
-fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
+fn read_train(reader: &Reader, optimizer: &OptimizerConfig) -> TrainConfig {
     let train = reader.section(&keys::TRAIN);
-    let limits = ["epochs", "max_steps", "max_seconds"];
-    if limits.into_iter().all(|key| train.field(key).is_none()) {
+    if train.lacks_all_alternatives() {
         reader.refuse_missing(
             "train",
             "[train] needs `epochs`, `max_steps` or `max_seconds`".to_owned(),
@@ -133,36 +122,33 @@ fn read_train(reader: &Reader, optimizer: &str) -> TrainConfig {
             "`max_seconds` can be given alone, or with `epochs` or `max_steps`".to_owned(),
         );
     }
-    let batch_size = train.optional_integer("batch_size", 1..=MOST).map(to_size);
-    let all_rows = optimizer == "lbfgs";
-    if all_rows && batch_size.is_some() {
+    let batch_size = read_batch_size(reader, &train, optimizer);
+    TrainConfig {
+        epochs: train.optional_integer("epochs").map(to_size),
+        max_steps: train.optional_integer("max_steps").map(i64::unsigned_abs),
+        max_seconds: train.optional_number("max_seconds"),
+        batch_size,
+        early_stopping: train.optional_integer("early_stopping").map(to_size),
+    }
+}
+
+fn read_batch_size(reader: &Reader, train: &SectionReader, optimizer: &OptimizerConfig) -> usize {
+    let key = train.key("batch_size");
+    if key.applies_with(keys::KIND, optimizer.kind()) {
+        return to_size(train.integer("batch_size"));
+    }
+    if train.optional_integer("batch_size").is_some() {
         reader.refuse_conflict(
             ("optimizer", "kind"),
             ("train", "batch_size"),
             "`batch_size` has no meaning with lbfgs: its objective is the loss of all training rows",
-            "remove `batch_size`, or set kind = \"sgd\" or \"adam\"",
+            &format!(
+                "remove `batch_size`, or set kind = {}",
+                optimizer::kinds_with(key)
+            ),
         );
     }
-    let default = if all_rows {
-        TrainConfig::ALL_ROWS
-    } else {
-        BATCH_SIZE
-    };
-    TrainConfig {
-        epochs: train.optional_integer("epochs", 1..=MOST).map(to_size),
-        max_steps: train
-            .optional_integer("max_steps", 1..=i64::MAX)
-            .map(i64::unsigned_abs),
-        max_seconds: train.optional_number(
-            "max_seconds",
-            |seconds| seconds > 0.0 && seconds <= MOST as f64,
-            "a number above 0 and at most 1e9",
-        ),
-        batch_size: batch_size.unwrap_or(default),
-        early_stopping: train
-            .optional_integer("early_stopping", 1..=MOST)
-            .map(to_size),
-    }
+    TrainConfig::ALL_ROWS
 }
 
 fn read_run(run: &SectionReader) -> RunConfig {
@@ -176,27 +162,21 @@ fn read_run(run: &SectionReader) -> RunConfig {
                 (Split::Units.name(), Some(Split::Units)),
             ],
         ),
-        checkpoint_seconds: run.number(
-            "checkpoint_seconds",
-            |seconds| (1.0..=MOST as f64).contains(&seconds),
-            "a number from 1 to 1e9",
-        ),
-        limit_seconds: run.optional_number(
-            "limit_seconds",
-            |seconds| seconds > 0.0 && seconds <= MOST as f64,
-            "a number above 0 and at most 1e9",
-        ),
+        checkpoint_seconds: run.number("checkpoint_seconds"),
+        limit_seconds: run.optional_number("limit_seconds"),
     }
 }
 
 fn read_threads(run: &SectionReader) -> Option<usize> {
     let field = run.field("threads")?;
-    let allowed = format!("\"auto\", or an integer from 1 to {MOST_THREADS}");
     match (field.item.as_str(), field.item.as_integer()) {
         (Some("auto"), _) => None,
-        (_, Some(threads)) if (1..=MOST_THREADS).contains(&threads) => Some(to_size(threads)),
-        (_, Some(_)) => run.out_of_range(&field, &allowed),
-        _ => run.wrong_type(&field, "a number of threads or \"auto\"", &allowed),
+        (_, Some(_)) => run.optional_integer("threads").map(to_size),
+        _ => run.wrong_type(
+            &field,
+            "a number of threads or \"auto\"",
+            &run.key("threads").allowed(),
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Combinations of values that are refused although each value alone is allowed.
 
 use super::reader::Reader;
-use super::{Config, keys};
+use super::{Config, keys, optimizer};
 use crate::data::DataSource;
 use crate::gradient::GradientConfig;
 use crate::model::{Loss, OutputUnits};
@@ -45,7 +45,12 @@ pub(super) fn check(reader: &Reader, config: &Config) {
             &format!(
                 "{method} does not go with lbfgs: it draws new directions for each step, and lbfgs compares the gradients of successive steps"
             ),
-            "set kind = \"sgd\" or \"adam\", or choose a method without random directions",
+            &format!(
+                "set kind = {}, or choose a method without random directions",
+                keys::find(("train", "batch_size"))
+                    .map(optimizer::kinds_with)
+                    .unwrap_or_default()
+            ),
         );
     }
     let train = &config.train;

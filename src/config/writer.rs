@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use super::Config;
+use super::keys::{self, Form};
 use crate::data::{DataSource, Share};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::DirectionsConfig;
-use crate::optimizer::{OptimizerConfig, Schedule};
+use crate::optimizer::Schedule;
 use crate::parallel::Split;
 use crate::text::{escaped, is_control};
 use crate::train::TrainConfig;
@@ -132,36 +133,22 @@ fn difference(config: &DifferenceConfig, section: &mut Item) {
 }
 
 fn optimizer(config: &Config) -> Item {
-    let kind = config.optimizer.kind();
-    match &config.optimizer {
-        OptimizerConfig::Sgd(sgd) => {
-            let mut section = section([
-                ("kind", value(kind)),
-                ("learning_rate", value(sgd.learning_rate)),
-                ("momentum", value(sgd.momentum)),
-                ("weight_decay", value(sgd.weight_decay)),
-            ]);
-            schedule(sgd.schedule, &mut section);
-            section
-        }
-        OptimizerConfig::Adam(adam) => {
-            let mut section = section([
-                ("kind", value(kind)),
-                ("learning_rate", value(adam.learning_rate)),
-                ("beta1", value(adam.beta1)),
-                ("beta2", value(adam.beta2)),
-                ("epsilon", value(adam.epsilon)),
-                ("weight_decay", value(adam.weight_decay)),
-            ]);
-            schedule(adam.schedule, &mut section);
-            section
-        }
-        OptimizerConfig::Lbfgs(lbfgs) => section([
-            ("kind", value(kind)),
-            ("memory", count(lbfgs.memory)),
-            ("tolerance", value(lbfgs.tolerance)),
-        ]),
+    let optimizer = &config.optimizer;
+    let mut section = section([("kind", value(optimizer.kind()))]);
+    for key in super::optimizer::numbers() {
+        let number = optimizer.number(key.name);
+        let Some(number) = number.filter(|_| key.applies_with(keys::KIND, optimizer.kind())) else {
+            continue;
+        };
+        section[key.name] = match key.forms {
+            [Form::Integer { .. }] => value(number as i64),
+            _ => value(number),
+        };
     }
+    if let Some(kind) = optimizer.schedule() {
+        schedule(kind, &mut section);
+    }
+    section
 }
 
 fn schedule(schedule: Schedule, section: &mut Item) {

@@ -98,6 +98,16 @@ Examples:
         #[arg(value_name = "FILE", value_parser = output_or_stdout())]
         file: Option<PathBuf>,
     },
+    /// Print the JSON Schema of configs, for editors
+    #[command(after_help = "\
+Examples:
+  nplus1 config schema
+  nplus1 config schema config.schema.json")]
+    Schema {
+        /// File to write, which must not exist yet; `-` is standard output [default: -]
+        #[arg(value_name = "FILE", value_parser = output_or_stdout())]
+        file: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `nplus1 report`.
