@@ -967,7 +967,7 @@ fn a_key_of_another_optimizer_is_refused_with_the_kinds_it_belongs_to() {
         (
             "lbfgs",
             "learning_rate = 1",
-            "set kind = \"sgd\" or \"adam\", or remove `learning_rate`",
+            "set kind = \"sgd\" or \"adam\" or \"rmsprop\", or remove `learning_rate`",
         ),
         (
             "lbfgs",

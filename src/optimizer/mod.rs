@@ -1,4 +1,4 @@
-//! Optimizers, which update θ by gradients: SGD, Adam and L-BFGS.
+//! Optimizers, which update θ by gradients: SGD, Adam, RMSprop and L-BFGS.
 //!
 //! They see numbers only: θ, a gradient, and in L-BFGS a closure that returns the objective and the
 //! gradient at another θ. They do not know how a gradient is computed. (Configs refuse one
@@ -13,12 +13,14 @@ pub mod adam;
 pub mod history;
 pub mod lbfgs;
 pub mod line_search;
+pub mod rmsprop;
 pub mod sgd;
 pub mod state;
 
 pub use adam::AdamConfig;
 pub use history::History;
 pub use lbfgs::LbfgsConfig;
+pub use rmsprop::RmspropConfig;
 pub use sgd::{Schedule, SgdConfig};
 pub use state::{OptimizerState, StateForm};
 
@@ -32,16 +34,28 @@ pub enum OptimizerConfig {
     Sgd(SgdConfig),
     /// Adam.
     Adam(AdamConfig),
+    /// RMSprop.
+    Rmsprop(RmspropConfig),
     /// L-BFGS over the whole training set.
     Lbfgs(LbfgsConfig),
 }
 
 /// Every optimizer, in the order in which messages list them.
-pub static OPTIMIZERS: [Definition; 3] = [sgd::DEFINITION, adam::DEFINITION, lbfgs::DEFINITION];
+pub static OPTIMIZERS: [Definition; 4] = [
+    sgd::DEFINITION,
+    adam::DEFINITION,
+    rmsprop::DEFINITION,
+    lbfgs::DEFINITION,
+];
 
 /// The forms of all states that a checkpoint can have.
-pub static STATE_FORMS: [&StateForm; 4] =
-    [&state::NOTHING, &sgd::STATE, &adam::STATE, &history::STATE];
+pub static STATE_FORMS: [&StateForm; 5] = [
+    &state::NOTHING,
+    &sgd::STATE,
+    &adam::STATE,
+    &rmsprop::STATE,
+    &history::STATE,
+];
 
 /// The way in which an optimizer comes from one θ to the next.
 pub enum Method<'c, R: Real> {
@@ -59,6 +73,7 @@ impl OptimizerConfig {
         match self {
             Self::Sgd(config) => Method::Fused(config),
             Self::Adam(config) => Method::Steps(config),
+            Self::Rmsprop(config) => Method::Steps(config),
             Self::Lbfgs(config) => Method::LineSearch(config),
         }
     }
@@ -67,6 +82,7 @@ impl OptimizerConfig {
         match self {
             Self::Sgd(config) => config,
             Self::Adam(config) => config,
+            Self::Rmsprop(config) => config,
             Self::Lbfgs(config) => config,
         }
     }
@@ -75,6 +91,7 @@ impl OptimizerConfig {
         match self {
             Self::Sgd(config) => config,
             Self::Adam(config) => config,
+            Self::Rmsprop(config) => config,
             Self::Lbfgs(config) => config,
         }
     }

@@ -13,7 +13,7 @@ pub(in crate::config) const SCHEDULE: Selector = ("optimizer", "schedule");
 /// The optimizers that step over mini-batches, with a learning rate.
 const STEPPING: Condition = Condition {
     selector: KIND,
-    values: &["sgd", "adam"],
+    values: &["sgd", "adam", "rmsprop"],
 };
 /// Conditions on the optimizer.
 const MINIBATCHES: &[Condition] = &[STEPPING];
@@ -24,6 +24,14 @@ const SGD: &[Condition] = &[Condition {
 const ADAM: &[Condition] = &[Condition {
     selector: KIND,
     values: &["adam"],
+}];
+const RMSPROP: &[Condition] = &[Condition {
+    selector: KIND,
+    values: &["rmsprop"],
+}];
+const ADAPTIVE: &[Condition] = &[Condition {
+    selector: KIND,
+    values: &["adam", "rmsprop"],
 }];
 const LBFGS: &[Condition] = &[Condition {
     selector: KIND,
@@ -65,21 +73,21 @@ pub static OPTIMIZER: SectionKeys = SectionKeys {
     keys: &[
         Key::new(
             "kind",
-            &[Form::Word(&["sgd", "adam", "lbfgs"])],
-            "sgd, adam or lbfgs",
+            &[Form::Word(&["sgd", "adam", "rmsprop", "lbfgs"])],
+            "sgd, adam, rmsprop or lbfgs",
         )
         .default("\"sgd\"")
         .set(
             "\"sgd\"",
-            "sgd | adam | lbfgs (all rows at once, no learning rate)",
+            "sgd | adam | rmsprop | lbfgs (all rows at once, no learning rate)",
         ),
         Key::new(
             "learning_rate",
             POSITIVE,
-            "initial learning rate; adam's default: 1e-3",
+            "initial learning rate; adam's default: 1e-3, rmsprop's: 1e-2",
         )
         .when(MINIBATCHES)
-        .default_by(KIND, &[("adam", "1e-3")])
+        .default_by(KIND, &[("adam", "1e-3"), ("rmsprop", "1e-2")])
         .set("0.5", ""),
         Key::new("momentum", BELOW_ONE, "μ of sgd's v ← μv + g; default 0")
             .when(SGD)
@@ -102,13 +110,21 @@ pub static OPTIMIZER: SectionKeys = SectionKeys {
         .default("0.999")
         .shown("0.999", "adam only"),
         Key::new(
+            "rho",
+            BELOW_ONE,
+            "ρ of rmsprop's v ← ρv + (1 − ρ)g²; default 0.9",
+        )
+        .when(RMSPROP)
+        .default("0.9")
+        .shown("0.9", "rmsprop only"),
+        Key::new(
             "epsilon",
             POSITIVE,
-            "ε of adam's θ ← θ − rate · m̂/(√v̂ + ε); default 1e-8",
+            "ε of adam's θ ← θ − rate · m̂/(√v̂ + ε) and rmsprop's θ ← θ − rate · g/(√v + ε); default 1e-8",
         )
-        .when(ADAM)
+        .when(ADAPTIVE)
         .default("1e-8")
-        .shown("1e-8", "adam only"),
+        .shown("1e-8", "adam, rmsprop"),
         Key::new(
             "weight_decay",
             NOT_NEGATIVE,
