@@ -29,6 +29,20 @@ pub struct AdamConfig {
     pub schedule: Schedule,
 }
 
+impl Default for AdamConfig {
+    /// Returns the defaults of PyTorch's `torch.optim.Adam`.
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            schedule: Schedule::Constant,
+        }
+    }
+}
+
 /// State of Adam: the decaying means of past gradients and of their squares. Each is biased by the
 /// factor 1 − β^steps.
 pub static STATE: StateForm = StateForm {

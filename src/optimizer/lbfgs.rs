@@ -26,6 +26,16 @@ pub struct LbfgsConfig {
     pub tolerance: f64,
 }
 
+impl Default for LbfgsConfig {
+    /// Returns the defaults of scipy's L-BFGS-B.
+    fn default() -> Self {
+        Self {
+            memory: 10,
+            tolerance: 1e-5,
+        }
+    }
+}
+
 /// L-BFGS, as configs name it.
 pub const DEFINITION: Definition = Definition {
     kind: "lbfgs",

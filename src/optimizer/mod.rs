@@ -40,6 +40,30 @@ pub enum OptimizerConfig {
     Lbfgs(LbfgsConfig),
 }
 
+impl From<SgdConfig> for OptimizerConfig {
+    fn from(config: SgdConfig) -> Self {
+        Self::Sgd(config)
+    }
+}
+
+impl From<AdamConfig> for OptimizerConfig {
+    fn from(config: AdamConfig) -> Self {
+        Self::Adam(config)
+    }
+}
+
+impl From<LbfgsConfig> for OptimizerConfig {
+    fn from(config: LbfgsConfig) -> Self {
+        Self::Lbfgs(config)
+    }
+}
+
+impl From<RmspropConfig> for OptimizerConfig {
+    fn from(config: RmspropConfig) -> Self {
+        Self::Rmsprop(config)
+    }
+}
+
 /// Every optimizer, in the order in which messages list them.
 pub static OPTIMIZERS: [Definition; 4] = [
     sgd::DEFINITION,
