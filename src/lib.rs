@@ -37,10 +37,13 @@
 // tests.
 #![warn(clippy::unwrap_used)]
 
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "config")]
 pub mod config;
 pub mod data;
 pub mod error;
+#[cfg(feature = "cli")]
 pub mod explain;
 pub mod format;
 pub mod gradient;
@@ -51,8 +54,10 @@ pub mod numeric;
 pub mod open;
 pub mod optimizer;
 pub mod parallel;
+#[cfg(feature = "cli")]
 pub mod report;
 pub mod run;
+#[cfg(feature = "cli")]
 pub mod study;
 pub mod text;
 pub mod textbook;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender};
+use crossbeam::channel::{self, RecvTimeoutError, Sender};
 
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ impl<E: Send + 'static> EventThread<E> {
         mut handle: impl FnMut(E) -> Result<()> + Send + 'static,
         mut update: impl FnMut() + Send + 'static,
     ) -> Result<Self> {
-        let (sender, receiver) = crossbeam_channel::bounded(CAPACITY);
+        let (sender, receiver) = channel::bounded(CAPACITY);
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
         let handle_all = move || {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn offered_events_never_wait_for_a_slow_handler() {
-        let (release, gate) = crossbeam_channel::bounded::<()>(0);
+        let (release, gate) = channel::bounded::<()>(0);
         let received = Arc::new(Mutex::new(0));
         let sink = Arc::clone(&received);
         let events = EventThread::start(move |_: usize| {

@@ -27,6 +27,8 @@ pub(crate) struct Classes {
     index: HashMap<String, u16>,
 }
 
+// Some methods are for classes in files.
+#[cfg_attr(not(feature = "files"), allow(dead_code))]
 impl Classes {
     /// Adds the label of the next row; returns `None` if there are too many classes.
     pub(crate) fn push(&mut self, label: &str, line: u64) -> Option<()> {

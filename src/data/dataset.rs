@@ -66,6 +66,15 @@ impl Dataset {
     }
 }
 
+/// The datasets of a run, before they are split.
+#[derive(Clone, Debug)]
+pub struct LoadedData {
+    /// The training part, or the whole dataset if there is no test part.
+    pub train: Arc<Dataset>,
+    /// The test part of the dataset, if it has one.
+    pub test: Option<Arc<Dataset>>,
+}
+
 /// A selection of a dataset's rows, in a fixed order.
 #[derive(Clone, Debug)]
 pub struct Part {

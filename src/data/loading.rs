@@ -6,20 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::classes::list;
-use super::dataset::{Dataset, Features};
+use super::dataset::{Dataset, Features, LoadedData};
 use super::search_paths::SearchPaths;
 use super::source::{DataConfig, DataSource};
 use super::{catalog, csv, idx};
 use crate::error::{Error, Result};
-
-/// The datasets of a run, before they are split.
-#[derive(Clone, Debug)]
-pub struct LoadedData {
-    /// The training part, or the whole dataset if there is no test part.
-    pub train: Arc<Dataset>,
-    /// The test part of the dataset, if it has one.
-    pub test: Option<Arc<Dataset>>,
-}
 
 /// Reads the data that `config` names; relative paths start from `base`, the config file's folder.
 ///

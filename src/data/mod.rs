@@ -6,22 +6,31 @@
 //! [`load`] reads the data that a config names; [`LoadedData::split`] and [`LoadedData::folds`]
 //! divide its rows.
 
+#[cfg(feature = "files")]
 pub mod catalog;
 pub mod classes;
+#[cfg(feature = "files")]
 pub mod csv;
 pub mod dataset;
+#[cfg(feature = "files")]
 pub mod idx;
+#[cfg(feature = "files")]
 pub mod input;
+#[cfg(feature = "files")]
 pub mod loading;
 pub mod samples;
 pub mod scaling;
+#[cfg(feature = "files")]
 pub mod search_paths;
 pub mod source;
 pub mod split;
+#[cfg(feature = "files")]
 pub mod suggestions;
 
-pub use dataset::{Dataset, Features, Part, Scaling, Split};
-pub use loading::{LoadedData, load, load_for};
+pub use dataset::{Dataset, Features, LoadedData, Part, Scaling, Split};
+#[cfg(feature = "files")]
+pub use loading::{load, load_for};
 pub use samples::{Batch, InputDensity, Inputs, Samples};
+#[cfg(feature = "files")]
 pub use search_paths::SearchPaths;
 pub use source::{DataConfig, DataSource, Normalize, Share};

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use ndarray_rand::rand::seq::SliceRandom;
 
-use super::dataset::{Dataset, Part, Scaling, Split};
-use super::loading::LoadedData;
+use super::dataset::{Dataset, LoadedData, Part, Scaling, Split};
 use super::source::{DataConfig, Share};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};

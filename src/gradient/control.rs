@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::CachePadded;
+use crossbeam::utils::CachePadded;
 
 /// The interval at which a time-limited control checks the stop flag of its parent.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

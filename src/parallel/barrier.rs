@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::CachePadded;
+use crossbeam::utils::CachePadded;
 
 /// Reads of the barrier before a waiting thread yields its processor: the smallest and the largest
 /// limit.

@@ -1,7 +1,9 @@
-//! Small PNG pictures in `data:` addresses, so that a page stays one file.
+//! Small pictures in `data:` addresses, so that a page stays one file: PNG, or BMP without the
+//! feature `png`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+#[cfg(feature = "png")]
 use png::{BitDepth, ColorType, Compression, Encoder};
 
 /// Number of shades below and above 0 in a picture of weights; few, so that it compresses well.
@@ -14,7 +16,7 @@ pub struct Picture {
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// The `data:` address with the PNG file.
+    /// The `data:` address with the file.
     pub address: String,
 }
 
@@ -88,6 +90,22 @@ fn picture(pixels: &[u8], [height, width]: [usize; 2], palette: Option<&[u8]>) -
         width * height,
         "a picture has one byte per pixel"
     );
+    let (kind, bytes) = encoded(pixels, [height, width], palette);
+    Picture {
+        width,
+        height,
+        address: format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)),
+    }
+}
+
+/// Returns the kind of a picture's file, and the file: pixels are shades of gray, or indices of a
+/// color of the palette.
+#[cfg(feature = "png")]
+fn encoded(
+    pixels: &[u8],
+    [height, width]: [usize; 2],
+    palette: Option<&[u8]>,
+) -> (&'static str, Vec<u8>) {
     let side = |side: usize| u32::try_from(side).expect("pictures are small");
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, side(width), side(height));
@@ -107,11 +125,43 @@ fn picture(pixels: &[u8], [height, width]: [usize; 2], palette: Option<&[u8]>) -
         .write_image_data(pixels)
         .expect("writing to memory cannot fail");
     writer.finish().expect("writing to memory cannot fail");
-    Picture {
-        width,
-        height,
-        address: format!("data:image/png;base64,{}", STANDARD.encode(bytes)),
+    ("png", bytes)
+}
+
+/// As above, uncompressed: a header, 256 colors of 4 bytes, rows from the bottom up, each padded to
+/// a multiple of 4 bytes.
+#[cfg(not(feature = "png"))]
+fn encoded(
+    pixels: &[u8],
+    [height, width]: [usize; 2],
+    palette: Option<&[u8]>,
+) -> (&'static str, Vec<u8>) {
+    const HEADERS: usize = 14 + 40;
+    const COLORS: usize = 256;
+    let number = |number: usize| (number as u32).to_le_bytes();
+    let start = HEADERS + 4 * COLORS;
+    let row_bytes = width.next_multiple_of(4);
+    let mut bytes = b"BM".to_vec();
+    for field in [start + row_bytes * height, 0, start, 40, width, height] {
+        bytes.extend(number(field));
     }
+    // 1 plane, 8 bits per pixel; no compression, default resolution.
+    bytes.extend([1, 0, 8, 0]);
+    for field in [0, row_bytes * height, 0, 0, COLORS, 0] {
+        bytes.extend(number(field));
+    }
+    for index in 0..COLORS {
+        let gray = [index as u8; 3];
+        let color = palette.map_or(&gray[..], |palette| {
+            palette.get(3 * index..3 * index + 3).unwrap_or(&[0; 3])
+        });
+        bytes.extend([color[2], color[1], color[0], 0]);
+    }
+    for row in pixels.chunks(width).rev() {
+        bytes.extend_from_slice(row);
+        bytes.resize(bytes.len() + row_bytes - width, 0);
+    }
+    ("bmp", bytes)
 }
 
 #[cfg(test)]

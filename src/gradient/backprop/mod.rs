@@ -31,7 +31,7 @@ mod parameter_part;
 
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
+use crossbeam::utils::CachePadded;
 
 use self::by_rows::{Regions, RowBuffers, RowWorker, tiles};
 use self::by_units::{UnitBuffers, UnitWorker};

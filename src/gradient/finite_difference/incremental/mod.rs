@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crossbeam_utils::CachePadded;
+use crossbeam::utils::CachePadded;
 
 use self::tables::{BYTE_SLOTS, CHUNK, SlotValues};
 use self::worker::{
