@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result type of this crate's fallible functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Error {
     /// An invalid command line, or an argument outside its allowed range.
     #[error("{0}")]
     Usage(String),
+    /// Arrays or settings of the library's callers that do not fit together.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Invalid content of a config, data or model file, or a path that does not exist.
     #[error(transparent)]
     Refused(Box<Refused>),
@@ -54,6 +57,133 @@ pub enum Error {
         /// The file or folder that holds the saved state; `None` for work that saves nothing.
         saved: Option<PathBuf>,
     },
+}
+
+/// What is wrong with arrays or settings; rows, features and layers are counted from 0.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The data has no rows.
+    #[error("the data has no rows")]
+    NoRows,
+    /// The data has no features.
+    #[error("the data has no features: its shape is ({rows}, 0)")]
+    NoFeatures {
+        /// Number of rows.
+        rows: usize,
+    },
+    /// There are more rows than a run can number.
+    #[error("{rows} rows; at most {} are allowed", u32::MAX)]
+    TooManyRows {
+        /// Number of rows.
+        rows: usize,
+    },
+    /// The numbers of rows and of labels differ.
+    #[error("{rows} rows of features, but {labels} labels")]
+    LabelCount {
+        /// Number of rows of the features.
+        rows: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A feature is infinite or NaN, or is so once it is scaled in the network's precision.
+    #[error("row {row}, feature {feature}: {value} is no finite number, or too large to be scaled")]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// The feature.
+        feature: usize,
+        /// The value.
+        value: f64,
+    },
+    /// All rows have the same class.
+    #[error("a network learns to tell at least 2 classes apart, but the data has {classes}")]
+    TooFewClasses {
+        /// Number of classes: 0 or 1.
+        classes: usize,
+    },
+    /// There are more classes than a dataset may have.
+    #[error(
+        "more than {most} classes\n  help: labels are integers or strings that name classes, not measurements"
+    )]
+    TooManyClasses {
+        /// The largest number of classes.
+        most: usize,
+    },
+    /// The logistic loss is for two classes.
+    #[error(
+        "{classes} classes, but the logistic loss needs exactly 2\n  help: use the cross-entropy loss with softmax outputs"
+    )]
+    NotTwoClasses {
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A label is no index of a class.
+    #[error("row {row} has label {label}, but there are {classes} classes, counted from 0")]
+    LabelBeyondClasses {
+        /// The row.
+        row: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// The data has a class that the model does not know.
+    #[error("the model does not know class `{class}`; its classes are {known}")]
+    UnknownClass {
+        /// The name of the class.
+        class: String,
+        /// The classes of the model.
+        known: String,
+    },
+    /// The number of features is not that of the network.
+    #[error("{found} features per row, but the network has {expected} inputs")]
+    FeatureCount {
+        /// Number of features.
+        found: usize,
+        /// Number of inputs of the network.
+        expected: usize,
+    },
+    /// The number of classes does not go with the number of outputs.
+    #[error("{classes} classes, but the network has {outputs} outputs")]
+    OutputCount {
+        /// Number of classes.
+        classes: usize,
+        /// Number of outputs of the network.
+        outputs: usize,
+    },
+    /// A row number is beyond the rows of the data.
+    #[error("row {row} is asked for, but there are {rows} rows")]
+    RowBeyondData {
+        /// The row.
+        row: usize,
+        /// Number of rows.
+        rows: usize,
+    },
+    /// The outputs of the network are no probabilities: linear units with the quadratic loss.
+    #[error("linear outputs with the quadratic loss give no probabilities")]
+    NoProbabilities,
+    /// The length of a gradient is not that of θ.
+    #[error("the gradient has length {gradient}, but θ has length {theta}")]
+    GradientLength {
+        /// The length of the gradient.
+        gradient: usize,
+        /// The length of θ.
+        theta: usize,
+    },
+    /// A setting is outside its range.
+    #[error("{setting} is {found}; allowed: {allowed}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// The allowed values.
+        allowed: &'static str,
+    },
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 /// Refused content: the file, the place in it, the problem and the way out.
@@ -117,7 +247,7 @@ impl Error {
     /// Returns the exit code of a process that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Refused(_) | Self::Config(_) => 2,
+            Self::Usage(_) | Self::Input(_) | Self::Refused(_) | Self::Config(_) => 2,
             Self::CheckFailed(_) => 3,
             Self::Diverged(_) => 4,
             Self::Resources(_) => 5,

@@ -48,20 +48,10 @@ impl<'a> Session<'a> {
     /// A network that cannot be made for these classes; a start with another layout.
     pub fn new(config: &'a Config, split: &'a Split, start: Option<AnyParameters>) -> Result<Self> {
         let dataset = &split.train.dataset;
-        let classes = dataset.class_count();
-        let loss = config.loss.kind;
-        let mut sizes = vec![dataset.feature_count()];
-        sizes.extend(&config.model.hidden);
-        sizes.push(Network::outputs(loss, classes));
-        let refused = |problem| Error::refused(&dataset.name, problem);
-        if Network::outputs(loss, classes) == 1 && classes != 2 {
-            return Err(refused(format!(
-                "it has {classes} classes, but the logistic loss needs exactly 2"
-            ))
-            .help("use loss.kind = \"cross-entropy\" with model.output = \"softmax\""));
-        }
-        let (model, l2) = (&config.model, config.loss.l2);
-        let network = Network::new(&sizes, model.bias, model.output, loss, l2).map_err(refused)?;
+        let (features, classes) = (dataset.feature_count(), dataset.class_count());
+        let (model, loss) = (&config.model, &config.loss);
+        let network = Network::for_data(features, classes, model, loss)
+            .map_err(|problem| Error::refused(&dataset.name, problem.to_string()))?;
         if let Some(start) = &start
             && start.layout() != &network.layout
         {
@@ -71,7 +61,7 @@ impl<'a> Session<'a> {
             return Err(Error::Usage(format!(
                 "--init-from holds a network {}, but the config asks for {}",
                 describe(start.layout().sizes(), start.layout().has_bias()),
-                describe(&sizes, model.bias),
+                describe(network.layout.sizes(), model.bias),
             )));
         }
         Ok(Self {

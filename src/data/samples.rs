@@ -126,6 +126,11 @@ impl<R: Real> Samples<R> {
         self.labels[row as usize]
     }
 
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.labels.len()
+    }
+
     /// Returns the number of features.
     pub fn features(&self) -> usize {
         self.features

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Loss, Parameters};
+use super::{Layout, Loss, LossConfig, ModelConfig, Parameters};
+use crate::error::InputError;
 use crate::numeric::output_loss::OutputLoss;
 
 /// Activation of the units of the last layer.
@@ -66,6 +67,42 @@ impl Network {
             return Err("the logistic loss needs exactly one output".to_owned());
         }
         output_loss(output, loss).map(|_| network)
+    }
+
+    /// Creates the network of `model` and `loss` for rows of `features` numbers in `classes`
+    /// classes.
+    ///
+    /// # Errors
+    /// [`InputError`]: no features, fewer than 2 classes, or other than 2 with the logistic loss, a
+    /// hidden layer without units, output units and a loss that do not go together.
+    pub fn for_data(
+        features: usize,
+        classes: usize,
+        model: &ModelConfig,
+        loss: &LossConfig,
+    ) -> Result<Self, InputError> {
+        if features == 0 {
+            return Err(InputError::NoFeatures { rows: 0 });
+        }
+        if classes < 2 {
+            return Err(InputError::TooFewClasses { classes });
+        }
+        let outputs = Self::outputs(loss.kind, classes);
+        if outputs == 1 && classes != 2 {
+            return Err(InputError::NotTwoClasses { classes });
+        }
+        if model.hidden.contains(&0) {
+            return Err(InputError::Setting {
+                setting: "hidden",
+                found: format!("{:?}", model.hidden),
+                allowed: "at least 1 unit in each layer",
+            });
+        }
+        let mut sizes = vec![features];
+        sizes.extend(&model.hidden);
+        sizes.push(outputs);
+        Self::new(&sizes, model.bias, model.output, loss.kind, loss.l2)
+            .map_err(InputError::Conflict)
     }
 
     /// Returns the combination of output units and loss.

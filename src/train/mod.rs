@@ -5,6 +5,7 @@
 //! mini-batches, `lbfgs_loop.rs` iterations over the whole training set; `state.rs` holds the state
 //! between steps, `observer.rs` the events, `time_estimate.rs` the estimate of a run's duration.
 
+mod input_check;
 mod lbfgs_loop;
 mod minibatch_steps;
 mod observer;
@@ -235,13 +236,15 @@ impl<R: Real> Training<'_, R> {
     /// interrupted.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if the loss or θ becomes infinite or NaN; [`Error::Usage`] if a gradient
-    /// cannot be computed; any error of the observer.
+    /// [`Error::Input`] if rows, samples and network do not fit together; [`Error::Diverged`] if
+    /// the loss or θ becomes infinite or NaN; [`Error::Usage`] if a gradient cannot be computed;
+    /// any error of the observer.
     pub fn run(
         &self,
         state: &mut TrainingState<R>,
         observer: &mut dyn Observer<R>,
     ) -> Result<Ending> {
+        self.check()?;
         let mut engine = self.engine();
         let mut tuner = self.tuner(&mut *engine);
         match self.stepper(engine) {
