@@ -5,6 +5,8 @@
 //! threads ([`crate::gradient::finite_difference::Differences`]). The shortcuts that use a
 //! network's structure do not apply: each evaluation is a complete one.
 
+use crate::numeric::Precision;
+
 /// Function ℝᴺ → ℝ that can be evaluated on several threads at once.
 ///
 /// The value must depend on θ alone; the gradient then has the same bits on any number of threads.
@@ -15,6 +17,21 @@ pub trait Objective: Sync {
     /// Returns the value at `theta`, `(N,)`. A value that is not finite ends the gradient with an
     /// error that names the point of evaluation.
     fn value(&self, theta: &[f64]) -> f64;
+
+    /// Returns the value at `theta`, `(N,)`, of a function that may fail. A message ends the
+    /// gradient, as a value that is not finite does.
+    ///
+    /// # Errors
+    /// The message of the function's failure; never, unless an objective overrides this.
+    fn try_value(&self, theta: &[f64]) -> Result<f64, String> {
+        Ok(self.value(theta))
+    }
+
+    /// Returns the precision in which the function computes: that of θ, to which every point of
+    /// evaluation is rounded, and of the values. It determines the increments of `auto`.
+    fn precision(&self) -> Precision {
+        Precision::F64
+    }
 
     /// Returns the name of parameter `index` in messages.
     fn name(&self, index: usize) -> String {

@@ -22,7 +22,37 @@ impl<'a> From<&'a Workers> for EvaluationThreads<'a> {
     }
 }
 
+impl EvaluationThreads<'static> {
+    /// Returns the threads of [`Workers::shared`]; on a thread of any pool that thread alone, so
+    /// that an evaluation within an evaluation waits for no other.
+    ///
+    /// # Errors
+    /// Those of [`Workers::new`].
+    pub fn shared() -> Result<Self> {
+        if Workers::is_worker() {
+            return Ok(Self::Waiting(1));
+        }
+        Workers::shared().map(Self::Computing)
+    }
+}
+
 impl EvaluationThreads<'_> {
+    /// Calls `work(number)` for every number in `0..count`, in any order; returns the results in
+    /// order of the numbers.
+    ///
+    /// # Panics
+    /// If `work` panics.
+    pub(crate) fn map<T: Send>(
+        self,
+        count: usize,
+        work: impl Fn(usize) -> T + Sync + Send,
+    ) -> Vec<T> {
+        match self {
+            Self::Computing(workers) => workers.map(count, work),
+            Self::Waiting(_) => (0..count).map(work).collect(),
+        }
+    }
+
     /// Runs `work` on all threads at the same time, on at most `most` of them. One of several
     /// waiting threads is the calling one.
     ///

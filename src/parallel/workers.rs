@@ -1,7 +1,7 @@
 //! The worker pool: rayon's threads, how many there are, and how work is given to them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::barrier::{AnotherPanicked, Barrier, End};
 use super::phased::{Superstep, Supersteps};
@@ -92,6 +92,26 @@ impl Workers {
                 ))
             })?;
         Ok(Self { pool })
+    }
+
+    /// Returns the pool that all callers without a pool of their own share: one thread for each
+    /// core that this process may use, started by the first call. It is for [`Workers::map`] and
+    /// independent evaluations: supersteps of two callers would wait for each other.
+    ///
+    /// # Errors
+    /// Those of [`Workers::new`].
+    pub fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Workers> = OnceLock::new();
+        if let Some(workers) = SHARED.get() {
+            return Ok(workers);
+        }
+        let workers = Self::new(None)?;
+        Ok(SHARED.get_or_init(|| workers))
+    }
+
+    /// Returns whether the calling thread belongs to a pool.
+    pub fn is_worker() -> bool {
+        rayon::current_thread_index().is_some()
     }
 
     /// Returns the number of threads.

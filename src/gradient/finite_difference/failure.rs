@@ -74,6 +74,9 @@ pub enum Failure {
         /// The length the objective takes, N.
         parameters: usize,
     },
+    /// θ is empty.
+    #[error("θ has no parameters, so there is no gradient")]
+    NoParameters,
     /// A parameter is infinite or NaN.
     #[error("{parameter} is {value:?}\n  help: start from a finite θ")]
     Theta {
@@ -125,6 +128,15 @@ pub enum Failure {
     NotFinite {
         /// Its value.
         value: f64,
+        /// The point.
+        place: EvaluationPoint,
+    },
+    /// The function returned an error. Of several such points, the first in the order of parameters
+    /// is reported, on any number of threads.
+    #[error("the function failed {place}: {message}")]
+    Function {
+        /// The function's message.
+        message: String,
         /// The point.
         place: EvaluationPoint,
     },

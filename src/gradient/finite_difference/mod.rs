@@ -6,16 +6,19 @@
 //! they evaluate the perturbed losses.
 
 pub mod adaptive;
+pub mod bounded;
 pub mod directional;
 pub mod evaluation;
 pub mod failure;
 pub(in crate::gradient) mod forward_pass;
+pub mod function;
 pub mod increment;
 pub mod incremental;
 pub(in crate::gradient) mod lost_increments;
 pub mod noise;
 pub mod noise_increment;
 pub mod objective;
+mod objective_evaluation;
 pub mod perturbation;
 pub mod quotient;
 pub mod richardson;
@@ -25,6 +28,7 @@ pub mod whole_passes;
 pub use adaptive::AdaptiveIncrement;
 pub use evaluation::LossEvaluator;
 pub use failure::Failure;
+pub use function::{central, differentiate, forward};
 pub use increment::Increment;
 pub use incremental::Incremental;
 pub use lost_increments::check_increments;

@@ -164,6 +164,26 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
         })
 }
 
+/// Returns the noise of equispaced `values` from their fourth differences, to which a smooth
+/// function contributes nothing but the fourth power of the spacing. The differences overwrite the
+/// values.
+pub fn by_fourth_differences(values: &mut [f64; POINTS]) -> f64 {
+    const ORDER: usize = 4;
+    // (2k)!/(k!)² of k = 4: the mean square of fourth differences of noise of deviation 1.
+    const MEAN_SQUARE: f64 = 70.0;
+    for order in 1..=ORDER {
+        for at in 0..POINTS - order {
+            values[at] = values[at + 1] - values[at];
+        }
+    }
+    let differences = &values[..POINTS - ORDER];
+    let squares: f64 = differences
+        .iter()
+        .map(|difference| difference * difference)
+        .sum();
+    (squares / differences.len() as f64 / MEAN_SQUARE).sqrt()
+}
+
 /// The estimated noise of a loss near θ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseEstimate {

@@ -10,21 +10,23 @@
 //! Every h is checked before the first evaluation. The divisor is the distance as rounded,
 //! (θ + h) − θ.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
 use ndarray_rand::rand::RngCore;
 
 use super::failure::{EvaluationPoint, Failure};
-use super::noise::{self, NoiseEstimate};
+use super::noise::{self, NoiseEstimate, Unmeasured};
+use super::objective_evaluation::{ObjectiveEvaluator, rounded};
 use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::random::{Purpose, stream};
+use crate::numeric::{Precision, Real};
 use crate::parallel::EvaluationThreads;
 
 /// The number of parameters along which [`Increment::Noise`] estimates derivatives.
 const SAMPLED_PARAMETERS: usize = 4;
+
+/// Its multiples have fractional parts that are far apart.
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
 
 /// The options of a finite-difference gradient of any function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,7 +136,8 @@ impl Differences {
         }
         let increments = self.increments(&evaluator, measured.map(|(_, increment)| increment))?;
         let values = self.values(&evaluator, &increments)?;
-        let (gradient, errors) = self.quotients(theta, &increments, &values);
+        let precision = objective.precision();
+        let (gradient, errors) = self.quotients(precision, theta, &increments, &values);
         Ok(GradientEstimate {
             gradient,
             errors: (self.levels > 1).then_some(errors),
@@ -148,6 +151,9 @@ impl Differences {
         let (found, parameters) = (theta.len(), objective.parameters());
         if found != parameters {
             return Err(Failure::Length { found, parameters });
+        }
+        if parameters == 0 {
+            return Err(Failure::NoParameters);
         }
         if !(1..=richardson::MOST_LEVELS).contains(&self.levels) {
             let levels = self.levels;
@@ -172,16 +178,17 @@ impl Differences {
         // Extrapolation removes the leading truncation error, so the measured h is that of the last
         // level.
         let noise = noise.map_or(f64::NAN, |h| h * ((self.levels - 1) as f64).exp2());
-        let rule = |value: f64| match self.increment {
-            Increment::Auto if self.levels > 1 => increment::power_of_two(
-                richardson::relative::<f64>(self.scheme, self.levels) * scale(value),
-            ),
-            rule => rule.for_unit::<f64>(self.scheme, Arithmetic::Plain, value.abs(), noise),
+        let precision = evaluator.objective.precision();
+        let rule = |value: f64| match precision {
+            Precision::F32 => self.increment_in::<f32>(self.increment, value, noise),
+            Precision::F64 => self.increment_in::<f64>(self.increment, value, noise),
         };
         let checked = |(index, &value): (usize, &f64)| {
             let increment = rule(value);
             let smallest = self.at_level(increment, self.levels - 1);
-            let inside = (value + increment).is_finite() && (value - increment).is_finite();
+            let (above, below) = (value + increment, value - increment);
+            let inside =
+                rounded(precision, above).is_finite() && rounded(precision, below).is_finite();
             if !(increment > 0.0 && inside) {
                 return Err(Failure::Increment {
                     parameter: evaluator.objective.name(index),
@@ -189,23 +196,42 @@ impl Differences {
                     increment,
                 });
             }
-            if value + smallest == value || value - smallest == value {
+            let vanishes = |moved| rounded(precision, moved) == value;
+            if vanishes(value + smallest) || vanishes(value - smallest) {
+                let single = Differences { levels: 1, ..*self };
+                let (least, auto) = match precision {
+                    Precision::F32 => (
+                        f64::from((value as f32).abs().next_up()) - value.abs(),
+                        single.increment_in::<f32>(Increment::Auto, value, f64::NAN),
+                    ),
+                    Precision::F64 => (
+                        value.abs().next_up() - value.abs(),
+                        single.increment_in::<f64>(Increment::Auto, value, f64::NAN),
+                    ),
+                };
                 return Err(Failure::Vanishes {
                     parameter: evaluator.objective.name(index),
                     value,
                     increment: smallest,
-                    least: value.abs().next_up() - value.abs(),
-                    auto: Increment::Auto.for_unit::<f64>(
-                        self.scheme,
-                        Arithmetic::Plain,
-                        value.abs(),
-                        f64::NAN,
-                    ),
+                    least,
+                    auto,
                 });
             }
             Ok(increment)
         };
         evaluator.theta.iter().enumerate().map(checked).collect()
+    }
+
+    /// Returns h of a parameter at the first level, by `rule`, in precision `R`.
+    fn increment_in<R: Real>(&self, rule: Increment, value: f64, noise: f64) -> f64 {
+        match rule {
+            Increment::Auto if self.levels > 1 => increment::power_of_two(
+                richardson::relative::<R>(self.scheme, self.levels) * scale(value),
+            ),
+            rule => rule
+                .for_unit::<R>(self.scheme, Arithmetic::Plain, value.abs(), noise)
+                .to_f64(),
+        }
     }
 
     fn at_level(&self, increment: f64, level: usize) -> f64 {
@@ -234,44 +260,46 @@ impl Differences {
     ) -> Result<Vec<f64>, Failure> {
         let count = self.evaluations(increments.len());
         let perturbation = |number| self.perturbation(increments, number);
+        let precision = evaluator.objective.precision();
         let values =
             evaluator.values(count as usize, |number, theta| match perturbation(number) {
                 None => 0..0,
                 Some((index, increment)) => {
-                    theta[index] += increment;
+                    theta[index] = rounded(precision, theta[index] + increment);
                     index..index + 1
                 }
             })?;
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(number) => Err(Failure::NotFinite {
-                value: values[number],
-                place: match perturbation(number) {
-                    None => EvaluationPoint::Theta,
-                    Some((index, increment)) => EvaluationPoint::Perturbed {
-                        parameter: evaluator.objective.name(index),
-                        value: evaluator.theta[index],
-                        increment,
-                    },
-                },
-            }),
-        }
+        values.finite(|number| match perturbation(number) {
+            None => EvaluationPoint::Theta,
+            Some((index, increment)) => EvaluationPoint::Perturbed {
+                parameter: evaluator.objective.name(index),
+                value: evaluator.theta[index],
+                increment,
+            },
+        })
     }
 
     /// Returns the partial derivatives and the estimates of their errors.
-    fn quotients(&self, theta: &[f64], increments: &[f64], values: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    fn quotients(
+        &self,
+        precision: Precision,
+        theta: &[f64],
+        increments: &[f64],
+        values: &[f64],
+    ) -> (Vec<f64>, Vec<f64>) {
         let mut levels = vec![0.0; self.levels];
+        let moved = |value| rounded(precision, value);
         let extrapolated = |(index, (&value, &increment)): (usize, (&f64, &f64))| {
             for (level, partial) in levels.iter_mut().enumerate() {
                 let h = self.at_level(increment, level);
                 let number = index * self.levels + level;
                 *partial = match self.scheme {
                     Scheme::Forward => {
-                        quotient::quotient(values[number + 1] - values[0], (value + h) - value)
+                        quotient::quotient(values[number + 1] - values[0], moved(value + h) - value)
                     }
                     Scheme::Central => quotient::quotient(
                         values[2 * number] - values[2 * number + 1],
-                        (value + h) - (value - h),
+                        moved(value + h) - moved(value - h),
                     ),
                 };
             }
@@ -294,28 +322,7 @@ impl Differences {
         evaluator: &ObjectiveEvaluator<'_>,
     ) -> Result<(NoiseEstimate, f64, u64), Failure> {
         let parameters = evaluator.theta.len();
-        let mut random = stream(0, Purpose::Directions);
-        let direction: Vec<f64> = evaluator
-            .theta
-            .iter()
-            .map(|&value| {
-                let sign = if random.next_u32() & 1 == 0 {
-                    1.0
-                } else {
-                    -1.0
-                };
-                sign * scale(value) / (parameters as f64).sqrt()
-            })
-            .collect();
-        let spacing = noise::first_spacing::<f64>();
-        let noise = noise::measure(spacing, 1, |distances, values| {
-            evaluator.values_on_line(distances, values, |distance, theta| {
-                for (value, component) in theta.iter_mut().zip(&direction) {
-                    *value += distance * component;
-                }
-                0..parameters
-            })
-        })?;
+        let noise = along(evaluator, &direction(evaluator.theta))?;
         let mut evaluations = noise.evaluations;
         let sampled = parameters.min(SAMPLED_PARAMETERS);
         let mut squares = 0.0;
@@ -336,95 +343,90 @@ impl Differences {
     }
 }
 
-/// Returns max(1, |θ|), to which relative increments refer.
-fn scale(value: f64) -> f64 {
-    value.abs().max(1.0)
-}
-
-/// A function, θ, and the threads that evaluate the function near θ.
-struct ObjectiveEvaluator<'a> {
+/// Returns the noise of `objective` near `theta`, `(N,)`: the standard deviation of its values'
+/// errors, measured along a random direction by at least [`noise::POINTS`] evaluations. Where the
+/// function is so steep that its noise cannot be told from its changes, such as near a minimum of 0,
+/// fourth differences of close values bound the noise.
+///
+/// # Errors
+/// [`Failure`] if a value is not finite.
+pub fn noise_near<'a>(
     objective: &'a dyn Objective,
     theta: &'a [f64],
-    threads: EvaluationThreads<'a>,
-    control: &'a Control,
+    threads: impl Into<EvaluationThreads<'a>>,
+) -> Result<f64, Failure> {
+    let evaluator = ObjectiveEvaluator {
+        objective,
+        theta,
+        threads: threads.into(),
+        control: &Control::default(),
+    };
+    // Of unequal steps, so that simple functions such as x − y are not constant on the line.
+    let mut direction = direction(theta);
+    for (index, component) in direction.iter_mut().enumerate() {
+        *component *= 0.5 + (GOLDEN_RATIO * index as f64).fract();
+    }
+    match along(&evaluator, &direction) {
+        Ok(noise) => Ok(noise.deviation),
+        Err(Failure::Noise(Unmeasured::Constant { .. })) => Ok(0.0),
+        Err(Failure::Noise(_)) => {
+            let mut values = [0.0; noise::POINTS];
+            let spacing = first_spacing(objective);
+            let distances = std::array::from_fn::<f64, { noise::POINTS }, _>(|point| {
+                (point as f64 - (noise::POINTS / 2) as f64) * spacing
+            });
+            on_a_line(&evaluator, &direction, &distances, &mut values)?;
+            Ok(noise::by_fourth_differences(&mut values))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
-impl ObjectiveEvaluator<'_> {
-    /// Returns the values of evaluations `0..count`. `perturb(number, θ)` changes a copy of θ to
-    /// the point of that evaluation, and returns the range that it wrote, which is then restored.
-    ///
-    /// After a value that is not finite, the values of evaluations that were not started are NaN.
-    fn values(
-        &self,
-        count: usize,
-        perturb: impl Fn(usize, &mut [f64]) -> Range<usize> + Sync,
-    ) -> Result<Vec<f64>, Failure> {
-        let values: Vec<AtomicU64> = (0..count)
-            .map(|_| AtomicU64::new(f64::NAN.to_bits()))
-            .collect();
-        let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let failed = AtomicBool::new(false);
-        let evaluate = || {
-            let _panics = PanicFlag(&failed);
-            let mut theta = self.theta.to_vec();
-            while !failed.load(Ordering::Relaxed) && !self.control.is_stopped() {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(cell) = values.get(number) else {
-                    break;
-                };
-                let changed = perturb(number, &mut theta);
-                let value = self.objective.value(&theta);
-                theta[changed.clone()].copy_from_slice(&self.theta[changed]);
-                cell.store(value.to_bits(), Ordering::Relaxed);
-                finished.fetch_add(1, Ordering::Relaxed);
-                self.control.count(1);
-                if !value.is_finite() {
-                    failed.store(true, Ordering::Relaxed);
-                }
-            }
+/// Measures the noise along `direction`.
+fn along(evaluator: &ObjectiveEvaluator<'_>, direction: &[f64]) -> Result<NoiseEstimate, Failure> {
+    let spacing = first_spacing(evaluator.objective);
+    noise::measure(spacing, 1, |distances, values| {
+        on_a_line(evaluator, direction, distances, values)
+    })
+}
+
+fn first_spacing(objective: &dyn Objective) -> f64 {
+    match objective.precision() {
+        Precision::F32 => noise::first_spacing::<f32>(),
+        Precision::F64 => noise::first_spacing::<f64>(),
+    }
+}
+
+/// Returns a random direction, always the same, of length 1 in θ/max(1, |θ|).
+fn direction(theta: &[f64]) -> Vec<f64> {
+    let mut random = stream(0, Purpose::Directions);
+    let component = |&value: &f64| {
+        let sign = if random.next_u32() & 1 == 0 {
+            1.0
+        } else {
+            -1.0
         };
-        (self.threads.run(count, evaluate)).map_err(|error| Failure::Threads(error.to_string()))?;
-        let finished = finished.into_inner();
-        if finished < count && !failed.into_inner() {
-            return Err(Failure::Stopped {
-                evaluations: finished as u64,
-                planned: count as u64,
-            });
-        }
-        let number = |bits: AtomicU64| f64::from_bits(bits.into_inner());
-        Ok(values.into_iter().map(number).collect())
-    }
-
-    /// Evaluates the objective at the given distances along a line, as [`noise`] requires.
-    fn values_on_line(
-        &self,
-        distances: &[f64],
-        values: &mut [f64],
-        perturb: impl Fn(f64, &mut [f64]) -> Range<usize> + Sync,
-    ) -> Result<(), Failure> {
-        let line_values = self.values(distances.len(), |number, theta| {
-            perturb(distances[number], theta)
-        })?;
-        if let Some(number) = line_values.iter().position(|value| !value.is_finite()) {
-            return Err(Failure::NotFinite {
-                value: line_values[number],
-                place: EvaluationPoint::Line {
-                    distance: distances[number],
-                },
-            });
-        }
-        values.copy_from_slice(&line_values);
-        Ok(())
-    }
+        sign * scale(value) / (theta.len() as f64).sqrt()
+    };
+    theta.iter().map(component).collect()
 }
 
-/// A guard that sets a flag if its worker panics, so that the others start no evaluation.
-struct PanicFlag<'a>(&'a AtomicBool);
-
-impl Drop for PanicFlag<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Relaxed);
+/// Evaluates the function at `distances` from θ along `direction`.
+fn on_a_line(
+    evaluator: &ObjectiveEvaluator<'_>,
+    direction: &[f64],
+    distances: &[f64],
+    values: &mut [f64],
+) -> Result<(), Failure> {
+    evaluator.values_on_line(distances, values, |distance, theta| {
+        for (value, component) in theta.iter_mut().zip(direction) {
+            *value += distance * component;
         }
-    }
+        0..direction.len()
+    })
+}
+
+/// Returns max(1, |θ|), to which relative increments refer.
+pub(super) fn scale(value: f64) -> f64 {
+    value.abs().max(1.0)
 }
