@@ -18,6 +18,7 @@ pub mod directions;
 mod error_curve;
 mod estimator_check;
 mod evaluation_points;
+pub mod function;
 mod jet;
 mod methods;
 mod number_format;
@@ -25,6 +26,7 @@ pub mod sample_pass;
 
 pub use comparison::{GradientComparison, Group};
 pub use error_curve::{Derivatives, Minimum};
+pub use function::{Comparison, Verdict, check_gradient};
 pub use methods::{CheckedMethod, Outcome, adaptive_methods, methods};
 
 use std::sync::{Arc, OnceLock};
