@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 12] = [
     &["gradient", "optimizer"],
     &["gradient_check", "train"],
     &["config", "format"],
-    &["run"],
+    &["api", "run"],
     &["study"],
     &["explain"],
     &["report"],
@@ -40,7 +40,7 @@ const ONLY: [(&str, &[&str]); 4] = [
     (
         "report",
         &[
-            "error", "explain", "format", "numeric", "open", "run", "study", "text",
+            "error", "explain", "format", "numeric", "open", "parallel", "run", "study", "text",
         ],
     ),
 ];

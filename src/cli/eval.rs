@@ -9,12 +9,9 @@ use super::evaluation::evaluation;
 use super::inputs::{fold_of, model_file, splits};
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
-use crate::data::{self, Dataset, Part, Samples, SearchPaths, catalog};
+use crate::data::{self, Dataset, Part, SearchPaths, catalog};
 use crate::error::{Error, Result};
-use crate::format::{AnyParameters, Model, safetensors};
-use crate::kernels::Isa;
-use crate::model::{Assessment, Forward, Parameters};
-use crate::numeric::Real;
+use crate::format::{Model, safetensors};
 use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
@@ -52,10 +49,7 @@ pub fn run(
         messages.warn("the classes of the data have other names than those of the model; they are matched in order");
     }
     let workers = Workers::new(None)?;
-    let assessment = match &model.parameters {
-        AnyParameters::F32(parameters) => assess(&model, parameters, &part, &workers),
-        AnyParameters::F64(parameters) => assess(&model, parameters, &part, &workers),
-    };
+    let assessment = model.assess(&part, &workers);
     let evaluation = evaluation(&name, &assessment, &part, &model.class_names);
     let text = if global.json {
         json::document(&evaluation)
@@ -149,18 +143,6 @@ fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
             dataset.name
         ),
     ))
-}
-
-fn assess<R: Real>(
-    model: &Model,
-    parameters: &Parameters<R>,
-    part: &Part,
-    workers: &Workers,
-) -> Assessment {
-    let samples = Samples::<R>::new(&part.dataset, &model.scaling);
-    let forward = Forward::new(&model.network, parameters, Isa::detect());
-    let classes = part.dataset.class_count();
-    forward.assess(&samples, &part.rows, classes, workers)
 }
 
 /// Formats the evaluation as text.

@@ -1,4 +1,4 @@
-//! Datasets: named ones and the user's own files, splits, scaling.
+//! Datasets: named ones, the user's own files and arrays; splits, scaling.
 //!
 //! A [`Dataset`] is the content of a file; a [`Part`] is a selection of its rows; a [`Split`] has
 //! the training, validation and test rows of a run. This module does not depend on networks.
@@ -6,6 +6,7 @@
 //! [`load`] reads the data that a config names; [`LoadedData::split`] and [`LoadedData::folds`]
 //! divide its rows.
 
+pub mod arrays;
 #[cfg(feature = "files")]
 pub mod catalog;
 pub mod classes;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ndarray_rand::rand::seq::SliceRandom;
 
 use super::dataset::{Dataset, LoadedData, Part, Scaling, Split};
-use super::source::{DataConfig, Share};
+use super::source::{DataConfig, DataSource, Normalize, Share};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};
 
@@ -51,6 +51,29 @@ impl LoadedData {
         let validation = validation.map(|count| self.take_stratified(&mut train, count));
         let test = test.map(|rows| (&self.train, rows));
         self.assemble(config, train, validation, test)
+    }
+
+    /// Divides the rows into training and validation rows, without test rows and limit, as
+    /// [`LoadedData::split`] does.
+    ///
+    /// # Errors
+    /// A share that leaves no rows; values too large to be scaled.
+    pub fn split_rows(
+        &self,
+        validation: Option<Share>,
+        normalize: Normalize,
+        seed: u64,
+    ) -> Result<Split> {
+        let config = DataConfig {
+            // The rows are here already.
+            source: DataSource::Catalog(self.train.name.clone()),
+            validation,
+            test: None,
+            folds: None,
+            limit: None,
+            normalize,
+        };
+        self.split(&config, seed)
     }
 
     /// Divides the rows into `count` stratified folds: each row of the training file is a test row

@@ -129,6 +129,32 @@ impl<R: Real> Forward<R> {
         below
     }
 
+    /// Returns the pre-activations z of the outputs for `rows` of `samples`, `(rows, outputs)`, in
+    /// double precision. The bits are the same at any number of threads.
+    pub fn pre_activations(
+        &self,
+        samples: &Samples<R>,
+        rows: &[u32],
+        pool: &Workers,
+    ) -> Array2<f64> {
+        let outputs = self.output_count();
+        let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
+            let start = tile * TILE;
+            let rows = &rows[start..rows.len().min(start + TILE)];
+            let z = self.outputs(samples, rows);
+            let row_of = |s| output_places::<R>(s, outputs);
+            let numbers = (0..rows.len()).flat_map(row_of).map(|at| z[at].to_f64());
+            numbers.collect::<Vec<f64>>()
+        });
+        Array2::from_shape_vec((rows.len(), outputs), tiles.concat())
+            .expect("each row has one number per output")
+    }
+
+    /// Returns the number of outputs.
+    fn output_count(&self) -> usize {
+        self.network.layout.sizes()[self.network.layout.layers()]
+    }
+
     /// Evaluates loss, accuracy and confusion over `rows` of `samples`, which has `classes`
     /// classes. The bits are the same at any number of threads.
     pub fn assess(
@@ -139,16 +165,16 @@ impl<R: Real> Forward<R> {
         pool: &Workers,
     ) -> Assessment {
         let p = width::<R>();
-        let outputs = self.network.layout.sizes()[self.network.layout.layers()];
+        let outputs = self.output_count();
         let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
             let start = tile * TILE;
             let rows = &rows[start..rows.len().min(start + TILE)];
             let mut z = self.outputs(samples, rows);
             let labels: Vec<u16> = rows.iter().map(|&row| samples.label(row)).collect();
-            let row_of = |s: usize| (0..outputs).map(move |j| j / p * TILE * p + s * p + j % p);
             let mut pairs = Vec::with_capacity(rows.len());
             for s in 0..rows.len() {
-                let values: Vec<f64> = row_of(s).map(|at| z[at].to_f64()).collect();
+                let values = output_places::<R>(s, outputs).map(|at| z[at].to_f64());
+                let values: Vec<f64> = values.collect();
                 let predicted = self.network.predict(values.iter().copied());
                 pairs.push((predicted, self.confidence(&values, predicted)));
             }
@@ -206,4 +232,10 @@ impl<R: Real> Forward<R> {
             Linear => z[predicted],
         }
     }
+}
+
+/// Returns the places of row `s` of a tile in the panels of its `outputs` outputs.
+fn output_places<R: Real>(s: usize, outputs: usize) -> impl Iterator<Item = usize> {
+    let p = width::<R>();
+    (0..outputs).map(move |j| j / p * TILE * p + s * p + j % p)
 }

@@ -1,0 +1,220 @@
+//! What a trained model does: predict, evaluate, save and load.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::data::arrays::Feature;
+use crate::data::classes::list;
+use crate::data::{Dataset, Features, Part, Samples, Scaling};
+use crate::error::{InputError, Result};
+use crate::format::{AnyParameters, Model, safetensors};
+use crate::kernels::Isa;
+use crate::model::{Assessment, Forward, Loss, OutputUnits, Parameters};
+use crate::numeric::{Precision, Real};
+use crate::parallel::Workers;
+
+impl Model {
+    /// Reads a model file, `model.safetensors` of a run or of [`Model::save`]. What the file of
+    /// another program does not say is assumed; [`safetensors::load`] tells what that was.
+    ///
+    /// # Errors
+    /// Those of [`safetensors::load`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(safetensors::load(path.as_ref())?.model)
+    }
+
+    /// Writes the model to `path` in the safetensors format, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io) if the operating system refuses a call.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        safetensors::save(self, path.as_ref())
+    }
+
+    /// Returns the SHA-256 of θ: equal for equal weights, bit by bit.
+    pub fn weights_sha256(&self) -> String {
+        self.parameters.sha256()
+    }
+
+    /// Returns the name of the predicted class of each row of `features`, `(rows, features)`,
+    /// unscaled. One forward pass of each row, on all cores.
+    ///
+    /// # Errors
+    /// [`InputError::FeatureCount`] and [`InputError::NotFinite`].
+    pub fn predict<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Vec<&str>> {
+        let classes = self.predict_indices(features)?.into_iter();
+        Ok(classes
+            .map(|class| self.class_names[class].as_str())
+            .collect())
+    }
+
+    /// Returns the index of the predicted class of each row, into `class_names`; as
+    /// [`Model::predict`].
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`].
+    pub fn predict_indices<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Vec<usize>> {
+        let outputs = self.outputs(features)?;
+        let rows = outputs.rows().into_iter();
+        Ok(rows
+            .map(|row| self.network.predict(row.iter().copied()))
+            .collect())
+    }
+
+    /// Returns the probability of each class for each row of `features`, `(rows, classes)`. With
+    /// softmax outputs and the logistic loss these are the network's; sigmoid outputs are divided by
+    /// their sum.
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`], and [`InputError::NoProbabilities`].
+    pub fn predict_proba<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
+        if self.network.output == OutputUnits::Linear && self.network.loss != Loss::Logistic {
+            return Err(InputError::NoProbabilities.into());
+        }
+        let outputs = self.outputs(features)?;
+        let mut probabilities = Array2::zeros((outputs.nrows(), self.class_names.len()));
+        for (z, mut row) in outputs.rows().into_iter().zip(probabilities.rows_mut()) {
+            let logarithms: Vec<f64> = match self.network.output {
+                OutputUnits::Softmax => z.to_vec(),
+                OutputUnits::Sigmoid => z.iter().map(|&z| log_sigmoid(z)).collect(),
+                OutputUnits::Linear => vec![log_sigmoid(-z[0]), log_sigmoid(z[0])],
+            };
+            let largest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            for (to, logarithm) in row.iter_mut().zip(&logarithms) {
+                *to = (logarithm - largest).exp();
+            }
+            let sum = row.sum();
+            row /= sum;
+        }
+        Ok(probabilities)
+    }
+
+    /// Evaluates the model on labeled rows: mean loss (l2 left out), accuracy, confusion matrix,
+    /// mistakes. Classes are matched by name. One forward pass of each row, on all cores; copies the
+    /// data once.
+    ///
+    /// # Errors
+    /// [`InputError`]: data that [`Dataset::check`] refuses, another number of features, a class
+    /// that the model does not know.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Assessment> {
+        data.check()?;
+        self.check_features(&data.features)?;
+        let dataset = Arc::new(self.with_own_classes(data)?.into_owned());
+        let rows = (0..dataset.rows() as u32).collect();
+        Ok(self.assess(&Part { dataset, rows }, Workers::shared()?))
+    }
+
+    /// Evaluates the model on the rows of `part`, whose features and classes must be the model's.
+    pub(crate) fn assess(&self, part: &Part, workers: &Workers) -> Assessment {
+        fn assess<R: Real>(
+            model: &Model,
+            parameters: &Parameters<R>,
+            part: &Part,
+            workers: &Workers,
+        ) -> Assessment {
+            let samples = Samples::<R>::new(&part.dataset, &model.scaling);
+            let forward = Forward::new(&model.network, parameters, Isa::detect());
+            let classes = part.dataset.class_count();
+            forward.assess(&samples, &part.rows, classes, workers)
+        }
+        match &self.parameters {
+            AnyParameters::F32(parameters) => assess(self, parameters, part, workers),
+            AnyParameters::F64(parameters) => assess(self, parameters, part, workers),
+        }
+    }
+
+    /// Returns `data` with its labels as indices into this model's classes.
+    fn with_own_classes<'d>(&self, data: &'d Dataset) -> Result<Cow<'d, Dataset>, InputError> {
+        if data.class_names == self.class_names {
+            return Ok(Cow::Borrowed(data));
+        }
+        let index = |name: &String| {
+            let known = (0u16..).zip(&self.class_names);
+            let found = known.into_iter().find(|(_, known)| *known == name);
+            found
+                .map(|(class, _)| class)
+                .ok_or_else(|| InputError::UnknownClass {
+                    class: name.clone(),
+                    known: list(&self.class_names),
+                })
+        };
+        let classes: Vec<u16> = data
+            .class_names
+            .iter()
+            .map(index)
+            .collect::<Result<_, _>>()?;
+        let mut data = data.clone();
+        for label in &mut data.labels {
+            *label = classes[usize::from(*label)];
+        }
+        data.class_names.clone_from(&self.class_names);
+        Ok(Cow::Owned(data))
+    }
+
+    /// Returns the pre-activations of the outputs, `(rows, outputs)`.
+    fn outputs<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
+        fn outputs<R: Real>(
+            model: &Model,
+            parameters: &Parameters<R>,
+            data: &Arc<Dataset>,
+        ) -> Result<Array2<f64>> {
+            let samples = Samples::<R>::new(data, &model.scaling);
+            let rows: Vec<u32> = (0..data.rows() as u32).collect();
+            let forward = Forward::new(&model.network, parameters, Isa::detect());
+            Ok(forward.pre_activations(&samples, &rows, Workers::shared()?))
+        }
+        let rows = features.nrows();
+        if u32::try_from(rows).is_err() {
+            return Err(InputError::TooManyRows { rows }.into());
+        }
+        let data = Dataset::unlabeled(features, &self.class_names);
+        self.check_features(&data.features)?;
+        let data = Arc::new(data);
+        match &self.parameters {
+            AnyParameters::F32(parameters) => outputs(self, parameters, &data),
+            AnyParameters::F64(parameters) => outputs(self, parameters, &data),
+        }
+    }
+
+    /// Refuses another number of features, and numbers that are not finite once they are scaled.
+    fn check_features(&self, features: &Features) -> Result<(), InputError> {
+        let (found, expected) = (features.dim().1, self.network.layout.sizes()[0]);
+        if found != expected {
+            return Err(InputError::FeatureCount { found, expected });
+        }
+        check_scaled(features, &self.scaling, self.parameters.precision())
+    }
+}
+
+/// Refuses features that are infinite or NaN, or are so once they are scaled in `precision`.
+pub(super) fn check_scaled(
+    features: &Features,
+    scaling: &Scaling,
+    precision: Precision,
+) -> Result<(), InputError> {
+    let Features::Reals(values) = features else {
+        return Ok(());
+    };
+    let is_finite = |number: f64| match precision {
+        Precision::F32 => (number as f32).is_finite(),
+        Precision::F64 => number.is_finite(),
+    };
+    for ((row, feature), &value) in values.indexed_iter() {
+        if !value.is_finite() || !is_finite(scaling.apply(feature, value)) {
+            return Err(InputError::NotFinite {
+                row,
+                feature,
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Returns ln σ(z) without overflow.
+fn log_sigmoid(z: f64) -> f64 {
+    z.min(0.0) - (-z.abs()).exp().ln_1p()
+}
