@@ -103,6 +103,7 @@ fn optimizer(trainer: &Trainer) -> Result<OptimizerConfig, InputError> {
             return Err(conflict(&format!("`momentum` has no meaning with {name}")));
         }
         OptimizerConfig::Adam(adam) => (&mut adam.learning_rate, &mut adam.schedule),
+        OptimizerConfig::Rmsprop(rmsprop) => (&mut rmsprop.learning_rate, &mut rmsprop.schedule),
         OptimizerConfig::Lbfgs(_) => {
             if trainer.learning_rate.is_some() || trainer.schedule.is_some() {
                 return Err(conflict(

@@ -145,7 +145,8 @@ impl Trainer {
         self
     }
 
-    /// Sets the optimizer: an [`SgdConfig`], an [`AdamConfig`](crate::optimizer::AdamConfig) or an
+    /// Sets the optimizer: an [`SgdConfig`], [`AdamConfig`](crate::optimizer::AdamConfig),
+    /// [`RmspropConfig`](crate::optimizer::RmspropConfig) or
     /// [`LbfgsConfig`](crate::optimizer::LbfgsConfig).
     pub fn optimizer(mut self, optimizer: impl Into<OptimizerConfig>) -> Self {
         self.optimizer = optimizer.into();
