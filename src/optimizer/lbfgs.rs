@@ -60,9 +60,11 @@ impl Settings for LbfgsConfig {
         })
     }
 
-    fn set_learning_rate(&mut self, _: f64) {}
-
     fn schedule(&self) -> Option<Schedule> {
+        None
+    }
+
+    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
         None
     }
 }

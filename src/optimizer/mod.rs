@@ -136,9 +136,16 @@ impl OptimizerConfig {
         self.number("learning_rate")
     }
 
+    /// Returns the initial learning rate and its schedule, to be changed; `None` for L-BFGS.
+    pub fn rate_and_schedule_mut(&mut self) -> Option<(&mut f64, &mut Schedule)> {
+        self.settings_mut().rate_and_schedule()
+    }
+
     /// Sets the initial learning rate, if the optimizer has one.
     pub fn set_learning_rate(&mut self, rate: f64) {
-        self.settings_mut().set_learning_rate(rate);
+        if let Some((learning_rate, _)) = self.rate_and_schedule_mut() {
+            *learning_rate = rate;
+        }
     }
 
     /// Returns the schedule of the learning rate; `None` for L-BFGS.
@@ -174,11 +181,11 @@ pub trait Settings {
     /// Returns the setting that configs call `key`; `None` if there is no such number.
     fn number(&self, key: &str) -> Option<f64>;
 
-    /// Sets the initial learning rate, if there is one.
-    fn set_learning_rate(&mut self, rate: f64);
-
     /// Returns the schedule of the learning rate, if there is one.
     fn schedule(&self) -> Option<Schedule>;
+
+    /// Returns the initial learning rate and its schedule, to be changed; `None` if there are none.
+    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)>;
 }
 
 /// An optimizer that configs can name.

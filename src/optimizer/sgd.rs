@@ -84,12 +84,12 @@ impl Settings for SgdConfig {
         })
     }
 
-    fn set_learning_rate(&mut self, rate: f64) {
-        self.learning_rate = rate;
-    }
-
     fn schedule(&self) -> Option<Schedule> {
         Some(self.schedule)
+    }
+
+    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
+        Some((&mut self.learning_rate, &mut self.schedule))
     }
 }
 
