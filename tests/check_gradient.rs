@@ -11,6 +11,8 @@ use nplus1::{Verdict, check_gradient};
 use ndarray::{Array1, array};
 
 type Gradient = Vec<f64>;
+/// A name, a function and its gradient.
+type Case = (&'static str, fn(&[f64]) -> f64, fn(&[f64]) -> Gradient);
 
 fn rosenbrock(x: &[f64]) -> f64 {
     x.windows(2)
@@ -90,8 +92,7 @@ fn noise(x: &[f64], size: f64) -> f64 {
     size * (2.0 * (state >> 11) as f64 / (1u64 << 53) as f64 - 1.0)
 }
 
-/// Functions with their gradients.
-const FUNCTIONS: [(&str, fn(&[f64]) -> f64, fn(&[f64]) -> Gradient); 6] = [
+const FUNCTIONS: [Case; 6] = [
     ("rosenbrock", rosenbrock, rosenbrock_gradient),
     ("quadratic", quadratic, quadratic_gradient),
     ("exponentials", exponentials, exponentials_gradient),

@@ -92,7 +92,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`InputError`](crate::error::InputError): no rows or no features, another number of labels
+    /// [`InputError`]: no rows or no features, another number of labels
     /// than of rows, more than 1000 classes, a feature that is infinite or NaN.
     pub fn from_arrays<'l, T: Feature, L: Label + 'l>(
         features: ArrayView2<'_, T>,
@@ -120,7 +120,7 @@ impl Dataset {
     /// `class_names`. So a class may have no row. Copies all once.
     ///
     /// # Errors
-    /// [`InputError`](crate::error::InputError): as for [`Dataset::from_arrays`], and a label
+    /// [`InputError`]: as for [`Dataset::from_arrays`], and a label
     /// beyond the classes.
     pub fn from_class_indices<'l, T: Feature>(
         features: ArrayView2<'_, T>,
@@ -170,7 +170,7 @@ impl Dataset {
     /// Checks what the public fields may violate. Reads every number once.
     ///
     /// # Errors
-    /// [`InputError`](crate::error::InputError): no rows or no features, another number of labels
+    /// [`InputError`]: no rows or no features, another number of labels
     /// than of rows, a label beyond the classes, a feature that is infinite or NaN.
     pub fn check(&self) -> Result<(), InputError> {
         let (rows, features) = self.features.dim();

@@ -87,7 +87,7 @@ impl fmt::Display for Verdict {
             ),
             Self::Wrong { worst, wrong } => write!(
                 f,
-                "wrong: element {} is {:e}, but the difference quotient is {:e}, {:.1e} times its bound {:.1e} away; {wrong} elements are beyond their bounds",
+                "wrong: element {} is {:e}, but the difference quotient is {:e}, {:.1e} times its bound {:.1e} away; elements beyond their bounds: {wrong}",
                 worst.index,
                 worst.theirs,
                 worst.ours,

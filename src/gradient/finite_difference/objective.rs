@@ -76,7 +76,7 @@ impl Differences {
     }
 
     /// Computes the gradient of `objective` at `theta`, `(N,)`. `threads` are those of a
-    /// [`Workers`], or [`EvaluationThreads::Waiting`].
+    /// [`Workers`](crate::parallel::Workers), or [`EvaluationThreads::Waiting`].
     ///
     /// ```
     /// use nplus1::gradient::finite_difference::Differences;
