@@ -7,7 +7,7 @@ use super::fields::{FieldValue, SectionReader};
 use super::keys;
 use super::messages::nearest;
 use super::reader::Reader;
-use super::sections::{MOST, to_size};
+use super::sections::to_size;
 use crate::data::{DataConfig, DataSource, Normalize, Share};
 
 /// The values that `dataset` allows.
@@ -131,7 +131,7 @@ fn read_label(data: &SectionReader) -> Option<String> {
     match (field.item.as_str(), field.item.as_integer()) {
         (Some(""), _) => data.out_of_range(&field, allowed),
         (Some(header), _) => Some(header.to_owned()),
-        (_, Some(number)) if number >= 0 => Some(number.to_string()),
+        (_, Some(number)) if field.key.allows_integer(number) => Some(number.to_string()),
         (_, Some(_)) => data.out_of_range(&field, allowed),
         _ => data.wrong_type(&field, "a column", allowed),
     }
@@ -141,8 +141,8 @@ fn read_label(data: &SectionReader) -> Option<String> {
 fn read_share(data: &SectionReader, field: &FieldValue, allowed: &str) -> Option<Share> {
     match (field.item.as_integer(), field.item.as_float()) {
         (Some(0), _) => None,
-        (Some(rows), _) if (1..=MOST).contains(&rows) => Some(Share::Rows(to_size(rows))),
-        (_, Some(fraction)) if fraction > 0.0 && fraction < 1.0 => Some(Share::Fraction(fraction)),
+        (Some(rows), _) if field.key.allows_integer(rows) => Some(Share::Rows(to_size(rows))),
+        (_, Some(fraction)) if field.key.allows_number(fraction) => Some(Share::Fraction(fraction)),
         (None, None) => data.wrong_type(field, "a number of rows or a fraction", allowed),
         _ => data.out_of_range(field, allowed),
     }

@@ -22,7 +22,7 @@ pub(super) struct SectionReader<'r, 'a> {
 
 /// The value of a key, and its place.
 pub(super) struct FieldValue {
-    key: &'static Key,
+    pub(super) key: &'static Key,
     pub(super) item: Item,
     pub(super) place: Location,
 }
@@ -118,14 +118,8 @@ impl<'r, 'a> SectionReader<'r, 'a> {
 
     fn to_integer(&self, field: &FieldValue) -> Option<i64> {
         let allowed = field.key.allowed();
-        let fits = |number| {
-            field.key.forms.iter().any(|form| match form {
-                Form::Integer { least, most } => (*least..=*most).contains(&number),
-                _ => false,
-            })
-        };
         match field.item.as_integer() {
-            Some(number) if fits(number) => Some(number),
+            Some(number) if field.key.allows_integer(number) => Some(number),
             Some(_) => self.out_of_range(field, &allowed),
             None => self.wrong_type(field, "an integer", &allowed),
         }
@@ -190,11 +184,7 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         if !value.is_finite() {
             return self.wrong_type(field, "a finite number", allowed);
         }
-        let fits = field.key.forms.iter().any(|form| match form {
-            Form::Number(interval) => interval.contains(value),
-            _ => false,
-        });
-        if !fits {
+        if !field.key.allows_number(value) {
             return self.out_of_range(field, allowed);
         }
         Some(value)

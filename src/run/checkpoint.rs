@@ -527,6 +527,46 @@ mod tests {
     }
 
     #[test]
+    fn the_header_names_the_state_as_it_always_has() {
+        let layout = Arc::new(Layout::new(&[1, 1], true));
+        let header = |state: OptimizerState<f64>| {
+            let state = TrainingState {
+                optimizer_state: state,
+                ..TrainingState::new(Parameters::zeros(Arc::clone(&layout)))
+            };
+            let bytes = Checkpoint::from_state(String::new(), &state).to_bytes();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let history = History {
+            value: 0.5,
+            gradient: Parameters::zeros(Arc::clone(&layout)),
+            pairs: std::collections::VecDeque::new(),
+        };
+        for (state, expected) in [
+            (
+                OptimizerState::default(),
+                r#"{"kind":"nothing","steps":0,"value":0.0},"vectors":0"#,
+            ),
+            (
+                OptimizerState::zeros(&sgd::STATE, &layout),
+                r#"{"kind":"velocity","steps":0,"value":0.0},"vectors":1"#,
+            ),
+            (
+                OptimizerState::zeros(&adam::STATE, &layout),
+                r#"{"kind":"moments","steps":0,"value":0.0},"vectors":2"#,
+            ),
+            (
+                history.into(),
+                r#"{"kind":"history","steps":0,"value":0.5},"vectors":1"#,
+            ),
+        ] {
+            let header = header(state);
+            let expected = format!(r#""scalars":{expected}"#);
+            assert!(header.contains(&expected), "{header}");
+        }
+    }
+
+    #[test]
     fn any_flipped_bit_and_any_truncation_is_refused() {
         let bytes = checkpoint().to_bytes();
         for at in 0..bytes.len() {

@@ -172,6 +172,22 @@ impl Key {
         words.unwrap_or(&[])
     }
 
+    /// Returns whether the key allows this integer.
+    pub fn allows_integer(&self, number: i64) -> bool {
+        self.forms.iter().any(|form| match form {
+            Form::Integer { least, most } => (*least..=*most).contains(&number),
+            _ => false,
+        })
+    }
+
+    /// Returns whether the key allows this number.
+    pub fn allows_number(&self, number: f64) -> bool {
+        self.forms.iter().any(|form| match form {
+            Form::Number(interval) => interval.contains(number),
+            _ => false,
+        })
+    }
+
     /// Returns the values that the key allows, as messages spell them.
     pub fn allowed(&self) -> String {
         form::spell(self.forms)
