@@ -112,6 +112,7 @@ impl SearchPaths {
     }
 
     /// Returns the first folder that holds any file of `entry`, to verify what is there.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     pub(crate) fn find_any(&self, entry: &CatalogEntry) -> Option<PathBuf> {
         self.paths
             .iter()
