@@ -18,7 +18,7 @@ const MEASURED: f64 = 4e-3;
 /// which a core that was idle reaches full speed.
 const WARM_UP: f64 = 2e-3;
 const WAKE_UP: f64 = 8e-3;
-/// Part of the time that trials of slower divisions may cost.
+/// Part of the time that repeated trials of slower divisions may cost.
 const EXPLORATION: f64 = 0.02;
 /// Least cost of a trial, as a part of its time: the workers' shares of θ move twice.
 const LEAST_LOSS: f64 = 0.05;
@@ -31,7 +31,8 @@ pub struct Tuner {
     trial: Option<Trial>,
     /// Seconds of all steps.
     elapsed: f64,
-    /// Seconds that trials cost: their time, less the time of the same steps by the best division.
+    /// Seconds that repeated trials cost: their time, less the time of the same steps by the best
+    /// division.
     lost: f64,
     /// Trials of candidates that had been tried before; its parity alternates the neighbors.
     repeated_trials: usize,
@@ -44,7 +45,7 @@ struct Trial {
     taken: f64,
     /// Seconds before the measured segment.
     warm_up: f64,
-    /// Seconds per step of the best division.
+    /// Seconds per step of the best division; infinite in the first trial of a candidate.
     best: f64,
 }
 
@@ -114,46 +115,59 @@ impl Tuner {
         let workers_before = self.candidates[self.current].division.workers;
         let best = self.best();
         self.current = best;
-        let Some(other) = self.next_candidate(best) else {
-            return;
-        };
         let best_seconds = self.candidates[best].seconds_per_step();
-        let workers = self.candidates[other].division.workers;
-        let warm_up = match workers > workers_before || best_seconds.is_none() {
-            true => WAKE_UP,
-            false => WARM_UP,
-        };
-        if let Some(best_seconds) = best_seconds {
-            let seconds = self.expected_seconds(other, best);
-            let length = seconds.max(warm_up + MEASURED);
-            let loss = length * (1.0 - best_seconds / seconds).max(LEAST_LOSS);
-            let short = seconds <= MEASURED;
-            if (self.candidates[other].tried || !short)
-                && self.lost + loss > EXPLORATION * self.elapsed
-            {
-                return;
+        for other in self.next_candidates(best) {
+            let Candidate {
+                division, tried, ..
+            } = self.candidates[other];
+            let warm_up = match division.workers > workers_before || best_seconds.is_none() {
+                true => WAKE_UP,
+                false => WARM_UP,
+            };
+            if !self.is_affordable(other, best, warm_up) {
+                continue;
             }
+            self.repeated_trials += usize::from(tried);
+            self.current = other;
+            self.trial = Some(Trial {
+                taken: 0.0,
+                warm_up,
+                // The first trial of a candidate is a cost that nothing saves.
+                best: best_seconds.filter(|_| tried).unwrap_or(f64::INFINITY),
+            });
+            return;
         }
-        self.repeated_trials += usize::from(self.candidates[other].tried);
-        self.current = other;
-        self.trial = Some(Trial {
-            taken: 0.0,
-            warm_up,
-            best: best_seconds.unwrap_or(f64::INFINITY),
-        });
     }
 
-    /// Returns the candidate of the next trial: one that was never tried, the most workers first;
-    /// then the two neighbors of the best in turn.
-    fn next_candidate(&self, best: usize) -> Option<usize> {
+    /// Returns the candidates of the next trial: one that was never tried, the most workers first;
+    /// then the two neighbors of the best, in turn the first.
+    fn next_candidates(&self, best: usize) -> Vec<usize> {
         let count = self.candidates.len();
         let untried = (0..count).rev().filter(|&k| !self.candidates[k].tried);
-        let untried = untried.max_by_key(|&k| self.candidates[k].division.workers);
-        if untried.is_some() || count == 1 {
-            return untried;
+        if let Some(untried) = untried.max_by_key(|&k| self.candidates[k].division.workers) {
+            return vec![untried];
         }
-        let up = self.repeated_trials.is_multiple_of(2);
-        Some((best + if up { 1 } else { count - 1 }) % count)
+        let mut neighbors = vec![(best + 1) % count, (best + count - 1) % count];
+        if !self.repeated_trials.is_multiple_of(2) {
+            neighbors.reverse();
+        }
+        neighbors.retain(|&neighbor| neighbor != best);
+        neighbors
+    }
+
+    /// Returns whether a trial of `other` is affordable: the first one if its steps are short, and
+    /// others as long as repeated trials cost no more than [`EXPLORATION`].
+    fn is_affordable(&self, other: usize, best: usize, warm_up: f64) -> bool {
+        let Some(best_seconds) = self.candidates[best].seconds_per_step() else {
+            return true;
+        };
+        let seconds = self.expected_seconds(other, best);
+        if !self.candidates[other].tried && seconds <= MEASURED {
+            return true;
+        }
+        let length = seconds.max(warm_up + MEASURED);
+        let loss = length * (1.0 - best_seconds / seconds).max(LEAST_LOSS);
+        self.lost + loss <= EXPLORATION * self.elapsed
     }
 
     /// Returns the seconds per step of candidate `other`: as measured, or at the speed per worker
