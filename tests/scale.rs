@@ -258,6 +258,18 @@ fn more_threads_than_processors_are_predicted_and_labelled_so() {
     }
     let output = text(&place.nplus1(line).stdout);
     assert!(output.contains("Predicted, not measured"), "{output}");
+    // Of 4·5 + 5 + 5·3 + 3 parameters, each is one pass: 1,024 workers share them no further.
+    let line = line.replace("backprop", "forward-difference");
+    let (document, _) = place.document(&format!("{line} --json"), 0);
+    let [prediction] = &document["predictions"].as_array().unwrap()[..] else {
+        panic!(
+            "only whole passes are predicted: {}",
+            document["predictions"]
+        );
+    };
+    assert_eq!(prediction["method"], "forward-difference/full");
+    let speedup = prediction["speedup"].as_f64().unwrap();
+    assert!(speedup < 43.001, "{speedup}");
 }
 
 #[test]

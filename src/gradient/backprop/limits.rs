@@ -1,5 +1,6 @@
 //! What limits a step of backprop that is divided among workers: work that is done twice or
-//! unevenly, meetings, and parameters that travel between the processors' caches.
+//! unevenly, meetings, and parameters that travel between the processors' caches. Equal tasks, such
+//! as perturbed passes, for comparison.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use super::by_rows::{Regions, row_ends, tile_cost, tiles};
 use crate::data::{Inputs, Samples};
 use crate::kernels::panels::count;
 use crate::numeric::Real;
-use crate::parallel::{Division, Split};
+use crate::parallel::Split;
 
 /// The limits of a division, counted for one mini-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,27 +29,35 @@ const READ_COST: f64 = 1.0;
 const OUTPUT_COST: f64 = 20.0;
 
 impl DivisionLimits {
-    /// Counts the limits of `division` for the mini-batch `rows` and layers of these sizes.
+    /// Counts the limits of a step of backprop that is divided by `split` among `workers`, for the
+    /// mini-batch `rows` and layers of these sizes.
     pub fn of<R: Real>(
         samples: &Samples<R>,
         sizes: &[usize],
         rows: &[u32],
-        division: Division,
+        (split, workers): (Split, usize),
     ) -> Self {
         let task = Counter {
             samples,
             sizes,
             rows,
-            workers: division.workers.max(1),
+            workers: workers.max(1),
         };
-        match division.split {
-            Some(Split::Units) => task.by_units(),
-            Some(Split::Rows) => task.by_rows(),
-            None => Self {
-                shared_work: 1.0,
-                meetings: 1,
-                moved_bytes: 0,
-            },
+        match split {
+            Split::Units => task.by_units(),
+            Split::Rows => task.by_rows(),
+        }
+    }
+
+    /// Returns the limits of `tasks` equal tasks, such as N perturbed passes, among `workers`: they
+    /// are independent, and the workers meet at the end.
+    pub fn of_equal_tasks(tasks: usize, workers: usize) -> Self {
+        let workers = workers.max(1);
+        let largest = tasks.div_ceil(workers).max(1);
+        Self {
+            shared_work: tasks as f64 / (workers * largest) as f64,
+            meetings: usize::from(workers > 1),
+            moved_bytes: 0,
         }
     }
 }
@@ -191,8 +200,7 @@ mod tests {
         };
         let samples = Samples::<f32>::new(&dataset, &scaling);
         let rows: Vec<u32> = (0..rows).collect();
-        let split = Some(split);
-        DivisionLimits::of(&samples, sizes, &rows, Division { split, workers })
+        DivisionLimits::of(&samples, sizes, &rows, (split, workers))
     }
 
     #[test]
@@ -208,6 +216,15 @@ mod tests {
         // Four rows: of sixteen workers, twelve have none.
         let few = limits(&[784, 30, 10], 4, Split::Rows, 16);
         assert!((0.2..=0.25).contains(&few.shared_work), "{few:?}");
+    }
+
+    #[test]
+    fn equal_tasks_are_shared_as_whole_ones() {
+        let shared = |workers| DivisionLimits::of_equal_tasks(67, workers).shared_work;
+        assert_eq!((shared(1), shared(67)), (1.0, 1.0));
+        assert_eq!(shared(2), 67.0 / 68.0);
+        // At most 67 workers find work.
+        assert_eq!(shared(1024), 67.0 / 1024.0);
     }
 
     #[test]

@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::data::{Inputs, Samples};
 use crate::error::{Error, Result};
 use crate::gradient::backprop::limits::DivisionLimits;
+use crate::gradient::finite_difference::Reuse;
 use crate::model::Network;
 use crate::numeric::{Precision, Real};
-use crate::parallel::{Division, Workers, processors};
+use crate::parallel::{Workers, processors};
 use crate::study::machine_peaks::{Peaks, bytes_to_read};
 use crate::study::methods;
 use crate::study::record::StudyRecord;
@@ -53,7 +54,8 @@ impl<'a> ScalingStudy<'a> {
         }
     }
 
-    /// Counts what limits each division of `plan`, for the mini-batches that are measured.
+    /// Counts what limits each division of `plan`, for the mini-batches that are measured: of both
+    /// splits of backprop and of whole differences.
     pub fn divisions(&self, plan: &ScalingPlan) -> Vec<PlannedDivision> {
         match self.subject.config.model.precision {
             Precision::F32 => self.divisions_in::<f32>(plan),
@@ -73,16 +75,24 @@ impl<'a> ScalingStudy<'a> {
         };
         let divided = |cell: Cell| {
             let rows = &train.rows[..cell.batch_rows];
-            let (split, workers) = (cell.split, cell.threads);
-            PlannedDivision {
-                limits: DivisionLimits::of(&samples, sizes, rows, Division { split, workers }),
+            let method = methods::by_name(&cell.method).ok()?;
+            let whole_passes = method.difference().map(|config| config.reuse) == Some(Reuse::Full);
+            let limits = match cell.split {
+                Some(split) => DivisionLimits::of(&samples, sizes, rows, (split, cell.threads)),
+                None if whole_passes => {
+                    DivisionLimits::of_equal_tasks(self.network.layout.len(), cell.threads)
+                }
+                None => return None,
+            };
+            Some(PlannedDivision {
+                limits,
                 method: cell.method,
-                split,
+                split: cell.split,
                 batch_rows: cell.batch_rows,
-                threads: workers,
-            }
+                threads: cell.threads,
+            })
         };
-        all.cells().into_iter().map(divided).collect()
+        all.cells().into_iter().filter_map(divided).collect()
     }
 
     fn run_in<R: Real>(

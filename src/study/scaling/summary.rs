@@ -278,7 +278,7 @@ fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
     );
     if !summary.predictions.is_empty() {
         sentences.push(
-            "Predictions divide the time of one thread as the work is divided, and add the measured time of the meetings; moving data between caches is not in them.".to_owned(),
+            "Predictions divide the time of one thread as the work is divided, and add the measured time of the meetings; moving data between caches is not in them. Methods whose division is not counted are not predicted.".to_owned(),
         );
     }
     if !summary.meetings.is_empty() {
