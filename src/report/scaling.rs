@@ -8,6 +8,7 @@ use crate::run::Environment;
 use crate::study::scaling::Split;
 use crate::study::scaling::summary::ScalingReport;
 use crate::study::scaling::{ScalingFit, ScalingPlan, ScalingRow, ScalingSample};
+use crate::study::table::counted;
 
 /// Number of points per thread at which a law is drawn.
 const POINTS_PER_THREAD: usize = 4;
@@ -79,7 +80,7 @@ pub fn write(
     page.figure(
         &Figure::new(
             "Speedup",
-            "Speed relative to one thread: the median of the ratios within a round. The legend shows the fitted laws on demand.",
+            "Speed relative to one thread with its fastest split: the median of the ratios within a round. The legend shows the fitted laws on demand.",
             [threads(), Axis::new("speedup")],
             speedups,
         ),
@@ -196,7 +197,7 @@ fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
             });
             let cell_samples = samples.iter().filter(|sample| sample.is_of(cell));
             let points = cell_samples.map(|sample| (sample.round as f64, sample.seconds));
-            let label = format!("{group}, {} threads", cell.threads);
+            let label = format!("{group}, {}", counted(cell.threads, "thread"));
             Series::new(label, Mark::LineAndDots, color, points)
         })
         .collect()
