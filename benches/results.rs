@@ -188,8 +188,8 @@ the folds. MNIST: the first 50,000 training images are for training, the last 10
 validation; the test part has 10,000 images. The other datasets: 10 stratified folds, seed 0, \
 standardized by the training rows of each fold; the goal is the published accuracy minus 1.5. \
 With the quadratic loss and weights from N(0, 1), an output unit often saturates at 0 for every \
-image, and the network then misses its class: 784-100-10 loses one in 17 of the 25 runs below, and in \
-25 of 40 of an independent JAX implementation of the same recipe. Such rows give the share of \
+image, and the network then misses its class: 784-100-10 loses one in 17 of the 25 runs below. Such \
+rows give the share of \
 seeds that keep all outputs, and are judged by the best of these; the book gives the best of 3.
 
 | network | on | published | ours | each | goal | command |

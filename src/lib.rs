@@ -63,7 +63,7 @@
 //! | 0 | [`text`] | Text that is safe to print: control characters as pictures. |
 //! | 0 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, tallies. |
 //! | 0 | [`kernels`] | Every hot loop over SIMD vectors, with the same bits on every machine. |
-//! | 1 | [`parallel`] | Worker pool, supersteps, partition of work; rayon's home. |
+//! | 1 | [`parallel`] | Worker pool, supersteps, partition of work, on rayon. |
 //! | 1 | [`data`] | Named datasets, the user's own files, splits, mini-batches. |
 //! | 2 | [`model`] | Parameters θ, network topology, losses, initialization, inference. |
 //! | 3 | [`textbook`] | Forward pass, loss, backprop, finite differences over any number type. |

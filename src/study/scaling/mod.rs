@@ -327,7 +327,7 @@ mod tests {
         close(row.efficiency_far.unwrap(), 0.8);
         let warnings = warnings(&plan, &samples, None, [2, 2]).join("; ");
         assert!(
-            warnings.contains("of 2 of 10 samples with several threads"),
+            warnings.contains("in 2 of 10 samples with several threads"),
             "{warnings}"
         );
         let alone: Vec<_> = samples

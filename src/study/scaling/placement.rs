@@ -12,7 +12,8 @@ use super::plan::ScalingSample;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
-    /// Several on one physical core: pure arithmetic gains nothing from them.
+    /// Several on one physical core, or beside a process that holds a core: pure arithmetic gains
+    /// little from them.
     SharedCore,
     /// On cores that share a cache: two threads synchronize in some 60 to 100 ns.
     Near,

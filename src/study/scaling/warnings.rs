@@ -48,10 +48,10 @@ pub fn warnings(
     match (shared.count(), samples.iter().filter(|sample| sample.threads > 1).count()) {
         (0, _) => {}
         (shared, all) if shared == all => warnings.push(
-            "the threads of all samples shared one physical core: no speedup could be seen; try again later, or on another machine".to_owned(),
+            "in all samples several threads did arithmetic no faster than one, as on one physical core, or beside a process that holds one: no speedup could be seen; try again later, or on another machine".to_owned(),
         ),
         (shared, all) => warnings.push(format!(
-            "the threads of {shared} of {all} samples with several threads ran on one physical core; the medians leave these out"
+            "in {shared} of {all} samples with several threads these did arithmetic hardly faster than one, as on one physical core, or beside a process that holds one; the medians leave these out"
         )),
     }
     let fewest = plan.threads.iter().min().copied().unwrap_or(1);
