@@ -3,4 +3,5 @@
 pub mod base_values;
 pub mod deep;
 pub mod formulas;
+mod lanes;
 pub mod one_layer;
