@@ -113,15 +113,7 @@ impl<R: Real> PerturbedActivations<R> {
             0,
             (0..workers).map(|w| rows_of(numbers(w))),
         );
-        let panels: Vec<(usize, f64)> = (0..layout.layers())
-            .map(|layer| {
-                (
-                    count::<R>(sizes[layer + 1]),
-                    (sizes[layer] + directions) as f64,
-                )
-            })
-            .collect();
-        let partition = partition_by_cost(&panels, workers);
+        let partition = partition_panels::<R>(sizes, directions, workers);
         let mut gradients: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (layer, values) in self.gradient.layers_mut().iter_mut().enumerate() {
             let size = panel_height(sizes[layer]) * p;
@@ -176,6 +168,17 @@ impl<R: Real> PerturbedActivations<R> {
         }
         Ok(loss)
     }
+}
+
+/// Partitions the panels of each layer's gradient among the workers, by cost.
+fn partition_panels<R: Real>(
+    sizes: &[usize],
+    directions: usize,
+    workers: usize,
+) -> Vec<Vec<Range<usize>>> {
+    let layers = sizes.windows(2);
+    let costs = layers.map(|pair| (count::<R>(pair[1]), (pair[0] + directions) as f64));
+    partition_by_cost(&costs.collect::<Vec<_>>(), workers)
 }
 
 /// Values that all workers read.

@@ -1,12 +1,13 @@
 //! The buffers of backprop split by rows, and each worker's parts of them.
 
 use std::ops::Range;
+use std::vec::IntoIter;
 
 use super::shares::{Regions, Tile, hidden_panels};
 use super::{LayerTile, PASS, RowWorker, UPDATE};
 use crate::data::Inputs;
 use crate::gradient::backprop::layers::StepTask;
-use crate::gradient::backprop::packed::{PackedParameters, Strides};
+use crate::gradient::backprop::packed::{Buffers, PackedParameters, Strides, WithVelocity};
 use crate::gradient::backprop::parameter_part::ParameterPart;
 use crate::gradient::backprop::{Scratch, next_part};
 use crate::kernels::panels::{Aligned, count, width};
@@ -113,36 +114,8 @@ impl<R: Real> RowBuffers<R> {
             .share(row_losses, Some(PASS), regions.parts(1))
             .into_iter();
 
-        let strides = Strides::new::<R>(sizes[hidden + 1]);
-        let parameters = weights.with_velocity(velocity);
-        let share_tiles = |parameters, block, part: &dyn Fn(&Tile) -> Range<usize>, size: usize| {
-            let parts = tiles.iter().map(part);
-            let parts = parts.map(|part| part.start * size..part.end * size);
-            ParameterPart::share(supersteps, parameters, Some(UPDATE), block, parts)
-        };
-        let mut layers: Vec<_> = (parameters.layers.into_iter().enumerate())
-            .map(|(h, (weights, biases))| {
-                let block = biases.0.len();
-                (
-                    share_tiles(weights, sizes[h] * p, &|tile| tile.lines[h].clone(), p),
-                    share_tiles(biases, block, &|tile| tile.biases[h].clone(), p),
-                )
-            })
-            .collect();
-        let all = parameters.last.0.len();
-        let panels = |tile: &Tile| tile.last.clone();
-        let mut last = share_tiles(parameters.last, all, &panels, strides.blocks);
-        let all = parameters.last_transposed.0.len();
-        let mut transposed =
-            share_tiles(parameters.last_transposed, all, &panels, strides.transposed);
-        // Only the first of the copies is used.
-        let all = parameters.last_bias.0.len();
-        let mut bias = share_tiles(
-            parameters.last_bias,
-            all,
-            &|tile| tile.biases.get(hidden).map_or(0..0, Range::clone),
-            p,
-        );
+        let mut parameters =
+            TileParts::new((supersteps, tiles), sizes, weights.with_velocity(velocity));
         let workers = tiles.iter().zip(scratch).map(|(tile, scratch)| RowWorker {
             regions,
             tile: tile.clone(),
@@ -153,17 +126,72 @@ impl<R: Real> RowBuffers<R> {
             partial_outputs: next_part(&mut partial_outputs),
             output_losses: next_part(&mut output_losses),
             row_losses: next_part(&mut row_losses),
-            layers: (layers.iter_mut())
-                .map(|(weights, biases)| LayerTile {
+            layers: (parameters.layers.iter_mut())
+                .map(|[weights, biases]| LayerTile {
                     weights: next_part(weights),
                     biases: next_part(biases),
                 })
                 .collect(),
-            last: next_part(&mut last),
-            transposed: next_part(&mut transposed),
-            bias: next_part(&mut bias),
+            last: next_part(&mut parameters.last),
+            transposed: next_part(&mut parameters.transposed),
+            bias: next_part(&mut parameters.bias),
             scratch,
         });
         workers.collect()
+    }
+}
+
+/// The parameters in the workers' tiles; each iterator goes over the workers.
+struct TileParts<'b, R> {
+    /// Weights and biases of each layer that is partitioned by its own units.
+    layers: Vec<[IntoIter<ParameterPart<'b, R>>; 2]>,
+    /// Last layer, in blocks.
+    last: IntoIter<ParameterPart<'b, R>>,
+    /// Last layer, transposed.
+    transposed: IntoIter<ParameterPart<'b, R>>,
+    /// Biases of the last layer.
+    bias: IntoIter<ParameterPart<'b, R>>,
+}
+
+impl<'b, R: Real> TileParts<'b, R> {
+    /// Partitions the parameters by tiles.
+    fn new(
+        (supersteps, tiles): (&Supersteps, &[Tile]),
+        sizes: &[usize],
+        parameters: Buffers<'b, R>,
+    ) -> Self {
+        let (p, hidden) = (width::<R>(), sizes.len() - 2);
+        let strides = Strides::new::<R>(sizes[hidden + 1]);
+        let share = |parameters: WithVelocity<'b, R>,
+                     block: Option<usize>,
+                     part: &dyn Fn(&Tile) -> Range<usize>,
+                     size: usize| {
+            let block = block.unwrap_or(parameters.0.len());
+            let parts = tiles.iter().map(part);
+            let parts = parts.map(|part| part.start * size..part.end * size);
+            ParameterPart::share(supersteps, parameters, Some(UPDATE), block, parts)
+        };
+        let layers = parameters.layers.into_iter().enumerate();
+        let layers = layers.map(|(h, (weights, biases))| {
+            let block = Some(sizes[h] * p);
+            [
+                share(weights, block, &|tile| tile.lines[h].clone(), p),
+                share(biases, None, &|tile| tile.biases[h].clone(), p),
+            ]
+        });
+        let panels = |tile: &Tile| tile.last.clone();
+        // Only the first of the copies of the biases is used.
+        let bias = |tile: &Tile| tile.biases.get(hidden).map_or(0..0, Range::clone);
+        Self {
+            layers: layers.collect(),
+            last: share(parameters.last, None, &panels, strides.blocks),
+            transposed: share(
+                parameters.last_transposed,
+                None,
+                &panels,
+                strides.transposed,
+            ),
+            bias: share(parameters.last_bias, None, &bias, p),
+        }
     }
 }

@@ -9,24 +9,21 @@
 //! backprop's, whatever N; with more hidden layers it grows with N. Node perturbation, with U + 1
 //! evaluations for U units, propagates one change per unit instead of one per input value.
 //!
-//! θ is stored in panels of units ([`UnitPanels`]). The supersteps are in `worker.rs`, the tables
-//! of changes in `tables.rs`, and their sums in `sums.rs`.
+//! θ is stored in panels of units ([X
 
+mod buffers;
 mod engine;
 mod sums;
 mod tables;
 mod worker;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam::utils::CachePadded;
 
-use self::tables::{BYTE_SLOTS, CHUNK, SlotValues};
-use self::worker::{
-    DifferenceTask, IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs,
-};
+use self::tables::{BYTE_SLOTS, SlotValues};
+use self::worker::{DifferenceTask, IncrementalScratch, IncrementalWorker};
 use super::Perturbation;
 use super::unit_panels::{UnitPanels, panel_height};
 use crate::data::{Inputs, Samples};
@@ -34,10 +31,9 @@ use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::update::Rule;
-use crate::kernels::value_sharing::EqualValues;
 use crate::model::Network;
 use crate::numeric::Real;
-use crate::parallel::{PhasedSlice, Supersteps, Workers, partition_by_cost};
+use crate::parallel::{Supersteps, Workers};
 
 /// The number of bytes that a block's tables of changes may take, so that they stay in the
 /// second-level cache.
@@ -97,58 +93,22 @@ impl<R: Real> Incremental<R> {
         let layout = &network.layout;
         let (sizes, p) = (layout.sizes(), width::<R>());
         let sparse = matches!(samples.inputs(), Inputs::Sparse(_));
-        let slots: Vec<usize> = (0..layout.layers())
-            .map(|layer| match layer {
-                _ if perturbation.perturbs_units() => 1,
-                0 if sparse => BYTE_SLOTS,
-                _ => panel_height(sizes[layer]),
-            })
-            .collect();
+        let slots = table_slots(sizes, perturbation, sparse);
         let table = |layer: usize| count::<R>(sizes[layer + 1]) * slots[layer] * p;
         let row: usize = (0..layout.layers()).map(table).sum();
         let block = (TABLE_BYTES / (row * R::BYTES)).clamp(1, capacity);
         let panels = |units: usize| count::<R>(units) * p;
         let outputs = sizes[layout.layers()];
-        let widest = sizes[1..].iter().copied().max().unwrap_or(0);
         let features = if sparse || perturbation.perturbs_units() {
             0
         } else {
             sizes[0]
         };
-        let longest = (slots.iter().copied())
-            .chain(sizes.iter().map(|&units| panel_height(units)))
-            .max()
-            .unwrap_or(0);
-        let table_costs: Vec<f64> = (0..layout.layers())
-            .map(|layer| {
-                let values = match (layer, samples.distinct()) {
-                    _ if perturbation.perturbs_units() => 1.0,
-                    (0, Some(distinct)) => distinct.mean() + 1.0,
-                    _ => panel_height(sizes[layer]) as f64,
-                };
-                values * perturbation_cost(sizes, layer)
-            })
-            .collect();
+        let table_costs = table_costs(sizes, perturbation, samples);
         let max_workers =
             most_workers::<R>(sizes, block, samples, &table_costs).min(pool.threads());
-        let stage = || Aligned::zeros(CHUNK * panel_height(widest.next_multiple_of(p)) * p);
-        let scratch = |_| IncrementalScratch {
-            inputs: Aligned::zeros(if sparse { 0 } else { block * panels(sizes[0]) }),
-            outputs: Aligned::zeros(block * p),
-            values: SlotValues::with_capacity(longest),
-            slots: Vec::with_capacity(longest),
-            largest_above: 0.0,
-            above: Aligned::zeros(widest * p),
-            stages: [stage(), stage()],
-            increments: sizes[1..]
-                .iter()
-                .map(|&units| Aligned::zeros(panels(units)))
-                .collect(),
-            equal_values: EqualValues::new(features),
-            labels: Vec::with_capacity(block),
-            loss: 0.0,
-            done: 0,
-        };
+        let inputs = if sparse { 0 } else { block * panels(sizes[0]) };
+        let scratch = |_| IncrementalScratch::new(sizes, block, &slots, inputs, features);
         Self {
             network: network.clone(),
             pool: Arc::clone(pool),
@@ -231,7 +191,7 @@ impl<R: Real> Incremental<R> {
         for scratch in &mut self.scratch {
             (scratch.loss, scratch.done) = (*loss, 0);
         }
-        let incremental_workers = self.create_workers(&supersteps, &task);
+        let incremental_workers = self.create_workers(&supersteps);
         pool.run(
             supersteps,
             incremental_workers,
@@ -243,137 +203,35 @@ impl<R: Real> Incremental<R> {
         *loss = self.scratch[0].loss;
         (self.scratch[0].done * batch_size).min(order.len())
     }
-
-    /// Creates the workers, each with its share of every buffer: the tables are partitioned by
-    /// predicted cost, all else evenly.
-    fn create_workers<'b>(
-        &'b mut self,
-        supersteps: &Supersteps,
-        task: &DifferenceTask<'_, R>,
-    ) -> Vec<IncrementalWorker<'b, R>> {
-        let workers = supersteps.workers();
-        let layout = Arc::clone(&self.network.layout);
-        let (sizes, p, block) = (layout.sizes(), width::<R>(), self.block);
-        let layers = layout.layers();
-        let panels = |layer: usize| count::<R>(sizes[layer + 1]);
-        let table_shares: Vec<(usize, f64)> = (self.table_costs.iter().enumerate())
-            .map(|(layer, &cost)| (panels(layer) * block, cost))
-            .collect();
-        let table_shares = partition_by_cost(&table_shares, workers);
-        let weight_shares: Vec<(usize, f64)> = (0..layers)
-            .map(|layer| (panels(layer) * panel_height(sizes[layer]), 1.0))
-            .collect();
-        let weight_shares = partition_by_cost(&weight_shares, workers);
-        let even = |items: usize| {
-            (0..workers).map(move |w| items * w / workers..items * (w + 1) / workers)
-        };
-        let scaled = |ranges: Vec<Range<usize>>, size: usize| {
-            ranges
-                .into_iter()
-                .map(move |range| range.start * size..range.end * size)
-        };
-
-        let mut worker_layers: Vec<Vec<IncrementalLayer<'b, R>>> =
-            (0..workers).map(|_| Vec::new()).collect();
-        let mut velocity = self
-            .velocity
-            .as_mut()
-            .map(|velocity| velocity.layers_mut().iter_mut());
-        let buffers = self
-            .weights
-            .layers_mut()
-            .iter_mut()
-            .zip(self.sums.layers_mut())
-            .zip(&mut self.units)
-            .zip(&mut self.tables);
-        for (layer, (((weights, sums), units), tables)) in buffers.enumerate() {
-            let last = layer + 1 == layers;
-            // The items are (panel, row) pairs, or rows of all output panels.
-            let (unit_ranges, size): (Vec<_>, _) = if last {
-                (even(block).collect(), panels(layer) * p)
-            } else {
-                (even(panels(layer) * block).collect(), p)
-            };
-            let table_ranges: Vec<_> = table_shares
-                .iter()
-                .map(|share| share[layer].clone())
-                .collect();
-            let weight_ranges: Vec<_> = weight_shares
-                .iter()
-                .map(|share| share[layer].clone())
-                .collect();
-            let mut units = units.each_mut().map(|values| {
-                supersteps
-                    .share(values, layer, scaled(unit_ranges.clone(), size))
-                    .into_iter()
-            });
-            let table = task.slots[layer] * p;
-            let mut tables = supersteps
-                .share(tables, layers, scaled(table_ranges.clone(), table))
-                .into_iter();
-            let mut weights = supersteps
-                .share(weights, layers + 1, scaled(weight_ranges.clone(), p))
-                .into_iter();
-            let mut sums = supersteps
-                .share(sums, None, scaled(weight_ranges.clone(), p))
-                .into_iter();
-            let mut velocity = velocity.as_mut().map(|velocity| {
-                let layer = velocity.next().expect("a velocity has every layer");
-                supersteps
-                    .share(layer, None, scaled(weight_ranges.clone(), p))
-                    .into_iter()
-            });
-            for (worker, worker_layers) in worker_layers.iter_mut().enumerate() {
-                let [z, y, one_minus_y] = units.each_mut().map(next_part);
-                worker_layers.push(IncrementalLayer {
-                    unit_range: unit_ranges[worker].clone(),
-                    z,
-                    y,
-                    one_minus_y,
-                    table_range: table_ranges[worker].clone(),
-                    tables: next_part(&mut tables),
-                    weight_range: weight_ranges[worker].clone(),
-                    weights: next_part(&mut weights),
-                    velocity: velocity.as_mut().map(next_part),
-                    sums: next_part(&mut sums),
-                });
-            }
-        }
-        let features = self.values.len() / block;
-        let rows: Vec<_> = even(block).collect();
-        let phase = layers - 1;
-        let mut losses = supersteps
-            .share(&mut self.losses[..block], phase, rows.clone())
-            .into_iter();
-        let mut values = supersteps
-            .share(&mut self.values, phase, scaled(rows.clone(), features))
-            .into_iter();
-        let mut slots = supersteps
-            .share(&mut self.value_slots, phase, scaled(rows.clone(), features))
-            .into_iter();
-        let mut counts = supersteps
-            .share(&mut self.value_counts, phase, rows)
-            .into_iter();
-        worker_layers
-            .into_iter()
-            .zip(&mut self.scratch)
-            .map(|(layers, scratch)| IncrementalWorker {
-                layers,
-                inputs: RowInputs {
-                    values: next_part(&mut values),
-                    slots: next_part(&mut slots),
-                    counts: next_part(&mut counts),
-                },
-                losses: next_part(&mut losses),
-                scratch,
-            })
-            .collect()
-    }
 }
 
-/// Returns the next worker's part.
-fn next_part<'b, T>(parts: &mut std::vec::IntoIter<PhasedSlice<'b, T>>) -> PhasedSlice<'b, T> {
-    parts.next().expect("one part per worker")
+/// Returns the number of slots of each layer's table.
+fn table_slots(sizes: &[usize], perturbation: Perturbation, sparse: bool) -> Vec<usize> {
+    let slots = |(layer, &fan_in): (usize, &usize)| match layer {
+        _ if perturbation.perturbs_units() => 1,
+        0 if sparse => BYTE_SLOTS,
+        _ => panel_height(fan_in),
+    };
+    let fan_ins = &sizes[..sizes.len() - 1];
+    fan_ins.iter().enumerate().map(slots).collect()
+}
+
+/// Predicts the cost of one (panel, row) pair of each layer's tables, in multiplications of a
+/// panel.
+fn table_costs<R: Real>(
+    sizes: &[usize],
+    perturbation: Perturbation,
+    samples: &Samples<R>,
+) -> Vec<f64> {
+    let cost = |layer: usize| {
+        let values = match (layer, samples.distinct()) {
+            _ if perturbation.perturbs_units() => 1.0,
+            (0, Some(distinct)) => distinct.mean() + 1.0,
+            _ => panel_height(sizes[layer]) as f64,
+        };
+        values * perturbation_cost(sizes, layer)
+    };
+    (0..sizes.len() - 1).map(cost).collect()
 }
 
 /// Predicts the cost of one perturbation in layer `layer`, in multiplications.

@@ -187,32 +187,15 @@ impl<R: Real> IncrementalWorker<'_, R> {
         step: &Superstep<'_>,
     ) {
         let p = width::<R>();
-        let last = task.layers() - 1;
-        let (form, head) = (task.perturbation.form(), task.network.output_loss());
-        let sizes = task.network.layout.sizes();
         let (below, above) = self.layers.split_at_mut(layer + 1);
         let buffers = &mut below[layer];
-        let [z, y, one_minus_y] = match above.last() {
+        let base =
+            [&buffers.z, &buffers.y, &buffers.one_minus_y].map(|values| values.read_all(step));
+        let outputs = match above.last() {
             Some(top) => [&top.z, &top.y, &top.one_minus_y].map(|values| values.read_all(step)),
-            None => {
-                [&buffers.z, &buffers.y, &buffers.one_minus_y].map(|values| values.read_all(step))
-            }
+            None => base,
         };
-        let panels = count::<R>(sizes[last + 1]);
-        let outputs = OutputRow {
-            output_loss: head,
-            units: Units {
-                z,
-                y,
-                one_minus_y,
-                count: sizes[last + 1],
-                row_stride: panels * p,
-                panel_stride: p,
-            },
-            row,
-            label: task.samples.label(rows[row]),
-            loss: self.losses.read_all(step)[row],
-        };
+        let losses = self.losses.read_all(step);
         let IncrementalScratch {
             values,
             slots,
@@ -232,90 +215,151 @@ impl<R: Real> IncrementalWorker<'_, R> {
         };
         // Bounds of |Δz| of the unit, and of the layer above, since |Δσ| ≤ |Δz|/4.
         let bound = largest(increments) * *largest_value;
-        let bounds = [bound, bound / 4.0 * *largest_above];
-        let table = task.slots[layer] * p;
-        let start = (panel * task.block + row - buffers.table_range.start) * table;
-        if layer == last {
-            let changes = &mut buffers.tables.write_own(step)[start..start + table];
-            task.isa.run(PerturbOutputs {
-                form,
-                panel,
-                increments,
-                values,
-                slots,
-                bound,
-                outputs,
-                changes,
-            });
-            return;
-        }
-        let place = (panel * task.block + row) * p;
-        let unit = [
-            &buffers.z.read_all(step)[place..place + p],
-            &buffers.y.read_all(step)[place..place + p],
-            &buffers.one_minus_y.read_all(step)[place..place + p],
-        ];
-        let changes = &mut buffers.tables.write_own(step)[start..start + table];
-        if layer + 1 == last {
-            task.isa.run(PerturbUnits {
-                form,
-                unit,
-                increments,
-                values,
-                slots,
-                weights,
-                bounds,
-                outputs,
-                changes,
-            });
-            return;
-        }
-        let deep = DeepPerturbation {
+        let perturbation = PanelPerturbation {
             task,
             layer,
-            form,
-            above,
+            panel,
             row,
-            outputs,
+            form: task.perturbation.form(),
+            base,
+            increments,
+            values,
+            slots,
+            bounds: [bound, bound / 4.0 * *largest_above],
+            weights,
+            above,
+            outputs: task.output_row(outputs, losses, (rows[row], row)),
             step,
         };
-        let signs: &[f64] = if form.central { &[1.0, -1.0] } else { &[1.0] };
-        for slots in slots.chunks(CHUNK) {
-            for (side, &sign) in signs.iter().enumerate() {
-                let [below, above] = &mut *stages;
-                task.isa.run(Spread {
-                    form,
-                    sign: R::from_f64(sign),
-                    unit,
-                    increments,
-                    values,
-                    slots,
-                    bounds,
-                    weights,
-                    next: deep.units(layer + 1),
-                    row,
-                    out: below,
-                });
-                deep.propagate(side == 1, slots, below, above, changes);
-            }
+        let table = task.slots[layer] * p;
+        let start = (panel * task.block + row - buffers.table_range.start) * table;
+        let changes = &mut buffers.tables.write_own(step)[start..start + table];
+        match above.len() {
+            0 => perturbation.of_outputs(changes),
+            1 => perturbation.below_outputs(changes),
+            _ => perturbation.deep(stages, changes),
         }
     }
 }
 
-/// The propagation of a perturbation more than one layer below the outputs.
-struct DeepPerturbation<'a, 'b, R> {
+impl<R: Real> DifferenceTask<'_, R> {
+    /// Returns row `row` of a block as the kernels take it: `[z, y, ȳ]` of the outputs of the whole
+    /// block, the block's losses, and the row's number in the dataset and in the block.
+    #[inline]
+    fn output_row<'a>(
+        &self,
+        [z, y, one_minus_y]: [&'a [R]; 3],
+        losses: &[R],
+        (number, row): (u32, usize),
+    ) -> OutputRow<'a, R> {
+        let (p, units) = (width::<R>(), self.network.layout.sizes()[self.layers()]);
+        OutputRow {
+            output_loss: self.network.output_loss(),
+            units: Units {
+                z,
+                y,
+                one_minus_y,
+                count: units,
+                row_stride: count::<R>(units) * p,
+                panel_stride: p,
+            },
+            row,
+            label: self.samples.label(number),
+            loss: losses[row],
+        }
+    }
+}
+
+/// The perturbation of the units of one panel in one row, whose table is to be computed.
+struct PanelPerturbation<'a, 'b, R> {
     task: &'a DifferenceTask<'a, R>,
     /// The perturbed layer.
     layer: usize,
-    form: LossForm,
-    /// The layers above it.
-    above: &'a [IncrementalLayer<'b, R>],
+    panel: usize,
     row: usize,
+    form: LossForm,
+    /// z, y and ȳ of the perturbed layer in the whole block.
+    base: [&'a [R]; 3],
+    /// h of each unit of the panel.
+    increments: &'a [R],
+    /// The input value of each slot.
+    values: &'a [R],
+    /// The slots in use.
+    slots: &'a [u32],
+    /// Bounds of |Δz| of the units, and of the layer above.
+    bounds: [f64; 2],
+    /// The weights from the units to the layer above.
+    weights: &'a [R],
+    /// The layers above.
+    above: &'a [IncrementalLayer<'b, R>],
     outputs: OutputRow<'a, R>,
     step: &'a Superstep<'a>,
 }
 
-impl<'a, R: Real> DeepPerturbation<'a, '_, R> {
+impl<'a, R: Real> PanelPerturbation<'a, '_, R> {
+    /// Computes the table of a panel of outputs.
+    fn of_outputs(&self, changes: &mut [R]) {
+        self.task.isa.run(PerturbOutputs {
+            form: self.form,
+            panel: self.panel,
+            increments: self.increments,
+            values: self.values,
+            slots: self.slots,
+            bound: self.bounds[0],
+            outputs: self.outputs,
+            changes,
+        });
+    }
+
+    /// Computes the table of a panel of the layer below the outputs.
+    fn below_outputs(&self, changes: &mut [R]) {
+        self.task.isa.run(PerturbUnits {
+            form: self.form,
+            unit: self.unit(),
+            increments: self.increments,
+            values: self.values,
+            slots: self.slots,
+            weights: self.weights,
+            bounds: self.bounds,
+            outputs: self.outputs,
+            changes,
+        });
+    }
+
+    /// Computes the table of a panel more than one layer below the outputs.
+    fn deep(&self, stages: &mut [Aligned<R>; 2], changes: &mut [R]) {
+        let signs: &[f64] = match self.form.central {
+            true => &[1.0, -1.0],
+            false => &[1.0],
+        };
+        let [below, above] = stages;
+        for slots in self.slots.chunks(CHUNK) {
+            for (side, &sign) in signs.iter().enumerate() {
+                self.task.isa.run(Spread {
+                    form: self.form,
+                    sign: R::from_f64(sign),
+                    unit: self.unit(),
+                    increments: self.increments,
+                    values: self.values,
+                    slots,
+                    bounds: self.bounds,
+                    weights: self.weights,
+                    next: self.units(self.layer + 1),
+                    row: self.row,
+                    out: below,
+                });
+                self.propagate(side == 1, slots, below, above, changes);
+            }
+        }
+    }
+
+    /// Returns z, y and ȳ of the panel's units in the row; its layer is hidden.
+    fn unit(&self) -> [&'a [R]; 3] {
+        let p = width::<R>();
+        let place = (self.panel * self.task.block + self.row) * p;
+        self.base.map(|values| &values[place..place + p])
+    }
+
     /// Returns the units of hidden layer `layer`.
     fn units(&self, layer: usize) -> Units<'a, R> {
         let p = width::<R>();

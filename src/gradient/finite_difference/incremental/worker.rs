@@ -236,7 +236,6 @@ impl<R: Real> IncrementalWorker<'_, R> {
             inputs,
             outputs: tile,
             labels,
-            equal_values,
             ..
         } = &mut *self.scratch;
         let source = PreActivationSource {
@@ -294,20 +293,32 @@ impl<R: Real> IncrementalWorker<'_, R> {
             losses: &mut self.losses.write_own(step)[..block_rows.len()],
         });
         if task.distinct_bytes.is_none() && !task.perturbation.perturbs_units() {
-            let features = task.samples.features();
-            let (values, slots) = (
-                self.inputs.values.write_own(step),
-                self.inputs.slots.write_own(step),
-            );
-            let counts = self.inputs.counts.write_own(step);
-            for (k, row) in block_rows.enumerate() {
-                // Panels of one row are that row's inputs, contiguous.
-                task.samples.gather(&rows[row..=row], inputs, p);
-                let range = k * features..(k + 1) * features;
-                let slots = &mut slots[range.clone()];
-                counts[k] =
-                    equal_values.find(&inputs[..features], slots, &mut values[range]) as u32;
-            }
+            self.find_distinct_values(task, &rows[block_rows], step);
+        }
+    }
+
+    /// Finds the distinct input values of this worker's rows; `rows` are their numbers.
+    fn find_distinct_values(
+        &mut self,
+        task: &DifferenceTask<'_, R>,
+        rows: &[u32],
+        step: &Superstep<'_>,
+    ) {
+        let IncrementalScratch {
+            inputs,
+            equal_values,
+            ..
+        } = &mut *self.scratch;
+        let features = task.samples.features();
+        let values = self.inputs.values.write_own(step);
+        let slots = self.inputs.slots.write_own(step);
+        let counts = self.inputs.counts.write_own(step);
+        for (k, row) in rows.chunks_exact(1).enumerate() {
+            // Panels of one row are that row's inputs, contiguous.
+            task.samples.gather(row, inputs, width::<R>());
+            let range = k * features..(k + 1) * features;
+            let slots = &mut slots[range.clone()];
+            counts[k] = equal_values.find(&inputs[..features], slots, &mut values[range]) as u32;
         }
     }
 
