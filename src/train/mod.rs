@@ -1,10 +1,12 @@
 //! The epoch loop of training. It reports to an observer and uses neither files nor the terminal.
 //!
 //! The order of rows in an epoch depends only on the seed and the epoch's number, so a run can stop
-//! after any step and continue with the same bits. `minibatch_steps.rs` makes steps over
-//! mini-batches, `lbfgs_loop.rs` iterations over the whole training set; `state.rs` holds the state
-//! between steps, `observer.rs` the events, `time_estimate.rs` the estimate of a run's duration.
+//! after any step and continue with the same bits. `epoch_loop.rs` makes the steps of an epoch over
+//! mini-batches (`minibatch_steps.rs`), `lbfgs_loop.rs` iterations over the whole training set;
+//! `state.rs` holds the state between steps, `observer.rs` the events, `time_estimate.rs` the
+//! estimate of a run's duration.
 
+mod epoch_loop;
 mod input_check;
 mod lbfgs_loop;
 mod minibatch_steps;
@@ -16,22 +18,20 @@ pub use observer::{NoObserver, Observer};
 pub use state::{EpochRecord, EpochSums, TrainingState};
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ndarray_rand::rand::seq::SliceRandom;
 
-use crate::data::{Batch, Samples};
+use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
-use crate::model::{Forward, Network, Parameters};
+use crate::model::{Forward, Network};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
 use crate::optimizer::{LbfgsConfig, Method, OptimizerConfig};
 use crate::parallel::{Division, Split, Tuner, Workers};
-use lbfgs_loop::norm;
 use minibatch_steps::{FusedSteps, GradientSteps, Segment, Steps};
 
 /// Training settings: the section `[train]` of a config.
@@ -310,106 +310,6 @@ impl<R: Real> Training<'_, R> {
                 .is_some_and(|seconds| state.seconds() >= seconds)
     }
 
-    /// Trains one epoch, or the rest of it. Returns the reason if the run ends with it.
-    fn epoch(
-        &self,
-        state: &mut TrainingState<R>,
-        steps: &mut dyn Steps<R>,
-        tuner: &mut Tuner,
-        order: &mut Vec<u32>,
-        observer: &mut dyn Observer<R>,
-    ) -> Result<Option<Ending>> {
-        let batch = self.config.batch_size.min(self.rows.len());
-        let factor = match self.optimizer.schedule() {
-            Some(schedule) => schedule.factor(state.epoch, self.epochs()),
-            None => 1.0,
-        };
-        let start = Instant::now();
-        self.shuffle(state.epoch, order);
-        state.partial.seconds += start.elapsed().as_secs_f64();
-
-        let mut end = self.rows.len();
-        if let Some(steps) = self.config.max_steps {
-            let left = usize::try_from(steps - state.steps).unwrap_or(usize::MAX);
-            end = end.min(
-                state
-                    .partial
-                    .rows
-                    .saturating_add(left.saturating_mul(batch)),
-            );
-        }
-        let last = end - 1 - (end - 1) % batch;
-        let mut gradient_norm = None;
-        while state.partial.rows < end {
-            let done = state.partial.rows;
-            if done == last && gradient_norm.is_none() {
-                gradient_norm = self.gradient_norm(steps, state, &order[last..end])?;
-            }
-            let (division, planned) = tuner.plan();
-            let until = if done < last { last } else { end };
-            let rows = (planned * batch).min(until - done);
-            let start = Instant::now();
-            let order = &order[done..done + rows];
-            let segment = self.segment(
-                order,
-                factor,
-                division,
-                self.direction_seed(state),
-                self.control,
-            );
-            let loss = &mut state.partial.loss;
-            let rows = steps.advance(segment, loss).map_err(refused)?;
-            let step_count = rows.div_ceil(batch);
-            let elapsed = start.elapsed();
-            if step_count > 0 {
-                tuner.record(step_count, elapsed);
-            }
-            state.partial.seconds += elapsed.as_secs_f64();
-            state.partial.rows += rows;
-            state.steps += step_count as u64;
-            if !state.partial.loss.is_finite() {
-                return Err(self.diverged(state));
-            }
-            observer.progress(state.epoch + 1, state.partial.rows, self.rows.len());
-            let time_is_up = self
-                .config
-                .max_seconds
-                .is_some_and(|limit| state.seconds() >= limit);
-            if state.partial.rows < end && (time_is_up || self.control.is_stopped()) {
-                steps.store(&mut state.parameters, &mut state.optimizer_state);
-                if self.control.is_stopped() {
-                    return Ok(Some(Ending::Interrupted));
-                }
-                end = state.partial.rows;
-            } else if state.partial.rows < end && observer.wants_state() {
-                steps.store(&mut state.parameters, &mut state.optimizer_state);
-                observer.state(state)?;
-            }
-        }
-        steps.store(&mut state.parameters, &mut state.optimizer_state);
-        if let Some(index) = state.parameters.flat().iter().position(|x| !x.is_finite()) {
-            let name = self.network.layout.name(index);
-            return Err(Error::Diverged(format!(
-                "{} ({name} is not finite)",
-                self.diverged(state)
-            )));
-        }
-        let sums = std::mem::take(&mut state.partial);
-        let mut tally = Tally::default();
-        for rows in order[..end].chunks(batch) {
-            tally += steps.engine().tally(self.samples, rows);
-        }
-        let rate = self.optimizer.learning_rate().unwrap_or(1.0) * factor;
-        let epoch = EpochResult {
-            learning_rate: R::from_f64(rate).to_f64(),
-            train_loss: sums.loss / sums.rows as f64,
-            gradient_norm: gradient_norm.unwrap_or(0.0),
-            seconds: sums.seconds,
-            tally,
-        };
-        self.close(state, epoch, observer)
-    }
-
     /// Evaluates θ on the validation rows, and records the epoch. Returns `Interrupted` if the stop
     /// flag ends the run here.
     fn close(
@@ -447,31 +347,6 @@ impl<R: Real> Training<'_, R> {
         state.records.push(record.clone());
         observer.epoch(&record, state)?;
         Ok((self.control.is_stopped() && !self.finished(state)).then_some(Ending::Interrupted))
-    }
-
-    /// Returns ‖∂L/∂θ‖₂ over `rows`, computed outside the timed part; `None` if it was interrupted.
-    fn gradient_norm(
-        &self,
-        steps: &mut dyn Steps<R>,
-        state: &mut TrainingState<R>,
-        rows: &[u32],
-    ) -> Result<Option<f64>> {
-        steps.store(&mut state.parameters, &mut state.optimizer_state);
-        let mut gradient = Parameters::zeros(Arc::clone(&self.network.layout));
-        let batch = Batch {
-            samples: self.samples,
-            rows,
-        };
-        // This gradient is monitoring: its evaluations are not added to the run's counter.
-        let control = self.control.with_new_counter();
-        let engine = steps.engine();
-        engine.set_direction_seed(self.direction_seed(state));
-        match engine.gradient(&state.parameters, batch, &mut gradient, &control) {
-            Ok(_) => {}
-            Err(Stopped::Interrupted) => return Ok(None),
-            Err(stopped) => return Err(refused(stopped)),
-        }
-        Ok(Some(norm(&gradient)))
     }
 
     /// Returns the error for a loss that is not finite.
