@@ -107,7 +107,8 @@ fn output_multiplications(output_loss: OutputLoss) -> u64 {
 pub fn claims() -> Vec<Claim> {
     let evidence = Evidence::new();
     let mut claims = costs(&evidence);
-    claims.extend(examples(&evidence));
+    claims.extend(toy_examples(&evidence));
+    claims.extend(logistic_examples(&evidence));
     claims.extend(networks(&evidence));
     claims
 }
@@ -177,23 +178,11 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
     ]
 }
 
-fn examples(evidence: &Evidence) -> Vec<Claim> {
+fn toy_examples(evidence: &Evidence) -> Vec<Claim> {
     let toy = &evidence.toy;
     let gradient = toy.methods[0];
     let smallest = toy.quotients.last().expect("a row of increments");
     let largest = toy.quotients.first().expect("a row of increments");
-    let row = |method: LogisticMethod| {
-        let mut rows = evidence.logistic.counts.iter().rev();
-        rows.find(|row| row.method == method.name())
-            .expect("every method has its row")
-            .operations
-    };
-    let (analytic, differences) = (
-        row(LogisticMethod::Gradient),
-        row(LogisticMethod::Tabulated),
-    );
-    let (samples, features) = SAMPLES;
-    let form = &evidence.logistic.shape_and_sign;
     vec![
         Claim {
             claim: "y = σ(ax), z = by: ∇z = (b·x·σ(ax)·(1 − σ(ax)), σ(ax))",
@@ -240,6 +229,23 @@ fn examples(evidence: &Evidence) -> Vec<Claim> {
             )),
             command: "nplus1 explain toy",
         },
+    ]
+}
+
+fn logistic_examples(evidence: &Evidence) -> Vec<Claim> {
+    let row = |method: LogisticMethod| {
+        let mut rows = evidence.logistic.counts.iter().rev();
+        rows.find(|row| row.method == method.name())
+            .expect("every method has its row")
+            .operations
+    };
+    let (analytic, differences) = (
+        row(LogisticMethod::Gradient),
+        row(LogisticMethod::Tabulated),
+    );
+    let (samples, features) = SAMPLES;
+    let form = &evidence.logistic.shape_and_sign;
+    vec![
         Claim {
             claim: "logistic regression: keeping x·θ saves work",
             verdict: "right: differences then need fewer multiplications than the gradient, but more exponentials and logarithms",

@@ -30,59 +30,68 @@ pub fn write(
         page.note(&format!("Doubtful: {warning}."));
     }
     let most = plan.threads.iter().copied().max().unwrap_or(1);
-    let threads = || Axis::new("threads").with_unit(AxisUnit::Whole);
-    let groups = groups(&report.rows);
-
-    // The ideal line is of use only beside measurements.
-    let ideals = |of: &dyn Fn(f64) -> f64| -> Vec<Series> {
-        let some = (!groups.is_empty()).then(|| ideal(most, of));
-        let series = |points| Series::new("ideal", Mark::Dashed, 7, points);
-        some.map(series).into_iter().collect()
-    };
-    let mut speedups = ideals(&|threads| threads);
-    let mut efficiencies = ideals(&|_| 1.0);
-    let mut times = Vec::new();
-    for (color, (label, rows)) in groups.iter().enumerate() {
-        let points = |of: fn(&ScalingRow) -> Option<f64>| -> Vec<(f64, f64)> {
-            let points = rows
-                .iter()
-                .filter_map(|row| Some((row.threads as f64, of(row)?)));
-            points.collect()
-        };
-        speedups.push(Series::new(
-            label,
-            Mark::LineAndDots,
-            color,
-            points(|row| row.speedup),
-        ));
-        efficiencies.push(Series::new(
-            label,
-            Mark::LineAndDots,
-            color,
-            points(|row| row.efficiency),
-        ));
-        times.push(Series::new(
-            label,
-            Mark::LineAndDots,
-            color,
-            points(|row| Some(row.seconds)),
-        ));
-        let fit = report.fits.iter().find(|fit| {
-            (&fit.method, fit.split, fit.batch_rows)
-                == (&rows[0].method, rows[0].split, rows[0].batch_rows)
-        });
-        if let Some((law, points)) = fit.and_then(|fit| law(fit, most)) {
-            speedups.push(
-                Series::new(format!("{label}, {law}"), Mark::Dashed, color, points).shown_if(false),
-            );
-        }
+    let curves = Curves::new(&report, most);
+    write_figures(page, common, curves, sample_series(plan, samples));
+    for (heading, table) in report.tables() {
+        page.table(heading, &table);
     }
+}
+
+/// The series of the figures against threads.
+struct Curves {
+    speedups: Vec<Series>,
+    efficiencies: Vec<Series>,
+    times: Vec<Series>,
+}
+
+impl Curves {
+    /// Takes the curves from the rows and the fitted laws of a study with at most `most` threads.
+    fn new(report: &ScalingReport, most: usize) -> Self {
+        let groups = groups(&report.rows);
+        // The ideal line is of use only beside measurements.
+        let ideals = |of: &dyn Fn(f64) -> f64| -> Vec<Series> {
+            let some = (!groups.is_empty()).then(|| ideal(most, of));
+            let series = |points| Series::new("ideal", Mark::Dashed, 7, points);
+            some.map(series).into_iter().collect()
+        };
+        let mut curves = Self {
+            speedups: ideals(&|threads| threads),
+            efficiencies: ideals(&|_| 1.0),
+            times: Vec::new(),
+        };
+        for (color, (label, rows)) in groups.iter().enumerate() {
+            let series = |of: fn(&ScalingRow) -> Option<f64>| {
+                let points = rows.iter();
+                let points = points.filter_map(|row| Some((row.threads as f64, of(row)?)));
+                Series::new(label, Mark::LineAndDots, color, points)
+            };
+            curves.speedups.push(series(|row| row.speedup));
+            curves.efficiencies.push(series(|row| row.efficiency));
+            curves.times.push(series(|row| Some(row.seconds)));
+            let fit = report.fits.iter().find(|fit| {
+                (&fit.method, fit.split, fit.batch_rows)
+                    == (&rows[0].method, rows[0].split, rows[0].batch_rows)
+            });
+            if let Some((law, points)) = fit.and_then(|fit| law(fit, most)) {
+                let label = format!("{label}, {law}");
+                let series = Series::new(label, Mark::Dashed, color, points);
+                curves.speedups.push(series.shown_if(false));
+            }
+        }
+        curves
+    }
+}
+
+/// Writes the four figures.
+fn write_figures(page: &mut Page, common: &CommonContent, curves: Curves, samples: Vec<Series>) {
+    let threads = || Axis::new("threads").with_unit(AxisUnit::Whole);
+    let seconds = || Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic();
     page.figure(
         &Figure::new(
             "Speedup",
             "Speed relative to one thread with its fastest split: the median of the ratios within a round. The legend shows the fitted laws on demand.",
             [threads(), Axis::new("speedup")],
-            speedups,
+            curves.speedups,
         ),
         &[common.origin()],
     );
@@ -94,7 +103,7 @@ pub fn write(
                 threads(),
                 Axis::new("efficiency").with_unit(AxisUnit::Fraction),
             ],
-            efficiencies,
+            curves.efficiencies,
         ),
         &[common.origin()],
     );
@@ -102,11 +111,8 @@ pub fn write(
         &Figure::new(
             "Time of a step",
             "Median of the samples.",
-            [
-                threads(),
-                Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
-            ],
-            times,
+            [threads(), seconds()],
+            curves.times,
         ),
         &[common.origin()],
     );
@@ -114,17 +120,11 @@ pub fn write(
         &Figure::new(
             "Samples, round by round",
             "All samples. Changes that all series share come from the machine.",
-            [
-                Axis::new("round").with_unit(AxisUnit::Whole),
-                Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic(),
-            ],
-            sample_series(plan, samples),
+            [Axis::new("round").with_unit(AxisUnit::Whole), seconds()],
+            samples,
         ),
         &[common.origin()],
     );
-    for (heading, table) in report.tables() {
-        page.table(heading, &table);
-    }
 }
 
 /// Returns the machine of a study. If its files do not describe it, the machine is assumed to have

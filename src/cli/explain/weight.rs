@@ -76,6 +76,41 @@ fn text(
     split: &Split,
     sample: usize,
 ) -> String {
+    let mut text = heading(explanation, network, split, sample);
+    text += "\nForward, perturbed: what θ + ε changes\n";
+    text += &forward(explanation, network);
+    text += "\n";
+    text += &list(&[
+        ("loss", format!("{:.16}", explanation.loss)),
+        ("perturbed", format!("{:.16}", explanation.loss_perturbed)),
+        (
+            "change",
+            figure(explanation.loss_perturbed - explanation.loss),
+        ),
+    ]);
+    text += "\nBackward: one pass, which all parameters share\n";
+    for errors in &explanation.backward {
+        text += &deltas(errors, network, explanation.output_error);
+    }
+    text += &chain(explanation);
+    text += "\nDerivative and quotients\n";
+    text += &quotients(explanation);
+    if explanation.lost {
+        text += "ε is lost: θ + ε rounds to θ, and the quotients to 0.\n";
+    }
+    if explanation.input == 0.0 {
+        text += "The input is 0: no perturbation of this weight changes anything, and its derivative is exactly 0.\n";
+    }
+    text
+}
+
+/// Describes the network, the sample and the parameter.
+fn heading(
+    explanation: &WeightExplanation,
+    network: &Network,
+    split: &Split,
+    sample: usize,
+) -> String {
     let dataset = &split.train.dataset;
     let mut text = list(&[
         (
@@ -104,11 +139,14 @@ fn text(
     if network.l2 != 0.0 {
         text += "The l2 term is left out: this is the sample's own loss.\n";
     }
-    text += "\nForward, perturbed: what θ + ε changes\n";
+    text
+}
+
+/// Describes what the perturbation changes, layer by layer, and how many units are reused.
+fn forward(explanation: &WeightExplanation, network: &Network) -> String {
     let product = explanation.epsilon * explanation.input;
-    let _ = writeln!(
-        text,
-        "Δz of the unit is ε·{} = {}",
+    let mut text = format!(
+        "Δz of the unit is ε·{} = {}\n",
         figure(explanation.input),
         figure(product)
     );
@@ -124,26 +162,16 @@ fn text(
         ),
         false => writeln!(text, "all {} units are reused", total.units),
     };
-    text += "\n";
-    text += &list(&[
-        ("loss", format!("{:.16}", explanation.loss)),
-        ("perturbed", format!("{:.16}", explanation.loss_perturbed)),
-        (
-            "change",
-            figure(explanation.loss_perturbed - explanation.loss),
-        ),
-    ]);
-    text += "\nBackward: one pass, which all parameters share\n";
-    for errors in &explanation.backward {
-        text += &deltas(errors, network, explanation.output_error);
-    }
-    text += &chain(explanation);
-    text += "\nDerivative and quotients\n";
+    text
+}
+
+/// Compares the difference quotients with the derivative.
+fn quotients(explanation: &WeightExplanation) -> String {
     let against = |quotient: f64| {
         let off = (quotient - explanation.derivative).abs();
         format!("{:<22} off by {}", format!("{quotient:.12e}"), rough(off))
     };
-    text += &list(&[
+    list(&[
         (
             "∂L/∂θ = δ·input",
             format!("{:.12e}", explanation.derivative),
@@ -153,17 +181,7 @@ fn text(
             "(L(θ + ε) − L(θ − ε))/2ε",
             against(explanation.quotient_central),
         ),
-    ]);
-    if explanation.lost {
-        let _ = writeln!(
-            text,
-            "ε is lost: θ + ε rounds to θ, and the quotients to 0."
-        );
-    }
-    if explanation.input == 0.0 {
-        text += "The input is 0: no perturbation of this weight changes anything, and its derivative is exactly 0.\n";
-    }
-    text
+    ])
 }
 
 /// Returns the name of a layer and the kind of its units.

@@ -70,15 +70,7 @@ pub fn run(
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
-        let isa = Isa::detect();
-        let prediction = session.predict(&config.gradient, &workers, isa)?;
-        let plan = summary::DryRun::new(&session, splits.len(), workers.threads(), isa, prediction);
-        let text = if global.json {
-            json::document(&plan)
-        } else {
-            plan.to_string()
-        };
-        return print(out, &text);
+        return print_plan(&session, splits.len(), &workers, global, out);
     }
     let mut context = command_context(global, workers)?;
     let mut outcomes = Vec::new();
@@ -119,6 +111,25 @@ pub fn run(
         outcomes.push(outcome);
     }
     show(&outcomes, arguments.seeds.is_some(), global, out)
+}
+
+/// Prints what a dry run predicts for `runs` runs like `session`.
+fn print_plan(
+    session: &Session<'_>,
+    runs: usize,
+    workers: &Arc<Workers>,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let isa = Isa::detect();
+    let prediction = session.predict(&session.config.gradient, workers, isa)?;
+    let plan = summary::DryRun::new(session, runs, workers.threads(), isa, prediction);
+    let text = if global.json {
+        json::document(&plan)
+    } else {
+        plan.to_string()
+    };
+    print(out, &text)
 }
 
 /// Refuses runs that are predicted to take longer than `limit` seconds, and names cheaper methods.
