@@ -1,6 +1,7 @@
 //! Every config of the repository is valid; a resolved config lists the defaults of the key
 //! table for omitted keys, and can be read again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nplus1::cli::arguments::{ConfigArguments, ConfigCommand, OverrideArguments};
@@ -88,13 +89,30 @@ fn a_resolved_config_parses_to_the_same_config() {
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'node-perturbation'\narithmetic = 'cancellation-free'\nincrement = 1e-300\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'spsa'\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'forward-gradient'\ndirections = 3\nperturbed = 'activations'\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
+        "[data]\ndataset = 'wine'\nfolds = 2\n[model]\nhidden = [3]\n[gradient]\nmethod = 'central-difference'\nrelative_increment = 1e-6\nextrapolation = 'richardson'\n[optimizer]\nkind = 'rmsprop'\n[train]\nepochs = 1\n[run]\nlimit_seconds = 10\n".to_owned(),
         "[data]\ntrain = 'a.csv'\nlabel = 3\ntest = 0.25\n[model]\nhidden = []\n[loss]\nkind = 'logistic'\n[optimizer]\nlearning_rate = 1e300\nschedule = 'cosine'\n[train]\nepochs = 1\n".to_owned(),
     ];
+    let mut written = BTreeSet::new();
     for text in texts {
         let config = parse(&text);
         let resolved = config.to_toml();
         assert_eq!(parse(&resolved), config, "{resolved}");
         assert_eq!(parse(&resolved).to_toml(), resolved);
+        let document: toml_edit::DocumentMut = resolved.parse().unwrap();
+        for (name, item) in document.iter() {
+            match item.as_table() {
+                Some(section) => {
+                    written.extend(section.iter().map(|(key, _)| format!("{name}.{key}")))
+                }
+                None => written.extend([format!(".{name}")]),
+            }
+        }
+    }
+    for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
+        for key in section.keys {
+            let key = format!("{}.{}", section.name, key.name);
+            assert!(written.contains(&key), "no config above writes {key}");
+        }
     }
 }
 

@@ -1,16 +1,18 @@
-//! Writes a [`Config`] as TOML, every default filled in.
+//! Writes a [`Config`] as TOML, every default filled in: the keys that apply, in the order of the
+//! table of keys.
 
 use std::path::PathBuf;
 
-use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
-use super::Config;
-use super::keys::{self, Form};
-use crate::data::{DataSource, Share};
+use super::keys::{self, Form, Key, Selector};
+use super::{Config, RunConfig};
+use crate::data::{DataConfig, DataSource, Share};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
-use crate::gradient::random_direction::DirectionsConfig;
-use crate::optimizer::Schedule;
+use crate::gradient::random_direction::{ForwardGradientConfig, SpsaConfig};
+use crate::model::ModelConfig;
+use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::parallel::Split;
 use crate::text::{escaped, is_control};
 use crate::train::TrainConfig;
@@ -18,189 +20,175 @@ use crate::train::TrainConfig;
 /// Builds the document, without the keys of features that are off.
 pub(super) fn write(config: &Config) -> DocumentMut {
     let mut document = DocumentMut::new();
-    document["name"] = text(&config.name).into();
-    document["seed"] = integer(config.seed);
-    document["data"] = data(config);
-    document["model"] = model(config);
-    document["loss"] = section([
-        ("kind", value(config.loss.kind.name())),
-        ("l2", value(config.loss.l2)),
-    ]);
-    document["gradient"] = gradient(config);
-    document["optimizer"] = optimizer(config);
-    document["train"] = train(config);
-    document["run"] = section([
-        ("threads", config.run.threads.map_or(value("auto"), count)),
-        ("split", value(config.run.split.map_or("auto", Split::name))),
-        ("checkpoint_seconds", value(config.run.checkpoint_seconds)),
-    ]);
-    if let Some(seconds) = config.run.limit_seconds {
-        document["run"]["limit_seconds"] = value(seconds);
+    for key in keys::TOP.keys {
+        if let Some(value) = value(config, ("", key.name)) {
+            document[key.name] = Item::Value(value);
+        }
+    }
+    for section in keys::SECTIONS {
+        let keys = section.keys.iter().filter(|key| applies(config, key));
+        let values = keys.filter_map(|key| {
+            let value = value(config, (section.name, key.name))?;
+            Some((key.name, Item::Value(value)))
+        });
+        document[section.name] = Item::Table(Table::from_iter(values));
     }
     document
 }
 
-fn data(config: &Config) -> Item {
-    let data = &config.data;
-    let mut section = match &data.source {
-        DataSource::Catalog(name) => section([("dataset", value(name))]),
-        DataSource::Files { train, test, label } => {
-            let mut section = section([("train", files(train))]);
-            if !test.is_empty() {
-                section["test"] = files(test);
-            }
-            if let Some(label) = label {
-                section["label"] = text(label).into();
-            }
-            section
+/// Returns whether a key applies with the values of the keys that decide about it.
+fn applies(config: &Config, key: &Key) -> bool {
+    key.when.iter().all(|condition| {
+        let value = value(config, condition.selector);
+        let word = value.as_ref().and_then(Value::as_str);
+        word.is_some_and(|word| condition.values.contains(&word))
+    })
+}
+
+/// Returns the value of a key that applies; `None` if its feature is off.
+fn value(config: &Config, (section, key): Selector) -> Option<Value> {
+    match (section, key) {
+        ("", "name") => Some(text(&config.name)),
+        ("", "seed") => Some(integer(config.seed)),
+        ("data", _) => data(&config.data, key),
+        ("model", _) => model(&config.model, key),
+        ("loss", "kind") => Some(config.loss.kind.name().into()),
+        ("loss", "l2") => Some(config.loss.l2.into()),
+        ("gradient", _) => gradient(&config.gradient, key),
+        ("optimizer", _) => optimizer(&config.optimizer, key),
+        ("train", _) => train(&config.train, key),
+        ("run", _) => run(&config.run, key),
+        _ => None,
+    }
+}
+
+fn data(data: &DataConfig, key: &str) -> Option<Value> {
+    match (key, &data.source) {
+        ("dataset", DataSource::Catalog(name)) => Some(name.into()),
+        ("train", DataSource::Files { train, .. }) => Some(files(train)),
+        ("test", DataSource::Files { test, .. }) if !test.is_empty() => Some(files(test)),
+        ("test", _) => data.test.map(share),
+        ("label", DataSource::Files { label, .. }) => label.as_deref().map(text),
+        ("validation", _) => data.validation.map(share),
+        ("folds", _) => data.folds.map(count),
+        ("limit", _) => data.limit.map(count),
+        ("normalize", _) => Some(data.normalize.name().into()),
+        _ => None,
+    }
+}
+
+fn model(model: &ModelConfig, key: &str) -> Option<Value> {
+    match key {
+        "hidden" => {
+            let units = model.hidden.iter().map(|&units| count(units));
+            Some(units.collect::<Array>().into())
         }
-    };
-    if let Some(rows) = data.validation {
-        section["validation"] = share(rows);
+        "output" => Some(model.output.name().into()),
+        "initialization" => Some(model.initialization.name().into()),
+        "bias" => Some(model.bias.into()),
+        "precision" => Some(model.precision.name().into()),
+        _ => None,
     }
-    if let Some(rows) = data.test {
-        section["test"] = share(rows);
-    }
-    if let Some(folds) = data.folds {
-        section["folds"] = count(folds);
-    }
-    if let Some(limit) = data.limit {
-        section["limit"] = count(limit);
-    }
-    section["normalize"] = value(data.normalize.name());
-    section
 }
 
-fn model(config: &Config) -> Item {
-    let model = &config.model;
-    let hidden: Array = model
-        .hidden
-        .iter()
-        .map(|&units| signed(units as u64))
-        .collect();
-    section([
-        ("hidden", value(hidden)),
-        ("output", value(model.output.name())),
-        ("initialization", value(model.initialization.name())),
-        ("bias", value(model.bias)),
-        ("precision", value(model.precision.name())),
-    ])
-}
-
-fn gradient(config: &Config) -> Item {
-    let mut section = section([("method", value(config.gradient.method()))]);
-    match &config.gradient {
-        GradientConfig::Backprop => {}
-        GradientConfig::Difference(config) => difference(config, &mut section),
-        GradientConfig::NumericBackprop(config) => {
-            section["increment"] = config.increment.map_or(value("auto"), value);
+fn gradient(gradient: &GradientConfig, key: &str) -> Option<Value> {
+    match (key, gradient) {
+        ("method", _) => Some(gradient.method().into()),
+        (_, GradientConfig::Difference(config)) => difference(config, key),
+        ("evaluation", GradientConfig::ForwardMode(reuse)) => Some(reuse.name().into()),
+        ("arithmetic", GradientConfig::NodePerturbation(config)) => {
+            Some(config.arithmetic.name().into())
         }
-        GradientConfig::ForwardMode(reuse) => section["evaluation"] = value(reuse.name()),
-        GradientConfig::NodePerturbation(config) => {
-            section["arithmetic"] = value(config.arithmetic.name());
-            section["increment"] = config.increment.map_or(value("auto"), value);
+        ("increment", GradientConfig::NodePerturbation(config)) => Some(or_auto(config.increment)),
+        ("increment", GradientConfig::NumericBackprop(config)) => Some(or_auto(config.increment)),
+        ("increment", GradientConfig::Spsa(config)) => Some(or_auto(config.increment)),
+        (
+            "directions" | "distribution",
+            GradientConfig::Spsa(SpsaConfig { directions, .. })
+            | GradientConfig::ForwardGradient(ForwardGradientConfig { directions, .. }),
+        ) => Some(match key {
+            "directions" => count(directions.count),
+            _ => directions.distribution.name().into(),
+        }),
+        ("perturbed", GradientConfig::ForwardGradient(config)) => {
+            Some(config.perturbed.name().into())
         }
-        GradientConfig::Spsa(config) => {
-            directions(config.directions, &mut section);
-            section["increment"] = config.increment.map_or(value("auto"), value);
-        }
-        GradientConfig::ForwardGradient(config) => {
-            directions(config.directions, &mut section);
-            section["perturbed"] = value(config.perturbed.name());
-        }
-    }
-    section
-}
-
-fn directions(directions: DirectionsConfig, section: &mut Item) {
-    section["directions"] = count(directions.count);
-    section["distribution"] = value(directions.distribution.name());
-}
-
-fn difference(config: &DifferenceConfig, section: &mut Item) {
-    section["evaluation"] = value(config.reuse.name());
-    section["arithmetic"] = value(config.arithmetic.name());
-    section["summation"] = value(config.summation.name());
-    match config.increment {
-        Increment::Auto => section["increment"] = value("auto"),
-        Increment::Noise => section["increment"] = value("noise"),
-        Increment::Absolute(number) => section["increment"] = value(number),
-        Increment::Relative(number) => section["relative_increment"] = value(number),
-    }
-    if config.extrapolate {
-        section["extrapolation"] = value("richardson");
+        _ => None,
     }
 }
 
-fn optimizer(config: &Config) -> Item {
-    let optimizer = &config.optimizer;
-    let mut section = section([("kind", value(optimizer.kind()))]);
-    for key in super::optimizer::numbers() {
-        let number = optimizer.number(key.name);
-        let Some(number) = number.filter(|_| key.applies_with(keys::KIND, optimizer.kind())) else {
-            continue;
-        };
-        section[key.name] = match key.forms {
-            [Form::Integer { .. }] => value(number as i64),
-            _ => value(number),
-        };
+fn difference(config: &DifferenceConfig, key: &str) -> Option<Value> {
+    match (key, config.increment) {
+        ("evaluation", _) => Some(config.reuse.name().into()),
+        ("arithmetic", _) => Some(config.arithmetic.name().into()),
+        ("summation", _) => Some(config.summation.name().into()),
+        ("increment", Increment::Auto) => Some("auto".into()),
+        ("increment", Increment::Noise) => Some("noise".into()),
+        ("increment", Increment::Absolute(number)) => Some(number.into()),
+        ("relative_increment", Increment::Relative(number)) => Some(number.into()),
+        ("extrapolation", _) => config.extrapolate.then(|| "richardson".into()),
+        _ => None,
     }
-    if let Some(kind) = optimizer.schedule() {
-        schedule(kind, &mut section);
-    }
-    section
 }
 
-fn schedule(schedule: Schedule, section: &mut Item) {
-    match schedule {
-        Schedule::Constant => section["schedule"] = value("constant"),
-        Schedule::Cosine => section["schedule"] = value("cosine"),
-        Schedule::Step { every, factor } => {
-            section["schedule"] = value("step");
-            section["step_every"] = count(every);
-            section["step_factor"] = value(factor);
+fn optimizer(optimizer: &OptimizerConfig, key: &str) -> Option<Value> {
+    match (key, optimizer.schedule()) {
+        ("kind", _) => Some(optimizer.kind().into()),
+        ("schedule", schedule) => Some(match schedule? {
+            Schedule::Constant => "constant".into(),
+            Schedule::Step { .. } => "step".into(),
+            Schedule::Cosine => "cosine".into(),
+        }),
+        ("step_every", Some(Schedule::Step { every, .. })) => Some(count(every)),
+        ("step_factor", Some(Schedule::Step { factor, .. })) => Some(factor.into()),
+        _ => {
+            let number = optimizer.number(key)?;
+            Some(match keys::OPTIMIZER.key(key)?.forms {
+                [Form::Integer { .. }] => (number as i64).into(),
+                _ => number.into(),
+            })
         }
     }
 }
 
-fn train(config: &Config) -> Item {
-    let train = &config.train;
-    let mut section = section([]);
-    if let Some(epochs) = train.epochs {
-        section["epochs"] = count(epochs);
+fn train(train: &TrainConfig, key: &str) -> Option<Value> {
+    match key {
+        "epochs" => train.epochs.map(count),
+        "max_steps" => train.max_steps.map(integer),
+        "max_seconds" => train.max_seconds.map(Value::from),
+        "batch_size" => Some(count(train.batch_size)),
+        "early_stopping" => train.early_stopping.map(count),
+        _ => None,
     }
-    if let Some(steps) = train.max_steps {
-        section["max_steps"] = integer(steps);
-    }
-    if let Some(seconds) = train.max_seconds {
-        section["max_seconds"] = value(seconds);
-    }
-    if train.batch_size != TrainConfig::ALL_ROWS {
-        section["batch_size"] = count(train.batch_size);
-    }
-    if let Some(patience) = train.early_stopping {
-        section["early_stopping"] = count(patience);
-    }
-    section
 }
 
-fn section<const N: usize>(keys: [(&str, Item); N]) -> Item {
-    Item::Table(Table::from_iter(keys))
+fn run(run: &RunConfig, key: &str) -> Option<Value> {
+    match key {
+        "threads" => Some(run.threads.map_or("auto".into(), count)),
+        "split" => Some(run.split.map_or("auto", Split::name).into()),
+        "checkpoint_seconds" => Some(run.checkpoint_seconds.into()),
+        "limit_seconds" => run.limit_seconds.map(Value::from),
+        _ => None,
+    }
 }
 
-fn share(share: Share) -> Item {
+fn or_auto(number: Option<f64>) -> Value {
+    number.map_or("auto".into(), Value::from)
+}
+
+fn share(share: Share) -> Value {
     match share {
         Share::Rows(rows) => count(rows),
-        Share::Fraction(fraction) => value(fraction),
+        Share::Fraction(fraction) => fraction.into(),
     }
 }
 
 /// Converts one file to text, several to a list. The reader refuses paths that are not UTF-8.
-fn files(files: &[PathBuf]) -> Item {
+fn files(files: &[PathBuf]) -> Value {
     let path = |file: &PathBuf| text(&file.to_string_lossy());
     match files {
-        [file] => path(file).into(),
-        files => value(files.iter().map(path).collect::<Array>()),
+        [file] => path(file),
+        files => files.iter().map(path).collect::<Array>().into(),
     }
 }
 
@@ -215,15 +203,11 @@ fn text(text: &str) -> Value {
     spelled.expect("a JSON string is a TOML string")
 }
 
-fn count(count: usize) -> Item {
+fn count(count: usize) -> Value {
     integer(count as u64)
 }
 
-fn integer(number: u64) -> Item {
-    value(signed(number))
-}
-
 /// Converts to TOML's signed integers; the reader refuses larger numbers.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+fn integer(number: u64) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
 }

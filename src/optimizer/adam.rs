@@ -6,9 +6,7 @@
 //! include it. The arithmetic is in double precision; θ and both moments are rounded once per step,
 //! to the precision of θ.
 
-use super::{
-    Definition, Optimizer, OptimizerConfig, OptimizerState, Schedule, Settings, StateForm,
-};
+use super::{Optimizer, OptimizerState, Schedule, StateForm};
 use crate::model::Parameters;
 use crate::numeric::Real;
 
@@ -51,45 +49,11 @@ pub static STATE: StateForm = StateForm {
     repeated: &[],
 };
 
-/// Adam, as configs name it.
-pub const DEFINITION: Definition = Definition {
-    kind: "adam",
-    create: |given| {
-        OptimizerConfig::Adam(AdamConfig {
-            learning_rate: (given.number)("learning_rate"),
-            beta1: (given.number)("beta1"),
-            beta2: (given.number)("beta2"),
-            epsilon: (given.number)("epsilon"),
-            weight_decay: (given.number)("weight_decay"),
-            schedule: given.schedule,
-        })
-    },
-};
-
-impl Settings for AdamConfig {
-    fn kind(&self) -> &'static str {
-        DEFINITION.kind
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        Some(match key {
-            "learning_rate" => self.learning_rate,
-            "beta1" => self.beta1,
-            "beta2" => self.beta2,
-            "epsilon" => self.epsilon,
-            "weight_decay" => self.weight_decay,
-            _ => return None,
-        })
-    }
-
-    fn schedule(&self) -> Option<Schedule> {
-        Some(self.schedule)
-    }
-
-    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
-        Some((&mut self.learning_rate, &mut self.schedule))
-    }
-}
+definition!(
+    AdamConfig as Adam,
+    "adam",
+    [learning_rate, beta1, beta2, epsilon, weight_decay]
+);
 
 impl<R: Real> Optimizer<R> for AdamConfig {
     fn state_form(&self) -> &'static StateForm {

@@ -5,9 +5,48 @@
 //! combination: L-BFGS with random directions, because its pairs are changes of the gradient, and
 //! new directions in each step would change it, too.)
 //!
-//! A new optimizer that steps by one gradient is a file of its own: its settings ([`Settings`]), its
-//! step ([`Optimizer`]) and the names of its state's vectors ([`StateForm`]). It is entered in
-//! [`OptimizerConfig`], in [`OPTIMIZERS`] and in the table of config keys.
+//! A new optimizer that steps by one gradient is a file of its own: its config with its name and
+//! numbers (`definition!`), its step ([`Optimizer`]) and the names of its state's vectors
+//! ([`StateForm`]). It is entered in [`OptimizerConfig`], in [`OPTIMIZERS`] and in the table of config
+//! keys.
+
+/// Defines an optimizer with a learning rate: `DEFINITION`, its name in configs, and [`Settings`] of
+/// its config, which has a field for each number, named as its key, and a `schedule`.
+macro_rules! definition {
+    ($config:ident as $variant:ident, $kind:literal, [$($number:ident),*]) => {
+        /// The optimizer, as configs name it.
+        pub const DEFINITION: crate::optimizer::Definition = crate::optimizer::Definition {
+            kind: $kind,
+            create: |given| {
+                crate::optimizer::OptimizerConfig::$variant($config {
+                    $($number: (given.number)(stringify!($number)),)*
+                    schedule: given.schedule,
+                })
+            },
+        };
+
+        impl crate::optimizer::Settings for $config {
+            fn kind(&self) -> &'static str {
+                DEFINITION.kind
+            }
+
+            fn number(&self, key: &str) -> Option<f64> {
+                match key {
+                    $(stringify!($number) => Some(self.$number),)*
+                    _ => None,
+                }
+            }
+
+            fn schedule(&self) -> Option<Schedule> {
+                Some(self.schedule)
+            }
+
+            fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
+                Some((&mut self.learning_rate, &mut self.schedule))
+            }
+        }
+    };
+}
 
 pub mod adam;
 pub mod history;

@@ -5,9 +5,7 @@
 //! includes it. The arithmetic is in double precision; θ and the mean are rounded once per step, to
 //! the precision of θ.
 
-use super::{
-    Definition, Optimizer, OptimizerConfig, OptimizerState, Schedule, Settings, StateForm,
-};
+use super::{Optimizer, OptimizerState, Schedule, StateForm};
 use crate::model::Parameters;
 use crate::numeric::Real;
 
@@ -33,43 +31,11 @@ pub static STATE: StateForm = StateForm {
     repeated: &[],
 };
 
-/// RMSprop, as configs name it.
-pub const DEFINITION: Definition = Definition {
-    kind: "rmsprop",
-    create: |given| {
-        OptimizerConfig::Rmsprop(RmspropConfig {
-            learning_rate: (given.number)("learning_rate"),
-            rho: (given.number)("rho"),
-            epsilon: (given.number)("epsilon"),
-            weight_decay: (given.number)("weight_decay"),
-            schedule: given.schedule,
-        })
-    },
-};
-
-impl Settings for RmspropConfig {
-    fn kind(&self) -> &'static str {
-        DEFINITION.kind
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        Some(match key {
-            "learning_rate" => self.learning_rate,
-            "rho" => self.rho,
-            "epsilon" => self.epsilon,
-            "weight_decay" => self.weight_decay,
-            _ => return None,
-        })
-    }
-
-    fn schedule(&self) -> Option<Schedule> {
-        Some(self.schedule)
-    }
-
-    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
-        Some((&mut self.learning_rate, &mut self.schedule))
-    }
-}
+definition!(
+    RmspropConfig as Rmsprop,
+    "rmsprop",
+    [learning_rate, rho, epsilon, weight_decay]
+);
 
 impl<R: Real> Optimizer<R> for RmspropConfig {
     fn state_form(&self) -> &'static StateForm {

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum and weight decay, and schedules of the learning rate.
 
-use super::{Definition, OptimizerConfig, Settings, StateForm};
+use super::StateForm;
 use crate::kernels::elementary::cos_turn;
 use crate::kernels::update::Rule;
 use crate::numeric::Real;
@@ -57,41 +57,11 @@ pub static STATE: StateForm = StateForm {
     repeated: &[],
 };
 
-/// SGD, as configs name it.
-pub const DEFINITION: Definition = Definition {
-    kind: "sgd",
-    create: |given| {
-        OptimizerConfig::Sgd(SgdConfig {
-            learning_rate: (given.number)("learning_rate"),
-            momentum: (given.number)("momentum"),
-            weight_decay: (given.number)("weight_decay"),
-            schedule: given.schedule,
-        })
-    },
-};
-
-impl Settings for SgdConfig {
-    fn kind(&self) -> &'static str {
-        DEFINITION.kind
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        Some(match key {
-            "learning_rate" => self.learning_rate,
-            "momentum" => self.momentum,
-            "weight_decay" => self.weight_decay,
-            _ => return None,
-        })
-    }
-
-    fn schedule(&self) -> Option<Schedule> {
-        Some(self.schedule)
-    }
-
-    fn rate_and_schedule(&mut self) -> Option<(&mut f64, &mut Schedule)> {
-        Some((&mut self.learning_rate, &mut self.schedule))
-    }
-}
+definition!(
+    SgdConfig as Sgd,
+    "sgd",
+    [learning_rate, momentum, weight_decay]
+);
 
 impl SgdConfig {
     /// Returns the update rule of an epoch: `factor` is that of the schedule, `l2` is λ' of the
