@@ -1,5 +1,6 @@
 //! The sources follow the rules of ARCHITECTURE.md: the import table, and the places that may use
-//! rayon, use `unsafe`, or open files; and no cycle among the files of the command line.
+//! rayon, use `unsafe`, or open files; and no cycle among the files of the command line. Files and
+//! functions are no longer than CONTRIBUTING.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,6 +58,13 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// Returns the text of a source file without its unit tests.
+fn without_tests(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.to_owned()
+}
+
 /// Returns the module (`src/MODULE…`), the path, and the code without comments and unit tests of
 /// every source file.
 fn code() -> Vec<(String, PathBuf, String)> {
@@ -74,8 +82,7 @@ fn code() -> Vec<(String, PathBuf, String)> {
                 .as_os_str()
                 .to_str()
                 .unwrap();
-            let text = fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let text = without_tests(&path);
             let lines = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"));
@@ -357,4 +364,146 @@ fn commands_import_no_other_command_and_arguments_import_nothing_of_the_command_
             );
         }
     }
+}
+
+/// The largest number of lines of a file and of a function, unit tests not counted.
+const LONGEST_FILE: usize = 500;
+const LONGEST_FUNCTION: usize = 80;
+
+/// Functions that may be longer, with the reason.
+const LONG_FUNCTIONS: [(&str, &str, &str); 6] = [
+    (
+        "src/cli/check/mod.rs",
+        "run",
+        "the steps of the command, in their order",
+    ),
+    (
+        "src/gradient_check/bounds/backprop_roundoff.rs",
+        "add_backprop_roundoff",
+        "one recursion up and down the layers, term by term",
+    ),
+    (
+        "src/gradient_check/bounds/mod.rs",
+        "add_difference",
+        "one bound, term by term",
+    ),
+    (
+        "src/gradient_check/error_curve/backprop_roundoff.rs",
+        "add_squared_errors",
+        "one recursion up and down the layers, term by term",
+    ),
+    (
+        "src/gradient_check/error_curve/perturbed_roundoff.rs",
+        "unit_noise",
+        "one recursion up the layers, term by term",
+    ),
+    (
+        "src/kernels/output_loss.rs",
+        "run",
+        "one loop over the rows, with the error and the loss of each kind of output side by side",
+    ),
+];
+
+/// Returns the name and the number of lines of every function in `text`, which rustfmt has formatted:
+/// a function ends with the brace that is as far to the right as its first line.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let Some((before, after)) = code.split_once("fn ") else {
+            continue;
+        };
+        let is_definition = before.split_whitespace().all(|word| {
+            word.starts_with("pub")
+                || word.starts_with("in")
+                || word.ends_with(')')
+                || ["const", "unsafe", "async", "extern", "\"C\""].contains(&word)
+        });
+        let name: String = after
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect();
+        if !is_definition || name.is_empty() {
+            continue;
+        }
+        let indent = &line[..line.len() - code.len()];
+        let is_last = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            // Without a body, a function ends with a semicolon.
+            rest.is_some_and(|rest| {
+                rest == "}" || (!rest.starts_with(' ') && rest.ends_with([';', '}']))
+            })
+        };
+        let length = lines[start..].iter().position(is_last);
+        found.push((name, length.map_or(1, |length| length + 1)));
+    }
+    found
+}
+
+#[test]
+fn no_file_and_no_function_is_longer_than_agreed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    let (mut seen, mut long) = (0, BTreeSet::new());
+    for path in files {
+        let text = without_tests(&path);
+        let path = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let lines = text.lines().count();
+        assert!(
+            lines <= LONGEST_FILE,
+            "{path} has {lines} lines: split it, {LONGEST_FILE} are allowed"
+        );
+        for (name, lines) in functions(&text) {
+            seen += 1;
+            if lines > LONGEST_FUNCTION {
+                let is_listed = LONG_FUNCTIONS
+                    .iter()
+                    .any(|(file, function, _)| (*file, *function) == (&path, &name));
+                assert!(
+                    is_listed,
+                    "{path}: `{name}` has {lines} lines: split it, {LONGEST_FUNCTION} are allowed"
+                );
+                long.insert((path.clone(), name));
+            }
+        }
+    }
+    assert!(seen > 1500, "only {seen} functions were found");
+    for (file, function, _) in LONG_FUNCTIONS {
+        assert!(
+            long.contains(&(file.to_owned(), function.to_owned())),
+            "{file}: `{function}` is no longer long: remove it from LONG_FUNCTIONS"
+        );
+    }
+}
+
+#[test]
+fn the_lines_of_a_function_are_counted_up_to_its_closing_brace() {
+    let text = "\
+impl A {
+    pub(crate) fn first(
+        &self,
+    ) -> u8 {
+        if true {
+            1
+        }
+    }
+
+    fn second(&self);
+}
+
+/// Calls fn third.
+const fn third() {}
+";
+    let named = |name: &str, lines| (name.to_owned(), lines);
+    assert_eq!(
+        functions(text),
+        [named("first", 7), named("second", 1), named("third", 1)]
+    );
 }
