@@ -5,6 +5,10 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     cargo test --locked
 
+# Runs all tests but the slow ones, whose names begin with `slow_`.
+quick:
+    cargo test --locked -- --skip slow_
+
 # Runs the property tests on twenty times as many random cases as `check`, new ones each time.
 fuzz factor="20":
     NPLUS1_FUZZ={{factor}} cargo test --locked --test bad_data --test config_errors \

@@ -216,7 +216,7 @@ const SMALL: Case = Case {
 };
 
 #[test]
-fn incremental_differences_keep_their_bits() {
+fn slow_incremental_differences_keep_their_bits() {
     let _limit = time_limit();
     for evaluation in [INCREMENTAL, CANCELLATION_FREE] {
         for scheme in [Scheme::Forward, Scheme::Central] {
@@ -234,7 +234,7 @@ fn incremental_differences_keep_their_bits() {
 }
 
 #[test]
-fn deep_incremental_differences_keep_their_bits() {
+fn slow_deep_incremental_differences_keep_their_bits() {
     let _limit = time_limit();
     for evaluation in [INCREMENTAL, CANCELLATION_FREE] {
         for (hidden, scheme, sparse) in [
@@ -273,7 +273,7 @@ fn networks_without_hidden_units_keep_their_bits() {
 }
 
 #[test]
-fn whole_passes_keep_their_bits() {
+fn slow_whole_passes_keep_their_bits() {
     let _limit = time_limit();
     for (evaluation, scheme, sparse, batch_size, steps) in [
         (FULL, Scheme::Forward, true, 10, 20),
@@ -323,7 +323,7 @@ fn random_direction_methods(count: usize) -> impl Iterator<Item = GradientConfig
 }
 
 #[test]
-fn estimates_from_random_directions_keep_their_bits() {
+fn slow_estimates_from_random_directions_keep_their_bits() {
     let _limit = time_limit();
     for (hidden, output, loss, l2, sparse, batch_size) in [
         (
@@ -369,7 +369,7 @@ fn estimates_from_random_directions_keep_their_bits() {
 }
 
 #[test]
-fn forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
+fn slow_forward_mode_node_perturbation_and_numeric_backprop_keep_their_bits() {
     let _limit = time_limit();
     for method in OTHERS {
         for (hidden, output, loss, l2) in [

@@ -73,7 +73,7 @@ fn double(scheme: Scheme, increment: f64) -> GradientCase {
 }
 
 #[test]
-fn l_bfgs_converges_with_inexact_gradients_as_with_exact_ones() {
+fn slow_l_bfgs_converges_with_inexact_gradients_as_with_exact_ones() {
     let rows = minimized(&[
         exact(Precision::F64),
         double(Scheme::Forward, 1e-8),
@@ -100,7 +100,7 @@ fn l_bfgs_converges_with_inexact_gradients_as_with_exact_ones() {
 }
 
 #[test]
-fn unsuitable_increments_end_the_search_where_the_error_reaches_the_gradient() {
+fn slow_unsuitable_increments_end_the_search_where_the_error_reaches_the_gradient() {
     let rows = minimized(&[
         double(Scheme::Forward, 1e-1),
         double(Scheme::Forward, 1e-12),
@@ -132,7 +132,7 @@ fn unsuitable_increments_end_the_search_where_the_error_reaches_the_gradient() {
 }
 
 #[test]
-fn in_single_precision_summing_differences_ends_nearer_the_minimum_than_subtracting_sums() {
+fn slow_in_single_precision_summing_differences_ends_nearer_the_minimum_than_subtracting_sums() {
     let single = |summation| quotient(Scheme::Forward, Precision::F32, summation, 1e-3);
     let rows = minimized(&[
         single(Summation::Losses),

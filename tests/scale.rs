@@ -35,7 +35,7 @@ fn rows(document: &Value) -> &Vec<Value> {
 }
 
 #[test]
-fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
+fn slow_every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
     let place = Workplace::new(CONFIG).with_processors(3);
     let document =
         place.report("scale flowers.toml --threads 1,2,3 --batches 10,32 --runs 2 --json");
@@ -114,7 +114,7 @@ fn every_cell_has_its_samples_and_the_weights_do_not_depend_on_the_threads() {
 }
 
 #[test]
-fn a_resumed_study_goes_on_with_the_samples_it_has() {
+fn slow_a_resumed_study_goes_on_with_the_samples_it_has() {
     let place = Workplace::new(CONFIG);
     let line = "scale flowers.toml --threads 1,2 --batches 10 --methods backprop --runs 3 --json";
     let study = place.study(&place.report(line));
@@ -200,7 +200,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() {
+fn slow_a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() {
     let place = Workplace::new(CONFIG);
     // The address space suffices for some threads with a stack of 64 MiB, but not for 256. It has
     // the effect of a limit on the number of threads, and applies to the superuser too.
@@ -240,7 +240,7 @@ fn a_study_that_cannot_start_its_threads_keeps_its_samples_and_can_be_resumed() 
 }
 
 #[test]
-fn more_threads_than_processors_are_predicted_and_labelled_so() {
+fn slow_more_threads_than_processors_are_predicted_and_labelled_so() {
     let place = Workplace::new(CONFIG).with_processors(2);
     let line = "scale flowers.toml --threads 2,1024 --batches 10 --methods backprop --runs 1";
     let (document, errors) = place.document(&format!("{line} --json"), 0);
@@ -313,7 +313,7 @@ fn sixteen_workers_train_to_the_weights_of_one() {
 }
 
 #[test]
-fn two_results_are_compared_row_by_row() {
+fn slow_two_results_are_compared_row_by_row() {
     let place = Workplace::new(CONFIG);
     let line = "scale flowers.toml --threads 1 --batches 10 --methods backprop --runs 6 --json";
     let study = place.study(&place.report(line));
@@ -357,7 +357,7 @@ fn two_results_are_compared_row_by_row() {
 }
 
 #[test]
-fn the_environment_describes_the_machine_and_its_peak_rates() {
+fn slow_the_environment_describes_the_machine_and_its_peak_rates() {
     let place = Workplace::new(CONFIG);
     let plain = text(&place.nplus1("env").stdout);
     assert!(

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn offered_events_never_wait_for_a_slow_handler() {
+    fn offered_events_never_wait_for_a_handler_that_is_slow() {
         let (release, gate) = channel::bounded::<()>(0);
         let received = Arc::new(Mutex::new(0));
         let sink = Arc::clone(&received);
