@@ -38,7 +38,7 @@ batch_size = 10
 
 const ENDLESS: &str = "--set train.epochs=100000000";
 const RACE: &str = "race flowers.toml --methods backprop,forward-difference/full \
-                    --set train.epochs=200 --limit 600";
+                    --set train.epochs=200 --limit 600 --seeds 3..3";
 const SLOW: &str = "forward-difference/full";
 
 /// Returns the config of a cross-validation.
@@ -215,7 +215,7 @@ fn a_race_whose_checkpoints_cannot_be_read_keeps_its_rows() {
     let (study, kept) = interrupted_race(&folder);
     let rows = study.join("rows.jsonl");
     let resume = "race --resume studies/flowers/001";
-    let method = study.join("forward-difference-full");
+    let method = study.join("forward-difference-full-3");
 
     let all = checkpoints(&method).into_iter();
     let hidden: Vec<Unreadable> = all.map(Unreadable::make).collect();
@@ -367,7 +367,7 @@ fn a_resumed_race_deletes_the_temporary_files_of_the_killed_one_and_nothing_else
     let (study, _) = interrupted_race(&folder);
     let other = folder.path().join("studies/flowers/.nplus1-Zz09aA");
     fs::write(&other, "another's").unwrap();
-    let methods = ["backprop", "forward-difference-full"];
+    let methods = ["backprop-3", "forward-difference-full-3"];
     for method in methods {
         let method = study.join(method);
         fs::write(method.join(".nplus1-a1B2c3"), "half a checkpoint").unwrap();
@@ -389,7 +389,7 @@ fn a_race_has_one_row_per_state() {
     let folder = Workplace::new(CONFIG);
     // Epochs are far longer than the interval between rows, so each epoch ends with a row.
     let line = format!(
-        "race flowers.toml --methods {SLOW} --set model.hidden=[60] --set train.epochs=3 --limit 600"
+        "race flowers.toml --methods {SLOW} --set model.hidden=[60] --set train.epochs=3 --limit 600 --seeds 3..3"
     );
     let document = folder.report(&format!("{line} --json"));
     let study = folder.study(&document);

@@ -37,7 +37,7 @@ fn rows<'a>(document: &'a Value, method: &str) -> Vec<&'a Value> {
 #[test]
 fn every_method_trains_from_the_same_start_and_its_targets_are_reported() {
     let folder = Workplace::new(CONFIG);
-    let line = "race flowers.toml --methods backprop,forward-difference,central-difference/full --targets 0.9,0.8 --json";
+    let line = "race flowers.toml --methods backprop,forward-difference,central-difference/full --targets 0.9,0.8 --seeds 3..3 --json";
     let document = folder.report(line);
     assert_eq!(document["targets"], serde_json::json!([0.8, 0.9]));
     assert_eq!(document["judged"], "validation");
@@ -91,6 +91,10 @@ fn every_method_trains_from_the_same_start_and_its_targets_are_reported() {
                 reached["multiplications"], first["tally"]["multiplications"],
                 "{method}"
             );
+            assert_eq!(
+                reached["dense_multiplications"], first["dense_multiplications"],
+                "{method}"
+            );
         }
     }
     // N + 1 losses per step.
@@ -113,7 +117,7 @@ fn every_method_trains_from_the_same_start_and_its_targets_are_reported() {
 #[test]
 fn backprop_in_a_race_has_the_weights_and_the_counts_of_a_run() {
     let folder = Workplace::new(CONFIG);
-    let document = folder.report("race flowers.toml --methods backprop --json");
+    let document = folder.report("race flowers.toml --methods backprop --seeds 3..3 --json");
     let run = folder.report("train flowers.toml --json");
     let raced = *rows(&document, "backprop").last().unwrap();
     assert_eq!(raced["accuracy"], run["validation_accuracy"]);
@@ -124,8 +128,7 @@ fn backprop_in_a_race_has_the_weights_and_the_counts_of_a_run() {
 #[test]
 fn a_method_that_diverges_does_not_end_the_race() {
     let folder = Workplace::new(CONFIG);
-    let line =
-        "race flowers.toml --methods backprop,forward-difference --rates backprop=1e38 --json";
+    let line = "race flowers.toml --methods backprop,forward-difference --rates backprop=1e38 --seeds 3..3 --json";
     let document = folder.report(line);
     let standings = document["standings"].as_array().unwrap();
     let ending = standings[0]["ending"].as_str().unwrap();
@@ -137,24 +140,90 @@ fn a_method_that_diverges_does_not_end_the_race() {
 }
 
 #[test]
-fn random_direction_methods_scale_the_learning_rate_unless_one_is_given() {
+fn estimates_try_learning_rates_on_the_validation_rows_unless_one_is_given() {
     let folder = Workplace::new(CONFIG);
-    let methods = "--methods spsa,forward-gradient/weights,forward-gradient/activations";
-    let line = format!("race flowers.toml {methods} --rates spsa=0.01 --json");
+    let methods =
+        "--methods backprop,spsa,spsa:4,forward-gradient/weights,forward-gradient/activations";
+    let line =
+        format!("race flowers.toml {methods} --rates spsa=0.01 --tuning 0.01 --seeds 3..4 --json");
     let document = folder.report(&line);
-    let rate = |index: usize| document["standings"][index]["learning_rate"].as_f64();
-    assert_eq!(rate(0), Some(0.01));
-    // 0.5/√N for the weights of 4-5-3, and 0.5/√U for its units.
-    assert!((rate(1).unwrap() - 0.5 / 43f64.sqrt()).abs() < 1e-15);
-    assert!((rate(2).unwrap() - 0.5 / 8f64.sqrt()).abs() < 1e-15);
-    let last = *rows(&document, "spsa").last().unwrap();
-    assert_eq!(last["tally"]["evaluations"], 2 * 360);
+    let standing = |method: &str| {
+        let standings = document["standings"].as_array().unwrap().iter();
+        standings
+            .clone()
+            .find(|standing| standing["method"] == method)
+            .unwrap()
+    };
+    let tried = |method: &str| -> Vec<&Value> {
+        (rows(&document, method).into_iter())
+            .filter(|row| row["tuning"] == true)
+            .collect()
+    };
+    assert_eq!(standing("backprop")["learning_rate"], 0.5);
+    assert_eq!(standing("spsa")["learning_rate"], 0.01);
+    assert!(tried("backprop").is_empty() && tried("spsa").is_empty());
+    // The search begins at 0.5/√(1 + (d − 1)/K), with d = N = 43 weights or U = 8 units.
+    for (method, center) in [
+        ("spsa:4", 0.5 / (1.0 + 42.0 / 4.0f64).sqrt()),
+        ("forward-gradient/weights", 0.5 / 43f64.sqrt()),
+        ("forward-gradient/activations", 0.5 / 8f64.sqrt()),
+    ] {
+        let tried = tried(method);
+        assert!(tried.len() >= 5, "{method}");
+        let rate = |row: &Value| row["learning_rate"].as_f64().unwrap();
+        for row in &tried {
+            let exponent = (rate(row) / center).log(4.0);
+            assert!(
+                (exponent - exponent.round()).abs() < 1e-9,
+                "{method}: {row}"
+            );
+            assert_eq!(row["seed"], 3);
+        }
+        let best = (tried.iter())
+            .map(|row| row["accuracy"].as_f64().unwrap())
+            .fold(0.0, f64::max);
+        let chosen = rate(standing(method));
+        let row = tried.iter().find(|row| rate(row) == chosen).unwrap();
+        assert_eq!(row["accuracy"].as_f64().unwrap(), best, "{method}");
+        // Its neighbors were tried too, unless the search had to end.
+        let neighbors = [chosen / 4.0, 4.0 * chosen].map(|neighbor| {
+            let near = |row: &&Value| (rate(row) / neighbor - 1.0).abs() < 1e-9;
+            tried.iter().copied().any(|row| near(&row))
+        });
+        let farthest = (chosen / center).log(4.0).abs().round() == 5.0;
+        assert!(neighbors == [true; 2] || farthest, "{method}");
+    }
+    // Each step of one direction evaluates two losses: 9 steps in each of 40 epochs.
+    for seed in [3, 4] {
+        let last = *rows(&document, "spsa")
+            .iter()
+            .rfind(|row| row["seed"] == seed)
+            .unwrap();
+        assert_eq!(last["tally"]["evaluations"], 2 * 360);
+    }
+    let findings = document["findings"].to_string();
+    assert!(
+        findings.contains("Learning rates of spsa:4, "),
+        "{findings}"
+    );
+}
+
+#[test]
+fn without_validation_rows_no_rate_is_tried_on_the_test_rows() {
+    let folder = Workplace::new(CONFIG);
+    let line =
+        "race flowers.toml --set data.validation=0 --methods spsa --seeds 3..3 --limit 0.1 --json";
+    let document = folder.report(line);
+    let rows = document["rows"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["tuning"] == false));
+    let rate = document["standings"][0]["learning_rate"].as_f64().unwrap();
+    assert!((rate - 0.5 / 43f64.sqrt()).abs() < 1e-15);
 }
 
 #[test]
 fn the_time_limit_applies_to_each_method() {
     let folder = Workplace::new(CONFIG);
-    let line = "race flowers.toml --set train.epochs=1000000 --limit 0.3 --json";
+    let line = "race flowers.toml --set train.epochs=1000000 --methods backprop,forward-difference --limit 0.3 --seeds 3..3 --json";
     let document = folder.report(line);
     for standing in document["standings"].as_array().unwrap() {
         assert_eq!(standing["ending"], "the time limit");
@@ -173,6 +242,16 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
             "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
         ("--methods backprop,backprop", "duplicate method backprop"),
+        ("--methods spsa,spsa:1", "duplicate method spsa"),
+        (
+            "--methods spsa:0",
+            "`spsa:0`: a number of random directions",
+        ),
+        (
+            "--methods backprop:10",
+            "this method has no random directions",
+        ),
+        ("--seeds 5..1", "5 is above 1"),
         ("--targets 1.5", "1.5 is not an accuracy"),
         ("--targets 0", "0 is not an accuracy"),
         (
@@ -190,7 +269,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
 fn an_interrupted_race_ends_with_130_and_goes_on_with_the_same_bits() {
     let folder = Workplace::new(CONFIG);
     // Enough steps for the signal to arrive during training, few enough for a short test.
-    let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=600 --limit 600";
+    let line = "race flowers.toml --methods backprop,forward-difference/full --set train.epochs=600 --limit 600 --seeds 3..3";
     let path = folder.path().join("studies/flowers/001/rows.jsonl");
     let begun = |text: &str| text.contains("forward-difference/full");
     let errors = folder.interrupted(line, &path, begun);

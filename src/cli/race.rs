@@ -10,17 +10,32 @@ use super::study::{StudyRunner, source};
 use super::workers::start_workers;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::Network;
-use crate::optimizer::OptimizerConfig;
 use crate::study::methods::{self, Method};
-use crate::study::race::{RacePlan, RaceStudy, evaluation_part, rate_of_estimate};
+use crate::study::race::{RacePlan, RaceStudy, evaluation_part};
 
-/// Default methods.
-const METHODS: [&str; 2] = ["backprop", "forward-difference"];
+/// Default methods: exact gradients, differences, node perturbation, and estimates along 1, 10 and
+/// 100 random directions of the weights and of the activations.
+const METHODS: [&str; 10] = [
+    "backprop",
+    "forward-difference/incremental",
+    "forward-difference/cancellation-free",
+    "node-perturbation",
+    "spsa",
+    "spsa:10",
+    "spsa:100",
+    "forward-gradient/activations",
+    "forward-gradient/activations:10",
+    "forward-gradient/activations:100",
+];
 /// Default target accuracies.
-const TARGETS: [f64; 2] = [0.9, 0.95];
-/// Default seconds of training for each method.
-const LIMIT: f64 = 30.0;
+const TARGETS: [f64; 3] = [0.8, 0.9, 0.95];
+/// Default number of seeds.
+const SEEDS: u64 = 3;
+/// Default seconds of training for each method and seed: with the default methods and seeds a race
+/// takes at most three minutes.
+const LIMIT: f64 = 4.5;
+/// Default seconds of training at each learning rate that is tried, as a share of the limit.
+const TUNING_SHARE: f64 = 0.2;
 
 /// Runs the methods and prints the results.
 ///
@@ -40,7 +55,7 @@ pub fn run(
     let network = inputs.network()?;
     let plan = match kept {
         Some(plan) => plan,
-        None => plan(arguments, config, &network)?,
+        None => plan(arguments, &inputs)?,
     };
     let methods: Vec<Method> = (plan.methods.iter())
         .map(|label| configured_method(label, config))
@@ -58,7 +73,8 @@ pub fn run(
 }
 
 /// Returns the plan that the arguments ask for, with every default filled in.
-fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result<RacePlan> {
+fn plan(arguments: &RaceArguments, inputs: &Inputs) -> Result<RacePlan> {
+    let config = &inputs.config;
     let mut methods = Vec::new();
     let names = arguments.methods.clone();
     for name in &names.unwrap_or(METHODS.map(str::to_owned).to_vec()) {
@@ -89,29 +105,30 @@ fn plan(arguments: &RaceArguments, config: &Config, network: &Network) -> Result
         }
         rates.push((label, rate.rate));
     }
-    if let OptimizerConfig::Sgd(sgd) = &config.optimizer {
-        for label in &methods {
-            let default = rate_of_estimate(
-                &configured_method(label, config)?,
-                network,
-                sgd.learning_rate,
-            );
-            if let Some(rate) = default.filter(|_| rates.iter().all(|(other, _)| other != label)) {
-                rates.push((label.clone(), rate));
-            }
-        }
-    }
+    let limit = arguments.limit.unwrap_or(LIMIT);
+    let seeds = match arguments.seeds {
+        Some(seeds) => seeds.iter().collect(),
+        None => (config.seed..).take(SEEDS as usize).collect(),
+    };
+    // Rates are never tried on the test rows.
+    let tuning = match inputs.split.validation {
+        Some(_) => arguments.tuning.unwrap_or(TUNING_SHARE * limit),
+        None => 0.0,
+    };
     Ok(RacePlan {
         methods,
         rates,
+        seeds,
+        tuning,
         targets,
-        limit: arguments.limit.unwrap_or(LIMIT),
+        limit,
     })
 }
 
-/// Returns the method of this name, with the config's settings if it is the config's method.
+/// Returns the method of this name, with the config's settings if it is the config's method. `:K`
+/// after the name sets the number of random directions.
 fn configured_method(name: &str, config: &Config) -> Result<Method> {
-    let mut method = methods::by_name(name)?;
+    let mut method = methods::with_directions(name)?;
     if name == config.gradient.method() {
         method.gradient = config.gradient;
         method.label = name.to_owned();

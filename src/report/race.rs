@@ -1,5 +1,5 @@
 //! The page of a race: accuracy against time and multiplications, and loss against time, one line
-//! per method.
+//! per method, of its seed with the median accuracy.
 
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
@@ -19,7 +19,9 @@ pub fn write(
     let part = conclusion.part();
     let report = RaceReport::new(&name, common.label.clone(), part, plan, rows);
     page.sentences(&report.findings);
-    page.table("Summary", &report.table());
+    for (heading, table) in report.tables() {
+        page.table(heading, &table);
+    }
     type RaceQuantity = fn(&RaceRow) -> f64;
     let seconds = || {
         Axis::new("seconds of training")
@@ -48,7 +50,9 @@ pub fn write(
     for (title, axes, [x, y]) in figures {
         let series = (plan.methods.iter().enumerate())
             .map(|(color, method)| {
-                let method_rows = rows.iter().filter(|row| row.method == *method);
+                let seed = median_seed(&report, method);
+                let method_rows = (rows.iter())
+                    .filter(|row| row.method == *method && Some(row.seed) == seed && !row.tuning);
                 Series::new(
                     method,
                     Mark::LineAndDots,
@@ -58,11 +62,22 @@ pub fn write(
             })
             .collect();
         let caption = format!(
-            "Measured on the {part} rows, which no method trains on. All methods start from the same weights and see the rows in the same order."
+            "Measured on the {part} rows, which no method trains on. All methods start from the same weights and see the rows in the same order. Of several seeds, the line is that with the median accuracy."
         );
         page.figure(
             &Figure::new(title, caption, axes, series),
             &[common.origin()],
         );
     }
+}
+
+/// Returns the seed whose best accuracy is the median of the method's seeds.
+fn median_seed(report: &RaceReport<'_>, method: &str) -> Option<u64> {
+    let summary = (report.standings.iter()).find(|summary| summary.method == method)?;
+    let median = summary.best_accuracy;
+    let seed = summary
+        .seeds
+        .iter()
+        .find(|seed| seed.best_accuracy == median)?;
+    Some(seed.seed)
 }

@@ -11,7 +11,8 @@ use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, NodePerturbationConfig, Reuse, Scheme,
 };
 use crate::gradient::random_direction::{
-    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
+    DirectionsConfig, Distribution, ForwardGradientConfig, MOST_DIRECTIONS, PerturbedQuantity,
+    SpsaConfig,
 };
 
 /// A gradient method with its label.
@@ -127,6 +128,36 @@ pub fn by_name(name: &str) -> Result<Method> {
     let methods = all();
     let found = methods.iter().find(|method| is_called(method, name));
     found.cloned().ok_or_else(|| unknown(name, &methods))
+}
+
+/// Returns the method given by `name` as [`by_name`] does; `NAME:K` is the method with K random
+/// directions.
+///
+/// # Errors
+/// Returns an error if the name is unknown, if K is no number of directions, or if the method has no
+/// random directions.
+pub fn with_directions(name: &str) -> Result<Method> {
+    let Some((name, count)) = name.split_once(':') else {
+        return by_name(name);
+    };
+    let method = by_name(name)?;
+    let refused = |problem: &str| Err(Error::Usage(format!("`{name}:{count}`: {problem}")));
+    let allowed = 1..=MOST_DIRECTIONS;
+    let Some(number) = count.parse().ok().filter(|number| allowed.contains(number)) else {
+        return refused(&format!(
+            "a number of random directions is expected after the colon; allowed: 1 to {MOST_DIRECTIONS}"
+        ));
+    };
+    match method.gradient.with_directions(number) {
+        Some(gradient) if number > 1 => Ok(Method {
+            label: format!("{}:{number}", method.label),
+            gradient,
+        }),
+        Some(_) => Ok(method),
+        None => refused(
+            "this method has no random directions; allowed: spsa:K, forward-gradient/weights:K, forward-gradient/activations:K",
+        ),
+    }
 }
 
 fn is_called(method: &Method, name: &str) -> bool {

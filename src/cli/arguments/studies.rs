@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::options::{OverrideArguments, RecordArguments};
 use super::thread_list::ThreadList;
-use super::values::{MethodRate, seconds};
+use super::values::{MethodRate, Seeds, seconds};
 
 /// Arguments of `nplus1 cost`.
 #[derive(Clone, Debug, clap::Args)]
@@ -76,17 +76,25 @@ pub struct RaceArguments {
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
-    /// Methods to race: NAME or NAME/VARIANT [default: backprop,forward-difference]
+    /// Methods to race: NAME, NAME/VARIANT, or with K random directions NAME:K [default: backprop,
+    /// forward differences, node perturbation, and SPSA and activation-perturbed forward gradients
+    /// along 1, 10 and 100 directions]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
-    /// Learning rates of single methods [default: the config's; with sgd, SPSA and forward
-    /// gradients default to rate/√N]
+    /// Learning rates of single methods [default: the config's; with sgd and validation rows, SPSA
+    /// and forward gradients take the best of at least five that are tried]
     #[arg(long, value_name = "NAME=RATE,…", value_delimiter = ',')]
     pub rates: Vec<MethodRate>,
-    /// Report when these accuracies are first reached [default: 0.9,0.95]
+    /// Seeds of weights, order of rows and random directions [default: the config's and two more]
+    #[arg(long, value_name = "A..B")]
+    pub seeds: Option<Seeds>,
+    /// Seconds of training at each learning rate that is tried [default: a fifth of --limit]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub tuning: Option<f64>,
+    /// Report when these accuracies are first reached [default: 0.8,0.9,0.95]
     #[arg(long, value_name = "A,…", value_delimiter = ',')]
     pub targets: Option<Vec<f64>>,
-    /// Seconds of training for each method [default: 30]
+    /// Seconds of training for each method and seed [default: 4.5]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub limit: Option<f64>,
     /// Where rows and results are kept.
@@ -101,6 +109,8 @@ impl RaceArguments {
             || self.methods.is_some()
             || !self.rates.is_empty()
             || self.targets.is_some()
+            || self.seeds.is_some()
+            || self.tuning.is_some()
             || self.limit.is_some()
     }
 }
