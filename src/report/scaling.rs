@@ -12,6 +12,8 @@ use crate::study::table::counted;
 
 /// Number of points per thread at which a law is drawn.
 const POINTS_PER_THREAD: usize = 4;
+/// Number of lines that a figure shows at first, the ideal one included.
+const MOST_LINES: usize = 6;
 
 /// Writes the section of a scaling study.
 pub fn write(
@@ -25,13 +27,27 @@ pub fn write(
     let machine = machine(common, plan);
     let report = ScalingReport::new(&name, common.label.clone(), &machine, plan, samples, None);
     page.sentences(&report.findings);
+    let most = plan.threads.iter().copied().max().unwrap_or(1);
+    let Curves {
+        speedups,
+        efficiencies,
+        times,
+    } = Curves::new(&report, most);
+    page.figure(
+        &Figure::new(
+            "Speedup",
+            "Speed relative to one thread with its fastest split: the median of the ratios within a round. The legend shows further lines, and the fitted laws, on demand.",
+            [threads(), Axis::new("speedup")],
+            speedups,
+        ),
+        &[common.origin()],
+    );
     // The study's own warnings are preferred: they also cover other load on the machine.
     for warning in conclusion.warnings.as_ref().unwrap_or(&report.warnings) {
         page.note(&format!("Doubtful: {warning}."));
     }
-    let most = plan.threads.iter().copied().max().unwrap_or(1);
-    let curves = Curves::new(&report, most);
-    write_figures(page, common, curves, sample_series(plan, samples));
+    let samples = sample_series(plan, samples);
+    write_other_figures(page, common, efficiencies, times, samples);
     for (heading, table) in report.tables() {
         page.table(heading, &table);
     }
@@ -59,11 +75,13 @@ impl Curves {
             efficiencies: ideals(&|_| 1.0),
             times: Vec::new(),
         };
+        let shown = shown_first(&groups, MOST_LINES - 1);
         for (color, (label, rows)) in groups.iter().enumerate() {
+            let shown = shown.contains(label);
             let series = |of: fn(&ScalingRow) -> Option<f64>| {
                 let points = rows.iter();
                 let points = points.filter_map(|row| Some((row.threads as f64, of(row)?)));
-                Series::new(label, Mark::LineAndDots, color, points)
+                Series::new(label, Mark::LineAndDots, color, points).shown_if(shown)
             };
             curves.speedups.push(series(|row| row.speedup));
             curves.efficiencies.push(series(|row| row.efficiency));
@@ -82,19 +100,19 @@ impl Curves {
     }
 }
 
-/// Writes the four figures.
-fn write_figures(page: &mut Page, common: &CommonContent, curves: Curves, samples: Vec<Series>) {
-    let threads = || Axis::new("threads").with_unit(AxisUnit::Whole);
+fn threads() -> Axis {
+    Axis::new("threads").with_unit(AxisUnit::Whole)
+}
+
+/// Writes the figures after that of the speedups.
+fn write_other_figures(
+    page: &mut Page,
+    common: &CommonContent,
+    efficiencies: Vec<Series>,
+    times: Vec<Series>,
+    samples: Vec<Series>,
+) {
     let seconds = || Axis::new("time").with_unit(AxisUnit::Seconds).logarithmic();
-    page.figure(
-        &Figure::new(
-            "Speedup",
-            "Speed relative to one thread with its fastest split: the median of the ratios within a round. The legend shows the fitted laws on demand.",
-            [threads(), Axis::new("speedup")],
-            curves.speedups,
-        ),
-        &[common.origin()],
-    );
     page.figure(
         &Figure::new(
             "Efficiency",
@@ -103,7 +121,7 @@ fn write_figures(page: &mut Page, common: &CommonContent, curves: Curves, sample
                 threads(),
                 Axis::new("efficiency").with_unit(AxisUnit::Fraction),
             ],
-            curves.efficiencies,
+            efficiencies,
         ),
         &[common.origin()],
     );
@@ -112,7 +130,7 @@ fn write_figures(page: &mut Page, common: &CommonContent, curves: Curves, sample
             "Time of a step",
             "Median of the samples.",
             [threads(), seconds()],
-            curves.times,
+            times,
         ),
         &[common.origin()],
     );
@@ -157,6 +175,23 @@ fn groups(rows: &[ScalingRow]) -> Vec<(String, Vec<&ScalingRow>)> {
         }
     }
     groups
+}
+
+/// Returns the labels of at most `most` groups that are shown first: those that training would take
+/// on the most threads, those of the most rows first.
+fn shown_first(groups: &[(String, Vec<&ScalingRow>)], most: usize) -> Vec<String> {
+    let mut order: Vec<&(String, Vec<&ScalingRow>)> = groups.iter().collect();
+    let rank = |(_, rows): &(String, Vec<&ScalingRow>)| {
+        let last = rows.iter().max_by_key(|row| row.threads);
+        let taken = last.is_some_and(|row| row.auto);
+        (!taken, std::cmp::Reverse(rows[0].batch_rows))
+    };
+    order.sort_by_key(|group| rank(group));
+    order
+        .into_iter()
+        .take(most)
+        .map(|(label, _)| label.clone())
+        .collect()
 }
 
 /// Returns the line of ideal scaling from 1 to `most` threads, at least to 2.

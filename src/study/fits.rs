@@ -6,7 +6,9 @@
 //! workers, so that beyond p = √((1 − α)/β) more workers are slower. Both are fitted by least
 //! squares through the origin, because one worker loses nothing by definition.
 //!
-//! There is no fit if the numbers of workers do not determine the coefficients.
+//! There is no fit if the numbers of workers do not determine the coefficients. A fit that
+//! determines them need not describe anything: [`Amdahl::supported`] and [`Universal::supported`]
+//! return a law only if the points hold it.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,28 @@ use crate::numeric::statistics::t_quantile;
 
 /// The confidence of every interval.
 const CONFIDENCE: f64 = 0.95;
+/// The largest half width of an interval of σ or α that still says something: a quarter of the work.
+const WIDEST: f64 = 0.25;
+
+/// The reason why no law is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsupported {
+    /// Too few numbers of workers above one: any law of as many coefficients passes through them.
+    TooFewCounts,
+    /// The spread of the points is too wide, or their coefficients are none that the law allows.
+    TooNoisy,
+}
+
+impl Unsupported {
+    /// Returns the reason as a table shows it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::TooFewCounts => "too few numbers of threads",
+            Self::TooNoisy => "too noisy to fit",
+        }
+    }
+}
 
 /// A measured speedup.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +65,15 @@ pub struct Coefficient {
     pub interval: Option<[f64; 2]>,
 }
 
+impl Coefficient {
+    /// Returns whether this is a share of the work: its interval is narrow and meets 0 to 1.
+    fn is_share(&self) -> bool {
+        let narrow =
+            |[low, high]: [f64; 2]| high - low <= 2.0 * WIDEST && high >= 0.0 && low <= 1.0;
+        self.interval.is_some_and(narrow)
+    }
+}
+
 /// Amdahl's law.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Amdahl {
@@ -62,6 +95,21 @@ impl Amdahl {
 }
 
 impl Amdahl {
+    /// Returns the law if `points` hold it: they have two numbers of workers above one, and the
+    /// interval of σ is narrow and meets what the law allows, 0 to 1.
+    ///
+    /// # Errors
+    /// The reason why they do not.
+    pub fn supported(points: &[SpeedupPoint]) -> Result<Self, Unsupported> {
+        require_counts(points, 2)?;
+        let law = Self::fit(points).ok_or(Unsupported::TooFewCounts)?;
+        if law.serial.is_share() {
+            Ok(law)
+        } else {
+            Err(Unsupported::TooNoisy)
+        }
+    }
+
     /// Returns the predicted speedup on the given number of workers.
     pub fn speedup(&self, workers: f64) -> f64 {
         workers / (1.0 + self.serial.value * (workers - 1.0))
@@ -92,11 +140,39 @@ impl Universal {
         })
     }
 
+    /// Returns the law if `points` hold it: they have three numbers of workers above one, the
+    /// interval of α is narrow and meets what the law allows, 0 to 1, and that of β is not below 0.
+    ///
+    /// # Errors
+    /// The reason why they do not.
+    pub fn supported(points: &[SpeedupPoint]) -> Result<Self, Unsupported> {
+        require_counts(points, 3)?;
+        let law = Self::fit(points).ok_or(Unsupported::TooFewCounts)?;
+        let coherent = (law.coherence.interval).is_some_and(|[_, high]| high >= 0.0);
+        if law.contention.is_share() && coherent {
+            Ok(law)
+        } else {
+            Err(Unsupported::TooNoisy)
+        }
+    }
+
     /// Returns the predicted speedup on the given number of workers.
     pub fn speedup(&self, workers: f64) -> f64 {
         let lost = self.contention.value + self.coherence.value * workers;
         workers / (1.0 + lost * (workers - 1.0))
     }
+}
+
+/// Requires at least `needed` numbers of workers above one.
+fn require_counts(points: &[SpeedupPoint], needed: usize) -> Result<(), Unsupported> {
+    let mut counts: Vec<f64> = points.iter().map(|point| point.workers).collect();
+    counts.retain(|&workers| workers > 1.0);
+    counts.sort_by(f64::total_cmp);
+    counts.dedup();
+    if counts.len() < needed {
+        return Err(Unsupported::TooFewCounts);
+    }
+    Ok(())
 }
 
 /// Fits the losses of the points as a linear combination of `terms` by least squares.
@@ -272,5 +348,39 @@ mod tests {
         let repeated = [at(2.0, 1.6), at(2.0, 1.7), at(2.0, 1.65)];
         assert!(Amdahl::fit(&repeated).unwrap().serial.interval.is_some());
         assert_eq!(Universal::fit(&repeated), None);
+    }
+
+    #[test]
+    fn a_law_is_given_only_if_the_points_hold_it() {
+        let law = Universal::supported(&generated(0.05, 0.002, 0.01)).unwrap();
+        close(
+            law.best_workers.unwrap(),
+            Universal::fit(&generated(0.05, 0.002, 0.01))
+                .unwrap()
+                .best_workers
+                .unwrap(),
+        );
+        assert!(Amdahl::supported(&generated(0.1, 0.0, 0.02)).is_ok());
+        // A gradient of microseconds on threads that share a core: σ = 6 is no share of anything.
+        let slower: Vec<SpeedupPoint> = (generated(0.0, 0.0, 0.0).into_iter())
+            .map(|point| SpeedupPoint {
+                speedup: if point.workers > 1.0 { 0.15 } else { 1.0 },
+                ..point
+            })
+            .collect();
+        assert_eq!(Amdahl::supported(&slower), Err(Unsupported::TooNoisy));
+        assert_eq!(Universal::supported(&slower), Err(Unsupported::TooNoisy));
+        assert_eq!(
+            Amdahl::supported(&generated(0.1, 0.0, 0.8)),
+            Err(Unsupported::TooNoisy)
+        );
+        // One number of workers lies on a curve of every law.
+        let two = [(2.0, 1.5), (2.0, 1.6), (2.0, 1.7)]
+            .map(|(workers, speedup)| SpeedupPoint { workers, speedup });
+        assert_eq!(Amdahl::supported(&two), Err(Unsupported::TooFewCounts));
+        let three = [(2.0, 1.7), (4.0, 2.7), (4.0, 2.8)]
+            .map(|(workers, speedup)| SpeedupPoint { workers, speedup });
+        assert!(Amdahl::supported(&three).is_ok());
+        assert_eq!(Universal::supported(&three), Err(Unsupported::TooFewCounts));
     }
 }

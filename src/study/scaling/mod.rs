@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn fits_recover_the_machine_s_laws() {
-        let plan = plan();
+        let mut plan = plan();
+        plan.threads = vec![1, 2, 3, 4];
         let summary = ScalingSummary::of(&plan, &taken(&plan, 0.0));
         let fit = &summary.fits[0];
         assert_eq!((fit.method.as_str(), fit.fastest_threads), ("backprop", 4));

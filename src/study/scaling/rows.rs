@@ -7,7 +7,7 @@ use super::plan::{Cell, PlannedDivision, ScalingPlan, ScalingSample, splits};
 use crate::gradient::backprop::limits::DivisionLimits;
 use crate::numeric::statistics;
 use crate::parallel::Split;
-use crate::study::fits::{Amdahl, SpeedupPoint, Universal};
+use crate::study::fits::{Amdahl, SpeedupPoint, Universal, Unsupported};
 
 /// The summary of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,10 +93,14 @@ pub struct ScalingFit {
     pub split: Option<Split>,
     /// Rows of the mini-batch.
     pub batch_rows: usize,
-    /// Amdahl's law.
+    /// Amdahl's law, if the samples hold it.
     pub amdahl: Option<Amdahl>,
-    /// The universal scalability law.
+    /// The reason why they do not.
+    pub amdahl_unsupported: Option<Unsupported>,
+    /// The universal scalability law, if the samples hold it.
     pub universal: Option<Universal>,
+    /// The reason why they do not.
+    pub universal_unsupported: Option<Unsupported>,
     /// The fastest of the measured numbers of threads.
     pub fastest_threads: usize,
 }
@@ -416,12 +420,15 @@ fn fit(cell: &Cell, placed: &PlacedSamples, rows: &[ScalingRow]) -> Option<Scali
     };
     let by_time = |one: &&ScalingRow, other: &&ScalingRow| one.seconds.total_cmp(&other.seconds);
     let fastest = rows.iter().filter(same).min_by(by_time)?;
+    let (amdahl, universal) = (Amdahl::supported(&points), Universal::supported(&points));
     Some(ScalingFit {
         method: cell.method.clone(),
         split: cell.split,
         batch_rows: cell.batch_rows,
-        amdahl: Amdahl::fit(&points),
-        universal: Universal::fit(&points),
+        amdahl: amdahl.ok(),
+        amdahl_unsupported: amdahl.err(),
+        universal: universal.ok(),
+        universal_unsupported: universal.err(),
         fastest_threads: fastest.threads,
     })
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::parallel::Split;
 use crate::run::Environment;
-use crate::study::fits::Coefficient;
+use crate::study::fits::{Coefficient, Unsupported};
 use crate::study::table::{Table, counted};
 use crate::study::{StudyReport, closing};
 
@@ -79,7 +79,15 @@ impl<'a> ScalingReport<'a> {
             let heading = "Predicted, not measured: more threads than processors";
             tables.push((heading, predictions_table(&self.predictions)));
         }
-        if self.plan.threads.len() > 1 {
+        // With one number of threads beside 1 every law fits, and none is supported.
+        if self
+            .plan
+            .threads
+            .iter()
+            .filter(|&&threads| threads > 1)
+            .count()
+            > 1
+        {
             tables.push(("Laws of scaling", fits_table(&self.fits)));
         }
         tables
@@ -237,11 +245,14 @@ fn fits_table(fits: &[ScalingFit]) -> Table {
             fit.method.clone(),
             fit.batch_rows.to_string(),
             split_name(fit.split),
-            amdahl.map_or_else(none, |law| coefficient(&law.serial)),
+            law_cell(amdahl.map(|law| &law.serial), fit.amdahl_unsupported),
             amdahl
                 .and_then(|law| law.limit)
                 .map_or_else(none, |limit| format!("{limit:.3}×")),
-            universal.map_or_else(none, |law| coefficient(&law.contention)),
+            law_cell(
+                universal.map(|law| &law.contention),
+                fit.universal_unsupported,
+            ),
             universal.map_or_else(none, |law| coefficient(&law.coherence)),
             universal
                 .and_then(|law| law.best_workers)
@@ -299,6 +310,16 @@ fn sentences(plan: &ScalingPlan, summary: &ScalingSummary) -> Vec<String> {
                 .iter()
                 .map(|method| second_thread(method, summary)),
         );
+    }
+    let noisy = |fit: &&ScalingFit| {
+        [fit.amdahl_unsupported, fit.universal_unsupported].contains(&Some(Unsupported::TooNoisy))
+    };
+    let noisy = summary.fits.iter().filter(noisy).count();
+    if noisy > 0 {
+        sentences.push(format!(
+            "{noisy} of {} fits are left out: the speedups scatter too much, or are none that the law allows. Measure on an idle machine, with more --runs, or on more rows.",
+            summary.fits.len()
+        ));
     }
     if summary.rows.iter().any(|row| row.share < 1.0) {
         sentences.push(
@@ -366,6 +387,12 @@ fn second_thread(method: &str, summary: &ScalingSummary) -> String {
             counted(rows, "row")
         ),
     }
+}
+
+/// Formats the first coefficient of a law, or the reason why there is none.
+fn law_cell(value: Option<&Coefficient>, unsupported: Option<Unsupported>) -> String {
+    let reason = || unsupported.map_or_else(none, |reason| reason.text().to_owned());
+    value.map_or_else(reason, coefficient)
 }
 
 fn coefficient(coefficient: &Coefficient) -> String {
