@@ -355,11 +355,22 @@ fn each_seed_has_its_run() {
     let single = folder.report("train flowers.toml --json --seed 4");
     assert_eq!(runs[1]["weights_sha256"], single["weights_sha256"]);
     assert_ne!(runs[0]["weights_sha256"], runs[1]["weights_sha256"]);
-    let best = runs
-        .iter()
-        .map(|run| run["test_accuracy"].as_f64().unwrap())
-        .fold(0.0, f64::max);
-    assert_eq!(seeds["best_test_accuracy"].as_f64().unwrap(), best);
+    // The seed is chosen by validation rows; test rows give mean and deviation.
+    let of = |run: &Value, name: &str| run[name].as_f64().unwrap();
+    let best = (runs.iter().rev())
+        .max_by(|a, b| of(a, "validation_accuracy").total_cmp(&of(b, "validation_accuracy")))
+        .unwrap();
+    assert_eq!(seeds["best_seed_by_validation"], best["seed"]);
+    assert_eq!(seeds["test_accuracy_of_best_seed"], best["test_accuracy"]);
+    let tests: Vec<f64> = runs.iter().map(|run| of(run, "test_accuracy")).collect();
+    let mean = tests.iter().sum::<f64>() / 3.0;
+    let squares: f64 = tests.iter().map(|test| (test - mean).powi(2)).sum();
+    let close = |name: &str, expected: f64| (of(&seeds, name) - expected).abs() < 1e-12;
+    assert!(close("mean_test_accuracy", mean), "{seeds}");
+    assert!(
+        close("test_accuracy_deviation", (squares / 2.0).sqrt()),
+        "{seeds}"
+    );
     assert_eq!(
         names(&folder.path().join("runs/flowers")),
         ["001", "002", "003", "004"]

@@ -15,6 +15,7 @@ use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
+use crate::parallel::processors::OtherLoad;
 use crate::train::Training;
 
 /// Approximate duration of the measurement behind a prediction.
@@ -39,6 +40,17 @@ pub struct TimeEstimate {
     pub seconds_per_step: f64,
     /// Seconds of all steps, if their number is known, without evaluation and files.
     pub seconds: Option<f64>,
+    /// Processors that other processes kept busy during the measurement, if the system reports it.
+    pub busy_elsewhere: Option<f64>,
+}
+
+/// Says that a prediction is doubtful if other processes kept a quarter of a processor busy or more.
+pub fn load_note(busy_elsewhere: f64) -> Option<String> {
+    (busy_elsewhere >= 0.25).then(|| {
+        format!(
+            "other processes kept {busy_elsewhere:.1} processors busy meanwhile; alone the run may be much faster"
+        )
+    })
 }
 
 impl<'a> Session<'a> {
@@ -174,12 +186,15 @@ impl<'a> Session<'a> {
         let control = Control::default();
         let training = self.training(gradient, &samples, workers, isa, &control);
         let theta = self.first_parameters::<R>();
+        let load = OtherLoad::watch();
         let seconds_per_step =
             workers.install(|| training.measure_seconds_per_step(&theta, MEASURED))?;
+        let busy_elsewhere = load.processors();
         let steps = self.steps(training.steps_per_epoch());
         Ok(TimeEstimate {
             seconds_per_step,
             seconds: steps.map(|steps| steps as f64 * seconds_per_step),
+            busy_elsewhere,
         })
     }
 

@@ -4,6 +4,35 @@
 //! A value that the operating system does not report is `None`, never guessed.
 
 use std::fs;
+use std::time::Instant;
+
+/// Watches how busy other processes keep the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherLoad {
+    start: Instant,
+    before: Option<f64>,
+}
+
+impl OtherLoad {
+    /// Watches from now on.
+    pub fn watch() -> Self {
+        Self {
+            start: Instant::now(),
+            before: seconds_of_others(),
+        }
+    }
+
+    /// Returns the mean number of processors that other processes kept busy since then.
+    pub fn processors(self) -> Option<f64> {
+        let used = seconds_of_others()? - self.before?;
+        Some(used.max(0.0) / self.start.elapsed().as_secs_f64())
+    }
+}
+
+/// Returns the processor seconds that other processes have used since the machine started.
+fn seconds_of_others() -> Option<f64> {
+    Some(machine_busy_seconds()? - busy_seconds()?)
+}
 
 /// Returns the logical processors that this process may use, the first of each physical core before
 /// the second of any: the first p entries are p different cores, if there are p cores. `None` if

@@ -17,7 +17,7 @@ use super::arguments::{Global, Seeds, TrainArguments};
 use super::inputs::{fold_of, overrides, splits};
 use super::output::{Messages, print};
 use super::page;
-use super::session::Session;
+use super::session::{Session, load_note};
 use super::signals::Interrupt;
 use super::workers::start_workers;
 use crate::config::{Config, Overrides};
@@ -139,18 +139,19 @@ fn check_time_limit(
     context: &CommandContext<'_>,
 ) -> Result<()> {
     let session = &sessions[0];
-    let predict = |gradient: &GradientConfig| -> Result<f64> {
+    let predict = |gradient: &GradientConfig| -> Result<(f64, Option<f64>)> {
         let prediction = session.predict(gradient, &context.workers, context.isa)?;
-        Ok(prediction.seconds.unwrap_or(0.0) * sessions.len() as f64)
+        let seconds = prediction.seconds.unwrap_or(0.0) * sessions.len() as f64;
+        Ok((seconds, prediction.busy_elsewhere))
     };
     let configured = &session.config.gradient;
-    let predicted = predict(configured)?;
+    let (predicted, busy_elsewhere) = predict(configured)?;
     if predicted <= limit {
         return Ok(());
     }
     let mut cheaper = Vec::new();
     for (settings, gradient) in alternatives(configured) {
-        let seconds = predict(&gradient)?;
+        let (seconds, _) = predict(&gradient)?;
         if seconds < predicted {
             cheaper.push(format!("{settings}: {}", duration(seconds)));
         }
@@ -160,8 +161,10 @@ fn check_time_limit(
     } else {
         format!("cheaper here: {}", cheaper.join("; "))
     };
+    let doubt = busy_elsewhere.and_then(load_note);
+    let doubt = doubt.map_or_else(String::new, |note| format!("\n  doubtful: {note}"));
     Err(Error::Usage(format!(
-        "the run is predicted to take {}, more than run.limit_seconds = {limit} allows\n  help: {help}",
+        "the run is predicted to take {}, more than run.limit_seconds = {limit} allows{doubt}\n  help: {help}",
         duration(predicted)
     )))
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::session::{Session, TimeEstimate};
+use crate::cli::session::{Session, TimeEstimate, load_note};
 use crate::kernels::Isa;
-use crate::numeric::statistics::mean;
+use crate::numeric::statistics::{mean, sample_deviation};
 use crate::run::RunSummary;
 use crate::study::table::{Table, duration, list, loss, percent, topology};
 use crate::train::TrainConfig;
@@ -52,6 +52,9 @@ pub struct DryRun {
     pub seconds_per_step: f64,
     /// Predicted seconds of all runs; absent if the number of steps is unknown.
     pub predicted_seconds: Option<f64>,
+    /// Processors that other processes kept busy during the measurement; absent if the system does
+    /// not report it.
+    pub processors_busy_elsewhere: Option<f64>,
 }
 
 impl DryRun {
@@ -91,6 +94,7 @@ impl DryRun {
             evaluations_per_step: session.evaluations_a_step(),
             seconds_per_step: prediction.seconds_per_step,
             predicted_seconds: prediction.seconds.map(|seconds| folds as f64 * seconds),
+            processors_busy_elsewhere: prediction.busy_elsewhere,
         }
     }
 }
@@ -140,6 +144,9 @@ impl fmt::Display for DryRun {
                 },
             ),
         ];
+        if let Some(note) = self.processors_busy_elsewhere.and_then(load_note) {
+            entries.push(("doubtful", note));
+        }
         if self.folds > 1 {
             entries.insert(5, ("folds", self.folds.to_string()));
         }
@@ -195,26 +202,40 @@ impl TrainingResult {
 /// Runs with several seeds, for `--seeds`.
 #[derive(Clone, Debug, Serialize)]
 pub struct SeedsSummary<'a> {
-    /// The best test accuracy.
-    pub best_test_accuracy: Option<f64>,
     /// The mean test accuracy.
     pub mean_test_accuracy: Option<f64>,
+    /// The standard deviation of the test accuracies over the seeds, by n − 1; `None` for one seed.
+    pub test_accuracy_deviation: Option<f64>,
+    /// The seed with the best validation accuracy; `None` without validation rows. Test rows never
+    /// choose.
+    pub best_seed_by_validation: Option<u64>,
+    /// The test accuracy of that seed.
+    pub test_accuracy_of_best_seed: Option<f64>,
     /// One result per seed.
     pub runs: &'a [TrainingResult],
 }
 
 impl<'a> SeedsSummary<'a> {
-    /// Computes best and mean of `runs`.
+    /// Computes mean, deviation and choice of `runs`.
     pub fn new(runs: &'a [TrainingResult]) -> Self {
         let accuracies: Vec<f64> = runs
             .iter()
             .filter_map(TrainingResult::test_accuracy)
             .collect();
         let all = accuracies.len() == runs.len();
-        let best = accuracies.iter().copied().reduce(f64::max);
+        let validated = |result: &'a TrainingResult| match result {
+            TrainingResult::Run(run) => Some((run.validation_accuracy?, &**run)),
+            TrainingResult::Folds(_) => None,
+        };
+        // Of equal seeds the first.
+        let best = (runs.iter().rev().filter_map(validated))
+            .max_by(|one, other| one.0.total_cmp(&other.0))
+            .map(|(_, run)| run);
         Self {
-            best_test_accuracy: best.filter(|_| all),
             mean_test_accuracy: mean(&accuracies).filter(|_| all),
+            test_accuracy_deviation: sample_deviation(&accuracies).filter(|_| all),
+            best_seed_by_validation: best.map(|run| run.seed),
+            test_accuracy_of_best_seed: best.and_then(|run| run.test_accuracy),
             runs,
         }
     }
@@ -280,7 +301,7 @@ pub fn table(outcome: &TrainingResult) -> String {
     }
 }
 
-/// Returns one line per seed, then best and mean.
+/// Returns one line per seed, then their mean and deviation, and the best seed by validation.
 pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
     let mut rows = runs_header("seed");
     for outcome in outcomes {
@@ -298,10 +319,23 @@ pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
         }
     }
     let seeds = SeedsSummary::new(outcomes);
-    let entries = list(&[
-        ("best test accuracy", percent(seeds.best_test_accuracy)),
-        ("mean test accuracy", percent(seeds.mean_test_accuracy)),
-    ]);
+    let mean = percent(seeds.mean_test_accuracy);
+    let accuracy = match seeds.test_accuracy_deviation {
+        Some(deviation) => format!(
+            "{mean} ± {} (mean and standard deviation of {} seeds)",
+            percent(Some(deviation)),
+            outcomes.len()
+        ),
+        None => mean,
+    };
+    let best = match seeds.best_seed_by_validation {
+        Some(seed) => format!(
+            "{seed} by validation accuracy; its test accuracy is {}",
+            percent(seeds.test_accuracy_of_best_seed)
+        ),
+        None => "– (no validation rows; test rows never choose)".to_owned(),
+    };
+    let entries = list(&[("test accuracy", accuracy), ("best seed", best)]);
     format!("{rows}\n{entries}")
 }
 

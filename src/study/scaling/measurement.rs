@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::summary::{ScalingReport, line};
 use super::{Cell, PlannedDivision, ScalingPlan, ScalingSample, take_in_turns};
@@ -16,7 +16,8 @@ use crate::gradient::backprop::limits::DivisionLimits;
 use crate::gradient::finite_difference::Reuse;
 use crate::model::Network;
 use crate::numeric::{Precision, Real};
-use crate::parallel::{Workers, processors};
+use crate::parallel::Workers;
+use crate::parallel::processors::OtherLoad;
 use crate::study::machine_peaks::{Peaks, bytes_to_read};
 use crate::study::methods;
 use crate::study::record::StudyRecord;
@@ -170,14 +171,12 @@ impl Study for ScalingStudy<'_> {
     /// Returns an error if an increment is lost in θ or the limit allows not a single evaluation,
     /// [`Error::Resources`] if the system refuses threads, and other errors of the system.
     fn run(&mut self, plan: &ScalingPlan, record: &mut StudyRecord<ScalingSample>) -> Result<bool> {
-        let before = (Instant::now(), processor_seconds_of_others());
+        let load = OtherLoad::watch();
         let finished = match self.subject.config.model.precision {
             Precision::F32 => self.run_in::<f32>(plan, record),
             Precision::F64 => self.run_in::<f64>(plan, record),
         }?;
-        let taken = before.0.elapsed().as_secs_f64();
-        let used = before.1.zip(processor_seconds_of_others());
-        self.others = used.map(|(from, to)| (to - from).max(0.0) / taken);
+        self.others = load.processors();
         Ok(finished)
     }
 
@@ -199,11 +198,6 @@ impl Study for ScalingStudy<'_> {
             self.others,
         )
     }
-}
-
-/// Returns the processor seconds that other processes have used since the machine started.
-fn processor_seconds_of_others() -> Option<f64> {
-    Some(processors::machine_busy_seconds()? - processors::busy_seconds()?)
 }
 
 impl<'a, R: Real> CellEngine<'a, R> {
