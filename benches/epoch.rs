@@ -33,6 +33,7 @@ fn main() {
     let scaling = Scaling {
         offset: vec![0.0; 784],
         divisor: vec![255.0; 784],
+        targets: None,
     };
     let samples = Samples::<f32>::new(&dataset, &scaling);
     let order: Vec<u32> = (0..60_000u32)

@@ -28,6 +28,7 @@ fn gradients(criterion: &mut Criterion) {
         let scaling = Scaling {
             offset: vec![0.0; sizes[0]],
             divisor: vec![divisor; sizes[0]],
+            targets: None,
         };
         let samples = Samples::<f32>::new(&dataset, &scaling);
         let network = Network::new(sizes, true, OutputUnits::Sigmoid, Loss::Quadratic, 0.0);

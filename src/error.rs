@@ -152,6 +152,45 @@ pub enum InputError {
         /// Number of outputs of the network.
         outputs: usize,
     },
+    /// The number of targets is not that of the outputs.
+    #[error("{targets} numbers to predict, but the network has {outputs} outputs")]
+    TargetCount {
+        /// Number of targets.
+        targets: usize,
+        /// Number of outputs of the network.
+        outputs: usize,
+    },
+    /// The numbers of rows of features and of targets differ.
+    #[error("{rows} rows of features, but {found} rows of numbers to predict")]
+    TargetRows {
+        /// Number of rows of the features.
+        rows: usize,
+        /// Number of rows of the targets.
+        found: usize,
+    },
+    /// There is no target, or not one name for each.
+    #[error(
+        "{targets} numbers to predict in each row, but {names} names; at least one is needed, each with a name"
+    )]
+    TargetNames {
+        /// Number of targets.
+        targets: usize,
+        /// Number of names.
+        names: usize,
+    },
+    /// A target of a regression is infinite or NaN.
+    #[error("row {row}, target {target}: {value} is no finite number")]
+    TargetNotFinite {
+        /// The row.
+        row: usize,
+        /// The target.
+        target: usize,
+        /// The value.
+        value: f64,
+    },
+    /// Classes are asked of a model that predicts numbers, or the other way round.
+    #[error("{0}")]
+    OtherTask(&'static str),
     /// A row number is beyond the rows of the data.
     #[error("row {row} is asked for, but there are {rows} rows")]
     RowBeyondData {

@@ -36,6 +36,7 @@ impl Folder {
                 test: paths(test),
                 label: label.map(str::to_owned),
             },
+            task: None,
             validation: None,
             test: None,
             folds: None,

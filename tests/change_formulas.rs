@@ -6,8 +6,18 @@ use nplus1::kernels::divided_difference::base_values::RowLosses;
 use nplus1::kernels::divided_difference::formulas::{LossForm, OutputRow, Propagation, Units};
 use nplus1::kernels::divided_difference::one_layer::{PerturbOutputs, PerturbUnits};
 use nplus1::kernels::panels::width;
+use nplus1::kernels::targets::{RowTarget, Targets};
 use nplus1::numeric::Real;
 use nplus1::numeric::output_loss::OutputLoss;
+
+/// Returns the target of a row that counts once and has the class `label`.
+fn class<R>(label: u16) -> RowTarget<'static, R> {
+    RowTarget {
+        label,
+        numbers: &[],
+        weight: None,
+    }
+}
 
 /// Returns σ(z) and 1 − σ(z) in f64.
 fn pair(z: f64) -> (f64, f64) {
@@ -116,7 +126,7 @@ fn output_change<R: Real>(
                         panel_stride: p,
                     },
                     row: 0,
-                    label: if hot { 0 } else { u16::MAX },
+                    target: class(if hot { 0 } else { u16::MAX }),
                     loss: R::ZERO,
                 },
                 changes: &mut changes,
@@ -266,7 +276,7 @@ fn softmax_change<R: Real>(
                 panel_stride: p,
             },
             row: 0,
-            label,
+            target: class(label),
             loss: R::ZERO,
         },
         changes: &mut changes,
@@ -333,7 +343,11 @@ fn plain_change<R: Real>(
     isa.run(RowLosses {
         output_loss,
         units,
-        labels: &[1],
+        targets: Targets {
+            labels: &[1],
+            numbers: &[],
+            weights: &[],
+        },
         losses: &mut losses,
     });
     let unit = vec![R::from_f64(z); p];
@@ -356,7 +370,7 @@ fn plain_change<R: Real>(
             output_loss,
             units,
             row: 0,
-            label: 1,
+            target: class(1),
             loss: losses[0],
         },
         changes: &mut changes,

@@ -19,7 +19,9 @@ use nplus1::parallel::Workers;
 use nplus1::textbook::counting::{Counted, Number, count};
 use nplus1::textbook::{Sample, TextbookNetwork};
 use support::kernel_number::KernelNumber;
-use support::networks::{OUTPUTS_AND_LOSSES, network, samples, theta, to_numbers, uniform_scaling};
+use support::networks::{
+    OUTPUTS_AND_LOSSES, network, samples, theta, to_numbers, uniform_scaling, weighted,
+};
 use support::scalar_backprop::{self, InputForm};
 use support::scalar_differences::{self, ChangeForm};
 use support::scalar_random_directions;
@@ -285,6 +287,11 @@ fn every_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
                     let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                         [(cases * 5 / 7) % 4];
                     let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
+                    let network = if l2 == 0.0 {
+                        network
+                    } else {
+                        weighted(network)
+                    };
                     assert_equals_twin::<f64>(&network, form, rows, twinned, &pool);
                     assert_equals_twin::<f32>(&network, form, rows, twinned, &pool);
                     cases += 1;
@@ -370,7 +377,7 @@ fn changes_too_large_for_the_shortest_series_are_counted_by_the_longer_formula()
             }
             let twinned =
                 TwinnedMethod::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
-            let network = network(FEATURES, hidden, true, outputs_and_loss, 0.25);
+            let network = weighted(network(FEATURES, hidden, true, outputs_and_loss, 0.25));
             assert_equals_twin::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
         }
     }

@@ -267,6 +267,7 @@ mod logistic {
                 class_names: (0..classes).map(|class| format!("c{class}")).collect(),
                 image: None,
                 unit_divisor: None,
+                targets: None,
             };
             let refusal = Logistic::new(&dataset, &Scaling::identity(2), 4, &[0.0; 2], 1e-6);
             let refusal = refusal.unwrap_err();
@@ -291,6 +292,7 @@ mod network {
                 bias: true,
                 output_loss: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
+                class_weights: Vec::new(),
             };
             let theta = vec![Counted::of(0.1); net.parameters()];
             let sample: [Sample; 1] = [(vec![0.5; sizes[0]], 0)];
@@ -328,6 +330,7 @@ mod network {
                 bias: true,
                 output_loss: OutputLoss::SigmoidQuadratic,
                 l2: 0.0,
+                class_weights: Vec::new(),
             };
             let theta: Vec<f64> = (0..net.parameters())
                 .map(|index| ((index * 37 % 19) as f64 - 9.0) / 5.0)
@@ -416,7 +419,8 @@ mod weight {
             let (network, theta) = network(&[5, 8], output, loss);
             let mut largest: f64 = 0.0;
             for text in ["0,1,3", "0,4,bias", "1,7,2", "2,0,0", "2,0,bias", "0,0,2"] {
-                let found = explain(&network, &theta, (&INPUTS, 1), position(text), 1e-4).unwrap();
+                let found =
+                    explain(&network, &theta, (&INPUTS, (1, &[])), position(text), 1e-4).unwrap();
                 // |∂²L/∂θ²| and |∂³L/∂θ³| are of the order of input³ = 8 at most.
                 let error = (found.quotient - found.derivative).abs();
                 assert!(error <= 1e-4 * 8.0, "{text} {loss:?}: {error}");
@@ -438,7 +442,14 @@ mod weight {
     #[test]
     fn as_many_units_change_as_the_sizes_say_and_the_rest_of_wide_layers_is_summed() {
         let (network, theta) = network(&[9, 8], OutputUnits::Sigmoid, Loss::Quadratic);
-        let found = explain(&network, &theta, (&INPUTS, 1), position("0,3,0"), 0.1).unwrap();
+        let found = explain(
+            &network,
+            &theta,
+            (&INPUTS, (1, &[])),
+            position("0,3,0"),
+            0.1,
+        )
+        .unwrap();
         let changed: Vec<usize> = found.forward.iter().map(|pass| pass.changed).collect();
         assert_eq!(changed, [1, 8, 3]);
         let total = found.total;
@@ -459,7 +470,14 @@ mod weight {
     #[test]
     fn a_weight_of_an_input_that_is_0_changes_nothing() {
         let (network, theta) = network(&[5], OutputUnits::Softmax, Loss::CrossEntropy);
-        let found = explain(&network, &theta, (&INPUTS, 2), position("0,1,2"), 0.5).unwrap();
+        let found = explain(
+            &network,
+            &theta,
+            (&INPUTS, (2, &[])),
+            position("0,1,2"),
+            0.5,
+        )
+        .unwrap();
         assert!(found.forward.iter().all(|pass| pass.changed == 0));
         assert_eq!((found.derivative, found.quotient), (0.0, 0.0));
     }
@@ -477,10 +495,17 @@ mod weight {
             ("1,3,bias", "row 3 is outside: layer 1 has rows 0 to 2"),
         ] {
             let refusal =
-                explain(&network, &theta, (&INPUTS, 1), position(text), 1e-4).unwrap_err();
+                explain(&network, &theta, (&INPUTS, (1, &[])), position(text), 1e-4).unwrap_err();
             assert_eq!(refusal, part);
         }
-        let refusal = explain(&network, &theta, (&INPUTS, 1), position("0,0,0"), 0.0).unwrap_err();
+        let refusal = explain(
+            &network,
+            &theta,
+            (&INPUTS, (1, &[])),
+            position("0,0,0"),
+            0.0,
+        )
+        .unwrap_err();
         assert!(refusal.contains("epsilon is 0; allowed"), "{refusal}");
         for text in ["", "0", "0,1", "0,1,x", "0,-1,2", "0,1,2,3"] {
             let refusal = text.parse::<ParameterPosition>().unwrap_err();
@@ -493,7 +518,13 @@ mod weight {
         let network =
             Network::new(&[4, 3], false, OutputUnits::Sigmoid, Loss::Quadratic, 0.0).unwrap();
         let theta = Parameters::zeros(Arc::clone(&network.layout));
-        let refusal = explain(&network, &theta, (&INPUTS, 0), position("0,0,bias"), 1e-4);
+        let refusal = explain(
+            &network,
+            &theta,
+            (&INPUTS, (0, &[])),
+            position("0,0,bias"),
+            1e-4,
+        );
         assert!(refusal.unwrap_err().contains("no biases"));
     }
 }

@@ -15,7 +15,10 @@ use nplus1::model::{Loss, Parameters};
 use nplus1::numeric::Precision;
 use nplus1::parallel::Workers;
 use proptest::prelude::*;
-use support::check_problems::{Problem, mnist_30, random_problem, reference_problems};
+use support::check_problems::{
+    Problem, mnist_30, random_problem, reference_problems, target_and_weight_problems, weighted,
+    with_number_targets,
+};
 use support::networks::OUTPUTS_AND_LOSSES;
 use support::property_cases::property_cases;
 
@@ -669,5 +672,27 @@ proptest! {
         // From 1e3 down to 1e-32.
         let increment = Increment::Absolute(10f64.powi(3 - ((seed % 36) as i32)));
         check_raises_no_alarm(&problem, &[Increment::Auto, increment]).map_err(TestCaseError::fail)?;
+    }
+}
+
+#[test]
+fn weights_of_classes_and_numbers_as_targets_raise_no_alarm() {
+    for problem in target_and_weight_problems() {
+        check_raises_no_alarm(&problem, &[Increment::Auto]).unwrap();
+    }
+    let shapes: [&[usize]; 3] = [&[], &[4], &[5, 3]];
+    for (seed, hidden) in (1..).zip(shapes) {
+        let problem = |outputs, classes| {
+            random_problem(6, hidden, outputs, classes, 5, (0.8, 1.0), 0.01, seed)
+        };
+        for outputs in 0..OUTPUTS_AND_LOSSES.len() {
+            let classes = if outputs == 4 { 2 } else { 3 };
+            let problem = weighted(problem(outputs, classes));
+            check_raises_no_alarm(&problem, &[Increment::Auto]).unwrap();
+        }
+        for center in [0.0, 40.0] {
+            let problem = with_number_targets(problem(1, 3), center);
+            check_raises_no_alarm(&problem, &[Increment::Auto]).unwrap();
+        }
     }
 }

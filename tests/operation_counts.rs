@@ -18,7 +18,7 @@ use nplus1::textbook::{Sample, TextbookNetwork};
 use support::dual::gradient_by_duals;
 use support::kernel_number::KernelNumber;
 use support::networks::{
-    OUTPUTS_AND_LOSSES, inputs, network, relative_error, samples, theta, to_numbers,
+    OUTPUTS_AND_LOSSES, inputs, network, relative_error, samples, theta, to_numbers, weighted,
 };
 use support::scalar_backprop::{self, InputForm};
 
@@ -116,11 +116,13 @@ fn every_case(mut visit: impl FnMut(&Network, InputForm, usize)) {
             for form in forms {
                 for rows in [1, 3, 16, 17] {
                     for (bias, l2) in [(true, 0.0), (false, 0.0), (true, 0.25)] {
-                        visit(
-                            &network(FEATURES, hidden, bias, outputs_and_loss, l2),
-                            form,
-                            rows,
-                        );
+                        let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
+                        let network = if l2 == 0.0 {
+                            network
+                        } else {
+                            weighted(network)
+                        };
+                        visit(&network, form, rows);
                     }
                 }
             }
@@ -269,6 +271,11 @@ fn dual_numbers_give_the_gradient_of_backprop() {
         for outputs_and_loss in OUTPUTS_AND_LOSSES {
             for l2 in [0.0, 0.25] {
                 let network = network(FEATURES, hidden, true, outputs_and_loss, l2);
+                let network = if l2 == 0.0 {
+                    network
+                } else {
+                    weighted(network)
+                };
                 let net = TextbookNetwork::from(&network);
                 let theta = theta(&network);
                 let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };

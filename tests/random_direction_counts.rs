@@ -22,7 +22,9 @@ use nplus1::parallel::Workers;
 use nplus1::textbook::TextbookNetwork;
 use nplus1::textbook::counting::{Counted, Number, count};
 use support::kernel_number::KernelNumber;
-use support::networks::{OUTPUTS_AND_LOSSES, inputs, network, samples, theta, to_numbers};
+use support::networks::{
+    OUTPUTS_AND_LOSSES, inputs, network, samples, theta, to_numbers, weighted,
+};
 use support::scalar_backprop::{self, InputForm};
 use support::scalar_random_directions;
 
@@ -221,6 +223,11 @@ fn every_random_direction_method_has_the_counts_and_the_bits_of_its_scalar_twin(
                         let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
                             [(cases * 5 / 7) % 4];
                         let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
+                        let network = if l2 == 0.0 {
+                            network
+                        } else {
+                            weighted(network)
+                        };
                         assert_equals_twin::<f64>(&network, form, rows, &config, &pool);
                         assert_equals_twin::<f32>(&network, form, rows, &config, &pool);
                         cases += 1;

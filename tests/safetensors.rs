@@ -27,12 +27,14 @@ fn model() -> Model {
             output: OutputUnits::Softmax,
             loss: Loss::CrossEntropy,
             l2: 1e-4,
+            class_weights: Vec::new(),
         },
         parameters: AnyParameters::F32(Parameters::from_flat(layout, flat)),
         class_names: vec!["Iris \"setosa\"".to_owned(), "ünïcode".to_owned()],
         scaling: Scaling {
             offset: vec![0.1, -0.2, 1.0 / 3.0],
             divisor: vec![255.0, 0.7, 5e-324],
+            targets: None,
         },
     }
 }
@@ -98,11 +100,13 @@ fn a_model_in_double_precision_without_biases_and_with_one_output_is_loaded_bit_
             output: OutputUnits::Linear,
             loss: Loss::Logistic,
             l2: 0.0,
+            class_weights: Vec::new(),
         },
         parameters: Parameters::from_flat(layout, vec![0.1_f64, -5e-324]).into(),
         scaling: Scaling {
             offset: vec![0.0; 2],
             divisor: vec![1.0; 2],
+            targets: None,
         },
         ..model()
     };

@@ -11,6 +11,7 @@ use nplus1::data::{DataConfig, DataSource, LoadedData, Normalize, Part, SearchPa
 fn config(name: &str) -> DataConfig {
     DataConfig {
         source: DataSource::Catalog(name.into()),
+        task: None,
         validation: None,
         test: None,
         folds: None,

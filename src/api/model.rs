@@ -43,7 +43,8 @@ impl Model {
     /// unscaled. One forward pass of each row, on all cores.
     ///
     /// # Errors
-    /// [`InputError::FeatureCount`] and [`InputError::NotFinite`].
+    /// [`InputError::FeatureCount`] and [`InputError::NotFinite`]; [`InputError::OtherTask`] if the
+    /// model predicts numbers.
     pub fn predict<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Vec<&str>> {
         let classes = self.predict_indices(features)?.into_iter();
         Ok(classes
@@ -57,11 +58,42 @@ impl Model {
     /// # Errors
     /// Those of [`Model::predict`].
     pub fn predict_indices<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Vec<usize>> {
+        self.check_predicts_classes()?;
         let outputs = self.outputs(features)?;
         let rows = outputs.rows().into_iter();
         Ok(rows
             .map(|row| self.network.predict(row.iter().copied()))
             .collect())
+    }
+
+    /// Returns the numbers that a regression predicts for each row of `features`,
+    /// `(rows, targets)`, in the units of the targets. One forward pass of each row, on all cores.
+    ///
+    /// # Errors
+    /// [`InputError::FeatureCount`] and [`InputError::NotFinite`]; [`InputError::OtherTask`] if the
+    /// model predicts classes.
+    pub fn predict_numbers<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
+        let Some(targets) = &self.scaling.targets else {
+            return Err(InputError::OtherTask(
+                "the model predicts classes, not numbers\n  help: use `predict`, `predict_indices` or `predict_proba`",
+            )
+            .into());
+        };
+        let mut numbers = self.outputs(features)?;
+        for ((_, target), number) in numbers.indexed_iter_mut() {
+            *number = targets.undo(target, *number);
+        }
+        Ok(numbers)
+    }
+
+    /// Refuses to name classes if the model predicts numbers.
+    fn check_predicts_classes(&self) -> Result<(), InputError> {
+        if self.is_regression() {
+            return Err(InputError::OtherTask(
+                "the model predicts numbers, not classes\n  help: use `predict_numbers`",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the probability of each class for each row of `features`, `(rows, classes)`. With
@@ -71,6 +103,7 @@ impl Model {
     /// # Errors
     /// Those of [`Model::predict`], and [`InputError::NoProbabilities`].
     pub fn predict_proba<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
+        self.check_predicts_classes()?;
         if self.network.output == OutputUnits::Linear && self.network.loss != Loss::Logistic {
             return Err(InputError::NoProbabilities.into());
         }
@@ -93,18 +126,45 @@ impl Model {
     }
 
     /// Evaluates the model on labeled rows: mean loss (l2 left out), accuracy, confusion matrix,
-    /// mistakes. Classes are matched by name. One forward pass of each row, on all cores; copies the
+    /// mistakes; for a regression the errors of each target, in its units. Classes are matched by name. One forward pass of each row, on all cores; copies the
     /// data once.
     ///
     /// # Errors
     /// [`InputError`]: data that [`Dataset::check`] refuses, another number of features, a class
-    /// that the model does not know.
+    /// that the model does not know, classes for a model that predicts numbers.
     pub fn evaluate(&self, data: &Dataset) -> Result<Assessment> {
         data.check()?;
+        match (&data.targets, self.is_regression()) {
+            (None, true) => {
+                return Err(InputError::OtherTask(
+                    "the model predicts numbers, but the data has classes",
+                )
+                .into());
+            }
+            (Some(_), false) => {
+                return Err(InputError::OtherTask(
+                    "the model predicts classes, but the data has numbers",
+                )
+                .into());
+            }
+            (Some(targets), true) if targets.names.len() != self.outputs_count() => {
+                return Err(InputError::TargetCount {
+                    targets: targets.names.len(),
+                    outputs: self.outputs_count(),
+                }
+                .into());
+            }
+            _ => {}
+        }
         self.check_features(&data.features)?;
         let dataset = Arc::new(self.with_own_classes(data)?.into_owned());
         let rows = (0..dataset.rows() as u32).collect();
         Ok(self.assess(&Part { dataset, rows }, Workers::shared()?))
+    }
+
+    fn outputs_count(&self) -> usize {
+        let layout = &self.network.layout;
+        layout.sizes()[layout.layers()]
     }
 
     /// Evaluates the model on the rows of `part`, whose features and classes must be the model's.

@@ -14,7 +14,8 @@ use crate::format::{AnyParameters, Model};
 use crate::gradient::{Control, GradientConfig};
 use crate::kernels::Isa;
 use crate::model::{
-    Assessment, Initialization, Loss, LossConfig, ModelConfig, Network, OutputUnits, Parameters,
+    Assessment, ClassWeights, Initialization, Loss, LossConfig, ModelConfig, Network, OutputUnits,
+    Parameters,
 };
 use crate::numeric::{Precision, Real};
 use crate::optimizer::{OptimizerConfig, Schedule, SgdConfig};
@@ -38,6 +39,8 @@ pub struct Trainer {
     pub(super) model: ModelConfig,
     pub(super) output: Option<OutputUnits>,
     pub(super) loss: LossConfig,
+    /// Whether a setting chose the loss.
+    pub(super) chose_loss: bool,
     pub(super) gradient: GradientConfig,
     pub(super) optimizer: OptimizerConfig,
     pub(super) learning_rate: Option<f64>,
@@ -75,7 +78,9 @@ impl Trainer {
             loss: LossConfig {
                 kind: Loss::CrossEntropy,
                 l2: 0.0,
+                class_weights: None,
             },
+            chose_loss: false,
             gradient: GradientConfig::Backprop,
             optimizer: OptimizerConfig::Sgd(SgdConfig {
                 learning_rate: 0.1,
@@ -103,15 +108,23 @@ impl Trainer {
     }
 
     /// Sets the loss. The outputs become those that go with it, if [`Trainer::output`] does not
-    /// say: softmax for cross-entropy, sigmoid for quadratic, linear for logistic.
+    /// say: softmax for cross-entropy, sigmoid for quadratic (linear if numbers are predicted),
+    /// linear for logistic.
     pub fn loss(mut self, loss: Loss) -> Self {
         self.loss.kind = loss;
+        self.chose_loss = true;
         self
     }
 
     /// Sets the output units.
     pub fn output(mut self, output: OutputUnits) -> Self {
         self.output = Some(output);
+        self
+    }
+
+    /// Sets factors of the classes' losses, for classes of which some are rare.
+    pub fn class_weights(mut self, weights: ClassWeights) -> Self {
+        self.loss.class_weights = Some(weights);
         self
     }
 
@@ -229,7 +242,9 @@ impl Trainer {
         self
     }
 
-    /// Trains a network on `data`: a forward and a backward pass of each row in each epoch, by the
+    /// Trains a network on `data`. Numbers to predict ([`Dataset::from_arrays_regression`]) are
+    /// standardized and learned by linear outputs with the quadratic loss; the losses of the history
+    /// are those of standardized targets, and its scores are R². Costs a forward and a backward pass of each row in each epoch, by the
     /// default method. Copies the data once, and once more in the network's precision.
     ///
     /// # Errors
@@ -242,14 +257,21 @@ impl Trainer {
     /// [`Error::Diverged`]: crate::error::Error::Diverged
     /// [`Error::Resources`]: crate::error::Error::Resources
     pub fn fit(&self, data: &Dataset) -> Result<TrainedModel> {
+        if data.is_regression() && !(self.chose_loss && self.output.is_some()) {
+            let loss = if self.chose_loss {
+                self.loss.kind
+            } else {
+                Loss::Quadratic
+            };
+            let output = self.output.unwrap_or(OutputUnits::Linear);
+            return self.clone().loss(loss).output(output).fit(data);
+        }
         let settings = RunSettings::new(self)?;
         data.check()?;
         let first = data.labels[0];
-        if data.labels.iter().all(|&label| label == first) {
+        if !data.is_regression() && data.labels.iter().all(|&label| label == first) {
             return Err(InputError::TooFewClasses { classes: 1 }.into());
         }
-        let (features, classes) = (data.feature_count(), data.class_count());
-        let network = Network::for_data(features, classes, &settings.model, &self.loss)?;
         let loaded = LoadedData {
             train: Arc::new(data.clone()),
             test: None,
@@ -257,6 +279,7 @@ impl Trainer {
         let validation = self.validation.map(Share::Fraction);
         let rows = loaded.split_rows(validation, self.normalize, self.seed)?;
         check_scaled(&data.features, &rows.scaling, settings.model.precision)?;
+        let network = Network::for_data(&rows.train, &settings.model, &self.loss)?;
         match settings.model.precision {
             Precision::F32 => self.fit_in::<f32>(&settings, network, &rows),
             Precision::F64 => self.fit_in::<f64>(&settings, network, &rows),
@@ -342,6 +365,15 @@ impl TrainedModel {
     /// Those of [`Model::predict_proba`].
     pub fn predict_proba<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
         self.model.predict_proba(features)
+    }
+
+    /// Returns the numbers that a regression predicts, `(rows, targets)`; see
+    /// [`Model::predict_numbers`].
+    ///
+    /// # Errors
+    /// Those of [`Model::predict_numbers`].
+    pub fn predict_numbers<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
+        self.model.predict_numbers(features)
     }
 
     /// Evaluates the model on labeled rows; see [`Model::evaluate`].

@@ -205,6 +205,9 @@ struct DatasetDescription {
     image: Option<(usize, usize)>,
     unit_divisor: Option<f64>,
     class_names: &'static [&'static str],
+    /// The numbers to predict, if there are no classes.
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    targets: &'static [&'static str],
     train: PartStatistics,
     test: Option<PartStatistics>,
     source: &'static str,
@@ -227,7 +230,12 @@ struct PartStatistics {
 impl PartStatistics {
     fn of(dataset: &Dataset) -> Self {
         let mut class_counts = vec![0; dataset.class_count()];
-        for &label in &dataset.labels {
+        let labels = if dataset.is_regression() {
+            &[]
+        } else {
+            &dataset.labels[..]
+        };
+        for &label in labels {
             class_counts[usize::from(label)] += 1;
         }
         let (rows, features) = dataset.features.dim();
@@ -262,6 +270,7 @@ fn describe(name: &str, search_paths: &SearchPaths, json: bool, out: &mut dyn Wr
         image: entry.image,
         unit_divisor: entry.unit_divisor,
         class_names: entry.class_names,
+        targets: entry.targets,
         train: PartStatistics::of(&train),
         test: test.as_ref().map(PartStatistics::of),
         source: entry.source,
@@ -299,7 +308,11 @@ fn write_described(set: &DatasetDescription, out: &mut dyn Write) -> io::Result<
     if let Some(divisor) = set.unit_divisor {
         writeln!(out, "unit      ÷ {divisor}")?;
     }
-    writeln!(out, "classes   {}", set.class_names.len())?;
+    if set.targets.is_empty() {
+        writeln!(out, "classes   {}", set.class_names.len())?;
+    } else {
+        writeln!(out, "targets   {}", set.targets.join(", "))?;
+    }
     for (class, name) in set.class_names.iter().enumerate() {
         let counts: Vec<String> = parts
             .iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{EvalArguments, Global};
-use super::evaluation::evaluation;
+use super::evaluation::{evaluation, target_errors};
 use super::inputs::{fold_of, model_file, splits};
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
@@ -17,6 +17,7 @@ use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::{directory, json};
 use crate::study::table::{Table, list, loss, percent};
+use crate::text::plain_line;
 
 /// Evaluates as the arguments say and prints the evaluation.
 ///
@@ -120,7 +121,9 @@ fn part_of_data(
         }
         None => {
             let inputs = model.network.layout.sizes()[0];
-            let dataset = data::load_for(data, None, file, inputs, &model.class_names)?;
+            let targets = model.scaling.targets.as_ref();
+            let targets = targets.map(|targets| &targets.names[..]);
+            let dataset = data::load_for(data, None, file, inputs, &model.class_names, targets)?;
             (data[0].display().to_string(), Arc::new(dataset))
         }
     };
@@ -132,6 +135,9 @@ fn part_of_data(
 fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
     let inputs = model.network.layout.sizes()[0];
     let (features, classes) = (dataset.feature_count(), dataset.class_count());
+    if model.is_regression() || dataset.is_regression() {
+        return check_regression(model, file, dataset);
+    }
     if (features, classes) == (inputs, model.class_names.len()) {
         return Ok(());
     }
@@ -145,8 +151,47 @@ fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
     ))
 }
 
+/// Refuses data that do not have the features and targets of a regression model.
+fn check_regression(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
+    let describe = |features: usize, names: Option<&[String]>, classes: usize| match names {
+        Some(names) => format!("{features} features and predicts {}", names.join(", ")),
+        None => format!("{features} features and {classes} classes"),
+    };
+    let inputs = model.network.layout.sizes()[0];
+    let expected = model.scaling.targets.as_ref();
+    let expected = expected.map(|targets| &targets.names[..]);
+    let found = dataset.targets.as_ref().map(|targets| &targets.names[..]);
+    let same = expected.map(<[String]>::len) == found.map(<[String]>::len);
+    if same && dataset.feature_count() == inputs {
+        return Ok(());
+    }
+    let classes = (model.class_names.len(), dataset.class_count());
+    Err(Error::refused(
+        file,
+        plain_line(&format!(
+            "the model has {}, but {} has {}",
+            describe(inputs, expected, classes.0),
+            dataset.name,
+            describe(dataset.feature_count(), found, classes.1)
+        ))
+        .into_owned(),
+    ))
+}
+
 /// Formats the evaluation as text.
 pub fn table(evaluation: &ModelEvaluation, confusion: bool) -> String {
+    if let Some(regression) = &evaluation.regression {
+        let mut entries = vec![
+            ("part", evaluation.part.clone()),
+            ("rows", evaluation.rows.to_string()),
+            (
+                "loss",
+                format!("{} (of standardized targets)", loss(Some(evaluation.loss))),
+            ),
+        ];
+        entries.extend(target_errors("errors", &regression.targets));
+        return list(&entries);
+    }
     let mut text = list(&[
         ("part", evaluation.part.clone()),
         ("rows", evaluation.rows.to_string()),

@@ -2,7 +2,9 @@
 
 use crate::data::Part;
 use crate::model::Assessment;
-use crate::run::evaluation::{ModelEvaluation, WrongSample};
+use crate::run::evaluation::{ModelEvaluation, RegressionEvaluation, TargetErrors, WrongSample};
+use crate::study::table::figure;
+use crate::text::plain_line;
 
 /// Returns the content of `evaluation.json` for an assessment of `part`.
 pub fn evaluation(
@@ -33,7 +35,12 @@ pub fn evaluation(
         }
     });
     ModelEvaluation {
+        rows: part.rows.len() as u64,
         image: dataset.image.map(|(height, width)| [height, width]),
+        regression: assessment
+            .regression
+            .as_ref()
+            .map(RegressionEvaluation::new),
         ..ModelEvaluation::new(
             name,
             assessment.loss,
@@ -42,4 +49,23 @@ pub fn evaluation(
             described.collect(),
         )
     }
+}
+
+/// Returns a line of errors for each target, in its units.
+pub fn target_errors(title: &'static str, targets: &[TargetErrors]) -> Vec<(&'static str, String)> {
+    let line = |target: &TargetErrors| {
+        let figures = format!(
+            "RMSE {}, MAE {}, R² {}",
+            figure(target.rmse),
+            figure(target.mae),
+            score(Some(target.r2))
+        );
+        (title, format!("{} ({})", figures, plain_line(&target.name)))
+    };
+    targets.iter().map(line).collect()
+}
+
+/// Formats R² with four decimals.
+pub fn score(r2: Option<f64>) -> String {
+    r2.map_or("–".to_owned(), |r2| format!("{r2:.4}"))
 }

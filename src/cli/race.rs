@@ -52,6 +52,13 @@ pub fn run(
         source::<RaceStudy<'_>>(arguments.config.as_deref(), record, arguments.asks())?;
     let inputs = Inputs::load(&path, &overrides(&arguments.changes), global)?;
     let config = &inputs.config;
+    let dataset = &inputs.split.train.dataset;
+    if dataset.is_regression() {
+        return Err(Error::Usage(format!(
+            "{}: a race compares accuracies, but the rows have numbers to predict, not classes\n  help: compare the cost of gradients with `nplus1 cost`, or train with each method",
+            dataset.name
+        )));
+    }
     let network = inputs.network()?;
     let plan = match kept {
         Some(plan) => plan,

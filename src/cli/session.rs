@@ -60,9 +60,8 @@ impl<'a> Session<'a> {
     /// A network that cannot be made for these classes; a start with another layout.
     pub fn new(config: &'a Config, split: &'a Split, start: Option<AnyParameters>) -> Result<Self> {
         let dataset = &split.train.dataset;
-        let (features, classes) = (dataset.feature_count(), dataset.class_count());
         let (model, loss) = (&config.model, &config.loss);
-        let network = Network::for_data(features, classes, model, loss)
+        let network = Network::for_data(&split.train, model, loss)
             .map_err(|problem| Error::refused(&dataset.name, problem.to_string()))?;
         if let Some(start) = &start
             && start.layout() != &network.layout

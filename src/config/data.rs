@@ -8,10 +8,17 @@ use super::keys;
 use super::messages::nearest;
 use super::reader::Reader;
 use super::sections::to_size;
-use crate::data::{DataConfig, DataSource, Normalize, Share};
+use crate::data::{DataConfig, DataSource, Normalize, Share, Task};
 
 /// The values that `dataset` allows.
-pub const DATASETS: [&str; 5] = ["mnist", "iris", "wine", "breast-cancer", "digits"];
+pub const DATASETS: [&str; 6] = [
+    "mnist",
+    "iris",
+    "wine",
+    "breast-cancer",
+    "digits",
+    "diabetes",
+];
 
 /// The values that `train` allows, for messages.
 const FILES: &str = "\"FILE.csv\", or [\"IMAGES\", \"LABELS\"] for IDX and NPY";
@@ -61,6 +68,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
                 label,
             },
         },
+        task: read_task(&data),
         validation: data
             .field("validation")
             .and_then(|field| read_share(&data, &field, SHARE)),
@@ -135,6 +143,46 @@ fn read_label(data: &SectionReader) -> Option<String> {
         (_, Some(_)) => data.out_of_range(&field, allowed),
         _ => data.wrong_type(&field, "a column", allowed),
     }
+}
+
+/// Reads `task` and `targets`, which makes it a regression.
+fn read_task(data: &SectionReader) -> Option<Task> {
+    let targets = data
+        .field("targets")
+        .map(|field| read_targets(data, &field));
+    let regression = |targets: Option<Vec<String>>| Task::Regression {
+        targets: targets.unwrap_or_default(),
+    };
+    let task = data.field("task").map(|_| {
+        let words = [("classification", false), ("regression", true)];
+        data.optional_word("task", &words)
+    });
+    match task {
+        Some(Some(false)) => Some(Task::Classification),
+        Some(Some(true)) => Some(regression(targets)),
+        Some(None) | None => targets.map(|targets| regression(Some(targets))),
+    }
+}
+
+/// Reads `targets`: a list of headers, or of numbers in quotes.
+fn read_targets(data: &SectionReader, field: &FieldValue) -> Vec<String> {
+    let allowed = "a list of columns, each a header or a number from 0 in quotes";
+    let wrong_type = || {
+        data.wrong_type(field, "a list of columns", allowed)
+            .unwrap_or_default()
+    };
+    let Some(list) = field.item.as_array() else {
+        return wrong_type();
+    };
+    if list.is_empty() || list.len() > keys::MOST_TARGETS {
+        return data.out_of_range(field, allowed).unwrap_or_default();
+    }
+    let columns: Option<Vec<String>> = list
+        .iter()
+        .map(|entry| entry.as_str().filter(|name| !name.is_empty()))
+        .map(|name| name.map(str::to_owned))
+        .collect();
+    columns.unwrap_or_else(wrong_type)
 }
 
 /// Reads a number of rows or a fraction of them; `None` for 0.

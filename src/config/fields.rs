@@ -65,6 +65,12 @@ impl<'r, 'a> SectionReader<'r, 'a> {
         Some(self.default_value(key, text))
     }
 
+    /// Returns whether the config has the key.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        let table = self.table.as_ref();
+        table.is_some_and(|table| table.get(name).is_some())
+    }
+
     /// Returns the value of a key that applies here: from the file, or else its default.
     fn applicable_field(&self, name: &'static str) -> Option<FieldValue> {
         self.field(name).or_else(|| match self.key(name).presence {
@@ -216,6 +222,15 @@ impl<'r, 'a> SectionReader<'r, 'a> {
     /// that is refused has the first value as its placeholder.
     pub(super) fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> T {
         self.known_word(name, words).unwrap_or(words[0].1)
+    }
+
+    /// Reads one of the words of a key without a default, if it is present and not refused.
+    pub(super) fn optional_word<T: Copy>(
+        &self,
+        name: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        self.to_word(&self.field(name)?, words)
     }
 
     /// Reads one of the key's words, which has a default; `None` if it is refused.

@@ -105,6 +105,16 @@ fn of_form(form: &Form) -> Value {
             "items": { "type": "integer", "minimum": least, "maximum": most },
             "maxItems": entries,
         }),
+        Form::Numbers {
+            interval,
+            least,
+            most,
+        } => json!({
+            "type": "array",
+            "items": of_interval(interval),
+            "minItems": least,
+            "maxItems": most,
+        }),
         Form::Texts { least, most } => json!({
             "type": "array",
             "items": { "type": "string", "minLength": 1 },

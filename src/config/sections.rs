@@ -9,7 +9,7 @@ use super::fields::SectionReader;
 use super::messages::describe_value;
 use super::reader::Reader;
 use super::{Config, RunConfig, data, gradient, keys, optimizer, validation};
-use crate::model::{Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
+use crate::model::{ClassWeights, Initialization, Loss, LossConfig, ModelConfig, OutputUnits};
 use crate::numeric::Precision;
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Split;
@@ -22,13 +22,15 @@ const LONGEST_NAME: usize = 100;
 /// Reads every section. `stem` names a config without a name; relative paths start from `folder`.
 pub(super) fn read(reader: &Reader, stem: &str, folder: &Path) -> Config {
     let top = reader.section(&keys::TOP);
-    let loss = read_loss(&reader.section(&keys::LOSS));
+    let data = data::read(reader, folder);
+    let is_regression = data.is_regression();
+    let loss = read_loss(&reader.section(&keys::LOSS), is_regression);
     let optimizer = optimizer::read(reader);
     let config = Config {
         name: read_name(&top, stem),
         seed: top.integer("seed").unsigned_abs(),
-        data: data::read(reader, folder),
-        model: read_model(&reader.section(&keys::MODEL), loss.kind),
+        data,
+        model: read_model(&reader.section(&keys::MODEL), loss.kind, is_regression),
         loss,
         gradient: gradient::read(reader),
         train: read_train(reader, &optimizer),
@@ -76,7 +78,7 @@ fn read_name(top: &SectionReader, stem: &str) -> String {
     name.to_owned()
 }
 
-fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
+fn read_model(model: &SectionReader, loss: Loss, is_regression: bool) -> ModelConfig {
     let outputs = [
         OutputUnits::Sigmoid,
         OutputUnits::Softmax,
@@ -90,11 +92,12 @@ fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
     let precisions = [Precision::F32, Precision::F64];
     ModelConfig {
         hidden: model.integers("hidden").into_iter().map(to_size).collect(),
-        output: model.word_by(
-            "output",
-            loss.name(),
-            &outputs.map(|output| (output.name(), output)),
-        ),
+        output: if is_regression && !model.is_given("output") {
+            OutputUnits::Linear
+        } else {
+            let words = outputs.map(|output| (output.name(), output));
+            model.word_by("output", loss.name(), &words)
+        },
         initialization: model.word(
             "initialization",
             &initializations.map(|kind| (kind.name(), kind)),
@@ -104,12 +107,44 @@ fn read_model(model: &SectionReader, loss: Loss) -> ModelConfig {
     }
 }
 
-fn read_loss(loss: &SectionReader) -> LossConfig {
+fn read_loss(loss: &SectionReader, is_regression: bool) -> LossConfig {
     let losses = [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic];
     LossConfig {
-        kind: loss.word("kind", &losses.map(|loss| (loss.name(), loss))),
+        kind: if is_regression && !loss.is_given("kind") {
+            Loss::Quadratic
+        } else {
+            loss.word("kind", &losses.map(|loss| (loss.name(), loss)))
+        },
         l2: loss.number("l2"),
+        class_weights: read_class_weights(loss),
     }
+}
+
+/// Reads `class_weights`: "balanced", or a number for each class.
+fn read_class_weights(loss: &SectionReader) -> Option<ClassWeights> {
+    let field = loss.field("class_weights")?;
+    let allowed = field.key.allowed();
+    let wrong_type = || loss.wrong_type(&field, "\"balanced\" or a list of numbers", &allowed);
+    if let Some(word) = field.item.as_str() {
+        return match word {
+            "balanced" => Some(ClassWeights::Balanced),
+            _ => loss.out_of_range(&field, &allowed),
+        };
+    }
+    let Some(list) = field.item.as_array() else {
+        return wrong_type();
+    };
+    let number = |entry: &toml_edit::Value| {
+        let integer = entry.as_integer().map(|number| number as f64);
+        entry.as_float().or(integer)
+    };
+    let Some(weights) = list.iter().map(number).collect::<Option<Vec<f64>>>() else {
+        return wrong_type();
+    };
+    if !field.key.allows_numbers(&weights) {
+        return loss.out_of_range(&field, &allowed);
+    }
+    Some(ClassWeights::Given(weights))
 }
 
 fn read_train(reader: &Reader, optimizer: &OptimizerConfig) -> TrainConfig {

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::{Config, keys, optimizer};
-use crate::data::DataSource;
+use crate::data::{DataSource, Task};
 use crate::gradient::GradientConfig;
 use crate::model::{Loss, OutputUnits};
 use crate::optimizer::{OptimizerConfig, Schedule};
@@ -25,7 +25,7 @@ pub(super) fn check(reader: &Reader, config: &Config) {
             output != OutputUnits::Linear,
         ),
     };
-    if wrong {
+    if wrong && !config.data.is_regression() {
         let message = format!(
             "{} outputs do not go with the {} loss",
             output.name(),
@@ -33,6 +33,7 @@ pub(super) fn check(reader: &Reader, config: &Config) {
         );
         reader.refuse_conflict(("loss", "kind"), ("model", "output"), &message, help);
     }
+    check_regression(reader, config);
     let random = matches!(
         config.gradient,
         GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_)
@@ -88,6 +89,40 @@ pub(super) fn check(reader: &Reader, config: &Config) {
     }
 }
 
+/// Refuses what a regression cannot have.
+fn check_regression(reader: &Reader, config: &Config) {
+    if !config.data.is_regression() {
+        return;
+    }
+    let (output, loss) = (config.model.output, config.loss.kind);
+    let conflict = |first, second, message: &str, help: &str| {
+        reader.refuse_conflict(first, second, message, help);
+    };
+    if loss != Loss::Quadratic {
+        conflict(
+            ("data", "task"),
+            ("loss", "kind"),
+            &format!("the {} loss is for classes, not for numbers", loss.name()),
+            "use kind = \"quadratic\", the default of a regression",
+        );
+    } else if output != OutputUnits::Linear {
+        conflict(
+            ("data", "task"),
+            ("model", "output"),
+            &format!("{} outputs cannot predict every number", output.name()),
+            "use output = \"linear\", the default of a regression",
+        );
+    }
+    if config.loss.class_weights.is_some() {
+        conflict(
+            ("data", "task"),
+            ("loss", "class_weights"),
+            "`class_weights` are for classes, but a regression has none",
+            "remove `class_weights`",
+        );
+    }
+}
+
 fn check_data(reader: &Reader, config: &Config) {
     let data = reader.section(&keys::DATA);
     let is_given = |key| data.field(key).is_some();
@@ -129,6 +164,31 @@ fn check_data(reader: &Reader, config: &Config) {
             "test",
             "files in `test` go with files in `train`, not with `dataset`",
             "give `test` a number of rows or a fraction, or `train` files instead of `dataset`",
+        );
+    }
+    if config.data.task == Some(Task::Classification) && is_given("targets") {
+        refuse_conflict(
+            "task",
+            "targets",
+            "`targets` are numbers to predict, but the task is classification",
+            "remove `targets`, or set task = \"regression\"",
+        );
+    }
+    if is_given("label") && is_given("targets") {
+        refuse_conflict(
+            "label",
+            "targets",
+            "`label` and `targets` both say what is predicted",
+            "keep `targets` for numbers, or `label` for one column",
+        );
+    }
+    if !is_given("train") && is_given("targets") {
+        let help = "remove `targets`: a named dataset has its own";
+        refuse_conflict(
+            "dataset",
+            "targets",
+            "`targets` goes with files in `train`",
+            help,
         );
     }
     if !is_given("train") && is_given("label") {

@@ -7,11 +7,11 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::keys::{self, Form, Key, Selector};
 use super::{Config, RunConfig};
-use crate::data::{DataConfig, DataSource, Share};
+use crate::data::{DataConfig, DataSource, Share, Task};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::{ForwardGradientConfig, SpsaConfig};
-use crate::model::ModelConfig;
+use crate::model::{ClassWeights, ModelConfig};
 use crate::optimizer::{OptimizerConfig, Schedule};
 use crate::parallel::Split;
 use crate::text::{escaped, is_control};
@@ -54,6 +54,10 @@ fn value(config: &Config, (section, key): Selector) -> Option<Value> {
         ("model", _) => model(&config.model, key),
         ("loss", "kind") => Some(config.loss.kind.name().into()),
         ("loss", "l2") => Some(config.loss.l2.into()),
+        ("loss", "class_weights") => match config.loss.class_weights.as_ref()? {
+            ClassWeights::Balanced => Some("balanced".into()),
+            ClassWeights::Given(weights) => Some(weights.iter().copied().collect::<Array>().into()),
+        },
         ("gradient", _) => gradient(&config.gradient, key),
         ("optimizer", _) => optimizer(&config.optimizer, key),
         ("train", _) => train(&config.train, key),
@@ -69,6 +73,17 @@ fn data(data: &DataConfig, key: &str) -> Option<Value> {
         ("test", DataSource::Files { test, .. }) if !test.is_empty() => Some(files(test)),
         ("test", _) => data.test.map(share),
         ("label", DataSource::Files { label, .. }) => label.as_deref().map(text),
+        ("task", _) => data.task.as_ref().map(|task| task.name().into()),
+        ("targets", _) => match data.task.as_ref()? {
+            Task::Regression { targets } if !targets.is_empty() => Some(
+                targets
+                    .iter()
+                    .map(|name| text(name))
+                    .collect::<Array>()
+                    .into(),
+            ),
+            _ => None,
+        },
         ("validation", _) => data.validation.map(share),
         ("folds", _) => data.folds.map(count),
         ("limit", _) => data.limit.map(count),

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::classes::{Classes, MOST_CLASSES};
 use super::dataset::{Dataset, Features};
+use super::targets::RegressionTargets;
 use crate::error::{InputError, Result};
 
 /// The name of a dataset made from arrays.
@@ -111,6 +112,7 @@ impl Dataset {
             class_names: classes.names,
             image: None,
             unit_divisor: None,
+            targets: None,
         };
         data.check()?;
         Ok(data)
@@ -147,6 +149,45 @@ impl Dataset {
             class_names: (class_names.iter().map(|name| name.as_ref().to_owned())).collect(),
             image: None,
             unit_divisor: None,
+            targets: None,
+        };
+        data.check()?;
+        Ok(data)
+    }
+
+    /// Creates a dataset of a regression from `features`, `(rows, features)`, and the numbers to
+    /// predict, `(rows, targets)`. Copies both once.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use nplus1::Dataset;
+    ///
+    /// let x = array![[5.1, 3.5], [6.2, 2.9], [4.9, 3.0]];
+    /// let y = array![[10.0], [12.5], [9.0]];
+    /// let data = Dataset::from_arrays_regression(x.view(), y.view(), &["price"])?;
+    /// assert!(data.is_regression());
+    /// # Ok::<(), nplus1::error::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InputError`]: no rows, no features or no targets, another number of rows or of names, a
+    /// feature or a target that is infinite or NaN.
+    pub fn from_arrays_regression<T: Feature>(
+        features: ArrayView2<'_, T>,
+        targets: ArrayView2<'_, f64>,
+        names: &[impl AsRef<str>],
+    ) -> Result<Self> {
+        let data = Self {
+            name: NAME.to_owned(),
+            labels: vec![0; features.nrows()],
+            features: T::features(features),
+            class_names: Vec::new(),
+            image: None,
+            unit_divisor: None,
+            targets: Some(RegressionTargets {
+                names: (names.iter().map(|name| name.as_ref().to_owned())).collect(),
+                values: targets.as_standard_layout().into_owned(),
+            }),
         };
         data.check()?;
         Ok(data)
@@ -164,6 +205,7 @@ impl Dataset {
             class_names: class_names.to_vec(),
             image: None,
             unit_divisor: None,
+            targets: None,
         }
     }
 
@@ -171,7 +213,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`InputError`]: no rows or no features, another number of labels
-    /// than of rows, a label beyond the classes, a feature that is infinite or NaN.
+    /// than of rows, a label beyond the classes, a feature or a target that is infinite or NaN.
     pub fn check(&self) -> Result<(), InputError> {
         let (rows, features) = self.features.dim();
         if rows != self.labels.len() {
@@ -188,6 +230,10 @@ impl Dataset {
         }
         if u32::try_from(rows).is_err() {
             return Err(InputError::TooManyRows { rows });
+        }
+        if let Some(targets) = &self.targets {
+            targets.check(rows)?;
+            return self.features.check_finite();
         }
         let classes = self.class_count();
         if let Some(row) = (self.labels.iter()).position(|&label| usize::from(label) >= classes) {

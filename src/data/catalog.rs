@@ -27,8 +27,10 @@ pub struct CatalogEntry {
     pub image: Option<(usize, usize)>,
     /// The constant that `normalize = "unit"` divides by.
     pub unit_divisor: Option<f64>,
-    /// The name of each class.
+    /// The name of each class; none if it has numbers to predict.
     pub class_names: &'static [&'static str],
+    /// The columns of numbers to predict; none if it has classes.
+    pub targets: &'static [&'static str],
     /// The source.
     pub source: &'static str,
     /// The license.
@@ -50,7 +52,7 @@ pub struct CatalogFile {
 
 const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-static ENTRIES: [CatalogEntry; 5] = [
+static ENTRIES: [CatalogEntry; 6] = [
     CatalogEntry {
         name: "mnist",
         title: "handwritten digits, 28 × 28 pixels, 0…255",
@@ -60,6 +62,7 @@ static ENTRIES: [CatalogEntry; 5] = [
         image: Some((28, 28)),
         unit_divisor: Some(255.0),
         class_names: DIGITS,
+        targets: &[],
         source: "the MNIST database of handwritten digits, http://yann.lecun.com/exdb/mnist/",
         license: "CC BY-SA 3.0 (copyright Yann LeCun and Corinna Cortes; derived from NIST's Special Databases 1 and 3)",
         citation: "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11), 1998, pp. 2278–2324",
@@ -92,6 +95,7 @@ static ENTRIES: [CatalogEntry; 5] = [
         image: None,
         unit_divisor: None,
         class_names: &["setosa", "versicolor", "virginica"],
+        targets: &[],
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C56C76; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "R. A. Fisher: The use of multiple measurements in taxonomic problems. Annals of Eugenics 7(2), 1936, pp. 179–188",
@@ -109,6 +113,7 @@ static ENTRIES: [CatalogEntry; 5] = [
         image: None,
         unit_divisor: None,
         class_names: &["class_0", "class_1", "class_2"],
+        targets: &[],
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5PC7J; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "S. Aeberhard, M. Forina: Wine. UCI Machine Learning Repository, 1991",
@@ -126,6 +131,7 @@ static ENTRIES: [CatalogEntry; 5] = [
         image: None,
         unit_divisor: None,
         class_names: &["malignant", "benign"],
+        targets: &[],
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "W. Wolberg, O. Mangasarian, N. Street, W. Street: Breast Cancer Wisconsin (Diagnostic). UCI Machine Learning Repository, 1993",
@@ -143,12 +149,31 @@ static ENTRIES: [CatalogEntry; 5] = [
         image: Some((8, 8)),
         unit_divisor: Some(16.0),
         class_names: DIGITS,
+        targets: &[],
         source: "UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, its test set; as shipped with scikit-learn",
         license: "CC BY 4.0",
         citation: "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998",
         files: &[CatalogFile {
             name: "digits.csv.gz",
             sha256: "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+        }],
+    },
+    CatalogEntry {
+        name: "diabetes",
+        title: "progression of diabetes a year after ten measurements",
+        rows: 442,
+        test_rows: 0,
+        features: 10,
+        image: None,
+        unit_divisor: None,
+        class_names: &[],
+        targets: &["progression"],
+        source: "https://www4.stat.ncsu.edu/~boos/var.select/diabetes.html; unscaled, as shipped with scikit-learn",
+        license: "published with the paper, without terms; BSD 3-Clause as a part of scikit-learn",
+        citation: "B. Efron, T. Hastie, I. Johnstone, R. Tibshirani: Least angle regression. Annals of Statistics 32(2), 2004, pp. 407–499",
+        files: &[CatalogFile {
+            name: "diabetes.csv",
+            sha256: "9193026b7622ff944f0a6855a10107b24caf50dad69787c46e6890e69c27faca",
         }],
     },
 ];
@@ -217,7 +242,13 @@ impl CatalogEntry {
     }
 
     fn load_table(&self, folder: &Path, file: &CatalogFile) -> Result<Dataset> {
-        let table = csv::read(&folder.join(file.name), None, Some(file.sha256))?;
+        let path = folder.join(file.name);
+        let table = if self.targets.is_empty() {
+            csv::read(&path, None, Some(file.sha256))?
+        } else {
+            let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+            csv::read_targets(&path, &targets, Some(file.sha256))?
+        };
         Ok(Dataset {
             name: self.name.to_owned(),
             features: table.features,
@@ -225,6 +256,7 @@ impl CatalogEntry {
             class_names: self.class_names(),
             image: self.image,
             unit_divisor: self.unit_divisor,
+            targets: table.targets,
         })
     }
 

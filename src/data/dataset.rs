@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::targets::{RegressionTargets, TargetScaling};
+
 /// Features, shape `(rows, features)`, in the type of the file: bytes stay bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Features {
@@ -31,17 +33,19 @@ impl Features {
     }
 }
 
-/// A labeled dataset.
+/// A labeled dataset: each row has a class, or the numbers of a regression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// The name in the catalog, or the file's stem.
     pub name: String,
     /// Shape `(rows, features)`.
     pub features: Features,
-    /// The class index of each row, below `class_names.len()`.
+    /// The class index of each row, below `class_names.len()`; all 0 in a regression.
     pub labels: Vec<u16>,
-    /// The name of each class.
+    /// The name of each class; none in a regression.
     pub class_names: Vec<String>,
+    /// The numbers to predict, if this is a regression.
+    pub targets: Option<RegressionTargets>,
     /// `(height, width)`, if a row is an image.
     pub image: Option<(usize, usize)>,
     /// The constant that `normalize = "unit"` divides by (255 or 16); `None` if it uses the range
@@ -60,9 +64,14 @@ impl Dataset {
         self.features.dim().1
     }
 
-    /// Returns the number of classes.
+    /// Returns the number of classes; 0 in a regression.
     pub fn class_count(&self) -> usize {
         self.class_names.len()
+    }
+
+    /// Returns whether the rows have numbers to predict instead of classes.
+    pub fn is_regression(&self) -> bool {
+        self.targets.is_some()
     }
 }
 
@@ -97,11 +106,15 @@ pub struct Split {
     pub scaling: Scaling,
 }
 
-/// The affine map of each feature, `x' = (x − offset) / divisor`.
+/// The affine map of each feature, `x' = (x − offset) / divisor`, and of each target of a
+/// regression.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scaling {
     /// The offset of each feature.
     pub offset: Vec<f64>,
     /// The divisor of each feature, never 0 (1 for a constant feature).
     pub divisor: Vec<f64>,
+    /// The standardization of the targets of a regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetScaling>,
 }

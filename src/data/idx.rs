@@ -283,6 +283,7 @@ pub(crate) fn load(
         class_names,
         image,
         unit_divisor: image.map(|_| BYTE_RANGE),
+        targets: None,
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::classes::list;
 use super::dataset::{Dataset, Features, LoadedData};
 use super::search_paths::SearchPaths;
-use super::source::{DataConfig, DataSource};
+use super::source::{DataConfig, DataSource, Task};
 use super::{catalog, csv, idx};
 use crate::error::{Error, Result};
 
@@ -20,17 +20,22 @@ pub fn load(config: &DataConfig, paths: &SearchPaths, base: &Path) -> Result<Loa
     match &config.source {
         DataSource::Catalog(name) => {
             let (train, test) = catalog::load(name, paths)?;
+            check_task(&train, config.task.as_ref())?;
             Ok(LoadedData { train, test })
         }
         DataSource::Files { train, test, label } => {
-            let train = Files::read(train, base, label.as_deref(), None)?;
+            let answer = Answer {
+                label: label.as_deref(),
+                task: config.task.as_ref(),
+            };
+            let train = Files::read(train, base, answer, None)?;
             if test.is_empty() {
                 return Ok(LoadedData {
                     train: Arc::new(train.dataset),
                     test: None,
                 });
             }
-            let test = Files::read(test, base, label.as_deref(), Some(&train))?.dataset;
+            let test = Files::read(test, base, answer, Some(&train))?.dataset;
             let (train, test) = unify_types(train.dataset, test);
             Ok(LoadedData {
                 train: Arc::new(train),
@@ -40,26 +45,64 @@ pub fn load(config: &DataConfig, paths: &SearchPaths, base: &Path) -> Result<Loa
     }
 }
 
-/// Reads the user's own files for an existing model, with its number of features and its classes.
+/// Reads the user's own files for an existing model, with its number of features and its classes,
+/// or the names of the numbers that it predicts.
 ///
 /// `paths` is one CSV, or an images file and a labels file; `model` is named in messages.
 ///
 /// # Errors
-/// Missing or invalid files; another number of features, or a class that the model does not have.
+/// Missing or invalid files; another number of features, a class that the model does not have, or
+/// no column of a target's name.
 pub fn load_for(
     paths: &[PathBuf],
     label: Option<&str>,
     model: &Path,
     features: usize,
     class_names: &[String],
+    targets: Option<&[String]>,
 ) -> Result<Dataset> {
+    let task = match targets {
+        // A model of a file without a header numbers its targets.
+        Some(targets) => Task::Regression {
+            targets: (targets.iter())
+                .map(|name| name.strip_prefix("column ").unwrap_or(name).to_owned())
+                .collect(),
+        },
+        None => Task::Classification,
+    };
+    let answer = Answer {
+        label,
+        task: Some(&task),
+    };
     let known = ExpectedFormat {
         path: model,
         features,
         feature_names: None,
         class_names,
     };
-    Files::read_as(paths, Path::new(""), label, Some(&known)).map(|files| files.dataset)
+    Files::read_as(paths, Path::new(""), answer, Some(&known)).map(|files| files.dataset)
+}
+
+/// Refuses a task that a named dataset is not for.
+fn check_task(dataset: &Dataset, task: Option<&Task>) -> Result<()> {
+    let (has, help) = match (dataset.is_regression(), task) {
+        (true, Some(Task::Classification)) => ("numbers to predict, no classes", "regression"),
+        (false, Some(Task::Regression { .. })) => {
+            ("classes, no numbers to predict", "classification")
+        }
+        _ => return Ok(()),
+    };
+    let problem = format!("the dataset has {has}");
+    let help = format!("set task = \"{help}\", or leave `task` out");
+    Err(Error::refused(&dataset.name, problem).help(help))
+}
+
+/// What is predicted from the features of a file.
+#[derive(Clone, Copy)]
+struct Answer<'a> {
+    /// The label column, by header or by number.
+    label: Option<&'a str>,
+    task: Option<&'a Task>,
 }
 
 /// A dataset read from the user's own files.
@@ -83,7 +126,7 @@ impl Files {
     fn read(
         paths: &[PathBuf],
         base: &Path,
-        label: Option<&str>,
+        answer: Answer<'_>,
         train: Option<&Self>,
     ) -> Result<Self> {
         let known = train.map(|train| ExpectedFormat {
@@ -92,20 +135,32 @@ impl Files {
             feature_names: train.feature_names.as_deref(),
             class_names: &train.dataset.class_names,
         });
-        Self::read_as(paths, base, label, known.as_ref())
+        Self::read_as(paths, base, answer, known.as_ref())
     }
 
     /// Reads the files; they must match `known`, if it is given.
     fn read_as(
         paths: &[PathBuf],
         base: &Path,
-        label: Option<&str>,
+        answer: Answer<'_>,
         known: Option<&ExpectedFormat>,
     ) -> Result<Self> {
         match paths {
-            [table] => Self::read_table(base.join(table), label, known),
+            [table] => match answer.task {
+                Some(Task::Regression { targets }) => {
+                    Self::read_targets(base.join(table), answer.label, targets, known)
+                }
+                _ => Self::read_table(base.join(table), answer, known),
+            },
             [images, labels] => {
-                if let Some(label) = label {
+                if let Some(Task::Regression { .. }) = answer.task {
+                    return Err(Error::refused(
+                        base.join(labels),
+                        "the labels of IDX files are classes, but a regression predicts numbers",
+                    )
+                    .help("give one CSV whose columns are features and targets"));
+                }
+                if let Some(label) = answer.label {
                     return Err(Error::refused(
                         base.join(images),
                         format!("`label = \"{label}\"` names a column of a CSV, but two files are read as IDX images and labels"),
@@ -121,12 +176,45 @@ impl Files {
         }
     }
 
-    fn read_table(
+    /// Reads a CSV of features and numbers to predict: the columns `targets`, or else `label`.
+    fn read_targets(
         path: PathBuf,
         label: Option<&str>,
+        targets: &[String],
         known: Option<&ExpectedFormat>,
     ) -> Result<Self> {
-        let mut table = csv::read(&path, label, None)?;
+        let table = match (targets, label) {
+            ([], Some(label)) => csv::read_targets(&path, &[label.to_owned()], None)?,
+            _ => csv::read_targets(&path, targets, None)?,
+        };
+        if let Some(known) = known {
+            let names = table.feature_names.as_deref();
+            known.check_features(&path, table.features.dim().1, names)?;
+        }
+        Ok(Self {
+            dataset: Dataset {
+                name: stem(&path),
+                features: table.features,
+                labels: table.classes.labels,
+                class_names: Vec::new(),
+                image: None,
+                unit_divisor: None,
+                targets: table.targets,
+            },
+            feature_names: table.feature_names,
+            path,
+        })
+    }
+
+    fn read_table(
+        path: PathBuf,
+        answer: Answer<'_>,
+        known: Option<&ExpectedFormat>,
+    ) -> Result<Self> {
+        let mut table = csv::read(&path, answer.label, None)?;
+        if known.is_none() && answer.task.is_none() {
+            refuse_measurements(&path, &table)?;
+        }
         if let Some(known) = known {
             known.check_features(
                 &path,
@@ -154,6 +242,7 @@ impl Files {
                 class_names: table.classes.names,
                 image: None,
                 unit_divisor: None,
+                targets: None,
             },
             feature_names: table.feature_names,
             path,
@@ -204,6 +293,35 @@ impl ExpectedFormat<'_> {
         }
         Ok(())
     }
+}
+
+/// Distinct numbers in a label column above which they may be measurements.
+const MANY_NUMBERS: usize = 50;
+/// Rows of a class below which, on average, many integers are taken for measurements.
+const FEW_ROWS: usize = 10;
+
+/// Refuses labels that are measurements rather than classes: more than 50 distinct numbers, of which
+/// some are no integers, or fewer than 10 rows for each. A config may say that they are classes.
+fn refuse_measurements(path: &Path, table: &csv::CsvTable) -> Result<()> {
+    let names = &table.classes.names;
+    let numbers: Vec<f64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let distinct = names.len();
+    if distinct <= MANY_NUMBERS || numbers.len() < distinct {
+        return Ok(());
+    }
+    let fractions = numbers.iter().any(|number| number.fract() != 0.0);
+    if !fractions && table.classes.labels.len() >= FEW_ROWS * distinct {
+        return Ok(());
+    }
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let problem = format!(
+        "the labels are {distinct} distinct numbers from {least} to {most} in {} rows: measurements rather than classes",
+        table.classes.labels.len()
+    );
+    Err(Error::refused(path, problem).help(
+        "predict the number with task = \"regression\" under [data], or say that they are classes with task = \"classification\"; or choose another label column: label = \"its header, or its number from 0\"",
+    ))
 }
 
 /// Converts bytes to reals if only one of the datasets has bytes.

@@ -27,6 +27,7 @@ pub mod source;
 pub mod split;
 #[cfg(feature = "files")]
 pub mod suggestions;
+pub mod targets;
 
 pub use dataset::{Dataset, Features, LoadedData, Part, Scaling, Split};
 #[cfg(feature = "files")]
@@ -34,4 +35,5 @@ pub use loading::{load, load_for};
 pub use samples::{Batch, InputDensity, Inputs, Samples};
 #[cfg(feature = "files")]
 pub use search_paths::SearchPaths;
-pub use source::{DataConfig, DataSource, Normalize, Share};
+pub use source::{DataConfig, DataSource, Normalize, Share, Task};
+pub use targets::{GatheredTargets, RegressionTargets, TargetScaling};

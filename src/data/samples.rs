@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Dataset, Features, Part, Scaling};
+use super::{Dataset, Features, Part, Scaling, TargetScaling};
 use crate::kernels::panels::width;
 use crate::kernels::sparse::SparseRows;
 use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
@@ -16,6 +16,11 @@ const SPARSE_SHARE: f64 = 0.4;
 pub struct Samples<R> {
     inputs: Inputs<R>,
     labels: Vec<u16>,
+    /// The scaled targets of a regression, `(rows, outputs)` row-major; empty otherwise.
+    targets: Vec<R>,
+    outputs: usize,
+    /// What turns outputs into the numbers of a regression.
+    target_scaling: Option<TargetScaling>,
     features: usize,
     distinct: OnceLock<DistinctBytes>,
     densities: OnceLock<Vec<InputDensity>>,
@@ -65,6 +70,9 @@ impl<R: Real> Samples<R> {
         Self {
             inputs,
             labels: dataset.labels.clone(),
+            targets: scaled_targets(dataset, scaling),
+            outputs: (dataset.targets.as_ref()).map_or(0, |targets| targets.names.len()),
+            target_scaling: target_scaling(dataset, scaling),
             features,
             distinct: OnceLock::new(),
             densities: OnceLock::new(),
@@ -124,6 +132,27 @@ impl<R: Real> Samples<R> {
     /// Returns the class index of a row.
     pub fn label(&self, row: u32) -> u16 {
         self.labels[row as usize]
+    }
+
+    /// Returns whether the rows have numbers to predict instead of classes.
+    pub fn is_regression(&self) -> bool {
+        self.outputs > 0
+    }
+
+    /// Returns the number of target numbers of a row; 0 if rows have classes.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Returns what turns outputs into numbers in the units of the data; `None` if rows have
+    /// classes.
+    pub fn target_scaling(&self) -> Option<&TargetScaling> {
+        self.target_scaling.as_ref()
+    }
+
+    /// Returns the scaled target numbers of a row, `(outputs,)`; none if rows have classes.
+    pub fn targets(&self, row: u32) -> &[R] {
+        &self.targets[row as usize * self.outputs..][..self.outputs]
     }
 
     /// Returns the number of rows.
@@ -188,6 +217,27 @@ impl Part {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+}
+
+/// Returns the scaling of a regression's targets: that of `scaling`, or one that changes nothing.
+fn target_scaling(dataset: &Dataset, scaling: &Scaling) -> Option<TargetScaling> {
+    let targets = dataset.targets.as_ref()?;
+    Some(scaling.targets.clone().unwrap_or_else(|| TargetScaling {
+        names: targets.names.clone(),
+        mean: vec![0.0; targets.names.len()],
+        deviation: vec![1.0; targets.names.len()],
+    }))
+}
+
+/// Returns the scaled targets of all rows, row-major.
+fn scaled_targets<R: Real>(dataset: &Dataset, scaling: &Scaling) -> Vec<R> {
+    let (Some(targets), Some(scaling)) = (&dataset.targets, target_scaling(dataset, scaling))
+    else {
+        return Vec::new();
+    };
+    let scaled =
+        |((_, target), &value): ((usize, usize), &f64)| R::from_f64(scaling.apply(target, value));
+    targets.values.indexed_iter().map(scaled).collect()
 }
 
 fn scaled<R: Real>(scaling: &Scaling, feature: usize, value: f64) -> R {

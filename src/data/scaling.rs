@@ -10,6 +10,7 @@
 
 use super::dataset::{Part, Scaling};
 use super::source::Normalize;
+use super::targets::TargetScaling;
 use crate::error::{Error, Result};
 
 impl Scaling {
@@ -18,10 +19,11 @@ impl Scaling {
         Self::divide_by(features, 1.0)
     }
 
-    /// Computes the scaling of kind `normalize` from the rows of `part`.
+    /// Computes the scaling of kind `normalize` from the rows of `part`. The targets of a
+    /// regression are standardized in any case.
     ///
     /// # Errors
-    /// A feature whose range or variance is not finite.
+    /// A feature or a target whose range or variance is not finite.
     pub fn fit(normalize: Normalize, part: &Part) -> Result<Self> {
         let features = part.dataset.feature_count();
         let scaling = match (normalize, part.dataset.unit_divisor) {
@@ -34,7 +36,10 @@ impl Scaling {
             scaling.offset[*feature].is_finite() && scaling.divisor[*feature].is_finite()
         };
         match (0..features).find(|feature| !finite(feature)) {
-            None => Ok(scaling),
+            None => Ok(Self {
+                targets: TargetScaling::fit(part)?,
+                ..scaling
+            }),
             Some(feature) => Err(Error::refused(
                 &part.dataset.name,
                 format!(
@@ -70,6 +75,7 @@ impl Scaling {
         Self {
             offset: vec![0.0; features],
             divisor: vec![divisor; features],
+            targets: None,
         }
     }
 
@@ -89,46 +95,64 @@ impl Scaling {
         Self {
             offset: least,
             divisor,
+            targets: None,
         }
     }
 
     fn standard(part: &Part) -> Self {
-        let rows = part.rows.len() as f64;
-        let features = part.dataset.feature_count();
-        let mut mean = vec![0.0; features];
-        for_each(part, |feature, value| mean[feature] += value);
-        for mean in &mut mean {
-            *mean /= rows;
-        }
-        // Two passes with a correction, as in scikit-learn (Chan, Golub, LeVeque 1983): the sum of
-        // the deviations is 0 up to round-off, which the correction removes.
-        let mut squares = vec![0.0; features];
-        let mut deviations = vec![0.0; features];
-        for_each(part, |feature, value| {
-            let deviation = value - mean[feature];
-            squares[feature] += deviation * deviation;
-            deviations[feature] += deviation;
-        });
-        let divisor = (0..features)
-            .map(|feature| {
-                let sum = deviations[feature];
-                let variance = (squares[feature] - sum * sum / rows) / rows;
-                // scikit-learn's `_is_constant_feature`; a variance that overflowed is not
-                // constant.
-                let rounding =
-                    rows * f64::EPSILON * variance + (rows * mean[feature] * f64::EPSILON).powi(2);
-                if variance.is_finite() && variance <= rounding {
-                    1.0
-                } else {
-                    variance.sqrt()
-                }
-            })
-            .collect();
+        let value = |row: u32, feature| part.dataset.features.value(row as usize, feature);
+        let (offset, divisor) = standardization(&part.rows, part.dataset.feature_count(), value);
         Self {
-            offset: mean,
+            offset,
             divisor,
+            targets: None,
         }
     }
+}
+
+/// Returns the mean and the population standard deviation of each of `columns` columns over `rows`;
+/// 1 in place of the deviation of a constant column.
+pub(super) fn standardization(
+    rows: &[u32],
+    columns: usize,
+    value: impl Fn(u32, usize) -> f64,
+) -> (Vec<f64>, Vec<f64>) {
+    let count = rows.len() as f64;
+    let mut mean = vec![0.0; columns];
+    for &row in rows {
+        for (column, mean) in mean.iter_mut().enumerate() {
+            *mean += value(row, column);
+        }
+    }
+    for mean in &mut mean {
+        *mean /= count;
+    }
+    // Two passes with a correction, as in scikit-learn (Chan, Golub, LeVeque 1983): the sum of
+    // the deviations is 0 up to round-off, which the correction removes.
+    let mut squares = vec![0.0; columns];
+    let mut sums = vec![0.0; columns];
+    for &row in rows {
+        for (column, mean) in mean.iter().enumerate() {
+            let deviation = value(row, column) - mean;
+            squares[column] += deviation * deviation;
+            sums[column] += deviation;
+        }
+    }
+    let deviation = (0..columns)
+        .map(|column| {
+            let sum = sums[column];
+            let variance = (squares[column] - sum * sum / count) / count;
+            // scikit-learn's `_is_constant_feature`; a variance that overflowed is not constant.
+            let rounding =
+                count * f64::EPSILON * variance + (count * mean[column] * f64::EPSILON).powi(2);
+            if variance.is_finite() && variance <= rounding {
+                1.0
+            } else {
+                variance.sqrt()
+            }
+        })
+        .collect();
+    (mean, deviation)
 }
 
 /// Visits every value of the part, row by row.
@@ -165,6 +189,7 @@ mod tests {
                 class_names: vec!["a".into(), "b".into()],
                 image: None,
                 unit_divisor,
+                targets: None,
             }),
             rows,
         }

@@ -18,6 +18,29 @@ pub enum DataSource {
     },
 }
 
+/// What a network predicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The class of a row.
+    Classification,
+    /// Numbers.
+    Regression {
+        /// The columns of a CSV that hold them, by header or by number from 0; none for the label
+        /// column.
+        targets: Vec<String>,
+    },
+}
+
+impl Task {
+    /// Returns the name in configs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::Regression { .. } => "regression",
+        }
+    }
+}
+
 /// A number of rows, or a fraction of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Share {
@@ -49,11 +72,16 @@ impl Normalize {
     }
 }
 
+/// The named datasets that have numbers to predict instead of classes.
+pub const REGRESSIONS: [&str; 1] = ["diabetes"];
+
 /// The settings of `[data]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
     /// The source of the rows.
     pub source: DataSource,
+    /// What is predicted; `None`: what a named dataset is for, or the classes of a file.
+    pub task: Option<Task>,
     /// Rows set aside for validation.
     pub validation: Option<Share>,
     /// Rows set aside for the test, if the data has no test part.
@@ -64,4 +92,15 @@ pub struct DataConfig {
     pub limit: Option<usize>,
     /// The kind of scaling.
     pub normalize: Normalize,
+}
+
+impl DataConfig {
+    /// Returns whether numbers are predicted: the config says so, or the named dataset has them.
+    pub fn is_regression(&self) -> bool {
+        match (&self.task, &self.source) {
+            (Some(task), _) => matches!(task, Task::Regression { .. }),
+            (None, DataSource::Catalog(name)) => REGRESSIONS.contains(&name.as_str()),
+            (None, DataSource::Files { .. }) => false,
+        }
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! A dataset with a test part keeps its order: the last rows of the training part are for
 //! validation. A dataset without one is shuffled once by the seed and divided class by class
-//! (stratified), so that each part has the classes in the same proportions. The same seed gives the
-//! same rows on every machine. Refused: shares that leave no rows, a `test` share if there is a
+//! (stratified), so that each part has the classes in the same proportions; the rows of a regression
+//! are divided as they were shuffled. The same seed gives the same rows on every machine. Refused: shares that leave no rows, a `test` share if there is a
 //! test part.
 
 use std::sync::Arc;
@@ -67,6 +67,7 @@ impl LoadedData {
         let config = DataConfig {
             // The rows are here already.
             source: DataSource::Catalog(self.train.name.clone()),
+            task: None,
             validation,
             test: None,
             folds: None,
@@ -76,7 +77,7 @@ impl LoadedData {
         self.split(&config, seed)
     }
 
-    /// Divides the rows into `count` stratified folds: each row of the training file is a test row
+    /// Divides the rows into `count` folds, stratified by class: each row of the training file is a test row
     /// of exactly one fold.
     ///
     /// The sizes of the folds differ by at most one row, and so do their numbers of rows of each
@@ -197,7 +198,8 @@ impl LoadedData {
     /// The number of rows of each class is proportional, rounded by the largest-remainder method.
     fn take_stratified(&self, rows: &mut Vec<u32>, count: usize) -> Vec<u32> {
         let class_of = |row: u32| usize::from(self.train.labels[row as usize]);
-        let mut sizes = vec![0usize; self.train.class_count()];
+        // The rows of a regression are all in one class.
+        let mut sizes = vec![0usize; self.train.class_count().max(1)];
         for &row in &*rows {
             sizes[class_of(row)] += 1;
         }

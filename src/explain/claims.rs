@@ -77,6 +77,7 @@ fn samples() -> Dataset {
         class_names: vec!["−1".to_owned(), "+1".to_owned()],
         image: None,
         unit_divisor: None,
+        targets: None,
     }
 }
 
@@ -87,6 +88,7 @@ fn passes() -> [u64; 2] {
         bias: true,
         output_loss: OutputLoss::SigmoidQuadratic,
         l2: 0.0,
+        class_weights: Vec::new(),
     };
     let theta = vec![Counted::of(0.01); net.parameters()];
     let batch: Vec<Sample> = vec![(vec![0.5; SIZES[0]], 0); ROWS];

@@ -93,6 +93,7 @@ impl NetworkReuse {
             bias: true,
             output_loss: OutputLoss::SigmoidQuadratic,
             l2: 0.0,
+            class_weights: Vec::new(),
         };
         let layout = std::sync::Arc::new(Layout::new(sizes, true));
         let theta = Initialization::Scaled.draw::<f64>(&layout, 0);

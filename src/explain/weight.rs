@@ -229,14 +229,15 @@ pub struct WeightExplanation {
     pub lost: bool,
 }
 
-/// Computes the effect of the parameter at `position` on the loss of one sample.
+/// Computes the effect of the parameter at `position` on the loss of one sample: its inputs, and its
+/// class, or in a regression its scaled numbers.
 ///
 /// # Errors
 /// Returns a message if the position is outside the network or the increment is 0.
 pub fn explain(
     network: &Network,
     theta: &Parameters<f64>,
-    (inputs, label): (&[f64], u16),
+    (inputs, target): (&[f64], (u16, &[f64])),
     position: ParameterPosition,
     epsilon: f64,
 ) -> Result<WeightExplanation, String> {
@@ -245,7 +246,7 @@ pub fn explain(
     let at = |shift: f64| {
         let mut theta = theta.clone();
         theta.flat_mut()[index] += shift;
-        SamplePass::new(network, &theta, inputs, label)
+        SamplePass::new(network, &theta, inputs, target)
     };
     let (base, above, below) = (at(0.0), at(epsilon), at(-epsilon));
     let value = theta.flat()[index];

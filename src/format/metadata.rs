@@ -1,4 +1,5 @@
-//! The metadata of a model file: layer sizes, output, loss, class names, scaling.
+//! The metadata of a model file: layer sizes, output, loss, class names, scaling (of a regression's
+//! targets, too), and weights of classes, if there are any.
 //!
 //! A file of nplus1 has all keys; a missing one is refused. A file of another program may lack
 //! them: the values assumed instead are listed. The values present must match the tensors.
@@ -23,7 +24,7 @@ const FORMAT: &str = "nplus1";
 /// Returns the metadata of `model`; every value is a string, as the format requires.
 pub fn of(model: &Model) -> Value {
     let layout = model.parameters.layout();
-    json!({
+    let mut entries = json!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
         "name": model.name,
@@ -35,7 +36,11 @@ pub fn of(model: &Model) -> Value {
         "precision": model.parameters.precision().name(),
         "class_names": json!(model.class_names).to_string(),
         "scaling": json!(model.scaling).to_string(),
-    })
+    });
+    if !model.network.class_weights.is_empty() {
+        entries["class_weights"] = json!(model.network.class_weights).to_string().into();
+    }
+    entries
 }
 
 /// The metadata of a file that is being read.
@@ -95,10 +100,10 @@ impl<'a> ModelMetadata<'a> {
             "l2",
             "a finite number, 0 or above",
         )?;
-        let class_names = self.class_names(outputs)?;
         let identity = Scaling {
             offset: vec![0.0; inputs],
             divisor: vec![1.0; inputs],
+            targets: None,
         };
         let scaling = self.parsed("scaling", identity, "inputs are taken unscaled")?;
         let valid = |numbers: &[f64]| {
@@ -111,6 +116,23 @@ impl<'a> ModelMetadata<'a> {
             "scaling",
             &format!("{inputs} finite offsets and {inputs} finite divisors, none of them 0"),
         )?;
+        if let Some(targets) = &scaling.targets {
+            self.require(
+                targets.is_valid() && targets.names.len() == outputs,
+                "scaling",
+                &format!("a name, a mean and a deviation above 0 of each of {outputs} targets"),
+            )?;
+            self.require(
+                (output, loss) == (OutputUnits::Linear, Loss::Quadratic),
+                "output",
+                "linear, with the quadratic loss, since the file says how targets are scaled",
+            )?;
+        }
+        let class_names = match &scaling.targets {
+            Some(_) => Vec::new(),
+            None => self.class_names(outputs)?,
+        };
+        let class_weights = self.class_weights(class_names.len())?;
         Ok(LoadedModel {
             model: Model {
                 name,
@@ -119,6 +141,7 @@ impl<'a> ModelMetadata<'a> {
                     output,
                     loss,
                     l2,
+                    class_weights,
                 },
                 parameters,
                 class_names,
@@ -177,6 +200,25 @@ impl<'a> ModelMetadata<'a> {
                 Ok(otherwise)
             }
         }
+    }
+
+    /// Reads the weights of the classes, if there are any.
+    fn class_weights(&self, classes: usize) -> Result<Vec<f64>> {
+        const KEY: &str = "class_weights";
+        let Some(text) = self.entries.get(KEY) else {
+            return Ok(Vec::new());
+        };
+        let weights: Vec<f64> = serde_json::from_str(text)
+            .map_err(|error| self.refuse(KEY, format!("not valid: {error}")))?;
+        let positive = weights
+            .iter()
+            .all(|&weight| weight > 0.0 && weight.is_finite());
+        self.require(
+            positive && weights.len() == classes,
+            KEY,
+            &format!("a finite number above 0 for each of {classes} classes"),
+        )?;
+        Ok(weights)
     }
 
     /// Reads the class names: one per output, or two for one output.

@@ -63,8 +63,15 @@ pub struct Model {
     pub network: Network,
     /// The parameters θ, in the network's layout.
     pub parameters: AnyParameters,
-    /// The name of each class: one per output, or two for one output.
+    /// The name of each class: one per output, or two for one output; none in a regression.
     pub class_names: Vec<String>,
-    /// The scaling of raw features to inputs.
+    /// The scaling of raw features to inputs, and of a regression's targets.
     pub scaling: Scaling,
+}
+
+impl Model {
+    /// Returns whether the model predicts numbers instead of classes.
+    pub fn is_regression(&self) -> bool {
+        self.scaling.targets.is_some()
+    }
 }

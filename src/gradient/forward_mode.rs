@@ -81,7 +81,7 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
     ) -> Result<GradientEvaluation, Stopped> {
         let layout = Arc::clone(&self.network.layout);
         let sizes = layout.sizes();
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         self.weights.load(parameters);
         let loss = self.primal.run(&rows, &self.weights);

@@ -128,12 +128,12 @@ fn loss(
             .collect();
         changed = 0..z.len();
     }
-    output_loss_value(network.output_loss(), pass.label, &z)
+    output_loss_value(network.output_loss(), pass, &z) * pass.weight.into()
 }
 
-/// Computes the loss from the outputs' z, without subtracting nearly equal numbers.
-fn output_loss_value(output_loss: OutputLoss, label: usize, z: &[Complex]) -> Complex {
-    let one = Complex::from(1.0);
+/// Computes the loss, its factor left out, from the outputs' z, without subtracting nearly equal numbers.
+fn output_loss_value(output_loss: OutputLoss, pass: &SamplePass, z: &[Complex]) -> Complex {
+    let label = pass.label;
     if output_loss == OutputLoss::SoftmaxCrossEntropy {
         // ln Σ e^z_k − z_t = (z_m − z_t) + ln(1 + Σ_{k ≠ m} e^(z_k − z_m)), where z_m is the
         // largest (m = t among equals).
@@ -153,7 +153,7 @@ fn output_loss_value(output_loss: OutputLoss, label: usize, z: &[Complex]) -> Co
                 let (y, one_minus_y) = pair(z);
                 squared(if hot { -one_minus_y } else { y })
             }
-            OutputLoss::LinearQuadratic => squared(if hot { z - one } else { z }),
+            OutputLoss::LinearQuadratic => squared(z - pass.targets[unit].into()),
             _ => {
                 let z = if hot { -z } else { z };
                 if z.re > 0.0 {

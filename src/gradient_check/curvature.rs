@@ -73,11 +73,13 @@ pub(super) fn second_and_third(
     let units = outputs.iter().zip(reach);
     units
         .map(|(jets, &reach)| {
-            if softmax {
-                return softmax_derivatives(pass, jets, reach);
-            }
-            let [_, second, third] = loss_jet(network.output_loss(), pass, jets, reach);
-            [second, third]
+            let derivatives = if softmax {
+                softmax_derivatives(pass, jets, reach)
+            } else {
+                let [_, second, third] = loss_jet(network.output_loss(), pass, jets, reach);
+                [second, third]
+            };
+            derivatives.map(|derivative| derivative * pass.weight)
         })
         .collect()
 }
@@ -95,10 +97,12 @@ pub(super) fn fifth_derivatives(
     let units = outputs.iter().zip(reach);
     units
         .map(|(jets, &reach)| {
-            if softmax {
-                return softmax_fifth_derivative(pass, jets, reach);
-            }
-            loss_jet(network.output_loss(), pass, jets, reach)[4]
+            let derivative = if softmax {
+                softmax_fifth_derivative(pass, jets, reach)
+            } else {
+                loss_jet(network.output_loss(), pass, jets, reach)[4]
+            };
+            derivative * pass.weight
         })
         .collect()
 }
@@ -140,7 +144,7 @@ fn outputs<const K: usize>(
     units.map(output_jets).collect()
 }
 
-/// Bounds |L′|, |L″|, … for |t| ≤ `reach`, from the bounds on the outputs' derivatives; for every
+/// Bounds |L′|, |L″|, … of the loss without its factor for |t| ≤ `reach`, from the bounds on the outputs' derivatives; for every
 /// loss but softmax.
 fn loss_jet<const K: usize>(
     output_loss: OutputLoss,
@@ -167,7 +171,7 @@ fn loss_jet<const K: usize>(
             }
             OutputLoss::LinearQuadratic => {
                 derivatives = [0.0; K];
-                derivatives[0] = pass.delta[last][unit].abs() + reach;
+                derivatives[0] = pass.residual(unit).abs() + reach;
                 derivatives[1] = 1.0;
             }
             _ => {}

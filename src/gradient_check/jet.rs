@@ -52,6 +52,10 @@ pub(super) fn sigmoid(pass: &SamplePass, layer: usize, unit: usize) -> Jet {
 
 /// Computes the jet of the sample's loss from the jets of the outputs' z.
 pub(super) fn loss_jet(output_loss: OutputLoss, pass: &SamplePass, jets: &[Jet]) -> Jet {
+    unweighted_loss_jet(output_loss, pass, jets).map(|derivative| derivative * pass.weight)
+}
+
+fn unweighted_loss_jet(output_loss: OutputLoss, pass: &SamplePass, jets: &[Jet]) -> Jet {
     let last = pass.z.len() - 1;
     if output_loss == OutputLoss::SoftmaxCrossEntropy {
         // Cumulants under p of the outputs' z relative to the target's: with a saturated p the
@@ -87,7 +91,7 @@ pub(super) fn loss_jet(output_loss: OutputLoss, pass: &SamplePass, jets: &[Jet])
                 s1 * s1 + residual * s2,
                 3.0 * s1 * s2 + residual * s3,
             ],
-            OutputLoss::LinearQuadratic => [pass.delta[last][unit], 1.0, 0.0],
+            OutputLoss::LinearQuadratic => [pass.residual(unit), 1.0, 0.0],
             _ => [residual, s1, s2],
         };
         for (sum, term) in loss.iter_mut().zip(compose(derivatives, jet)) {

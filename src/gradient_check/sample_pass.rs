@@ -12,6 +12,10 @@ use crate::numeric::output_loss::OutputLoss;
 pub struct SamplePass {
     /// The sample's class.
     pub label: usize,
+    /// The target of each linear output: its number, or 1 and 0 by the class.
+    pub targets: Vec<f64>,
+    /// The factor of the sample's loss by its class, which is in `loss`, δ and all paths.
+    pub weight: f64,
     /// a_0 … a_{L−1}.
     pub a: Vec<Vec<f64>>,
     /// z_0 … z_{L−1}.
@@ -30,7 +34,7 @@ pub struct SamplePass {
     pub paths: Vec<Vec<f64>>,
     /// The same sum for the hidden activations, at m − 1; at least |∂L/∂a_m|.
     pub activation_paths: Vec<Vec<f64>>,
-    /// The sample's loss, without the l2 term.
+    /// The sample's loss times its factor, without the l2 term.
     pub loss: f64,
 }
 
@@ -58,11 +62,25 @@ pub(super) fn is_hot(output_loss: OutputLoss, label: usize, unit: usize) -> bool
 }
 
 impl SamplePass {
-    /// Runs both passes for `inputs` with class `label` at `theta`.
-    pub fn new(network: &Network, theta: &Parameters<f64>, inputs: &[f64], label: u16) -> Self {
+    /// Runs both passes at `theta` for `inputs` with class `label`, or in a regression with the
+    /// target `numbers`, which are empty otherwise.
+    pub fn new(
+        network: &Network,
+        theta: &Parameters<f64>,
+        inputs: &[f64],
+        (label, numbers): (u16, &[f64]),
+    ) -> Self {
         let (layers, output_loss) = (network.layout.layers(), network.output_loss());
+        let outputs = network.layout.sizes()[layers];
+        let is_hot = |unit: usize| f64::from(u8::from(unit == usize::from(label)));
         let mut pass = Self {
             label: usize::from(label),
+            targets: if numbers.is_empty() {
+                (0..outputs).map(is_hot).collect()
+            } else {
+                numbers.to_vec()
+            },
+            weight: network.row_weight(label),
             a: vec![inputs.to_vec()],
             z: Vec::new(),
             y: Vec::new(),
@@ -151,7 +169,7 @@ impl SamplePass {
             let hot = is_hot(output_loss, self.label, unit);
             let (y, one_minus_y) = (self.y[last][unit], self.one_minus_y[last][unit]);
             let residual = if hot { -one_minus_y } else { y };
-            let linear = z - f64::from(u8::from(hot));
+            let linear = z - self.targets[unit];
             delta.push(match output_loss {
                 OutputLoss::SigmoidQuadratic => residual * y * one_minus_y,
                 OutputLoss::LinearQuadratic => linear,
@@ -164,8 +182,15 @@ impl SamplePass {
                 _ => softplus(if hot { -z } else { z }),
             };
         }
+        self.loss *= self.weight;
+        delta.iter_mut().for_each(|delta| *delta *= self.weight);
         self.paths[last] = delta.iter().map(|delta: &f64| delta.abs()).collect();
         self.delta[last] = delta;
+    }
+
+    /// Returns z − y of linear output `unit`.
+    pub fn residual(&self, unit: usize) -> f64 {
+        self.z[self.z.len() - 1][unit] - self.targets[unit]
     }
 
     /// Returns σ′ of unit `unit` of layer `layer`.

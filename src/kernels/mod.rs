@@ -20,6 +20,7 @@ pub mod scatter_add;
 pub mod simd;
 pub mod sparse;
 pub mod tangent;
+pub mod targets;
 pub mod update;
 pub mod value_sharing;
 

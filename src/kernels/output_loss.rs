@@ -1,11 +1,13 @@
 //! The output layer: computes the loss and the errors δ = ∂L/∂z from the pre-activations z.
 //!
-//! Each sample has one target class. The residual a − y of a sigmoid is taken from the pair
+//! Each sample has one target class, or one target number per linear output, and its loss may have
+//! a factor. The residual a − y of a sigmoid is taken from the pair
 //! (σ, 1 − σ), never from a subtraction. Each loss is computed from z in a form that is finite for
 //! every finite z, the linear quadratic one as long as z² does not overflow.
 
 use super::elementary::{exp, ln, ln_1p, sigmoid_pair, softplus};
 use super::panels::width;
+use super::targets::Targets;
 use super::{Kernel, Vector};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
@@ -16,8 +18,8 @@ pub struct OutputErrors<'a, R> {
     pub output_loss: OutputLoss,
     /// Number of outputs.
     pub columns: usize,
-    /// One class index per row.
-    pub labels: &'a [u16],
+    /// The rows' targets.
+    pub targets: Targets<'a, R>,
     /// Factor of each error: 1/rows.
     pub scale: R,
     /// z in, δ out: panels `(rows, P)`, `stride` numbers apart. Padding becomes 0.
@@ -50,19 +52,20 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                 .as_ref()
                 .is_none_or(|terms| terms.outputs.len() >= self.values.len())
         );
-        assert!(self.values.len() >= (panels - 1) * self.stride + self.labels.len() * width);
+        self.targets.check(self.columns);
+        let rows = self.targets.rows();
+        assert!(self.values.len() >= (panels - 1) * self.stride + rows * width);
         assert!(V::LANES <= 16 && width <= 16);
         let mut total = 0.0;
         if self.output_loss == OutputLoss::SoftmaxCrossEntropy {
-            for (row, &label) in self.labels.iter().enumerate() {
-                let loss = softmax::<V>(
-                    self.values,
-                    self.stride,
-                    row,
-                    self.columns,
-                    label,
-                    self.scale,
-                );
+            for (row, &label) in self.targets.labels.iter().enumerate() {
+                let weight = self.targets.weight(row);
+                let scale = weight.map_or(self.scale, |weight| self.scale * weight);
+                let (stride, columns) = (self.stride, self.columns);
+                let mut loss = softmax::<V>(self.values, stride, row, columns, label, scale);
+                if let Some(weight) = weight {
+                    loss *= weight.to_f64();
+                }
                 total += loss;
                 if let Some(terms) = &mut self.terms {
                     terms.rows[row] = loss;
@@ -90,7 +93,7 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                 let mask = V::load(mask.as_ptr());
                 let mut losses = zero;
                 let base = first / width * self.stride + first % width;
-                for (row, &label) in self.labels.iter().enumerate() {
+                for (row, &label) in self.targets.labels.iter().enumerate() {
                     let at = self.values.as_mut_ptr().add(base + row * width);
                     let offset = (usize::from(label)).wrapping_sub(first);
                     let hot = if offset < V::LANES {
@@ -110,7 +113,12 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                             )
                         }
                         OutputLoss::LinearQuadratic => {
-                            let residual = z.sub(hot);
+                            let target = if self.targets.numbers.is_empty() {
+                                hot
+                            } else {
+                                self.targets.row(row, self.columns).lanes(first)
+                            };
+                            let residual = z.sub(target);
                             (residual, half.mul(residual).mul(residual))
                         }
                         OutputLoss::SigmoidCrossEntropy => {
@@ -130,6 +138,13 @@ impl<R: Real> Kernel<R> for OutputErrors<'_, R> {
                         }
                         OutputLoss::SoftmaxCrossEntropy => {
                             unreachable!("softmax is handled row by row above")
+                        }
+                    };
+                    let (scale, loss) = match self.targets.weight(row) {
+                        None => (scale, loss),
+                        Some(weight) => {
+                            let weight = V::splat(weight);
+                            (scale.mul(weight), loss.mul(weight))
                         }
                     };
                     error.mul(scale).mul(mask).store(at);

@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 
-use super::{Network, Parameters};
-use crate::data::{Inputs, Samples};
+use super::{Network, Parameters, RegressionResult};
+use crate::data::{GatheredTargets, Inputs, Samples};
 use crate::kernels::Isa;
 use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::output_loss::OutputErrors;
@@ -25,17 +25,32 @@ pub struct Forward<R> {
     biases: Vec<Aligned<R>>,
 }
 
-/// Result of evaluating a network on labeled rows.
+/// Result of evaluating a network on rows with classes, or with the numbers of a regression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
-    /// Mean loss of the rows, l2 left out.
+    /// Mean loss of the rows, l2 left out. Rows count by the weight of their class; the targets of
+    /// a regression are standardized.
     pub loss: f64,
-    /// Fraction of rows whose class was predicted.
+    /// Fraction of rows whose class was predicted; NaN in a regression.
     pub accuracy: f64,
     /// Number of rows by `(true class, predicted class)`.
     pub confusion: Array2<u64>,
     /// Rows whose class was not predicted.
     pub wrong: Vec<Mistake>,
+    /// The predictions and errors of a regression.
+    pub regression: Option<RegressionResult>,
+}
+
+impl Assessment {
+    /// Returns the accuracy, unless this is a regression.
+    pub fn class_accuracy(&self) -> Option<f64> {
+        self.regression.is_none().then_some(self.accuracy)
+    }
+
+    /// Returns the mean R² of the targets, if this is a regression.
+    pub fn r2(&self) -> Option<f64> {
+        self.regression.as_ref().map(RegressionResult::r2)
+    }
 }
 
 /// Row whose class was not predicted.
@@ -164,13 +179,17 @@ impl<R: Real> Forward<R> {
         classes: usize,
         pool: &Workers,
     ) -> Assessment {
+        if samples.is_regression() {
+            return self.assess_numbers(samples, rows, pool);
+        }
         let p = width::<R>();
         let outputs = self.output_count();
         let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
             let start = tile * TILE;
             let rows = &rows[start..rows.len().min(start + TILE)];
             let mut z = self.outputs(samples, rows);
-            let labels: Vec<u16> = rows.iter().map(|&row| samples.label(row)).collect();
+            let mut targets = GatheredTargets::with_capacity(rows.len());
+            targets.read(samples, rows, &self.network.class_weights);
             let mut pairs = Vec::with_capacity(rows.len());
             for s in 0..rows.len() {
                 let values = output_places::<R>(s, outputs).map(|at| z[at].to_f64());
@@ -181,7 +200,7 @@ impl<R: Real> Forward<R> {
             let loss = self.isa.run(OutputErrors {
                 output_loss: self.network.output_loss(),
                 columns: outputs,
-                labels: &labels,
+                targets: targets.targets(),
                 scale: R::ONE,
                 values: &mut z,
                 stride: TILE * p,
@@ -213,6 +232,32 @@ impl<R: Real> Forward<R> {
             accuracy: confusion.diag().sum() as f64 / total,
             confusion,
             wrong,
+            regression: None,
+        }
+    }
+
+    /// Evaluates the loss and the errors of a regression, in double precision from the outputs on.
+    fn assess_numbers(&self, samples: &Samples<R>, rows: &[u32], pool: &Workers) -> Assessment {
+        let mut predicted = self.pre_activations(samples, rows, pool);
+        let scaling = samples
+            .target_scaling()
+            .expect("a regression has the scaling of its targets");
+        let mut truth = Array2::zeros(predicted.dim());
+        let mut loss = 0.0;
+        for (place, &row) in rows.iter().enumerate() {
+            for (target, y) in samples.targets(row).iter().enumerate() {
+                let (z, y) = (&mut predicted[[place, target]], y.to_f64());
+                loss += 0.5 * (*z - y).powi(2);
+                *z = scaling.undo(target, *z);
+                truth[[place, target]] = scaling.undo(target, y);
+            }
+        }
+        Assessment {
+            loss: loss / rows.len() as f64,
+            accuracy: f64::NAN,
+            confusion: Array2::zeros((0, 0)),
+            wrong: Vec::new(),
+            regression: Some(RegressionResult::new(&scaling.names, truth, predicted)),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod loss;
 pub mod network;
 pub mod objective;
 pub mod parameters;
+pub mod regression;
 
 pub use forward::{Assessment, Forward, Mistake};
 pub use initialization::Initialization;
@@ -14,6 +15,7 @@ pub use loss::Loss;
 pub use network::{Network, OutputUnits};
 pub use objective::{Function, Objective};
 pub use parameters::{Layout, Parameters};
+pub use regression::{RegressionResult, TargetErrors};
 
 use crate::numeric::Precision;
 
@@ -39,4 +41,16 @@ pub struct LossConfig {
     pub kind: Loss,
     /// Factor λ' of the l2 term ½λ' Σ weights².
     pub l2: f64,
+    /// The weights of the classes; `None` if all rows count the same.
+    pub class_weights: Option<ClassWeights>,
+}
+
+/// The factors of the classes' losses.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClassWeights {
+    /// rows / (classes · rows of the class), counted over the training rows: every class has the
+    /// same weight in the sum, and the mean weight of a row is 1.
+    Balanced,
+    /// One factor per class, above 0, in the order of the classes.
+    Given(Vec<f64>),
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Loss, LossConfig, ModelConfig, Parameters};
+use super::{ClassWeights, Layout, Loss, LossConfig, ModelConfig, Parameters};
+use crate::data::classes::list;
+use crate::data::{Dataset, Part};
 use crate::error::InputError;
 use crate::numeric::output_loss::OutputLoss;
 
@@ -41,6 +43,8 @@ pub struct Network {
     pub loss: Loss,
     /// Factor λ' of the l2 term ½λ' Σ weights², which is added to the loss; biases are left out.
     pub l2: f64,
+    /// Factor of the loss of a row of each class, above 0; empty if all rows count the same.
+    pub class_weights: Vec<f64>,
 }
 
 impl Network {
@@ -62,6 +66,7 @@ impl Network {
             output,
             loss,
             l2,
+            class_weights: Vec::new(),
         };
         if loss == Loss::Logistic && sizes.last() != Some(&1) {
             return Err("the logistic loss needs exactly one output".to_owned());
@@ -69,26 +74,35 @@ impl Network {
         output_loss(output, loss).map(|_| network)
     }
 
-    /// Creates the network of `model` and `loss` for rows of `features` numbers in `classes`
-    /// classes.
+    /// Creates the network of `model` and `loss` for the training rows `train`.
     ///
     /// # Errors
     /// [`InputError`]: no features, fewer than 2 classes, or other than 2 with the logistic loss, a
-    /// hidden layer without units, output units and a loss that do not go together.
+    /// hidden layer without units, output units and a loss that do not go together, or not with a
+    /// regression; weights that do not go with the classes.
     pub fn for_data(
-        features: usize,
-        classes: usize,
+        train: &Part,
         model: &ModelConfig,
         loss: &LossConfig,
     ) -> Result<Self, InputError> {
+        let dataset = &train.dataset;
+        let (features, classes) = (dataset.feature_count(), dataset.class_count());
         if features == 0 {
             return Err(InputError::NoFeatures { rows: 0 });
         }
-        if classes < 2 {
+        if classes < 2 && !dataset.is_regression() {
             return Err(InputError::TooFewClasses { classes });
         }
-        let outputs = Self::outputs(loss.kind, classes);
-        if outputs == 1 && classes != 2 {
+        let outputs = Self::outputs_for(dataset, loss.kind);
+        if dataset.is_regression() {
+            if (model.output, loss.kind) != (OutputUnits::Linear, Loss::Quadratic) {
+                return Err(InputError::Conflict(format!(
+                    "{} outputs with the {} loss cannot predict numbers\n  help: a regression takes linear outputs and the quadratic loss, which are its defaults",
+                    model.output.name(),
+                    loss.kind.name()
+                )));
+            }
+        } else if outputs == 1 && classes != 2 {
             return Err(InputError::NotTwoClasses { classes });
         }
         if model.hidden.contains(&0) {
@@ -101,13 +115,27 @@ impl Network {
         let mut sizes = vec![features];
         sizes.extend(&model.hidden);
         sizes.push(outputs);
-        Self::new(&sizes, model.bias, model.output, loss.kind, loss.l2)
-            .map_err(InputError::Conflict)
+        let network = Self::new(&sizes, model.bias, model.output, loss.kind, loss.l2)
+            .map_err(InputError::Conflict)?;
+        let class_weights = match &loss.class_weights {
+            None => Vec::new(),
+            Some(weights) => weights.of(train)?,
+        };
+        Ok(Self {
+            class_weights,
+            ..network
+        })
     }
 
     /// Returns the combination of output units and loss.
     pub fn output_loss(&self) -> OutputLoss {
         output_loss(self.output, self.loss).expect("`Network::new` has checked the combination")
+    }
+
+    /// Returns the factor of the loss of a row of class `label`.
+    pub fn row_weight(&self, label: u16) -> f64 {
+        let weight = self.class_weights.get(usize::from(label));
+        weight.copied().unwrap_or(1.0)
     }
 
     /// Returns the l2 term ½λ' Σ weights², biases left out. Summed in the order of θ, in double
@@ -127,6 +155,15 @@ impl Network {
         if loss == Loss::Logistic { 1 } else { classes }
     }
 
+    /// Returns the number of outputs for `dataset`: one for each target of a regression, or those
+    /// of its classes.
+    pub fn outputs_for(dataset: &Dataset, loss: Loss) -> usize {
+        match &dataset.targets {
+            Some(targets) => targets.names.len(),
+            None => Self::outputs(loss, dataset.class_count()),
+        }
+    }
+
     /// Returns the class that a row of outputs predicts: that of the largest output, the first of
     /// equal ones; with the logistic loss class 1 if the output is positive, else 0.
     /// Pre-activations give the same class, since σ and softmax preserve the order.
@@ -141,6 +178,58 @@ impl Network {
             }
         }
         best.0
+    }
+}
+
+impl ClassWeights {
+    /// Returns the factor of each class for the training rows `train`.
+    ///
+    /// # Errors
+    /// A regression; another number of factors than of classes, or one that is not above 0.
+    fn of(&self, train: &Part) -> Result<Vec<f64>, InputError> {
+        let classes = train.dataset.class_count();
+        if train.dataset.is_regression() {
+            return Err(InputError::Conflict(
+                "`class_weights` are for classes, but the rows have numbers to predict\n  help: remove `class_weights`"
+                    .to_owned(),
+            ));
+        }
+        match self {
+            Self::Given(weights) => {
+                if weights.len() != classes {
+                    return Err(InputError::Conflict(format!(
+                        "`class_weights` has {} numbers, but there are {classes} classes: {}\n  help: give one number for each class, in this order, or \"balanced\"",
+                        weights.len(),
+                        list(&train.dataset.class_names)
+                    )));
+                }
+                match weights
+                    .iter()
+                    .find(|weight| !(weight.is_finite() && **weight > 0.0))
+                {
+                    None => Ok(weights.clone()),
+                    Some(wrong) => Err(InputError::Setting {
+                        setting: "class_weights",
+                        found: wrong.to_string(),
+                        allowed: "finite numbers above 0",
+                    }),
+                }
+            }
+            Self::Balanced => {
+                let mut rows = vec![0usize; classes];
+                for &row in &train.rows {
+                    rows[usize::from(train.dataset.labels[row as usize])] += 1;
+                }
+                let all = train.rows.len() as f64;
+                // A class without a training row weighs nothing in training; 1 keeps its rows in
+                // the losses of other parts.
+                let weight = |&rows: &usize| match rows {
+                    0 => 1.0,
+                    rows => all / (classes as f64 * rows as f64),
+                };
+                Ok(rows.iter().map(weight).collect())
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`svg`] for paper and for readers without scripts, and by `assets/report.js` with uPlot for
 //! everyone else. The same files give the same page, except for its date.
 
+mod classes;
 pub mod cost;
 pub mod date;
 pub mod environment;
@@ -12,6 +13,7 @@ pub mod figure;
 pub mod image;
 pub mod page;
 pub mod race;
+mod regression;
 pub mod run;
 pub mod scaling;
 pub mod source;

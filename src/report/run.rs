@@ -4,19 +4,19 @@
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::environment;
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
-use super::image::{gray, tiles};
+use super::image::tiles;
 use super::page::{Origin, Page};
+use super::regression::{self, score};
 use super::source::ReportSource;
+use super::{classes, environment};
 use crate::format::{AnyParameters, safetensors};
 use crate::numeric::statistics::{mean, quantile, sample_deviation};
 use crate::open::file_type;
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
-use crate::run::evaluation::ModelEvaluation;
-use crate::study::table::{Table, duration, loss, percent, topology, whole};
-use crate::text::{plain, plain_line};
+use crate::run::evaluation::{ModelEvaluation, TargetErrors};
+use crate::study::table::{Table, duration, figure, loss, percent, topology, whole};
 
 /// Maximum number of first-layer units that are shown.
 const MAX_UNITS: usize = 100;
@@ -39,6 +39,8 @@ pub struct EpochLine {
     pub validation_loss: Option<f64>,
     /// The accuracy on the validation rows.
     pub validation_accuracy: Option<f64>,
+    /// R² on the validation rows of a regression.
+    pub validation_r2: Option<f64>,
     /// ‖g‖₂ of the gradient g of the last mini-batch.
     pub gradient_norm: Option<f64>,
     /// Seconds of shuffling and training steps.
@@ -127,7 +129,12 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
             page.section(run.label);
         }
         if let Some(evaluation) = &run.evaluation {
-            write_evaluation(page, evaluation);
+            match &evaluation.regression {
+                Some(result) => {
+                    regression::write(page, evaluation, result, &run.source.common.origin());
+                }
+                None => classes::write(page, evaluation),
+            }
         }
         weights(page, run);
         page.source(&[run.source.common.origin()]);
@@ -144,6 +151,8 @@ fn highlights(run: &RunFiles<'_>) -> Markup {
     let figures = [
         ("test accuracy", accuracy(summary.test_accuracy)),
         ("validation accuracy", accuracy(summary.validation_accuracy)),
+        ("test R²", summary.test_r2.map(score)),
+        ("validation R²", summary.validation_r2.map(score)),
         ("training time", Some(duration(summary.seconds))),
         ("time per epoch", summary.seconds_per_epoch.map(duration)),
         ("parameters", Some(whole(summary.parameters as u64))),
@@ -163,7 +172,7 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
         std::iter::once("run".to_owned()).chain(runs.iter().map(|run| run.label.to_owned())),
     );
     type TableCell = fn(&RunFiles<'_>) -> Option<String>;
-    let figures: [(&str, TableCell); 14] = [
+    let figures: [(&str, TableCell); 18] = [
         ("network", |run| {
             Some(topology(&run.summary.as_ref()?.sizes))
         }),
@@ -199,11 +208,21 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
             Some(loss(run.summary.as_ref()?.train_loss))
         }),
         ("validation accuracy", |run| {
-            Some(percent(run.summary.as_ref()?.validation_accuracy))
+            let summary = run.summary.as_ref()?;
+            let is_regression = !summary.target_errors.is_empty();
+            (!is_regression).then(|| percent(summary.validation_accuracy))
         }),
         ("test accuracy", |run| {
-            Some(percent(run.summary.as_ref()?.test_accuracy))
+            let summary = run.summary.as_ref()?;
+            let is_regression = !summary.target_errors.is_empty();
+            (!is_regression).then(|| percent(summary.test_accuracy))
         }),
+        ("validation R²", |run| {
+            run.summary.as_ref()?.validation_r2.map(score)
+        }),
+        ("test R²", |run| run.summary.as_ref()?.test_r2.map(score)),
+        ("RMSE", |run| Some(figure(only_target(run)?.rmse))),
+        ("MAE", |run| Some(figure(only_target(run)?.mae))),
         ("predictions per second", |run| {
             let evaluation = run.evaluation.as_ref()?;
             let seconds = evaluation.seconds.filter(|seconds| *seconds > 0.0)?;
@@ -218,6 +237,14 @@ pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
         }
     }
     table
+}
+
+/// Returns the errors of the only target of a regression.
+fn only_target<'a>(run: &'a RunFiles<'_>) -> Option<&'a TargetErrors> {
+    match &run.summary.as_ref()?.target_errors[..] {
+        [only] => Some(only),
+        _ => None,
+    }
 }
 
 /// Returns a sentence with the mean and the standard deviation of the test accuracies, if there are
@@ -297,6 +324,12 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         })],
     );
     add(
+        "R²",
+        "R² on the validation rows after each epoch: 1 is perfect, 0 as good as their mean.",
+        Axis::new("validation R²"),
+        &[("validation", Mark::LineAndDots, |epoch| epoch.validation_r2)],
+    );
+    add(
         "Gradient",
         "Norm of the gradient of each epoch's last mini-batch (with L-BFGS: of all training rows).",
         Axis::new("‖gradient‖").logarithmic(),
@@ -318,113 +351,6 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         Axis::new("time").with_unit(AxisUnit::Seconds),
         &[("time", Mark::LineAndDots, |epoch| epoch.seconds)],
     );
-}
-
-/// Writes the confusion matrix, the metrics of each class, and the most confidently wrong
-/// predictions.
-fn write_evaluation(page: &mut Page, evaluation: &ModelEvaluation) {
-    page.add(html! {
-        h3 { "On the " (plain(&evaluation.part)) " rows: " (percent(Some(evaluation.accuracy))) " of "
-            (whole(evaluation.rows)) " correct" }
-    });
-    page.add(confusion(evaluation));
-    let mut classes = Table::new(["class", "rows", "precision", "recall", "F1"]);
-    for class in &evaluation.classes {
-        classes.row([
-            class.name.clone(),
-            whole(class.rows),
-            percent(class.precision),
-            percent(class.recall),
-            percent(class.f1),
-        ]);
-    }
-    page.table("Metrics per class", &classes);
-    if !evaluation.wrong.is_empty() {
-        page.add(wrong(evaluation));
-    }
-}
-
-fn confusion(evaluation: &ModelEvaluation) -> Markup {
-    let names: Vec<String> = evaluation
-        .classes
-        .iter()
-        .map(|class| plain_line(&class.name).into_owned())
-        .collect();
-    let caption = "Confusion matrix: true classes down, predicted classes across";
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table.confusion {
-                caption { (caption) }
-                thead {
-                    tr { td {} @for name in &names { th scope="col" { bdi { (name) } } } }
-                }
-                tbody {
-                    @for (truth, (row, name)) in evaluation.confusion.iter().zip(&names).enumerate() {
-                        @let all: u64 = row.iter().sum();
-                        tr {
-                            th scope="row" { bdi { (name) } }
-                            @for (predicted, &count) in row.iter().enumerate() {
-                                td class=(cell(truth == predicted, count, all)) { (count) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Returns the CSS classes of a cell, for example `hit s7` or `miss s2`: its share of the row's
-/// total in nine shades, on a scale ten times as fine for misses.
-fn cell(hit: bool, count: u64, all: u64) -> String {
-    if count == 0 {
-        return "none".to_owned();
-    }
-    let share = count as f64 / all.max(1) as f64;
-    let step = if hit { 9.0 * share } else { 90.0 * share }
-        .ceil()
-        .clamp(1.0, 9.0);
-    format!("{} s{step}", if hit { "hit" } else { "miss" })
-}
-
-fn wrong(evaluation: &ModelEvaluation) -> Markup {
-    let most = (evaluation.wrong.iter().flat_map(|sample| &sample.inputs))
-        .fold(0.0_f64, |most, &input| most.max(input));
-    let image = evaluation.image.filter(|&[height, width]| {
-        let fits = |sample: &crate::run::evaluation::WrongSample| {
-            sample.inputs.len() == height.saturating_mul(width)
-        };
-        most > 0.0
-            && (1..=MAX_INPUTS).contains(&(height.saturating_mul(width)))
-            && evaluation.wrong.iter().all(fits)
-    });
-    let description = |sample: &crate::run::evaluation::WrongSample| {
-        plain(&format!(
-            "row {}: class {}, predicted {} ({})",
-            sample.row,
-            sample.label,
-            sample.predicted,
-            percent(Some(sample.confidence))
-        ))
-        .into_owned()
-    };
-    html! {
-        h3 { "Most confident wrong predictions" }
-        @if let Some(shape) = image {
-            ul.samples {
-                @for sample in &evaluation.wrong {
-                    @let picture = gray(&sample.inputs, shape, [0.0, most]);
-                    li {
-                        img src=(picture.address) width=(picture.width) height=(picture.height) alt=(description(sample));
-                        span { bdi { (plain(&sample.label)) } " → " b { bdi { (plain(&sample.predicted)) } } }
-                        small { (percent(Some(sample.confidence))) }
-                    }
-                }
-            }
-        } @else {
-            ul { @for sample in &evaluation.wrong { li { (description(sample)) } } }
-        }
-    }
 }
 
 /// Writes the first layer's weights as pictures: one per unit if the inputs are images, else one
@@ -480,17 +406,4 @@ fn weights(page: &mut Page, run: &RunFiles<'_>) {
         p { (alternative) "." }
         img.weights src=(picture.address) width=(picture.width) height=(picture.height) alt=(alternative);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_shaded_by_their_share_of_the_row() {
-        assert_eq!(cell(true, 980, 1000), "hit s9");
-        assert_eq!(cell(true, 1, 1000), "hit s1");
-        assert_eq!(cell(false, 20, 1000), "miss s2");
-        assert_eq!(cell(false, 0, 1000), "none");
-    }
 }

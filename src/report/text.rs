@@ -107,6 +107,9 @@ pub fn curves(epochs: &[EpochLine]) -> String {
     };
     line("train loss", &of(|epoch| epoch.train_loss), &loss)
         + &line("validation loss", &of(|epoch| epoch.validation_loss), &loss)
+        + &line("validation R²", &of(|epoch| epoch.validation_r2), &|r2| {
+            r2.map_or_else(String::new, |r2| format!("{r2:.4}"))
+        })
         + &line(
             "validation accuracy",
             &of(|epoch| epoch.validation_accuracy),

@@ -4,6 +4,9 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::model::RegressionResult;
+pub use crate::model::TargetErrors;
+
 /// The evaluation of a model on one part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelEvaluation {
@@ -13,7 +16,7 @@ pub struct ModelEvaluation {
     pub rows: u64,
     /// Mean loss per row, without the l2 term.
     pub loss: f64,
-    /// Fraction of rows whose class was predicted correctly.
+    /// Fraction of rows whose class was predicted correctly; not a number in a regression.
     pub accuracy: f64,
     /// Seconds that the predictions took; absent in files of older versions.
     pub seconds: Option<f64>,
@@ -25,6 +28,54 @@ pub struct ModelEvaluation {
     pub confusion: Vec<Vec<u64>>,
     /// The wrong predictions with the highest confidence, most confident first.
     pub wrong: Vec<WrongSample>,
+    /// The errors and predictions of a regression; absent for classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionEvaluation>,
+}
+
+/// The errors of a regression, and some of its predictions, all in the units of the targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegressionEvaluation {
+    /// The errors of each target over all rows.
+    pub targets: Vec<TargetErrors>,
+    /// The numbers of the rows below in the part, from 0; at most 2000, evenly spaced.
+    pub rows: Vec<usize>,
+    /// The true numbers of these rows, one list per row.
+    pub truth: Vec<Vec<f64>>,
+    /// The predicted numbers of these rows.
+    pub predicted: Vec<Vec<f64>>,
+}
+
+impl RegressionEvaluation {
+    /// Maximum number of rows whose predictions are kept.
+    pub const ROWS_KEPT: usize = 2000;
+
+    /// Keeps the errors of `result` and evenly spaced predictions.
+    pub fn new(result: &RegressionResult) -> Self {
+        let all = result.truth.nrows();
+        let kept = all.min(Self::ROWS_KEPT);
+        let rows: Vec<usize> = (0..kept).map(|place| place * all / kept).collect();
+        let numbers = |of: &Array2<f64>| rows.iter().map(|&row| of.row(row).to_vec()).collect();
+        Self {
+            targets: result.targets.clone(),
+            truth: numbers(&result.truth),
+            predicted: numbers(&result.predicted),
+            rows,
+        }
+    }
+}
+
+/// The class with the fewest training rows, and how well its rows are found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RarestClass {
+    /// The name of the class.
+    pub name: String,
+    /// Its fraction of the training rows.
+    pub share: f64,
+    /// Its recall; see [`ClassFigures::recall`].
+    pub recall: Option<f64>,
+    /// Its F1; see [`ClassFigures::f1`].
+    pub f1: Option<f64>,
 }
 
 /// The metrics of one class.
@@ -94,6 +145,7 @@ impl ModelEvaluation {
                 .map(|row| row.to_vec())
                 .collect(),
             wrong: most_confident(wrong),
+            regression: None,
         }
     }
 }

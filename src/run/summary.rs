@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluation::RarestClass;
+use crate::model::TargetErrors;
 use crate::numeric::tally::Tally;
 
 /// The summary of a run. Fractions are between 0 and 1; losses are without the l2 term.
@@ -41,6 +43,20 @@ pub struct RunSummary {
     pub test_loss: Option<f64>,
     /// Accuracy of the kept weights on the test rows.
     pub test_accuracy: Option<f64>,
+    /// Mean R² of a regression's targets on the validation rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_r2: Option<f64>,
+    /// Mean R² of a regression's targets on the test rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
+    /// The errors of a regression's targets, in their units, on the test rows, or on the validation
+    /// rows if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_errors: Vec<TargetErrors>,
+    /// The class with the fewest training rows, on the test rows, or on the validation rows if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rarest_class: Option<RarestClass>,
     /// The epoch whose weights were kept.
     pub kept_epoch: usize,
     /// SHA-256 of θ; see [`crate::model::Parameters::sha256`].

@@ -4,7 +4,7 @@
 //! One increment h for all parameters; l2 is left out. The incremental and the unit-wise form are
 //! for the quadratic loss of sigmoid outputs, with biases.
 
-use super::{Sample, TextbookNetwork, sigmoid};
+use super::{Sample, Target, TextbookNetwork, sigmoid};
 use crate::numeric::output_loss::OutputLoss;
 use crate::textbook::counting::{Number, sum};
 
@@ -20,11 +20,18 @@ pub struct BasePass<N> {
     /// Sum of the squares, Σ r².
     total: N,
     label: u16,
+    /// Factor of the sample's loss; `None` if all samples count the same.
+    weight: Option<f64>,
 }
 
 impl TextbookNetwork {
     /// Returns (L(θ + h·eᵢ) − L(θ))/h for each i, `(N,)`: N + 1 passes.
-    pub fn forward_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
+    pub fn forward_differences<N: Number>(
+        &self,
+        theta: &[N],
+        batch: &[Sample<impl Target>],
+        h: f64,
+    ) -> Vec<N> {
         let base = self.loss(theta, batch);
         let mut theta = theta.to_vec();
         let partial = |index: usize| {
@@ -46,7 +53,7 @@ impl TextbookNetwork {
     pub fn parallel_forward_differences(
         &self,
         theta: &[f64],
-        batch: &[Sample],
+        batch: &[Sample<impl Target>],
         h: f64,
     ) -> Vec<f64> {
         use rayon::prelude::*;
@@ -65,7 +72,12 @@ impl TextbookNetwork {
     }
 
     /// Returns (L(θ + h·eᵢ) − L(θ − h·eᵢ))/2h for each i, `(N,)`: 2N passes.
-    pub fn central_differences<N: Number>(&self, theta: &[N], batch: &[Sample], h: f64) -> Vec<N> {
+    pub fn central_differences<N: Number>(
+        &self,
+        theta: &[N],
+        batch: &[Sample<impl Target>],
+        h: f64,
+    ) -> Vec<N> {
         let mut theta = theta.to_vec();
         let partial = |index: usize| {
             let at = theta[index];
@@ -170,12 +182,27 @@ impl TextbookNetwork {
             total: sum(squares.iter().copied()),
             squares,
             label: *label,
+            weight: self.class_weight(*label),
         }
     }
 
-    /// Returns the change of Σ r² when z of unit `j` of layer `l` changes by `dz`: computes the
+    /// Returns the change of Σ r², times the sample's factor, when z of unit `j` of layer `l` changes by `dz`: computes the
     /// unit, a rank-1 update of layer l + 1, and full products above.
     pub fn change<N: Number>(
+        &self,
+        theta: &[N],
+        base: &BasePass<N>,
+        (l, j): (usize, usize),
+        dz: N,
+    ) -> N {
+        let change = self.unweighted_change(theta, base, (l, j), dz);
+        match base.weight {
+            None => change,
+            Some(weight) => change * N::of(weight),
+        }
+    }
+
+    fn unweighted_change<N: Number>(
         &self,
         theta: &[N],
         base: &BasePass<N>,
@@ -217,6 +244,7 @@ mod tests {
             bias: true,
             output_loss: OutputLoss::SigmoidQuadratic,
             l2: 0.0,
+            class_weights: Vec::new(),
         };
         let theta: Vec<f64> = (0..network.parameters())
             .map(|k| (k as f64).sin())

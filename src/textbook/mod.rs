@@ -26,10 +26,41 @@ pub struct TextbookNetwork {
     pub output_loss: OutputLoss,
     /// Factor λ' of the l2 term ½λ' Σ weights².
     pub l2: f64,
+    /// Factor of the loss of a sample of each class; empty if all count the same.
+    pub class_weights: Vec<f64>,
 }
 
-/// Sample: inputs `(n_0,)` and class.
-pub type Sample = (Vec<f64>, u16);
+/// Sample: inputs `(n_0,)`, and its class or the numbers `(n_L,)` of a regression.
+pub type Sample<T = u16> = (Vec<f64>, T);
+
+/// What the outputs of a sample should be.
+pub trait Target: Copy + Sync {
+    /// Returns the target of output `j`.
+    fn at(self, j: usize) -> f64;
+
+    /// Returns the class, if the target is one.
+    fn class(self) -> Option<u16>;
+}
+
+impl Target for u16 {
+    fn at(self, j: usize) -> f64 {
+        f64::from(u8::from(j == usize::from(self)))
+    }
+
+    fn class(self) -> Option<u16> {
+        Some(self)
+    }
+}
+
+impl Target for &[f64] {
+    fn at(self, j: usize) -> f64 {
+        self[j]
+    }
+
+    fn class(self) -> Option<u16> {
+        None
+    }
+}
 
 impl From<&Network> for TextbookNetwork {
     fn from(network: &Network) -> Self {
@@ -38,6 +69,7 @@ impl From<&Network> for TextbookNetwork {
             bias: network.layout.has_bias(),
             output_loss: network.output_loss(),
             l2: network.l2,
+            class_weights: network.class_weights.clone(),
         }
     }
 }
@@ -91,18 +123,29 @@ impl TextbookNetwork {
     }
 
     /// Returns the loss of one sample, l2 left out.
-    pub fn sample_loss<N: Number>(&self, theta: &[N], (inputs, label): &Sample) -> N {
-        loss(self.output_loss, &self.forward(theta, inputs).1, *label)
+    pub fn sample_loss<N: Number>(&self, theta: &[N], sample: &Sample<impl Target>) -> N {
+        let (inputs, target) = sample;
+        let loss = loss(self.output_loss, &self.forward(theta, inputs).1, *target);
+        match self.class_weight(*target) {
+            None => loss,
+            Some(weight) => loss * N::of(weight),
+        }
+    }
+
+    /// Returns the factor of a sample's loss; `None` if all samples count the same.
+    pub fn class_weight(&self, target: impl Target) -> Option<f64> {
+        let class = target.class().filter(|_| !self.class_weights.is_empty())?;
+        Some(self.class_weights[usize::from(class)])
     }
 
     /// Returns the mean loss of `batch`, l2 left out.
-    pub fn loss<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
+    pub fn loss<N: Number>(&self, theta: &[N], batch: &[Sample<impl Target>]) -> N {
         let losses = batch.iter().map(|sample| self.sample_loss(theta, sample));
         sum(losses) * N::of(1.0 / batch.len() as f64)
     }
 
     /// Returns the mean loss of `batch`, l2 included.
-    pub fn objective<N: Number>(&self, theta: &[N], batch: &[Sample]) -> N {
+    pub fn objective<N: Number>(&self, theta: &[N], batch: &[Sample<impl Target>]) -> N {
         let loss = self.loss(theta, batch);
         if self.l2 == 0.0 {
             return loss;
@@ -112,9 +155,17 @@ impl TextbookNetwork {
     }
 
     /// Returns the loss and the gradient `(N,)` of one sample by backprop, l2 left out.
-    pub fn sample_gradient<N: Number>(&self, theta: &[N], sample: &Sample) -> (N, Vec<N>) {
+    pub fn sample_gradient<N: Number>(
+        &self,
+        theta: &[N],
+        sample: &Sample<impl Target>,
+    ) -> (N, Vec<N>) {
         let (activations, top) = self.forward(theta, &sample.0);
-        let (loss, mut errors) = loss_and_errors(self.output_loss, &top, sample.1);
+        let (mut loss, mut errors) = loss_and_errors(self.output_loss, &top, sample.1);
+        if let Some(weight) = self.class_weight(sample.1) {
+            loss = loss * N::of(weight);
+            errors.iter_mut().for_each(|e| *e = *e * N::of(weight));
+        }
         let mut gradient = vec![N::of(0.0); self.parameters()];
         for l in (1..=self.layers()).rev() {
             // z_l = W_l a_{l−1} + b_l
@@ -145,7 +196,7 @@ impl TextbookNetwork {
 
     /// Returns the mean loss of `batch` (l2 left out) and the gradient of the objective, `(N,)` (l2
     /// included).
-    pub fn gradient<N: Number>(&self, theta: &[N], batch: &[Sample]) -> (N, Vec<N>) {
+    pub fn gradient<N: Number>(&self, theta: &[N], batch: &[Sample<impl Target>]) -> (N, Vec<N>) {
         let mut samples = batch
             .iter()
             .map(|sample| self.sample_gradient(theta, sample));
@@ -177,11 +228,6 @@ pub fn softplus<N: Number>(z: N) -> N {
     z.max(N::of(0.0)) + (-z.abs()).exp().ln_1p()
 }
 
-/// Returns component `j` of the one-hot target of class `label`.
-fn target<N: Number>(j: usize, label: u16) -> N {
-    N::of(f64::from(j == usize::from(label)))
-}
-
 /// Returns e^{z − max z} for each z, their sum, and max z.
 fn shifted_exponentials<N: Number>(z: &[N]) -> (Vec<N>, N, N) {
     let largest = z.iter().copied().reduce(N::max).expect("an output");
@@ -195,68 +241,79 @@ fn half_square<N: Number>(residuals: &[N]) -> N {
     sum(residuals.iter().map(|&r| r * r)) * N::of(0.5)
 }
 
+/// Returns the class, for the losses that have no other target.
+fn class(target: impl Target) -> u16 {
+    target
+        .class()
+        .expect("only linear outputs with the quadratic loss take numbers")
+}
+
 /// Returns the label as ±1: class 1 is 1, any other −1.
 fn sign(label: u16) -> f64 {
     if label == 1 { 1.0 } else { -1.0 }
 }
 
 /// Returns the loss of one sample, from z_L.
-pub fn loss<N: Number>(output_loss: OutputLoss, z: &[N], label: u16) -> N {
+pub fn loss<N: Number>(output_loss: OutputLoss, z: &[N], target: impl Target) -> N {
     let outputs = || z.iter().copied().enumerate();
     match output_loss {
         OutputLoss::SigmoidQuadratic => {
-            let residuals = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
+            let residuals = outputs().map(|(j, z)| sigmoid(z) - N::of(target.at(j)));
             half_square(&residuals.collect::<Vec<N>>())
         }
         OutputLoss::LinearQuadratic => {
-            let residuals = outputs().map(|(j, z)| z - target(j, label));
+            let residuals = outputs().map(|(j, z)| z - N::of(target.at(j)));
             half_square(&residuals.collect::<Vec<N>>())
         }
         OutputLoss::SigmoidCrossEntropy => sum(outputs().map(|(j, z)| {
-            let is_target = j == usize::from(label);
+            let is_target = j == usize::from(class(target));
             softplus(if is_target { -z } else { z })
         })),
         OutputLoss::SoftmaxCrossEntropy => {
             let (_, total, largest) = shifted_exponentials(z);
-            total.ln() - (z[usize::from(label)] - largest)
+            total.ln() - (z[usize::from(class(target))] - largest)
         }
-        OutputLoss::Logistic => softplus(N::of(-sign(label)) * z[0]),
+        OutputLoss::Logistic => softplus(N::of(-sign(class(target))) * z[0]),
     }
 }
 
 /// Returns the loss of one sample and its errors δ = ∂loss/∂z_L, from z_L. The errors reuse values
 /// of the loss.
-pub fn loss_and_errors<N: Number>(output_loss: OutputLoss, z: &[N], label: u16) -> (N, Vec<N>) {
+pub fn loss_and_errors<N: Number>(
+    output_loss: OutputLoss,
+    z: &[N],
+    target: impl Target,
+) -> (N, Vec<N>) {
     let outputs = || z.iter().copied().enumerate();
     let one = N::of(1.0);
     match output_loss {
         OutputLoss::SigmoidQuadratic => {
             let a: Vec<N> = z.iter().map(|&z| sigmoid(z)).collect();
-            let residuals = a.iter().enumerate().map(|(j, &a)| a - target(j, label));
+            let residuals = a.iter().enumerate().map(|(j, &a)| a - N::of(target.at(j)));
             let residuals: Vec<N> = residuals.collect();
             let errors = a.iter().zip(&residuals);
             let errors = errors.map(|(&a, &r)| r * (a * (one - a))).collect();
             (half_square(&residuals), errors)
         }
         OutputLoss::LinearQuadratic => {
-            let residuals: Vec<N> = outputs().map(|(j, z)| z - target(j, label)).collect();
+            let residuals: Vec<N> = outputs().map(|(j, z)| z - N::of(target.at(j))).collect();
             (half_square(&residuals), residuals)
         }
         OutputLoss::SigmoidCrossEntropy => {
-            let errors = outputs().map(|(j, z)| sigmoid(z) - target(j, label));
-            (loss(output_loss, z, label), errors.collect())
+            let errors = outputs().map(|(j, z)| sigmoid(z) - N::of(target.at(j)));
+            (loss(output_loss, z, target), errors.collect())
         }
         OutputLoss::SoftmaxCrossEntropy => {
             let (powers, total, largest) = shifted_exponentials(z);
             let errors = powers.iter().enumerate();
-            let errors = errors.map(|(j, &power)| power / total - target(j, label));
-            let loss = total.ln() - (z[usize::from(label)] - largest);
+            let errors = errors.map(|(j, &power)| power / total - N::of(target.at(j)));
+            let loss = total.ln() - (z[usize::from(class(target))] - largest);
             (loss, errors.collect())
         }
         OutputLoss::Logistic => {
-            let sign = N::of(sign(label));
+            let sign = N::of(sign(class(target)));
             (
-                loss(output_loss, z, label),
+                loss(output_loss, z, target),
                 vec![-(sign * sigmoid(-(sign * z[0])))],
             )
         }

@@ -17,10 +17,16 @@ impl<R: Real> Training<'_, R> {
                 expected: inputs,
             });
         }
-        if self.network.loss == Loss::Logistic && classes != 2 {
+        if self.samples.is_regression() {
+            if self.samples.outputs() != outputs {
+                return Err(InputError::TargetCount {
+                    targets: self.samples.outputs(),
+                    outputs,
+                });
+            }
+        } else if self.network.loss == Loss::Logistic && classes != 2 {
             return Err(InputError::NotTwoClasses { classes });
-        }
-        if Network::outputs(self.network.loss, classes) != outputs {
+        } else if Network::outputs(self.network.loss, classes) != outputs {
             return Err(InputError::OutputCount { classes, outputs });
         }
         if self.config.batch_size == 0 {
@@ -42,7 +48,7 @@ impl<R: Real> Training<'_, R> {
                 });
             }
             let label = usize::from(self.samples.label(row));
-            if label >= classes {
+            if label >= classes && !self.samples.is_regression() {
                 return Err(InputError::LabelBeyondClasses {
                     row: row as usize,
                     label,

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
-use crate::model::{Forward, Network};
+use crate::model::{Assessment, Forward, Network};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
@@ -333,7 +333,8 @@ impl<R: Real> Training<'_, R> {
             learning_rate: epoch.learning_rate,
             train_loss: epoch.train_loss,
             validation_loss: assessment.as_ref().map(|assessment| assessment.loss),
-            validation_accuracy: assessment.as_ref().map(|assessment| assessment.accuracy),
+            validation_accuracy: assessment.as_ref().and_then(Assessment::class_accuracy),
+            validation_r2: assessment.as_ref().and_then(Assessment::r2),
             gradient_norm: epoch.gradient_norm,
             seconds: epoch.seconds,
             tally: epoch.tally,

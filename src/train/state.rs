@@ -23,6 +23,9 @@ pub struct EpochRecord {
     pub validation_loss: Option<f64>,
     /// Fraction of validation rows whose class was predicted.
     pub validation_accuracy: Option<f64>,
+    /// R² on the validation rows of a regression, the mean of its targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_r2: Option<f64>,
     /// ‖∂L/∂θ‖₂ of the epoch's last mini-batch.
     pub gradient_norm: f64,
     /// Seconds of shuffle and steps only; no other field is a time.

@@ -21,6 +21,7 @@ impl BreastCancer {
     pub fn standardized() -> Self {
         let config = DataConfig {
             source: DataSource::Catalog("breast-cancer".to_owned()),
+            task: None,
             validation: None,
             test: None,
             folds: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::Array2;
-use nplus1::data::{Dataset, Features, Scaling};
+use nplus1::data::{Dataset, Features, RegressionTargets, Scaling};
 use nplus1::gradient::Control;
 use nplus1::gradient_check::CheckSubject;
 use nplus1::kernels::Isa;
@@ -11,7 +11,7 @@ use nplus1::model::{Initialization, Network, Parameters};
 use nplus1::parallel::Workers;
 
 use super::networks::{OUTPUTS_AND_LOSSES, uniform_scaling};
-use super::reference_cases::reference_cases;
+use super::reference_cases::{Case, reference_cases, target_and_weight_cases};
 
 /// A network, its θ and its mini-batch.
 pub struct Problem {
@@ -51,8 +51,17 @@ impl Problem {
 
 /// Returns the cases of `tests/reference/gradients.json`.
 pub fn reference_problems() -> Vec<Problem> {
-    reference_cases()
-        .into_iter()
+    problems(reference_cases())
+}
+
+/// Returns the cases of `tests/reference/targets_and_weights.json`.
+pub fn target_and_weight_problems() -> Vec<Problem> {
+    problems(target_and_weight_cases())
+}
+
+fn problems(cases: Vec<Case>) -> Vec<Problem> {
+    let cases = cases.into_iter();
+    cases
         .map(|case| Problem {
             theta: Parameters::from_flat(Arc::clone(&case.network.layout), case.parameters.clone()),
             scaling: uniform_scaling(case.dataset.feature_count(), 1.0),
@@ -107,10 +116,39 @@ pub fn random_problem(
             class_names: (0..classes).map(|class| class.to_string()).collect(),
             image: None,
             unit_divisor: None,
+            targets: None,
         }),
         network,
         theta,
     }
+}
+
+/// Gives the rows of each class of `problem` their own weight, from 0.1 to 10.
+pub fn weighted(mut problem: Problem) -> Problem {
+    let classes = problem.dataset.class_count();
+    problem.network.class_weights = (0..classes)
+        .map(|class| 10f64.powf(((class * 5 + 3) % 7) as f64 / 3.0 - 1.0))
+        .collect();
+    problem.name += " weighted";
+    problem
+}
+
+/// Gives the rows of `problem`, whose outputs are linear, numbers around `center` as targets.
+pub fn with_number_targets(mut problem: Problem, center: f64) -> Problem {
+    let outputs = *problem.network.layout.sizes().last().unwrap();
+    let shape = (problem.dataset.rows(), outputs);
+    let value = |(row, at): (usize, usize)| center + ((row * 31 + at * 17) % 23) as f64 / 5.0 - 2.0;
+    problem.dataset = Arc::new(Dataset {
+        labels: vec![0; shape.0],
+        class_names: Vec::new(),
+        targets: Some(RegressionTargets {
+            names: (0..outputs).map(|k| k.to_string()).collect(),
+            values: Array2::from_shape_fn(shape, value),
+        }),
+        ..Dataset::clone(&problem.dataset)
+    });
+    problem.name += " regression";
+    problem
 }
 
 /// Returns 784-30-10 after one epoch of training, with the first `rows` images of MNIST.

@@ -32,6 +32,12 @@ pub fn network(
     Network::new(&sizes, bias, output, loss, l2).unwrap()
 }
 
+/// Gives the rows of each of three classes their own factor.
+pub fn weighted(mut network: Network) -> Network {
+    network.class_weights = vec![0.75, 2.0, 1.1];
+    network
+}
+
 /// Returns the stored (unscaled) inputs `(rows, features)`, and their labels.
 pub fn inputs(
     form: InputForm,
@@ -78,6 +84,7 @@ pub fn samples<R: Real>(form: InputForm, inputs: &[Vec<f64>], labels: &[u16]) ->
         class_names: (0..3).map(|class| class.to_string()).collect(),
         image: None,
         unit_divisor: None,
+        targets: None,
     };
     let samples = Samples::new(&Arc::new(dataset), &uniform_scaling(columns, divisor));
     let has_form = match form {
@@ -94,6 +101,7 @@ pub fn uniform_scaling(features: usize, divisor: f64) -> Scaling {
     Scaling {
         offset: vec![0.0; features],
         divisor: vec![divisor; features],
+        targets: None,
     }
 }
 
@@ -120,6 +128,7 @@ pub fn images(
         class_names: (0..classes).map(|class| class.to_string()).collect(),
         image: None,
         unit_divisor: Some(255.0),
+        targets: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::Array2;
-use nplus1::data::{Batch, Dataset, Features, Samples};
+use nplus1::data::{Batch, Dataset, Features, RegressionTargets, Samples};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
 use nplus1::model::{Loss, Network, OutputUnits, Parameters};
@@ -46,9 +46,18 @@ pub fn flat(layout: &nplus1::model::Layout, weights: &Value, biases: &Value) -> 
     flat
 }
 
-/// Reads all cases.
+/// Reads the cases of `gradients.json`.
 pub fn reference_cases() -> Vec<Case> {
-    let text = std::fs::read_to_string("tests/reference/gradients.json").unwrap();
+    cases_of("tests/reference/gradients.json")
+}
+
+/// Reads the cases of `targets_and_weights.json`: numbers as targets, and weights of classes.
+pub fn target_and_weight_cases() -> Vec<Case> {
+    cases_of("tests/reference/targets_and_weights.json")
+}
+
+fn cases_of(path: &str) -> Vec<Case> {
+    let text = std::fs::read_to_string(path).unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     json["cases"].as_array().unwrap().iter().map(case).collect()
 }
@@ -63,14 +72,21 @@ fn case(case: &Value) -> Case {
         "cross-entropy-softmax" => (OutputUnits::Softmax, Loss::CrossEntropy),
         "cross-entropy-sigmoid" => (OutputUnits::Sigmoid, Loss::CrossEntropy),
         "logistic" => (OutputUnits::Linear, Loss::Logistic),
+        "regression" | "linear-quadratic" => (OutputUnits::Linear, Loss::Quadratic),
         other => panic!("{other}"),
     };
     let bias = case["bias"].as_bool().unwrap();
-    let network = Network::new(&sizes, bias, output, loss, case["l2"].as_f64().unwrap()).unwrap();
+    let mut network =
+        Network::new(&sizes, bias, output, loss, case["l2"].as_f64().unwrap()).unwrap();
+    network.class_weights = numbers(&case["class_weights"]);
+    let is_weighted = !network.class_weights.is_empty();
+    let is_regression = case["loss_kind"] == "regression";
     let inputs = numbers(&case["inputs"]);
     let rows = inputs.len() / sizes[0];
     let targets = numbers(&case["targets"]);
-    let labels: Vec<u16> = if loss == Loss::Logistic {
+    let labels: Vec<u16> = if is_regression {
+        vec![0; rows]
+    } else if loss == Loss::Logistic {
         targets.iter().map(|&y| u16::from(y > 0.0)).collect()
     } else if targets.len() == rows {
         targets.iter().map(|&y| y as u16).collect()
@@ -80,7 +96,7 @@ fn case(case: &Value) -> Case {
             .map(|row| row.iter().position(|&y| y == 1.0).unwrap() as u16)
             .collect()
     };
-    let scale = if loss == Loss::Logistic {
+    let scale = if loss == Loss::Logistic && !is_weighted {
         rows as f64
     } else {
         1.0
@@ -93,18 +109,25 @@ fn case(case: &Value) -> Case {
     Case {
         name: case["name"].as_str().unwrap().to_owned(),
         parameters: flat(&network.layout, &case["weights"], &case["biases"]),
-        // The logistic loss of the file is a sum over the rows, that of the library a mean.
+        // The logistic loss of `gradients.json` is a sum over the rows, that of the library a mean.
         gradient: gradient.iter().map(|g| g / scale).collect(),
         loss: case["loss"].as_f64().unwrap() / scale,
         dataset: Arc::new(Dataset {
             name: "reference".to_owned(),
             features: Features::Reals(Array2::from_shape_vec((rows, sizes[0]), inputs).unwrap()),
             labels,
-            class_names: (0..sizes[sizes.len() - 1].max(2))
-                .map(|k| k.to_string())
-                .collect(),
+            class_names: match is_regression {
+                true => Vec::new(),
+                false => (0..sizes[sizes.len() - 1].max(2))
+                    .map(|k| k.to_string())
+                    .collect(),
+            },
             image: None,
             unit_divisor: None,
+            targets: is_regression.then(|| RegressionTargets {
+                names: (0..targets.len() / rows).map(|k| k.to_string()).collect(),
+                values: Array2::from_shape_vec((rows, targets.len() / rows), targets).unwrap(),
+            }),
         }),
         network,
         rows,

@@ -144,8 +144,8 @@ fn passes<N: Number>(
 
     let scale = N::of(1.0) / N::of(rows as f64);
     let (loss, mut errors) = match h {
-        None => losses_and_errors(net.output_loss, &z, batch.labels, scale),
-        Some(h) => losses_and_quotients(net.output_loss, &z, batch.labels, scale, h),
+        None => losses_and_errors(net, &z, batch.labels, scale),
+        Some(h) => losses_and_quotients(net, &z, batch.labels, scale, h),
     };
     // The kernel adds this loss to the sum over the mini-batches of a call.
     let loss = zero + loss;
@@ -202,7 +202,7 @@ fn passes<N: Number>(
 /// Returns the sum of the rows' losses, and each row's quotients times `scale`, as
 /// `BackpropWorker::output_quotients` computes them.
 fn losses_and_quotients<N: Number>(
-    output_loss: OutputLoss,
+    net: &TextbookNetwork,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
@@ -212,7 +212,13 @@ fn losses_and_quotients<N: Number>(
     let mut total = N::of(0.0);
     let mut errors = Vec::new();
     for (z, &label) in z.iter().zip(labels) {
-        let (loss, changes) = output_differences(output_loss, z, label, h);
+        let (mut loss, mut changes) = output_differences(net.output_loss, z, label, h);
+        if let Some(weight) = net.class_weight(label).map(N::of) {
+            loss = loss * weight;
+            changes
+                .iter_mut()
+                .for_each(|change| *change = *change * weight);
+        }
         total = total + loss;
         errors.push(
             (changes.iter().zip(&factors))
@@ -226,19 +232,25 @@ fn losses_and_quotients<N: Number>(
 /// Returns the sum of the rows' losses, and each row's δ times `scale`, as `kernels/output_loss.rs`
 /// computes them.
 pub fn losses_and_errors<N: Number>(
-    output_loss: OutputLoss,
+    net: &TextbookNetwork,
     z: &[Vec<N>],
     labels: &[u16],
     scale: N,
 ) -> (N, Vec<Vec<N>>) {
-    let zero = N::of(0.0);
+    let (output_loss, zero) = (net.output_loss, N::of(0.0));
+    let weights: Vec<Option<N>> = (labels.iter())
+        .map(|&label| net.class_weight(label).map(N::of))
+        .collect();
+    let scales: Vec<N> = (weights.iter())
+        .map(|weight| weight.map_or(scale, |weight| scale * weight))
+        .collect();
     let mut total = zero;
     let mut errors = vec![Vec::new(); z.len()];
     if output_loss == OutputLoss::SoftmaxCrossEntropy {
-        for ((z, &label), errors) in z.iter().zip(labels).zip(&mut errors) {
-            let (loss, row_errors) = softmax(z, usize::from(label), scale);
-            total = total + loss;
-            *errors = row_errors;
+        for (s, &label) in labels.iter().enumerate() {
+            let (loss, row_errors) = softmax(&z[s], usize::from(label), scales[s]);
+            total = total + weights[s].map_or(loss, |weight| loss * weight);
+            errors[s] = row_errors;
         }
         return (total, errors);
     }
@@ -246,8 +258,8 @@ pub fn losses_and_errors<N: Number>(
         let mut losses = zero;
         for (s, &label) in labels.iter().enumerate() {
             let (error, loss) = output(output_loss, z[s][j], usize::from(label) == j, label == 1);
-            errors[s].push(error * scale);
-            losses = losses + loss;
+            errors[s].push(error * scales[s]);
+            losses = losses + weights[s].map_or(loss, |weight| loss * weight);
         }
         total = total + losses;
     }

@@ -263,6 +263,19 @@ impl<'a, N: Number> Twin<'a, N> {
 
     /// Returns the loss of row `s`, as the kernel `RowLosses` computes it.
     pub(super) fn loss(&self, s: usize, z: &[N]) -> N {
+        self.weighted(s, self.unweighted_loss(s, z))
+    }
+
+    /// Returns `value` times the factor of row `s`.
+    fn weighted(&self, s: usize, value: N) -> N {
+        match self.net.class_weight(self.batch.labels[s]) {
+            None => value,
+            Some(weight) => value * N::of(weight),
+        }
+    }
+
+    /// Returns the loss of row `s` without its factor.
+    fn unweighted_loss(&self, s: usize, z: &[N]) -> N {
         let outputs = Outputs {
             output_loss: self.net.output_loss,
             form: ChangeForm::Plain,
@@ -406,7 +419,12 @@ impl<'a, N: Number> Twin<'a, N> {
             let mut layers = self.pass(self.theta, 1, &inputs);
             self.activate_outputs(layers.last_mut().expect("outputs"));
             let loss = match self.config.scheme {
-                Scheme::Forward => self.loss(s, &layers[net.layers()].z),
+                Scheme::Forward => {
+                    let loss = self.unweighted_loss(s, &layers[net.layers()].z);
+                    // For the mean; changes are weighted after the subtraction.
+                    let _ = self.weighted(s, loss);
+                    loss
+                }
                 Scheme::Central => zero,
             };
             layers[0].y = inputs;
@@ -594,13 +612,16 @@ impl<'a, N: Number> Twin<'a, N> {
             }
         };
         let h = self.increments[l][j];
+        let weighted = |change: N| self.weighted(s, change);
         match self.config.scheme {
-            Scheme::Central => side(h) - side(-h),
-            Scheme::Forward if !self.is_plain() => side(h),
+            // Units further below are perturbed in a pass for each side.
+            Scheme::Central if l + 1 < self.net.layers() => weighted(side(h)) - weighted(side(-h)),
+            Scheme::Central => weighted(side(h) - side(-h)),
+            Scheme::Forward if !self.is_plain() => weighted(side(h)),
             // Only one output's term changes, and its unperturbed value is not among the rows'
             // losses.
-            Scheme::Forward if l == self.net.layers() => side(h) - side(zero),
-            Scheme::Forward => side(h) - base.loss,
+            Scheme::Forward if l == self.net.layers() => weighted(side(h) - side(zero)),
+            Scheme::Forward => weighted(side(h) - base.loss),
         }
     }
 

@@ -257,7 +257,7 @@ impl<'a, N: Number> Primal<'a, N> {
             below.push(activations);
             slopes.push(row_slopes);
         }
-        let (_, errors) = losses_and_errors(net.output_loss, &tops, batch.labels, scale);
+        let (_, errors) = losses_and_errors(net, &tops, batch.labels, scale);
         Self {
             net,
             theta,

@@ -146,7 +146,7 @@ fn hidden(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usi
 fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> {
     let Inputs { config, split } = inputs;
     let dataset = &split.train.dataset;
-    let outputs = Network::outputs(config.loss.kind, dataset.class_count());
+    let outputs = Network::outputs_for(dataset, config.loss.kind);
     let methods = methods::select(&plan.methods)?;
     let available = available_memory();
     for hidden in &plan.hidden {

@@ -44,7 +44,7 @@ pub fn run(arguments: &NetworkArguments, global: &Global, out: &mut dyn Write) -
         let search_paths = SearchPaths::new(global.datasets.as_deref());
         let dataset = data::load(&config.data, &search_paths, base)?.train;
         inputs = dataset.feature_count();
-        outputs = Network::outputs(config.loss.kind, dataset.class_count());
+        outputs = Network::outputs_for(&dataset, config.loss.kind);
         let hidden = &config.model.hidden;
         first = hidden.first().copied().unwrap_or(first);
         let sizes = [&[inputs][..], hidden, &[outputs]].concat();

@@ -30,14 +30,20 @@ pub fn run(
     let Inputs { config, split } = &inputs;
     let network = inputs.network()?;
     let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
-    let (values, label) = sample(split, arguments.sample)?;
+    let (values, label, numbers) = sample(split, arguments.sample)?;
     let place = arguments
         .weight
         .unwrap_or_else(|| ParameterPosition::of_largest(&values));
     (place.index(&network.layout))
         .map_err(|problem| Error::Usage(format!("--weight: {problem}")))?;
-    let explanation = explain(&network, &theta, (&values, label), place, arguments.epsilon)
-        .map_err(|problem| Error::Usage(format!("--epsilon: {problem}")))?;
+    let explanation = explain(
+        &network,
+        &theta,
+        (&values, (label, &numbers)),
+        place,
+        arguments.epsilon,
+    )
+    .map_err(|problem| Error::Usage(format!("--epsilon: {problem}")))?;
     show(
         &explanation,
         |explanation| text(explanation, &network, split, arguments.sample),
@@ -46,8 +52,9 @@ pub fn run(
     )
 }
 
-/// Returns the scaled inputs and the class of training row `at`.
-fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
+/// Returns the scaled inputs and the class of training row `at`, and in a regression its scaled
+/// targets.
+fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16, Vec<f64>)> {
     let part = &split.train;
     let dataset = &part.dataset;
     let Some(&row) = part.rows.get(at) else {
@@ -67,6 +74,15 @@ fn sample(split: &Split, at: usize) -> Result<(Vec<f64>, u16)> {
     Ok((
         (0..dataset.feature_count()).map(input).collect(),
         dataset.labels[row],
+        match (&dataset.targets, &split.scaling.targets) {
+            (Some(targets), Some(scaling)) => {
+                let numbers = targets.values.row(row).into_iter().enumerate();
+                numbers
+                    .map(|(target, &y)| scaling.apply(target, y))
+                    .collect()
+            }
+            _ => Vec::new(),
+        },
     ))
 }
 
@@ -125,8 +141,12 @@ fn heading(
         (
             "sample",
             format!(
-                "training row {sample} of {}, class {}",
-                dataset.name, dataset.class_names[explanation.label]
+                "training row {sample} of {}{}",
+                dataset.name,
+                dataset
+                    .class_names
+                    .get(explanation.label)
+                    .map_or_else(String::new, |class| format!(", class {class}"))
             ),
         ),
         (

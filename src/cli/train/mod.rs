@@ -27,11 +27,12 @@ use crate::format::safetensors;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse, Summation};
 use crate::kernels::Isa;
+use crate::model::TargetErrors;
 use crate::numeric::statistics::{mean, sample_deviation};
 use crate::open::file_type;
 use crate::parallel::Workers;
 use crate::report;
-use crate::run::{RunDirectory, checkpoint, directory, json, metrics};
+use crate::run::{RunDirectory, RunSummary, checkpoint, directory, json, metrics};
 use crate::study::table::{duration, list};
 
 /// Trains as the arguments say and prints the results.
@@ -290,6 +291,7 @@ fn train_folds(
     }
     let accuracies: Vec<f64> = folds.iter().filter_map(|fold| fold.test_accuracy).collect();
     let losses: Vec<f64> = folds.iter().filter_map(|fold| fold.test_loss).collect();
+    let scores: Vec<f64> = folds.iter().filter_map(|fold| fold.test_r2).collect();
     let folded = CrossValidation {
         run: directory.path().to_path_buf(),
         name: config.name.clone(),
@@ -300,10 +302,32 @@ fn train_folds(
         test_accuracy: mean(&accuracies).unwrap_or(f64::NAN),
         test_accuracy_deviation: sample_deviation(&accuracies).unwrap_or(f64::NAN),
         test_loss: mean(&losses).unwrap_or(f64::NAN),
+        test_r2: mean(&scores),
+        test_r2_deviation: sample_deviation(&scores),
+        target_errors: mean_errors(&folds),
         folds,
     };
     directory.write(directory::SUMMARY, json::document(&folded).as_bytes())?;
     Ok(TrainingResult::Folds(Box::new(folded)))
+}
+
+/// Returns the means of the folds' errors of each target.
+fn mean_errors(folds: &[RunSummary]) -> Vec<TargetErrors> {
+    let targets = folds[0].target_errors.iter().enumerate();
+    let mean_of = |target: usize, figure: fn(&TargetErrors) -> f64| {
+        let figures = folds
+            .iter()
+            .filter_map(|fold| fold.target_errors.get(target));
+        mean(&figures.map(figure).collect::<Vec<f64>>()).unwrap_or(f64::NAN)
+    };
+    targets
+        .map(|(target, errors)| TargetErrors {
+            name: errors.name.clone(),
+            rmse: mean_of(target, |errors| errors.rmse),
+            mae: mean_of(target, |errors| errors.mae),
+            r2: mean_of(target, |errors| errors.r2),
+        })
+        .collect()
 }
 
 /// Returns the newest checkpoint of `directory`; `None` if the run ended before its first one.

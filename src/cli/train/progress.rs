@@ -232,7 +232,12 @@ fn line(record: &EpochRecord, epochs: Option<usize>, left: Option<f64>) -> Strin
 /// Formats the train loss and the validation figures, if there are any.
 fn figures(record: &EpochRecord) -> String {
     let mut text = format!("train loss {}", loss(Some(record.train_loss)));
-    if record.validation_loss.is_some() || record.validation_accuracy.is_some() {
+    if let Some(r2) = record.validation_r2 {
+        text.push_str(&format!(
+            "  validation R² {r2:.4} (loss {})",
+            loss(record.validation_loss)
+        ));
+    } else if record.validation_loss.is_some() || record.validation_accuracy.is_some() {
         text.push_str(&format!(
             "  validation {} (loss {})",
             percent(record.validation_accuracy),
@@ -255,6 +260,7 @@ mod tests {
             train_loss: 0.25,
             validation_loss: Some(0.5),
             validation_accuracy: Some(0.875),
+            validation_r2: None,
             gradient_norm: 1.0,
             seconds: 1.5,
             tally: Tally::default(),

@@ -23,7 +23,7 @@ use crate::numeric::{Precision, Real};
 use crate::optimizer::history::largest;
 use crate::optimizer::{History, OptimizerState};
 use crate::run::directory::InitialFile;
-use crate::run::evaluation::ModelEvaluation;
+use crate::run::evaluation::{ModelEvaluation, RarestClass};
 use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
 use crate::train::{Ending, TrainingState};
 
@@ -254,11 +254,16 @@ impl Session<'_> {
             (None, Some(part)) => Some(("validation", part, assess(part))),
             (None, None) => None,
         };
+        let (mut target_errors, mut rarest_class) = (Vec::new(), None);
         if let Some((name, part, (assessment, elapsed))) = shown {
             let evaluation = ModelEvaluation {
                 seconds: Some(elapsed.as_secs_f64()),
                 ..evaluation(name, &assessment, part, &model.class_names)
             };
+            rarest_class = rarest(&split.train, &evaluation);
+            target_errors = assessment
+                .regression
+                .map_or(Vec::new(), |found| found.targets);
             directory.write(
                 directory::EVALUATION,
                 json::document(&evaluation).as_bytes(),
@@ -283,12 +288,38 @@ impl Session<'_> {
             test_loss: test.as_ref().map(|(_, _, (assessment, _))| assessment.loss),
             test_accuracy: test
                 .as_ref()
-                .map(|(_, _, (assessment, _))| assessment.accuracy),
+                .and_then(|(_, _, (assessment, _))| assessment.class_accuracy()),
+            validation_r2: kept.and_then(|record| record.validation_r2),
+            test_r2: test
+                .as_ref()
+                .and_then(|(_, _, (assessment, _))| assessment.r2()),
+            target_errors,
+            rarest_class,
             kept_epoch,
             weights_sha256: model.parameters.sha256(),
             tally: state.tally(),
         })
     }
+}
+
+/// Returns the figures of the class with the fewest training rows, the first of equal ones.
+fn rarest(train: &Part, evaluation: &ModelEvaluation) -> Option<RarestClass> {
+    if train.dataset.is_regression() {
+        return None;
+    }
+    let mut rows = vec![0usize; train.dataset.class_count()];
+    for &row in &train.rows {
+        rows[usize::from(train.dataset.labels[row as usize])] += 1;
+    }
+    let classes = rows.iter().enumerate().filter(|(_, rows)| **rows > 0);
+    let (class, &count) = classes.min_by_key(|(_, rows)| **rows)?;
+    let figures = evaluation.classes.get(class)?;
+    Some(RarestClass {
+        name: figures.name.clone(),
+        share: count as f64 / train.rows.len() as f64,
+        recall: figures.recall,
+        f1: figures.f1,
+    })
 }
 
 /// Says that the limit of `count` epochs or steps ended the training.

@@ -4,11 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::evaluation::{score, target_errors};
 use crate::cli::session::{Session, TimeEstimate, load_note};
 use crate::kernels::Isa;
+use crate::model::TargetErrors;
 use crate::numeric::statistics::{mean, sample_deviation};
 use crate::run::RunSummary;
 use crate::study::table::{Table, duration, list, loss, percent, topology};
+use crate::text::plain_line;
 use crate::train::TrainConfig;
 
 /// Description of what would be trained, for `--dry-run`.
@@ -175,6 +178,15 @@ pub struct CrossValidation {
     pub test_accuracy_deviation: f64,
     /// Mean of the folds' test losses.
     pub test_loss: f64,
+    /// Mean of the folds' R² on their test rows, in a regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
+    /// Standard deviation of the folds' R².
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2_deviation: Option<f64>,
+    /// Means of the folds' errors of each target, in a regression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_errors: Vec<TargetErrors>,
     /// One summary per fold.
     pub folds: Vec<RunSummary>,
 }
@@ -194,7 +206,16 @@ impl TrainingResult {
     pub fn test_accuracy(&self) -> Option<f64> {
         match self {
             Self::Run(summary) => summary.test_accuracy,
+            Self::Folds(folded) if folded.test_r2.is_some() => None,
             Self::Folds(folded) => Some(folded.test_accuracy),
+        }
+    }
+
+    /// Returns the R² on the test rows, or its mean over folds.
+    pub fn test_r2(&self) -> Option<f64> {
+        match self {
+            Self::Run(summary) => summary.test_r2,
+            Self::Folds(folded) => folded.test_r2,
         }
     }
 }
@@ -211,6 +232,9 @@ pub struct SeedsSummary<'a> {
     pub best_seed_by_validation: Option<u64>,
     /// The test accuracy of that seed.
     pub test_accuracy_of_best_seed: Option<f64>,
+    /// The mean R² on the test rows of a regression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_test_r2: Option<f64>,
     /// One result per seed.
     pub runs: &'a [TrainingResult],
 }
@@ -222,6 +246,7 @@ impl<'a> SeedsSummary<'a> {
             .iter()
             .filter_map(TrainingResult::test_accuracy)
             .collect();
+        let scores: Vec<f64> = runs.iter().filter_map(TrainingResult::test_r2).collect();
         let all = accuracies.len() == runs.len();
         let validated = |result: &'a TrainingResult| match result {
             TrainingResult::Run(run) => Some((run.validation_accuracy?, &**run)),
@@ -236,6 +261,7 @@ impl<'a> SeedsSummary<'a> {
             test_accuracy_deviation: sample_deviation(&accuracies).filter(|_| all),
             best_seed_by_validation: best.map(|run| run.seed),
             test_accuracy_of_best_seed: best.and_then(|run| run.test_accuracy),
+            mean_test_r2: mean(&scores).filter(|_| scores.len() == runs.len()),
             runs,
         }
     }
@@ -244,59 +270,36 @@ impl<'a> SeedsSummary<'a> {
 /// Returns one result, one figure per line; a cross-validation also has one line per fold.
 pub fn table(outcome: &TrainingResult) -> String {
     match outcome {
-        TrainingResult::Run(summary) => {
-            let epochs = if summary.kept_epoch == summary.epochs {
-                summary.epochs.to_string()
-            } else {
-                format!(
-                    "{} (the weights of epoch {} are kept)",
-                    summary.epochs, summary.kept_epoch
-                )
-            };
-            let per_epoch = summary.seconds_per_epoch;
-            list(&[
-                ("network", topology(&summary.sizes)),
-                ("parameters", summary.parameters.to_string()),
-                ("threads", summary.threads.to_string()),
-                ("epochs", epochs),
-                ("ended", summary.ending.clone()),
-                ("training time", duration(summary.seconds)),
-                (
-                    "per epoch",
-                    per_epoch.map_or("–".to_owned(), |seconds| {
-                        format!("{} (median)", duration(seconds))
-                    }),
-                ),
-                ("train loss", loss(summary.train_loss)),
-                ("validation accuracy", percent(summary.validation_accuracy)),
-                ("test accuracy", percent(summary.test_accuracy)),
-                ("test loss", loss(summary.test_loss)),
-                ("weights sha256", summary.weights_sha256.clone()),
-                ("run", summary.run.display().to_string()),
-            ])
-        }
+        TrainingResult::Run(summary) => list(&run_entries(summary)),
         TrainingResult::Folds(folded) => {
             let mut rows = runs_header("fold");
             for (index, fold) in folded.folds.iter().enumerate() {
                 rows.row(run_cells(&(index + 1).to_string(), fold));
             }
-            let entries = list(&[
+            let mut entries = vec![
                 ("parameters", folded.parameters.to_string()),
                 ("threads", folded.threads.to_string()),
                 ("training time", duration(folded.seconds)),
-                (
+            ];
+            let (name, [mean, deviation]) = match folded.test_r2 {
+                Some(r2) => ("test R²", [Some(r2), folded.test_r2_deviation].map(score)),
+                None => (
                     "test accuracy",
-                    format!(
-                        "{} ± {} (mean and standard deviation of {} folds)",
-                        percent(Some(folded.test_accuracy)),
-                        percent(Some(folded.test_accuracy_deviation)),
-                        folded.folds.len()
-                    ),
+                    [folded.test_accuracy, folded.test_accuracy_deviation]
+                        .map(|value| percent(Some(value))),
                 ),
+            };
+            let folds = folded.folds.len();
+            entries.push((
+                name,
+                format!("{mean} ± {deviation} (mean and standard deviation of {folds} folds)"),
+            ));
+            entries.extend(target_errors("mean test errors", &folded.target_errors));
+            entries.extend([
                 ("test loss", loss(Some(folded.test_loss))),
                 ("run", folded.run.display().to_string()),
             ]);
-            format!("{rows}\n{entries}")
+            format!("{rows}\n{}", list(&entries))
         }
     }
 }
@@ -309,7 +312,7 @@ pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
             TrainingResult::Run(summary) => rows.row(run_cells(&summary.seed.to_string(), summary)),
             TrainingResult::Folds(folded) => rows.row([
                 folded.seed.to_string(),
-                percent(Some(folded.test_accuracy)),
+                run_figure(Some(folded.test_accuracy), folded.test_r2),
                 "–".to_owned(),
                 "–".to_owned(),
                 duration(folded.seconds),
@@ -319,24 +322,102 @@ pub fn seeds_table(outcomes: &[TrainingResult]) -> String {
         }
     }
     let seeds = SeedsSummary::new(outcomes);
-    let mean = percent(seeds.mean_test_accuracy);
-    let accuracy = match seeds.test_accuracy_deviation {
-        Some(deviation) => format!(
-            "{mean} ± {} (mean and standard deviation of {} seeds)",
-            percent(Some(deviation)),
-            outcomes.len()
-        ),
-        None => mean,
+    let accuracy = || {
+        let mean = percent(seeds.mean_test_accuracy);
+        match seeds.test_accuracy_deviation {
+            Some(deviation) => format!(
+                "{mean} ± {} (mean and standard deviation of {} seeds)",
+                percent(Some(deviation)),
+                outcomes.len()
+            ),
+            None => mean,
+        }
     };
-    let best = match seeds.best_seed_by_validation {
+    let best = || match seeds.best_seed_by_validation {
         Some(seed) => format!(
             "{seed} by validation accuracy; its test accuracy is {}",
             percent(seeds.test_accuracy_of_best_seed)
         ),
         None => "– (no validation rows; test rows never choose)".to_owned(),
     };
-    let entries = list(&[("test accuracy", accuracy), ("best seed", best)]);
+    let entries = match seeds.mean_test_r2 {
+        Some(r2) => list(&[("mean test R²", score(Some(r2)))]),
+        None => list(&[("test accuracy", accuracy()), ("best seed", best())]),
+    };
     format!("{rows}\n{entries}")
+}
+
+/// Returns the figures of one run.
+fn run_entries(summary: &RunSummary) -> Vec<(&'static str, String)> {
+    let epochs = if summary.kept_epoch == summary.epochs {
+        summary.epochs.to_string()
+    } else {
+        format!(
+            "{} (the weights of epoch {} are kept)",
+            summary.epochs, summary.kept_epoch
+        )
+    };
+    let per_epoch = summary.seconds_per_epoch;
+    let mut entries = vec![
+        ("network", topology(&summary.sizes)),
+        ("parameters", summary.parameters.to_string()),
+        ("threads", summary.threads.to_string()),
+        ("epochs", epochs),
+        ("ended", summary.ending.clone()),
+        ("training time", duration(summary.seconds)),
+        (
+            "per epoch",
+            per_epoch.map_or("–".to_owned(), |seconds| {
+                format!("{} (median)", duration(seconds))
+            }),
+        ),
+        ("train loss", loss(summary.train_loss)),
+    ];
+    if summary.target_errors.is_empty() {
+        entries.extend([
+            ("validation accuracy", percent(summary.validation_accuracy)),
+            ("test accuracy", percent(summary.test_accuracy)),
+        ]);
+        entries.extend(rarest_class(summary));
+        entries.push(("test loss", loss(summary.test_loss)));
+    } else {
+        entries.push(("validation R²", score(summary.validation_r2)));
+        entries.push(("test R²", score(summary.test_r2)));
+        entries.push(("test loss", loss(summary.test_loss)));
+        let part = if summary.test_r2.is_some() {
+            "test errors"
+        } else {
+            "validation errors"
+        };
+        entries.extend(target_errors(part, &summary.target_errors));
+        entries.push(("losses are", "of standardized targets".to_owned()));
+    }
+    entries.extend([
+        ("weights sha256", summary.weights_sha256.clone()),
+        ("run", summary.run.display().to_string()),
+    ]);
+    entries
+}
+
+/// The share of the rarest class, relative to that of equally frequent ones, below which its
+/// figures are shown.
+const IMBALANCED: f64 = 0.8;
+
+/// Returns the figures of the rarest class, if the classes are not equally frequent.
+fn rarest_class(summary: &RunSummary) -> Option<(&'static str, String)> {
+    let class = summary.rarest_class.as_ref()?;
+    let classes = summary.sizes.last().map_or(2, |&outputs| outputs.max(2));
+    if class.share * classes as f64 > IMBALANCED {
+        return None;
+    }
+    let figures = format!(
+        "{} ({} of the training rows): recall {}, F1 {}",
+        plain_line(&class.name),
+        percent(Some(class.share)),
+        percent(class.recall),
+        percent(class.f1)
+    );
+    Some(("rarest class", figures))
 }
 
 /// Returns one result on one line.
@@ -347,9 +428,17 @@ pub fn line(label: &str, outcome: &TrainingResult) -> String {
     };
     format!(
         "{label}  test {}  {}",
-        percent(outcome.test_accuracy()),
+        run_figure(outcome.test_accuracy(), outcome.test_r2()),
         duration(seconds)
     )
+}
+
+/// Formats the accuracy, or in a regression R²; a dash if there is neither.
+fn run_figure(accuracy: Option<f64>, r2: Option<f64>) -> String {
+    match r2 {
+        Some(r2) => format!("R² {}", score(Some(r2))),
+        None => percent(accuracy),
+    }
 }
 
 fn runs_header(first: &str) -> Table {
@@ -367,8 +456,8 @@ fn runs_header(first: &str) -> Table {
 fn run_cells(first: &str, summary: &RunSummary) -> [String; 7] {
     [
         first.to_owned(),
-        percent(summary.test_accuracy),
-        percent(summary.validation_accuracy),
+        run_figure(summary.test_accuracy, summary.test_r2),
+        run_figure(summary.validation_accuracy, summary.validation_r2),
         loss(summary.train_loss),
         duration(summary.seconds),
         summary.weights_sha256.chars().take(12).collect(),

@@ -52,6 +52,9 @@ pub static TOP: SectionKeys = SectionKeys {
     ],
 };
 
+/// The largest number of columns that `targets` lists.
+pub const MOST_TARGETS: usize = 1000;
+
 /// The keys of `[data]`.
 pub static DATA: SectionKeys = SectionKeys {
     name: "data",
@@ -62,7 +65,7 @@ pub static DATA: SectionKeys = SectionKeys {
             &[Form::Word(&DATASETS)],
             "name of a dataset; for your own files, `train` instead",
         )
-        .set("\"mnist\"", "mnist, iris, wine, breast-cancer or digits"),
+        .set("\"mnist\"", "mnist, iris, wine, breast-cancer, digits or diabetes"),
         Key::new(
             "train",
             &[TEXT, FILES],
@@ -98,6 +101,27 @@ pub static DATA: SectionKeys = SectionKeys {
             "header of the label column, or its number from 0; default: the last",
         ),
         Key::new(
+            "task",
+            &[Form::Word(&["classification", "regression"])],
+            "classification, or regression (the label column is a number to predict); default: classification, and what a named dataset is for",
+        )
+        .shown(
+            "\"regression\"",
+            "predict the number in the label column, not its class",
+        ),
+        Key::new(
+            "targets",
+            &[Form::Texts {
+                least: 1,
+                most: MOST_TARGETS,
+            }],
+            "columns of a CSV with the numbers that a regression predicts, by header or by number from 0",
+        )
+        .shown(
+            "[\"price\", \"weight\"]",
+            "predict the numbers in these columns",
+        ),
+        Key::new(
             "validation",
             &[ROWS, FRACTION],
             "number or fraction of rows set aside for validation",
@@ -112,7 +136,7 @@ pub static DATA: SectionKeys = SectionKeys {
                 least: 2,
                 most: 1000,
             }],
-            "number of stratified folds of a cross-validation",
+            "number of folds of a cross-validation, stratified by class",
         )
         .shown(
             "10",
@@ -159,7 +183,7 @@ pub static MODEL: SectionKeys = SectionKeys {
         Key::new(
             "output",
             &[Form::Word(&["sigmoid", "softmax", "linear"])],
-            "sigmoid, softmax or linear; default: sigmoid, or linear with the logistic loss",
+            "sigmoid, softmax or linear; default: sigmoid, or linear with the logistic loss and in a regression",
         )
         .default_by(
             LOSS_KIND,
@@ -197,7 +221,7 @@ pub static LOSS: SectionKeys = SectionKeys {
         Key::new(
             "kind",
             &[Form::Word(&["quadratic", "cross-entropy", "logistic"])],
-            "quadratic, cross-entropy or logistic",
+            "quadratic, cross-entropy or logistic; default: cross-entropy, in a regression quadratic",
         )
         .default("\"cross-entropy\"")
         .set(
@@ -214,5 +238,24 @@ pub static LOSS: SectionKeys = SectionKeys {
         )
         .default("0.0")
         .set("0.0", "λ of ½λ Σ weights²"),
+        Key::new(
+            "class_weights",
+            &[
+                Form::Word(&["balanced"]),
+                Form::Numbers {
+                    interval: Interval {
+                        lower: Bound::Excluded(0.0),
+                        upper: Bound::Included(1e9),
+                    },
+                    least: 2,
+                    most: 1000,
+                },
+            ],
+            "factor of the loss of each class: \"balanced\" (rows / (classes · rows of the class)), or a number for each class in their order",
+        )
+        .shown(
+            "\"balanced\"",
+            "rare classes weigh more; or one number for each class",
+        ),
     ],
 };

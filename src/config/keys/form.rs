@@ -34,6 +34,15 @@ pub enum Form {
         /// The largest number of entries.
         entries: usize,
     },
+    /// A list of numbers.
+    Numbers {
+        /// The interval of each entry.
+        interval: Interval,
+        /// The least number of entries.
+        least: usize,
+        /// The largest number of entries.
+        most: usize,
+    },
     /// A list of texts.
     Texts {
         /// The least number of entries.
@@ -119,5 +128,13 @@ fn spell_one(form: &Form) -> String {
             format!("a list of at most {entries}, each {entry}")
         }
         Form::Texts { least, most } => format!("a list of {least} to {most} texts"),
+        Form::Numbers {
+            interval,
+            least,
+            most,
+        } => format!(
+            "a list of {least} to {most} numbers, each {}",
+            interval.spell()
+        ),
     }
 }

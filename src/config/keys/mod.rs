@@ -10,7 +10,7 @@ mod form;
 mod gradient;
 mod training;
 
-pub use data::{DATA, LOSS, MODEL, TOP};
+pub use data::{DATA, LOSS, MODEL, MOST_TARGETS, TOP};
 pub use form::{Form, Interval};
 pub use gradient::GRADIENT;
 pub use training::{OPTIMIZER, RUN, TRAIN};
@@ -188,6 +188,21 @@ impl Key {
         })
     }
 
+    /// Returns whether the key allows this list of numbers.
+    pub fn allows_numbers(&self, numbers: &[f64]) -> bool {
+        self.forms.iter().any(|form| match form {
+            Form::Numbers {
+                interval,
+                least,
+                most,
+            } => {
+                (*least..=*most).contains(&numbers.len())
+                    && numbers.iter().all(|&number| interval.contains(number))
+            }
+            _ => false,
+        })
+    }
+
     /// Returns the values that the key allows, as messages spell them.
     pub fn allowed(&self) -> String {
         form::spell(self.forms)
@@ -246,7 +261,7 @@ mod tests {
                 let number = value.as_float().or(integer);
                 number.is_some_and(|number| interval.contains(number))
             }
-            Form::Integers { .. } | Form::Texts { .. } => value.is_array(),
+            Form::Integers { .. } | Form::Texts { .. } | Form::Numbers { .. } => value.is_array(),
         }
     }
 

@@ -16,12 +16,15 @@ use ndarray::Array2;
 
 use self::header::Header;
 use self::records::{CsvRecords, CsvRow};
+use self::targets::TargetColumns;
 use super::classes::{Classes, MOST_CLASSES, integer};
 use super::dataset::Features;
+use super::targets::RegressionTargets;
 use crate::error::{Error, Result};
 
 mod header;
 mod records;
+mod targets;
 
 /// The content of a CSV file.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct CsvTable {
     /// The names of the feature columns, if there is a header.
     pub feature_names: Option<Vec<String>>,
     pub(crate) classes: Classes,
+    /// The columns of numbers to predict, if the file was read for them.
+    pub(crate) targets: Option<RegressionTargets>,
 }
 
 /// Reads a CSV file; `label` is the label column's header or its number from 0, `None` for the last
@@ -46,6 +51,43 @@ pub fn read(path: &Path, label: Option<&str>, sha256: Option<&str>) -> Result<Cs
     let second = records.next()?;
     let heading = Header::of(&first, second.as_ref(), label, path)?;
     let mut rows = RowBuffer::new(path, &heading, &first);
+    if heading.is_data() {
+        rows.push(&first)?;
+    }
+    let mut next = second;
+    while let Some(row) = next {
+        rows.push(&row)?;
+        next = records.next()?;
+    }
+    rows.finish(&heading, &first)
+}
+
+/// Reads a CSV file whose columns `targets`, by header or by number from 0, are numbers to predict;
+/// without any it is the last column.
+///
+/// # Errors
+/// As [`read`]; a target that does not exist, or that is no finite number.
+pub fn read_targets(path: &Path, targets: &[String], sha256: Option<&str>) -> Result<CsvTable> {
+    let mut records = CsvRecords::open(path, sha256)?;
+    let Some(first) = records.next()? else {
+        return Err(Error::refused(path, "empty file").help("a CSV has one row per line"));
+    };
+    let second = records.next()?;
+    // The name of a column marks a header; what does not exist is refused below.
+    let fields = first.texts(path)?;
+    let mut named = targets.iter().map(String::as_str);
+    let label = named.find(|name| fields.contains(name));
+    let heading = Header::of(&first, second.as_ref(), label, path)?;
+    if let Header::Counts { .. } = heading {
+        return Err(Error::refused(
+            path,
+            "its first line names classes, so its last column is a label, not a number to predict",
+        )
+        .at(format!("line {}", first.line))
+        .help("leave out `task`"));
+    }
+    let mut rows = RowBuffer::new(path, &heading, &first);
+    rows.targets = Some(TargetColumns::find(path, &heading, &first, targets)?);
     if heading.is_data() {
         rows.push(&first)?;
     }
@@ -111,6 +153,8 @@ struct RowBuffer<'a> {
     label: usize,
     cells: Cells,
     classes: Classes,
+    /// The columns of numbers to predict, instead of a label.
+    targets: Option<TargetColumns>,
     /// The number of classes, if the first line names them.
     class_count: Option<usize>,
     /// The names of all columns, for messages; empty without a header.
@@ -126,6 +170,7 @@ impl<'a> RowBuffer<'a> {
             label: 0,
             cells: Cells::Bytes(Vec::new()),
             classes: Classes::default(),
+            targets: None,
             class_count: None,
             columns: Vec::new(),
         };
@@ -168,15 +213,24 @@ impl<'a> RowBuffer<'a> {
             )));
         }
         for (column, text) in fields.iter().enumerate() {
-            if column == self.label {
+            if self.targets.is_none() && column == self.label {
                 self.push_label(text, row.line)?;
                 continue;
             }
             match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => self.cells.push(value),
+                Ok(value) if value.is_finite() => match &mut self.targets {
+                    Some(targets) if targets.columns.contains(&column) => {
+                        targets.row.push((column, value));
+                    }
+                    _ => self.cells.push(value),
+                },
                 Ok(_) => return Err(self.fault(row.line, column, text, "not finite")),
                 Err(_) => return Err(self.fault(row.line, column, text, "not a number")),
             }
+        }
+        if let Some(targets) = &mut self.targets {
+            targets.finish_row();
+            self.classes.labels.push(0);
         }
         Ok(())
     }
@@ -202,8 +256,9 @@ impl<'a> RowBuffer<'a> {
                 "distinct label number {}; at most {MOST_CLASSES} are allowed",
                 MOST_CLASSES + 1
             );
-            self.fault(line, self.label, text, &problem)
-                .help("choose the label column: label = \"its header, or its number from 0\"")
+            self.fault(line, self.label, text, &problem).help(
+                "choose the label column: label = \"its header, or its number from 0\"; or predict the number with task = \"regression\"",
+            )
         })
     }
 
@@ -222,7 +277,8 @@ impl<'a> RowBuffer<'a> {
     }
 
     fn finish(mut self, heading: &Header, first: &CsvRow) -> Result<CsvTable> {
-        let features = self.width.saturating_sub(1);
+        let answers = (self.targets.as_ref()).map_or(1, |targets| targets.columns.len());
+        let features = self.width.saturating_sub(answers);
         // Feature columns may be called 0, 1, 2, …: then only the label's name marks a header.
         if heading.is_data() && self.classes.only_first_is_text() {
             self.classes.remove_first();
@@ -257,16 +313,24 @@ impl<'a> RowBuffer<'a> {
                 self.classes.first_lines = vec![first.line; names.len()];
                 self.classes.names.clone_from(names);
             }
-            _ => self.classes.sort(),
+            _ if self.targets.is_none() => self.classes.sort(),
+            // The numbers of a regression are no classes.
+            _ => {}
         }
-        let mut feature_names = self.columns;
-        if !feature_names.is_empty() {
-            feature_names.remove(self.label);
-        }
+        let is_feature = |column: usize| match &self.targets {
+            Some(targets) => !targets.columns.contains(&column),
+            None => column != self.label,
+        };
+        let names = self.columns.into_iter().enumerate();
+        let feature_names: Vec<String> = names
+            .filter(|(column, _)| is_feature(*column))
+            .map(|(_, name)| name)
+            .collect();
         Ok(CsvTable {
             features: self.cells.into_features((rows, features)),
             feature_names: Some(feature_names).filter(|names| !names.is_empty()),
             classes: self.classes,
+            targets: self.targets.map(|targets| targets.into_targets(rows)),
         })
     }
 }

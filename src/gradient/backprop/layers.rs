@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::packed::Strides;
-use crate::data::{Inputs, Samples};
+use crate::data::{GatheredTargets, Inputs, Samples};
 use crate::gradient::finite_difference::quotient::{DivideSums, Scheme};
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::RowLosses;
@@ -36,6 +36,8 @@ pub(super) struct StepTask<'a, R> {
     pub sizes: &'a [usize],
     pub bias: bool,
     pub output_loss: OutputLoss,
+    /// Factor of the loss of a row of each class; empty if all count the same.
+    pub class_weights: &'a [f64],
     /// Distance between two panels of values, in numbers.
     pub stride: usize,
     /// Increment h of the quotients that replace the derivatives of σ and of the loss; `None`:
@@ -59,7 +61,7 @@ pub(super) struct BackpropScratch<R> {
 
 /// Scratch memory of the output errors.
 pub(super) struct OutputScratch<R> {
-    pub labels: Vec<u16>,
+    pub targets: GatheredTargets<R>,
     /// Losses of the rows, for difference quotients.
     pub losses: Vec<R>,
     /// Changes of the losses, for difference quotients; of the shape of the outputs.
@@ -261,14 +263,12 @@ impl<R: Real> StepTask<'_, R> {
         scratch: &mut OutputScratch<R>,
         terms: Option<LossTerms<'_, R>>,
     ) -> f64 {
-        let labels = &mut scratch.labels;
-        labels.clear();
-        labels.extend(rows.iter().map(|&row| self.samples.label(row)));
+        scratch.targets.read(self.samples, rows, self.class_weights);
         let Some(h) = self.increment else {
             return self.isa.run(OutputErrors {
                 output_loss: self.output_loss,
                 columns: self.outputs(),
-                labels,
+                targets: scratch.targets.targets(),
                 scale,
                 values: z,
                 stride: self.stride,
@@ -290,10 +290,11 @@ impl<R: Real> StepTask<'_, R> {
     fn output_quotients(&self, h: R, scale: R, z: &mut [R], scratch: &mut OutputScratch<R>) {
         let (p, stride) = (width::<R>(), self.stride);
         let OutputScratch {
-            labels,
+            targets,
             losses,
             changes,
         } = scratch;
+        let targets = targets.targets();
         let values: &[R] = z;
         let units = Units {
             z: values,
@@ -303,16 +304,16 @@ impl<R: Real> StepTask<'_, R> {
             row_stride: p,
             panel_stride: stride,
         };
-        losses.resize(labels.len(), R::ZERO);
+        losses.resize(targets.rows(), R::ZERO);
         self.isa.run(RowLosses {
             output_loss: self.output_loss,
             units,
-            labels,
+            targets,
             losses,
         });
         let increments = &[h; 16][..p];
         for panel in 0..self.outputs().div_ceil(p) {
-            let changes = &mut changes[panel * stride..][..labels.len() * p];
+            let changes = &mut changes[panel * stride..][..targets.rows() * p];
             for (row, changes) in changes.chunks_exact_mut(p).enumerate() {
                 self.isa.run(PerturbOutputs {
                     form: LossForm {
@@ -328,8 +329,9 @@ impl<R: Real> StepTask<'_, R> {
                         output_loss: self.output_loss,
                         units,
                         row,
-                        label: labels[row],
-                        loss: losses[row],
+                        target: targets.row(row, self.outputs()),
+                        // Not read: both terms of a difference are computed.
+                        loss: R::ZERO,
                     },
                     changes,
                 });
@@ -342,7 +344,7 @@ impl<R: Real> StepTask<'_, R> {
             });
         }
         for panel in 0..self.outputs().div_ceil(p) {
-            let range = panel * stride..panel * stride + labels.len() * p;
+            let range = panel * stride..panel * stride + targets.rows() * p;
             z[range.clone()].copy_from_slice(&changes[range]);
         }
     }

@@ -193,10 +193,12 @@ mod tests {
             class_names: vec!["a".to_owned(), "b".to_owned()],
             image: None,
             unit_divisor: None,
+            targets: None,
         });
         let scaling = Scaling {
             offset: vec![0.0; sizes[0]],
             divisor: vec![255.0; sizes[0]],
+            targets: None,
         };
         let samples = Samples::<f32>::new(&dataset, &scaling);
         let rows: Vec<u32> = (0..rows).collect();

@@ -40,7 +40,7 @@ use self::packed::{PackedParameters, owned_layers};
 use super::finite_difference::{Arithmetic, DifferenceConfig};
 use super::operation_counts;
 use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
-use crate::data::{Batch, Samples};
+use crate::data::{Batch, GatheredTargets, Samples};
 use crate::kernels::Isa;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::Workspace;
@@ -114,7 +114,7 @@ impl<R: Real> Backprop<R> {
             transposed: Aligned::zeros(count::<R>(widest) * p * p),
             tile: Aligned::zeros(outputs.max(2) * p * p),
             output: OutputScratch {
-                labels: Vec::with_capacity(capacity),
+                targets: GatheredTargets::with_capacity(capacity),
                 losses: Vec::with_capacity(capacity),
                 changes: Aligned::zeros(0),
             },
@@ -195,6 +195,7 @@ impl<R: Real> Backprop<R> {
             sizes: layout.sizes(),
             bias: layout.has_bias(),
             output_loss: self.network.output_loss(),
+            class_weights: &self.network.class_weights,
             stride: panel_rows * width::<R>(),
             increment: self.increment,
         };

@@ -40,7 +40,7 @@ pub fn directional<R: Real>(
 ) -> Result<DirectionalDerivative, Stopped> {
     let batch_rows = batch.rows.len();
     let mut gathered = GatheredBatch::new(batch.samples.features(), batch_rows);
-    gathered.read(batch);
+    gathered.read(network, batch);
     let rows = gathered.rows(network, isa, batch, control);
     let mut weights = UnitPanels::zeros(&network.layout);
     let mut pass = ForwardPass::new(network, batch_rows);

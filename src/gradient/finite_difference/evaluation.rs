@@ -40,7 +40,7 @@ impl<R: Real> LossEvaluator<R> {
     /// # Panics
     /// If `batch` has more rows than the capacity.
     pub fn loss(&mut self, batch: Batch<'_, R>, control: &Control) -> f64 {
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         self.pass.run(&rows, &self.weights, 0, None);
         let losses = &self.pass.losses[..batch.rows.len()];

@@ -1,7 +1,7 @@
 //! One forward pass over a mini-batch, from any layer on, up to the losses of the rows.
 
 use super::unit_panels::{UnitPanels, panel_height};
-use crate::data::{Batch, Inputs, Samples};
+use crate::data::{Batch, GatheredTargets, Inputs, Samples};
 use crate::gradient::Control;
 use crate::kernels::Isa;
 use crate::kernels::divided_difference::base_values::{Pairs, RowLosses};
@@ -10,6 +10,7 @@ use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::packed_inputs::{PackedForward, PackedInputs};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
+use crate::kernels::targets::Targets;
 use crate::model::Network;
 use crate::numeric::Real;
 
@@ -35,17 +36,17 @@ pub(in crate::gradient) struct PassRows<'a, R> {
     pub inputs: &'a [R],
     /// The inputs, if they are sparse bytes and were packed.
     pub packed: Option<&'a PackedInputs<R>>,
-    pub labels: &'a [u16],
+    pub targets: Targets<'a, R>,
     /// The control that counts every pass.
     pub control: &'a Control,
 }
 
-/// The inputs and labels of a mini-batch, gathered once for all passes.
+/// The inputs and targets of a mini-batch, gathered once for all passes.
 pub(in crate::gradient) struct GatheredBatch<R> {
     inputs: Aligned<R>,
     /// Sparse inputs for many passes; `None` if passes read them in place.
     packed: Option<PackedInputs<R>>,
-    labels: Vec<u16>,
+    targets: GatheredTargets<R>,
 }
 
 impl<R: Real> GatheredBatch<R> {
@@ -54,7 +55,7 @@ impl<R: Real> GatheredBatch<R> {
         Self {
             inputs: Aligned::zeros(count::<R>(features) * capacity * width::<R>()),
             packed: None,
-            labels: Vec::with_capacity(capacity),
+            targets: GatheredTargets::with_capacity(capacity),
         }
     }
 
@@ -69,12 +70,11 @@ impl<R: Real> GatheredBatch<R> {
         }
     }
 
-    /// Gathers the labels of `batch`, and its inputs unless they are sparse bytes that passes read
+    /// Gathers the targets of `batch` for `network`, and its inputs unless they are sparse bytes that passes read
     /// in place.
-    pub(in crate::gradient) fn read(&mut self, batch: Batch<'_, R>) {
-        self.labels.clear();
-        let labels = batch.rows.iter().map(|&row| batch.samples.label(row));
-        self.labels.extend(labels);
+    pub(in crate::gradient) fn read(&mut self, network: &Network, batch: Batch<'_, R>) {
+        self.targets
+            .read(batch.samples, batch.rows, &network.class_weights);
         match (batch.samples.inputs(), &mut self.packed) {
             (Inputs::Sparse(records), Some(packed)) => packed.read(records, batch.rows),
             (Inputs::Sparse(_), None) => {}
@@ -101,7 +101,7 @@ impl<R: Real> GatheredBatch<R> {
             batch,
             inputs: &self.inputs,
             packed: self.packed.as_ref(),
-            labels: &self.labels,
+            targets: self.targets.targets(),
             control,
         }
     }
@@ -239,7 +239,7 @@ impl<R: Real> ForwardPass<R> {
                 row_stride: p,
                 panel_stride: stride,
             },
-            labels: rows.labels,
+            targets: rows.targets,
             losses: &mut self.losses[..batch],
         });
     }

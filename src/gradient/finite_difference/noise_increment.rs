@@ -180,8 +180,8 @@ impl<R: Real> LossLine<'_, R> {
     ) -> Result<(), Stopped> {
         let workspace = &mut *self.workspace;
         let rows = self.batch.rows.len();
-        workspace.gathered.read(self.batch);
         let (network, isa) = (&workspace.network, workspace.isa);
+        workspace.gathered.read(network, self.batch);
         let pass = (workspace.gathered).rows(network, isa, self.batch, self.control);
         let samples = losses.len() / distances.len();
         let mut perturbed = self.theta.clone();

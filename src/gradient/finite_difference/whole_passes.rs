@@ -102,7 +102,7 @@ impl<R: Real> WholePasses<R> {
         let workers = self.worker_count;
         let layout = Arc::clone(&self.network.layout);
         self.choose_increments(theta)?;
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         // The "+ 1" of N + 1: the loss at θ itself. A central difference does not need it, but its
         // activations serve the passes that start above the inputs, and training reports it.
@@ -345,7 +345,7 @@ impl<R: Real> PassWorker<R> {
 impl<R: Real> PassContext<'_, R> {
     /// Returns the number of rows.
     fn row_count(&self) -> usize {
-        self.rows.labels.len()
+        self.rows.targets.rows()
     }
 
     /// Returns the difference of ½λ'·w² between two values of a weight; 0 for a bias.

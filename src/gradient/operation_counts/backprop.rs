@@ -34,10 +34,12 @@ pub fn gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) 
 /// Returns the operations of one numeric backprop gradient over `rows`: difference quotients
 /// replace the derivatives of σ and of the loss.
 pub fn numeric_gradient<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
-    let outputs = BatchShape::new(network, samples, rows).classes();
+    let shape = BatchShape::new(network, samples, rows);
+    let outputs = shape.classes();
     // The loss and its sum, the outputs' differences, and each difference times (1/B)/h; that
     // factor is one division per output.
     let per_row = output_differences(network.output_loss(), outputs)
+        + shape.factors(1 + outputs)
         + Tally::additions(1)
         + Tally::multiplications(outputs);
     let all_outputs = per_row * rows.len() as u64 + Tally::divisions(outputs);
@@ -100,7 +102,13 @@ fn passes<R: Real>(
 
 /// Returns the operations of the outputs' losses and errors for all rows.
 pub(super) fn all_losses_and_errors(shape: &BatchShape) -> Tally {
-    let mut tally = losses_and_errors(shape.output_loss, shape.classes()) * shape.rows;
+    // The factor of the row times 1/B, and times each term of the loss.
+    let terms = match shape.output_loss {
+        OutputLoss::SoftmaxCrossEntropy => 1,
+        _ => shape.classes(),
+    };
+    let per_row = losses_and_errors(shape.output_loss, shape.classes()) + shape.factors(1 + terms);
+    let mut tally = per_row * shape.rows;
     if shape.output_loss != OutputLoss::SoftmaxCrossEntropy {
         // Losses are summed over the rows for each output, then over the outputs.
         tally.additions += shape.classes();

@@ -87,6 +87,8 @@ struct NetworkSums {
     n: Vec<u64>,
     bias: bool,
     output_loss: OutputLoss,
+    /// True if the rows' losses have factors.
+    weighted: bool,
     /// P, the number of weights.
     weights: u64,
     /// U, the number of units.
@@ -103,6 +105,7 @@ impl NetworkSums {
         Self {
             bias: network.layout.has_bias(),
             output_loss: network.output_loss(),
+            weighted: !network.class_weights.is_empty(),
             weights: n.windows(2).map(|pair| pair[0] * pair[1]).sum(),
             units: n[1..].iter().sum(),
             parameters: network.layout.len() as u64,
@@ -182,10 +185,15 @@ impl NetworkSums {
         }
     }
 
+    /// Returns the operations of the factor of `values` numbers.
+    fn factors(&self, values: u64) -> Tally {
+        Tally::multiplications(if self.weighted { values } else { 0 })
+    }
+
     /// Returns the operations of the mean loss over `rows` rows.
     fn evaluation(&self, rows: u64) -> Tally {
         let mean = Tally::additions(rows - 1) + Tally::multiplications(1);
-        let mut tally = (self.activations() + self.loss()) * rows + mean;
+        let mut tally = (self.activations() + self.loss() + self.factors(1)) * rows + mean;
         tally.evaluations = 1;
         tally
     }
@@ -199,6 +207,7 @@ impl NetworkSums {
         let row = self.activations()
             + self.loss()
             + self.errors()
+            + self.factors(1 + self.outputs())
             + Tally::multiplications(self.weights)
             // Wᵀδ takes one addition fewer than products for each unit below, and 1 − a is one
             // more: as many of both. Then the products of δ·(a·(1 − a)).
@@ -270,7 +279,8 @@ impl NetworkSums {
     /// Returns the operations of node perturbation: each unit is perturbed once per row; its
     /// quotient, with ½, 1/B and 1/h as one constant, is multiplied by its inputs.
     fn node_perturbation(&self, rows: u64) -> Tally {
-        let mut row = self.base() + Tally::multiplications(self.units + self.weights);
+        let factors = self.factors(self.units);
+        let mut row = self.base() + factors + Tally::multiplications(self.units + self.weights);
         for l in 1..=self.layers() {
             row += self.perturbed_loss(l) * self.n[l];
         }
@@ -284,7 +294,8 @@ impl NetworkSums {
     /// as one constant.
     fn incremental(&self, rows: u64) -> Tally {
         let layers = self.layers();
-        let mut row = self.base() + Tally::multiplications(self.n[..layers].iter().sum());
+        let factors = self.factors(self.parameters);
+        let mut row = self.base() + factors + Tally::multiplications(self.n[..layers].iter().sum());
         for l in 1..=layers {
             row += self.perturbed_loss(l) * (self.n[l] * (self.n[l - 1] + 1));
         }

@@ -228,11 +228,12 @@ impl DifferenceShape {
 
     /// Returns the operations of `RowLosses`: the rows' losses from z.
     fn losses(&self) -> Tally {
-        row_loss(
+        let row = row_loss(
             ChangeForm::Plain,
             self.batch.output_loss,
             self.batch.classes(),
-        ) * self.batch.rows
+        );
+        (row + self.batch.factors(1)) * self.batch.rows
     }
 
     /// Returns the operations of z of the outputs, and of `Pairs` or `Probabilities` from it.
@@ -295,7 +296,13 @@ impl DifferenceShape {
         // The loss above minus the one below, or minus that at θ. Forward cancellation-free changes
         // and rates are no differences of two values.
         let subtracts = self.is_plain() || self.scheme == Scheme::Central;
+        // A deep change has the row's factor on each side.
+        let factors = match self.batch.layers() - l {
+            0 | 1 => 1,
+            _ => self.sides(),
+        };
         Tally::additions(u64::from(subtracts))
+            + self.batch.factors(factors)
             + match self.batch.layers() - l {
                 // The output's term at θ is not among the rows' losses, so it is computed, too.
                 0 if self.is_plain() => output_change(self.form, self.batch.output_loss) * 2,

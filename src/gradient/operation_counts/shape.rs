@@ -43,6 +43,8 @@ pub(super) struct BatchShape {
     pub bias: bool,
     pub output_loss: OutputLoss,
     pub l2: bool,
+    /// True if the rows' losses have factors.
+    pub weighted: bool,
     /// B, the number of rows.
     pub rows: u64,
     /// True where inputs are bytes that are scaled as they are read.
@@ -64,11 +66,17 @@ impl BatchShape {
             bias: network.layout.has_bias(),
             output_loss: network.output_loss(),
             l2: network.l2 != 0.0,
+            weighted: !network.class_weights.is_empty(),
             rows: rows.len() as u64,
             reads_bytes: matches!(samples.inputs(), Inputs::Bytes(..)),
             first_products: inputs as u64 * sizes[1],
             sizes,
         }
+    }
+
+    /// Returns the operations of the factor of each of `values` losses or changes of them.
+    pub fn factors(&self, values: u64) -> Tally {
+        Tally::multiplications(if self.weighted { values } else { 0 })
     }
 
     /// Returns L, the number of layers.

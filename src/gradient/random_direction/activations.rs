@@ -199,7 +199,7 @@ impl<R: Real> ActivationContext<'_, R> {
     /// `(rows, units)`.
     fn first(&self, layer: usize) -> usize {
         let sizes = self.rows.network.layout.sizes();
-        self.rows.labels.len() * sizes[1..=layer].iter().sum::<usize>()
+        self.rows.targets.rows() * sizes[1..=layer].iter().sum::<usize>()
     }
 
     /// Returns the number of units of a layer, and of a panel.
@@ -251,7 +251,7 @@ impl<R: Real> ActivationWorker<R> {
         panel: usize,
         derivatives: &[R],
     ) {
-        let (p, rows) = (width::<R>(), shared.rows.labels.len());
+        let (p, rows) = (width::<R>(), shared.rows.targets.rows());
         let (units, panel_units) = shared.units(layer, panel);
         self.errors[..rows * p].fill(R::ZERO);
         for (number, derivatives) in derivatives.chunks_exact(rows).enumerate() {
@@ -269,7 +269,7 @@ impl<R: Real> ActivationWorker<R> {
     /// Computes Σ_s δ̂·aᵀ and Σ_s δ̂ of the panel whose δ̂ was computed last, `(fan_in + 1, P)`.
     fn products(&self, shared: &ActivationContext<'_, R>, layer: usize, gradient: &mut [R]) {
         let (p, rows) = (width::<R>(), &shared.rows);
-        let (fan_in, count) = (gradient.len() / p - 1, rows.labels.len());
+        let (fan_in, count) = (gradient.len() / p - 1, rows.targets.rows());
         let errors = &self.errors[..count * p];
         let (below, stride) = shared
             .primal
@@ -307,7 +307,7 @@ impl<R: Real> GradientEngine<R> for PerturbedActivations<R> {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         if matches!(batch.samples.inputs(), Inputs::Sparse(_)) {
             self.gathered.read_inputs(batch.samples, batch.rows);
         }

@@ -137,7 +137,7 @@ impl<R: Real> SpsaWorker<R> {
         self.losses_above
             .copy_from_slice(&self.pass.losses[..count]);
         let penalty = self.evaluate(shared, direction, -shared.h);
-        let rows = shared.rows.labels.len();
+        let rows = shared.rows.targets.rows();
         let mut change = mean_difference(&self.losses_above[..rows], &self.pass.losses);
         if shared.rows.network.l2 != 0.0 {
             change = change + R::from_f64(penalty);
@@ -182,7 +182,7 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
         check_unit_increments(Scheme::Central, parameters, &self.increments, "")?;
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         let gathered = &self.gathered;
         let rows = |control| gathered.rows(&self.network, self.isa, batch, control);
         let first = &mut self.workers[0];

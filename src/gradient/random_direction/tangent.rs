@@ -56,7 +56,7 @@ impl<R: Real> PrimalValues<R> {
     ) -> f64 {
         let (p, stride) = (width::<R>(), self.stride);
         let sizes = rows.network.layout.sizes();
-        let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
+        let (layers, batch) = (rows.network.layout.layers(), rows.targets.rows());
         for (layer, &fan_in) in sizes[..layers].iter().enumerate() {
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
@@ -82,7 +82,7 @@ impl<R: Real> PrimalValues<R> {
         rows.isa.run(OutputErrors {
             output_loss: rows.network.output_loss(),
             columns: sizes[layers],
-            labels: rows.labels,
+            targets: rows.targets,
             scale: R::from_f64(1.0 / batch as f64),
             values: &mut self.errors,
             stride,
@@ -134,7 +134,7 @@ impl<R: Real> TangentBuffers<R> {
     ) {
         let (p, stride) = (width::<R>(), self.stride);
         let sizes = rows.network.layout.sizes();
-        let (layers, batch) = (rows.network.layout.layers(), rows.labels.len());
+        let (layers, batch) = (rows.network.layout.layers(), rows.targets.rows());
         for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
@@ -212,7 +212,7 @@ impl<R: Real> ParameterDirection<R> {
             let below = below.map(|(below, stride)| LeftOperand::rows_of(below, stride));
             rows.products(&direction.layer(layer)[panel * size..][..size], below, out);
         };
-        let derivatives = &mut self.derivatives[..rows.labels.len()];
+        let derivatives = &mut self.derivatives[..rows.targets.rows()];
         (self.tangent).run(
             rows,
             weights,

@@ -104,7 +104,7 @@ impl<R: Real> GradientEngine<R> for PerturbedWeights<R> {
         gradient: &mut Parameters<R>,
         control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
-        self.gathered.read(batch);
+        self.gathered.read(&self.network, batch);
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         self.weights.load(parameters);
         let loss = self.primal.run(&rows, &self.weights);

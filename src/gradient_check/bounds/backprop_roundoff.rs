@@ -102,6 +102,25 @@ impl ErrorBounds<'_> {
 
     /// Computes error bounds of δ in the last layer from the error bounds `ez` of z.
     fn output_errors(&self, pass: &SamplePass, format: NumberFormat, ez: &[f64]) -> Vec<f64> {
+        let errors = self.unweighted_output_errors(pass, format, ez);
+        if self.network.class_weights.is_empty() {
+            return errors;
+        }
+        // The factor, its product with 1/B, and the product with δ are rounded.
+        let deltas = &pass.delta[pass.z.len() - 1];
+        let weighted = errors.iter().zip(deltas);
+        weighted
+            .map(|(error, delta)| error * pass.weight + 3.0 * format.roundoff * delta.abs())
+            .collect()
+    }
+
+    /// Computes the same bounds for a sample whose factor is 1.
+    fn unweighted_output_errors(
+        &self,
+        pass: &SamplePass,
+        format: NumberFormat,
+        ez: &[f64],
+    ) -> Vec<f64> {
         let last = pass.z.len() - 1;
         let u = format.roundoff;
         let largest = ez.iter().copied().fold(0.0, f64::max);
@@ -112,7 +131,7 @@ impl ErrorBounds<'_> {
         (0..ez.len())
             .map(|unit| {
                 let (y, one_minus_y) = (pass.y[last][unit], pass.one_minus_y[last][unit]);
-                let delta = pass.delta[last][unit].abs();
+                let delta = pass.delta[last][unit].abs() / pass.weight;
                 let absolute = clamped(pass.z[last][unit], format)
                     + if format.foreign { 2.0 * u } else { 0.0 };
                 match self.network.output_loss() {
@@ -121,7 +140,11 @@ impl ErrorBounds<'_> {
                         decaying_error(delta, 3.0 * ez[unit], 3.0 * ELEMENTARY * u).min(1.0)
                             + 2.0 * absolute
                     }
-                    OutputLoss::LinearQuadratic => ez[unit] + ELEMENTARY * u * (delta + 1.0),
+                    OutputLoss::LinearQuadratic => {
+                        // The target is rounded, too.
+                        let target = pass.targets[unit].abs().max(1.0);
+                        ez[unit] + ELEMENTARY * u * (delta + target)
+                    }
                     OutputLoss::SoftmaxCrossEntropy => {
                         let n = ez.len() as f64;
                         let rounded = u * (2.0 * ELEMENTARY + n + highest * 2.0);

@@ -96,8 +96,8 @@ impl<'a> ErrorBounds<'a> {
             let mut inputs = vec![0.0; count::<f64>(features) * width::<f64>()];
             // Panels of a single row store its features one after the other.
             samples.gather(&rows[at..=at], &mut inputs, width::<f64>());
-            let label = samples.label(rows[at]);
-            SamplePass::new(network, theta, &inputs[..features], label)
+            let target = (samples.label(rows[at]), samples.targets(rows[at]));
+            SamplePass::new(network, theta, &inputs[..features], target)
         });
         let loss = passes.iter().map(|pass| pass.loss).sum::<f64>() / rows.len() as f64;
         Self {

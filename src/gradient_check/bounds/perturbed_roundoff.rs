@@ -89,7 +89,7 @@ impl ErrorBounds<'_> {
             }
             _ => outputs.map(|k| unit_error(last, k)).sum(),
         };
-        hidden + output_error
+        hidden + output_error * pass.weight
     }
 
     /// Bounds the noise of a change, or of a rate of change, that is propagated from a unit to the
@@ -172,7 +172,13 @@ impl ErrorBounds<'_> {
         }
         let outputs = 0..pass.z[last].len();
         let count = outputs.len() as f64;
-        let terms = ELEMENTARY + count.min(CHAIN * count.sqrt());
+        // A factor of the loss is rounded, and so is the product with it.
+        let factor = if self.network.class_weights.is_empty() {
+            0.0
+        } else {
+            2.0
+        };
+        let terms = ELEMENTARY + factor + count.min(CHAIN * count.sqrt());
         let mut losses = terms * (pass.loss + reach.map_or(0.0, |reach| reach.loss(pass)));
         if self.network.output_loss() == OutputLoss::SoftmaxCrossEntropy {
             // The margin is computed from logarithms of sums, each rounded.
@@ -182,7 +188,8 @@ impl ErrorBounds<'_> {
             losses += delta(last, pass.label) * moved_to.fold(1.0, f64::max) * terms;
         }
         if self.network.output_loss() == OutputLoss::LinearQuadratic {
-            losses += outputs.map(|k| delta(last, k)).sum::<f64>();
+            let residuals = outputs.map(|k| delta(last, k) * pass.targets[k].abs().max(1.0));
+            losses += residuals.sum::<f64>();
         }
         smaller(sum, squares) + losses
     }

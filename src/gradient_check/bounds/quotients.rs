@@ -23,7 +23,7 @@ impl ErrorBounds<'_> {
             OutputLoss::SigmoidQuadratic => 1.0 / 16.0 + SIGMOID_BEND,
             OutputLoss::LinearQuadratic => 1.0,
             _ => 0.25,
-        };
+        } * pass.weight;
         let u = format.roundoff;
         let delta = pass.delta[last][unit].abs();
         // z + h is rounded, and the larger the loss at z + h, the larger its round-off; softmax
@@ -31,14 +31,15 @@ impl ErrorBounds<'_> {
         let shift = (pass.z[last][unit].abs() + h) * (delta + curvature * h);
         let outputs = pass.z[last].len() as f64;
         let growth = match self.network.output_loss() {
-            OutputLoss::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (1.0 + delta) * h,
+            OutputLoss::SoftmaxCrossEntropy => (ELEMENTARY + outputs) * (pass.weight + delta) * h,
             _ => ELEMENTARY * (delta + curvature * h) * h,
         };
         let noise = u
             * (2.0 * self.perturbed_pass_roundoff(pass, last, Some(unit), true, None)
                 + shift
                 + growth);
-        let lost = 2.0 * clamped(pass.z[last][unit].abs() + h, format) + 2.0 * format.tiny;
+        let clamp_error = clamped(pass.z[last][unit].abs() + h, format) * pass.weight;
+        let lost = 2.0 * clamp_error + 2.0 * format.tiny;
         curvature * h / 2.0 + (noise + lost) / h
     }
 }

@@ -103,7 +103,7 @@ fn output_delta_bounds(output_loss: OutputLoss, pass: &SamplePass, z: &Array2<f6
         let change = z[[k, unit]];
         let (y, one_minus_y) = (pass.y[last][k], pass.one_minus_y[last][k]);
         let [first, second]: [f64; 2] = slopes(y * one_minus_y, change);
-        match output_loss {
+        let bound = match output_loss {
             OutputLoss::LinearQuadratic => change,
             OutputLoss::SigmoidQuadratic => {
                 let hot = is_hot(output_loss, pass.label, k);
@@ -116,7 +116,8 @@ fn output_delta_bounds(output_loss: OutputLoss, pass: &SamplePass, z: &Array2<f6
                 let margin_change = 2.0 * farthest[unit];
                 (grown(y.min(one_minus_y), margin_change) * margin_change).min(1.0)
             }
-        }
+        };
+        bound * pass.weight
     })
 }
 

@@ -136,13 +136,13 @@ fn output_errors(output_loss: OutputLoss, pass: &SamplePass, z_errors: &[f64]) -
                         } else {
                             y * p
                         };
-                        bend * bend * square
+                        (bend * pass.weight).powi(2) * square
                     })
                     .sum();
             }
             _ => slope,
         };
-        bend * bend * z_errors[unit]
+        (bend * pass.weight).powi(2) * z_errors[unit]
     };
     (0..z_errors.len()).map(unit_error).collect()
 }

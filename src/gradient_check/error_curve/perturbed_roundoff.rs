@@ -270,6 +270,14 @@ impl NoisePass<'_> {
     /// `speeds`: with the spacing, the weight ∂L/∂x and the speed. With `alone`, only for the one
     /// term that moves, not for its sum.
     fn loss(&self, speeds: &[f64], alone: bool, mut visit: impl FnMut(f64, f64, f64)) {
+        let factor = self.pass.weight;
+        self.unweighted_loss(speeds, alone, |q, weight, speed| {
+            visit(q, weight * factor, speed);
+        });
+    }
+
+    /// Does the same for the loss without its factor.
+    fn unweighted_loss(&self, speeds: &[f64], alone: bool, mut visit: impl FnMut(f64, f64, f64)) {
         let (pass, format) = (self.pass, self.format);
         let last = pass.z.len() - 1;
         if self.output_loss == OutputLoss::SoftmaxCrossEntropy && !alone {
@@ -292,8 +300,8 @@ impl NoisePass<'_> {
                     0.5 * residual * residual
                 }
                 OutputLoss::LinearQuadratic => {
-                    let residual = pass.delta[last][k];
-                    if hot {
+                    let residual = pass.residual(k);
+                    if pass.targets[k] != 0.0 {
                         visit(format.spacing(residual), residual, output_speed);
                     }
                     0.5 * residual * residual
@@ -318,13 +326,13 @@ impl NoisePass<'_> {
                     visit(
                         format.spacing(term),
                         1.0,
-                        pass.delta[last][k] * output_speed,
+                        pass.delta[last][k] / pass.weight * output_speed,
                     );
                 }
                 continue;
             }
             sum += term;
-            speed += pass.delta[last][k] * output_speed;
+            speed += pass.delta[last][k] / pass.weight * output_speed;
             visit(format.spacing(sum), 1.0, speed);
         }
     }

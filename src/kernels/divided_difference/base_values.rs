@@ -5,6 +5,7 @@ use super::formulas::{
 };
 use crate::kernels::elementary::{exp, sigmoid, sigmoid_pair, softplus};
 use crate::kernels::panels::width;
+use crate::kernels::targets::Targets;
 use crate::kernels::{Kernel, Vector};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
@@ -97,8 +98,8 @@ pub struct RowLosses<'a, R> {
     pub output_loss: OutputLoss,
     /// The outputs, of which only the pre-activations z are read.
     pub units: Units<'a, R>,
-    /// One class per row.
-    pub labels: &'a [u16],
+    /// The rows' targets. A row's factor multiplies its loss.
+    pub targets: Targets<'a, R>,
     /// Losses out, one per row.
     pub losses: &'a mut [R],
 }
@@ -108,16 +109,20 @@ impl<R: Real> Kernel<R> for RowLosses<'_, R> {
 
     #[inline(always)]
     fn run<V: Vector<Element = R>>(mut self) {
-        assert_eq!(self.labels.len(), self.losses.len());
+        assert_eq!(self.targets.rows(), self.losses.len());
+        self.targets.check(self.units.count);
         match kind(self.output_loss) {
             QUADRATIC => self.all_rows::<V, QUADRATIC>(),
             LINEAR => self.all_rows::<V, LINEAR>(),
             ENTROPY => self.all_rows::<V, ENTROPY>(),
             _ => {
-                for row in 0..self.labels.len() {
+                for row in 0..self.losses.len() {
                     self.losses[row] = self.softmax::<V>(row);
                 }
             }
+        }
+        for (loss, &weight) in self.losses.iter_mut().zip(self.targets.weights) {
+            *loss = *loss * weight;
         }
     }
 }
@@ -130,7 +135,7 @@ impl<R: Real> RowLosses<'_, R> {
     /// Computes the loss of every row.
     #[inline(always)]
     fn all_rows<V: Vector<Element = R>, const LOSS: u8>(&mut self) {
-        let rows = self.labels.len();
+        let rows = self.losses.len();
         let in_blocks = rows - rows % ROWS;
         for row in (0..in_blocks).step_by(ROWS) {
             self.rows::<V, LOSS, ROWS>(row);
@@ -155,7 +160,7 @@ impl<R: Real> RowLosses<'_, R> {
                 let z = &self.units.z[at..at + V::LANES];
                 // SAFETY: `z` holds LANES numbers.
                 let z = unsafe { V::load(z.as_ptr()) };
-                let hot = self.targets::<V>(first + s, unit);
+                let hot = self.target_lanes::<V>(first + s, unit);
                 terms[s] = match LOSS {
                     LINEAR => z.sub(hot),
                     _ => zero.sub(hot).select_negative(zero.sub(z), z),
@@ -191,10 +196,14 @@ impl<R: Real> RowLosses<'_, R> {
         }
     }
 
-    /// Returns the targets of row `row`, 0 or 1, one output per lane from output `unit` on.
+    /// Returns the targets of row `row`, one output per lane from output `unit` on: numbers, or 0
+    /// and 1 by the class.
     #[inline(always)]
-    fn targets<V: Vector<Element = R>>(&self, row: usize, unit: usize) -> V {
-        let label = self.labels[row];
+    fn target_lanes<V: Vector<Element = R>>(&self, row: usize, unit: usize) -> V {
+        if !self.targets.numbers.is_empty() {
+            return self.targets.row(row, self.units.count).lanes(unit);
+        }
+        let label = self.targets.labels[row];
         if self.output_loss == OutputLoss::Logistic {
             let target = if label == 1 { R::ONE } else { R::ZERO };
             return V::splat(target);
@@ -209,7 +218,7 @@ impl<R: Real> RowLosses<'_, R> {
             output_loss: self.output_loss,
             units: self.units,
             row,
-            label: self.labels[row],
+            target: self.targets.row(row, self.units.count),
             loss: R::ZERO,
         };
         let [loss] = outputs.total::<V, SOFTMAX, PLAIN, 1>(&FixedOutputs { outputs: &outputs });

@@ -232,12 +232,13 @@ impl<R: Real> PerturbedLoss<'_, R> {
             let to = &mut self.changes[row + lane..row + lane + V::LANES];
             // SAFETY: a slice of LANES numbers.
             unsafe {
+                let target = self.outputs.target;
                 let change = if self.second {
-                    V::load(to.as_ptr()).sub(total)
+                    V::load(to.as_ptr()).sub(target.weighted(total))
                 } else if MODE == PLAIN && !self.form.central {
-                    total.sub(V::splat(self.outputs.loss))
+                    target.weighted(total.sub(V::splat(self.outputs.loss)))
                 } else {
-                    total
+                    target.weighted(total)
                 };
                 change.store(to.as_mut_ptr());
             }

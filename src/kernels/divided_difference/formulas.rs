@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Δσ = sign(Δz)·y·ȳ·M / (1 + q·M),  M = e^|Δz| − 1,  q = y if Δz > 0, else ȳ
-//! quadratic                  ΔL = Σ Δa·(residual + Δa/2)
+//! quadratic                  ΔL = Σ Δa·(residual + Δa/2), of linear outputs a = z
 //! sigmoid cross-entropy      ΔL = Σ ln(1 + y·(e^Δz − 1)),  target 1: ln(1 + ȳ·(e^−Δz − 1))
 //! softmax cross-entropy      ΔL = ln(1 + Σ_{k≠t} p_k·(e^(Δz_k − Δz_t) − 1))
 //! ```
@@ -32,6 +32,7 @@ use crate::kernels::elementary::{
     NEAR, exp, expm1, expm1_near, ln_1p, sigmoid, sigmoid_pair, softplus,
 };
 use crate::kernels::panels::width;
+use crate::kernels::targets::RowTarget;
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
 
@@ -89,7 +90,7 @@ impl<R: Real> Units<'_, R> {
     }
 }
 
-/// The outputs of one row, with its target class.
+/// The outputs of one row, with its target.
 #[derive(Clone, Copy)]
 pub struct OutputRow<'a, R> {
     /// Kind of output units and loss.
@@ -98,9 +99,9 @@ pub struct OutputRow<'a, R> {
     pub units: Units<'a, R>,
     /// The row.
     pub row: usize,
-    /// The row's target class.
-    pub label: u16,
-    /// The row's loss, as [`super::base_values::RowLosses`] computes it.
+    /// The row's target. Its factor multiplies each change of the loss.
+    pub target: RowTarget<'a, R>,
+    /// The row's loss without its factor, as [`super::base_values::RowLosses`] computes it.
     pub loss: R,
 }
 
@@ -150,15 +151,6 @@ pub(super) fn kind(output_loss: OutputLoss) -> u8 {
         // cross-entropy.
         OutputLoss::SigmoidCrossEntropy | OutputLoss::Logistic => ENTROPY,
         OutputLoss::SoftmaxCrossEntropy => SOFTMAX,
-    }
-}
-
-/// Returns whether the target of unit `unit` is 1 for the class `label`.
-#[inline(always)]
-pub(super) fn is_hot(output_loss: OutputLoss, label: u16, unit: usize) -> bool {
-    match output_loss {
-        OutputLoss::Logistic => label == 1,
-        _ => usize::from(label) == unit,
     }
 }
 
@@ -227,6 +219,8 @@ pub(super) struct OutputValue<V> {
     pub z: V,
     pub y: V,
     pub one_minus_y: V,
+    /// Target of a linear output with the quadratic loss.
+    pub target: V,
 }
 
 /// Adds one output's term of the loss to `sums`: in plain arithmetic the term at z' = `points`,
@@ -282,7 +276,12 @@ fn add_term<V: Vector, const LOSS: u8, const MODE: u8>(
 ) -> V {
     let zero = V::splat(V::Element::ZERO);
     let half = V::splat(V::Element::from_f64(0.5));
-    let OutputValue { z, y, one_minus_y } = output;
+    let OutputValue {
+        z,
+        y,
+        one_minus_y,
+        target,
+    } = output;
     match (LOSS, MODE) {
         (QUADRATIC, _) => {
             let change = sigmoid_change::<V, MODE>(y, one_minus_y, point);
@@ -294,11 +293,6 @@ fn add_term<V: Vector, const LOSS: u8, const MODE: u8>(
             }
         }
         (LINEAR, _) => {
-            let target = V::splat(if hot {
-                V::Element::ONE
-            } else {
-                V::Element::ZERO
-            });
             if MODE == PLAIN {
                 let residual = point.sub(target);
                 half.mul(residual).fma(residual, sum)
@@ -357,11 +351,16 @@ impl<R: Real> OutputRow<'_, R> {
         }
         let mut sums = [V::splat(R::ZERO); W];
         for unit in 0..self.units.count {
-            let hot = is_hot(self.output_loss, self.label, unit);
+            let hot = self.target.is_hot(self.output_loss, unit);
             let output = OutputValue {
                 z: self.z(unit),
                 y: self.y(unit),
                 one_minus_y: self.one_minus_y(unit),
+                target: V::splat(if LOSS == LINEAR {
+                    self.target.number(unit)
+                } else {
+                    R::ZERO
+                }),
             };
             sums = add_terms::<V, LOSS, MODE, W>(sums, output, hot, points.at(unit));
         }
@@ -395,7 +394,7 @@ impl<R: Real> OutputRow<'_, R> {
     ) -> [V; W] {
         let zero = V::splat(R::ZERO);
         let half = V::splat(R::from_f64(0.5));
-        let target = usize::from(self.label);
+        let target = usize::from(self.target.label);
         let at_target = points.at(target);
         let mut sums = [zero; W];
         if MODE != PLAIN {

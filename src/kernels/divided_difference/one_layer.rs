@@ -122,7 +122,10 @@ impl<R: Real> PerturbUnits<'_, R> {
                 let row = block_slot(self.slots, first, w) * width;
                 let to = &mut self.changes[row..row + width];
                 // SAFETY: `to` holds P numbers.
-                unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
+                unsafe {
+                    let change = self.outputs.target.weighted(changes[w]);
+                    change.store(to.as_mut_ptr().add(lane));
+                }
             }
         }
     }
@@ -286,6 +289,7 @@ impl<R: Real> PerturbOutputs<'_, R> {
                     z: V::load(operands[0].as_ptr()),
                     y: V::load(operands[1].as_ptr()),
                     one_minus_y: V::load(operands[2].as_ptr()),
+                    target: V::splat(R::ZERO),
                 }
             };
             if outputs.output_loss == OutputLoss::SoftmaxCrossEntropy
@@ -293,11 +297,15 @@ impl<R: Real> PerturbOutputs<'_, R> {
             {
                 output.z = outputs.margins(output.z, first);
             }
+            if LOSS == LINEAR {
+                output.target = outputs.target.lanes(first);
+            }
             // The target's lane takes the hot term, the others the cold one.
+            let label = outputs.target.label;
             let target = match outputs.output_loss {
-                OutputLoss::Logistic if outputs.label == 1 => 0,
+                OutputLoss::Logistic if label == 1 => 0,
                 OutputLoss::Logistic => usize::MAX,
-                _ => usize::from(outputs.label),
+                _ => usize::from(label),
             };
             let lanes = OutputLanes {
                 output,
@@ -340,7 +348,10 @@ impl<R: Real> PerturbOutputs<'_, R> {
             let row = block_slot(self.slots, first, w) * width;
             let to = &mut self.changes[row..row + width];
             // SAFETY: `to` holds P numbers.
-            unsafe { changes[w].store(to.as_mut_ptr().add(lane)) };
+            unsafe {
+                let change = self.outputs.target.weighted(changes[w]);
+                change.store(to.as_mut_ptr().add(lane));
+            }
         }
     }
 
@@ -377,6 +388,9 @@ impl<R: Real> PerturbOutputs<'_, R> {
         }
         let mut totals =
             add_terms::<V, LOSS, MODE, SLOTS_PER_BLOCK>(zeros, lanes.output, false, points);
+        if LOSS == LINEAR {
+            return totals;
+        }
         let hot = add_terms::<V, LOSS, MODE, SLOTS_PER_BLOCK>(zeros, lanes.output, true, points);
         for w in 0..SLOTS_PER_BLOCK {
             totals[w] = lanes.hot.select_negative(hot[w], totals[w]);

@@ -188,6 +188,7 @@ mod tests {
                 train_loss: 1.0 / 3.0,
                 validation_loss: None,
                 validation_accuracy: Some(0.1),
+                validation_r2: None,
                 gradient_norm: 2.0,
                 seconds: 1.0,
                 tally: Tally::default(),

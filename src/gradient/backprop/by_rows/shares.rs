@@ -228,6 +228,7 @@ mod tests {
         let scaling = Scaling {
             offset: vec![0.0; SIZES[0]],
             divisor: vec![255.0; SIZES[0]],
+            targets: None,
         };
         let images = Samples::new(&mnist, &scaling);
         let dense = Samples::new(

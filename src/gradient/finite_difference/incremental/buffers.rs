@@ -6,6 +6,7 @@ use std::vec::IntoIter;
 use super::Incremental;
 use super::tables::{CHUNK, SlotValues};
 use super::worker::{IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs};
+use crate::data::GatheredTargets;
 use crate::gradient::finite_difference::unit_panels::panel_height;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::value_sharing::EqualValues;
@@ -43,7 +44,7 @@ impl<R: Real> IncrementalScratch<R> {
                 .map(|&units| Aligned::zeros(count::<R>(units) * p))
                 .collect(),
             equal_values: EqualValues::new(features),
-            labels: Vec::with_capacity(block),
+            targets: GatheredTargets::with_capacity(block),
             loss: 0.0,
             done: 0,
         }

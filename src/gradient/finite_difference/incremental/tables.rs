@@ -247,7 +247,7 @@ impl<R: Real> DifferenceTask<'_, R> {
     /// block, the block's losses, and the row's number in the dataset and in the block.
     #[inline]
     fn output_row<'a>(
-        &self,
+        &'a self,
         [z, y, one_minus_y]: [&'a [R]; 3],
         losses: &[R],
         (number, row): (u32, usize),
@@ -264,7 +264,7 @@ impl<R: Real> DifferenceTask<'_, R> {
                 panel_stride: p,
             },
             row,
-            label: self.samples.label(number),
+            target: self.target(number),
             loss: losses[row],
         }
     }

@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::tables::SlotValues;
-use crate::data::{Inputs, Samples};
+use crate::data::{GatheredTargets, Inputs, Samples};
 use crate::gradient::Control;
 use crate::gradient::finite_difference::Perturbation;
 use crate::gradient::finite_difference::unit_panels::{by_panel, panel_height};
@@ -33,6 +33,7 @@ use crate::kernels::divided_difference::formulas::Units;
 use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
+use crate::kernels::targets::RowTarget;
 use crate::kernels::update::Rule;
 use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
 use crate::model::Network;
@@ -70,7 +71,18 @@ pub(super) struct DifferenceTask<'a, R> {
     pub stopping: AtomicBool,
 }
 
-impl<R> DifferenceTask<'_, R> {
+impl<R: Real> DifferenceTask<'_, R> {
+    /// Returns the target of a row.
+    pub(super) fn target(&self, row: u32) -> RowTarget<'_, R> {
+        let label = self.samples.label(row);
+        let is_weighted = !self.network.class_weights.is_empty();
+        RowTarget {
+            label,
+            numbers: self.samples.targets(row),
+            weight: is_weighted.then(|| R::from_f64(self.network.row_weight(label))),
+        }
+    }
+
     pub(super) fn layers(&self) -> usize {
         self.network.layout.layers()
     }
@@ -124,7 +136,7 @@ pub(super) struct IncrementalScratch<R> {
     /// h of each unit, layer by layer, in panels.
     pub increments: Vec<Aligned<R>>,
     pub equal_values: EqualValues,
-    pub labels: Vec<u16>,
+    pub targets: GatheredTargets<R>,
     /// The sum of the rows' losses; used by the first worker.
     pub loss: f64,
     /// The number of mini-batches completed.
@@ -175,7 +187,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     self.scratch.done += 1;
                 }
                 if step.worker() == 0 {
-                    self.count_rows(task, b * task.block, rows.len(), batch.len(), &step);
+                    self.count_rows(task, b * task.block, rows, batch.len(), &step);
                 }
                 step = step.next();
             }
@@ -235,7 +247,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let IncrementalScratch {
             inputs,
             outputs: tile,
-            labels,
+            targets,
             ..
         } = &mut *self.scratch;
         let source = PreActivationSource {
@@ -273,12 +285,8 @@ impl<R: Real> IncrementalWorker<'_, R> {
             OutputLoss::LinearQuadratic => {}
             _ => task.isa.run(Pairs { z, y, one_minus_y }),
         }
-        labels.clear();
-        labels.extend(
-            rows[block_rows.clone()]
-                .iter()
-                .map(|&row| task.samples.label(row)),
-        );
+        // Losses and their changes are weighted after the subtraction.
+        targets.read(task.samples, &rows[block_rows.clone()], &[]);
         task.isa.run(RowLosses {
             output_loss: head,
             units: Units {
@@ -289,7 +297,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 row_stride: panels * p,
                 panel_stride: p,
             },
-            labels,
+            targets: targets.targets(),
             losses: &mut self.losses.write_own(step)[..block_rows.len()],
         });
         if task.distinct_bytes.is_none() && !task.perturbation.perturbs_units() {
@@ -328,12 +336,13 @@ impl<R: Real> IncrementalWorker<'_, R> {
         &mut self,
         task: &DifferenceTask<'_, R>,
         before: usize,
-        rows: usize,
+        rows: &[u32],
         batch: usize,
         step: &Superstep<'_>,
     ) {
-        for &loss in &self.losses.read_all(step)[..rows] {
-            self.scratch.loss += loss.to_f64();
+        for (&loss, &row) in self.losses.read_all(step).iter().zip(rows) {
+            let weight = task.network.row_weight(task.samples.label(row));
+            self.scratch.loss += loss.to_f64() * weight;
         }
         let Tally {
             evaluations,
@@ -343,7 +352,7 @@ impl<R: Real> IncrementalWorker<'_, R> {
         let evaluations = evaluations + jacobian_vector_products;
         let evaluations_up_to = |rows: usize| evaluations * rows as u64 / batch as u64;
         task.control
-            .count(evaluations_up_to(before + rows) - evaluations_up_to(before));
+            .count(evaluations_up_to(before + rows.len()) - evaluations_up_to(before));
     }
 }
 
