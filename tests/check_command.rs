@@ -357,7 +357,17 @@ fn a_sweep_reports_predicted_and_measured_errors() {
         (&"complex-step".into(), &document["parameters"])
     );
     assert!(oracle["relative_error"].as_f64().unwrap() < 1e-14);
-    let table = text(&folder.nplus1("check flowers.toml --sweep").stdout);
+    let short = text(&folder.nplus1("check flowers.toml --sweep").stdout);
+    assert!(
+        short.starts_with("all within what truncation and round-off allow\n"),
+        "{short}"
+    );
+    assert!(
+        short.lines().count() < 90 && short.contains("-v lists them"),
+        "{short}"
+    );
+    let table = text(&folder.nplus1("check flowers.toml --sweep -v").stdout);
+    assert!(table.lines().count() > 150);
     for words in [
         "forward-difference in f32, h",
         "central-difference in f64, h",
@@ -410,6 +420,39 @@ fn noise_based_increments_and_extrapolation_are_among_the_methods() {
     ] {
         assert_eq!(own[key], value);
     }
+}
+
+/// An increment of 1e-7 is far too small for f32: the error is near the gradient's own size.
+#[test]
+fn a_bound_above_a_tenth_of_the_gradient_is_no_verdict() {
+    let folder = Workplace::new(CONFIG);
+    let line = "check flowers.toml --set gradient.method=\"central-difference\" --set gradient.increment=1e-6";
+    let document = folder.report(&format!("{line} --json"));
+    let mut undecided = 0;
+    for row in document["rows"].as_array().unwrap() {
+        if row["lost"].is_string() {
+            assert!(row["passed"].is_null(), "{row}");
+            continue;
+        }
+        let allowed = row["allowed"].as_f64().unwrap_or(f64::INFINITY);
+        let expected = if allowed > 0.1 {
+            Value::Null
+        } else {
+            true.into()
+        };
+        assert_eq!(row["passed"], expected, "{row}");
+        undecided += u64::from(row["passed"].is_null());
+    }
+    assert!(undecided > 0);
+    assert_eq!(
+        (&document["cannot_tell"], &document["passed"]),
+        (&undecided.into(), &true.into())
+    );
+    let table = text(&folder.nplus1(line).stdout);
+    assert!(
+        table.contains(" cannot tell\n") && table.contains("nothing is wrong, but"),
+        "{table}"
+    );
 }
 
 #[test]

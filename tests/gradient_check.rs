@@ -49,7 +49,7 @@ fn check_raises_no_alarm(problem: &Problem, increments: &[Increment]) -> Result<
                     whole.excess
                 );
             }
-            if !found.passed() {
+            if found.is_wrong() {
                 return Err(format!(
                     "{}, {}: {} is off by {} bounds ({whole:?})",
                     problem.name,
@@ -176,14 +176,14 @@ fn one_wrong_element_is_named_and_random_directions_find_it() {
     for problem in reference_problems() {
         let subject = problem.subject(&pool);
         let right = subject.gradient().clone();
-        assert!(subject.compare_external(&right, Precision::F64).passed());
+        assert!(!subject.compare_external(&right, Precision::F64).is_wrong());
         let norm = right.flat().iter().map(|g| g * g).sum::<f64>().sqrt();
         let count = right.flat().len();
         for index in [0, count / 3, count / 2, count - 1] {
             let mut wrong = right.clone();
             wrong.flat_mut()[index] += 1e-6 * norm;
             let comparison = subject.compare_external(&wrong, Precision::F64);
-            assert!(!comparison.passed(), "{}", problem.name);
+            assert!(comparison.is_wrong(), "{}", problem.name);
             assert_eq!(comparison.whole.worst, index, "{}", problem.name);
             let directions = subject
                 .directions_of(
@@ -295,7 +295,7 @@ fn the_best_errors_on_mnist_are_near_those_of_theory() {
         let Outcome::Compared(found) = outcome else {
             panic!("an increment of incremental differences is lost");
         };
-        assert!(found.passed(), "{method:?}: {:?}", found.whole);
+        assert!(!found.is_wrong(), "{method:?}: {:?}", found.whole);
         found.whole.relative_error
     };
     let best = |scheme, precision, powers: std::ops::RangeInclusive<i32>| {
@@ -356,7 +356,7 @@ fn backprop_and_the_complex_step_agree_to_round_off() {
             "{:45} {:.1e}, allowed {:.1e}",
             problem.name, whole.relative_error, whole.allowed
         );
-        assert!(found.passed(), "{}: {whole:?}", problem.name);
+        assert!(!found.is_wrong(), "{}: {whole:?}", problem.name);
         assert!(whole.relative_error < 1e-14, "{}: {whole:?}", problem.name);
         let parameters = problem.network.layout.len() as u64;
         assert_eq!(control.evaluations(), parameters);
@@ -536,7 +536,7 @@ fn a_partial_derivative_off_by_one_percent_among_thousands_fails() {
             let mut wrong = right.clone();
             wrong.flat_mut()[at] *= 1.01;
             let comparison = subject.compare_external(&wrong, precision);
-            assert!(!comparison.passed() && comparison.whole.worst == at);
+            assert!(comparison.is_wrong() && comparison.whole.worst == at);
         }
     }
 }

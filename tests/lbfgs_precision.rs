@@ -155,6 +155,28 @@ fn slow_in_single_precision_summing_differences_ends_nearer_the_minimum_than_sub
     assert!(rows[2].largest_gradient < rows[1].largest_gradient);
 }
 
+/// The computed gradient is within the tolerance, the exact one is not.
+#[test]
+fn the_verdict_rests_on_the_exact_gradient_not_on_the_computed_one() {
+    let rows = minimized(&[double(Scheme::Forward, 1e-10), exact(Precision::F64)]);
+    for row in &rows {
+        let computed = row.largest_computed.unwrap();
+        assert!(row.gradient_norm >= row.largest_gradient, "{row:?}");
+        assert_eq!(
+            row.ending == MinimizationEnding::Tolerance,
+            computed <= TOLERANCE,
+            "{row:?}"
+        );
+        let converges = row.verdict == MinimizationVerdict::Converges;
+        assert_eq!(
+            converges,
+            row.largest_gradient <= 2.0 * TOLERANCE,
+            "{row:?}"
+        );
+    }
+    assert_eq!(rows[1].largest_computed.unwrap(), rows[1].largest_gradient);
+}
+
 #[test]
 fn a_case_whose_increment_is_lost_in_theta_is_not_started() {
     let lost = quotient(Scheme::Forward, Precision::F32, Summation::Losses, 1e-12);

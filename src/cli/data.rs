@@ -382,7 +382,7 @@ mod tests {
         let (text, _) = output(&DataCommand::List, &search_paths, true);
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["datasets"][0]["test_rows"], 10_000);
-        assert_eq!(document["datasets"].as_array().unwrap().len(), 5);
+        assert_eq!(document["datasets"].as_array().unwrap().len(), 6);
     }
 
     #[test]
@@ -412,7 +412,7 @@ mod tests {
         result.unwrap();
         assert_eq!(
             text.lines().filter(|line| line.starts_with("ok")).count(),
-            8
+            9
         );
 
         let folder = tempfile::tempdir().unwrap();

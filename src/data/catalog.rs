@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert_eq!(
             error.to_string(),
-            "unknown dataset `mnits`; did you mean `mnist`?\n  help: the named datasets are mnist, iris, wine, breast-cancer, digits"
+            "unknown dataset `mnits`; did you mean `mnist`?\n  help: the named datasets are mnist, iris, wine, breast-cancer, digits, diabetes"
         );
     }
 }

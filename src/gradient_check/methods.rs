@@ -1,6 +1,6 @@
 //! The gradient methods that are checked, with the predicted cost of each.
 
-use super::{CheckSubject, GradientComparison};
+use super::{CheckSubject, GradientComparison, Judgment};
 use crate::data::{Inputs, Samples};
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
@@ -30,11 +30,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns whether no error was detected; a lost increment is no error of the method.
-    pub fn passed(&self) -> bool {
+    /// Returns what the check establishes; a lost increment is no error of the method.
+    pub fn judgment(&self) -> Judgment {
         match self {
-            Self::Compared(comparison) => comparison.passed(),
-            Self::Lost(_) => true,
+            Self::Compared(comparison) => comparison.judgment(),
+            Self::Lost(_) => Judgment::CannotTell,
         }
     }
 }

@@ -13,30 +13,34 @@ mod bounds;
 mod comparison;
 mod complex_step;
 mod curvature;
+mod diagnosis;
 mod directional_taylor;
 pub mod directions;
 mod error_curve;
 mod estimator_check;
 mod evaluation_points;
+mod external;
 pub mod function;
 mod jet;
 mod methods;
 mod number_format;
 pub mod sample_pass;
+mod tolerances;
 
-pub use comparison::{GradientComparison, Group};
+pub use comparison::{GradientComparison, Group, Judgment};
+pub use diagnosis::Mistake;
 pub use error_curve::{Derivatives, Minimum};
+pub use external::{ExternalComparison, Power, WrongTensor};
 pub use function::{Comparison, Verdict, check_gradient};
 pub use methods::{CheckedMethod, Outcome, adaptive_methods, methods};
 
 use std::sync::{Arc, OnceLock};
 
-use self::bounds::{DifferenceSpec, ErrorBounds, PerturbedPart};
-use self::evaluation_points::evaluation_points;
+use self::bounds::ErrorBounds;
 use self::number_format::NumberFormat;
+use self::tolerances::Tolerances;
 use crate::data::{Batch, Dataset, Samples, Scaling};
-use crate::gradient::finite_difference::{Increment, NoiseIncrement};
-use crate::gradient::{Backprop, Control, GradientConfig, GradientEngine, Stopped};
+use crate::gradient::{Backprop, Control, GradientEngine, Stopped};
 use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::{Precision, Real};
@@ -183,45 +187,11 @@ impl<'a> CheckSubject<'a> {
             Err(Stopped::Interrupted) => return Err(Stopped::Interrupted),
             Err(lost) => return Ok(Outcome::Lost(lost)),
         }
-        let format = NumberFormat::of(R::PRECISION);
-        let bounds = match &method.gradient {
-            GradientConfig::Backprop => point.bounds.backprop(format),
-            GradientConfig::NumericBackprop(config) => {
-                let h = config.increment::<R>().to_f64();
-                point.bounds.numeric_backprop(format, h)
-            }
-            GradientConfig::ForwardMode(_) => point.bounds.tangent(format),
-            GradientConfig::Difference(_) | GradientConfig::NodePerturbation(_) => {
-                let config = method.gradient.perturbation().expect("both take one");
-                let measured = match config.increment {
-                    // Repeats the engine's measurement, which gives the same h.
-                    Increment::Noise => {
-                        NoiseIncrement::new(self.network, &config, self.isa, rows.len()).measure(
-                            &theta,
-                            Batch { samples, rows },
-                            &control.with_new_counter(),
-                        )?
-                    }
-                    _ => f64::NAN,
-                };
-                let perturbed = match method.gradient {
-                    GradientConfig::NodePerturbation(_) => PerturbedPart::PreActivations,
-                    _ => PerturbedPart::Parameters,
-                };
-                let spec = DifferenceSpec {
-                    config: &config,
-                    perturbed,
-                    evaluation_points: &evaluation_points(&config, &theta, measured),
-                };
-                point.bounds.difference(&spec, format, self.workers)
-            }
-            // An estimate is right only on average, so no single one can be called wrong.
-            GradientConfig::Spsa(_) | GradientConfig::ForwardGradient(_) => {
-                vec![f64::INFINITY; theta.flat().len()]
-            }
-        };
+        let tolerances = self.tolerances(method, point, &theta, samples, control)?;
         let computed = converted::<R, f64>(&gradient);
-        Ok(Outcome::Compared(self.compare(point, &computed, bounds)))
+        Ok(Outcome::Compared(
+            self.compare(point, &computed, tolerances),
+        ))
     }
 
     /// Compares the gradient by the complex step (N passes in double precision) with backprop's.
@@ -235,34 +205,19 @@ impl<'a> CheckSubject<'a> {
         let point = &self.exact;
         let (theta, passes) = (&point.theta, point.bounds.passes());
         let computed = complex_step::gradient(self.network, theta, passes, self.workers, control)?;
-        let bounds = point.bounds.tangent(NumberFormat::of(Precision::F64));
-        Ok(self.compare(point, &computed, bounds))
-    }
-
-    /// Compares a gradient that another program computed in `precision` with the reference.
-    pub fn compare_external(
-        &self,
-        gradient: &Parameters<f64>,
-        precision: Precision,
-    ) -> GradientComparison {
-        let point = match precision {
-            Precision::F32 => &self.rounded,
-            Precision::F64 => &self.exact,
-        };
-        let bounds = point.bounds.backprop(NumberFormat::of(precision).foreign());
-        self.compare(point, gradient, bounds)
+        let tolerances =
+            Tolerances::worst_case(point.bounds.tangent(NumberFormat::of(Precision::F64)));
+        Ok(self.compare(point, &computed, tolerances))
     }
 
     fn compare(
         &self,
         point: &ReferencePoint<'_>,
         computed: &Parameters<f64>,
-        mut bounds: Vec<f64>,
+        mut tolerances: Tolerances,
     ) -> GradientComparison {
-        for (bound, reference_error) in bounds.iter_mut().zip(&point.reference_error) {
-            *bound += reference_error;
-        }
-        GradientComparison::new(&point.gradient, computed, &bounds)
+        tolerances.add_certain(&point.reference_error);
+        GradientComparison::new(&point.gradient, computed, &tolerances)
     }
 }
 

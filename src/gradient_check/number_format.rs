@@ -46,6 +46,14 @@ impl NumberFormat {
         }
     }
 
+    /// Returns a format with the same limits that rounds nothing.
+    pub(super) fn without_roundoff(self) -> Self {
+        Self {
+            roundoff: 0.0,
+            ..self
+        }
+    }
+
     /// Returns the number of this format nearest to `x`.
     pub(super) fn nearest(self, x: f64) -> f64 {
         if self.roundoff == f64::UNIT_ROUNDOFF {

@@ -88,7 +88,7 @@ pub fn lowest(rows: &[SweepRow]) -> Table {
     for (label, rows) in curves(rows) {
         let measured = rows.iter().filter_map(|row| Some((row, row.measured?)));
         let best = measured.min_by(|a, b| a.1.total_cmp(&b.1));
-        let passed = rows.iter().filter(|row| row.passed).count();
+        let passed = rows.iter().filter(|row| row.passed != Some(false)).count();
         table.row([
             label,
             best.map_or("–".to_owned(), |(row, _)| rough(row.increment)),

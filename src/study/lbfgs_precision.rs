@@ -123,7 +123,7 @@ pub enum MinimizationEnding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimizationVerdict {
-    /// The true gradient is within twice the tolerance.
+    /// The exact gradient is within twice the tolerance.
     Converges,
     /// Only the computed gradient is within the tolerance.
     Deceived,
@@ -166,8 +166,12 @@ pub struct MinimizationRow {
     pub ending: MinimizationEnding,
     /// Loss plus l2 term.
     pub objective: f64,
-    /// ‖g‖∞.
+    /// ‖g‖₂.
+    pub gradient_norm: f64,
+    /// ‖g‖∞, on which the verdict rests.
     pub largest_gradient: f64,
+    /// ‖ĝ‖∞, by which the minimization ended; `None` if there is no ĝ.
+    pub largest_computed: Option<f64>,
     /// ‖ĝ − g‖∞; `None` if there is no ĝ.
     pub largest_error: Option<f64>,
     /// ‖ĝ − g‖₂/‖g‖₂.
@@ -282,7 +286,9 @@ impl MinimizationSubject<'_> {
             evaluations: state.tally().evaluations,
             ending,
             objective,
+            gradient_norm: norm(truth.flat()),
             largest_gradient: largest(truth.flat()),
+            largest_computed: gradient.map(|gradient| largest(gradient.widened().flat())),
             largest_error: error.as_deref().map(largest),
             relative_error: error
                 .as_deref()
@@ -393,8 +399,12 @@ impl MinimizationVerdict {
         let size = row.largest_gradient;
         let error = row.largest_error.unwrap_or(f64::NAN);
         match row.ending {
-            // Within twice the tolerance, the computed gradient was accurate.
-            MinimizationEnding::Tolerance if size <= 2.0 * tolerance => Self::Converges,
+            // However it ended, the exact gradient tells whether it is at a minimum.
+            MinimizationEnding::Tolerance | MinimizationEnding::LineSearch
+                if size <= 2.0 * tolerance =>
+            {
+                Self::Converges
+            }
             MinimizationEnding::Tolerance => Self::Deceived,
             MinimizationEnding::LineSearch if error < 0.5 * size => Self::LossRoundOff,
             // Half the increment halves or quarters a truncation error, and doubles round-off.
@@ -427,7 +437,8 @@ impl MinimizationRow {
         match self.verdict {
             MinimizationVerdict::Converges => "converges".to_owned(),
             MinimizationVerdict::Deceived => format!(
-                "stops too early: the computed gradient is within the tolerance, the true one is {size:.1e}"
+                "stops too early: its own gradient, {:.1e}, is within the tolerance, the exact one is {size:.1e}",
+                self.largest_computed.unwrap_or(f64::NAN)
             ),
             MinimizationVerdict::Truncation => reached(&at_half("the increment is too large")),
             MinimizationVerdict::RoundOff => {

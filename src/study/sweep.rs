@@ -35,8 +35,8 @@ pub struct SweepRow {
     pub measured: Option<f64>,
     /// The predicted ‖ĝ − g‖₂/‖g‖₂.
     pub predicted: Option<f64>,
-    /// Whether every element is within its bound.
-    pub passed: bool,
+    /// Whether the gradient is right; `None` if that cannot be told.
+    pub passed: Option<bool>,
 }
 
 impl SweepRow {

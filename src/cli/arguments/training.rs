@@ -61,10 +61,15 @@ pub struct EvalArguments {
 /// Arguments of `nplus1 check`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-The file of --against is in safetensors format, with the tensors
+The file of --against and --save is in safetensors format, with the tensors
   layers.K.weight  (fan_out, fan_in), for each layer K from 0
   layers.K.bias    (fan_out)
-in float64 or float32: the gradient of the mean loss of the rows, l2 included.
+in float64 or float32, or with the names of PyTorch's nn.Sequential (0.weight, 0.bias, 2.weight, …):
+the gradient of the mean loss of the rows, l2 included (½·l2 times the sum of squared weights).
+In Python: safetensors.numpy.save_file({\"layers.0.weight\": g, …}, FILE).
+
+A row is `ok` if every element is within its bound and the bounds are at most 10 % of the gradient,
+`WRONG` (exit code 3) if an element is beyond its bound, and `cannot tell` otherwise.
 
 Examples:
   nplus1 check configs/iris.toml
@@ -90,7 +95,7 @@ pub struct CheckArguments {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub directions: Option<u32>,
     /// Also show measured and predicted errors at increments from 1e-1 to 1e-14 (to 1e-30 without
-    /// cancellation), and compare backprop with the complex step
+    /// cancellation), and compare backprop with the complex step; -v lists every increment
     #[arg(long)]
     pub sweep: bool,
     /// Write backprop's gradient in double precision to this safetensors file

@@ -76,6 +76,7 @@ pub fn run(
     .map_err(|reason| stopped(reason, &interrupt))?;
 
     let mut report = CheckReport::new(&config.name, &network, rows.len(), &subject);
+    report.detailed = global.verbose;
     let check = Checker {
         subject: &subject,
         network: &network,
@@ -112,7 +113,9 @@ pub fn run(
         None
     };
     if let Some((path, (gradient, precision))) = external {
-        let found = subject.compare_external(&gradient, precision);
+        let found = subject
+            .examine_external(&gradient, precision, &train.rows, &control)
+            .map_err(|reason| stopped(reason, &interrupt))?;
         report.against = Some(ExternalGradient::new(
             path,
             precision,

@@ -60,8 +60,8 @@ struct LbfgsReport {
     tolerance: f64,
     /// One row per case.
     rows: Vec<MinimizationRow>,
-    /// Summary of the rows.
-    answer: String,
+    /// Summary of the rows; none if the study was interrupted.
+    answer: Option<String>,
 }
 
 /// Runs the study that the arguments ask for and prints its results.
@@ -114,7 +114,7 @@ pub fn run(
         memory: lbfgs.memory,
         tolerance: lbfgs.tolerance,
         rows: Vec::new(),
-        answer: String::new(),
+        answer: None,
     };
     let mut ended = Ok(());
     for (done, case) in cases.iter().enumerate() {
@@ -136,7 +136,9 @@ pub fn run(
         ));
         report.rows.push(row);
     }
-    report.answer = answer(&report.rows);
+    if ended.is_ok() {
+        report.answer = answer(&report.rows);
+    }
     show(&report, LbfgsReport::to_string, global, out)?;
     ended
 }
@@ -174,24 +176,25 @@ fn line(row: &MinimizationRow) -> String {
 }
 
 /// Summarizes the rows.
-fn answer(rows: &[MinimizationRow]) -> String {
-    let Some(exact) = rows.first() else {
-        return String::new();
-    };
+fn answer(rows: &[MinimizationRow]) -> Option<String> {
+    let exact = rows.first()?;
     let quotients = rows.iter().filter(|row| row.increment.is_some());
-    let judged = |verdict: MinimizationVerdict| {
-        let alike = quotients.clone().filter(|row| row.verdict == verdict);
+    let judged = |verdicts: &[MinimizationVerdict]| {
+        let alike = quotients
+            .clone()
+            .filter(|row| verdicts.contains(&row.verdict));
         alike.count()
     };
-    format!(
-        "With exact gradients L-BFGS makes {} iterations ({}). Of {} minimizations by plain quotients {} converge as well. {} end where the truncation error (increments too large), and {} where round-off (too small) has grown to the gradient's own size. L-BFGS does not need exact gradients: it needs an error below the gradient that it is to reach.",
+    Some(format!(
+        "With exact gradients L-BFGS makes {} iterations ({}). Of {} minimizations by plain quotients {} reach a point where the exact gradient is within twice the tolerance. {} stop too early, judged by their own gradient; {} end where the truncation error (increments too large), and {} where round-off (too small) has grown to the gradient's own size. L-BFGS does not need exact gradients: it needs an error below the gradient that it is to reach.",
         exact.iterations,
         exact.explanation,
         quotients.clone().count(),
-        judged(MinimizationVerdict::Converges),
-        judged(MinimizationVerdict::Truncation),
-        judged(MinimizationVerdict::RoundOff),
-    )
+        judged(&[MinimizationVerdict::Converges]),
+        judged(&[MinimizationVerdict::Deceived]),
+        judged(&[MinimizationVerdict::Truncation]),
+        judged(&[MinimizationVerdict::RoundOff]),
+    ))
 }
 
 impl fmt::Display for LbfgsReport {
@@ -212,8 +215,10 @@ impl fmt::Display for LbfgsReport {
             "iterations",
             "losses",
             "objective",
+            "exact ‖g‖",
             "largest |g|",
-            "its error",
+            "its own",
+            "error",
             "relative",
             "ended by",
         ]);
@@ -225,7 +230,9 @@ impl fmt::Display for LbfgsReport {
                 row.iterations.to_string(),
                 row.evaluations.to_string(),
                 format!("{:.8}", row.objective),
+                number(Some(row.gradient_norm)),
                 number(Some(row.largest_gradient)),
+                number(row.largest_computed),
                 number(row.largest_error),
                 number(row.relative_error),
                 match row.ending {
@@ -246,6 +253,13 @@ impl fmt::Display for LbfgsReport {
         for row in failing {
             writeln!(formatter, "{}: {}", line(row), row.explanation)?;
         }
-        writeln!(formatter, "\n{}", self.answer)
+        match &self.answer {
+            Some(answer) => writeln!(formatter, "\n{answer}"),
+            None => writeln!(
+                formatter,
+                "\nno conclusion: the study was interrupted after {} minimizations",
+                self.rows.len()
+            ),
+        }
     }
 }

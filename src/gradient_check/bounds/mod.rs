@@ -80,6 +80,8 @@ pub(super) struct ErrorBounds<'a> {
     magnitudes: WeightMagnitudes,
     gains: Vec<Vec<f64>>,
     passes: Vec<SamplePass>,
+    /// The largest |a| that each layer reads in any row, at least 1.
+    largest_inputs: Vec<f64>,
     loss: f64,
 }
 
@@ -100,8 +102,13 @@ impl<'a> ErrorBounds<'a> {
             SamplePass::new(network, theta, &inputs[..features], target)
         });
         let loss = passes.iter().map(|pass| pass.loss).sum::<f64>() / rows.len() as f64;
+        let largest_input = |layer| {
+            let inputs = passes.iter().map(|pass| pass.largest_input(layer));
+            inputs.fold(1.0, f64::max)
+        };
         Self {
             network,
+            largest_inputs: (0..network.layout.layers()).map(largest_input).collect(),
             theta: theta.clone(),
             magnitudes: WeightMagnitudes::new(theta),
             gains: gains(theta),
@@ -113,6 +120,12 @@ impl<'a> ErrorBounds<'a> {
     /// Returns the forward and backward passes of the rows.
     pub(super) fn passes(&self) -> &[SamplePass] {
         &self.passes
+    }
+
+    /// Bounds the change of any z that a perturbation of unit `unit` of `layer` by `increment` times
+    /// an input causes.
+    pub(super) fn largest_change(&self, layer: usize, unit: usize, increment: f64) -> f64 {
+        increment * self.largest_inputs[layer] * self.gains[layer][unit]
     }
 
     /// Bounds the errors of backprop in `format`, `(N,)`.

@@ -16,18 +16,21 @@
 //! has no noise, hence a floor but no best increment.
 
 mod backprop_roundoff;
+mod noise;
 mod perturbed_roundoff;
+mod repeats;
 mod truncation;
 
 pub use self::truncation::Derivatives;
 
-use self::perturbed_roundoff::RowNoise;
+use self::backprop_roundoff::BackpropRoundoff;
+pub(super) use self::backprop_roundoff::ExpectedSquares;
+pub(super) use self::noise::{DifferenceNoise, NoiseModel};
+use super::bounds::PerturbedPart;
 use super::evaluation_points::{EvaluationPoints, RealizedIncrement, evaluation_points};
 use super::number_format::NumberFormat;
 use super::{CheckSubject, CheckedMethod, ReferencePoint, converted};
-use crate::gradient::finite_difference::{
-    Arithmetic, DifferenceConfig, Increment, Reuse, Scheme, Summation,
-};
+use crate::gradient::finite_difference::{Arithmetic, DifferenceConfig, Increment, Scheme};
 use crate::numeric::{Precision, Real};
 
 /// Largest number of values that the errors of one batch of increments may occupy.
@@ -157,37 +160,29 @@ impl CheckSubject<'_> {
                     passes,
                     self.workers,
                 ),
-                backprop_roundoff: precisions
-                    .map(|(precision, shared)| self.backprop_roundoff(point, precision, shared)),
+                backprop_roundoff: precisions.map(|(precision, shared)| {
+                    let format = NumberFormat::of(precision);
+                    self.backprop_roundoff(point, format, shared).squares
+                }),
             }
         })
     }
 
-    /// Computes the expected squares of backprop's round-off in `precision`, `(N,)`.
-    fn backprop_roundoff(
+    /// Computes the expected squares of backprop's round-off in `format`, `(N,)`. `shared`: the
+    /// reference has the same bits of z and a.
+    pub(super) fn backprop_roundoff(
         &self,
         point: &ReferencePoint<'_>,
-        precision: Precision,
+        format: NumberFormat,
         shared: bool,
-    ) -> Vec<f64> {
-        let (format, passes) = (NumberFormat::of(precision), point.bounds.passes());
-        let mut squares = vec![0.0; self.network.layout.len()];
-        for pass in passes {
-            backprop_roundoff::add_squared_errors(
-                self.network,
-                &point.theta,
-                pass,
-                format,
-                shared,
-                &mut squares,
-            );
-        }
-        let share = (passes.len() as f64).powi(-2);
-        let summation = backprop_roundoff::summation_error(passes.len(), format, shared);
-        for (square, g) in squares.iter_mut().zip(point.gradient.flat()) {
-            *square = *square * share + summation * g * g;
-        }
-        squares
+    ) -> ExpectedSquares {
+        let roundoff = BackpropRoundoff {
+            network: self.network,
+            theta: &point.theta,
+            format,
+            shared,
+        };
+        roundoff.expected_squares(point.bounds.passes())
     }
 }
 
@@ -226,28 +221,38 @@ impl CurvePlan<'_> {
     fn errors(&self, points: &[Option<EvaluationPoints>]) -> Vec<Option<f64>> {
         let gradient = self.point.gradient.flat();
         let norm: f64 = gradient.iter().map(|g| g * g).sum();
-        let noise = match self.config.arithmetic {
+        let noises = match self.config.arithmetic {
             Arithmetic::Plain => self.noise(points),
-            Arithmetic::CancellationFree => {
-                let nothing = || (0.0, Vec::new());
-                points.iter().map(|_| nothing()).collect()
-            }
+            Arithmetic::CancellationFree => points.iter().map(|_| DifferenceNoise::NONE).collect(),
         };
         let backprop_roundoff = match self.format.roundoff == f64::UNIT_ROUNDOFF {
             false => &self.curve_context.backprop_roundoff[0],
             true => &self.curve_context.backprop_roundoff[1],
         };
         let backprop_roundoff: f64 = backprop_roundoff.iter().sum();
-        let relative_error =
-            |(points, (noise, lost)): (&Option<EvaluationPoints>, (f64, Vec<f64>))| {
-                let truncated = self.truncation(points.as_ref()?);
-                let squares = truncated.iter().enumerate().map(|(index, truncated)| {
-                    let lost = lost.get(index).copied().unwrap_or(0.0);
-                    (truncated + lost).powi(2)
-                });
-                Some(((squares.sum::<f64>() + noise + backprop_roundoff) / norm).sqrt())
-            };
-        points.iter().zip(noise).map(relative_error).collect()
+        let relative_error = |(points, noise): (&Option<EvaluationPoints>, DifferenceNoise)| {
+            let truncated = self.truncation(points.as_ref()?);
+            let squares = truncated.iter().enumerate().map(|(index, truncated)| {
+                let lost = noise.lost.get(index).copied().unwrap_or(0.0);
+                (truncated + lost).powi(2)
+            });
+            let noise: f64 = noise.squares.iter().sum();
+            Some(((squares.sum::<f64>() + noise + backprop_roundoff) / norm).sqrt())
+        };
+        points.iter().zip(noises).map(relative_error).collect()
+    }
+
+    fn noise(&self, points: &[Option<EvaluationPoints>]) -> Vec<DifferenceNoise> {
+        let model = NoiseModel {
+            network: self.check.network,
+            theta: &self.point.theta,
+            gradient: &self.point.gradient,
+            passes: self.point.bounds.passes(),
+            format: self.format,
+            config: self.config,
+            perturbed: PerturbedPart::Parameters,
+        };
+        model.noise(&points.iter().map(Option::as_ref).collect::<Vec<_>>())
     }
 
     /// Computes the truncation of each quotient, `(N,)`.
@@ -264,139 +269,4 @@ impl CurvePlan<'_> {
             })
             .collect()
     }
-
-    /// Computes, for each increment, the expected squared noise summed over the parameters, and the
-    /// part of each derivative that is lost.
-    fn noise(&self, points: &[Option<EvaluationPoints>]) -> Vec<(f64, Vec<f64>)> {
-        let layout = &self.check.network.layout;
-        let passes = self.point.bounds.passes();
-        let share = 1.0 / passes.len() as f64;
-        let incremental = self.config.reuse == Reuse::Incremental;
-        let mut noises: Vec<(f64, Vec<f64>)> = points
-            .iter()
-            .map(|_| {
-                (
-                    0.0,
-                    if incremental {
-                        vec![0.0; layout.len()]
-                    } else {
-                        Vec::new()
-                    },
-                )
-            })
-            .collect();
-        for pass in passes {
-            let (network, theta) = (self.check.network, &self.point.theta);
-            let row = RowNoise::new(network, theta, pass, &self.config, self.format);
-            for (points, (noise, lost)) in points.iter().zip(&mut noises) {
-                let Some(points) = points else { continue };
-                self.for_each_parameter(|layer, unit, input, index| {
-                    let a = input.map_or(1.0, |input| pass.a[layer][input].abs());
-                    // A perturbation of an input of 0 has no effect.
-                    if a == 0.0 {
-                        return;
-                    }
-                    let h = points.increments[layer][unit];
-                    let distance = self.config.scheme.distance(h);
-                    let (square, is_lost) = row.square(layer, unit, input, h * a, distance * a);
-                    *noise += square * (share / distance).powi(2);
-                    if is_lost {
-                        let a = input.map_or(1.0, |input| pass.a[layer][input]);
-                        lost[index] -= share * pass.delta[layer][unit] * a;
-                    }
-                });
-            }
-        }
-        for (points, (noise, _)) in points.iter().zip(&mut noises) {
-            let Some(points) = points else { continue };
-            *noise += self.summation_noise(points) + self.penalty_noise(points);
-        }
-        noises
-    }
-
-    /// Computes the expected squared noise of sums, if the mini-batch's mean losses are subtracted:
-    /// two sums of B losses, their means, and the l2 term's sum of squares.
-    fn summation_noise(&self, points: &EvaluationPoints) -> f64 {
-        if self.config.summation == Summation::Differences {
-            return 0.0;
-        }
-        let (format, network) = (self.format, self.check.network);
-        let passes = self.point.bounds.passes();
-        let share = 1.0 / passes.len() as f64;
-        // (spacing q, share of a change of the mean that has reached the sum)
-        let mut roundings = Vec::new();
-        let mut sum = 0.0;
-        for (row, pass) in passes.iter().enumerate() {
-            sum += pass.loss;
-            roundings.push((format.spacing(sum) * share, (row + 1) as f64 * share));
-        }
-        let mean = sum * share;
-        roundings.push((format.spacing(mean), 1.0));
-        if network.l2 != 0.0 {
-            let theta = self.point.theta.flat();
-            let layout = &network.layout;
-            let weights = (0..layout.layers()).flat_map(|layer| layout.weights(layer));
-            let squares: f64 = weights.map(|index| theta[index].powi(2)).sum();
-            let penalty = 0.5 * network.l2;
-            // Panels of weights are summed one after the other; on average half of them follow the
-            // panel of a weight.
-            let panels: usize = layout.sizes()[1..]
-                .iter()
-                .map(|units| units.div_ceil(PANEL_UNITS))
-                .sum();
-            for _ in 0..panels.div_ceil(2) {
-                roundings.push((penalty * format.spacing(squares), 1.0));
-            }
-            roundings.push((format.spacing(mean + penalty * squares), 1.0));
-        }
-        let slope: f64 = roundings.iter().map(|(q, reached)| q * reached).sum();
-        let level: f64 = roundings.iter().map(|(q, _)| q * q / 6.0).sum();
-        let gradient = self.point.gradient.flat();
-        let increments = points.realized.iter().zip(gradient);
-        increments
-            .map(|(increment, g)| {
-                (slope * increment.distance * g.abs()).min(level) / increment.distance.powi(2)
-            })
-            .sum()
-    }
-
-    /// Computes the expected squared noise of ½λ'·w² at both evaluation points of a weight, with
-    /// two roundings each.
-    fn penalty_noise(&self, points: &EvaluationPoints) -> f64 {
-        let (format, network) = (self.format, self.check.network);
-        if network.l2 == 0.0 || self.config.summation == Summation::Losses {
-            return 0.0;
-        }
-        let layout = &network.layout;
-        let weights = (0..layout.layers()).flat_map(|layer| layout.weights(layer));
-        let half = 0.5 * network.l2;
-        weights
-            .map(|index| {
-                let w = self.point.theta.flat()[index];
-                let distance = points.realized[index].distance;
-                let change = 2.0 * w.abs() * distance;
-                let rounded = |q: f64, change: f64| (q * change).min(q * q / 6.0);
-                let square = half * half * rounded(format.spacing(w * w), change)
-                    + rounded(format.spacing(half * w * w), half * change);
-                square / (distance * distance)
-            })
-            .sum()
-    }
-
-    /// Calls `visit` with each parameter's layer, unit, input (`None` for a bias) and index in θ.
-    fn for_each_parameter(&self, mut visit: impl FnMut(usize, usize, Option<usize>, usize)) {
-        let layout = &self.check.network.layout;
-        for layer in 0..layout.layers() {
-            let fan_in = layout.sizes()[layer];
-            for (at, index) in layout.weights(layer).enumerate() {
-                visit(layer, at / fan_in, Some(at % fan_in), index);
-            }
-            for (unit, index) in layout.biases(layer).enumerate() {
-                visit(layer, unit, None, index);
-            }
-        }
-    }
 }
-
-/// Typical number of units in a panel in f32.
-const PANEL_UNITS: usize = 16;

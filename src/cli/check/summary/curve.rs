@@ -45,8 +45,8 @@ pub struct CurvePoint {
     pub measured: Option<f64>,
     /// Predicted relative error.
     pub predicted: Option<f64>,
-    /// Whether every element is within its bound.
-    pub passed: bool,
+    /// Whether the gradient is right; none if that cannot be told.
+    pub passed: Option<bool>,
 }
 
 impl CurveSummary {

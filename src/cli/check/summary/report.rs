@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::curve::CurveSummary;
 use super::rows::{ElementErrors, MethodRow, short};
 use crate::gradient_check::directions::DirectionsResult;
-use crate::gradient_check::{CheckSubject, GradientComparison};
+use crate::gradient_check::{
+    CheckSubject, ExternalComparison, GradientComparison, Mistake, WrongTensor,
+};
 use crate::model::{Layout, Network};
 use crate::numeric::Precision;
 
@@ -26,8 +28,10 @@ pub struct CheckReport {
     pub loss: f64,
     /// ‖g‖₂, l2 included.
     pub gradient_norm: f64,
-    /// Whether every check passed.
+    /// Whether nothing is wrong.
     pub passed: bool,
+    /// Number of whole gradients of which the check cannot tell whether they are right.
+    pub cannot_tell: usize,
     /// Methods that were left out, and why.
     pub note: Option<String>,
     /// Whole gradients.
@@ -46,6 +50,9 @@ pub struct CheckReport {
     pub against: Option<ExternalGradient>,
     /// Directory of the study of a sweep.
     pub study: Option<String>,
+    /// Whether the text of a sweep has a line for every increment.
+    #[serde(skip)]
+    pub detailed: bool,
 }
 
 /// Derivatives along random directions, by backprop's gradient and by another method.
@@ -90,8 +97,8 @@ pub struct ComplexStepComparison {
     pub errors: ElementErrors,
     /// Errors per layer.
     pub layers: Vec<ElementErrors>,
-    /// Whether every element is within its bound.
-    pub passed: bool,
+    /// Whether the gradient is right; none if that cannot be told.
+    pub passed: Option<bool>,
 }
 
 /// Comparison with the gradient of another program.
@@ -106,8 +113,33 @@ pub struct ExternalGradient {
     pub errors: ElementErrors,
     /// Errors per layer.
     pub layers: Vec<ElementErrors>,
-    /// Whether every element is within its bound.
-    pub passed: bool,
+    /// Whether the gradient is right; none if that cannot be told.
+    pub passed: Option<bool>,
+    /// Smallest error of one element that would have been seen, relative to it: median.
+    pub caught_element: f64,
+    /// The same for the element that shows the least.
+    pub caught_weakest_element: f64,
+    /// Smallest error of all elements that would have been seen, relative to each.
+    pub caught_whole: f64,
+    /// Every tensor with wrong elements.
+    pub tensors: Vec<ExternalTensor>,
+    /// Mistake that explains all errors, in words.
+    pub mistake: Option<String>,
+}
+
+/// Tensor with wrong elements in the gradient of another program.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExternalTensor {
+    /// Name, such as `layers.0.weight`.
+    pub name: String,
+    /// Elements beyond their bounds.
+    pub wrong: usize,
+    /// All elements.
+    pub elements: usize,
+    /// ‖ĝ − g‖₂/‖g‖₂ over the tensor.
+    pub relative_error: f64,
+    /// Mistake that explains its errors, in words.
+    pub mistake: Option<String>,
 }
 
 impl CheckReport {
@@ -127,6 +159,7 @@ impl CheckReport {
             loss: subject.loss(),
             gradient_norm: squares.sum::<f64>().sqrt(),
             passed: true,
+            cannot_tell: 0,
             note: None,
             rows: Vec::new(),
             directions: Vec::new(),
@@ -136,12 +169,15 @@ impl CheckReport {
             oracle: None,
             against: None,
             study: None,
+            detailed: false,
         }
     }
 
     /// Sets `passed` from all checks.
     pub fn conclude(&mut self) {
         self.passed = self.failure().is_none();
+        let undecided = |row: &&MethodRow| row.passed.is_none() && row.lost.is_none();
+        self.cannot_tell = self.rows.iter().filter(undecided).count();
     }
 
     /// Describes the first failed check and counts the others; `None` if all passed.
@@ -150,7 +186,7 @@ impl CheckReport {
             .rows
             .iter()
             .chain(&self.sweep)
-            .filter(|row| !row.passed);
+            .filter(|row| row.passed == Some(false));
         let mut failures: Vec<String> = rows
             .map(|row| format!("{} is wrong in {}", row.label(), row.errors.wrong()))
             .collect();
@@ -172,14 +208,24 @@ impl CheckReport {
                 short(Some(estimate.allowed))
             ));
         }
-        if let Some(external) = self.against.as_ref().filter(|external| !external.passed) {
+        if let Some(external) = self
+            .against
+            .as_ref()
+            .filter(|external| external.passed == Some(false))
+        {
+            let mistake = external.mistake.as_ref();
             failures.push(format!(
-                "{} is wrong in {}",
+                "{} is wrong in {}{}",
                 external.file,
-                external.errors.wrong()
+                external.errors.wrong(),
+                mistake.map_or(String::new(), |mistake| format!("; {mistake}"))
             ));
         }
-        if let Some(oracle) = self.oracle.as_ref().filter(|oracle| !oracle.passed) {
+        if let Some(oracle) = self
+            .oracle
+            .as_ref()
+            .filter(|oracle| oracle.passed == Some(false))
+        {
             failures.push(format!(
                 "backprop in f64 and the complex step differ in {}",
                 oracle.errors.wrong()
@@ -233,7 +279,7 @@ impl ComplexStepComparison {
             evaluations: layout.len() as u64,
             errors,
             layers,
-            passed: comparison.passed(),
+            passed: comparison.judgment().passed(),
         }
     }
 }
@@ -243,16 +289,29 @@ impl ExternalGradient {
     pub fn new(
         file: &Path,
         precision: Precision,
-        comparison: &GradientComparison,
+        found: &ExternalComparison,
         layout: &Layout,
     ) -> Self {
-        let (errors, layers) = ElementErrors::whole_and_layers(comparison, layout);
+        let (errors, layers) = ElementErrors::whole_and_layers(&found.comparison, layout);
+        let words = |mistake: &Option<Mistake>| mistake.as_ref().map(Mistake::to_string);
+        let tensor = |tensor: &WrongTensor| ExternalTensor {
+            name: tensor.name.clone(),
+            wrong: tensor.wrong,
+            elements: tensor.elements,
+            relative_error: tensor.relative_error,
+            mistake: words(&tensor.mistake),
+        };
         Self {
             file: file.display().to_string(),
             precision: precision.name(),
             errors,
             layers,
-            passed: comparison.passed(),
+            passed: found.comparison.judgment().passed(),
+            caught_element: found.power.element,
+            caught_weakest_element: found.power.weakest_element,
+            caught_whole: found.power.whole,
+            tensors: found.tensors.iter().map(tensor).collect(),
+            mistake: words(&found.mistake),
         }
     }
 }

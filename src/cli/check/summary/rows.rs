@@ -31,8 +31,8 @@ pub struct MethodRow {
     pub layers: Vec<ElementErrors>,
     /// Description of the parameter in which the increment is lost, if one is.
     pub lost: Option<String>,
-    /// Whether every element is within its bound.
-    pub passed: bool,
+    /// Whether the gradient is right; none if that cannot be told.
+    pub passed: Option<bool>,
 }
 
 /// Errors of a group of elements.
@@ -42,6 +42,8 @@ pub struct ElementErrors {
     pub relative_error: Option<f64>,
     /// Bound of the relative error.
     pub allowed: Option<f64>,
+    /// Expected relative error of the round-off; none if it is unknown.
+    pub expected: Option<f64>,
     /// The largest |ĝᵢ − gᵢ|.
     pub max_absolute_error: Option<f64>,
     /// Parameter with that error.
@@ -58,6 +60,7 @@ impl ElementErrors {
     const NONE: Self = Self {
         relative_error: None,
         allowed: None,
+        expected: None,
         max_absolute_error: None,
         max_absolute_error_at: None,
         cosine: None,
@@ -69,6 +72,7 @@ impl ElementErrors {
         Self {
             relative_error: Some(group.relative_error),
             allowed: Some(group.allowed),
+            expected: Some(group.expected).filter(|expected| !expected.is_nan()),
             max_absolute_error: Some(group.max_absolute_error),
             max_absolute_error_at: Some(layout.name(group.largest)),
             cosine: Some(group.cosine),
@@ -126,7 +130,7 @@ impl MethodRow {
             errors,
             layers,
             lost,
-            passed: outcome.passed(),
+            passed: outcome.judgment().passed(),
         }
     }
 
@@ -148,12 +152,20 @@ impl MethodRow {
 
     /// Returns the verdict as text.
     pub fn verdict(&self) -> &'static str {
-        match (&self.lost, self.passed) {
-            (Some(_), _) if self.increment == "noise" => "no h",
-            (Some(_), _) => "h is lost",
-            (None, true) => "ok",
-            (None, false) => "WRONG",
+        match &self.lost {
+            Some(_) if self.increment == "noise" => "no h",
+            Some(_) => "h is lost",
+            None => verdict(self.passed),
         }
+    }
+}
+
+/// Formats a verdict.
+pub fn verdict(passed: Option<bool>) -> &'static str {
+    match passed {
+        Some(true) => "ok",
+        Some(false) => "WRONG",
+        None => "cannot tell",
     }
 }
 

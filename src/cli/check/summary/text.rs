@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::curve::CurveMinimum;
-use super::report::{CheckReport, DirectionalComparison};
-use super::rows::{short, step};
+use super::report::{CheckReport, DirectionalComparison, ExternalGradient};
+use super::rows::{short, step, verdict};
 use crate::study::StudyReport;
 use crate::study::table::{Table, list, loss, topology};
 
@@ -17,7 +17,11 @@ impl StudyReport for CheckReport {
         match (heading, &self.study) {
             ("", Some(study)) => format!("{self}Study: {study}\n"),
             ("", None) => self.to_string(),
-            _ => format!("```text\n{self}```\n"),
+            _ => {
+                let mut detailed = self.clone();
+                detailed.detailed = true;
+                format!("```text\n{detailed}```\n")
+            }
         }
     }
 }
@@ -33,8 +37,14 @@ impl fmt::Display for CheckReport {
             ("loss", loss(Some(self.loss))),
             ("gradient norm", loss(Some(self.gradient_norm))),
         ]);
+        let swept = !self.curves.is_empty();
+        if swept {
+            writeln!(formatter, "{}\n", self.verdict())?;
+        }
         writeln!(formatter, "{head}\n{}", self.table())?;
-        write!(formatter, "{}", self.layers())?;
+        if !swept || self.detailed {
+            write!(formatter, "{}", self.layers())?;
+        }
         if !self.directions.is_empty() {
             writeln!(formatter, "\n{}", self.directed())?;
             if let Some(note) = &self.note {
@@ -48,11 +58,23 @@ impl fmt::Display for CheckReport {
                 "an estimate is correct only on average; the check compares each directional derivative that it uses"
             )?;
         }
-        for table in self.swept() {
-            write!(formatter, "\n{table}")?;
+        if self.detailed {
+            for table in self.swept() {
+                write!(formatter, "\n{table}")?;
+            }
         }
-        if !self.curves.is_empty() {
+        if swept {
             write!(formatter, "\n{}", self.lowest())?;
+        }
+        if swept && !self.detailed {
+            let points: usize = self.curves.iter().map(|curve| curve.points.len()).sum();
+            writeln!(
+                formatter,
+                "\n{points} errors, one per method and increment: -v lists them"
+            )?;
+        }
+        if let Some(external) = &self.against {
+            write!(formatter, "\n{external}")?;
         }
         if let Some(oracle) = &self.oracle {
             writeln!(
@@ -61,20 +83,66 @@ impl fmt::Display for CheckReport {
                 oracle.evaluations,
                 short(oracle.errors.relative_error),
                 short(oracle.errors.allowed),
-                if oracle.passed { "" } else { ": WRONG" }
+                match oracle.passed {
+                    Some(true) => "",
+                    Some(false) => ": WRONG",
+                    None => ": cannot tell",
+                }
             )?;
         }
-        match self.failure() {
-            None => writeln!(
+        if swept || self.failure().is_some() {
+            return Ok(());
+        }
+        writeln!(formatter, "\n{}", self.verdict())
+    }
+}
+
+impl fmt::Display for ExternalGradient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "smallest errors that the check of {} sees: {} of one element (median; {} in the least visible one), {} in all elements alike",
+            self.file,
+            short(Some(self.caught_element)),
+            short(Some(self.caught_weakest_element)),
+            short(Some(self.caught_whole)),
+        )?;
+        for tensor in &self.tensors {
+            write!(
                 formatter,
-                "\nall within what truncation and round-off allow"
-            ),
-            Some(_) => Ok(()),
+                "{}: {} of {} elements wrong, relative error {}",
+                tensor.name,
+                tensor.wrong,
+                tensor.elements,
+                short(Some(tensor.relative_error))
+            )?;
+            let mistake = tensor.mistake.as_ref();
+            writeln!(
+                formatter,
+                "{}",
+                mistake.map_or(String::new(), |mistake| format!(": {mistake}"))
+            )?;
+        }
+        match &self.mistake {
+            Some(mistake) => writeln!(formatter, "mistake: {mistake}"),
+            None => Ok(()),
         }
     }
 }
 
 impl CheckReport {
+    /// Puts the result of all checks into words.
+    fn verdict(&self) -> String {
+        match (self.failure(), self.cannot_tell) {
+            (Some(failure), _) => format!("WRONG: {failure}"),
+            (None, 0) => "all within what truncation and round-off allow".to_owned(),
+            (None, count) => format!(
+                "nothing is wrong, but {count} of {} gradients cannot be told right: the errors allowed exceed 10 % of the gradient",
+                self.rows.len()
+            ),
+        }
+    }
+
     fn table(&self) -> Table {
         let mut table = Table::new([
             "method",
@@ -120,7 +188,7 @@ impl CheckReport {
                 short(errors.cosine.map(|cosine| 1.0 - cosine)),
                 short(errors.max_absolute_error),
                 errors.max_absolute_error_at.clone().unwrap_or_default(),
-                if external.passed { "ok" } else { "WRONG" }.to_owned(),
+                verdict(external.passed).to_owned(),
             ]);
         }
         table
@@ -210,7 +278,10 @@ impl CheckReport {
                 let cells = group.iter().flat_map(|curve| {
                     let point = curve.points.iter().find(|point| point.increment == h);
                     point.map_or([String::new(), String::new()], |point| {
-                        let mark = if point.passed { "" } else { " WRONG" };
+                        let mark = match point.passed {
+                            Some(false) => " WRONG",
+                            _ => "",
+                        };
                         let measured = match point.measured {
                             None => "lost".to_owned(),
                             error => format!("{}{mark}", short(error)),
