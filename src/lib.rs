@@ -74,6 +74,7 @@
 //! | 6 | [`config`] | TOML files read into a validated [`config::Config`]. |
 //! | 6 | [mod@format] | Files that other programs read: models and gradients. |
 //! | 7 | [`api`] | The front door: train, predict, evaluate, save and load, on arrays. |
+//! | 7 | [`program`] | Functions that other programs compute: workers, protocol, journal. |
 //! | 7 | [`run`] | The directory of a run: metrics, checkpoints, lock. |
 //! | 8 | [`study`] | Measurements that answer questions about gradients: cost, race, scaling. |
 //! | 9 | [`explain`] | Worked examples, computed and counted with the textbook's code. |
@@ -108,6 +109,8 @@ pub mod numeric;
 pub mod open;
 pub mod optimizer;
 pub mod parallel;
+#[cfg(all(unix, feature = "cli"))]
+pub mod program;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod run;

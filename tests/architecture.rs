@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 12] = [
     &["gradient", "optimizer"],
     &["gradient_check", "train"],
     &["config", "format"],
-    &["api", "run"],
+    &["api", "program", "run"],
     &["study"],
     &["explain"],
     &["report"],

@@ -147,11 +147,16 @@ fn every_planted_mistake_is_found_at_its_place() {
                 let mut planted = exact.clone();
                 planted[index] *= factor;
                 match check_gradient(function, &planted, &theta).unwrap() {
-                    Verdict::Wrong { worst, wrong } => {
+                    Verdict::Wrong {
+                        worst,
+                        wrong,
+                        elements,
+                    } => {
                         assert_eq!((worst.index, wrong), (index, 1), "{name} × {factor}");
                         assert_eq!(worst.theirs, planted[index]);
                         assert!((worst.ours - exact[index]).abs() <= worst.bound);
                         assert!(worst.bounds() > 1.0);
+                        assert_eq!(elements, [worst]);
                     }
                     verdict => panic!("{name}, θ[{index}] × {factor}: {verdict:?}"),
                 }
@@ -160,7 +165,7 @@ fn every_planted_mistake_is_found_at_its_place() {
             let mut planted = exact.clone();
             planted.swap(index, other);
             match check_gradient(function, &planted, &theta).unwrap() {
-                Verdict::Wrong { worst, wrong } => {
+                Verdict::Wrong { worst, wrong, .. } => {
                     assert!(worst.index == index || worst.index == other, "{name}");
                     assert_eq!(wrong, 2, "{name}");
                 }
@@ -171,7 +176,7 @@ fn every_planted_mistake_is_found_at_its_place() {
         planted[2] = f64::NAN;
         let verdict = check_gradient(function, &planted, &theta).unwrap();
         assert!(
-            matches!(verdict, Verdict::Wrong { worst, wrong: 1 } if worst.index == 2),
+            matches!(verdict, Verdict::Wrong { worst, wrong: 1, .. } if worst.index == 2),
             "{verdict:?}"
         );
     }
@@ -235,6 +240,7 @@ fn noise_that_hides_the_gradient_is_reported_with_its_size() {
             worst,
             noise,
             smallest_error,
+            bent: false,
         } => {
             assert_eq!(worst.index, 0);
             // Uniform noise between −1 and 1 has a deviation of 0.577.
@@ -249,7 +255,7 @@ fn noise_that_hides_the_gradient_is_reported_with_its_size() {
 fn at_a_bend_there_is_no_gradient_to_compare_with() {
     let verdict = check_gradient(|x: &[f64]| x[0].abs() + x[1], &[1.0, 1.0], &[0.0, 1.0]).unwrap();
     assert!(
-        matches!(verdict, Verdict::CannotTell { worst, .. } if worst.index == 0),
+        matches!(verdict, Verdict::CannotTell { worst, bent: true, .. } if worst.index == 0),
         "{verdict:?}"
     );
     // Beside the bend there is one.

@@ -11,11 +11,11 @@ use clap::CommandFactory;
 use nplus1::cli::arguments::Arguments;
 use support::program::{Workplace, text};
 
-/// A folder with links to the repository's configs and datasets.
+/// A folder with links to the repository's configs, datasets and examples.
 fn repository() -> Workplace {
     let place = Workplace::new("");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["configs", "datasets"] {
+    for folder in ["configs", "datasets", "examples"] {
         std::os::unix::fs::symlink(root.join(folder), place.path().join(folder)).unwrap();
     }
     place
@@ -76,6 +76,7 @@ fn the_overview_groups_all_commands() {
     for heading in [
         "Train and use:",
         "Compare gradients:",
+        "Your own function:",
         "Files and machine:",
         "Global options:",
     ] {

@@ -7,12 +7,13 @@ use super::arguments::Arguments;
 use crate::text::broken;
 
 /// Groups of commands, in the order of the help.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Train and use", &["train", "eval"]),
     (
         "Compare gradients",
         &["check", "cost", "race", "scale", "compare", "explain"],
     ),
+    ("Your own function", &["gradient", "minimize"]),
     ("Files and machine", &["data", "config", "report", "env"]),
 ];
 

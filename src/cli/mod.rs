@@ -11,11 +11,17 @@ pub mod eval;
 mod evaluation;
 pub mod event_thread;
 pub mod explain;
+#[cfg(unix)]
+pub mod gradient;
 pub mod gradient_progress;
 mod help;
 mod inputs;
+#[cfg(unix)]
+pub mod minimize;
 pub mod output;
 mod page;
+#[cfg(unix)]
+mod programs;
 mod progress_bar;
 pub mod race;
 pub mod report;
@@ -93,6 +99,10 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
         Command::Explain(explain) => explain::run(explain, global, messages, &mut out),
         Command::Check(check) => check::run(check, global, messages, &mut out),
+        #[cfg(unix)]
+        Command::Gradient(gradient) => gradient::run(gradient, global, messages, &mut out),
+        #[cfg(unix)]
+        Command::Minimize(minimize) => minimize::run(minimize, global, messages, &mut out),
         Command::Cost(cost) => cost::run(cost, global, messages, &mut out),
         Command::Race(race) => race::run(race, global, messages, &mut out),
         Command::Data(arguments) => {

@@ -1,4 +1,4 @@
-//! Model and gradient files, which other programs can read, and the reading and atomic writing of
+//! Model, gradient and vector files, which other programs can read, and the reading and atomic writing of
 //! whole files.
 //!
 //! Input may be hostile: sizes are limited before memory is allocated, and invalid content is
@@ -9,5 +9,6 @@ pub mod gradient;
 mod metadata;
 pub mod model;
 pub mod safetensors;
+pub mod vector;
 
 pub use model::{AnyParameters, Model};

@@ -6,12 +6,10 @@
 
 use std::fmt;
 
+use super::objective_check::ObjectiveCheck;
 use crate::error::{InputError, Result};
-use crate::gradient::finite_difference::bounded::{BoundedDerivative, BoundedDerivatives};
-use crate::gradient::finite_difference::failure::{EvaluationPoint, Failure};
+use crate::gradient::finite_difference::bounded::BoundedDerivative;
 use crate::gradient::finite_difference::function::{Closure, Outcome};
-use crate::gradient::finite_difference::objective::noise_near;
-use crate::model::Objective;
 use crate::parallel::EvaluationThreads;
 
 /// The relative difference that is always allowed: half of the digits of double precision agree.
@@ -50,7 +48,7 @@ impl Comparison {
 }
 
 /// The answer of [`check_gradient`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Every element is within its bound, and the bounds are small.
     Right {
@@ -65,6 +63,8 @@ pub enum Verdict {
         worst: Comparison,
         /// The number of elements beyond their bounds.
         wrong: usize,
+        /// All of them, in order: theirs, ours, and the bound.
+        elements: Vec<Comparison>,
     },
     /// No element is beyond its bound, but the noise of the function, or a bend of it at θ, makes a
     /// bound larger than a tenth of its element, so a mistake could hide.
@@ -75,7 +75,36 @@ pub enum Verdict {
         noise: f64,
         /// The smallest error of that element that would have been seen.
         smallest_error: f64,
+        /// Whether the function bends at θ in that element: then less noise would not help.
+        bent: bool,
     },
+}
+
+impl Verdict {
+    /// Returns what would let the check tell; `None` unless it cannot.
+    pub fn help(&self) -> Option<String> {
+        let Self::CannotTell {
+            worst, noise, bent, ..
+        } = self
+        else {
+            return None;
+        };
+        let size = worst.theirs.abs().max(worst.ours.abs());
+        Some(if *bent {
+            format!(
+                "the function bends at θ in element {}, where it has no derivative: check at another θ",
+                worst.index
+            )
+        } else if size == 0.0 || worst.bound == 0.0 {
+            "check at another θ, where the element is not 0".to_owned()
+        } else {
+            format!(
+                "noise below {:.1e} would do: compute in higher precision, solve or iterate to a tighter tolerance, fix random seeds; or check at a θ where element {} is larger",
+                noise * VISIBLE * size / worst.bound,
+                worst.index
+            )
+        })
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -85,7 +114,7 @@ impl fmt::Display for Verdict {
                 f,
                 "right: no element is off by more than {smallest_error:.1e}, the least error that can be seen"
             ),
-            Self::Wrong { worst, wrong } => write!(
+            Self::Wrong { worst, wrong, .. } => write!(
                 f,
                 "wrong: element {} is {:e}, but the difference quotient is {:e}, {:.1e} times its bound {:.1e} away; elements beyond their bounds: {wrong}",
                 worst.index,
@@ -98,6 +127,7 @@ impl fmt::Display for Verdict {
                 worst,
                 noise,
                 smallest_error,
+                ..
             } => write!(
                 f,
                 "cannot tell: the function's noise is {noise:.1e}, so in element {} ({:e}) only an error above {smallest_error:.1e} can be seen",
@@ -145,93 +175,72 @@ pub fn check_gradient<V: Outcome>(
     }
     let objective = Closure::new(theta.len(), function);
     let threads = EvaluationThreads::shared()?;
-    let derivatives = derivatives(&objective, theta, threads)?;
-    Ok(verdict(gradient, &derivatives))
-}
-
-/// Returns the partial derivatives of `objective` at θ with their bounds.
-fn derivatives(
-    objective: &dyn Objective,
-    theta: &[f64],
-    threads: EvaluationThreads<'_>,
-) -> Result<Vec<BoundedDerivative>, Failure> {
-    if theta.is_empty() {
-        return Err(Failure::NoParameters);
-    }
-    if let Some(index) = theta.iter().position(|value| !value.is_finite()) {
-        return Err(Failure::Theta {
-            parameter: objective.name(index),
-            value: theta[index],
-        });
-    }
-    let place = EvaluationPoint::Theta;
-    let value = match objective.try_value(theta) {
-        Ok(value) if value.is_finite() => value,
-        Ok(value) => return Err(Failure::NotFinite { value, place }),
-        Err(message) => return Err(Failure::Function { message, place }),
-    };
-    let noise = match noise_near(objective, theta, threads) {
-        Ok(noise) => noise,
-        // The function ends on that line; its partial derivatives may exist.
-        Err(Failure::NotFinite { .. } | Failure::Function { .. }) => 0.0,
-        Err(failure) => return Err(failure),
-    };
-    let bounded = BoundedDerivatives {
-        objective,
-        theta,
-        value,
-        noise,
-    };
-    let results = threads.map(theta.len(), |index| bounded.derivative(index));
-    results.into_iter().collect()
+    let check = ObjectiveCheck::new(&objective, theta, gradient, threads)?;
+    let derivatives = check.derivatives()?;
+    Ok(check.verdict(&derivatives))
 }
 
 /// Compares a gradient with the partial derivatives.
-fn verdict(gradient: &[f64], derivatives: &[BoundedDerivative]) -> Verdict {
+pub(super) fn verdict(gradient: &[f64], derivatives: &[BoundedDerivative]) -> Verdict {
     let finite = |number: &f64| number.is_finite();
     let slopes = derivatives.iter().map(|derivative| derivative.slope);
     let elements = gradient.iter().copied().filter(finite).map(f64::abs);
     let largest = slopes.chain(elements).fold(0.0, f64::max);
-    let mut wrong = 0;
+    let mut elements = Vec::new();
     let mut worst: Option<Comparison> = None;
     // The comparison with the largest share of its bound in its element, and that share.
-    let mut hidden: Option<(f64, Comparison, f64)> = None;
+    let mut hidden: Option<(f64, Comparison, &BoundedDerivative)> = None;
     let mut smallest_error = 0f64;
     for (index, (&theirs, derivative)) in gradient.iter().zip(derivatives).enumerate() {
-        let ours = derivative.derivative;
-        let size = ours.abs().max(if theirs.is_finite() {
-            theirs.abs()
-        } else {
-            0.0
-        });
-        let compared = Comparison {
-            index,
-            theirs,
-            ours,
-            bound: derivative.bound + TOLERANCE * size,
-        };
+        let compared = compare(index, theirs, derivative);
         smallest_error = smallest_error.max(compared.bound);
-        wrong += usize::from(compared.bounds() > 1.0);
+        if compared.bounds() > 1.0 {
+            elements.push(compared);
+        }
         if worst.is_none_or(|worst| compared.bounds() > worst.bounds()) {
             worst = Some(compared);
         }
-        let both_zero = theirs == 0.0 && ours == 0.0;
-        let share = compared.bound / size.max(NEGLIGIBLE * largest);
+        let both_zero = theirs == 0.0 && compared.ours == 0.0;
+        let share = compared.bound / size(&compared).max(NEGLIGIBLE * largest);
         if !both_zero && hidden.is_none_or(|(other, ..)| share > other) {
-            hidden = Some((share, compared, derivative.noise));
+            hidden = Some((share, compared, derivative));
         }
     }
     let worst = worst.expect("θ is not empty");
     match hidden {
-        _ if wrong > 0 => Verdict::Wrong { worst, wrong },
-        Some((share, worst, noise)) if share > VISIBLE => Verdict::CannotTell {
+        _ if !elements.is_empty() => Verdict::Wrong {
             worst,
-            noise,
+            wrong: elements.len(),
+            elements,
+        },
+        Some((share, worst, derivative)) if share > VISIBLE => Verdict::CannotTell {
+            worst,
+            noise: derivative.noise,
             smallest_error: worst.bound,
+            bent: derivative.bent,
         },
         _ => Verdict::Right {
             worst,
             smallest_error,
         },
     }
+}
+
+/// Compares element `index` of a gradient with its finite difference.
+pub(super) fn compare(index: usize, theirs: f64, derivative: &BoundedDerivative) -> Comparison {
+    let mut compared = Comparison {
+        index,
+        theirs,
+        ours: derivative.derivative,
+        bound: derivative.bound,
+    };
+    compared.bound += TOLERANCE * size(&compared);
+    compared
+}
+
+/// Returns the larger of both elements' sizes, of those that are finite.
+fn size(compared: &Comparison) -> f64 {
+    let theirs = compared.theirs.abs();
+    let theirs = if theirs.is_finite() { theirs } else { 0.0 };
+    compared.ours.abs().max(theirs)
 }

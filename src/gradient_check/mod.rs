@@ -24,6 +24,7 @@ pub mod function;
 mod jet;
 mod methods;
 mod number_format;
+pub mod objective_check;
 pub mod sample_pass;
 mod tolerances;
 
@@ -33,6 +34,7 @@ pub use error_curve::{Derivatives, Minimum};
 pub use external::{ExternalComparison, Power, WrongTensor};
 pub use function::{Comparison, Verdict, check_gradient};
 pub use methods::{CheckedMethod, Outcome, adaptive_methods, methods};
+pub use objective_check::{ComparedDirection, DirectionsCheck, ObjectiveCheck};
 
 use std::sync::{Arc, OnceLock};
 

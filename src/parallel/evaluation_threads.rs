@@ -1,5 +1,8 @@
 //! The threads of independent evaluations, which do not advance in supersteps.
 
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::phased::Supersteps;
@@ -40,17 +43,71 @@ impl EvaluationThreads<'_> {
     /// Calls `work(number)` for every number in `0..count`, in any order; returns the results in
     /// order of the numbers.
     ///
+    /// # Errors
+    /// [`Error::Resources`] if the system refuses a thread.
+    ///
     /// # Panics
     /// If `work` panics.
     pub(crate) fn map<T: Send>(
         self,
         count: usize,
         work: impl Fn(usize) -> T + Sync + Send,
-    ) -> Vec<T> {
+    ) -> Result<Vec<T>> {
         match self {
-            Self::Computing(workers) => workers.map(count, work),
-            Self::Waiting(_) => (0..count).map(work).collect(),
+            Self::Computing(workers) => Ok(workers.map(count, work)),
+            Self::Waiting(_) => {
+                let results = self.numbered(
+                    count,
+                    || (),
+                    |(), number| ControlFlow::Continue(work(number)),
+                );
+                results.map(|results| results.into_iter().flatten().collect())
+            }
         }
+    }
+
+    /// Calls `work(state, number)` for the numbers `0..count`: each thread makes a state and then
+    /// takes the next number, in order. Returns the results in order of the numbers.
+    ///
+    /// After a result that is a [`ControlFlow::Break`] no further number is taken, so results may
+    /// be missing, but none before the first break.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] if the system refuses a thread.
+    ///
+    /// # Panics
+    /// If `work` panics; no further number is taken then.
+    pub(crate) fn numbered<S, T: Send>(
+        self,
+        count: usize,
+        state: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, usize) -> ControlFlow<T, T> + Sync,
+    ) -> Result<Vec<Option<T>>> {
+        let results: Vec<Mutex<Option<T>>> = (0..count).map(|_| Mutex::new(None)).collect();
+        let (next, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        self.run(count, || {
+            let _panics = PanicFlag(&ended);
+            let mut state = state();
+            while !ended.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(place) = results.get(number) else {
+                    break;
+                };
+                let result = match work(&mut state, number) {
+                    ControlFlow::Continue(result) => result,
+                    ControlFlow::Break(result) => {
+                        ended.store(true, Ordering::Relaxed);
+                        result
+                    }
+                };
+                *place.lock().expect("no lock is held in a panic") = Some(result);
+            }
+        })?;
+        let result = |place: Mutex<Option<T>>| place.into_inner();
+        let results = results.into_iter().map(result);
+        Ok(results
+            .collect::<std::result::Result<_, _>>()
+            .expect("no lock is held in a panic"))
     }
 
     /// Runs `work` on all threads at the same time, on at most `most` of them. One of several
@@ -80,6 +137,17 @@ impl EvaluationThreads<'_> {
                     ))
                 })
             }),
+        }
+    }
+}
+
+/// A guard that sets a flag if its thread panics, so that the others start no further work.
+pub(crate) struct PanicFlag<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for PanicFlag<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 }

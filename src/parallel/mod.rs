@@ -22,6 +22,7 @@ mod watchdog;
 pub mod workers;
 
 pub use evaluation_threads::EvaluationThreads;
+pub(crate) use evaluation_threads::PanicFlag;
 pub use partition::{Division, Split, partition_by_cost, share_ends};
 pub use phased::{PhasedSlice, Superstep, Supersteps};
 pub use tuner::Tuner;

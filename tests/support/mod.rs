@@ -23,5 +23,6 @@ pub mod reference_cases;
 pub mod scalar_backprop;
 pub mod scalar_differences;
 pub mod scalar_random_directions;
+pub mod standard_functions;
 pub mod tolerance;
 pub mod watchdog;

@@ -4,6 +4,8 @@ mod explain;
 mod files;
 mod global;
 mod options;
+#[cfg(unix)]
+mod programs;
 mod studies;
 mod thread_list;
 mod training;
@@ -18,6 +20,10 @@ pub use files::{
 };
 pub use global::{Color, Global, ProgressMode};
 pub use options::{OverrideArguments, PageArguments, RecordArguments};
+#[cfg(unix)]
+pub use programs::{
+    GradientArguments, MinimizeArguments, OptimizerName, ProgramOptions, SchemeName, SourceName,
+};
 pub use studies::{CompareArguments, CostArguments, RaceArguments, ScaleArguments};
 pub use thread_list::ThreadList;
 pub use training::{CheckArguments, EvalArguments, TrainArguments};
@@ -47,8 +53,14 @@ pub enum Command {
     Train(TrainArguments),
     /// Evaluate a trained model: loss, accuracy, figures of each class
     Eval(EvalArguments),
-    /// Compare every gradient method with backprop in double precision
+    /// Compare every gradient method with backprop in double precision; or check your own gradient
     Check(CheckArguments),
+    /// Compute the gradient of your own function, which any program computes
+    #[cfg(unix)]
+    Gradient(GradientArguments),
+    /// Minimize your own function
+    #[cfg(unix)]
+    Minimize(MinimizeArguments),
     /// Explain claims about gradients in numbers
     Explain(ExplainArguments),
     /// Show the cost of a gradient by each method
@@ -124,6 +136,13 @@ mod tests {
             "nplus1 race a.toml --limit 0",
             "nplus1 race a.toml --rates spsa",
             "nplus1 race a.toml --rates spsa=0",
+            "nplus1 check a.toml --program b",
+            "nplus1 check --at theta.json",
+            "nplus1 gradient",
+            "nplus1 gradient --program a --workers 0",
+            "nplus1 gradient --program a --increment 0",
+            "nplus1 gradient --program a --timeout -1",
+            "nplus1 minimize --program a --optimizer rprop",
             "nplus1 dance",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::options::{OverrideArguments, PageArguments};
+#[cfg(unix)]
+use super::programs::ProgramOptions;
 use super::values::{Seeds, output};
 
 /// Arguments of `nplus1 train`.
@@ -71,12 +73,26 @@ In Python: safetensors.numpy.save_file({\"layers.0.weight\": g, …}, FILE).
 A row is `ok` if every element is within its bound and the bounds are at most 10 % of the gradient,
 `WRONG` (exit code 3) if an element is beyond its bound, and `cannot tell` otherwise.
 
+With --program, the gradient of your own function is checked: the program's, or with --against the one
+in a JSON, CSV or NPY file. Large gradients are checked along random directions, unless --full is given,
+and wrong elements are searched. docs/programs.md describes the program's side.
+
 Examples:
   nplus1 check configs/iris.toml
+  nplus1 check --program examples/programs/parabola.sh
   nplus1 check configs/iris.toml --sweep --rows 5")]
 pub struct CheckArguments {
     /// Config file
-    pub config: PathBuf,
+    #[arg(required_unless_present = "program")]
+    pub config: Option<PathBuf>,
+    /// Check the gradient of the function that this command computes, run by `sh -c`
+    #[arg(long, value_name = "CMD",
+        conflicts_with_all = ["config", "set", "seed", "threads", "weights", "rows", "sweep", "save", "no_report"])]
+    pub program: Option<String>,
+    /// How it is asked.
+    #[cfg(unix)]
+    #[command(flatten)]
+    pub options: ProgramOptions,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,
@@ -101,7 +117,7 @@ pub struct CheckArguments {
     /// Write backprop's gradient in double precision to this safetensors file
     #[arg(long, value_name = "FILE", value_parser = output())]
     pub save: Option<PathBuf>,
-    /// Compare with the gradient in this safetensors file, made by another program (format below)
+    /// Compare with the gradient in this file, made by another program (formats below)
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
     /// Directory of the study of --sweep [default: studies/NAME/NNN]

@@ -122,6 +122,14 @@ pub fn increment(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses a finite number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("allowed: numbers above 0".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

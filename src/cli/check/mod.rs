@@ -1,4 +1,5 @@
-//! `nplus1 check`: compares every gradient method with backprop in double precision.
+//! `nplus1 check`: compares every gradient method with backprop in double precision; with `--program`,
+//! the gradient of any function with differences (`program.rs`).
 //!
 //! ```text
 //! nplus1 check configs/iris.toml                  error and bound of each method
@@ -7,6 +8,8 @@
 //! ```
 
 mod checker;
+#[cfg(unix)]
+mod program;
 pub mod summary;
 mod sweep;
 
@@ -46,7 +49,13 @@ pub fn run(
     messages: Messages,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let path = &arguments.config;
+    #[cfg(unix)]
+    if let Some(command) = &arguments.program {
+        return program::run(command, arguments, global, messages, out);
+    }
+    let Some(path) = &arguments.config else {
+        return Err(Error::Usage("--program needs a Unix system".to_owned()));
+    };
     let inputs = Inputs::load(path, &overrides(&arguments.changes), global)?;
     let Inputs { config, split } = &inputs;
     let network = inputs.network()?;

@@ -5,10 +5,11 @@
 //! extrapolation estimates what truncation is left. The bound adds
 //!
 //! - twice that estimate;
-//! - the noise of the values, 10·ε/(h/4): ε is the measured standard deviation, but at least
+//! - the noise of the values, 25·ε/(h/4): ε is the measured standard deviation, but at least
 //!   u·(|f| + |slope|·max(1, |θ|)), the error of a value whose operations are rounded once each. One
-//!   ε over h/4 is the standard deviation of the extrapolated quotient, and 10 of them are room for
-//!   many parameters and for an ε that was measured from few values;
+//!   ε over h/4 is the standard deviation of the extrapolated quotient, and 25 of them are room for
+//!   many parameters and for an ε that was measured from few values: Student's t of 5 degrees of
+//!   freedom exceeds 25 about once in 10⁶;
 //! - where f bends at θ, half the difference of the slopes on either side: it does not shrink with
 //!   h, so the derivative does not exist.
 //!
@@ -20,7 +21,6 @@ use super::failure::{EvaluationPoint, Failure};
 use super::objective::scale;
 use super::{Scheme, increment, quotient, richardson};
 use crate::model::Objective;
-use crate::numeric::Real;
 
 /// The number of distances of a round.
 const LEVELS: usize = 3;
@@ -31,7 +31,7 @@ const CLOSER: f64 = 16.0;
 /// The largest first increment, relative to max(1, |θ|).
 const FARTHEST: f64 = 0.125;
 /// The factor of the noise in the bound.
-const DEVIATIONS: f64 = 10.0;
+const DEVIATIONS: f64 = 25.0;
 /// The factor by which the difference of the one-sided slopes shrinks at least when h shrinks by 4,
 /// if the function is smooth: it is 4 up to higher orders.
 const SMOOTH: f64 = 2.0;
@@ -46,6 +46,8 @@ pub struct BoundedDerivatives<'a> {
     pub value: f64,
     /// The standard deviation ε of the values' noise; 0 if it is not known.
     pub noise: f64,
+    /// The unit round-off u of the precision in which the function seems to compute.
+    pub unit: f64,
 }
 
 /// A partial derivative, and what is known of its error.
@@ -59,6 +61,10 @@ pub struct BoundedDerivative {
     pub noise: f64,
     /// The largest slope from θ to a point of the round: the scale of the derivatives near θ.
     pub slope: f64,
+    /// Whether the function bends at θ: then the bound does not shrink with the noise.
+    pub bent: bool,
+    /// The smallest distance from θ of the round's points.
+    pub closest: f64,
     /// The number of evaluations made.
     pub evaluations: u64,
 }
@@ -72,8 +78,8 @@ impl BoundedDerivatives<'_> {
     pub fn derivative(&self, index: usize) -> Result<BoundedDerivative, Failure> {
         let value = self.theta[index];
         let relative_noise = match self.noise / self.value.abs() {
-            relative if relative.is_finite() => relative.max(f64::UNIT_ROUNDOFF),
-            _ => f64::UNIT_ROUNDOFF,
+            relative if relative.is_finite() => relative.max(self.unit),
+            _ => self.unit,
         };
         let order = (2 * LEVELS + 1) as f64;
         let relative = relative_noise.powf(1.0 / order).min(FARTHEST);
@@ -135,7 +141,7 @@ impl BoundedDerivatives<'_> {
             largest = largest.max(high.abs()).max(low.abs());
         }
         let (derivative, truncation) = richardson::table(Scheme::Central, &mut quotients);
-        let rounding = f64::UNIT_ROUNDOFF * (largest + slope * scale(value));
+        let rounding = self.unit * (largest + slope * scale(value));
         let noise = self.noise.max(rounding);
         let closest = h / 4.0;
         let by_noise = DEVIATIONS * noise / closest;
@@ -149,6 +155,8 @@ impl BoundedDerivatives<'_> {
                 bound,
                 noise,
                 slope,
+                bent,
+                closest,
                 evaluations: 2 * LEVELS as u64,
             },
             settled: truncation <= by_noise && !bent,

@@ -74,6 +74,33 @@ pub enum Failure {
         /// The length the objective takes, N.
         parameters: usize,
     },
+    /// The number of increments is not that of the parameters.
+    #[error("{found} increments for {parameters} parameters: give one for each")]
+    Increments {
+        /// The number of increments.
+        found: usize,
+        /// The number of parameters, N.
+        parameters: usize,
+    },
+    /// The function returned a vector of another length than at θ, or than the sparsity pattern has
+    /// rows.
+    #[error("the function returned {found} numbers {place}, but {expected} are expected")]
+    Outputs {
+        /// The length of the vector.
+        found: usize,
+        /// The expected length, m.
+        expected: usize,
+        /// The point.
+        place: EvaluationPoint,
+    },
+    /// A sparsity pattern is of another number of columns than θ has parameters.
+    #[error("the sparsity pattern has {columns} columns, but θ has length {parameters}")]
+    Pattern {
+        /// The pattern's number of columns.
+        columns: usize,
+        /// The length of θ, N.
+        parameters: usize,
+    },
     /// θ is empty.
     #[error("θ has no parameters, so there is no gradient")]
     NoParameters,

@@ -12,6 +12,8 @@ use ndarray::Array1;
 
 use super::Differences;
 use super::failure::Failure;
+use super::objective::GradientEstimate;
+use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::{Precision, Real};
 use crate::parallel::EvaluationThreads;
@@ -154,6 +156,43 @@ pub fn differentiate<A: Vector, V: Outcome>(
     };
     let gradient = on_shared_threads(differences, &objective, &numbers)?;
     Ok(A::from_numbers(&gradient))
+}
+
+/// Returns the gradient of `function` at `theta` by `differences`, with its error estimates and
+/// cost. The evaluations run on `threads`, such as [`waiting`]`(32)`, and `control` counts and stops
+/// them.
+///
+/// ```
+/// use nplus1::finite_difference::{Differences, estimate, waiting};
+/// use nplus1::gradient::Control;
+///
+/// // A function that waits, such as for another machine, is asked by 8 threads at once.
+/// let far = |x: &[f64]| {
+///     std::thread::sleep(std::time::Duration::from_millis(1));
+///     x.iter().map(|x| x * x).sum::<f64>()
+/// };
+/// let found = estimate(Differences::CENTRAL, far, &[1.0, 2.0], waiting(8), &Control::default())?;
+/// assert!((found.gradient[1] - 4.0).abs() < 1e-8 && found.evaluations == 4);
+/// # Ok::<(), nplus1::error::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`Differences::gradient_with_control`].
+pub fn estimate<'a, V: Outcome>(
+    differences: Differences,
+    function: impl Fn(&[f64]) -> V + Sync,
+    theta: &[f64],
+    threads: impl Into<EvaluationThreads<'a>>,
+    control: &Control,
+) -> Result<GradientEstimate, Failure> {
+    let objective = Closure::new(theta.len(), function);
+    differences.gradient_with_control(&objective, theta, threads, control)
+}
+
+/// Returns `threads` threads of their own, however many processors there are: for functions that
+/// wait for something else, such as another program or machine.
+pub fn waiting(threads: usize) -> EvaluationThreads<'static> {
+    EvaluationThreads::Waiting(threads)
 }
 
 fn gradient<V: Outcome>(

@@ -3,7 +3,8 @@
 //!
 //! The choice of h ([`increment`]) and the quotient ([`quotient`]) are shared by all engines. The
 //! engines, [`WholePasses`], [`Incremental`] and [`Differences`] (of any function), differ in how
-//! they evaluate the perturbed losses.
+//! they evaluate the perturbed losses. [`Jacobian`] is the sibling of [`Differences`] for functions
+//! of several outputs, and [`hessian_vector`] for gradients.
 
 pub mod adaptive;
 pub mod bounded;
@@ -12,30 +13,37 @@ pub mod evaluation;
 pub mod failure;
 pub(in crate::gradient) mod forward_pass;
 pub mod function;
+pub mod hessian;
 pub mod increment;
 pub mod incremental;
+pub mod jacobian;
 pub(in crate::gradient) mod lost_increments;
 pub mod noise;
 pub mod noise_increment;
 pub mod objective;
 mod objective_evaluation;
+pub mod objective_noise;
 pub mod perturbation;
 pub mod quotient;
 pub mod richardson;
+pub mod sparsity;
 pub mod unit_panels;
 pub mod whole_passes;
 
 pub use adaptive::AdaptiveIncrement;
 pub use evaluation::LossEvaluator;
 pub use failure::Failure;
-pub use function::{central, differentiate, forward};
+pub use function::{central, differentiate, estimate, forward, waiting};
+pub use hessian::hessian_vector;
 pub use increment::Increment;
 pub use incremental::Incremental;
+pub use jacobian::{Jacobian, jacobian, sparse_jacobian};
 pub use lost_increments::check_increments;
 pub use noise_increment::NoiseIncrement;
 pub use objective::{Differences, GradientEstimate};
 pub use perturbation::{NodePerturbationConfig, Perturbation};
 pub use quotient::Scheme;
+pub use sparsity::SparsityPattern;
 pub use whole_passes::WholePasses;
 
 use crate::gradient::GradientEngine;

@@ -10,23 +10,22 @@
 //! Every h is checked before the first evaluation. The divisor is the distance as rounded,
 //! (θ + h) − θ.
 
-use ndarray_rand::rand::RngCore;
-
 use super::failure::{EvaluationPoint, Failure};
-use super::noise::{self, NoiseEstimate, Unmeasured};
+use super::noise::NoiseEstimate;
 use super::objective_evaluation::{ObjectiveEvaluator, rounded};
+use super::objective_noise::{self, direction};
 use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
-use crate::numeric::random::{Purpose, stream};
 use crate::numeric::{Precision, Real};
 use crate::parallel::EvaluationThreads;
 
 /// The number of parameters along which [`Increment::Noise`] estimates derivatives.
 const SAMPLED_PARAMETERS: usize = 4;
 
-/// Its multiples have fractional parts that are far apart.
-const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
+/// The factor of the noise ε over the last level's h in an error estimate: extrapolation makes the
+/// quotient's noise, at most √2·ε/h, up to 2 times as large.
+const NOISE_FACTOR: f64 = 3.0;
 
 /// The options of a finite-difference gradient of any function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +45,8 @@ pub struct Differences {
 pub struct GradientEstimate {
     /// The gradient, `(N,)`.
     pub gradient: Vec<f64>,
-    /// An estimate of each partial derivative's error, `(N,)`, with extrapolation.
+    /// An estimate of each partial derivative's error, `(N,)`, with extrapolation: what truncation
+    /// and the noise of the values leave.
     pub errors: Option<Vec<f64>>,
     /// The value at θ, if the scheme evaluates it.
     pub value: Option<f64>,
@@ -121,23 +121,60 @@ impl Differences {
         threads: impl Into<EvaluationThreads<'a>>,
         control: &Control,
     ) -> Result<GradientEstimate, Failure> {
-        self.check(objective, theta)?;
         let evaluator = ObjectiveEvaluator {
             objective,
             theta,
             threads: threads.into(),
             control,
         };
+        self.estimate(&evaluator, None)
+    }
+
+    /// Computes the gradient as [`Differences::gradient_with_control`] does, with the given h of
+    /// each parameter, `(N,)`, in place of the rule's.
+    ///
+    /// # Errors
+    /// Those of [`Differences::gradient_with_control`], and [`Failure::Increments`].
+    pub fn gradient_with_increments<'a>(
+        &self,
+        objective: &dyn Objective,
+        theta: &[f64],
+        increments: &[f64],
+        threads: impl Into<EvaluationThreads<'a>>,
+        control: &Control,
+    ) -> Result<GradientEstimate, Failure> {
+        let evaluator = ObjectiveEvaluator {
+            objective,
+            theta,
+            threads: threads.into(),
+            control,
+        };
+        self.estimate(&evaluator, Some(increments))
+    }
+
+    fn estimate(
+        &self,
+        evaluator: &ObjectiveEvaluator<'_>,
+        given: Option<&[f64]>,
+    ) -> Result<GradientEstimate, Failure> {
+        let (objective, theta) = (evaluator.objective, evaluator.theta);
+        self.check(objective, theta)?;
+        check_count(given, theta)?;
         let (mut noise_evaluations, mut measured) = (0, None);
-        if self.increment == Increment::Noise {
-            let (noise, increment, evaluations) = self.measure_noise(&evaluator)?;
+        if self.increment == Increment::Noise && given.is_none() {
+            let (noise, increment, evaluations) = self.measure_noise(evaluator)?;
             noise_evaluations = evaluations;
             measured = Some((noise.deviation, increment));
         }
-        let increments = self.increments(&evaluator, measured.map(|(_, increment)| increment))?;
-        let values = self.values(&evaluator, &increments)?;
+        let relative = measured.map(|(_, increment)| increment);
+        let increments = self.increments(evaluator, relative, given)?;
+        let values = self.values(evaluator, &increments)?;
         let precision = objective.precision();
-        let (gradient, errors) = self.quotients(precision, theta, &increments, &values);
+        let (gradient, mut errors) = self.quotients(precision, theta, &increments, &values);
+        if self.levels > 1 {
+            let noise = measured.map_or(0.0, |(noise, _)| noise);
+            self.add_noise(precision, noise, &increments, &values, &mut errors);
+        }
         Ok(GradientEstimate {
             gradient,
             errors: (self.levels > 1).then_some(errors),
@@ -168,12 +205,27 @@ impl Differences {
         }
     }
 
+    /// Returns h of each parameter, `(N,)`, given or by the rule.
+    ///
+    /// # Errors
+    /// θ or an increment is refused.
+    pub(super) fn checked_increments(
+        &self,
+        evaluator: &ObjectiveEvaluator<'_>,
+        given: Option<&[f64]>,
+    ) -> Result<Vec<f64>, Failure> {
+        self.check(evaluator.objective, evaluator.theta)?;
+        check_count(given, evaluator.theta)?;
+        self.increments(evaluator, None, given)
+    }
+
     /// Returns h of each parameter at the first level; refuses an h that is not positive or does
     /// not change θ.
     fn increments(
         &self,
         evaluator: &ObjectiveEvaluator<'_>,
         noise: Option<f64>,
+        given: Option<&[f64]>,
     ) -> Result<Vec<f64>, Failure> {
         // Extrapolation removes the leading truncation error, so the measured h is that of the last
         // level.
@@ -184,7 +236,7 @@ impl Differences {
             Precision::F64 => self.increment_in::<f64>(self.increment, value, noise),
         };
         let checked = |(index, &value): (usize, &f64)| {
-            let increment = rule(value);
+            let increment = given.map_or_else(|| rule(value), |given| given[index]);
             let smallest = self.at_level(increment, self.levels - 1);
             let (above, below) = (value + increment, value - increment);
             let inside =
@@ -313,6 +365,31 @@ impl Differences {
             .unzip()
     }
 
+    /// Adds to the estimates what the noise of the values, at least one rounding of each, leaves in a
+    /// quotient at the last level.
+    fn add_noise(
+        &self,
+        precision: Precision,
+        noise: f64,
+        increments: &[f64],
+        values: &[f64],
+        errors: &mut [f64],
+    ) {
+        let rounding = match precision {
+            Precision::F32 => f32::UNIT_ROUNDOFF,
+            Precision::F64 => f64::UNIT_ROUNDOFF,
+        };
+        let per_parameter = values.len() / errors.len();
+        let own = values[values.len() - per_parameter * errors.len()..].chunks(per_parameter);
+        for ((error, &h), values) in errors.iter_mut().zip(increments).zip(own) {
+            let largest = values
+                .iter()
+                .fold(0.0, |most: f64, value| most.max(value.abs()));
+            let noise = noise.max(rounding * largest);
+            *error += NOISE_FACTOR * noise / self.at_level(h, self.levels - 1);
+        }
+    }
+
     /// Measures the noise along a random direction, and chooses the increment, relative to
     /// max(1, |θ|), that minimizes the sum of squared errors. The root mean square of the
     /// derivatives along a few parameters represents all of them. Returns the noise, the increment
@@ -322,7 +399,7 @@ impl Differences {
         evaluator: &ObjectiveEvaluator<'_>,
     ) -> Result<(NoiseEstimate, f64, u64), Failure> {
         let parameters = evaluator.theta.len();
-        let noise = along(evaluator, &direction(evaluator.theta))?;
+        let noise = objective_noise::along(evaluator, &direction(evaluator.theta))?;
         let mut evaluations = noise.evaluations;
         let sampled = parameters.min(SAMPLED_PARAMETERS);
         let mut squares = 0.0;
@@ -343,87 +420,15 @@ impl Differences {
     }
 }
 
-/// Returns the noise of `objective` near `theta`, `(N,)`: the standard deviation of its values'
-/// errors, measured along a random direction by at least [`noise::POINTS`] evaluations. Where the
-/// function is so steep that its noise cannot be told from its changes, such as near a minimum of 0,
-/// fourth differences of close values bound the noise.
-///
-/// # Errors
-/// [`Failure`] if a value is not finite.
-pub fn noise_near<'a>(
-    objective: &'a dyn Objective,
-    theta: &'a [f64],
-    threads: impl Into<EvaluationThreads<'a>>,
-) -> Result<f64, Failure> {
-    let evaluator = ObjectiveEvaluator {
-        objective,
-        theta,
-        threads: threads.into(),
-        control: &Control::default(),
-    };
-    // Of unequal steps, so that simple functions such as x − y are not constant on the line.
-    let mut direction = direction(theta);
-    for (index, component) in direction.iter_mut().enumerate() {
-        *component *= 0.5 + (GOLDEN_RATIO * index as f64).fract();
+/// Refuses increments whose number is not that of the parameters.
+fn check_count(given: Option<&[f64]>, theta: &[f64]) -> Result<(), Failure> {
+    match given.filter(|given| given.len() != theta.len()) {
+        None => Ok(()),
+        Some(given) => Err(Failure::Increments {
+            found: given.len(),
+            parameters: theta.len(),
+        }),
     }
-    match along(&evaluator, &direction) {
-        Ok(noise) => Ok(noise.deviation),
-        Err(Failure::Noise(Unmeasured::Constant { .. })) => Ok(0.0),
-        Err(Failure::Noise(_)) => {
-            let mut values = [0.0; noise::POINTS];
-            let spacing = first_spacing(objective);
-            let distances = std::array::from_fn::<f64, { noise::POINTS }, _>(|point| {
-                (point as f64 - (noise::POINTS / 2) as f64) * spacing
-            });
-            on_a_line(&evaluator, &direction, &distances, &mut values)?;
-            Ok(noise::by_fourth_differences(&mut values))
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Measures the noise along `direction`.
-fn along(evaluator: &ObjectiveEvaluator<'_>, direction: &[f64]) -> Result<NoiseEstimate, Failure> {
-    let spacing = first_spacing(evaluator.objective);
-    noise::measure(spacing, 1, |distances, values| {
-        on_a_line(evaluator, direction, distances, values)
-    })
-}
-
-fn first_spacing(objective: &dyn Objective) -> f64 {
-    match objective.precision() {
-        Precision::F32 => noise::first_spacing::<f32>(),
-        Precision::F64 => noise::first_spacing::<f64>(),
-    }
-}
-
-/// Returns a random direction, always the same, of length 1 in θ/max(1, |θ|).
-fn direction(theta: &[f64]) -> Vec<f64> {
-    let mut random = stream(0, Purpose::Directions);
-    let component = |&value: &f64| {
-        let sign = if random.next_u32() & 1 == 0 {
-            1.0
-        } else {
-            -1.0
-        };
-        sign * scale(value) / (theta.len() as f64).sqrt()
-    };
-    theta.iter().map(component).collect()
-}
-
-/// Evaluates the function at `distances` from θ along `direction`.
-fn on_a_line(
-    evaluator: &ObjectiveEvaluator<'_>,
-    direction: &[f64],
-    distances: &[f64],
-    values: &mut [f64],
-) -> Result<(), Failure> {
-    evaluator.values_on_line(distances, values, |distance, theta| {
-        for (value, component) in theta.iter_mut().zip(direction) {
-            *value += distance * component;
-        }
-        0..direction.len()
-    })
 }
 
 /// Returns max(1, |θ|), to which relative increments refer.

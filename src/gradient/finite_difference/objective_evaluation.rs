@@ -8,7 +8,7 @@ use super::failure::{EvaluationPoint, Failure};
 use crate::gradient::Control;
 use crate::model::Objective;
 use crate::numeric::Precision;
-use crate::parallel::EvaluationThreads;
+use crate::parallel::{EvaluationThreads, PanicFlag};
 
 /// A function, θ, and the threads that evaluate the function near θ.
 pub(super) struct ObjectiveEvaluator<'a> {
@@ -132,16 +132,5 @@ pub(super) fn rounded(precision: Precision, number: f64) -> f64 {
     match precision {
         Precision::F32 => f64::from(number as f32),
         Precision::F64 => number,
-    }
-}
-
-/// A guard that sets a flag if its worker panics, so that the others start no evaluation.
-struct PanicFlag<'a>(&'a AtomicBool);
-
-impl Drop for PanicFlag<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Relaxed);
-        }
     }
 }

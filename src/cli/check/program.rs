@@ -1,0 +1,352 @@
+//! `nplus1 check --program`: is the gradient of a program's function right?
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::cli::arguments::{CheckArguments, Global};
+use crate::cli::gradient_progress::GradientProgress;
+use crate::cli::output::{Messages, show};
+use crate::cli::programs::{EvaluationCounts, Opened, open, warn_of_contradiction};
+use crate::error::{Error, InputError, Result};
+use crate::format::vector;
+use crate::gradient::finite_difference::failure::{EvaluationPoint, Failure};
+use crate::gradient_check::{Comparison, DirectionsCheck, ObjectiveCheck, Verdict};
+use crate::model::Objective;
+
+/// The number of parameters up to which each is compared by itself.
+const EACH: usize = 256;
+/// The number of random directions.
+const DIRECTIONS: u32 = 20;
+/// The probability of missing an error of a tenth of the gradient above which nothing is said.
+const TELLING: f64 = 1e-3;
+/// The errors, relative to the gradient, whose probability of being missed is printed.
+const SIZES: [f64; 4] = [1e-1, 1e-2, 1e-4, 1e-6];
+/// The largest number of wrong elements that are printed as text.
+const PRINTED: usize = 20;
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Right,
+    Wrong,
+    CannotTell,
+}
+
+/// An element of the gradient beside its difference.
+#[derive(Clone, Debug, Serialize)]
+struct ComparedElement {
+    index: usize,
+    name: String,
+    theirs: f64,
+    ours: f64,
+    /// The bound of the difference's error.
+    bound: f64,
+    /// |theirs − ours| in multiples of the bound.
+    bounds: f64,
+}
+
+/// The probability of missing an error.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct MissedError {
+    /// The size of the error, relative to the gradient.
+    relative_error: f64,
+    probability: f64,
+}
+
+/// The result of the command.
+#[derive(Debug, Serialize)]
+struct ProgramCheckReport {
+    program: String,
+    parameters: usize,
+    loss: f64,
+    /// The standard deviation of the loss's noise.
+    noise: f64,
+    deterministic: bool,
+    verdict: Answer,
+    /// `elements` or `directions`.
+    compared: &'static str,
+    directions: Option<usize>,
+    missed: Vec<MissedError>,
+    /// The largest error that may have been overlooked in an element.
+    smallest_error: Option<f64>,
+    /// The elements that are wrong.
+    wrong: Vec<ComparedElement>,
+    /// Whether these are all; with directions, the search may end before.
+    complete: bool,
+    /// The element that is nearest to its bound, or whose bound hides most.
+    worst: Option<ComparedElement>,
+    /// What would let the check tell.
+    help: Option<String>,
+    evaluations: EvaluationCounts,
+}
+
+/// Checks the gradient that the arguments name, and prints the verdict.
+///
+/// # Errors
+/// [`Error::CheckFailed`] if it is wrong; arguments, θ or answers that are refused; an
+/// interruption.
+pub(super) fn run(
+    command: &str,
+    arguments: &CheckArguments,
+    global: &Global,
+    messages: Messages,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let against = match &arguments.against {
+        Some(path) => Some(vector::load(path)?),
+        None => None,
+    };
+    let opened = open(
+        command,
+        &arguments.options,
+        None,
+        "check",
+        (global, messages),
+    )?;
+    let gradient = gradient(&opened, against)?;
+    let planned = 6 * opened.theta.len().min(EACH) as u64;
+    let progress = GradientProgress::start(global, opened.program.control(), planned);
+    let mut report = opened.conclude(check(&opened, &gradient, arguments))?;
+    drop(progress);
+    report.deterministic = warn_of_contradiction(&opened.program, messages);
+    report.program = command.to_owned();
+    report.evaluations = EvaluationCounts::of(&opened.program);
+    show(&report, text, global, out)?;
+    let names: Vec<&str> = report.wrong.iter().map(|element| &*element.name).collect();
+    let failed = match report.verdict {
+        Answer::Wrong if names.is_empty() => Some("the gradient is wrong".to_owned()),
+        Answer::Wrong => Some(format!("the gradient is wrong in {}", list(&names))),
+        Answer::Right | Answer::CannotTell => None,
+    };
+    opened.program.finish();
+    failed.map_or(Ok(()), |message| Err(Error::CheckFailed(message)))
+}
+
+/// Returns the gradient to be checked: from a file, or the program's own.
+fn gradient(opened: &Opened, against: Option<Vec<f64>>) -> Result<Vec<f64>> {
+    let theta = &opened.theta;
+    let gradient = match against {
+        Some(gradient) => gradient,
+        None => {
+            let answered = opened.program.evaluate(theta, true);
+            let answered = answered.map_err(|message| Failure::Function {
+                message,
+                place: EvaluationPoint::Theta,
+            });
+            opened.conclude(answered)?.gradient.unwrap_or_default()
+        }
+    };
+    if gradient.len() == theta.len() {
+        return Ok(gradient);
+    }
+    Err(InputError::GradientLength {
+        gradient: gradient.len(),
+        theta: theta.len(),
+    }
+    .into())
+}
+
+fn check(
+    opened: &Opened,
+    gradient: &[f64],
+    arguments: &CheckArguments,
+) -> Result<ProgramCheckReport, Failure> {
+    let (program, theta) = (&opened.program, &opened.theta[..]);
+    let check = ObjectiveCheck::new(program, theta, gradient, program.threads())?;
+    let mut report = ProgramCheckReport {
+        program: String::new(),
+        parameters: theta.len(),
+        loss: check.value,
+        noise: check.noise,
+        deterministic: true,
+        verdict: Answer::Right,
+        compared: "elements",
+        directions: None,
+        missed: Vec::new(),
+        smallest_error: None,
+        wrong: Vec::new(),
+        complete: true,
+        worst: None,
+        help: None,
+        evaluations: EvaluationCounts::of(program),
+    };
+    let each = arguments.full || (arguments.directions.is_none() && theta.len() <= EACH);
+    if each {
+        let derivatives = check.derivatives()?;
+        report.conclude_elements(program, check.verdict(&derivatives));
+    } else {
+        let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
+        let found = check.directions(count)?;
+        report.conclude_directions(program, &found);
+    }
+    program.revisit().map_err(|message| Failure::Function {
+        message,
+        place: EvaluationPoint::Theta,
+    })?;
+    Ok(report)
+}
+
+impl ProgramCheckReport {
+    fn conclude_elements(&mut self, program: &dyn Objective, verdict: Verdict) {
+        self.help = verdict.help();
+        match verdict {
+            Verdict::Right {
+                worst,
+                smallest_error,
+            } => {
+                self.smallest_error = Some(smallest_error);
+                self.worst = Some(compared(program, &worst));
+            }
+            Verdict::Wrong {
+                worst, elements, ..
+            } => {
+                self.verdict = Answer::Wrong;
+                self.worst = Some(compared(program, &worst));
+                self.wrong = elements
+                    .iter()
+                    .map(|element| compared(program, element))
+                    .collect();
+            }
+            Verdict::CannotTell {
+                worst,
+                noise,
+                smallest_error,
+                ..
+            } => {
+                self.verdict = Answer::CannotTell;
+                self.noise = noise;
+                self.smallest_error = Some(smallest_error);
+                self.worst = Some(compared(program, &worst));
+            }
+        }
+    }
+
+    fn conclude_directions(&mut self, program: &dyn Objective, found: &DirectionsCheck) {
+        self.compared = "directions";
+        self.directions = Some(found.directions.len());
+        let missed = |relative_error| MissedError {
+            relative_error,
+            probability: found.miss_probability(relative_error),
+        };
+        self.missed = SIZES.map(missed).to_vec();
+        self.wrong = found
+            .wrong
+            .iter()
+            .map(|element| compared(program, element))
+            .collect();
+        self.complete = found.complete;
+        if !found.agrees() || !found.wrong.is_empty() {
+            self.verdict = Answer::Wrong;
+        } else if self.missed[0].probability > TELLING {
+            self.verdict = Answer::CannotTell;
+            self.help = Some(
+                "less noise in the function, or --full, which compares each element by itself"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+fn compared(program: &dyn Objective, compared: &Comparison) -> ComparedElement {
+    ComparedElement {
+        index: compared.index,
+        name: program.name(compared.index),
+        theirs: compared.theirs,
+        ours: compared.ours,
+        bound: compared.bound,
+        bounds: compared.bounds(),
+    }
+}
+
+/// Joins names, at most five of them.
+fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+fn text(report: &ProgramCheckReport) -> String {
+    let mut text = String::new();
+    let mut write = |line: String| {
+        writeln!(text, "{line}").expect("a string takes all that is written");
+    };
+    write(format!("program      {}", report.program));
+    write(format!("parameters   {}", report.parameters));
+    write(format!("loss         {:?}", report.loss));
+    write(format!(
+        "noise        {:.1e}, the deviation of the loss near θ",
+        report.noise
+    ));
+    write(format!(
+        "compared     {}",
+        match report.directions {
+            None => "every element with an extrapolated central difference".to_owned(),
+            Some(count) => format!("{count} random directions"),
+        }
+    ));
+    write(format!("evaluations  {}", report.evaluations));
+    for missed in &report.missed {
+        write(format!(
+            "             an error of {:.0e} of the gradient is missed with probability {:.0e}",
+            missed.relative_error, missed.probability
+        ));
+    }
+    let width = report
+        .wrong
+        .iter()
+        .take(PRINTED)
+        .map(|element| element.name.chars().count());
+    let width = width.max().unwrap_or(0).max(9);
+    if !report.wrong.is_empty() {
+        write(format!(
+            "  {:<width$}  {:>14}  {:>14}  {:>14}",
+            "parameter", "theirs", "ours", "in bounds"
+        ));
+    }
+    for element in report.wrong.iter().take(PRINTED) {
+        write(format!(
+            "  {:<width$}  {:>14.7e}  {:>14.7e}  {:>14.1e}",
+            element.name, element.theirs, element.ours, element.bounds
+        ));
+    }
+    if report.wrong.len() > PRINTED {
+        write(format!(
+            "  … {} more: --json has all",
+            report.wrong.len() - PRINTED
+        ));
+    }
+    write(format!("verdict      {}", verdict(report)));
+    if let Some(help) = &report.help {
+        write(format!("what helps   {help}"));
+    }
+    text
+}
+
+fn verdict(report: &ProgramCheckReport) -> String {
+    let smallest = report.smallest_error.unwrap_or_default();
+    match (report.verdict, &report.worst) {
+        (Answer::Right, Some(_)) => {
+            format!("right: an error above {smallest:.1e} in any element would have been seen")
+        }
+        (Answer::Right, None) => "right, but for errors that all directions miss".to_owned(),
+        (Answer::CannotTell, Some(worst)) => format!(
+            "cannot tell: in {}, {:e}, only an error above {smallest:.1e} can be seen",
+            worst.name, worst.theirs
+        ),
+        (Answer::CannotTell, None) => {
+            "cannot tell: an error of a tenth of the gradient could be missed".to_owned()
+        }
+        (Answer::Wrong, _) => {
+            let count = report.wrong.len();
+            let elements = if count == 1 { "element" } else { "elements" };
+            let more = if report.complete { "" } else { ", and more" };
+            format!("WRONG: {count} {elements}{more} of {}", report.parameters)
+        }
+    }
+}

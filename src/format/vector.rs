@@ -1,0 +1,255 @@
+//! Vectors of numbers in files: JSON (an array), CSV (numbers separated by commas, spaces or lines)
+//! and NPY (NumPy's arrays of float64 or float32). The file's extension tells the form.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::file::{read_capped, write_atomically};
+use crate::error::{Error, Result};
+
+/// The largest file that is read.
+const LARGEST: u64 = 1 << 32;
+/// The bytes that an NPY file begins with.
+const NPY: &[u8] = b"\x93NUMPY";
+
+/// The form of a vector's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum VectorForm {
+    Json,
+    Csv,
+    Npy,
+}
+
+/// Returns the form that the extension of `path` names.
+///
+/// # Errors
+/// Another extension is refused.
+fn form(path: &Path) -> Result<VectorForm> {
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_ascii_lowercase());
+    match extension.as_ref().and_then(|extension| extension.to_str()) {
+        Some("json") => Ok(VectorForm::Json),
+        Some("csv" | "txt") => Ok(VectorForm::Csv),
+        Some("npy") => Ok(VectorForm::Npy),
+        _ => Err(
+            Error::refused(path, "its extension names no form of a vector")
+                .help("allowed: .json, .csv, .npy"),
+        ),
+    }
+}
+
+/// Refuses a path to which no vector can be written, before any work is done for it.
+///
+/// # Errors
+/// An extension that names no form.
+pub fn check_output(path: &Path) -> Result<()> {
+    form(path).map(|_| ())
+}
+
+/// Reads the vector in `path`; its numbers may be infinite or NaN.
+///
+/// # Errors
+/// Content that is no vector, with its place; an unknown extension; a failed read.
+pub fn load(path: &Path) -> Result<Vec<f64>> {
+    let form = form(path)?;
+    let bytes = read_capped(path, LARGEST)?;
+    match form {
+        VectorForm::Npy => from_npy(path, &bytes),
+        VectorForm::Json => from_json(path, text(path, &bytes)?),
+        VectorForm::Csv => from_csv(path, text(path, &bytes)?),
+    }
+}
+
+/// Writes `vector` to `path`, each number with all its bits.
+///
+/// # Errors
+/// An unknown extension, or a failed write; `path` is then unchanged.
+pub fn save(path: &Path, vector: &[f64]) -> Result<()> {
+    let bytes = match form(path)? {
+        VectorForm::Json => {
+            let mut text = serde_json::to_string(vector).expect("numbers can be written");
+            text.push('\n');
+            text.into_bytes()
+        }
+        VectorForm::Csv => {
+            let mut text = String::new();
+            for number in vector {
+                writeln!(text, "{number:?}").expect("a string takes all that is written");
+            }
+            text.into_bytes()
+        }
+        VectorForm::Npy => to_npy(vector),
+    };
+    write_atomically(path, &bytes)
+}
+
+fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        Error::refused(path, "is not UTF-8 text").at(format!("byte {}", error.valid_up_to()))
+    })
+}
+
+fn from_json(path: &Path, text: &str) -> Result<Vec<f64>> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::refused(path, format!("is no JSON array of numbers: {error}"))
+            .help("write the vector as [0.5, -1.2, …]")
+    })
+}
+
+fn from_csv(path: &Path, text: &str) -> Result<Vec<f64>> {
+    let mut vector = Vec::new();
+    for (line, content) in text.lines().enumerate() {
+        let separates = |letter: char| ",; \t".contains(letter);
+        let words = content.split(separates).map(str::trim);
+        for word in words.filter(|word| !word.is_empty()) {
+            match word.parse() {
+                Ok(number) => vector.push(number),
+                // A heading.
+                Err(_) if line == 0 && vector.is_empty() => break,
+                Err(_) => {
+                    return Err(Error::refused(path, format!("`{word}` is no number"))
+                        .at(format!("line {}", line + 1))
+                        .help(
+                            "write the numbers of the vector one a line, or separated by commas",
+                        ));
+                }
+            }
+        }
+    }
+    Ok(vector)
+}
+
+fn to_npy(vector: &[f64]) -> Vec<u8> {
+    let shape = format!("({},)", vector.len());
+    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+    // The numbers begin at a multiple of 64 bytes.
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = u16::try_from(header.len()).expect("the header has some 100 bytes");
+    let mut bytes = NPY.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(header.bytes());
+    bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
+    bytes
+}
+
+fn from_npy(path: &Path, bytes: &[u8]) -> Result<Vec<f64>> {
+    let refused = |problem: String| Error::refused(path, problem);
+    let rest = bytes
+        .strip_prefix(NPY)
+        .ok_or_else(|| refused("is no NPY file: it does not begin with \\x93NUMPY".to_owned()))?;
+    let cut = || refused("ends within its header".to_owned());
+    let (length, rest) = match rest {
+        [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
+        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+        _ => return Err(cut()),
+    };
+    let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
+    let header = String::from_utf8_lossy(header);
+    let value = |key: &str| {
+        let at = header.find(&format!("'{key}':"))? + key.len() + 3;
+        Some(header[at..].trim_start())
+    };
+    let descr = value("descr").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next());
+    let number: fn(&[u8]) -> f64 = match descr {
+        Some("<f8") => |bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes")),
+        Some("<f4") => |bytes| f64::from(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
+        other => {
+            return Err(refused(format!(
+                "holds numbers of type `{}`; allowed: <f8 (float64) and <f4 (float32)",
+                other.unwrap_or("?")
+            )));
+        }
+    };
+    let shape = value("shape").and_then(|rest| rest.strip_prefix('(')?.split(')').next());
+    let sizes = shape.map(|shape| {
+        shape
+            .split(',')
+            .map(str::trim)
+            .filter(|size| !size.is_empty())
+    });
+    let sizes: Option<Vec<usize>> =
+        sizes.and_then(|sizes| sizes.map(|size| size.parse().ok()).collect());
+    let sizes = sizes.ok_or_else(|| refused("has no shape in its header".to_owned()))?;
+    let long = sizes.iter().filter(|&&size| size != 1).count() > 1;
+    if long && value("fortran_order").is_some_and(|rest| rest.starts_with("True")) {
+        return Err(refused(
+            "is in Fortran's order; save a vector, or an array in C's order".to_owned(),
+        ));
+    }
+    let width = if descr == Some("<f4") { 4 } else { 8 };
+    let count = sizes
+        .iter()
+        .try_fold(1usize, |count, &size| count.checked_mul(size));
+    if count.and_then(|count| count.checked_mul(width)) != Some(data.len()) {
+        return Err(refused(format!(
+            "has {} bytes of numbers, which do not make its shape {sizes:?}",
+            data.len()
+        )));
+    }
+    Ok(data.chunks_exact(width).map(number).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_keeps_every_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let vector = [0.1, -1e-300, 3.0, f64::MAX, 5e-324, -0.0];
+        for name in ["a.json", "a.csv", "a.npy"] {
+            let path = folder.path().join(name);
+            save(&path, &vector).unwrap();
+            let back = load(&path).unwrap();
+            let bits = |vector: &[f64]| vector.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&back), bits(&vector), "{name}");
+        }
+    }
+
+    #[test]
+    fn files_of_others_are_read_and_what_is_no_vector_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            load(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(write("h.csv", b"theta\n1\n2.5\n"), Ok(vec![1.0, 2.5]));
+        assert_eq!(
+            write("r.csv", b"1, 2;3\t4\r\n"),
+            Ok(vec![1.0, 2.0, 3.0, 4.0])
+        );
+        assert!(
+            write("x.csv", b"1\ntwo\n")
+                .unwrap_err()
+                .contains("line 2: `two`")
+        );
+        assert!(
+            write("x.json", b"{\"a\":1}")
+                .unwrap_err()
+                .contains("JSON array")
+        );
+        assert!(write("x.bin", b"").unwrap_err().contains(".npy"));
+        // numpy.save of float32 [[1.5], [2]].
+        let mut npy = b"\x93NUMPY\x01\x00\x46\x00".to_vec();
+        let mut header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }".to_vec();
+        header.resize(69, b' ');
+        header.push(b'\n');
+        npy.extend(&header);
+        npy.extend([1.5f32.to_le_bytes(), 2f32.to_le_bytes()].concat());
+        assert_eq!(write("f.npy", &npy), Ok(vec![1.5, 2.0]));
+        assert!(
+            write("s.npy", &npy[..npy.len() - 1])
+                .unwrap_err()
+                .contains("shape")
+        );
+        assert!(write("t.npy", &npy[..20]).unwrap_err().contains("header"));
+        let integers = String::from_utf8_lossy(&npy).replace("<f4", "<i4");
+        assert!(write("i.npy", integers.as_bytes()).is_err());
+    }
+}
