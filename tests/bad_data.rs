@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use nplus1::data::{DataConfig, DataSource, LoadedData, Normalize, SearchPaths, load};
+use nplus1::data::{
+    DataConfig, DataSource, LoadedData, Normalize, SearchPaths, TableOptions, load,
+};
 use nplus1::error::{Error, Result};
 use proptest::prelude::*;
 use support::property_cases::property_cases;
@@ -35,6 +37,7 @@ impl Folder {
                 train: paths(train),
                 test: paths(test),
                 label: label.map(str::to_owned),
+                options: TableOptions::default(),
             },
             task: None,
             validation: None,
@@ -132,12 +135,12 @@ fn idx_with_a_wrong_header_is_refused() {
         &["byte 0", "looks like text"],
     );
     let mut floats = images();
-    floats[2] = 0x0d;
+    floats[2] = 0x0f;
     idx_refused(
         &floats,
         &labels(),
         "images",
-        &["byte 2", "0x0d (32-bit floats)"],
+        &["byte 2", "unknown type code 0x0f"],
     );
     idx_refused(
         &images(),
@@ -311,7 +314,8 @@ fn test_files_must_agree_with_training_files() {
         ("wide.csv", b"1,2,3,x\n"),
         ("new.csv", b"1,2,x\n\n3,4,z\n"),
         ("named.csv", b"p,q,kind\n1,2,x\n3,4,y\n"),
-        ("swapped.csv", b"q,p,kind\n1,2,x\n3,4,y\n"),
+        ("swapped.csv", b"kind,q,extra,p\nx,1,9,2\ny,3,9,4\n"),
+        ("renamed.csv", b"width,q,kind\n1,2,x\n3,4,y\n"),
         ("one.csv", b"1.5,2,y\n"),
     ]);
     let refused = |train: &[&str], test: &[&str], file, parts: &[&str]| {
@@ -338,10 +342,16 @@ fn test_files_must_agree_with_training_files() {
     );
     refused(
         &["named.csv"],
-        &["swapped.csv"],
-        "swapped.csv",
-        &["q, p", "p, q"],
+        &["renamed.csv"],
+        "renamed.csv",
+        &["line 1", "no column is called `p`", "width, q, kind"],
     );
+    // Columns are found by name, in any order, and others are ignored.
+    let loaded = folder.load(&["named.csv"], &["swapped.csv"], None).unwrap();
+    let test = loaded.test.as_ref().unwrap();
+    assert_eq!(test.features.value(0, 0), 2.0);
+    assert_eq!(test.features.value(0, 1), 1.0);
+    assert!(loaded.notes().any(|note| note.contains("ignored extra")));
     // A test file may contain only one class.
     let loaded = folder.load(&["a.csv"], &["one.csv"], None).unwrap();
     assert_eq!(loaded.test.unwrap().labels, [1]);
@@ -357,7 +367,7 @@ fn csv_values_that_are_not_finite_numbers_are_refused() {
     csv_refused(
         "1,2,a\n\n\n3,,b\n",
         None,
-        &["line 4, column 2", "`` is not a number"],
+        &["line 4, column 2", "a missing value", "missing = \"mean\""],
     );
     csv_refused(
         "p,q,c\r\n\r\n1,inf,a\r\n",
@@ -367,7 +377,7 @@ fn csv_values_that_are_not_finite_numbers_are_refused() {
     csv_refused(
         "1,NaN,a\n3,4,b\n",
         None,
-        &["line 1, column 2", "not finite"],
+        &["line 1, column 2", "a missing value (`NaN`)"],
     );
     csv_refused(
         "1,1e999,a\n3,4,b\n",
@@ -378,7 +388,7 @@ fn csv_values_that_are_not_finite_numbers_are_refused() {
     csv_refused(
         "1,2,3,?,a\n1,2,3,4,b\n",
         None,
-        &["line 1, column 4", "`?` is not a number"],
+        &["line 1, column 4", "a missing value (`?`)"],
     );
     csv_refused("1,2,\n3,4,b\n", None, &["line 1, column 3", "not a label"]);
 }
@@ -394,11 +404,7 @@ fn csv_of_the_wrong_form_is_refused() {
         &["line 2, column 3", "2 columns, but line 1 has 3"],
     );
     csv_refused("1,2,a\n3,4,5,b\n", None, &["line 2, column 4", "4 columns"]);
-    csv_refused(
-        "1;2;a\n3;4;b\n",
-        None,
-        &["line 1", "1 column", "not with semicolons"],
-    );
+    csv_refused("1:2:a\n3:4:b\n", None, &["line 1", "1 column", "commas"]);
     csv_refused("1,2,a\n3,4,a\n", None, &["every label is `a`"]);
     csv_refused(
         "3,2,a,b\n1,2,0\n3,4,1\n",
@@ -415,7 +421,7 @@ fn csv_of_the_wrong_form_is_refused() {
     csv_refused(
         "1,2,a\n3,4,\"b\n5,6,a\n",
         None,
-        &["line 2", "several lines"],
+        &["line 2", "a quotation mark is not closed"],
     );
     let folder = Folder::new(&[("a.csv", b"1,2,a\n3,\xff,b\n")]);
     let error = folder.load(&["a.csv"], &[], None).unwrap_err();
@@ -444,7 +450,7 @@ fn paths_that_are_not_files_are_refused() {
     let error = folder.load(&["absent.csv"], &[], None).unwrap_err();
     assert_refused(&error, "absent.csv", &["no such file"]);
     let error = folder.load(&["inner"], &[], None).unwrap_err();
-    assert_refused(&error, "inner", &["not a regular file"]);
+    assert_refused(&error, "inner", &["no PNG file in this folder"]);
 }
 
 #[test]

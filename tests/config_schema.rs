@@ -115,8 +115,15 @@ fn has_type(value: &Value, name: &str) -> bool {
     }
 }
 
-/// Matches the one pattern of the schema.
+/// Matches the patterns of the schema: that of names, and that of separators.
 fn is_name(text: &str, pattern: &Value) -> bool {
+    if pattern == "^[\\t !#-/:-@\\[-`{-~]$" {
+        let sign = |letter: char| letter.is_ascii_punctuation() && letter != '"';
+        return text.chars().count() == 1
+            && text
+                .chars()
+                .all(|letter| sign(letter) || " \t".contains(letter));
+    }
     assert_eq!(pattern, "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$");
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
     (1..=100).contains(&text.len()) && text.chars().all(safe) && !text.starts_with(['.', '-'])

@@ -8,7 +8,7 @@ use nplus1::cli::arguments::{ConfigArguments, ConfigCommand, OverrideArguments};
 use nplus1::cli::config::run;
 use nplus1::cli::output::Messages;
 use nplus1::config::{Config, DATASETS, Overrides, keys, starter};
-use nplus1::data::{DataSource, Share};
+use nplus1::data::{DataSource, Share, TableOptions};
 use nplus1::error::Error;
 use nplus1::optimizer::Schedule;
 use nplus1::train::TrainConfig;
@@ -91,6 +91,8 @@ fn a_resolved_config_parses_to_the_same_config() {
         "[data]\ndataset = 'wine'\n[model]\nhidden = [3]\n[gradient]\nmethod = 'forward-gradient'\ndirections = 3\nperturbed = 'activations'\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
         "[data]\ndataset = 'wine'\nfolds = 2\n[model]\nhidden = [3]\n[gradient]\nmethod = 'central-difference'\nrelative_increment = 1e-6\nextrapolation = 'richardson'\n[optimizer]\nkind = 'rmsprop'\n[train]\nepochs = 1\n[run]\nlimit_seconds = 10\n".to_owned(),
         "[data]\ntrain = 'a.csv'\nlabel = 3\ntest = 0.25\n[model]\nhidden = []\n[loss]\nkind = 'logistic'\n[optimizer]\nlearning_rate = 1e300\nschedule = 'cosine'\n[train]\nepochs = 1\n".to_owned(),
+        "[data]\ntrain = 'a.csv'\ntargets = ['b', '3']\nignore = ['id', '0']\nmissing = 'mean'\nunknown = 'zero'\nseparator = \"\\t\"\n[model]\nhidden = []\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
+        "[data]\ntrain = 'a.csv'\n[model]\nhidden = []\n[loss]\nclass_weights = [1, 2.5]\n[optimizer]\nlearning_rate = 1\n[train]\nepochs = 1\n".to_owned(),
     ];
     let mut written = BTreeSet::new();
     for text in texts {
@@ -183,6 +185,7 @@ fn relative_paths_start_at_the_config_s_folder_and_are_absolute_once_resolved() 
         train: vec![here],
         test: vec!["/b.csv".into()],
         label: None,
+        options: TableOptions::default(),
     };
     assert_eq!(config.data.source, expected);
     let copy = Config::parse(
@@ -300,6 +303,8 @@ fn init_writes_a_valid_config_and_overwrites_no_file() {
     let file = folder.path().join("mine.toml");
     let command = ConfigCommand::Init {
         file: Some(file.clone()),
+        data: None,
+        label: None,
     };
     let (result, out) = run_command(&command, false);
     result.unwrap();
@@ -313,7 +318,14 @@ fn init_writes_a_valid_config_and_overwrites_no_file() {
     assert_eq!(result.unwrap_err().exit_code(), 2);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     for file in [None, Some("-".into())] {
-        let (result, out) = run_command(&ConfigCommand::Init { file }, false);
+        let (result, out) = run_command(
+            &ConfigCommand::Init {
+                file,
+                data: None,
+                label: None,
+            },
+            false,
+        );
         result.unwrap();
         assert_eq!(out, starter());
     }

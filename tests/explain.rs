@@ -268,6 +268,7 @@ mod logistic {
                 image: None,
                 unit_divisor: None,
                 targets: None,
+                table: None,
             };
             let refusal = Logistic::new(&dataset, &Scaling::identity(2), 4, &[0.0; 2], 1e-6);
             let refusal = refusal.unwrap_err();

@@ -189,7 +189,7 @@ fn targets_that_cannot_be_right_are_refused_with_the_way_out() {
     let cases = [
         ("targets = ['pries']", "did you mean"),
         ("targets = ['price', 'price']", "twice"),
-        ("targets = ['9']", "no column `9`"),
+        ("targets = ['9']", "no column 9: the columns are 0…4"),
         ("targets = []", "targets"),
         (
             "targets = ['size', 'age', 'rooms', 'price', 'rent']",

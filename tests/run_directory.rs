@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nplus1::data::Schema;
 use nplus1::numeric::Precision;
 use nplus1::optimizer::state::StateScalars;
 use nplus1::run::checkpoint::{self, Checkpoint};
@@ -17,6 +18,7 @@ use support::program::names;
 fn checkpoint(epoch: usize) -> Checkpoint {
     Checkpoint {
         config: "seed = 1\n".to_owned(),
+        schema: Schema::default(),
         epoch,
         steps: 100 * epoch as u64,
         precision: Precision::F64,

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use nplus1::data::Scaling;
+use nplus1::data::{Scaling, Schema};
 use nplus1::error::Error;
 use nplus1::format::{AnyParameters, Model, safetensors};
 use nplus1::model::{Layout, Loss, Network, OutputUnits, Parameters};
@@ -36,6 +36,7 @@ fn model() -> Model {
             divisor: vec![255.0, 0.7, 5e-324],
             targets: None,
         },
+        schema: Schema::default(),
     }
 }
 

@@ -6,7 +6,9 @@
 //! [`InputError`](crate::error::InputError).
 
 mod model;
+mod predictor;
 mod settings;
 mod trainer;
 
+pub use predictor::Predictor;
 pub use trainer::{TrainedModel, Trainer};

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
 
+use super::predictor::{has_probabilities, write_probabilities};
 use crate::data::arrays::Feature;
 use crate::data::classes::list;
+use crate::data::table::with_columns;
 use crate::data::{Dataset, Features, Part, Samples, Scaling};
 use crate::error::{InputError, Result};
 use crate::format::{AnyParameters, Model, safetensors};
 use crate::kernels::Isa;
-use crate::model::{Assessment, Forward, Loss, OutputUnits, Parameters};
+use crate::model::{Assessment, Forward, Parameters};
 use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
 
@@ -104,29 +106,63 @@ impl Model {
     /// Those of [`Model::predict`], and [`InputError::NoProbabilities`].
     pub fn predict_proba<T: Feature>(&self, features: ArrayView2<'_, T>) -> Result<Array2<f64>> {
         self.check_predicts_classes()?;
-        if self.network.output == OutputUnits::Linear && self.network.loss != Loss::Logistic {
+        if !has_probabilities(self) {
             return Err(InputError::NoProbabilities.into());
         }
         let outputs = self.outputs(features)?;
         let mut probabilities = Array2::zeros((outputs.nrows(), self.class_names.len()));
+        let mut row_of = Vec::new();
         for (z, mut row) in outputs.rows().into_iter().zip(probabilities.rows_mut()) {
-            let logarithms: Vec<f64> = match self.network.output {
-                OutputUnits::Softmax => z.to_vec(),
-                OutputUnits::Sigmoid => z.iter().map(|&z| log_sigmoid(z)).collect(),
-                OutputUnits::Linear => vec![log_sigmoid(-z[0]), log_sigmoid(z[0])],
-            };
-            let largest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            for (to, logarithm) in row.iter_mut().zip(&logarithms) {
-                *to = (logarithm - largest).exp();
-            }
-            let sum = row.sum();
-            row /= sum;
+            write_probabilities(self, z, &mut row_of);
+            row.assign(&ndarray::ArrayView1::from(&row_of));
         }
         Ok(probabilities)
     }
 
+    /// Reads rows without labels from the file or the folder `path` (CSV, IDX, PNG), as the inputs
+    /// of this model before they are scaled, `(rows, inputs)`: the columns of a table are found by
+    /// the names that the model knows, text becomes categories, missing values are filled in.
+    ///
+    /// ```no_run
+    /// # use nplus1::Model;
+    /// let model = Model::load("runs/wine/001/model.safetensors")?;
+    /// let rows = model.read_rows("new.csv")?;
+    /// let classes = model.predict(rows.view())?;
+    /// # Ok::<(), nplus1::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`UnlabeledRows::open`](crate::data::UnlabeledRows::open).
+    #[cfg(feature = "files")]
+    pub fn read_rows(&self, path: impl AsRef<Path>) -> Result<Array2<f64>> {
+        let expected = self.expected(Path::new("the model"));
+        let rows = crate::data::UnlabeledRows::open(path.as_ref(), &expected)?;
+        Ok(match rows.part(0..rows.rows())? {
+            Features::Bytes(bytes) => bytes.mapv(f64::from),
+            Features::Reals(reals) => reals,
+        })
+    }
+
+    /// Returns what the model, named `path` in messages, expects of files.
+    #[cfg(feature = "files")]
+    pub(crate) fn expected<'a>(&'a self, path: &'a Path) -> crate::data::ExpectedData<'a> {
+        crate::data::ExpectedData {
+            path,
+            schema: &self.schema,
+            inputs: self.network.layout.sizes()[0],
+            class_names: &self.class_names,
+            targets: self
+                .scaling
+                .targets
+                .as_ref()
+                .map(|targets| &targets.names[..]),
+        }
+    }
+
     /// Evaluates the model on labeled rows: mean loss (l2 left out), accuracy, confusion matrix,
-    /// mistakes; for a regression the errors of each target, in its units. Classes are matched by name. One forward pass of each row, on all cores; copies the
+    /// mistakes; for a regression the errors of each target, in its units. Classes are matched by
+    /// name, and so are the columns of a table, if the model knows their names. One forward pass of
+    /// each row, on all cores; copies the
     /// data once.
     ///
     /// # Errors
@@ -156,8 +192,9 @@ impl Model {
             }
             _ => {}
         }
+        let data = with_columns(data, &self.schema)?;
         self.check_features(&data.features)?;
-        let dataset = Arc::new(self.with_own_classes(data)?.into_owned());
+        let dataset = Arc::new(self.with_own_classes(&data)?.into_owned());
         let rows = (0..dataset.rows() as u32).collect();
         Ok(self.assess(&Part { dataset, rows }, Workers::shared()?))
     }
@@ -272,9 +309,4 @@ pub(super) fn check_scaled(
         }
     }
     Ok(())
-}
-
-/// Returns ln σ(z) without overflow.
-fn log_sigmoid(z: f64) -> f64 {
-    z.min(0.0) - (-z.abs()).exp().ln_1p()
 }

@@ -278,6 +278,7 @@ impl Trainer {
         };
         let validation = self.validation.map(Share::Fraction);
         let rows = loaded.split_rows(validation, self.normalize, self.seed)?;
+        let data = &rows.train.dataset;
         check_scaled(&data.features, &rows.scaling, settings.model.precision)?;
         let network = Network::for_data(&rows.train, &settings.model, &self.loss)?;
         match settings.model.precision {
@@ -324,6 +325,7 @@ impl Trainer {
                 parameters: state.parameters.into(),
                 class_names: dataset.class_names.clone(),
                 scaling: rows.scaling.clone(),
+                schema: dataset.schema(),
             },
             history: state.records,
             ending,

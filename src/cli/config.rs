@@ -1,5 +1,5 @@
 //! `nplus1 config`: checks configs, shows one with its defaults, writes one to start from, or prints
-//! the JSON Schema of all. It trains nothing and opens no data.
+//! the JSON Schema of all. It trains nothing, and opens no data but that of `init --data`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,8 +11,10 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use super::arguments::ConfigCommand;
 use super::inputs::overrides;
 use super::output::Messages;
+use super::table_config;
 use crate::config::{Config, Overrides, schema, starter};
 use crate::error::{Error, Result};
+use crate::format::file::folder_of;
 use crate::optimizer::Schedule;
 use crate::text::shortened;
 use crate::train::TrainConfig;
@@ -41,16 +43,14 @@ pub fn run(
                 write(out, &text)
             }
         }
-        ConfigCommand::Init { file } => match output_file(file) {
-            None if json => print(out, &json!({ "file": null, "text": starter() })),
-            None => write(out, &starter()),
-            Some(file) => {
-                create(file, &starter())?;
-                let name = file.display();
-                let done = format!("wrote {name}; train it with `nplus1 train {name}`\n");
-                report_file(out, json, file, &done)
-            }
-        },
+        ConfigCommand::Init { file, data, label } => {
+            let folder = output_file(file).map_or(Path::new(""), folder_of);
+            let text = match data {
+                Some(data) => table_config::config(data, label.as_deref(), folder)?,
+                None => starter(),
+            };
+            init(output_file(file), &text, out, json)
+        }
         ConfigCommand::Schema { file } => match output_file(file) {
             None => print(out, &schema()),
             Some(file) => {
@@ -59,6 +59,20 @@ pub fn run(
                 report_file(out, json, file, &done)
             }
         },
+    }
+}
+
+/// Writes the text of a config to `file` or to `out`.
+fn init(file: Option<&Path>, text: &str, out: &mut dyn Write, json: bool) -> Result<()> {
+    match file {
+        None if json => print(out, &json!({ "file": null, "text": text })),
+        None => write(out, text),
+        Some(file) => {
+            create(file, text)?;
+            let name = file.display();
+            let done = format!("wrote {name}; train it with `nplus1 train {name}`\n");
+            report_file(out, json, file, &done)
+        }
     }
 }
 

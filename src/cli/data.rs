@@ -1,4 +1,4 @@
-//! `nplus1 data`: lists, verifies and describes the named datasets.
+//! `nplus1 data`: lists, verifies and describes the named datasets, and describes files.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::arguments::DataCommand;
+use super::description::Description;
 use crate::data::catalog::{self, CatalogEntry};
 use crate::data::input::sha256;
 use crate::data::{Dataset, Features, SearchPaths};
@@ -24,8 +25,28 @@ pub fn run(
     match command {
         DataCommand::List => list(search_paths, json, out),
         DataCommand::Verify { name } => verify(name.as_deref(), search_paths, json, out),
-        DataCommand::Describe { name } => describe(name, search_paths, json, out),
+        DataCommand::Describe {
+            name,
+            labels,
+            label,
+        } => match named(name).filter(|_| labels.is_none() && label.is_none()) {
+            Some(name) => describe(name, search_paths, json, out),
+            None => {
+                let description = Description::of(name, labels.as_deref(), label.as_deref())?;
+                if json {
+                    return write_json(&description, out);
+                }
+                written(write!(out, "{description}"))
+            }
+        },
     }
+}
+
+/// Returns the name of a dataset, if `path` is none of a file.
+fn named(path: &Path) -> Option<&str> {
+    let name = path.to_str().filter(|_| !path.exists())?;
+    let is_path = name.contains(['/', '\\', '.']);
+    Some(name).filter(|name| !is_path || catalog::names().any(|known| known == *name))
 }
 
 /// Row of `data list`.
@@ -364,7 +385,11 @@ mod tests {
     }
 
     fn describe(name: &str) -> DataCommand {
-        DataCommand::Describe { name: name.into() }
+        DataCommand::Describe {
+            name: name.into(),
+            labels: None,
+            label: None,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::evaluation::{evaluation, target_errors};
 use super::inputs::{fold_of, model_file, splits};
 use super::output::{Messages, print};
 use crate::config::{Config, Overrides};
+use crate::data::table::with_columns;
 use crate::data::{self, Dataset, Part, SearchPaths, catalog};
 use crate::error::{Error, Result};
 use crate::format::{Model, safetensors};
@@ -41,10 +42,13 @@ pub fn run(
     let model = loaded.model;
     let search_paths = SearchPaths::new(global.datasets.as_deref());
     let (name, part) = if arguments.data.is_empty() {
-        part_of_run(path, &search_paths)?
+        part_of_run(path, (&model, &file), &search_paths)?
     } else {
         part_of_data(&arguments.data, &model, &file, &search_paths)?
     };
+    if let Some(table) = &part.dataset.table {
+        table.notes.iter().for_each(|note| messages.note(note));
+    }
     check(&model, &file, &part.dataset)?;
     if model.class_names != part.dataset.class_names {
         messages.warn("the classes of the data have other names than those of the model; they are matched in order");
@@ -61,8 +65,12 @@ pub fn run(
 }
 
 /// Returns the test rows of the run that a model belongs to, or its validation rows if there are
-/// none.
-fn part_of_run(path: &Path, search_paths: &SearchPaths) -> Result<(String, Part)> {
+/// none. The columns of a table are found by the names that the model knows.
+fn part_of_run(
+    path: &Path,
+    (model, model_path): (&Model, &Path),
+    search_paths: &SearchPaths,
+) -> Result<(String, Part)> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -76,7 +84,8 @@ fn part_of_run(path: &Path, search_paths: &SearchPaths) -> Result<(String, Part)
         )));
     }
     let config = Config::load(&file, &Overrides::default())?;
-    let loaded = data::load(&config.data, search_paths, folder)?;
+    let expected = model.expected(model_path);
+    let loaded = data::load_again(&config.data, search_paths, folder, Some(&expected))?;
     let mut splits = splits(&loaded, &config)?;
     let fold = match (config.data.folds, fold_of(folder)?) {
         (None, _) => 1,
@@ -90,12 +99,28 @@ fn part_of_run(path: &Path, search_paths: &SearchPaths) -> Result<(String, Part)
         }
     };
     let split = splits.swap_remove(fold - 1);
-    let validation = split.validation.map(|part| ("validation".to_owned(), part));
-    let test = split.test.map(|part| ("test".to_owned(), part));
-    test.or(validation).ok_or_else(|| {
-        Error::refused(file, "the run has neither test nor validation rows")
-            .help("give the data with --data NAME|FILE")
-    })
+    let has_test_part = config.data.folds.is_none() && loaded.test.is_some();
+    let by_name = |part: Part, read: &Arc<Dataset>| -> Result<Part> {
+        if part.dataset.schema().columns == model.schema.columns {
+            return Ok(part);
+        }
+        Ok(Part {
+            dataset: Arc::new(with_columns(read, &model.schema)?.into_owned()),
+            ..part
+        })
+    };
+    match (split.test, split.validation, &loaded.test) {
+        (Some(part), _, Some(test)) if has_test_part => {
+            Ok(("test".to_owned(), by_name(part, test)?))
+        }
+        (Some(part), ..) => Ok(("test".to_owned(), by_name(part, &loaded.train)?)),
+        (None, Some(part), _) => Ok(("validation".to_owned(), by_name(part, &loaded.train)?)),
+        (None, None, _) => Err(Error::refused(
+            file,
+            "the run has neither test nor validation rows",
+        )
+        .help("give the data with --data NAME|FILE")),
+    }
 }
 
 /// Returns all rows of the data named on the command line, or the test part of a named dataset.
@@ -120,11 +145,8 @@ fn part_of_data(
             }
         }
         None => {
-            let inputs = model.network.layout.sizes()[0];
-            let targets = model.scaling.targets.as_ref();
-            let targets = targets.map(|targets| &targets.names[..]);
-            let dataset = data::load_for(data, None, file, inputs, &model.class_names, targets)?;
-            (data[0].display().to_string(), Arc::new(dataset))
+            let dataset = data::load_for(data, &model.expected(file))?;
+            (data[0].display().to_string(), dataset)
         }
     };
     let rows = (0..dataset.rows() as u32).collect();

@@ -98,12 +98,35 @@ pub fn model_file(path: &Path) -> Result<PathBuf> {
     if file_type(&file)?.is_some() {
         return Ok(file);
     }
-    let help = if path.join("fold-01").is_dir() {
-        "a cross-validation has a model in each of its folds, such as fold-01"
+    let problem = format!("no {} in this folder", directory::MODEL);
+    let members = members(path);
+    let help = if members.is_empty() {
+        "give a model file, or the directory of a run that ended".to_owned()
     } else {
-        "give a model file, or the directory of a run that ended"
+        let names: Vec<String> = members
+            .iter()
+            .map(|name| path.join(name).display().to_string())
+            .collect();
+        format!(
+            "each of its runs has a model of its own: name one of {}",
+            names.join(", ")
+        )
     };
-    Err(Error::refused(path, format!("no {} in this folder", directory::MODEL)).help(help))
+    Err(Error::refused(path, problem).help(help))
+}
+
+/// Returns the names of the folders in `path` that have a model, sorted: folds, or runs.
+fn members(path: &Path) -> Vec<String> {
+    let Ok(entries) = path.read_dir() else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join(directory::MODEL).is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 /// Returns θ of the given model, or the initial θ of training.

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod config;
 pub mod cost;
 pub mod data;
+mod description;
 pub mod env;
 pub mod eval;
 mod evaluation;
@@ -20,6 +21,7 @@ mod inputs;
 pub mod minimize;
 pub mod output;
 mod page;
+pub mod predict;
 #[cfg(unix)]
 mod programs;
 mod progress_bar;
@@ -29,6 +31,7 @@ pub mod scale;
 pub mod session;
 pub mod signals;
 mod study;
+mod table_config;
 pub mod train;
 mod workers;
 
@@ -97,6 +100,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
     match &arguments.command {
         Command::Train(train) => train::run(train, global, messages, &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
+        Command::Predict(predict) => predict::run(predict, global, messages, &mut out),
         Command::Explain(explain) => explain::run(explain, global, messages, &mut out),
         Command::Check(check) => check::run(check, global, messages, &mut out),
         #[cfg(unix)]

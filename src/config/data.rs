@@ -8,7 +8,7 @@ use super::keys;
 use super::messages::nearest;
 use super::reader::Reader;
 use super::sections::to_size;
-use crate::data::{DataConfig, DataSource, Normalize, Share, Task};
+use crate::data::{DataConfig, DataSource, Missing, Normalize, Share, TableOptions, Task, Unknown};
 
 /// The values that `dataset` allows.
 pub const DATASETS: [&str; 6] = [
@@ -66,6 +66,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
                 train: train.unwrap_or_default(),
                 test: test_files,
                 label,
+                options: read_options(&data),
             },
         },
         task: read_task(&data),
@@ -183,6 +184,58 @@ fn read_targets(data: &SectionReader, field: &FieldValue) -> Vec<String> {
         .map(|name| name.map(str::to_owned))
         .collect();
     columns.unwrap_or_else(wrong_type)
+}
+
+/// Reads what is said of a table's columns apart from the label.
+fn read_options(data: &SectionReader) -> TableOptions {
+    TableOptions {
+        ignore: read_ignore(data),
+        missing: data.word("missing", &Missing::ALL),
+        unknown: data.word("unknown", &Unknown::ALL),
+        separator: read_separator(data),
+    }
+}
+
+/// Reads `ignore`: a list of headers or numbers.
+fn read_ignore(data: &SectionReader) -> Vec<String> {
+    let Some(field) = data.field("ignore") else {
+        return Vec::new();
+    };
+    let allowed = "a list of headers in quotes, or of numbers from 0 in quotes";
+    let Some(list) = field.item.as_array() else {
+        return data
+            .wrong_type(&field, "a list of columns", allowed)
+            .unwrap_or_default();
+    };
+    let mut columns = Vec::new();
+    for entry in list {
+        match entry.as_str() {
+            Some(header) if !header.is_empty() => columns.push(header.to_owned()),
+            _ => {
+                return data
+                    .wrong_type(&field, "a list of columns", allowed)
+                    .unwrap_or_default();
+            }
+        }
+    }
+    if columns.is_empty() || columns.len() > keys::MOST_IGNORED {
+        return data.out_of_range(&field, allowed).unwrap_or_default();
+    }
+    columns
+}
+
+/// Reads `separator`: one character.
+fn read_separator(data: &SectionReader) -> Option<u8> {
+    let field = data.field("separator")?;
+    let allowed = "one character, such as \";\" or \"\\t\"";
+    let Some(text) = field.item.as_str() else {
+        return data.wrong_type(&field, "text", allowed);
+    };
+    match text.as_bytes() {
+        [sign] if sign.is_ascii_punctuation() && *sign != b'"' => Some(*sign),
+        [sign @ (b'\t' | b' ')] => Some(*sign),
+        _ => data.out_of_range(&field, allowed),
+    }
 }
 
 /// Reads a number of rows or a fraction of them; `None` for 0.

@@ -10,6 +10,7 @@ use crate::optimizer::{OptimizerConfig, Schedule};
 /// Refuses combinations of values that conflict.
 pub(super) fn check(reader: &Reader, config: &Config) {
     check_data(reader, config);
+    check_targets(reader, config);
     let (output, loss) = (config.model.output, config.loss.kind);
     let (help, wrong) = match loss {
         Loss::Quadratic => (
@@ -123,6 +124,40 @@ fn check_regression(reader: &Reader, config: &Config) {
     }
 }
 
+/// Refuses what does not go with `targets`.
+fn check_targets(reader: &Reader, config: &Config) {
+    let data = reader.section(&keys::DATA);
+    let is_given = |key| data.field(key).is_some();
+    let refuse_conflict = |first, second, message: &str, help: &str| {
+        reader.refuse_conflict(("data", first), ("data", second), message, help);
+    };
+    if config.data.task == Some(Task::Classification) && is_given("targets") {
+        refuse_conflict(
+            "task",
+            "targets",
+            "`targets` are numbers to predict, but the task is classification",
+            "remove `targets`, or set task = \"regression\"",
+        );
+    }
+    if is_given("label") && is_given("targets") {
+        refuse_conflict(
+            "label",
+            "targets",
+            "`label` and `targets` both say what is predicted",
+            "keep `targets` for numbers, or `label` for one column",
+        );
+    }
+    if !is_given("train") && is_given("targets") {
+        let help = "remove `targets`: a named dataset has its own";
+        refuse_conflict(
+            "dataset",
+            "targets",
+            "`targets` goes with files in `train`",
+            help,
+        );
+    }
+}
+
 fn check_data(reader: &Reader, config: &Config) {
     let data = reader.section(&keys::DATA);
     let is_given = |key| data.field(key).is_some();
@@ -137,7 +172,10 @@ fn check_data(reader: &Reader, config: &Config) {
             "keep `dataset` for a named dataset, or `train` for your own files",
         );
     }
-    if let DataSource::Files { train, test, label } = &config.data.source {
+    if let DataSource::Files {
+        train, test, label, ..
+    } = &config.data.source
+    {
         if !test.is_empty() && !train.is_empty() && test.len() != train.len() {
             refuse_conflict(
                 "train",
@@ -164,31 +202,6 @@ fn check_data(reader: &Reader, config: &Config) {
             "test",
             "files in `test` go with files in `train`, not with `dataset`",
             "give `test` a number of rows or a fraction, or `train` files instead of `dataset`",
-        );
-    }
-    if config.data.task == Some(Task::Classification) && is_given("targets") {
-        refuse_conflict(
-            "task",
-            "targets",
-            "`targets` are numbers to predict, but the task is classification",
-            "remove `targets`, or set task = \"regression\"",
-        );
-    }
-    if is_given("label") && is_given("targets") {
-        refuse_conflict(
-            "label",
-            "targets",
-            "`label` and `targets` both say what is predicted",
-            "keep `targets` for numbers, or `label` for one column",
-        );
-    }
-    if !is_given("train") && is_given("targets") {
-        let help = "remove `targets`: a named dataset has its own";
-        refuse_conflict(
-            "dataset",
-            "targets",
-            "`targets` goes with files in `train`",
-            help,
         );
     }
     if !is_given("train") && is_given("label") {

@@ -7,7 +7,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::keys::{self, Form, Key, Selector};
 use super::{Config, RunConfig};
-use crate::data::{DataConfig, DataSource, Share, Task};
+use crate::data::{DataConfig, DataSource, Missing, Share, TableOptions, Task, Unknown};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::{ForwardGradientConfig, SpsaConfig};
@@ -75,19 +75,36 @@ fn data(data: &DataConfig, key: &str) -> Option<Value> {
         ("label", DataSource::Files { label, .. }) => label.as_deref().map(text),
         ("task", _) => data.task.as_ref().map(|task| task.name().into()),
         ("targets", _) => match data.task.as_ref()? {
-            Task::Regression { targets } if !targets.is_empty() => Some(
-                targets
-                    .iter()
-                    .map(|name| text(name))
-                    .collect::<Array>()
-                    .into(),
-            ),
+            Task::Regression { targets } if !targets.is_empty() => Some(texts(targets)),
             _ => None,
         },
+        ("ignore" | "missing" | "unknown" | "separator", DataSource::Files { options, .. }) => {
+            table_option(options, key)
+        }
         ("validation", _) => data.validation.map(share),
         ("folds", _) => data.folds.map(count),
         ("limit", _) => data.limit.map(count),
         ("normalize", _) => Some(data.normalize.name().into()),
+        _ => None,
+    }
+}
+
+/// Returns what is said of a table's columns, if it is not the default.
+fn table_option(options: &TableOptions, key: &str) -> Option<Value> {
+    match key {
+        "ignore" => Some(&options.ignore)
+            .filter(|ignored| !ignored.is_empty())
+            .map(|ignored| texts(ignored)),
+        "missing" => Some(options.missing)
+            .filter(|missing| *missing != Missing::default())
+            .map(|missing| missing.name().into()),
+        "unknown" => Some(options.unknown)
+            .filter(|unknown| *unknown != Unknown::default())
+            .map(|unknown| unknown.name().into()),
+        "separator" => {
+            let sign = char::from(options.separator?);
+            Some(text(&sign.to_string()))
+        }
         _ => None,
     }
 }
@@ -205,6 +222,14 @@ fn files(files: &[PathBuf]) -> Value {
         [file] => path(file),
         files => files.iter().map(path).collect::<Array>().into(),
     }
+}
+
+fn texts(texts: &[String]) -> Value {
+    texts
+        .iter()
+        .map(|entry| text(entry))
+        .collect::<Array>()
+        .into()
 }
 
 /// Converts text to a TOML string. Characters that would act on a terminal are escaped as in JSON,

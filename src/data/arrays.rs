@@ -113,6 +113,7 @@ impl Dataset {
             image: None,
             unit_divisor: None,
             targets: None,
+            table: None,
         };
         data.check()?;
         Ok(data)
@@ -150,6 +151,7 @@ impl Dataset {
             image: None,
             unit_divisor: None,
             targets: None,
+            table: None,
         };
         data.check()?;
         Ok(data)
@@ -188,9 +190,24 @@ impl Dataset {
                 names: (names.iter().map(|name| name.as_ref().to_owned())).collect(),
                 values: targets.as_standard_layout().into_owned(),
             }),
+            table: None,
         };
         data.check()?;
         Ok(data)
+    }
+
+    /// Creates a dataset without classes: every row has label 0.
+    pub(crate) fn of_features(features: Features) -> Self {
+        Self {
+            name: NAME.to_owned(),
+            labels: vec![0; features.dim().0],
+            features,
+            class_names: Vec::new(),
+            image: None,
+            unit_divisor: None,
+            targets: None,
+            table: None,
+        }
     }
 
     /// Creates a dataset without known classes: every row has label 0.
@@ -206,6 +223,7 @@ impl Dataset {
             image: None,
             unit_divisor: None,
             targets: None,
+            table: None,
         }
     }
 
@@ -242,6 +260,10 @@ impl Dataset {
                 label: usize::from(self.labels[row]),
                 classes,
             });
+        }
+        if self.table.as_ref().is_some_and(|table| table.is_raw) {
+            // Missing values are NaN until they are filled in.
+            return Ok(());
         }
         self.features.check_finite()
     }

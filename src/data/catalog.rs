@@ -242,13 +242,12 @@ impl CatalogEntry {
     }
 
     fn load_table(&self, folder: &Path, file: &CatalogFile) -> Result<Dataset> {
-        let path = folder.join(file.name);
-        let table = if self.targets.is_empty() {
-            csv::read(&path, None, Some(file.sha256))?
-        } else {
-            let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
-            csv::read_targets(&path, &targets, Some(file.sha256))?
+        let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+        let options = csv::ReadOptions {
+            targets: Some(&targets[..]).filter(|targets| !targets.is_empty()),
+            ..csv::ReadOptions::default()
         };
+        let table = csv::read(&folder.join(file.name), &options, Some(file.sha256))?;
         Ok(Dataset {
             name: self.name.to_owned(),
             features: table.features,
@@ -257,6 +256,7 @@ impl CatalogEntry {
             image: self.image,
             unit_divisor: self.unit_divisor,
             targets: table.targets,
+            table: None,
         })
     }
 

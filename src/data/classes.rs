@@ -48,25 +48,6 @@ impl Classes {
         Some(())
     }
 
-    /// Returns whether the first row's label, and no other, is not an integer: then it is a header.
-    pub(crate) fn only_first_is_text(&self) -> bool {
-        let mut names = self.names.iter().map(|name| integer(name).is_some());
-        names.next() == Some(false)
-            && self.names.len() > 1
-            && names.all(|integer| integer)
-            && self.labels[1..].iter().all(|&class| class != 0)
-    }
-
-    /// Removes the first row, which must be the only one of its class.
-    pub(crate) fn remove_first(&mut self) {
-        self.labels.remove(0);
-        self.names.remove(0);
-        self.first_lines.remove(0);
-        for label in &mut self.labels {
-            *label -= 1;
-        }
-    }
-
     /// Sorts the classes: by number if all are integers, otherwise by text.
     pub(crate) fn sort(&mut self) {
         let numbers: Option<Vec<i64>> = self.names.iter().map(|name| integer(name)).collect();
@@ -146,6 +127,16 @@ pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
         String::new()
     };
     shown.join(", ") + &more
+}
+
+/// Prepares text from a file for a message: escapes control characters, keeps at most 40
+/// characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut escaped: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 40 {
+        escaped.push('…');
+    }
+    escaped
 }
 
 #[cfg(test)]

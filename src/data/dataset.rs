@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::schema::Schema;
+use super::table::DataTable;
 use super::targets::{RegressionTargets, TargetScaling};
 
 /// Features, shape `(rows, features)`, in the type of the file: bytes stay bytes.
@@ -51,6 +53,9 @@ pub struct Dataset {
     /// The constant that `normalize = "unit"` divides by (255 or 16); `None` if it uses the range
     /// of the training rows instead.
     pub unit_divisor: Option<f64>,
+    /// The columns, if the dataset comes from a table; its features may be cells, of which
+    /// [`LoadedData::split`] makes inputs.
+    pub table: Option<Arc<DataTable>>,
 }
 
 impl Dataset {
@@ -62,6 +67,15 @@ impl Dataset {
     /// Returns the number of features.
     pub fn feature_count(&self) -> usize {
         self.features.dim().1
+    }
+
+    /// Returns what is known of the columns.
+    pub fn schema(&self) -> Schema {
+        let schema = self.table.as_ref().map(|table| table.schema.clone());
+        Schema {
+            image: self.image,
+            ..schema.unwrap_or_default()
+        }
     }
 
     /// Returns the number of classes; 0 in a regression.
@@ -82,6 +96,18 @@ pub struct LoadedData {
     pub train: Arc<Dataset>,
     /// The test part of the dataset, if it has one.
     pub test: Option<Arc<Dataset>>,
+}
+
+impl LoadedData {
+    /// Returns what was found out about the files, a sentence each.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        let parts = [Some(&self.train), self.test.as_ref()];
+        let tables = parts
+            .into_iter()
+            .flatten()
+            .filter_map(|data| data.table.as_ref());
+        tables.flat_map(|table| table.notes.iter().map(String::as_str))
+    }
 }
 
 /// A selection of a dataset's rows, in a fixed order.

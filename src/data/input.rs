@@ -76,6 +76,25 @@ impl DataFile {
         &self.path
     }
 
+    /// Reads the first bytes, as many as there are; returns their number.
+    pub(crate) fn read_start(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let mut count = 0;
+        while count < bytes.len() {
+            match self.read(&mut bytes[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failure(count as u64, error)),
+            }
+        }
+        Ok(count)
+    }
+
+    /// Returns whether the file is gzipped.
+    pub(crate) fn is_gzipped(&self) -> bool {
+        self.gzipped
+    }
+
     /// Returns an upper bound of the stream's length, from the file's size.
     pub(crate) fn most_bytes(&self) -> u64 {
         self.most_bytes

@@ -5,10 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::classes::list;
+use super::array_files::{self, ArrayFormat};
+use super::classes::Classes;
 use super::dataset::{Dataset, Features, LoadedData};
+use super::schema::Schema;
 use super::search_paths::SearchPaths;
 use super::source::{DataConfig, DataSource, Task};
+use super::table::encode;
 use super::{catalog, csv, idx};
 use crate::error::{Error, Result};
 
@@ -17,25 +20,55 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Missing or invalid files; a test file whose features or classes do not match the training file.
 pub fn load(config: &DataConfig, paths: &SearchPaths, base: &Path) -> Result<LoadedData> {
+    load_again(config, paths, base, None)
+}
+
+/// Reads the data that `config` names, as [`load`] does, for a model that was trained on it: the
+/// columns of a table are found by the names that the model knows.
+///
+/// # Errors
+/// Those of [`load`]; a column that is missing, or a class that the model does not have.
+pub fn load_again(
+    config: &DataConfig,
+    paths: &SearchPaths,
+    base: &Path,
+    model: Option<&ExpectedData>,
+) -> Result<LoadedData> {
     match &config.source {
         DataSource::Catalog(name) => {
             let (train, test) = catalog::load(name, paths)?;
             check_task(&train, config.task.as_ref())?;
             Ok(LoadedData { train, test })
         }
-        DataSource::Files { train, test, label } => {
-            let answer = Answer {
+        DataSource::Files {
+            train,
+            test,
+            label,
+            options,
+        } => {
+            let options = csv::ReadOptions {
                 label: label.as_deref(),
-                task: config.task.as_ref(),
+                ignore: &options.ignore,
+                missing: options.missing,
+                unknown: options.unknown,
+                separator: options.separator,
+                targets: match &config.task {
+                    Some(Task::Regression { targets }) => Some(targets),
+                    _ => None,
+                },
+                has_classes: config.task == Some(Task::Classification),
+                describes: false,
             };
-            let train = Files::read(train, base, answer, None)?;
+            let known = model.filter(|model| model.schema.has_names());
+            let known = known.map(ExpectedFormat::of);
+            let train = Files::read_as(train, base, &options, known.as_ref())?;
             if test.is_empty() {
                 return Ok(LoadedData {
                     train: Arc::new(train.dataset),
                     test: None,
                 });
             }
-            let test = Files::read(test, base, answer, Some(&train))?.dataset;
+            let test = Files::read(test, base, &options, Some(&train))?.dataset;
             let (train, test) = unify_types(train.dataset, test);
             Ok(LoadedData {
                 train: Arc::new(train),
@@ -45,42 +78,53 @@ pub fn load(config: &DataConfig, paths: &SearchPaths, base: &Path) -> Result<Loa
     }
 }
 
-/// Reads the user's own files for an existing model, with its number of features and its classes,
-/// or the names of the numbers that it predicts.
+/// What a model expects of labeled files.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedData<'a> {
+    /// The model, for messages.
+    pub path: &'a Path,
+    /// The columns.
+    pub schema: &'a Schema,
+    /// The number of inputs.
+    pub inputs: usize,
+    /// The names of the classes.
+    pub class_names: &'a [String],
+    /// The names of the numbers that a regression predicts.
+    pub targets: Option<&'a [String]>,
+}
+
+impl<'a> ExpectedData<'a> {
+    /// Returns the columns of a table, with or without a label.
+    pub(crate) fn columns(&self, needs_label: bool) -> csv::ExpectedColumns<'a> {
+        csv::ExpectedColumns {
+            path: self.path,
+            schema: self.schema,
+            features: match self.schema.columns.len() {
+                0 => self.inputs,
+                columns => columns,
+            },
+            targets: self.targets,
+            needs_label,
+        }
+    }
+}
+
+/// Reads the user's own files for an existing model: finds the columns of a CSV by the names that
+/// the model knows, and makes the network's inputs of them.
 ///
-/// `paths` is one CSV, or an images file and a labels file; `model` is named in messages.
+/// `paths` is one CSV, or an images file and a labels file.
 ///
 /// # Errors
-/// Missing or invalid files; another number of features, a class that the model does not have, or
-/// no column of a target's name.
-pub fn load_for(
-    paths: &[PathBuf],
-    label: Option<&str>,
-    model: &Path,
-    features: usize,
-    class_names: &[String],
-    targets: Option<&[String]>,
-) -> Result<Dataset> {
-    let task = match targets {
-        // A model of a file without a header numbers its targets.
-        Some(targets) => Task::Regression {
-            targets: (targets.iter())
-                .map(|name| name.strip_prefix("column ").unwrap_or(name).to_owned())
-                .collect(),
-        },
-        None => Task::Classification,
+/// Missing or invalid files; columns that are missing, or another number of features; a class or a
+/// category that the model does not have; no column of a target's name.
+pub fn load_for(paths: &[PathBuf], expected: &ExpectedData) -> Result<Arc<Dataset>> {
+    let known = ExpectedFormat::of(expected);
+    let options = csv::ReadOptions {
+        targets: expected.targets,
+        ..csv::ReadOptions::default()
     };
-    let answer = Answer {
-        label,
-        task: Some(&task),
-    };
-    let known = ExpectedFormat {
-        path: model,
-        features,
-        feature_names: None,
-        class_names,
-    };
-    Files::read_as(paths, Path::new(""), answer, Some(&known)).map(|files| files.dataset)
+    let files = Files::read_as(paths, Path::new(""), &options, Some(&known))?;
+    encode(&Arc::new(files.dataset), expected.schema, &[])
 }
 
 /// Refuses a task that a named dataset is not for.
@@ -97,28 +141,21 @@ fn check_task(dataset: &Dataset, task: Option<&Task>) -> Result<()> {
     Err(Error::refused(&dataset.name, problem).help(help))
 }
 
-/// What is predicted from the features of a file.
-#[derive(Clone, Copy)]
-struct Answer<'a> {
-    /// The label column, by header or by number.
-    label: Option<&'a str>,
-    task: Option<&'a Task>,
-}
-
 /// A dataset read from the user's own files.
 struct Files {
     /// The file named in messages: the CSV, or the images.
     path: PathBuf,
     dataset: Dataset,
-    feature_names: Option<Vec<String>>,
 }
 
-/// The features and classes that a further file must have.
+/// The columns and classes that a further file must have.
 struct ExpectedFormat<'a> {
     path: &'a Path,
+    schema: &'a Schema,
     features: usize,
-    feature_names: Option<&'a [String]>,
     class_names: &'a [String],
+    /// The names of the numbers of a regression.
+    targets: Option<&'a [String]>,
 }
 
 impl Files {
@@ -126,101 +163,84 @@ impl Files {
     fn read(
         paths: &[PathBuf],
         base: &Path,
-        answer: Answer<'_>,
+        options: &csv::ReadOptions,
         train: Option<&Self>,
     ) -> Result<Self> {
-        let known = train.map(|train| ExpectedFormat {
-            path: &train.path,
-            features: train.dataset.feature_count(),
-            feature_names: train.feature_names.as_deref(),
-            class_names: &train.dataset.class_names,
-        });
-        Self::read_as(paths, base, answer, known.as_ref())
+        let schema = train.map(|train| train.dataset.schema());
+        let known = train
+            .zip(schema.as_ref())
+            .map(|(train, schema)| ExpectedFormat {
+                path: &train.path,
+                schema,
+                features: train.dataset.feature_count(),
+                class_names: &train.dataset.class_names,
+                targets: train.dataset.targets.as_ref().map(|t| &t.names[..]),
+            });
+        Self::read_as(paths, base, options, known.as_ref())
     }
 
     /// Reads the files; they must match `known`, if it is given.
     fn read_as(
         paths: &[PathBuf],
         base: &Path,
-        answer: Answer<'_>,
+        options: &csv::ReadOptions,
         known: Option<&ExpectedFormat>,
     ) -> Result<Self> {
         match paths {
-            [table] => match answer.task {
-                Some(Task::Regression { targets }) => {
-                    Self::read_targets(base.join(table), answer.label, targets, known)
+            [table] => {
+                let path = base.join(table);
+                if path.is_dir() {
+                    refuse_numbers(&path, options)?;
+                    return Self::read_pictures(path, known);
                 }
-                _ => Self::read_table(base.join(table), answer, known),
-            },
+                match array_files::format_of(&path)? {
+                    Some(format) => {
+                        refuse_numbers(&path, options)?;
+                        let name = stem(&path);
+                        let read = array_files::load(&path, format, options.label, name)?;
+                        Self::from_arrays(path, read, known)
+                    }
+                    None => Self::read_table(path, options, known),
+                }
+            }
             [images, labels] => {
-                if let Some(Task::Regression { .. }) = answer.task {
-                    return Err(Error::refused(
-                        base.join(labels),
-                        "the labels of IDX files are classes, but a regression predicts numbers",
-                    )
-                    .help("give one CSV whose columns are features and targets"));
-                }
-                if let Some(label) = answer.label {
+                if let Some(label) = options.label {
                     return Err(Error::refused(
                         base.join(images),
                         format!("`label = \"{label}\"` names a column of a CSV, but two files are read as IDX images and labels"),
                     )
                     .help("remove `label`, or name one CSV file"));
                 }
-                Self::read_images(base.join(images), &base.join(labels), known)
+                let (images, labels) = (base.join(images), base.join(labels));
+                refuse_numbers(&labels, options)?;
+                if array_files::format_of(&images)? == Some(ArrayFormat::Npy) {
+                    let read = array_files::load_pair(&images, &labels, stem(&images))?;
+                    return Self::from_arrays(images, read, known);
+                }
+                Self::read_images(images, &labels, known)
             }
             _ => Err(Error::Usage(format!(
-                "{} data files; allowed are one CSV, or two IDX files: images and labels",
+                "{} data files; allowed are one CSV, NPY, NPZ or folder, or two IDX or NPY files: images and labels",
                 paths.len()
             ))),
         }
     }
 
-    /// Reads a CSV of features and numbers to predict: the columns `targets`, or else `label`.
-    fn read_targets(
-        path: PathBuf,
-        label: Option<&str>,
-        targets: &[String],
-        known: Option<&ExpectedFormat>,
-    ) -> Result<Self> {
-        let table = match (targets, label) {
-            ([], Some(label)) => csv::read_targets(&path, &[label.to_owned()], None)?,
-            _ => csv::read_targets(&path, targets, None)?,
-        };
-        if let Some(known) = known {
-            let names = table.feature_names.as_deref();
-            known.check_features(&path, table.features.dim().1, names)?;
-        }
-        Ok(Self {
-            dataset: Dataset {
-                name: stem(&path),
-                features: table.features,
-                labels: table.classes.labels,
-                class_names: Vec::new(),
-                image: None,
-                unit_divisor: None,
-                targets: table.targets,
-            },
-            feature_names: table.feature_names,
-            path,
-        })
-    }
-
     fn read_table(
         path: PathBuf,
-        answer: Answer<'_>,
+        options: &csv::ReadOptions,
         known: Option<&ExpectedFormat>,
     ) -> Result<Self> {
-        let mut table = csv::read(&path, answer.label, None)?;
-        if known.is_none() && answer.task.is_none() {
-            refuse_measurements(&path, &table)?;
+        let mut table = match known {
+            Some(known) => csv::read_as(&path, &known.columns(), options.separator)?,
+            None => csv::read(&path, options, None)?,
+        };
+        if known.is_none() && !options.has_classes && table.targets.is_none() {
+            refuse_measurements(&path, &table.classes)?;
         }
-        if let Some(known) = known {
-            known.check_features(
-                &path,
-                table.features.dim().1,
-                table.feature_names.as_deref(),
-            )?;
+        if table.targets.is_some() {
+            // The numbers of a regression are no classes.
+        } else if let Some(known) = known {
             table
                 .classes
                 .renumber(known.class_names, &path, known.path)?;
@@ -242,11 +262,51 @@ impl Files {
                 class_names: table.classes.names,
                 image: None,
                 unit_divisor: None,
-                targets: None,
+                targets: table.targets,
+                table: Some(Arc::new(table.table)),
             },
-            feature_names: table.feature_names,
             path,
         })
+    }
+
+    /// Sorts the classes, or gives them the numbers that are known.
+    fn from_arrays(
+        path: PathBuf,
+        (mut dataset, mut classes): (Dataset, Classes),
+        known: Option<&ExpectedFormat>,
+    ) -> Result<Self> {
+        match known {
+            Some(known) => {
+                known.check_features(&path, dataset.feature_count())?;
+                classes.renumber(known.class_names, &path, known.path)?;
+            }
+            None => classes.sort(),
+        }
+        if let ([only], None) = (&classes.names[..], known) {
+            let problem = format!("every label is `{only}`; a dataset has at least 2 classes");
+            return Err(Error::refused(path, problem));
+        }
+        dataset.labels = classes.labels;
+        dataset.class_names = classes.names;
+        Ok(Self { path, dataset })
+    }
+
+    #[cfg(feature = "png")]
+    fn read_pictures(path: PathBuf, known: Option<&ExpectedFormat>) -> Result<Self> {
+        let classes = known.map(|known| (known.class_names, known.path));
+        let dataset = super::pictures::load(&path, stem(&path), classes)?;
+        if let Some(known) = known {
+            known.check_features(&path, dataset.feature_count())?;
+        }
+        Ok(Self { path, dataset })
+    }
+
+    #[cfg(not(feature = "png"))]
+    fn read_pictures(path: PathBuf, _: Option<&ExpectedFormat>) -> Result<Self> {
+        Err(
+            Error::refused(path, "a folder of pictures needs the feature `png`")
+                .help("build nplus1 with its default features"),
+        )
     }
 
     fn read_images(path: PathBuf, labels: &Path, known: Option<&ExpectedFormat>) -> Result<Self> {
@@ -254,45 +314,59 @@ impl Files {
         let name = stem(&path);
         let dataset = idx::load((&path, None), (labels, None), name, class_names)?;
         if let Some(known) = known {
-            known.check_features(&path, dataset.feature_count(), None)?;
+            known.check_features(&path, dataset.feature_count())?;
         }
-        Ok(Self {
-            path,
-            dataset,
-            feature_names: None,
-        })
+        Ok(Self { path, dataset })
     }
 }
 
-impl ExpectedFormat<'_> {
-    /// Refuses another number of features, or other names of them.
-    fn check_features(&self, path: &Path, found: usize, names: Option<&[String]>) -> Result<()> {
-        if found != self.features {
-            return Err(Error::refused(
-                path,
-                format!(
-                    "{found} features per row, but {} has {}",
-                    self.path.display(),
-                    self.features
-                ),
-            ));
+impl<'a> ExpectedFormat<'a> {
+    fn of(expected: &ExpectedData<'a>) -> Self {
+        Self {
+            path: expected.path,
+            schema: expected.schema,
+            features: expected.columns(true).features,
+            class_names: expected.class_names,
+            targets: expected.targets,
         }
-        if let (Some(names), Some(known)) = (names, self.feature_names)
-            && names != known
-        {
-            return Err(Error::refused(
-                path,
-                format!(
-                    "the columns are {}, but those of {} are {}",
-                    list(names),
-                    self.path.display(),
-                    list(known)
-                ),
-            )
-            .help("give the columns of both files the same names in the same order"));
-        }
-        Ok(())
     }
+
+    fn columns(&self) -> csv::ExpectedColumns<'_> {
+        csv::ExpectedColumns {
+            path: self.path,
+            schema: self.schema,
+            features: self.features,
+            targets: self.targets,
+            needs_label: true,
+        }
+    }
+
+    /// Refuses another number of features.
+    fn check_features(&self, path: &Path, found: usize) -> Result<()> {
+        let inputs = match self.schema.columns.len() {
+            0 => self.features,
+            _ => self.schema.inputs(),
+        };
+        if found == inputs {
+            return Ok(());
+        }
+        Err(Error::refused(
+            path,
+            format!(
+                "{found} features per row, but {} has {inputs}",
+                self.path.display()
+            ),
+        ))
+    }
+}
+
+/// Refuses the labels of images and arrays if the config asks for numbers.
+fn refuse_numbers(path: &Path, options: &csv::ReadOptions) -> Result<()> {
+    if options.targets.is_none() {
+        return Ok(());
+    }
+    let problem = "the labels of images and arrays are classes, but a regression predicts numbers";
+    Err(Error::refused(path, problem).help("give one CSV whose columns are features and targets"))
 }
 
 /// Distinct numbers in a label column above which they may be measurements.
@@ -300,24 +374,26 @@ const MANY_NUMBERS: usize = 50;
 /// Rows of a class below which, on average, many integers are taken for measurements.
 const FEW_ROWS: usize = 10;
 
-/// Refuses labels that are measurements rather than classes: more than 50 distinct numbers, of which
-/// some are no integers, or fewer than 10 rows for each. A config may say that they are classes.
-fn refuse_measurements(path: &Path, table: &csv::CsvTable) -> Result<()> {
-    let names = &table.classes.names;
+/// Returns whether so many distinct numbers in so many rows are measurements rather than classes:
+/// more than 50, of which some are no integers, or fewer than 10 rows for each.
+pub(crate) fn are_measurements(distinct: usize, rows: usize, has_fractions: bool) -> bool {
+    distinct > MANY_NUMBERS && (has_fractions || rows < FEW_ROWS * distinct)
+}
+
+/// Refuses labels that are measurements rather than classes. A config may say that they are classes.
+fn refuse_measurements(path: &Path, classes: &Classes) -> Result<()> {
+    let names = &classes.names;
     let numbers: Vec<f64> = names.iter().filter_map(|name| name.parse().ok()).collect();
     let distinct = names.len();
-    if distinct <= MANY_NUMBERS || numbers.len() < distinct {
-        return Ok(());
-    }
-    let fractions = numbers.iter().any(|number| number.fract() != 0.0);
-    if !fractions && table.classes.labels.len() >= FEW_ROWS * distinct {
+    let has_fractions = numbers.iter().any(|number| number.fract() != 0.0);
+    let rows = classes.labels.len();
+    if numbers.len() < distinct || !are_measurements(distinct, rows, has_fractions) {
         return Ok(());
     }
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let problem = format!(
-        "the labels are {distinct} distinct numbers from {least} to {most} in {} rows: measurements rather than classes",
-        table.classes.labels.len()
+        "the labels are {distinct} distinct numbers from {least} to {most} in {rows} rows: measurements rather than classes"
     );
     Err(Error::refused(path, problem).help(
         "predict the number with task = \"regression\" under [data], or say that they are classes with task = \"classification\"; or choose another label column: label = \"its header, or its number from 0\"",

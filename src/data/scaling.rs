@@ -190,6 +190,7 @@ mod tests {
                 image: None,
                 unit_divisor,
                 targets: None,
+                table: None,
             }),
             rows,
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::schema::{Missing, Unknown};
+
 /// The source of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DataSource {
@@ -15,6 +17,8 @@ pub enum DataSource {
         test: Vec<PathBuf>,
         /// The label column of a CSV: its header, or its number from 0. `None`: the last column.
         label: Option<String>,
+        /// What else a config says of a CSV's columns.
+        options: TableOptions,
     },
 }
 
@@ -39,6 +43,19 @@ impl Task {
             Self::Regression { .. } => "regression",
         }
     }
+}
+
+/// What a config says of a table's columns, apart from the label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableOptions {
+    /// The columns that are no features: headers, or numbers from 0.
+    pub ignore: Vec<String>,
+    /// What becomes of rows with missing values.
+    pub missing: Missing,
+    /// What becomes of categories that no training row has.
+    pub unknown: Unknown,
+    /// The character between columns; `None`: found out.
+    pub separator: Option<u8>,
 }
 
 /// A number of rows, or a fraction of them.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use ndarray_rand::rand::seq::SliceRandom;
 
 use super::dataset::{Dataset, LoadedData, Part, Scaling, Split};
+use super::schema::Schema;
 use super::source::{DataConfig, DataSource, Normalize, Share};
+use super::table::{DataTable, encode};
 use crate::error::{Error, Result};
 use crate::numeric::random::{Purpose, stream};
 
@@ -128,6 +130,7 @@ impl LoadedData {
         validation: Option<Vec<u32>>,
         test: Option<(&Arc<Dataset>, Vec<u32>)>,
     ) -> Result<Split> {
+        let mut left_out = Vec::new();
         if let Some(limit) = config.limit {
             if limit == 0 {
                 return Err(refused(
@@ -135,19 +138,50 @@ impl LoadedData {
                     "`limit = 0` leaves no training row".into(),
                 ));
             }
-            train.truncate(limit);
+            left_out = train.split_off(limit.min(train.len()));
         }
         let part = |dataset: &Arc<Dataset>, rows| Part {
             dataset: Arc::clone(dataset),
             rows,
         };
-        let train = part(&self.train, train);
+        let learned = self.learned(&train)?;
+        let encoded = |dataset: &Arc<Dataset>| match &learned {
+            Some(schema) if Arc::ptr_eq(dataset, &self.train) => encode(dataset, schema, &left_out),
+            Some(schema) => encode(dataset, schema, &[]),
+            None => Ok(Arc::clone(dataset)),
+        };
+        let dataset = encoded(&self.train)?;
+        let test = match test {
+            Some((other, rows)) if Arc::ptr_eq(other, &self.train) => Some(part(&dataset, rows)),
+            Some((other, rows)) => Some(part(&encoded(other)?, rows)),
+            None => None,
+        };
+        let train = part(&dataset, train);
         Ok(Split {
             scaling: Scaling::fit(config.normalize, &train)?,
             train,
-            validation: validation.map(|rows| part(&self.train, rows)),
-            test: test.map(|(dataset, rows)| part(dataset, rows)),
+            validation: validation.map(|rows| part(&dataset, rows)),
+            test,
         })
+    }
+
+    /// Returns the dataset of the training file as inputs, with categories and fill values of all
+    /// its rows.
+    ///
+    /// # Errors
+    /// A column without any value.
+    pub fn whole(&self) -> Result<Arc<Dataset>> {
+        match self.learned(&numbers(self.train.rows()))? {
+            Some(schema) => encode(&self.train, &schema, &[]),
+            None => Ok(Arc::clone(&self.train)),
+        }
+    }
+
+    /// Learns categories and fill values from the training rows, if the columns have any.
+    fn learned(&self, rows: &[u32]) -> Result<Option<Schema>> {
+        let table = self.train.table.as_ref().filter(|table| table.is_raw);
+        let learn = |table: &Arc<DataTable>| table.learn(&self.train.features, rows);
+        table.map(learn).transpose()
     }
 
     /// Converts a share of `whole` rows to a number of rows: at least one, and fewer than `left`.

@@ -78,6 +78,7 @@ fn samples() -> Dataset {
         image: None,
         unit_divisor: None,
         targets: None,
+        table: None,
     }
 }
 

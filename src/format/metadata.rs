@@ -1,5 +1,5 @@
 //! The metadata of a model file: layer sizes, output, loss, class names, scaling (of a regression's
-//! targets, too), and weights of classes, if there are any.
+//! targets, too), columns, and weights of classes, if there are any.
 //!
 //! A file of nplus1 has all keys; a missing one is refused. A file of another program may lack
 //! them: the values assumed instead are listed. The values present must match the tensors.
@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use safetensors::tensor::Metadata;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::safetensors::LoadedModel;
 use super::{AnyParameters, Model};
-use crate::data::Scaling;
+use crate::data::{Scaling, Schema};
 use crate::error::{Error, Result};
 use crate::model::{Layout, Loss, Network, OutputUnits};
 
@@ -40,7 +41,34 @@ pub fn of(model: &Model) -> Value {
     if !model.network.class_weights.is_empty() {
         entries["class_weights"] = json!(model.network.class_weights).to_string().into();
     }
+    if !model.schema.is_plain() {
+        let columns = StoredSchema {
+            version: SCHEMA_VERSION,
+            schema: model.schema.clone(),
+        };
+        entries[COLUMNS] = json!(columns).to_string().into();
+    }
     entries
+}
+
+/// The entry of a file that says what is known of the columns. Without it nothing is known.
+const COLUMNS: &str = "columns";
+
+/// The version of that entry which is written, and the only one that is read.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What is known of the columns, as the file has it.
+#[derive(Serialize, Deserialize)]
+struct StoredSchema {
+    version: u32,
+    #[serde(flatten)]
+    schema: Schema,
+}
+
+/// The version alone, which is read before the rest.
+#[derive(Deserialize)]
+struct StoredVersion {
+    version: u32,
 }
 
 /// The metadata of a file that is being read.
@@ -100,6 +128,44 @@ impl<'a> ModelMetadata<'a> {
             "l2",
             "a finite number, 0 or above",
         )?;
+        let scaling = self.scaling(inputs, outputs, (output, loss))?;
+        let class_names = match &scaling.targets {
+            Some(_) => Vec::new(),
+            None => self.class_names(outputs)?,
+        };
+        let class_weights = self.class_weights(class_names.len())?;
+        let schema = self.schema(inputs)?;
+        let targets = scaling.targets.as_ref().map_or(0, |t| t.names.len());
+        if ![0, targets].contains(&schema.targets.len()) {
+            let problem = "another number of targets than `scaling` has".to_owned();
+            return Err(self.refuse(COLUMNS, problem));
+        }
+        Ok(LoadedModel {
+            model: Model {
+                name,
+                network: Network {
+                    layout,
+                    output,
+                    loss,
+                    l2,
+                    class_weights,
+                },
+                parameters,
+                class_names,
+                scaling,
+                schema,
+            },
+            assumed: self.assumed,
+        })
+    }
+
+    /// Reads the scaling of the inputs, and of the targets of a regression.
+    fn scaling(
+        &mut self,
+        inputs: usize,
+        outputs: usize,
+        (output, loss): (OutputUnits, Loss),
+    ) -> Result<Scaling> {
         let identity = Scaling {
             offset: vec![0.0; inputs],
             divisor: vec![1.0; inputs],
@@ -128,27 +194,7 @@ impl<'a> ModelMetadata<'a> {
                 "linear, with the quadratic loss, since the file says how targets are scaled",
             )?;
         }
-        let class_names = match &scaling.targets {
-            Some(_) => Vec::new(),
-            None => self.class_names(outputs)?,
-        };
-        let class_weights = self.class_weights(class_names.len())?;
-        Ok(LoadedModel {
-            model: Model {
-                name,
-                network: Network {
-                    layout,
-                    output,
-                    loss,
-                    l2,
-                    class_weights,
-                },
-                parameters,
-                class_names,
-                scaling,
-            },
-            assumed: self.assumed,
-        })
+        Ok(scaling)
     }
 
     /// Returns the entry `key`; `None` if it is missing and need not be there.
@@ -235,8 +281,28 @@ impl<'a> ModelMetadata<'a> {
         Ok(names)
     }
 
+    /// Reads what is known of the columns.
+    fn schema(&self, inputs: usize) -> Result<Schema> {
+        let Some(text) = self.entries.get(COLUMNS) else {
+            return Ok(Schema::default());
+        };
+        let invalid =
+            |error: serde_json::Error| self.refuse(COLUMNS, format!("not valid: {error}"));
+        let StoredVersion { version } = serde_json::from_str(text).map_err(invalid)?;
+        if version != SCHEMA_VERSION {
+            let problem =
+                format!("version {version}; this version of nplus1 reads {SCHEMA_VERSION}");
+            return Err(self.refuse(COLUMNS, problem));
+        }
+        let stored: StoredSchema = serde_json::from_str(text).map_err(invalid)?;
+        match stored.schema.fault(inputs) {
+            None => Ok(stored.schema),
+            Some(fault) => Err(self.refuse(COLUMNS, fault)),
+        }
+    }
+
     /// Refuses an entry that contradicts the tensors.
-    fn check_matches<T: DeserializeOwned + PartialEq + serde::Serialize>(
+    fn check_matches<T: DeserializeOwned + PartialEq + Serialize>(
         &mut self,
         key: &str,
         tensors: T,

@@ -8,6 +8,7 @@ pub mod file;
 pub mod gradient;
 mod metadata;
 pub mod model;
+pub mod npy;
 pub mod safetensors;
 pub mod vector;
 

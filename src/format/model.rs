@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::data::Scaling;
+use crate::data::{Scaling, Schema};
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Precision;
 
@@ -67,6 +67,8 @@ pub struct Model {
     pub class_names: Vec<String>,
     /// The scaling of raw features to inputs, and of a regression's targets.
     pub scaling: Scaling,
+    /// What is known of the columns that the model was trained on.
+    pub schema: Schema,
 }
 
 impl Model {

@@ -152,17 +152,35 @@ impl<R: Real> Forward<R> {
         rows: &[u32],
         pool: &Workers,
     ) -> Array2<f64> {
-        let outputs = self.output_count();
         let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
             let start = tile * TILE;
             let rows = &rows[start..rows.len().min(start + TILE)];
-            let z = self.outputs(samples, rows);
-            let row_of = |s| output_places::<R>(s, outputs);
-            let numbers = (0..rows.len()).flat_map(row_of).map(|at| z[at].to_f64());
-            numbers.collect::<Vec<f64>>()
+            let mut numbers = Vec::new();
+            self.append_outputs(samples, rows, &mut numbers);
+            numbers
         });
-        Array2::from_shape_vec((rows.len(), outputs), tiles.concat())
+        Array2::from_shape_vec((rows.len(), self.output_count()), tiles.concat())
             .expect("each row has one number per output")
+    }
+
+    /// Returns the pre-activations of all rows of `samples`, as [`Forward::pre_activations`] does,
+    /// on the calling thread alone.
+    pub fn pre_activations_here(&self, samples: &Samples<R>) -> Array2<f64> {
+        let rows: Vec<u32> = (0..samples.rows() as u32).collect();
+        let mut numbers = Vec::with_capacity(rows.len() * self.output_count());
+        for rows in rows.chunks(TILE) {
+            self.append_outputs(samples, rows, &mut numbers);
+        }
+        Array2::from_shape_vec((rows.len(), self.output_count()), numbers)
+            .expect("each row has one number per output")
+    }
+
+    /// Appends the pre-activations of at most [`TILE`] rows, row by row.
+    fn append_outputs(&self, samples: &Samples<R>, rows: &[u32], numbers: &mut Vec<f64>) {
+        let outputs = self.output_count();
+        let z = self.outputs(samples, rows);
+        let row_of = |s| output_places::<R>(s, outputs);
+        numbers.extend((0..rows.len()).flat_map(row_of).map(|at| z[at].to_f64()));
     }
 
     /// Returns the number of outputs.

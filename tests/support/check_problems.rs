@@ -117,6 +117,7 @@ pub fn random_problem(
             image: None,
             unit_divisor: None,
             targets: None,
+            table: None,
         }),
         network,
         theta,

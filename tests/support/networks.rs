@@ -85,6 +85,7 @@ pub fn samples<R: Real>(form: InputForm, inputs: &[Vec<f64>], labels: &[u16]) ->
         image: None,
         unit_divisor: None,
         targets: None,
+        table: None,
     };
     let samples = Samples::new(&Arc::new(dataset), &uniform_scaling(columns, divisor));
     let has_form = match form {
@@ -129,6 +130,7 @@ pub fn images(
         image: None,
         unit_divisor: Some(255.0),
         targets: None,
+        table: None,
     }
 }
 

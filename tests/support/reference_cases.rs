@@ -128,6 +128,7 @@ fn case(case: &Value) -> Case {
                 names: (0..targets.len() / rows).map(|k| k.to_string()).collect(),
                 values: Array2::from_shape_vec((rows, targets.len() / rows), targets).unwrap(),
             }),
+            table: None,
         }),
         network,
         rows,

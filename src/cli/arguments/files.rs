@@ -36,14 +36,21 @@ Examples:
         /// Named dataset [default: all]
         name: Option<String>,
     },
-    /// Describe one dataset: rows, classes, values, source, license, files
+    /// Describe a named dataset, or a table of your own: rows, columns, classes, values
     #[command(after_help = "\
 Examples:
   nplus1 data describe iris
-  nplus1 data describe digits --json")]
+  nplus1 data describe examples/fruit.csv
+  nplus1 data describe examples/fruit.csv --label color --json")]
     Describe {
-        /// Named dataset
-        name: String,
+        /// Named dataset, CSV file, folder of pictures, or IDX images
+        #[arg(value_name = "NAME|FILE")]
+        name: PathBuf,
+        /// IDX labels that belong to the images
+        labels: Option<PathBuf>,
+        /// Label column of a CSV, by header or number from 0 [default: the last]
+        #[arg(long, value_name = "COLUMN", conflicts_with = "labels")]
+        label: Option<String>,
     },
 }
 
@@ -92,8 +99,15 @@ Examples:
     #[command(after_help = "\
 Examples:
   nplus1 config init
-  nplus1 config init first.toml")]
+  nplus1 config init first.toml
+  nplus1 config init fruit.toml --data examples/fruit.csv")]
     Init {
+        /// Write the config that trains on this CSV file instead
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        /// Label column of the CSV, by header or number from 0 [default: the last]
+        #[arg(long, value_name = "COLUMN", requires = "data")]
+        label: Option<String>,
         /// File to write, which must not exist yet; `-` is standard output [default: -]
         #[arg(value_name = "FILE", value_parser = output_or_stdout())]
         file: Option<PathBuf>,

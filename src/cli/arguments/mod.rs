@@ -26,7 +26,7 @@ pub use programs::{
 };
 pub use studies::{CompareArguments, CostArguments, RaceArguments, ScaleArguments};
 pub use thread_list::ThreadList;
-pub use training::{CheckArguments, EvalArguments, TrainArguments};
+pub use training::{CheckArguments, EvalArguments, PredictArguments, TrainArguments};
 pub use values::{MethodRate, Seeds};
 
 /// Train small multilayer sigmoid networks from TOML files, and measure what a gradient costs
@@ -53,6 +53,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Evaluate a trained model: loss, accuracy, figures of each class
     Eval(EvalArguments),
+    /// Ask a trained model: the class of each row, or its numbers, of a file or a stream
+    Predict(PredictArguments),
     /// Compare every gradient method with backprop in double precision; or check your own gradient
     Check(CheckArguments),
     /// Compute the gradient of your own function, which any program computes
@@ -121,6 +123,8 @@ mod tests {
             "nplus1 train a.toml -q -v",
             "nplus1 eval",
             "nplus1 eval a --data b c d",
+            "nplus1 predict a",
+            "nplus1 predict a b -o",
             "nplus1 check",
             "nplus1 check a.toml --full --directions 3",
             "nplus1 check a.toml --directions 0",

@@ -51,13 +51,40 @@ pub struct EvalArguments {
     /// Directory of a run, or a model file
     #[arg(value_name = "RUN|MODEL")]
     pub model: PathBuf,
-    /// Named dataset (its test part), CSV file, or image and label files [default: the run's test
-    /// part]
+    /// Named dataset (its test part), CSV or NPZ file, folder of pictures, or image and label files
+    /// [default: the run's test part]
     #[arg(long, value_name = "NAME|FILE", num_args = 1..=2)]
     pub data: Vec<PathBuf>,
     /// Print the confusion matrix
     #[arg(long)]
     pub confusion: bool,
+}
+
+/// Arguments of `nplus1 predict`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+The columns of a CSV with a header are found by name: their order is free, further ones are
+ignored, a label is not needed. `-` reads a CSV from standard input and answers each row at once.
+-o writes CSV, JSON Lines or NPY, by the name's extension: .csv, .jsonl or .npy; the file appears
+when it is complete. An NPY holds the classes, or with --probabilities the probabilities alone.
+
+Examples:
+  nplus1 train configs/iris.toml --out iris-run
+  nplus1 predict iris-run/fold-01 datasets/iris/iris.csv
+  nplus1 predict iris-run/fold-01 datasets/iris/iris.csv --probabilities -o iris.jsonl")]
+pub struct PredictArguments {
+    /// Directory of a run, or a model file
+    #[arg(value_name = "RUN|MODEL")]
+    pub model: PathBuf,
+    /// CSV, IDX, NPY, NPZ or PNG file, or a folder of PNG files; `-`: a CSV from standard input
+    #[arg(value_name = "INPUT|-")]
+    pub input: PathBuf,
+    /// File to write [default: CSV on standard output]
+    #[arg(short, long, value_name = "FILE", value_parser = output())]
+    pub output: Option<PathBuf>,
+    /// Also give the probability of each class
+    #[arg(long)]
+    pub probabilities: bool,
 }
 
 /// Arguments of `nplus1 check`.

@@ -35,7 +35,7 @@ pub fn run(arguments: &LogisticArguments, global: &Global, out: &mut dyn Write) 
         .extend(named.map(|name| format!("data.dataset=\"{name}\"")));
     let (config, base) = configured(arguments.config.as_deref(), DEFAULT, &overrides)?;
     let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let dataset = data::load(&config.data, &search_paths, base)?.train;
+    let dataset = data::load(&config.data, &search_paths, base)?.whole()?;
     let rows = config
         .data
         .limit

@@ -42,7 +42,7 @@ pub fn run(arguments: &NetworkArguments, global: &Global, out: &mut dyn Write) -
         let overrides = overrides(&arguments.changes);
         let (config, base) = configured(Some(path), ("", ""), &overrides)?;
         let search_paths = SearchPaths::new(global.datasets.as_deref());
-        let dataset = data::load(&config.data, &search_paths, base)?.train;
+        let dataset = data::load(&config.data, &search_paths, base)?.whole()?;
         inputs = dataset.feature_count();
         outputs = Network::outputs_for(&dataset, config.loss.kind);
         let hidden = &config.model.hidden;

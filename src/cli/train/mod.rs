@@ -56,6 +56,7 @@ pub fn run(
     let config = Config::load(path, &overrides)?;
     let base = path.parent().unwrap_or(Path::new(""));
     let loaded = data::load(&config.data, &search_paths, base)?;
+    loaded.notes().for_each(|note| messages.note(note));
     let start = match &arguments.init_from {
         Some(path) => {
             let loaded = safetensors::load(path)?;

@@ -8,6 +8,7 @@ use super::context::CommandContext;
 use super::progress::{ProgressDisplay, ProgressLength};
 use crate::cli::event_thread::EventThread;
 use crate::cli::session::Session;
+use crate::data::Schema;
 use crate::error::{Error, Result};
 use crate::gradient::Control;
 use crate::numeric::Real;
@@ -28,6 +29,7 @@ enum TrainingEvent {
 pub struct Recorder<R> {
     events: EventThread<TrainingEvent>,
     config: String,
+    schema: Schema,
     pause: Duration,
     last: Instant,
     batch_size: usize,
@@ -78,6 +80,7 @@ impl<R: Real> Recorder<R> {
         Ok(Self {
             events,
             config,
+            schema: session.split.train.dataset.schema(),
             pause: pause.unwrap_or(Duration::MAX).max(SHORTEST_PAUSE),
             last: Instant::now(),
             batch_size: session.config.train.batch_size,
@@ -93,6 +96,7 @@ impl<R: Real> Recorder<R> {
                 (Ending::Interrupted, _) | (_, None) => Checkpoint::from_state(self.config, state),
                 (_, Some(before)) => Checkpoint::from_state(self.config, &before),
             };
+            let saved = saved.with_schema(self.schema);
             self.events
                 .deliver(TrainingEvent::Checkpoint(Box::new(saved)));
         }
@@ -115,6 +119,7 @@ impl<R: Real> Observer<R> for Recorder<R> {
 
     fn state(&mut self, state: &TrainingState<R>) -> Result<()> {
         let due = Checkpoint::from_state(self.config.clone(), state);
+        let due = due.with_schema(self.schema.clone());
         self.events
             .deliver(TrainingEvent::Checkpoint(Box::new(due)));
         self.last = Instant::now();

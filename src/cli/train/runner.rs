@@ -13,7 +13,7 @@ use super::recorder::Recorder;
 use crate::cli::evaluation::evaluation;
 use crate::cli::session::Session;
 use crate::config::{Config, Overrides};
-use crate::data::{Part, Samples};
+use crate::data::{Part, Samples, Schema};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
 use crate::gradient::Control;
@@ -106,6 +106,7 @@ impl Session<'_> {
     /// it is dropped if this config has another objective.
     fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
+        self.check_columns(from)?;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
         if History::gradient_in(&state.optimizer_state).is_some() {
             let before = Config::parse(&checkpoint.config, &from.path, &Overrides::default())?;
@@ -118,6 +119,31 @@ impl Session<'_> {
             }
         }
         Ok(state)
+    }
+
+    /// Refuses training rows whose columns are not those of the checkpoint.
+    fn check_columns(&self, from: &ResumePoint) -> Result<()> {
+        let before = &from.checkpoint.schema;
+        let dataset = &self.split.train.dataset;
+        let now = dataset.schema();
+        if before.is_plain() || *before == now {
+            return Ok(());
+        }
+        let names = |schema: &Schema| match schema.input_names() {
+            Some(names) => names.join(", "),
+            None => format!("{} without names", schema.columns.len()),
+        };
+        let (before, now) = (names(before), names(&now));
+        let problem = if before == now {
+            "its columns, label or fill values have changed since the checkpoint".to_owned()
+        } else {
+            format!("its inputs are {now}, but those of the checkpoint are {before}")
+        };
+        let table = dataset.table.as_ref();
+        let path = table.map_or_else(|| PathBuf::from(&dataset.name), |table| table.path.clone());
+        Err(Error::refused(path, problem).help(
+            "a resumed run needs the data that it began with; start a new run for other data",
+        ))
     }
 
     /// Returns the session with its start at the parameters in `from`.
@@ -180,6 +206,7 @@ impl Session<'_> {
             parameters: state.parameters.clone().into(),
             class_names: self.split.train.dataset.class_names.clone(),
             scaling: self.split.scaling.clone(),
+            schema: self.split.train.dataset.schema(),
         }
     }
 

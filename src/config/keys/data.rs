@@ -55,6 +55,9 @@ pub static TOP: SectionKeys = SectionKeys {
 /// The largest number of columns that `targets` lists.
 pub const MOST_TARGETS: usize = 1000;
 
+/// The largest number of columns that `ignore` lists.
+pub const MOST_IGNORED: usize = 1000;
+
 /// The keys of `[data]`.
 pub static DATA: SectionKeys = SectionKeys {
     name: "data",
@@ -121,6 +124,40 @@ pub static DATA: SectionKeys = SectionKeys {
             "[\"price\", \"weight\"]",
             "predict the numbers in these columns",
         ),
+        Key::new(
+            "ignore",
+            &[Form::Texts {
+                least: 1,
+                most: MOST_IGNORED,
+            }],
+            "columns of a CSV that are no features, by header, or by number from 0",
+        )
+        .shown("[\"id\"]", "columns that are no features, by header or number"),
+        Key::new(
+            "missing",
+            &[Form::Word(&["refuse", "mean", "drop"])],
+            "missing values of a CSV: refuse them, fill in the mean (of text the most frequent category), or drop their rows",
+        )
+        .default("\"refuse\"")
+        .shown(
+            "\"mean\"",
+            "missing values: refuse | mean (of text the most frequent one) | drop (the rows)",
+        ),
+        Key::new(
+            "unknown",
+            &[Form::Word(&["refuse", "zero"])],
+            "categories that no training row has: refuse them, or let all inputs of their column be zero",
+        )
+        .default("\"refuse\"")
+        .shown("\"zero\"", "categories that no training row has: refuse | zero"),
+        Key::new(
+            "separator",
+            &[Form::Text {
+                pattern: Some("^[\\t !#-/:-@\\[-`{-~]$"),
+            }],
+            "character between the columns of a CSV; default: found out",
+        )
+        .shown("\";\"", "character between columns; default: found out"),
         Key::new(
             "validation",
             &[ROWS, FRACTION],

@@ -10,7 +10,7 @@ mod form;
 mod gradient;
 mod training;
 
-pub use data::{DATA, LOSS, MODEL, MOST_TARGETS, TOP};
+pub use data::{DATA, LOSS, MODEL, MOST_IGNORED, MOST_TARGETS, TOP};
 pub use form::{Form, Interval};
 pub use gradient::GRADIENT;
 pub use training::{OPTIMIZER, RUN, TRAIN};

@@ -194,6 +194,7 @@ mod tests {
             image: None,
             unit_divisor: None,
             targets: None,
+            table: None,
         });
         let scaling = Scaling {
             offset: vec![0.0; sizes[0]],

@@ -42,12 +42,23 @@ impl<R: Real> SparseRows<R> {
         for row in rows {
             let mask = records.len();
             records.resize(mask + mask_words(features), 0);
-            for (position, &byte) in row.iter().enumerate() {
-                if byte != 0 {
-                    records.push((position as u32) << 8 | u32::from(byte));
-                    records[mask + position / 32] |= 1 << (position % 32);
-                    counts[position] += 1;
+            let mut store = |position: usize, byte: u8| {
+                records.push((position as u32) << 8 | u32::from(byte));
+                records[mask + position / 32] |= 1 << (position % 32);
+                counts[position] += 1;
+            };
+            // Eight bytes at a time, since most are 0.
+            let (words, rest) = row.as_chunks::<8>();
+            for (index, word) in words.iter().enumerate() {
+                let mut left = u64::from_le_bytes(*word);
+                while left != 0 {
+                    let at = left.trailing_zeros() as usize / 8;
+                    store(8 * index + at, word[at]);
+                    left &= !(0xff << (8 * at));
                 }
+            }
+            for (at, &byte) in rest.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+                store(8 * words.len() + at, byte);
             }
             starts.push(u32::try_from(records.len()).expect("fewer than 2³² words in all"));
         }

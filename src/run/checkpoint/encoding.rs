@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Best, Checkpoint, width};
+use crate::data::Schema;
 use crate::error::{Error, Result};
 use crate::numeric::Precision;
 use crate::optimizer::state::StateScalars;
@@ -20,6 +21,8 @@ const PREFIX: usize = 8 + 4 + 8 + 32;
 #[derive(Serialize, Deserialize)]
 struct CheckpointHeader {
     config: String,
+    #[serde(default, skip_serializing_if = "Schema::is_plain")]
+    schema: Schema,
     epoch: usize,
     steps: u64,
     precision: Precision,
@@ -56,6 +59,7 @@ impl Checkpoint {
         );
         let header = json::line(&CheckpointHeader {
             config: self.config.clone(),
+            schema: self.schema.clone(),
             epoch: self.epoch,
             steps: self.steps,
             precision: self.precision,
@@ -156,6 +160,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
     }
     Ok(Checkpoint {
         config: header.config,
+        schema: header.schema,
         epoch: header.epoch,
         steps: header.steps,
         precision: header.precision,

@@ -20,6 +20,7 @@ pub use files::{FIRST, ValidCheckpoint, any, newest, number_of, save};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::Schema;
 use crate::error::{Error, Result};
 use crate::model::{Layout, Parameters};
 use crate::numeric::{Precision, Real};
@@ -32,6 +33,8 @@ use crate::train::{EpochRecord, EpochSums, TrainingState};
 pub struct Checkpoint {
     /// The resolved config, as TOML.
     pub config: String,
+    /// What is known of the columns of the training rows.
+    pub schema: Schema,
     /// Number of epochs completed.
     pub epoch: usize,
     /// Number of steps since the start of the run.
@@ -73,6 +76,7 @@ impl Checkpoint {
         };
         Self {
             config,
+            schema: Schema::default(),
             epoch: state.epoch,
             steps: state.steps,
             precision: R::PRECISION,
@@ -92,6 +96,12 @@ impl Checkpoint {
             partial: state.partial,
             records: state.records.clone(),
         }
+    }
+
+    /// Returns the checkpoint with what is known of the columns of the training rows.
+    #[must_use]
+    pub fn with_schema(self, schema: Schema) -> Self {
+        Self { schema, ..self }
     }
 
     /// Restores the state of the run, for a network of this layout.
@@ -160,6 +170,10 @@ mod tests {
     pub(super) fn checkpoint() -> Checkpoint {
         Checkpoint {
             config: "name = \"a\"\n".to_owned(),
+            schema: Schema {
+                image: Some((2, 3)),
+                ..Schema::default()
+            },
             epoch: 3,
             steps: 1517,
             precision: Precision::F32,

@@ -1,38 +1,43 @@
-//! Reads IDX files, the format of MNIST: a header, then unsigned bytes.
+//! Reads IDX files, the format of MNIST: a header, then numbers.
 //!
 //! ```text
 //! byte 0  0 0           magic
-//! byte 2  8             type code: unsigned bytes
+//! byte 2  t             type: 08 unsigned and 09 signed bytes, 0b 16-bit and 0c 32-bit integers,
+//!                       0d 32-bit and 0e 64-bit floats, all big-endian
 //! byte 3  d             number of dimensions
 //! byte 4  d × u32       sizes, big-endian; the first counts the rows
-//! then    product of the sizes bytes, row-major
+//! then    as many numbers as the product of the sizes, row-major
 //! ```
 //!
 //! Labels are class indices: 0…K − 1 or 1…K, each of them in use, so that a stray byte is an error
-//! and not a class. The values stay bytes and are held in memory once. Refused: other types, files
-//! shorter or longer than their header says, files without rows, labels out of range. Source: the
-//! MNIST database's page, "the IDX file format".
+//! and not a class. Bytes stay bytes and are held in memory once. Refused: files shorter or longer
+//! than their header says, files without rows, numbers that are not finite, labels out of range.
+//! Source: the MNIST database's page, "the IDX file format".
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use ndarray::Array2;
-
-use super::classes::{integer, list};
-use super::dataset::{Dataset, Features};
+pub use self::elements::{ElementType, IdxValues};
+use super::classes::{MOST_CLASSES, integer, list};
+use super::dataset::Dataset;
 use super::input::DataFile;
 use crate::error::{Error, Result};
+
+mod elements;
 
 /// The constant that scales unsigned-byte images to 0…1.
 const BYTE_RANGE: f64 = 255.0;
 
 /// The content of an IDX file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Idx {
     /// The sizes; the first counts the rows.
     pub sizes: Vec<usize>,
     /// All values, row-major.
-    pub values: Vec<u8>,
+    pub values: IdxValues,
+    /// The type of a value in the file.
+    pub element: ElementType,
     /// The offset of the first value in the (unpacked) file.
     pub start: u64,
 }
@@ -44,14 +49,68 @@ pub struct Idx {
 /// Any violation of the format, with its byte offset; a wrong checksum; a failed read.
 pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
     let mut input = DataFile::open(path, sha256)?;
-    let sizes = read_header(&mut input)?;
+    let header = read_header(&mut input)?;
+    let bytes = read_values(&mut input, &header)?;
+    let IdxHeader {
+        element,
+        sizes,
+        start,
+        ..
+    } = header;
+    let values = values_of(bytes, element, start, path)?;
+    Ok(Idx {
+        sizes,
+        values,
+        element,
+        start,
+    })
+}
+
+/// Converts the bytes of numbers that begin at `start`.
+///
+/// # Errors
+/// A number that is not finite.
+fn values_of(bytes: Vec<u8>, element: ElementType, start: u64, path: &Path) -> Result<IdxValues> {
+    if element == ElementType::U8 {
+        return Ok(IdxValues::Bytes(bytes));
+    }
+    let width = element.width();
+    let numbers: Vec<f64> =
+        (bytes.chunks_exact(width).map(|bytes| element.number(bytes))).collect();
+    match numbers.iter().position(|number| !number.is_finite()) {
+        None => Ok(IdxValues::Numbers(numbers)),
+        Some(at) => Err(Error::refused(
+            path,
+            format!("{}; only finite numbers are allowed", numbers[at]),
+        )
+        .at(format!("byte {}", start + (at * width) as u64))),
+    }
+}
+
+/// What the header of an IDX file says.
+pub(crate) struct IdxHeader {
+    pub(crate) element: ElementType,
+    /// The sizes; the first counts the rows.
+    pub(crate) sizes: Vec<usize>,
+    /// The offset of the first value.
+    pub(crate) start: u64,
+    /// The number of bytes after the header.
+    pub(crate) bytes: u64,
+}
+
+/// Reads the header and checks it against the size of the file.
+pub(crate) fn read_header(input: &mut DataFile) -> Result<IdxHeader> {
+    let path = input.path().to_path_buf();
+    let (element, sizes) = read_sizes(input)?;
     let start = 4 + 4 * sizes.len() as u64;
-    let announced = sizes
+    let bytes = sizes
         .iter()
-        .try_fold(1u64, |product, &size| product.checked_mul(size as u64))
+        .try_fold(element.width() as u64, |product, &size| {
+            product.checked_mul(size as u64)
+        })
         .filter(|bytes| bytes.saturating_add(start) <= input.most_bytes())
         .ok_or_else(|| {
-            let capacity = input.most_bytes().saturating_sub(start);
+            let capacity = input.most_bytes().saturating_sub(start) / element.width() as u64;
             Error::refused(
                 path,
                 format!(
@@ -62,16 +121,16 @@ pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
             .at(input.place(4))
             .help("the file is truncated, or its header is wrong: copy or download it again")
         })?;
-    let values = read_values(&mut input, start, announced, &sizes)?;
-    Ok(Idx {
+    Ok(IdxHeader {
+        element,
         sizes,
-        values,
         start,
+        bytes,
     })
 }
 
-/// Reads the header; returns the sizes.
-fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
+/// Reads the header; returns the type and the sizes.
+fn read_sizes(input: &mut DataFile) -> Result<(ElementType, Vec<usize>)> {
     let path = input.path().to_path_buf();
     let magic = read_exactly(input, 0, 4)?;
     if magic[..2] != [0, 0] {
@@ -84,32 +143,25 @@ fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
         return Err(Error::refused(
             path,
             format!(
-                "wrong magic number {}{known}; an IDX file begins with 00 00 08",
+                "wrong magic number {}{known}; an IDX file begins with 00 00",
                 hexadecimal(&magic)
             ),
         )
         .at(input.place(0))
         .help("two files are read as IDX images and labels; for a CSV, name one file"));
     }
-    if magic[2] != 8 {
-        let known = match magic[2] {
-            0x09 => " (signed bytes)",
-            0x0b => " (16-bit integers)",
-            0x0c => " (32-bit integers)",
-            0x0d => " (32-bit floats)",
-            0x0e => " (64-bit floats)",
-            _ => "",
-        };
+    let known = ElementType::ALL.iter().find(|(code, _)| *code == magic[2]);
+    let Some((_, element)) = known else {
         return Err(Error::refused(
             path,
             format!(
-                "wrong type code 0x{:02x}{known}; only 0x08 (unsigned bytes) is allowed",
+                "unknown type code 0x{:02x}; allowed are 0x08 (unsigned bytes), 0x09, 0x0b, 0x0c, 0x0d and 0x0e",
                 magic[2]
             ),
         )
         .at(input.place(2))
         .help("convert the file to unsigned bytes, or to CSV"));
-    }
+    };
     if magic[3] == 0 {
         return Err(
             Error::refused(path, "0 dimensions; labels have 1, images 2 or more")
@@ -131,7 +183,7 @@ fn read_header(input: &mut DataFile) -> Result<Vec<usize>> {
                 .at(input.place(4 + 4 * zero as u64)),
         );
     }
-    Ok(sizes)
+    Ok((*element, sizes))
 }
 
 /// Reads the next `count` bytes of the header.
@@ -154,13 +206,15 @@ fn read_exactly(input: &mut DataFile, offset: u64, count: usize) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// Reads the `announced` bytes after the header; refuses bytes after them.
-fn read_values(
-    input: &mut DataFile,
-    start: u64,
-    announced: u64,
-    sizes: &[usize],
-) -> Result<Vec<u8>> {
+/// Reads the bytes after the header; refuses bytes after them.
+fn read_values(input: &mut DataFile, header: &IdxHeader) -> Result<Vec<u8>> {
+    let IdxHeader {
+        element,
+        sizes,
+        start,
+        bytes: announced,
+    } = header;
+    let (start, announced) = (*start, *announced);
     let mut values = Vec::new();
     // Reserved exactly, so that growth never holds the data twice. The file's size bounds the
     // request, and pages that are never written take no memory, so a wrong header does no harm.
@@ -183,7 +237,7 @@ fn read_values(
             format!(
                 "too short: the header announces {} values, but the file ends after {}",
                 shape(sizes),
-                values.len()
+                values.len() / element.width()
             ),
         )
         .at(input.place(end))
@@ -205,7 +259,7 @@ fn read_values(
 }
 
 /// Spells sizes: `60000 × 28 × 28`.
-fn shape(sizes: &[usize]) -> String {
+pub(crate) fn shape(sizes: &[usize]) -> String {
     let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
     sizes.join(" × ")
 }
@@ -268,7 +322,7 @@ pub(crate) fn load(
         Some(names) => names.to_vec(),
         None => count_classes(&labels, labels_path)?,
     };
-    let features = images.values.len() / rows;
+    let is_bytes = images.element == ElementType::U8;
     let image = match images.sizes[1..] {
         [height, width] => Some((height, width)),
         _ => None,
@@ -276,28 +330,32 @@ pub(crate) fn load(
     Ok(Dataset {
         name,
         labels: class_indices(&labels, labels_path, &class_names)?,
-        features: Features::Bytes(
-            Array2::from_shape_vec((rows, features), images.values)
-                .expect("the reader returns rows × features values"),
-        ),
+        features: images.values.into_features(rows),
         class_names,
         image,
-        unit_divisor: image.map(|_| BYTE_RANGE),
+        unit_divisor: image.filter(|_| is_bytes).map(|_| BYTE_RANGE),
         targets: None,
+        table: None,
     })
 }
 
 /// Names the classes after their labels, which must have no gap.
 fn count_classes(labels: &Idx, path: &Path) -> Result<Vec<String>> {
-    let mut used = [false; 256];
-    for &label in &labels.values {
-        used[usize::from(label)] = true;
+    let mut used = vec![false; MOST_CLASSES + 2];
+    for row in 0..labels.values.len() {
+        match label_of(labels, row).and_then(|label| used.get_mut(label)) {
+            Some(used) => *used = true,
+            None => {
+                let allowed = format!("labels are 0…K − 1 or 1…K, K at most {MOST_CLASSES}");
+                return Err(out_of_range(labels, row, path, &allowed));
+            }
+        }
     }
     let first = usize::from(!used[0]);
     let classes = used[first..].iter().take_while(|&&used| used).count();
     let end = first + classes;
-    let is_stray = |&label: &u8| usize::from(label) >= end;
-    if let Some(row) = labels.values.iter().position(is_stray) {
+    let is_stray = |row: &usize| label_of(labels, *row).is_none_or(|label| label >= end);
+    if let Some(row) = (0..labels.values.len()).find(is_stray) {
         let missing = format!("no row has label {end}; labels are 0…K − 1 or 1…K, each in use");
         return Err(out_of_range(labels, row, path, &missing)
             .help("number the classes without gaps, or use a CSV, where labels can be any text"));
@@ -311,24 +369,31 @@ fn count_classes(labels: &Idx, path: &Path) -> Result<Vec<String>> {
     Ok((first..end).map(|label| label.to_string()).collect())
 }
 
+/// Returns the label of a row, if it is a whole number from 0.
+fn label_of(labels: &Idx, row: usize) -> Option<usize> {
+    let value = labels.values.value(row);
+    (value >= 0.0 && value.fract() == 0.0 && value < f64::from(u32::MAX)).then_some(value as usize)
+}
+
 /// Converts labels to class indices. If all class names are integers, a label is a class name,
 /// otherwise it is a class index.
 fn class_indices(labels: &Idx, path: &Path, class_names: &[String]) -> Result<Vec<u16>> {
     let numbered = class_names.iter().all(|name| integer(name).is_some());
-    let mut classes = [None; 256];
+    let mut classes = HashMap::new();
     for (class, name) in (0u16..).zip(class_names) {
         let label = if numbered {
             integer(name).and_then(|label| usize::try_from(label).ok())
         } else {
             Some(usize::from(class))
         };
-        if let Some(entry) = label.and_then(|label| classes.get_mut(label)) {
-            *entry = Some(class);
+        if let Some(label) = label {
+            classes.insert(label, class);
         }
     }
     (0..labels.values.len())
         .map(|row| {
-            classes[usize::from(labels.values[row])].ok_or_else(|| {
+            let class = label_of(labels, row).and_then(|label| classes.get(&label));
+            class.copied().ok_or_else(|| {
                 let allowed = format!("the classes are {}", list(class_names));
                 out_of_range(labels, row, path, &allowed)
             })
@@ -337,10 +402,8 @@ fn class_indices(labels: &Idx, path: &Path, class_names: &[String]) -> Result<Ve
 }
 
 fn out_of_range(labels: &Idx, row: usize, path: &Path, allowed: &str) -> Error {
-    let label = labels.values[row];
-    Error::refused(path, format!("label {label} out of range: {allowed}")).at(format!(
-        "byte {} (row {})",
-        labels.start + row as u64,
-        row + 1
-    ))
+    let label = labels.values.value(row);
+    let byte = labels.start + (row * labels.element.width()) as u64;
+    Error::refused(path, format!("label {label} out of range: {allowed}"))
+        .at(format!("byte {byte} (row {})", row + 1))
 }
