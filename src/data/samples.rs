@@ -22,6 +22,8 @@ pub struct Samples<R> {
     /// What turns outputs into the numbers of a regression.
     target_scaling: Option<TargetScaling>,
     features: usize,
+    /// Whether methods may leave zeros out and compute equal inputs once.
+    shares: bool,
     distinct: OnceLock<DistinctBytes>,
     densities: OnceLock<Vec<InputDensity>>,
 }
@@ -74,6 +76,28 @@ impl<R: Real> Samples<R> {
             outputs: (dataset.targets.as_ref()).map_or(0, |targets| targets.names.len()),
             target_scaling: target_scaling(dataset, scaling),
             features,
+            shares: true,
+            distinct: OnceLock::new(),
+            densities: OnceLock::new(),
+        }
+    }
+
+    /// Prepares all rows of `dataset` as numbers, of which no zero is left out and no equal values
+    /// are computed once. A gradient over them performs the same work whatever the values are.
+    pub fn dense(dataset: &Dataset, scaling: &Scaling) -> Self {
+        let (rows, features) = dataset.features.dim();
+        let of_row = |row: usize| {
+            (0..features)
+                .map(move |feature| scaled(scaling, feature, dataset.features.value(row, feature)))
+        };
+        Self {
+            inputs: Inputs::Numbers((0..rows).flat_map(of_row).collect()),
+            labels: dataset.labels.clone(),
+            targets: scaled_targets(dataset, scaling),
+            outputs: (dataset.targets.as_ref()).map_or(0, |targets| targets.names.len()),
+            target_scaling: target_scaling(dataset, scaling),
+            features,
+            shares: false,
             distinct: OnceLock::new(),
             densities: OnceLock::new(),
         }
@@ -96,12 +120,25 @@ impl<R: Real> Samples<R> {
         )
     }
 
-    /// Returns the number of inputs of a row that are not 0 and of distinct values among them. If
-    /// the inputs are not sparse bytes, the first call examines all rows.
+    /// Returns whether methods may leave zeros out and compute equal inputs once.
+    pub fn shares_values(&self) -> bool {
+        self.shares
+    }
+
+    /// Returns the number of inputs of a row that are not 0 and of distinct values among them: all
+    /// of them for [`Samples::dense`]. If the inputs are not sparse bytes, the first call examines
+    /// all rows.
     ///
     /// # Panics
     /// If the inputs are not sparse bytes and there are 2³² − 1 features or more.
     pub fn input_density(&self, row: u32) -> InputDensity {
+        if !self.shares {
+            let all = self.features as u32;
+            return InputDensity {
+                nonzeros: all,
+                distinct: all,
+            };
+        }
         if let (Inputs::Sparse(records), Some(distinct)) = (&self.inputs, self.distinct()) {
             return InputDensity {
                 nonzeros: records.row(row).len() as u32,

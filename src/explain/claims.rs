@@ -11,13 +11,16 @@ use super::network::NetworkReuse;
 use super::toy::Toy;
 use crate::data::{Dataset, Features, Scaling};
 use crate::numeric::output_loss::OutputLoss;
-use crate::study::table::rough;
+use crate::study::table::{rough, times};
 use crate::textbook::counting::{Counted, Number, count};
 use crate::textbook::{Sample, TextbookNetwork, loss, loss_and_errors};
 
-/// Layer sizes of the network used for costs, and the rows of its mini-batch.
+/// Layer sizes of the network used for costs, and the rows of its mini-batch: those of
+/// `configs/mnist-30.toml`, so that the numbers are what the named commands print.
 const SIZES: [usize; 3] = [784, 30, 10];
-const ROWS: usize = 20;
+const ROWS: usize = 10;
+/// The largest number of hidden layers in the table of `nplus1 explain network`.
+const DEEPEST: usize = 6;
 
 /// Samples and features of the logistic example; the counts depend on nothing else.
 const SAMPLES: (usize, usize) = (100, 10);
@@ -42,7 +45,8 @@ struct Evidence {
     toy: super::toy::ToyExplanation,
     errors: [f64; 3],
     shallow: NetworkReuse,
-    deep: NetworkReuse,
+    /// The network of [`SIZES`], with 1 and with [`DEEPEST`] hidden layers.
+    by_depth: [NetworkReuse; 2],
     /// Multiplications of a forward pass, and of loss and gradient by backprop, over a mini-batch.
     passes: [u64; 2],
     logistic: super::logistic::LogisticExplanation,
@@ -60,7 +64,10 @@ impl Evidence {
             toy: toy.explain(),
             errors: [1e-1, 1e-8, 1e-13].map(|epsilon| toy.quotients(epsilon).error_a),
             shallow: shape(&[3, 3, 1]),
-            deep: shape(&[3, 3, 3, 3, 3, 3, 3, 1]),
+            by_depth: [1, DEEPEST].map(|depth| {
+                let hidden = vec![SIZES[1]; depth];
+                shape(&[&SIZES[..1], &hidden, &SIZES[2..]].concat())
+            }),
             passes: passes(),
             logistic: logistic.expect("two classes").explain(),
         }
@@ -133,7 +140,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
             verdict: "wrong for backprop, right if each partial derivative is computed on its own",
             because: "all N partial derivatives share one forward and one backward pass",
             evidence: Some(format!(
-                "{net}, {ROWS} rows: loss and gradient take {ratio:.2} times the multiplications of the loss, N = {parameters}"
+                "{net}, {ROWS} rows: loss and gradient take {ratio:.2} times the multiplications of the loss (dense), N = {parameters}; 3 + 1/{ROWS} times at most for wide layers of any network"
             )),
             command: "nplus1 cost configs/mnist-30.toml",
         },
@@ -142,7 +149,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
             verdict: "the count is right; only the \"+ 1\" is negligible",
             because: "each of the N + 1 is a whole pass",
             evidence: Some(format!(
-                "{net}: {} losses, {:.0} times the multiplications of one; backprop {ratio:.2} times",
+                "{net}: {} losses, {:.0} times the multiplications of one (dense); backprop {ratio:.2} times",
                 parameters + 1,
                 full as f64 / forward as f64
             )),
@@ -169,7 +176,7 @@ fn costs(evidence: &Evidence) -> Vec<Claim> {
                 rough(best),
                 rough(small)
             )),
-            command: "nplus1 check configs/iris.toml --sweep",
+            command: "nplus1 explain toy --epsilon 1e-13",
         },
         Claim {
             claim: "L-BFGS will not work without precise gradients",
@@ -276,9 +283,9 @@ fn logistic_examples(evidence: &Evidence) -> Vec<Claim> {
 }
 
 fn networks(evidence: &Evidence) -> Vec<Claim> {
-    let (shallow, deep) = (&evidence.shallow, &evidence.deep);
+    let (shallow, [one, many]) = (&evidence.shallow, &evidence.by_depth);
     let layer = shallow.perturbations[0].layers[0];
-    let times = |shape: &NetworkReuse| shape.full as f64 / shape.incremental as f64;
+    let saved = |shape: &NetworkReuse| times(shape.full as f64 / shape.incremental as f64);
     vec![
         Claim {
             claim: "with 3 hidden units, changing the first reuses nothing of the others",
@@ -295,10 +302,10 @@ fn networks(evidence: &Evidence) -> Vec<Claim> {
             verdict: "wrong with reuse",
             because: "a perturbation changes only what lies above it",
             evidence: Some(format!(
-                "whole passes take {:.1} times the multiplications of incremental ones with 1 hidden layer of 3 units, {:.1} times with {} hidden layers",
-                times(shallow),
-                times(deep),
-                deep.sizes.len() - 2
+                "{}, one row: whole passes take {} times the multiplications of incremental ones, and {} times with {DEEPEST} hidden layers",
+                network_name(),
+                saved(one),
+                saved(many),
             )),
             command: "nplus1 explain network configs/mnist-30.toml",
         },

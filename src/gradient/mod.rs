@@ -18,8 +18,8 @@ pub use forward_mode::WholeTangentPasses;
 use std::sync::Arc;
 
 use self::finite_difference::{
-    AdaptiveIncrement, DifferenceConfig, Increment, Incremental, NodePerturbationConfig,
-    Perturbation, Reuse, WholePasses,
+    AdaptiveIncrement, DifferenceConfig, Incremental, NodePerturbationConfig, Perturbation, Reuse,
+    WholePasses,
 };
 use self::random_direction::{
     DirectionSeed, ForwardGradientConfig, PerturbedActivations, PerturbedQuantity,
@@ -151,9 +151,8 @@ impl GradientConfig {
                 let incremental = || incremental(Perturbation::Difference(*config));
                 let whole_passes =
                     || WholePasses::new(network, config, pool, isa, samples, capacity);
-                let adaptive = config.extrapolate || config.increment == Increment::Noise;
                 let adapt = |inner| AdaptiveIncrement::new(network, config, isa, capacity, inner);
-                match (config.reuse, adaptive) {
+                match (config.reuse, config.is_adaptive()) {
                     (Reuse::Incremental, false) => Box::new(incremental()),
                     (Reuse::Incremental, true) => {
                         Box::new(FlatDescent::new(network, adapt(Box::new(incremental()))))

@@ -98,6 +98,15 @@ impl EqualValues {
     }
 }
 
+/// Assigns a slot of its own to each number of `row`, zeros included, as if no two were equal;
+/// writes the values; returns the number of slots.
+pub fn one_slot_each<R: Real>(row: &[R], slots: &mut [u32], values: &mut [R]) -> usize {
+    for (at, (&value, slot)) in row.iter().zip(slots).enumerate() {
+        (*slot, values[at]) = (at as u32, value);
+    }
+    row.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +119,14 @@ mod tests {
         let count = EqualValues::new(7).find(&row, &mut slots, &mut values);
         assert_eq!(slots, [0, NO_SLOT, 1, 0, NO_SLOT, 2, 1]);
         assert_eq!(values[..count], [0.5, -0.5, 7.0]);
+    }
+
+    #[test]
+    fn without_sharing_every_number_has_its_slot() {
+        let row = [0.5_f32, 0.0, 0.5];
+        let (mut slots, mut values) = ([9; 3], [9.0; 3]);
+        assert_eq!(one_slot_each(&row, &mut slots, &mut values), 3);
+        assert_eq!((slots, values), ([0, 1, 2], row));
     }
 
     #[test]

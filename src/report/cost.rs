@@ -3,7 +3,7 @@
 use super::figure::{Axis, AxisUnit, Figure, Mark, Series};
 use super::page::Page;
 use super::source::CommonContent;
-use crate::study::cost::summary::CostReport;
+use crate::study::cost::summary::{CostReport, labels};
 use crate::study::cost::{BACKPROP, CostRow, FORWARD_PASS};
 use crate::study::least_squares;
 use crate::study::table::Table;
@@ -26,7 +26,7 @@ pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
     sizes.sort_unstable();
     sizes.dedup();
     let scale_note = if sizes.len() > 1 {
-        "Both axes are logarithmic: a straight line is a power of N, and its slope is the exponent."
+        "Both axes are logarithmic: the slope between two networks is the local exponent of N."
     } else {
         "A single network has a single N: add more with --widths or --depths."
     };
@@ -70,7 +70,7 @@ pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
     add(
         "Multiplications of a gradient",
         format!(
-            "Lines: computed by formula for a plain implementation on dense inputs; dots: counted. {scale_note}"
+            "Lines: computed by formula for a plain implementation on dense inputs; dots: the same, counted one by one. {scale_note}"
         ),
         Axis::new("multiplications").logarithmic(),
         ("by formula", |row| Some(row.tally?.multiplications as f64)),
@@ -85,7 +85,8 @@ pub fn write(page: &mut Page, common: &CommonContent, rows: &[CostRow]) {
         ("predicted", |row| Some(row.predicted_seconds)),
         ("measured", |row| row.seconds),
     );
-    for (heading, table) in report.tables().iter().rev() {
+    // The largest network first.
+    for (heading, table) in report.sections().iter().rev().flatten() {
         page.table(heading, table);
     }
 }
@@ -136,15 +137,4 @@ pub fn write_least_squares(
     );
     let table: Table = report.table();
     page.table("Linear least squares", &table);
-}
-
-/// Returns the distinct labels, in the order of the rows.
-fn labels(rows: &[CostRow]) -> Vec<&str> {
-    let mut labels: Vec<&str> = Vec::new();
-    for row in rows {
-        if !labels.contains(&row.label.as_str()) {
-            labels.push(&row.label);
-        }
-    }
-    labels
 }

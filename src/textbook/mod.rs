@@ -1,13 +1,17 @@
-//! Textbook forward pass, loss, backprop and finite differences, one sample at a time.
+//! Textbook forward pass, loss, backprop, finite differences and forward mode, one sample at a time.
 //!
 //! n_l = units of layer l, L = number of weight layers, θ flat in layout order: layer by layer,
 //! weights `(n_l, n_{l−1})`, then biases `(n_l,)`. Nothing here is shared with the kernels: tests
 //! compare them with it, and the worked examples count operations by it.
 
+mod change_propagation;
 pub mod counting;
 mod differences;
+mod incremental;
+mod numeric_backprop;
+mod tangents;
 
-pub use differences::BasePass;
+pub use incremental::BasePass;
 
 use std::ops::Range;
 
@@ -99,16 +103,20 @@ impl TextbookNetwork {
         start..start + if self.bias { self.sizes[l] } else { 0 }
     }
 
+    /// Returns W·x of layer `l`, `(n_l,)`, from x below, `(n_{l−1},)`.
+    pub fn products<N: Number>(&self, l: usize, theta: &[N], below: &[N]) -> Vec<N> {
+        let rows = theta[self.weights(l)].chunks(self.sizes[l - 1]);
+        rows.map(|row| sum(row.iter().zip(below).map(|(&w, &x)| w * x)))
+            .collect()
+    }
+
     /// Returns z of layer `l`, `(n_l,)`, from the activations below, `(n_{l−1},)`.
     pub fn pre_activations<N: Number>(&self, l: usize, theta: &[N], below: &[N]) -> Vec<N> {
-        let biases = &theta[self.biases(l)];
-        let rows = theta[self.weights(l)].chunks(self.sizes[l - 1]);
-        rows.enumerate()
-            .map(|(j, row)| {
-                let z = sum(row.iter().zip(below).map(|(&w, &a)| w * a));
-                if self.bias { z + biases[j] } else { z }
-            })
-            .collect()
+        let mut z = self.products(l, theta, below);
+        for (z, &bias) in z.iter_mut().zip(&theta[self.biases(l)]) {
+            *z = *z + bias;
+        }
+        z
     }
 
     /// Returns the activations a_0 … a_{L−1} of one sample, and z_L.
@@ -125,10 +133,29 @@ impl TextbookNetwork {
     /// Returns the loss of one sample, l2 left out.
     pub fn sample_loss<N: Number>(&self, theta: &[N], sample: &Sample<impl Target>) -> N {
         let (inputs, target) = sample;
-        let loss = loss(self.output_loss, &self.forward(theta, inputs).1, *target);
-        match self.class_weight(*target) {
-            None => loss,
-            Some(weight) => loss * N::of(weight),
+        self.weighted_loss(&self.forward(theta, inputs).1, *target)
+    }
+
+    /// Returns the loss of one sample times its factor, from z_L.
+    fn weighted_loss<N: Number>(&self, z: &[N], target: impl Target) -> N {
+        self.weighted(target, loss(self.output_loss, z, target))
+    }
+
+    /// Returns the loss of one sample and its errors δ, both times the sample's factor, from z_L.
+    fn weighted_loss_and_errors<N: Number>(&self, z: &[N], target: impl Target) -> (N, Vec<N>) {
+        let (loss, mut errors) = loss_and_errors(self.output_loss, z, target);
+        for error in &mut errors {
+            *error = self.weighted(target, *error);
+        }
+        (self.weighted(target, loss), errors)
+    }
+
+    /// Returns `value` times the factor of a sample's loss: 1 multiplication, or none if all
+    /// samples count the same.
+    fn weighted<N: Number>(&self, target: impl Target, value: N) -> N {
+        match self.class_weight(target) {
+            None => value,
+            Some(weight) => value * N::of(weight),
         }
     }
 
@@ -161,11 +188,24 @@ impl TextbookNetwork {
         sample: &Sample<impl Target>,
     ) -> (N, Vec<N>) {
         let (activations, top) = self.forward(theta, &sample.0);
-        let (mut loss, mut errors) = loss_and_errors(self.output_loss, &top, sample.1);
-        if let Some(weight) = self.class_weight(sample.1) {
-            loss = loss * N::of(weight);
-            errors.iter_mut().for_each(|e| *e = *e * N::of(weight));
-        }
+        let (loss, errors) = self.weighted_loss_and_errors(&top, sample.1);
+        // a_l = σ(z_l)
+        let slope = |l: usize, i: usize| {
+            let a = activations[l][i];
+            a * (N::of(1.0) - a)
+        };
+        (loss, self.backward(theta, &activations, errors, slope))
+    }
+
+    /// Returns the gradient `(N,)` of one sample by the backward pass: from a_0 … a_{L−1}, δ of the
+    /// outputs, and `slope(l, i)`, which is σ′ of unit i of hidden layer l.
+    fn backward<N: Number>(
+        &self,
+        theta: &[N],
+        activations: &[Vec<N>],
+        mut errors: Vec<N>,
+        slope: impl Fn(usize, usize) -> N,
+    ) -> Vec<N> {
         let mut gradient = vec![N::of(0.0); self.parameters()];
         for l in (1..=self.layers()).rev() {
             // z_l = W_l a_{l−1} + b_l
@@ -181,25 +221,37 @@ impl TextbookNetwork {
                 }
             }
             if l > 1 {
-                // a_{l−1} = σ(z_{l−1})
+                // δ_{l−1} = Wᵀδ_l · σ′(z_{l−1})
                 let into = |i: usize| {
                     sum((errors.iter().enumerate())
                         .map(|(j, &error)| theta[weights.start + j * fan_in + i] * error))
                 };
-                errors = (below.iter().enumerate())
-                    .map(|(i, &a)| into(i) * (a * (N::of(1.0) - a)))
-                    .collect();
+                errors = (0..fan_in).map(|i| into(i) * slope(l - 1, i)).collect();
             }
         }
-        (loss, gradient)
+        gradient
     }
 
     /// Returns the mean loss of `batch` (l2 left out) and the gradient of the objective, `(N,)` (l2
     /// included).
     pub fn gradient<N: Number>(&self, theta: &[N], batch: &[Sample<impl Target>]) -> (N, Vec<N>) {
-        let mut samples = batch
-            .iter()
-            .map(|sample| self.sample_gradient(theta, sample));
+        let (loss, mut gradient) =
+            self.mean_gradient(batch, |sample| self.sample_gradient(theta, sample));
+        if self.l2 != 0.0 {
+            for index in (1..=self.layers()).flat_map(|l| self.weights(l)) {
+                gradient[index] = gradient[index] + N::of(self.l2) * theta[index];
+            }
+        }
+        (loss, gradient)
+    }
+
+    /// Returns the means of the samples' losses and gradients.
+    fn mean_gradient<N: Number, T: Target>(
+        &self,
+        batch: &[Sample<T>],
+        of: impl Fn(&Sample<T>) -> (N, Vec<N>),
+    ) -> (N, Vec<N>) {
+        let mut samples = batch.iter().map(of);
         let (mut loss, mut gradient) = samples.next().expect("a batch has a row");
         for (sample_loss, sample_gradient) in samples {
             loss = loss + sample_loss;
@@ -209,11 +261,6 @@ impl TextbookNetwork {
         }
         let scale = N::of(1.0 / batch.len() as f64);
         gradient.iter_mut().for_each(|g| *g = *g * scale);
-        if self.l2 != 0.0 {
-            for index in (1..=self.layers()).flat_map(|l| self.weights(l)) {
-                gradient[index] = gradient[index] + N::of(self.l2) * theta[index];
-            }
-        }
         (loss * scale, gradient)
     }
 }

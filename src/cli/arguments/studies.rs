@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use super::options::{OverrideArguments, RecordArguments};
 use super::thread_list::ThreadList;
-use super::values::{MethodRate, Seeds, seconds};
+use super::values::{MethodRate, Seeds, scale, seconds};
 
 /// Arguments of `nplus1 cost`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   nplus1 cost configs/iris.toml
-  nplus1 cost configs/iris.toml --widths 4,8 --methods backprop")]
+  nplus1 cost configs/iris.toml --measure --dense
+  nplus1 cost configs/iris.toml --widths 4,8 --methods backprop
+  nplus1 cost configs/iris.toml --scale-all 1,2,4 --methods forward-difference")]
 pub struct CostArguments {
     /// Config file, or `llsq` for a least-squares objective without a network
     #[arg(value_name = "CONFIG|llsq", required_unless_present = "resume")]
@@ -22,6 +24,10 @@ pub struct CostArguments {
     /// Units of each hidden layer, one network for each number [default: as in the config]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub widths: Option<Vec<usize>>,
+    /// Multiply inputs, hidden layers and outputs, one network for each factor; rows are repeated
+    /// or cut to the inputs
+    #[arg(long, value_name = "S,S,…", value_delimiter = ',', value_parser = scale, conflicts_with = "widths")]
+    pub scale_all: Option<Vec<f64>>,
     /// Hidden layers, one network for each number and width [default: as in the config]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub depths: Option<Vec<usize>>,
@@ -34,6 +40,10 @@ pub struct CostArguments {
     /// Methods: NAME or NAME/VARIANT; backprop is always included [default: all]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub methods: Option<Vec<String>>,
+    /// Multiply zeros and compute equal inputs again, as a plain implementation does: counts,
+    /// predictions and times are then of the same work
+    #[arg(long)]
+    pub dense: bool,
     /// Also measure times, in addition to predicting them
     #[arg(long)]
     pub measure: bool,
@@ -53,6 +63,8 @@ impl CostArguments {
     pub fn asks(&self) -> bool {
         self.changes.asks()
             || self.widths.is_some()
+            || self.scale_all.is_some()
+            || self.dense
             || self.sizes.is_some()
             || self.depths.is_some()
             || self.batch.is_some()

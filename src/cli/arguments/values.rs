@@ -66,6 +66,14 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses the factor of a network's layers.
+pub fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 0.0 && factor <= 1024.0 => Ok(factor),
+        _ => Err("allowed: factors above 0, at most 1024".to_owned()),
+    }
+}
+
 /// A range of seeds, `A..B`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeds {

@@ -58,7 +58,9 @@ fn plan(arguments: &CostArguments) -> Result<LeastSquaresPlan> {
     let changes = &arguments.changes;
     let of_networks = [
         ("--widths", arguments.widths.is_some()),
+        ("--scale-all", arguments.scale_all.is_some()),
         ("--depths", arguments.depths.is_some()),
+        ("--dense", arguments.dense),
         ("--batch", arguments.batch.is_some()),
         ("--methods", arguments.methods.is_some()),
         ("--limit", arguments.limit.is_some()),

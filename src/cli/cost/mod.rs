@@ -11,7 +11,7 @@ use super::session::Session;
 use super::study::{REPEATS, StudyRunner, ascending, source};
 use super::workers::start_workers;
 use crate::error::{Error, Result};
-use crate::model::Network;
+use crate::model::{Loss, Network};
 use crate::numeric::Precision;
 use crate::run::environment::available_memory;
 use crate::study::Study;
@@ -92,10 +92,16 @@ fn plan(arguments: &CostArguments, inputs: &Inputs) -> Result<CostPlan> {
     if !methods.iter().any(|method| method.label == BACKPROP) {
         methods.insert(0, methods::by_name(BACKPROP)?);
     }
+    let (hidden, ends) = match &arguments.scale_all {
+        None => (layers_of(arguments, &config.model.hidden)?, Vec::new()),
+        Some(factors) => scaled(arguments, factors, inputs)?,
+    };
     Ok(CostPlan {
-        hidden: hidden(arguments, &config.model.hidden)?,
+        hidden,
+        ends,
         batch: batch.min(rows),
         methods: methods.into_iter().map(|method| method.label).collect(),
+        dense: arguments.dense,
         measure: arguments.measure,
         repeats: arguments.repeats.unwrap_or(REPEATS) as usize,
         limit: arguments.limit.unwrap_or(LIMIT),
@@ -103,7 +109,7 @@ fn plan(arguments: &CostArguments, inputs: &Inputs) -> Result<CostPlan> {
 }
 
 /// Returns the hidden layers of each network: every width at every depth, or those of the config.
-fn hidden(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usize>>> {
+fn layers_of(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usize>>> {
     let sorted = |option, numbers: &Option<Vec<usize>>| {
         let numbers = numbers.as_deref();
         numbers
@@ -142,6 +148,54 @@ fn hidden(arguments: &CostArguments, configured: &[usize]) -> Result<Vec<Vec<usi
     Ok(depths.iter().flat_map(at).collect())
 }
 
+/// Hidden layers of each network, and inputs and outputs of each.
+type ScaledNetworks = (Vec<Vec<usize>>, Vec<[usize; 2]>);
+
+/// Returns the config's network, or one network of its first width for each depth, with every layer
+/// multiplied by each of `factors`.
+fn scaled(arguments: &CostArguments, factors: &[f64], inputs: &Inputs) -> Result<ScaledNetworks> {
+    let (config, dataset) = (&inputs.config, &inputs.split.train.dataset);
+    if config.loss.kind == Loss::Logistic {
+        return Err(Error::Usage(
+            "--scale-all multiplies the outputs, and the logistic loss has one\n  help: choose another loss, as by --set loss.kind=quadratic, or --widths".to_owned(),
+        ));
+    }
+    let mut factors = factors.to_vec();
+    factors.sort_by(f64::total_cmp);
+    if let Some(twice) = factors.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::Usage(format!(
+            "--scale-all: duplicate value {}",
+            twice[0]
+        )));
+    }
+    let outputs = Network::outputs_for(dataset, config.loss.kind);
+    // A class needs another one beside it.
+    let least_outputs = if dataset.is_regression() { 1 } else { 2 };
+    let at_least = |least: usize, units: usize, factor: f64| {
+        ((units as f64 * factor).round() as usize).max(least)
+    };
+    let (mut hidden, mut ends) = (Vec::new(), Vec::new());
+    for base in layers_of(arguments, &config.model.hidden)? {
+        for &factor in &factors {
+            let widths = base.iter().map(|&units| at_least(1, units, factor));
+            let widths: Vec<usize> = widths.collect();
+            let ends_of = [
+                at_least(1, dataset.feature_count(), factor),
+                at_least(least_outputs, outputs, factor),
+            ];
+            let mut known = hidden.iter().zip(&ends);
+            if known.any(|known| known == (&widths, &ends_of)) {
+                return Err(Error::Usage(format!(
+                    "--scale-all: {factor} rounds to the layers of a smaller factor"
+                )));
+            }
+            hidden.push(widths);
+            ends.push(ends_of);
+        }
+    }
+    Ok((hidden, ends))
+}
+
 /// Refuses networks that need more memory than is available, before anything is allocated for them.
 fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> {
     let Inputs { config, split } = inputs;
@@ -149,12 +203,12 @@ fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> 
     let outputs = Network::outputs_for(dataset, config.loss.kind);
     let methods = methods::select(&plan.methods)?;
     let available = available_memory();
-    for hidden in &plan.hidden {
+    for sizes in plan.sizes(dataset.feature_count(), outputs) {
         let shape = MemoryShape {
-            sizes: &[&[dataset.feature_count()], &hidden[..], &[outputs]].concat(),
+            sizes: &sizes,
             rows: plan.batch,
             threads,
-            sparse: dataset.image.is_some(),
+            sparse: dataset.image.is_some() && !plan.dense,
             number: match config.model.precision {
                 Precision::F32 => 4,
                 Precision::F64 => 8,
@@ -170,10 +224,25 @@ fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> 
 }
 
 fn networks(plan: &CostPlan, inputs: &Inputs) -> Result<Vec<Network>> {
-    let network = |hidden: &Vec<usize>| {
-        let mut config = inputs.config.clone();
-        config.model.hidden.clone_from(hidden);
-        Ok(Session::new(&config, &inputs.split, None)?.network)
+    let Inputs { config, split } = inputs;
+    // The config's own network is refused where it cannot be made for these rows.
+    let own = Session::new(config, split, None)?.network;
+    let dataset = &split.train.dataset;
+    let outputs = Network::outputs_for(dataset, config.loss.kind);
+    let network = |sizes: Vec<usize>| -> Result<Network> {
+        let (model, loss) = (&config.model, &config.loss);
+        let mut network = Network::new(&sizes, model.bias, model.output, loss.kind, loss.l2)
+            .map_err(Error::Usage)?;
+        // Other outputs are other classes, which take the weights of the own ones in turn.
+        let of_network = sizes[sizes.len() - 1];
+        let classes = match of_network == outputs {
+            true => own.class_weights.len(),
+            false => of_network,
+        };
+        let weights = own.class_weights.iter().copied().cycle().take(classes);
+        network.class_weights = weights.collect();
+        Ok(network)
     };
-    plan.hidden.iter().map(network).collect()
+    let sizes = plan.sizes(dataset.feature_count(), outputs);
+    sizes.into_iter().map(network).collect()
 }

@@ -163,6 +163,12 @@ impl DifferenceConfig {
         }
     }
 
+    /// Returns whether the engine evaluates more than the difference itself: to extrapolate, or to
+    /// measure its increment.
+    pub fn is_adaptive(&self) -> bool {
+        self.extrapolate || self.increment == Increment::Noise
+    }
+
     /// Returns the number of gradients that are combined to one: 2 with extrapolation, else 1.
     pub fn levels(&self) -> usize {
         if self.extrapolate {

@@ -58,10 +58,11 @@ pub(in crate::gradient) fn pass<R: Real>(
     shape.layers_from(1) + shape.losses()
 }
 
-/// Returns the operations of one evaluation by itself: the rows' losses, their sum, 1/B.
+/// Returns the operations of one evaluation over inputs that are read and scaled already, as they
+/// are for each pass of a difference: the rows' losses, their sum, 1/B.
 pub fn evaluation<R: Real>(network: &Network, samples: &Samples<R>, rows: &[u32]) -> Tally {
     let shape = BatchShape::new(network, samples, rows);
-    let mut tally = pass(network, samples, rows) + shape.scaled_inputs();
+    let mut tally = pass(network, samples, rows);
     tally += Tally::additions(shape.rows) + Tally::divisions(1);
     tally.evaluations = 1;
     tally

@@ -71,7 +71,7 @@ impl MemoryShape<'_> {
 
     /// Predicts the bytes of one loss evaluation likewise.
     pub fn evaluation(&self) -> f64 {
-        let numbers = self.panels() + self.pass() + self.gathered();
+        let numbers = self.panels() + self.pass() + self.gathered() + self.packed();
         self.parameters() + numbers * self.number as f64
     }
 

@@ -2,19 +2,23 @@
 //! function of N.
 //!
 //! A row is one method on one network. The first row of a network is one forward pass with its
-//! loss, relative to which the others are given. Counts are predicted in closed form, for a plain
-//! implementation on dense inputs and for the kernels on the given rows. Times are predicted from
-//! some 60 ms of the same gradient, and measured on request. Fits and summary sentences are in
-//! `summary.rs`.
+//! loss, relative to which the others are given. Counts are predicted in closed form on two bases,
+//! which are never mixed: of a plain implementation on dense inputs, and of the kernels on the
+//! given rows, which leave zeros out and compute equal inputs once. Each base has its own quotients.
+//! Times are predicted from some 60 ms of the same gradient, and measured on request. Local
+//! exponents are in `exponents.rs`, summary sentences in `summary.rs`, tables in `tables.rs`.
 
+mod exponents;
+mod inputs;
 pub mod memory;
+mod rows;
 pub mod summary;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use self::inputs::InputForms;
 use self::memory::MemoryShape;
 use self::summary::CostReport;
 use super::methods::{self, Method};
@@ -23,15 +27,19 @@ use super::table::{duration, times, topology};
 use super::timing::{NotMeasured, Timing, TimingBench};
 use super::{Study, StudyReport, Subject};
 use crate::config::Config;
-use crate::data::{Inputs, Samples};
+use crate::data::Inputs;
 use crate::error::Result;
-use crate::gradient::operation_counts::{dense_formulas, finite_difference};
-use crate::model::Network;
-use crate::numeric::statistics::{median, median_ratio};
+use crate::gradient::GradientConfig;
+use crate::gradient::operation_counts::{dense_formulas, performed};
+use crate::model::{Network, Parameters};
+use crate::numeric::statistics::median;
 use crate::numeric::tally::Tally;
 use crate::numeric::{Precision, Real};
 use crate::parallel::Workers;
-use crate::textbook::Sample;
+use crate::textbook::{Sample, Target};
+
+pub use self::exponents::LocalExponent;
+pub use self::rows::{CostPlan, CostRow, MethodGrowth, MultiplicationsByInputs};
 
 /// The label of a network's first row.
 pub const FORWARD_PASS: &str = "forward-pass";
@@ -40,105 +48,6 @@ pub const BACKPROP: &str = "backprop";
 /// Largest number of multiplications and additions that are counted one by one, which takes a
 /// fraction of a second.
 const MAX_COUNTED: u64 = 20_000_000;
-
-/// The parameters of a cost study, with all defaults filled in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CostPlan {
-    /// Hidden layers of each network, ordered by the number of parameters.
-    pub hidden: Vec<Vec<usize>>,
-    /// Rows of the mini-batch.
-    pub batch: usize,
-    /// Labels of the methods.
-    pub methods: Vec<String>,
-    /// Whether times are measured in addition to being predicted.
-    pub measure: bool,
-    /// Number of samples of a measured time.
-    pub repeats: usize,
-    /// Seconds after which a measurement is interrupted.
-    pub limit: f64,
-}
-
-impl CostPlan {
-    /// Checks the plan, which may come from an edited file.
-    ///
-    /// # Errors
-    /// Returns a message about an empty layer, or a number of rows or samples of 0.
-    pub fn check(&self) -> std::result::Result<(), String> {
-        if self.hidden.iter().flatten().any(|&units| units == 0) {
-            return Err("a hidden layer has no units".to_owned());
-        }
-        if self.batch == 0 || self.repeats == 0 {
-            return Err("the number of rows or of samples is 0".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// One method on one network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CostRow {
-    /// `forward-pass`, or the method with its variant.
-    pub label: String,
-    /// Name of the method, spelled as in a config.
-    pub method: String,
-    /// Values that a perturbed loss reuses, spelled as in a config.
-    pub evaluation: Option<String>,
-    /// Arithmetic of a difference of losses, spelled as in a config.
-    pub arithmetic: Option<String>,
-    /// Layer sizes n_0 … n_L.
-    pub layers: Vec<usize>,
-    /// Number of parameters, N.
-    pub parameters: usize,
-    /// Rows of the mini-batch.
-    pub batch_rows: usize,
-    /// Operations of a plain implementation on dense inputs, if there is a formula.
-    pub tally: Option<Tally>,
-    /// Predicted operations of the kernels on these rows.
-    pub tally_performed: Tally,
-    /// Operations of the plain implementation counted one by one, if that is quick.
-    pub tally_counted: Option<Tally>,
-    /// Operations of the kernels with the passes counted by the measured gradient.
-    pub tally_measured: Option<Tally>,
-    /// Multiplications relative to one forward pass: both plain, or both performed if the method
-    /// has no plain form.
-    pub multiplications_to_forward: Option<f64>,
-    /// Multiplications relative to backprop, likewise.
-    pub multiplications_to_backprop: Option<f64>,
-    /// Predicted bytes of memory of a step, without the data.
-    pub memory: f64,
-    /// Seconds predicted from a short measurement.
-    pub predicted_seconds: f64,
-    /// Median seconds of the samples.
-    pub seconds: Option<f64>,
-    /// Seconds of a gradient in each sample.
-    pub samples: Vec<f64>,
-    /// Seconds of a forward pass on one worker, measured with each sample.
-    pub forward_samples: Vec<f64>,
-    /// Number of gradients per sample.
-    pub gradients_per_sample: usize,
-    /// Completed share of a gradient; less than 1 if it was interrupted at the limit.
-    pub measured_share: Option<f64>,
-    /// Seconds relative to a forward pass: the median over the samples.
-    pub seconds_to_forward: Option<f64>,
-    /// Seconds relative to backprop: the ratio of the medians.
-    pub seconds_to_backprop: Option<f64>,
-}
-
-impl CostRow {
-    /// Returns the sizes of the hidden layers.
-    pub fn hidden(&self) -> &[usize] {
-        &self.layers[1..self.layers.len() - 1]
-    }
-
-    /// Returns the common width of the hidden layers, if there are any and they have equal widths.
-    pub fn width(&self) -> Option<usize> {
-        let first = *self.hidden().first()?;
-        self.hidden()
-            .iter()
-            .all(|&units| units == first)
-            .then_some(first)
-    }
-}
 
 /// A cost study that is ready to run.
 pub struct CostStudy<'a> {
@@ -177,7 +86,7 @@ impl Study for CostStudy<'_> {
         };
         let ratio = match row.multiplications_to_forward {
             Some(ratio) if row.label != FORWARD_PASS => {
-                format!(", {} forward passes of multiplications", times(ratio))
+                format!(", {} forward passes of dense multiplications", times(ratio))
             }
             _ => String::new(),
         };
@@ -195,11 +104,9 @@ impl Study for CostStudy<'_> {
 
 impl CostStudy<'_> {
     fn run_in<R: Real>(&self, plan: &CostPlan, record: &mut StudyRecord<CostRow>) -> Result<bool> {
-        let Subject { config, split, .. } = self.subject;
-        let train = &split.train;
-        let samples = Samples::<R>::new(&train.dataset, &split.scaling);
-        let rows = &train.rows[..plan.batch.min(train.rows.len())];
+        let config = self.subject.config;
         let methods = methods::select(&plan.methods)?;
+        let mut forms: Option<InputForms<R>> = None;
         for network in &self.networks {
             let sizes = network.layout.sizes();
             let done = |record: &StudyRecord<CostRow>, label: &str| {
@@ -210,19 +117,14 @@ impl CostStudy<'_> {
             if labels.all(|label| done(record, label).is_some()) {
                 continue;
             }
-            let initialization = config.model.initialization;
-            let theta = initialization.draw::<R>(&network.layout, config.seed);
-            let bench = TimingBench {
-                network,
-                theta: &theta,
-                samples: &samples,
-                rows,
-                workers: &self.pool,
-                isa: self.subject.isa,
-                control: self.subject.control,
-                repeats: plan.repeats,
-                limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
-                split: None,
+            let forms = match forms.take().filter(|forms| forms.fit(network)) {
+                Some(fitting) => forms.insert(fitting),
+                None => forms.insert(InputForms::new(&self.subject, network, plan)?),
+            };
+            let theta = (config.model.initialization).draw::<R>(&network.layout, config.seed);
+            let of_network = NetworkCosts {
+                bench: self.bench(network, &theta, forms, plan),
+                forms,
             };
             let methods_and_pass = std::iter::once(None).chain(methods.iter().map(Some));
             for method in methods_and_pass {
@@ -230,11 +132,9 @@ impl CostStudy<'_> {
                 if done(record, label).is_some() {
                     continue;
                 }
-                let base = CostBaseline {
-                    forward: done(record, FORWARD_PASS),
-                    backprop: done(record, BACKPROP),
-                };
-                let Some(row) = self.row(&bench, method, plan, &base)? else {
+                let backprop = done(record, BACKPROP);
+                let row = of_network.row(method, plan.measure, backprop.as_ref())?;
+                let Some(row) = row else {
                     return Ok(false);
                 };
                 record.push(row)?;
@@ -243,43 +143,71 @@ impl CostStudy<'_> {
         Ok(true)
     }
 
-    /// Computes one row; returns `None` if the control requested a stop.
-    fn row<R: Real>(
-        &self,
-        bench: &TimingBench<'_, R>,
-        method: Option<&Method>,
+    fn bench<'b, R: Real>(
+        &'b self,
+        network: &'b Network,
+        theta: &'b Parameters<R>,
+        forms: &'b InputForms<R>,
         plan: &CostPlan,
-        base: &CostBaseline,
+    ) -> TimingBench<'b, R> {
+        TimingBench {
+            network,
+            theta,
+            samples: &forms.own.samples,
+            rows: &forms.own.rows,
+            workers: &self.pool,
+            isa: self.subject.isa,
+            control: self.subject.control,
+            repeats: plan.repeats,
+            limit: Duration::try_from_secs_f64(plan.limit).unwrap_or(Duration::MAX),
+            split: None,
+        }
+    }
+}
+
+/// What the rows of one network are computed from.
+struct NetworkCosts<'a, R> {
+    bench: TimingBench<'a, R>,
+    forms: &'a InputForms<R>,
+}
+
+impl<R: Real> NetworkCosts<'_, R> {
+    /// Computes one row: of a method, or of a forward pass; returns `None` if the control requested
+    /// a stop. `backprop` is the row relative to which times are given.
+    fn row(
+        &self,
+        method: Option<&Method>,
+        measure: bool,
+        backprop: Option<&CostRow>,
     ) -> Result<Option<CostRow>> {
+        let bench = &self.bench;
         let (network, rows) = (bench.network, bench.rows.len());
         let sizes = network.layout.sizes();
         let shape = MemoryShape {
             sizes,
             rows,
-            threads: self.pool.threads(),
+            threads: bench.workers.threads(),
             sparse: matches!(bench.samples.inputs(), Inputs::Sparse(_)),
             number: R::BYTES,
         };
-        let Some((predicted_seconds, timing)) = seconds_of(bench, method, plan.measure)? else {
+        let Some((predicted_seconds, timing)) = seconds_of(bench, method, measure)? else {
             return Ok(None);
         };
-        let performed = match method {
-            Some(method) => bench.tally(&method.gradient),
-            None => finite_difference::evaluation(network, bench.samples, bench.rows),
-        };
-        let tally = match method {
-            Some(method) => dense_formulas::gradient(network, &method.gradient, rows as u64),
-            None => Some(dense_formulas::evaluation(network, rows as u64)),
-        };
-        let difference = method.and_then(Method::difference);
-        let ratio = |base: Option<&CostRow>| {
-            let base = base?;
-            let (numerator, denominator) = match (tally, base.tally) {
-                (Some(plain), Some(base_plain)) => (plain, base_plain),
-                _ => (performed, base.tally_performed),
+        let gradient = method.map(|method| &method.gradient);
+        let counts = self.counts(gradient);
+        let to = |base: Option<&GradientConfig>| {
+            let base = self.counts(base);
+            let quotient = |tally: Tally, base: Tally| {
+                tally.multiplications as f64 / base.multiplications as f64
             };
-            Some(numerator.multiplications as f64 / denominator.multiplications as f64)
+            let plain = counts.plain.zip(base.plain);
+            (
+                plain.map(|(tally, base)| quotient(tally, base)),
+                Some(quotient(counts.performed, base.performed)),
+            )
         };
+        let (to_forward, to_backprop) = (to(None), to(Some(&GradientConfig::Backprop)));
+        let difference = method.and_then(Method::difference);
         let mut row = CostRow {
             label: method
                 .map_or(FORWARD_PASS, |method| &method.label)
@@ -290,15 +218,19 @@ impl CostStudy<'_> {
             layers: sizes.to_vec(),
             parameters: network.layout.len(),
             batch_rows: rows,
-            tally,
-            tally_performed: performed,
-            tally_counted: tally.and_then(|tally| self.counted(bench, method, &tally)),
+            tally: counts.plain,
+            tally_performed: counts.performed,
+            tally_counted: (counts.plain).and_then(|tally| self.counted(gradient, &tally)),
             tally_measured: None,
-            multiplications_to_forward: ratio(base.forward.as_ref()),
-            multiplications_to_backprop: ratio(base.backprop.as_ref()),
-            memory: method.map_or(shape.evaluation(), |method| {
-                shape.gradient(&method.gradient)
+            multiplications_to_forward: to_forward.0,
+            multiplications_to_backprop: to_backprop.0,
+            multiplications_performed_to_forward: to_forward.1,
+            multiplications_performed_to_backprop: to_backprop.1,
+            multiplications_by_inputs: self.forms.multiplications(network, gradient),
+            growth: gradient.map_or(MethodGrowth::default(), |gradient| {
+                MethodGrowth::new(network, gradient, rows as u64)
             }),
+            memory: gradient.map_or(shape.evaluation(), |gradient| shape.gradient(gradient)),
             predicted_seconds,
             seconds: None,
             samples: Vec::new(),
@@ -309,42 +241,80 @@ impl CostStudy<'_> {
             seconds_to_backprop: None,
         };
         if let Some(timing) = timing {
-            row.take(timing, base.backprop.as_ref());
+            row.take(timing, backprop);
         }
         Ok(Some(row))
     }
 
+    /// Returns the operations of a gradient, or of a forward pass, on both bases.
+    fn counts(&self, method: Option<&GradientConfig>) -> BothCounts {
+        let TimingBench {
+            network,
+            samples,
+            rows,
+            ..
+        } = self.bench;
+        let count = rows.len() as u64;
+        BothCounts {
+            plain: match method {
+                Some(method) => dense_formulas::gradient(network, method, count),
+                None => Some(dense_formulas::evaluation(network, count)),
+            },
+            performed: performed(network, method, samples, rows),
+        }
+    }
+
     /// Counts the operations of the plain implementation, unless they are predicted to be too many.
     /// The counts do not depend on the inputs' values, so the inputs are not scaled.
-    fn counted<R: Real>(
-        &self,
-        bench: &TimingBench<'_, R>,
-        method: Option<&Method>,
-        predicted: &Tally,
-    ) -> Option<Tally> {
+    fn counted(&self, method: Option<&GradientConfig>, predicted: &Tally) -> Option<Tally> {
         if predicted.multiplications + predicted.additions > MAX_COUNTED {
             return None;
         }
-        let dataset = &self.subject.split.train.dataset;
-        let batch: Vec<Sample> = (bench.rows.iter())
-            .map(|&row| {
-                let row = row as usize;
-                let inputs = (0..dataset.feature_count()).map(|at| dataset.features.value(row, at));
-                (inputs.collect(), dataset.labels[row])
-            })
-            .collect();
-        let theta: Vec<f64> = bench.theta.flat().iter().map(|x| x.to_f64()).collect();
-        match method {
-            Some(method) => {
-                dense_formulas::counted(bench.network, &method.gradient, &theta, &batch)
+        let dataset = &self.forms.dataset;
+        let inputs = |row: usize| -> Vec<f64> {
+            let features = 0..dataset.feature_count();
+            features.map(|at| dataset.features.value(row, at)).collect()
+        };
+        match &dataset.targets {
+            None => {
+                let labels = dataset.labels.iter().enumerate();
+                self.counted_over(method, labels.map(|(row, &label)| (inputs(row), label)))
             }
-            None => Some(dense_formulas::counted_evaluation(
-                bench.network,
-                &theta,
-                &batch,
-            )),
+            Some(targets) => {
+                let numbers = targets.values.rows().into_iter().map(|row| row.to_vec());
+                let numbers: Vec<Vec<f64>> = numbers.collect();
+                let rows = numbers.iter().enumerate();
+                self.counted_over(
+                    method,
+                    rows.map(|(row, numbers)| (inputs(row), &numbers[..])),
+                )
+            }
         }
     }
+
+    fn counted_over<T: Target>(
+        &self,
+        method: Option<&GradientConfig>,
+        batch: impl Iterator<Item = Sample<T>>,
+    ) -> Option<Tally> {
+        let (bench, batch): (_, Vec<Sample<T>>) = (&self.bench, batch.collect());
+        let theta: Vec<f64> = bench.theta.flat().iter().map(|x| x.to_f64()).collect();
+        match method {
+            Some(method) => dense_formulas::counted(bench.network, method, &theta, &batch),
+            None => {
+                let counted = dense_formulas::counted_evaluation(bench.network, &theta, &batch);
+                Some(counted)
+            }
+        }
+    }
+}
+
+/// The operations of one gradient on the two bases.
+struct BothCounts {
+    /// Of a plain implementation on dense inputs.
+    plain: Option<Tally>,
+    /// Of the kernels on these rows.
+    performed: Tally,
 }
 
 /// Returns the predicted seconds of a method, or of a forward pass, and those measured on request
@@ -375,72 +345,4 @@ fn seconds_of<R: Real>(
         return Ok(None);
     }
     Ok(Some((predicted?, timing)))
-}
-
-/// The rows relative to which others are given, if they exist already.
-struct CostBaseline {
-    forward: Option<CostRow>,
-    backprop: Option<CostRow>,
-}
-
-impl CostRow {
-    /// Fills in the measured times.
-    fn take(&mut self, timing: Timing, backprop: Option<&Self>) {
-        self.seconds = median(&timing.samples);
-        self.seconds_to_forward = median_ratio(&timing.samples, &timing.evaluations);
-        let backprop = backprop.and_then(|row| row.seconds);
-        self.seconds_to_backprop = match (self.seconds, backprop) {
-            (Some(seconds), Some(backprop)) => Some(seconds / backprop),
-            _ => None,
-        };
-        if timing.share == 1.0 {
-            let mut tally = self.tally_performed;
-            if timing.counted > 0 && tally.jacobian_vector_products == 0 {
-                tally.evaluations = timing.counted;
-            } else if timing.counted > 0 {
-                tally.jacobian_vector_products = timing.counted.saturating_sub(tally.evaluations);
-            }
-            self.tally_measured = Some(tally);
-        }
-        self.measured_share = Some(timing.share);
-        self.gradients_per_sample = timing.gradients;
-        self.samples = timing.samples;
-        self.forward_samples = timing.evaluations;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Uneven rounds: the least, median and largest of the seconds and of the ratios all differ.
-    #[test]
-    fn a_row_has_the_median_of_its_samples_and_of_its_ratios() {
-        let backprop: CostRow = serde_json::from_value(serde_json::json!({
-            "label": "backprop", "method": "backprop", "layers": [4, 5, 3], "parameters": 43,
-            "batch_rows": 10, "tally_performed": Tally::default(), "memory": 0.0,
-            "predicted_seconds": 1.0, "seconds": 2.5, "samples": [], "forward_samples": [],
-            "gradients_per_sample": 0
-        }))
-        .unwrap();
-        let mut row = backprop.clone();
-        let timing = Timing {
-            samples: vec![50.0, 30.0, 10.0, 20.0, 90.0],
-            evaluations: vec![5.0, 10.0, 1.0, 10.0, 10.0],
-            gradients: 7,
-            share: 0.5,
-            counted: 0,
-        };
-        row.take(timing.clone(), Some(&backprop));
-        assert_eq!(row.seconds, Some(30.0));
-        // 10, 3, 10, 2 and 9.
-        assert_eq!(row.seconds_to_forward, Some(9.0));
-        assert_eq!(row.seconds_to_backprop, Some(30.0 / 2.5));
-        assert_eq!(row.samples, timing.samples);
-        assert_eq!(row.forward_samples, timing.evaluations);
-        assert_eq!(
-            (row.measured_share, row.gradients_per_sample),
-            (Some(0.5), 7)
-        );
-    }
 }

@@ -1,34 +1,20 @@
-//! Fits and summary sentences of a cost study: exponents of N, and statements with the rows'
-//! numbers.
+//! Summary sentences of a cost study, with the rows' numbers.
 //!
-//! A sentence is left out if its rows are missing.
+//! A sentence is left out if its rows are missing. "Dense" says that both numbers of a ratio are
+//! counts of a plain implementation, "performed" that both are counts of the kernels on the rows.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{BACKPROP, CostRow};
-use crate::numeric::statistics::LeastSquaresLine;
-use crate::study::table::{Table, bytes, counted, duration, times, topology, whole};
+use super::exponents::local_exponents;
+use super::tables::{self, HeadedTable};
+use super::{BACKPROP, CostRow, LocalExponent};
+use crate::study::table::{Table, counted, times, topology, whole};
 use crate::study::{StudyReport, closing};
 
-/// The growth of a quantity with N, a line fitted to the logarithms.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GrowthFit {
-    /// The method's label.
-    pub method: String,
-    /// `multiplications` (plain), `multiplications_performed`, `seconds`, `predicted_seconds`.
-    pub quantity: String,
-    /// `widths`, at the same number of hidden layers, or `depths`, at the same width.
-    pub over: String,
-    /// The fixed number of hidden layers, or the fixed width.
-    pub at: usize,
-    /// The smallest and the largest width or depth.
-    pub range: [usize; 2],
-    /// The exponent of N with its 95 % interval.
-    #[serde(flatten)]
-    pub line: LeastSquaresLine,
-}
+const INCREMENTAL: &str = "forward-difference/incremental";
+const FULL: &str = "forward-difference/full";
 
-/// The rows of a cost study with fits and summary sentences.
+/// The rows of a cost study with local exponents and summary sentences.
 #[derive(Clone, Debug, Serialize)]
 pub struct CostReport<'a> {
     /// The config's name.
@@ -37,8 +23,8 @@ pub struct CostReport<'a> {
     pub study: String,
     /// One row per method and network.
     pub rows: &'a [CostRow],
-    /// Fitted exponents of N.
-    pub fits: Vec<GrowthFit>,
+    /// Exponents of N between neighbouring networks.
+    pub exponents: Vec<LocalExponent>,
     /// Summary sentences.
     pub findings: Vec<String>,
 }
@@ -46,36 +32,21 @@ pub struct CostReport<'a> {
 impl<'a> CostReport<'a> {
     /// Summarizes `rows`, which are recorded in the directory `study`.
     pub fn new(name: &'a str, study: String, rows: &'a [CostRow]) -> Self {
-        let fits = fits(rows);
-        let findings = sentences(rows, &fits);
+        let exponents = local_exponents(rows);
+        let findings = sentences(rows, &exponents);
         Self {
             name,
             study,
             rows,
-            fits,
+            exponents,
             findings,
         }
     }
 
-    /// Returns a table per network and one of the exponents, each with its heading.
-    pub fn tables(&self) -> Vec<(String, Table)> {
-        let networks = networks(self.rows);
-        let mut tables: Vec<(String, Table)> = (networks.iter())
-            .map(|network| {
-                let first = network[0];
-                let heading = format!(
-                    "{}, N = {}, {} rows",
-                    topology(&first.layers),
-                    whole(first.parameters as u64),
-                    first.batch_rows
-                );
-                (heading, rows_table(network))
-            })
-            .collect();
-        if !self.fits.is_empty() {
-            tables.push(("Exponents of N".to_owned(), fits_table(&self.fits)));
-        }
-        tables
+    /// Returns the tables by section: two for each network, one of what the inputs save, those of
+    /// the exponents.
+    pub fn sections(&self) -> Vec<Vec<HeadedTable>> {
+        tables::sections(self.rows, &self.exponents)
     }
 }
 
@@ -85,15 +56,15 @@ impl StudyReport for CostReport<'_> {
     }
 
     fn render(&self, heading: &str, table: &dyn Fn(&Table) -> String) -> String {
-        let sections = self.tables().into_iter();
-        let sections =
-            sections.map(|(title, contents)| format!("{heading}{title}\n\n{}\n", table(&contents)));
-        sections.collect::<String>() + &closing(&self.findings, &self.study)
+        let tables = self.sections().into_iter().flatten();
+        let tables =
+            tables.map(|(title, contents)| format!("{heading}{title}\n\n{}\n", table(&contents)));
+        tables.collect::<String>() + &closing(&self.findings, &self.study)
     }
 }
 
 /// Groups the rows by network, in order of appearance.
-fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
+pub(super) fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
     let mut networks: Vec<Vec<&CostRow>> = Vec::new();
     for row in rows {
         match networks
@@ -107,205 +78,90 @@ fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
     networks
 }
 
-fn rows_table(rows: &[&CostRow]) -> Table {
-    let measured = rows.iter().any(|row| row.seconds.is_some());
-    let mut header = vec![
-        "method",
-        "losses",
-        "JVPs",
-        "multiplications",
-        "÷ forward",
-        "÷ backprop",
-        "performed",
-        "additions",
-        "exponentials",
-        "divisions",
-        "memory",
-        "predicted",
-    ];
-    if measured {
-        header.extend(["measured", "÷ forward", "÷ backprop"]);
-    }
-    let mut table = Table::new(header);
-    for row in rows {
-        let performed = &row.tally_performed;
-        let count = |count: Option<u64>| count.map_or("–".to_owned(), whole);
-        let ratio = |ratio: Option<f64>| ratio.map_or("–".to_owned(), times);
-        let mut cells = vec![
-            row.label.clone(),
-            whole(performed.evaluations),
-            whole(performed.jacobian_vector_products),
-            count(row.tally.map(|tally| tally.multiplications)),
-            ratio(row.multiplications_to_forward),
-            ratio(row.multiplications_to_backprop),
-            whole(performed.multiplications),
-            whole(performed.additions),
-            whole(performed.exponentials),
-            whole(performed.divisions),
-            bytes(row.memory),
-            duration(row.predicted_seconds),
-        ];
-        if measured {
-            let interrupted = row.measured_share.is_some_and(|share| share < 1.0);
-            let mark = if interrupted { "*" } else { "" };
-            cells.push(row.seconds.map_or("–".to_owned(), |seconds| {
-                format!("{}{mark}", duration(seconds))
-            }));
-            cells.push(ratio(row.seconds_to_forward));
-            cells.push(ratio(row.seconds_to_backprop));
-        }
-        table.row(cells);
-    }
-    table
-}
-
-/// Formats the exponents of multiplications and time of each method: plain rather than performed,
-/// and measured rather than predicted, if available.
-fn fits_table(fits: &[GrowthFit]) -> Table {
-    let mut table = Table::new(["method", "over", "quantity", "exponent", "95 % interval"]);
-    let better = [
-        ("multiplications_performed", "multiplications"),
-        ("predicted_seconds", "seconds"),
-    ];
-    for fit in fits {
-        let has = |quantity: &str| {
-            fits.iter().any(|other| {
-                other.quantity == quantity
-                    && (&other.method, &other.over, other.at) == (&fit.method, &fit.over, fit.at)
-            })
-        };
-        let is_superseded = |(worse, better): &(&str, &str)| fit.quantity == *worse && has(better);
-        if better.iter().any(is_superseded) {
-            continue;
-        }
-        let [first, last] = fit.range;
-        let over = match fit.over.as_str() {
-            "widths" => format!("widths {first}…{last}, {} hidden", counted(fit.at, "layer")),
-            _ => format!("depths {first}…{last}, width {}", fit.at),
-        };
-        let interval = fit.line.interval.map_or("–".to_owned(), |[low, high]| {
-            format!("{low:.3}…{high:.3}")
-        });
-        table.row([
-            fit.method.clone(),
-            over,
-            fit.quantity.replace('_', " "),
-            format!("{:.3}", fit.line.slope),
-            interval,
-        ]);
-    }
-    table
-}
-
-/// A quantity's name and its value in a row.
-type FitQuantity = (&'static str, fn(&CostRow) -> Option<f64>);
-
-/// The fitted quantities.
-const QUANTITIES: [FitQuantity; 4] = [
-    ("multiplications", |row| {
-        Some(row.tally?.multiplications as f64)
-    }),
-    ("multiplications_performed", |row| {
-        Some(row.tally_performed.multiplications as f64)
-    }),
-    ("seconds", |row| row.seconds),
-    ("predicted_seconds", |row| Some(row.predicted_seconds)),
-];
-
-/// Fits the exponents of every method over widths at each depth, and over depths at each width.
-pub fn fits(rows: &[CostRow]) -> Vec<GrowthFit> {
+/// Returns the distinct labels, in the order of the rows.
+pub fn labels(rows: &[CostRow]) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {
         if !labels.contains(&row.label.as_str()) {
             labels.push(&row.label);
         }
     }
-    let uniform: Vec<(&CostRow, usize, usize)> = rows
-        .iter()
-        .filter_map(|row| Some((row, row.width()?, row.hidden().len())))
-        .collect();
-    let mut fits = Vec::new();
-    for over in ["widths", "depths"] {
-        // The fixed size and the varied one.
-        let axes = |&(_, width, depth): &(&CostRow, usize, usize)| match over {
-            "widths" => (depth, width),
-            _ => (width, depth),
-        };
-        let mut groups: Vec<usize> = uniform.iter().map(|row| axes(row).0).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        for at in groups {
-            for label in &labels {
-                let group: Vec<_> = (uniform.iter())
-                    .filter(|row| row.0.label == *label && axes(row).0 == at)
-                    .collect();
-                let varied = || group.iter().map(|row| axes(row).1);
-                let (Some(first), Some(last)) = (varied().min(), varied().max()) else {
-                    continue;
-                };
-                for (quantity, value) in QUANTITIES {
-                    let point = |row: &&&(&CostRow, usize, usize)| {
-                        Some((row.0.parameters as f64, value(row.0)?))
-                    };
-                    let points: Vec<(f64, f64)> =
-                        group.iter().filter_map(|row| point(&row)).collect();
-                    let positive = points.iter().all(|&(_, y)| y > 0.0);
-                    let line = LeastSquaresLine::through_logarithms(&points).filter(|_| positive);
-                    if let Some(line) = line.filter(|_| points.len() == group.len()) {
-                        fits.push(GrowthFit {
-                            method: (*label).to_owned(),
-                            quantity: quantity.to_owned(),
-                            over: over.to_owned(),
-                            at,
-                            range: [first, last],
-                            line,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    fits
+    labels
 }
 
-/// Returns sentences about the largest network, growth, predictions and interrupted measurements.
-fn sentences(rows: &[CostRow], fits: &[GrowthFit]) -> Vec<String> {
+/// Returns sentences about the largest network, the range over networks, growth, predictions and
+/// interrupted measurements.
+fn sentences(rows: &[CostRow], exponents: &[LocalExponent]) -> Vec<String> {
     let mut sentences = Vec::new();
-    let largest = networks(rows)
-        .into_iter()
-        .max_by_key(|network| network[0].parameters);
-    if let Some(network) = &largest {
+    let networks = networks(rows);
+    let largest = networks.iter().max_by_key(|network| network[0].parameters);
+    if let Some(network) = largest {
         let find = |label: &str| network.iter().copied().find(|row| row.label == label);
         sentences.extend(find(BACKPROP).and_then(backprop_sentence));
-        sentences.extend(find("forward-difference/full").and_then(full_sentence));
-        let (forward, central) = (
-            find("forward-difference/incremental"),
-            find("central-difference/full"),
-        );
-        sentences.extend(forward.and_then(incremental_sentence));
-        sentences.extend(central.and_then(central_sentence));
+        sentences.extend(range_sentence(&networks));
+        sentences.extend(find(FULL).and_then(full_sentence));
+        sentences.extend(find("central-difference/full").and_then(central_sentence));
+        sentences.extend(find(INCREMENTAL).and_then(incremental_sentence));
+        sentences.extend(data_sentence(network));
     }
-    sentences.extend(growth_sentences(fits));
+    sentences.extend(growth_sentences(exponents));
+    sentences.extend(depth_sentence(rows));
     sentences.extend(prediction_sentence(rows));
     sentences.extend(interruption_sentence(rows));
     sentences
 }
 
+/// Formats "2.12 times (dense), 3.70 times (performed)".
+fn both(plain: Option<f64>, performed: Option<f64>) -> Option<String> {
+    Some(format!(
+        "{} times (dense) and {} times (performed)",
+        times(plain?),
+        times(performed?)
+    ))
+}
+
 fn backprop_sentence(row: &CostRow) -> Option<String> {
-    let multiplications = row.multiplications_to_forward?;
+    let ratios = both(
+        row.multiplications_to_forward,
+        row.multiplications_performed_to_forward,
+    )?;
     let time = row.seconds_to_forward.map_or(String::new(), |ratio| {
-        format!(" and {} times its time", times(ratio))
+        format!(", and {} times its time", times(ratio))
     });
     Some(format!(
-        "Backprop computes all N = {} partial derivatives of {} with {} times the multiplications of one forward pass{time}: they share one forward and one backward pass, for any N.",
+        "Backprop computes all N = {} partial derivatives of {} with {ratios} the multiplications of one forward pass{time}: they share one forward and one backward pass. The dense ratio is at most 3 + 1/B = {} for wide layers of any network, and near 2 where the first layer holds most weights, because nobody needs the gradient of the inputs.",
         whole(row.parameters as u64),
         topology(&row.layers),
-        times(multiplications),
+        times(3.0 + 1.0 / row.batch_rows as f64),
+    ))
+}
+
+/// Returns the range of backprop's ratios over networks, if there are several.
+fn range_sentence(networks: &[Vec<&CostRow>]) -> Option<String> {
+    let rows = networks
+        .iter()
+        .filter_map(|network| network.iter().find(|row| row.label == BACKPROP));
+    let range = |of: fn(&CostRow) -> Option<f64>| {
+        let ratios: Vec<f64> = rows.clone().filter_map(|row| of(row)).collect();
+        let least = ratios.iter().copied().reduce(f64::min)?;
+        let most = ratios.iter().copied().reduce(f64::max)?;
+        (ratios.len() > 1).then(|| format!("{} to {}", times(least), times(most)))
+    };
+    let plain = range(|row| row.multiplications_to_forward)?;
+    let performed = range(|row| row.multiplications_performed_to_forward)?;
+    let time = range(|row| row.seconds_to_forward)
+        .map_or(String::new(), |range| format!(", {range} of their time"));
+    Some(format!(
+        "Over the {} networks here backprop takes {plain} forward passes of multiplications (dense), {performed} (performed){time}.",
+        networks.len(),
     ))
 }
 
 fn full_sentence(row: &CostRow) -> Option<String> {
-    let multiplications = row.multiplications_to_backprop?;
+    let ratios = both(
+        row.multiplications_to_backprop,
+        row.multiplications_performed_to_backprop,
+    )?;
     let time = match (row.seconds_to_forward, row.seconds_to_backprop) {
         (Some(forward), Some(backprop)) => format!(
             "; measured, {} times the time of a forward pass and {} times backprop's",
@@ -315,83 +171,165 @@ fn full_sentence(row: &CostRow) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "Forward differences evaluate N + 1 = {} losses for the same gradient: {} times backprop's multiplications{time}. Of N + 1 only the 1 is negligible.",
+        "Forward differences evaluate N + 1 = {} losses for the same gradient: {ratios} backprop's multiplications{time}. Of N + 1 only the 1 is negligible.",
         whole(row.tally_performed.evaluations),
-        times(multiplications),
     ))
 }
 
 fn central_sentence(row: &CostRow) -> Option<String> {
+    let ratios = both(
+        row.multiplications_to_backprop,
+        row.multiplications_performed_to_backprop,
+    )?;
     Some(format!(
-        "Central differences evaluate 2N = {} losses: {} times backprop's multiplications.",
+        "Central differences evaluate 2N = {} losses: {ratios} backprop's multiplications.",
         whole(row.tally_performed.evaluations),
-        times(row.multiplications_to_backprop?),
     ))
 }
 
 fn incremental_sentence(row: &CostRow) -> Option<String> {
-    let multiplications = row.multiplications_to_backprop?;
+    let ratios = both(
+        row.multiplications_to_backprop,
+        row.multiplications_performed_to_backprop,
+    )?;
     let time = row.seconds_to_backprop.map_or(String::new(), |ratio| {
-        format!(
-            ", and {} times its time on this data, where zero inputs cost nothing and equal inputs are computed once",
-            times(ratio)
-        )
+        format!(", and {} times its time", times(ratio))
     });
-    let depth = match row.hidden().len() {
-        0 => "Without a hidden layer a perturbation affects the loss directly.",
-        1 => {
-            "With one hidden layer that factor is about n_L, the number of outputs, for any N; from two on it grows with N."
-        }
-        _ => {
-            "From two hidden layers on it grows with N: only the next layer is updated by single products, later layers are recomputed."
+    let wide = |exponent: Option<f64>| match exponent? {
+        exponent if exponent <= 1.0 => Some("stays below a constant".to_owned()),
+        exponent if exponent < 2.0 => Some("grows as √N".to_owned()),
+        _ => Some("grows as N".to_owned()),
+    };
+    let depth = match (row.hidden().len(), row.growth.ratio_limit) {
+        (0, _) => "Without a hidden layer a perturbation affects the loss directly.".to_owned(),
+        (1, _) => "With one hidden layer the dense factor is about n_L, the number of outputs, however wide that layer is.".to_owned(),
+        (depth, limit) => {
+            let hidden = match limit {
+                Some(limit) => format!("approaches {}", times(limit)),
+                None => wide(row.growth.hidden_limit)?,
+            };
+            format!(
+                "With {} the dense factor {hidden} as they widen while inputs and outputs stay as they are, and {} if these widen as well: the next layer is updated by single products, later layers are computed anew.",
+                counted(depth, "hidden layer"),
+                wide(row.growth.all_limit)?,
+            )
         }
     };
     Some(format!(
-        "Computing only what each perturbation changes, the same N + 1 losses take {} times backprop's multiplications{time}. {depth}",
-        times(multiplications),
+        "Computing only what each perturbation changes, the same N + 1 losses take {ratios} backprop's multiplications{time}. {depth}"
     ))
 }
 
-/// Returns one sentence per depth or width about the methods that have a formula.
-fn growth_sentences(fits: &[GrowthFit]) -> Vec<String> {
+/// Tells whether any count of a network differs among the forms of inputs.
+pub(super) fn depends_on_inputs(network: &[&CostRow]) -> bool {
+    let mut counts = network.iter().map(|row| row.multiplications_by_inputs);
+    counts.any(|of| of.unit != of.dense || of.standard != of.dense)
+}
+
+/// Returns what zeros and equal inputs save the best methods, relative to backprop on the same form
+/// of inputs.
+fn data_sentence(network: &[&CostRow]) -> Option<String> {
+    let find = |label: &str| network.iter().find(|row| row.label == label);
+    let backprop = find(BACKPROP)?.multiplications_by_inputs;
+    let methods = [
+        (INCREMENTAL, "incremental differences"),
+        (
+            "forward-difference/cancellation-free",
+            "cancellation-free ones",
+        ),
+        ("forward-mode/incremental", "incremental forward mode"),
+    ];
+    if !depends_on_inputs(network) {
+        return None;
+    }
+    let of = |(label, name): (&str, &str)| {
+        let row = find(label)?.multiplications_by_inputs;
+        let quotient = |count: u64, base: u64| times(count as f64 / base as f64);
+        Some(format!(
+            "{name} {}, {} and {} times",
+            quotient(row.unit, backprop.unit),
+            quotient(row.standard, backprop.standard),
+            quotient(row.dense, backprop.dense),
+        ))
+    };
+    let found: Vec<String> = methods.into_iter().filter_map(of).collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "The inputs decide much of it. Of backprop's multiplications, both performed on the same rows, with unit scaling, standardized, and without any zero or equal value: {}.",
+            found.join("; ")
+        )
+    })
+}
+
+/// Returns one sentence per number of hidden layers: the first and the last local exponent of the
+/// dense multiplications, and the limit.
+fn growth_sentences(exponents: &[LocalExponent]) -> Vec<String> {
     let named = [
         (BACKPROP, "backprop"),
-        ("forward-difference/incremental", "incremental differences"),
-        ("forward-difference/full", "full differences"),
+        (INCREMENTAL, "incremental differences"),
+        (FULL, "full differences"),
     ];
-    let mut seen = Vec::new();
-    let mut sentences = Vec::new();
-    let is_counted = |fit: &&GrowthFit| fit.quantity == "multiplications" && fit.line.points > 2;
-    for fit in fits.iter().filter(is_counted) {
-        let group = (&fit.over, fit.at);
-        if seen.contains(&group) {
-            continue;
-        }
-        seen.push(group);
-        let exponent = |(label, name): &(&str, &str)| {
-            let same =
-                |other: &&GrowthFit| other.method == *label && (&other.over, other.at) == group;
-            let fit = fits.iter().filter(is_counted).find(same)?;
-            Some(format!("N^{:.2} ({name})", fit.line.slope))
+    let counts = || {
+        let all = exponents.iter();
+        all.filter(|exponent| exponent.quantity == "multiplications")
+    };
+    let mut depths: Vec<usize> = counts().map(|exponent| exponent.hidden_layers).collect();
+    depths.dedup();
+    let sentence = |depth: usize| {
+        let of = |(label, name): (&str, &str)| {
+            let own =
+                || counts().filter(move |own| own.method == label && own.hidden_layers == depth);
+            let (first, last) = (own().next()?, own().next_back()?);
+            let limit = last
+                .limit
+                .map_or(String::new(), |limit| format!(", limit {limit}"));
+            Some(format!(
+                "{:.2} to {:.2} ({name}{limit})",
+                first.exponent, last.exponent
+            ))
         };
-        let exponents: Vec<String> = named.iter().filter_map(exponent).collect();
-        if exponents.is_empty() {
-            continue;
-        }
-        let [first, last] = fit.range;
-        let scope = match fit.over.as_str() {
-            "widths" => format!(
-                "With {} hidden, from width {first} to {last}",
-                counted(fit.at, "layer")
-            ),
-            _ => format!("At width {}, from {first} to {last} hidden layers", fit.at),
+        let found: Vec<String> = named.into_iter().filter_map(of).collect();
+        let all = || counts().filter(move |own| own.hidden_layers == depth);
+        let (first, last) = (all().next()?, all().next_back()?);
+        let widened = match last.layers.as_str() {
+            "all" => "all layers widen",
+            _ => "the hidden layers widen and inputs and outputs do not",
         };
-        sentences.push(format!(
-            "{scope}, the multiplications of a gradient grow as {}.",
-            exponents.join(", ")
-        ));
-    }
-    sentences
+        (!found.is_empty()).then(|| {
+            format!(
+                "From {} to {}, where {widened}, the exponent of N in the dense multiplications between neighbours goes from {}.",
+                topology(&first.networks[0]),
+                topology(&last.networks[1]),
+                found.join(", from ")
+            )
+        })
+    };
+    depths.into_iter().filter_map(sentence).collect()
+}
+
+/// Returns how the factor of incremental differences grows with depth, at the largest width that
+/// has several depths.
+fn depth_sentence(rows: &[CostRow]) -> Option<String> {
+    let mut own: Vec<&CostRow> = rows.iter().filter(|row| row.label == INCREMENTAL).collect();
+    own.sort_by_key(|row| row.hidden().len());
+    let several = |width: &usize| own.iter().filter(|row| row.width() == Some(*width)).count() > 1;
+    let width = own
+        .iter()
+        .filter_map(|row| row.width())
+        .filter(several)
+        .max()?;
+    let factor = |row: &&CostRow| Some(times(row.multiplications_to_backprop?));
+    let at = own.iter().filter(|row| row.width() == Some(width));
+    let depths: Vec<String> = at
+        .clone()
+        .map(|row| row.hidden().len().to_string())
+        .collect();
+    let factors: Vec<String> = at.filter_map(factor).collect();
+    Some(format!(
+        "With {} hidden layers of {width} units incremental differences take {} times backprop's multiplications (dense).",
+        depths.join(", "),
+        factors.join(", "),
+    ))
 }
 
 fn prediction_sentence(rows: &[CostRow]) -> Option<String> {

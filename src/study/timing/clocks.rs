@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::data::Batch;
 use crate::gradient::Control;
 use crate::gradient::finite_difference::LossEvaluator;
 use crate::numeric::Real;
@@ -70,18 +69,16 @@ impl Start {
 
 /// A clock for single evaluations.
 pub(super) struct EvaluationClock<'a, R> {
-    evaluator: LossEvaluator<R>,
-    batch: Batch<'a, R>,
+    evaluator: LossEvaluator<'a, R>,
     control: Control,
     passes: usize,
 }
 
 impl<'a, R: Real> EvaluationClock<'a, R> {
-    /// Creates a clock for the losses over `batch`, and warms the caches.
-    pub fn start(evaluator: LossEvaluator<R>, batch: Batch<'a, R>, control: Control) -> Self {
+    /// Creates a clock for the losses of `evaluator`, and warms the caches.
+    pub fn start(evaluator: LossEvaluator<'a, R>, control: Control) -> Self {
         let mut clock = Self {
             evaluator,
-            batch,
             control,
             passes: 1,
         };
@@ -101,7 +98,7 @@ impl<'a, R: Real> EvaluationClock<'a, R> {
         let start = Instant::now();
         let mut sum = 0.0;
         for _ in 0..self.passes {
-            sum += self.evaluator.loss(self.batch, &self.control);
+            sum += self.evaluator.loss(&self.control);
         }
         // An unused loss could be optimized away.
         std::hint::black_box(sum);

@@ -2,7 +2,8 @@
 //! in the engine's layout and does not change.
 //!
 //! Each sample of a gradient is paired with a sample of a single evaluation, so that their ratio is
-//! meaningful even if the machine's speed drifts. A gradient that takes longer than the limit is
+//! meaningful even if the machine's speed drifts. An evaluation is a forward pass over inputs that
+//! were read and scaled before, as each pass of a whole difference is. A gradient that takes longer than the limit is
 //! interrupted, and its time is extrapolated from the completed evaluations; the completed share is
 //! reported with the time.
 
@@ -406,11 +407,11 @@ impl<R: Real> TimingBench<'_, R> {
     }
 
     fn clock(&self) -> EvaluationClock<'_, R> {
-        let evaluator = LossEvaluator::new(self.network, self.theta, self.isa, self.rows.len());
         let batch = Batch {
             samples: self.samples,
             rows: self.rows,
         };
-        EvaluationClock::start(evaluator, batch, self.control.with_new_counter())
+        let evaluator = LossEvaluator::new(self.network, self.theta, self.isa, batch);
+        EvaluationClock::start(evaluator, self.control.with_new_counter())
     }
 }

@@ -35,7 +35,7 @@ use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::sparse::SparseForward;
 use crate::kernels::targets::RowTarget;
 use crate::kernels::update::Rule;
-use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
+use crate::kernels::value_sharing::{DistinctBytes, EqualValues, one_slot_each};
 use crate::model::Network;
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
@@ -326,7 +326,11 @@ impl<R: Real> IncrementalWorker<'_, R> {
             task.samples.gather(row, inputs, width::<R>());
             let range = k * features..(k + 1) * features;
             let slots = &mut slots[range.clone()];
-            counts[k] = equal_values.find(&inputs[..features], slots, &mut values[range]) as u32;
+            let (row, values) = (&inputs[..features], &mut values[range]);
+            counts[k] = match task.samples.shares_values() {
+                true => equal_values.find(row, slots, values),
+                false => one_slot_each(row, slots, values),
+            } as u32;
         }
     }
 
