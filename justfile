@@ -49,3 +49,7 @@ peers-test:
 # Trains every config with a known result and writes docs/results.md.
 results:
     cargo bench --bench results
+
+# Exports models in every format and compares what other programs answer.
+interop:
+    tests/interop/run

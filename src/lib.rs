@@ -49,7 +49,7 @@
 //! ```
 //!
 //! Without the default feature `cli`, the crate is the library alone: `default-features = false`;
-//! `files` adds datasets in files, `config` settings in TOML.
+//! `files` adds datasets in files, `config` settings in TOML, `export` models as C, Rust, ONNX and NPZ.
 //!
 //! # Layers
 //!

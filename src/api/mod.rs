@@ -5,6 +5,8 @@
 //! methods here; `nplus1 eval` uses the same code. What callers pass is checked here, and refused as
 //! [`InputError`](crate::error::InputError).
 
+#[cfg(feature = "export")]
+mod export;
 mod model;
 mod predictor;
 mod settings;

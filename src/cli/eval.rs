@@ -1,24 +1,19 @@
 //! `nplus1 eval`: evaluates a trained model on the test rows of its run or on other data.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::arguments::{EvalArguments, Global};
 use super::evaluation::{evaluation, target_errors};
-use super::inputs::{fold_of, model_file, splits};
+use super::inputs::model_file;
+use super::model_rows::rows;
 use super::output::{Messages, print};
-use crate::config::{Config, Overrides};
-use crate::data::table::with_columns;
-use crate::data::{self, Dataset, Part, SearchPaths, catalog};
-use crate::error::{Error, Result};
-use crate::format::{Model, safetensors};
-use crate::open::file_type;
+use crate::data::SearchPaths;
+use crate::error::Result;
+use crate::format::safetensors;
 use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
-use crate::run::{directory, json};
+use crate::run::json;
 use crate::study::table::{Table, list, loss, percent};
-use crate::text::plain_line;
 
 /// Evaluates as the arguments say and prints the evaluation.
 ///
@@ -41,15 +36,10 @@ pub fn run(
     }
     let model = loaded.model;
     let search_paths = SearchPaths::new(global.datasets.as_deref());
-    let (name, part) = if arguments.data.is_empty() {
-        part_of_run(path, (&model, &file), &search_paths)?
-    } else {
-        part_of_data(&arguments.data, &model, &file, &search_paths)?
-    };
+    let (name, part) = rows(path, &arguments.data, (&model, &file), &search_paths)?;
     if let Some(table) = &part.dataset.table {
         table.notes.iter().for_each(|note| messages.note(note));
     }
-    check(&model, &file, &part.dataset)?;
     if model.class_names != part.dataset.class_names {
         messages.warn("the classes of the data have other names than those of the model; they are matched in order");
     }
@@ -62,142 +52,6 @@ pub fn run(
         table(&evaluation, arguments.confusion)
     };
     print(out, &text)
-}
-
-/// Returns the test rows of the run that a model belongs to, or its validation rows if there are
-/// none. The columns of a table are found by the names that the model knows.
-fn part_of_run(
-    path: &Path,
-    (model, model_path): (&Model, &Path),
-    search_paths: &SearchPaths,
-) -> Result<(String, Part)> {
-    let folder = if path.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(Path::new(""))
-    };
-    let file = folder.join(directory::CONFIG);
-    if file_type(&file)?.is_none() {
-        return Err(Error::Usage(format!(
-            "{}: a model file names no data\n  help: give the data with --data NAME|FILE",
-            path.display()
-        )));
-    }
-    let config = Config::load(&file, &Overrides::default())?;
-    let expected = model.expected(model_path);
-    let loaded = data::load_again(&config.data, search_paths, folder, Some(&expected))?;
-    let mut splits = splits(&loaded, &config)?;
-    let fold = match (config.data.folds, fold_of(folder)?) {
-        (None, _) => 1,
-        (Some(count), Some(fold)) if fold <= count => fold,
-        (Some(_), _) => {
-            return Err(Error::refused(
-                folder,
-                "its config asks for folds, but the folder is not a fold",
-            )
-            .help("give the data with --data NAME|FILE"));
-        }
-    };
-    let split = splits.swap_remove(fold - 1);
-    let has_test_part = config.data.folds.is_none() && loaded.test.is_some();
-    let by_name = |part: Part, read: &Arc<Dataset>| -> Result<Part> {
-        if part.dataset.schema().columns == model.schema.columns {
-            return Ok(part);
-        }
-        Ok(Part {
-            dataset: Arc::new(with_columns(read, &model.schema)?.into_owned()),
-            ..part
-        })
-    };
-    match (split.test, split.validation, &loaded.test) {
-        (Some(part), _, Some(test)) if has_test_part => {
-            Ok(("test".to_owned(), by_name(part, test)?))
-        }
-        (Some(part), ..) => Ok(("test".to_owned(), by_name(part, &loaded.train)?)),
-        (None, Some(part), _) => Ok(("validation".to_owned(), by_name(part, &loaded.train)?)),
-        (None, None, _) => Err(Error::refused(
-            file,
-            "the run has neither test nor validation rows",
-        )
-        .help("give the data with --data NAME|FILE")),
-    }
-}
-
-/// Returns all rows of the data named on the command line, or the test part of a named dataset.
-fn part_of_data(
-    data: &[PathBuf],
-    model: &Model,
-    file: &Path,
-    search_paths: &SearchPaths,
-) -> Result<(String, Part)> {
-    let name = match data {
-        [only] if !only.exists() => only.to_str().filter(|name| {
-            catalog::names().any(|known| known == *name) || !name.contains(['/', '\\', '.'])
-        }),
-        _ => None,
-    };
-    let (label, dataset) = match name {
-        Some(name) => {
-            let (train, test) = catalog::load(name, search_paths)?;
-            match test {
-                Some(test) => (format!("{name}, test part"), test),
-                None => (name.to_owned(), train),
-            }
-        }
-        None => {
-            let dataset = data::load_for(data, &model.expected(file))?;
-            (data[0].display().to_string(), dataset)
-        }
-    };
-    let rows = (0..dataset.rows() as u32).collect();
-    Ok((label, Part { dataset, rows }))
-}
-
-/// Refuses data whose numbers of features or classes differ from those of the model.
-fn check(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
-    let inputs = model.network.layout.sizes()[0];
-    let (features, classes) = (dataset.feature_count(), dataset.class_count());
-    if model.is_regression() || dataset.is_regression() {
-        return check_regression(model, file, dataset);
-    }
-    if (features, classes) == (inputs, model.class_names.len()) {
-        return Ok(());
-    }
-    Err(Error::refused(
-        file,
-        format!(
-            "the model has {inputs} features and {} classes, but {} has {features} and {classes}",
-            model.class_names.len(),
-            dataset.name
-        ),
-    ))
-}
-
-/// Refuses data that do not have the features and targets of a regression model.
-fn check_regression(model: &Model, file: &Path, dataset: &Dataset) -> Result<()> {
-    let describe = |features: usize, names: Option<&[String]>, classes: usize| match names {
-        Some(names) => format!("{features} features and predicts {}", names.join(", ")),
-        None => format!("{features} features and {classes} classes"),
-    };
-    let inputs = model.network.layout.sizes()[0];
-    let expected = model.scaling.targets.as_ref();
-    let expected = expected.map(|targets| &targets.names[..]);
-    let found = dataset.targets.as_ref().map(|targets| &targets.names[..]);
-    let same = expected.map(<[String]>::len) == found.map(<[String]>::len);
-    if same && dataset.feature_count() == inputs {
-        return Ok(());
-    }
-    let classes = (model.class_names.len(), dataset.class_count());
-    Err(Error::refused(
-        file,
-        plain_line(&format!(
-            "the model has {}, but {} has {}",
-            describe(inputs, expected, classes.0),
-            dataset.name,
-            describe(dataset.feature_count(), found, classes.1)
-        ))
-        .into_owned(),
-    ))
 }
 
 /// Formats the evaluation as text.

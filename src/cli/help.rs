@@ -8,7 +8,7 @@ use crate::text::broken;
 
 /// Groups of commands, in the order of the help.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Train and use", &["train", "eval", "predict"]),
+    ("Train and use", &["train", "eval", "predict", "export"]),
     (
         "Compare gradients",
         &["check", "cost", "race", "scale", "compare", "explain"],

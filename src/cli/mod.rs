@@ -12,6 +12,7 @@ pub mod eval;
 mod evaluation;
 pub mod event_thread;
 pub mod explain;
+pub mod export;
 #[cfg(unix)]
 pub mod gradient;
 pub mod gradient_progress;
@@ -19,6 +20,7 @@ mod help;
 mod inputs;
 #[cfg(unix)]
 pub mod minimize;
+mod model_rows;
 pub mod output;
 mod page;
 pub mod predict;
@@ -101,6 +103,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
         Command::Train(train) => train::run(train, global, messages, &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
         Command::Predict(predict) => predict::run(predict, global, messages, &mut out),
+        Command::Export(export) => export::run(export, global, messages, &mut out),
         Command::Explain(explain) => explain::run(explain, global, messages, &mut out),
         Command::Check(check) => check::run(check, global, messages, &mut out),
         #[cfg(unix)]

@@ -4,6 +4,8 @@
 //! Input may be hostile: sizes are limited before memory is allocated, and invalid content is
 //! refused with its place, without a panic.
 
+#[cfg(feature = "export")]
+pub mod export;
 pub mod file;
 pub mod gradient;
 mod metadata;

@@ -18,6 +18,16 @@ pub fn of_numbers(numbers: &[f64], shape: &[usize]) -> Vec<u8> {
     bytes
 }
 
+/// Returns the file of an array of these numbers in single precision, row-major.
+#[cfg(feature = "export")]
+pub fn of_singles(numbers: &[f64], shape: &[usize]) -> Vec<u8> {
+    let mut bytes = header("<f4", shape);
+    for &number in numbers {
+        bytes.extend_from_slice(&(number as f32).to_le_bytes());
+    }
+    bytes
+}
+
 /// Returns the file of a vector of integers.
 pub fn of_integers(numbers: &[i64]) -> Vec<u8> {
     let mut bytes = header("<i8", &[numbers.len()]);

@@ -13,6 +13,7 @@ pub mod allocations;
 pub mod breast_cancer;
 pub mod browser;
 pub mod check_problems;
+pub mod compilers;
 pub mod dual;
 pub mod kernel_number;
 pub mod networks;

@@ -1,6 +1,7 @@
 //! The arguments as clap parses them, without the behavior that hangs on them.
 
 mod explain;
+mod export;
 mod files;
 mod global;
 mod options;
@@ -15,6 +16,7 @@ pub use explain::{
     ExplainArguments, ExplainCommand, LbfgsArguments, LogisticArguments, NetworkArguments,
     ToyArguments, WeightArguments,
 };
+pub use export::ExportArguments;
 pub use files::{
     ConfigArguments, ConfigCommand, DataArguments, DataCommand, EnvArguments, ReportArguments,
 };
@@ -55,6 +57,8 @@ pub enum Command {
     Eval(EvalArguments),
     /// Ask a trained model: the class of each row, or its numbers, of a file or a stream
     Predict(PredictArguments),
+    /// Write a trained model as C, Rust, ONNX, NPZ or safetensors
+    Export(ExportArguments),
     /// Compare every gradient method with backprop in double precision; or check your own gradient
     Check(CheckArguments),
     /// Compute the gradient of your own function, which any program computes
@@ -125,6 +129,9 @@ mod tests {
             "nplus1 eval a --data b c d",
             "nplus1 predict a",
             "nplus1 predict a b -o",
+            "nplus1 export a",
+            "nplus1 export a -o b.c --format cobol",
+            "nplus1 export a -o b.c --weights f8",
             "nplus1 check",
             "nplus1 check a.toml --full --directions 3",
             "nplus1 check a.toml --directions 0",
