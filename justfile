@@ -53,3 +53,20 @@ results:
 # Exports models in every format and compares what other programs answer.
 interop:
     tests/interop/run
+
+# Runs every command of docs/answer.md (about ten minutes).
+answer:
+    cargo build --release
+    target/release/nplus1 cost configs/mnist-30.toml --measure
+    target/release/nplus1 cost configs/mnist-30.toml --measure --set 'data.normalize="standard"'
+    target/release/nplus1 cost configs/mnist-30.toml --measure --dense
+    target/release/nplus1 cost configs/breast-cancer.toml --measure
+    target/release/nplus1 cost configs/mnist-30.toml --widths 16,32,64,128,256,512,1024 --depths 2 --methods forward-difference/incremental
+    target/release/nplus1 cost configs/mnist-30.toml --scale-all 0.5,1,2,4 --depths 2 --methods forward-difference
+    target/release/nplus1 cost configs/mnist-30.toml --widths 512 --depths 2,3,5 --batch 10 --methods backprop --measure
+    target/release/nplus1 check configs/mnist-30.toml --weights tests/reference/mnist-30.safetensors --rows 10 --sweep
+    target/release/nplus1 scale configs/mnist-30.toml --threads 1,2
+    target/release/nplus1 train configs/mnist-differences.toml
+    target/release/nplus1 explain lbfgs
+    target/release/nplus1 race configs/mnist-30.toml
+    target/release/nplus1 explain

@@ -111,7 +111,8 @@ fn every_element_times_1_001_is_wrong_on_784_30_10() {
 #[test]
 fn the_mistake_in_a_wrong_gradient_is_named() {
     let folder = Workplace::new(CONFIG);
-    let whole: [(&dyn Fn(&mut Tensors), &str); 3] = [
+    type Damage<'a> = &'a dyn Fn(&mut Tensors);
+    let whole: [(Damage, &str); 3] = [
         (
             &|tensors| scale(tensors, 10.0),
             "a sum over the rows in place of their mean",
@@ -128,7 +129,7 @@ fn the_mistake_in_a_wrong_gradient_is_named() {
         assert_eq!(found["tensors"].as_array().unwrap().len(), 4);
     }
     // Tensor 1 is layers.0.weight (4, 4), tensor 3 layers.1.weight (3, 4).
-    let parts: [(&dyn Fn(&mut Tensors), &str, &str); 6] = [
+    let parts: [(Damage, &str, &str); 6] = [
         (
             &|tensors| {
                 let right = tensors[1].2.clone();

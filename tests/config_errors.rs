@@ -479,6 +479,16 @@ fn conflicting_keys_are_refused_and_both_are_named() {
         ),
         (
             "dataset = \"mnist\"",
+            "dataset = \"mnist\"\nignore = [\"id\"]".to_owned(),
+            "`ignore` goes with files in `train`",
+        ),
+        (
+            "dataset = \"mnist\"",
+            "dataset = \"mnist\"\nmissing = \"mean\"".to_owned(),
+            "`missing` goes with files in `train`",
+        ),
+        (
+            "dataset = \"mnist\"",
             "train = [\"a\", \"b\"]\nlabel = \"x\"".to_owned(),
             "the labels are in a separate file",
         ),

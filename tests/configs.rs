@@ -120,7 +120,9 @@ fn a_resolved_config_parses_to_the_same_config() {
 
 #[test]
 fn a_resolved_config_lists_every_default() {
-    let resolved: toml_edit::DocumentMut = parse(LEAST).to_toml().parse().unwrap();
+    // Files have defaults that a named dataset does not have.
+    let least = LEAST.replace("data.dataset = 'iris'", "data.train = 'flowers.csv'");
+    let resolved: toml_edit::DocumentMut = parse(&least).to_toml().parse().unwrap();
     let mut seen = 0;
     for section in keys::SECTIONS.into_iter().chain([&keys::TOP]) {
         for key in section.keys {

@@ -90,7 +90,7 @@ fn datasets_that_are_fifos_are_refused() {
             r#"train flowers.toml --set data={train="f.csv.gz"}"#,
         ),
         (
-            "labels",
+            "f.csv",
             r#"train flowers.toml --set data={train=["f.csv","labels"]}"#,
         ),
         ("iris.csv", "train flowers.toml --datasets sets"),

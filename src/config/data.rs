@@ -48,6 +48,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
         reader.refuse(Diagnostic::new(message, place.clone(), allowed).help(near.or(Some(files))));
     }
     let has_files = data.field("train").is_some();
+    let options = read_options(&data);
     if data.lacks_all_alternatives() {
         reader.refuse_missing(
             "data",
@@ -66,7 +67,7 @@ pub(super) fn read(reader: &Reader, folder: &Path) -> DataConfig {
                 train: train.unwrap_or_default(),
                 test: test_files,
                 label,
-                options: read_options(&data),
+                options,
             },
         },
         task: read_task(&data),

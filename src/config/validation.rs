@@ -11,29 +11,8 @@ use crate::optimizer::{OptimizerConfig, Schedule};
 pub(super) fn check(reader: &Reader, config: &Config) {
     check_data(reader, config);
     check_targets(reader, config);
-    let (output, loss) = (config.model.output, config.loss.kind);
-    let (help, wrong) = match loss {
-        Loss::Quadratic => (
-            "use sigmoid or linear outputs with the quadratic loss; softmax needs cross-entropy",
-            output == OutputUnits::Softmax,
-        ),
-        Loss::CrossEntropy => (
-            "use sigmoid or softmax outputs with the cross-entropy loss; linear needs quadratic or logistic",
-            output == OutputUnits::Linear,
-        ),
-        Loss::Logistic => (
-            "use linear outputs with the logistic loss; they are its default",
-            output != OutputUnits::Linear,
-        ),
-    };
-    if wrong && !config.data.is_regression() {
-        let message = format!(
-            "{} outputs do not go with the {} loss",
-            output.name(),
-            loss.name()
-        );
-        reader.refuse_conflict(("loss", "kind"), ("model", "output"), &message, help);
-    }
+    check_table_keys(reader);
+    check_outputs(reader, config);
     check_regression(reader, config);
     let random = matches!(
         config.gradient,
@@ -87,6 +66,33 @@ pub(super) fn check(reader: &Reader, config: &Config) {
             "the cosine schedule needs the number of steps, which `max_seconds` does not give",
             "add `epochs` or `max_steps` under [train], or choose another schedule",
         );
+    }
+}
+
+/// Refuses outputs that do not go with the loss.
+fn check_outputs(reader: &Reader, config: &Config) {
+    let (output, loss) = (config.model.output, config.loss.kind);
+    let (help, wrong) = match loss {
+        Loss::Quadratic => (
+            "use sigmoid or linear outputs with the quadratic loss; softmax needs cross-entropy",
+            output == OutputUnits::Softmax,
+        ),
+        Loss::CrossEntropy => (
+            "use sigmoid or softmax outputs with the cross-entropy loss; linear needs quadratic or logistic",
+            output == OutputUnits::Linear,
+        ),
+        Loss::Logistic => (
+            "use linear outputs with the logistic loss; they are its default",
+            output != OutputUnits::Linear,
+        ),
+    };
+    if wrong && !config.data.is_regression() {
+        let message = format!(
+            "{} outputs do not go with the {} loss",
+            output.name(),
+            loss.name()
+        );
+        reader.refuse_conflict(("loss", "kind"), ("model", "output"), &message, help);
     }
 }
 
@@ -155,6 +161,25 @@ fn check_targets(reader: &Reader, config: &Config) {
             "`targets` goes with files in `train`",
             help,
         );
+    }
+}
+
+/// Refuses keys for tables beside a named dataset; their defaults may be spelled out.
+fn check_table_keys(reader: &Reader) {
+    let data = reader.section(&keys::DATA);
+    if data.field("train").is_some() {
+        return;
+    }
+    for key in ["ignore", "missing", "unknown", "separator"] {
+        let field = data.field(key);
+        if field.is_some_and(|field| field.item.as_str() != Some("refuse")) {
+            reader.refuse_conflict(
+                ("data", "dataset"),
+                ("data", key),
+                &format!("`{key}` goes with files in `train`"),
+                &format!("remove `{key}`: it is for tables of your own"),
+            );
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::keys::{self, Form, Key, Selector};
 use super::{Config, RunConfig};
-use crate::data::{DataConfig, DataSource, Missing, Share, TableOptions, Task, Unknown};
+use crate::data::{DataConfig, DataSource, Share, TableOptions, Task};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{DifferenceConfig, Increment};
 use crate::gradient::random_direction::{ForwardGradientConfig, SpsaConfig};
@@ -89,18 +89,14 @@ fn data(data: &DataConfig, key: &str) -> Option<Value> {
     }
 }
 
-/// Returns what is said of a table's columns, if it is not the default.
+/// Returns what is said of a table's columns.
 fn table_option(options: &TableOptions, key: &str) -> Option<Value> {
     match key {
         "ignore" => Some(&options.ignore)
             .filter(|ignored| !ignored.is_empty())
             .map(|ignored| texts(ignored)),
-        "missing" => Some(options.missing)
-            .filter(|missing| *missing != Missing::default())
-            .map(|missing| missing.name().into()),
-        "unknown" => Some(options.unknown)
-            .filter(|unknown| *unknown != Unknown::default())
-            .map(|unknown| unknown.name().into()),
+        "missing" => Some(options.missing.name().into()),
+        "unknown" => Some(options.unknown.name().into()),
         "separator" => {
             let sign = char::from(options.separator?);
             Some(text(&sign.to_string()))

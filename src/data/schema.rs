@@ -1,7 +1,7 @@
 //! What a model knows of the columns that it was trained on: their names, order and kinds, the
 //! label, what was ignored, and how values are filled in.
 //!
-//! A schema is learned from training rows alone ([`super::encoding`]), stored with the model, and
+//! A schema is learned from training rows alone (`table.rs`), stored with the model, and
 //! finds the columns of further tables by name.
 
 use serde::{Deserialize, Serialize};

@@ -52,7 +52,9 @@ pub fn of_texts<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Vec<u8> {
 }
 
 fn header(element: &str, shape: &[usize]) -> Vec<u8> {
-    let sizes: String = shape.iter().map(|size| format!("{size},")).collect();
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    // A tuple of one number needs its comma.
+    let sizes = sizes.join(", ") + if shape.len() == 1 { "," } else { "" };
     let mut text =
         format!("{{'descr': '{element}', 'fortran_order': False, 'shape': ({sizes}), }}");
     // One byte is for the line end.

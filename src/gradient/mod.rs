@@ -205,7 +205,7 @@ pub struct GradientEvaluation {
 pub trait GradientEngine<R: Real>: Send {
     /// Overwrites `gradient` with ∂L/∂θ of the mini-batch, l2 included. The bits are the same on
     /// any number of threads. After the first call, no allocation grows with the batch, except that
-    /// measuring [`Increment::Noise`] allocates each time.
+    /// measuring [`Increment::Noise`](finite_difference::Increment::Noise) allocates each time.
     ///
     /// # Errors
     /// [`Stopped`] if `control` was stopped, if θ + h rounds to θ, or if no increment could be

@@ -159,7 +159,7 @@ impl fmt::Display for Verdict {
 /// ```
 ///
 /// # Errors
-/// [`InputError::GradientLength`]; [`Failure`], converted: θ is empty or not finite, the function
+/// [`InputError::GradientLength`]; `Failure`, converted: θ is empty or not finite, the function
 /// fails or is not finite at θ, or at every distance from θ that was tried.
 pub fn check_gradient<V: Outcome>(
     function: impl Fn(&[f64]) -> V + Sync,

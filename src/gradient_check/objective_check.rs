@@ -71,6 +71,11 @@ impl ComparedDirection {
     fn agrees(&self) -> bool {
         (self.theirs - self.ours).abs() <= self.bound
     }
+
+    /// Returns the difference of both in units of its bound.
+    fn excess(&self) -> f64 {
+        (self.theirs - self.ours).abs() / self.bound.max(f64::MIN_POSITIVE)
+    }
 }
 
 /// The result of a check along random directions.
@@ -207,14 +212,7 @@ impl<'a> ObjectiveCheck<'a> {
                 *element = ours.map_or(0.0, |compared| compared.ours);
             }
         }
-        let mut random = stream(0, Purpose::Directions);
-        let directions: Vec<Vec<f64>> = (0..count)
-            .map(|_| {
-                let component =
-                    |scale: &f64| scale * f64::from(Gaussian.sample(&mut random) as f32);
-                scales.iter().map(component).collect()
-            })
-            .collect();
+        let directions = random_directions(count, &scales);
         let derivatives = self
             .threads
             .map(count, |k| self.along(&directions[k]))
@@ -234,13 +232,9 @@ impl<'a> ObjectiveCheck<'a> {
             let compared = compare(&corrected);
             let disagrees = |&k: &usize| !compared[k].agrees();
             // The direction that shows the error most clearly.
-            let excess = |k: usize| {
-                (compared[k].theirs - compared[k].ours).abs()
-                    / compared[k].bound.max(f64::MIN_POSITIVE)
-            };
-            let clearest = (0..count)
-                .filter(disagrees)
-                .max_by(|&a, &b| excess(a).total_cmp(&excess(b)));
+            let excess =
+                |&a: &usize, &b: &usize| (compared[a].excess()).total_cmp(&compared[b].excess());
+            let clearest = (0..count).filter(disagrees).max_by(excess);
             complete = clearest.is_none();
             let Some(k) = clearest.filter(|_| found.len() < MOST_FOUND) else {
                 break;
@@ -304,6 +298,16 @@ impl<'a> ObjectiveCheck<'a> {
             unit: self.unit,
         }
     }
+}
+
+/// Returns `count` random directions, whose components have the deviations `scales`.
+fn random_directions(count: usize, scales: &[f64]) -> Vec<Vec<f64>> {
+    let mut random = stream(0, Purpose::Directions);
+    let mut direction = || {
+        let component = |scale: &f64| scale * f64::from(Gaussian.sample(&mut random) as f32);
+        scales.iter().map(component).collect()
+    };
+    (0..count).map(|_| direction()).collect()
 }
 
 /// Returns ‖g·scales‖₂.

@@ -1,9 +1,9 @@
 //! Functions that other programs compute, in any language: K long-lived copies of a command, asked
 //! by lines of JSON.
 //!
-//! [`Program`] is such a function. [`process`] runs a command in a process group that ends with this
+//! [`Program`] is such a function. `process.rs` runs a command in a process group that ends with this
 //! process, whatever ends it; [`message`] is the protocol, which `docs/programs.md` describes;
-//! [`worker`] asks one copy, and [`Program`] gives the evaluation of a copy that fails to another
+//! `worker.rs` asks one copy, and [`Program`] gives the evaluation of a copy that fails to another
 //! one, once. Every evaluation is in a [`journal`] before it counts, so that an interrupted gradient
 //! goes on where it was.
 //!

@@ -543,7 +543,7 @@ fn chebyquad<T: Number>(x: &[T]) -> Vec<T> {
             }
             now
         };
-        let integral = if i % 2 == 0 {
+        let integral = if i.is_multiple_of(2) {
             -1.0 / ((i * i) as f64 - 1.0)
         } else {
             0.0

@@ -26,7 +26,7 @@ const REVISIT: u64 = 1000;
 pub struct ProgramSettings {
     /// The command, for `sh -c`; `{worker}` in it is replaced by the worker's number, from 1.
     pub command: String,
-    /// The number K of copies, from 1 to [`MOST_WORKERS`].
+    /// The number K of copies, from 1 to `MOST_WORKERS`.
     pub workers: usize,
     /// The seconds after which an evaluation counts as hanging.
     pub timeout: Option<f64>,

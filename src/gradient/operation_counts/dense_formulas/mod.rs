@@ -12,8 +12,8 @@
 //!
 //! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, N parameters,
 //! H = P − n_0·n_1 weights above the first layer; R_k and U_k are the sums P and U from layer k on.
-//! [`passes`] has backprop and whole passes, [`incremental`] what computes only changes,
-//! [`directions`] directional derivatives, [`growth`] how multiplications grow with the widths.
+//! `passes.rs` has backprop and whole passes, `incremental.rs` what computes only changes,
+//! `directions.rs` directional derivatives, `growth.rs` how multiplications grow with the widths.
 //!
 //! Backprop over a forward pass: `B(2P + H + 2U + n_L + 1) + N + 1` multiplications over
 //! `B(P + n_L + 1) + 1`. To leading order in the widths that is `(2P + H)/P + 1/B`, at most
