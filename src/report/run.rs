@@ -123,7 +123,10 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
     }
     page.table("Results", &summaries(runs));
     page.sentences(&spread(runs).into_iter().collect::<Vec<_>>());
-    curves(page, runs);
+    result_curves(page, runs);
+    if runs.len() > 1 {
+        step_curves(page, runs);
+    }
     for run in runs {
         if runs.len() > 1 {
             page.section(run.label);
@@ -137,6 +140,10 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
             }
         }
         weights(page, run);
+        // What a single run is judged by comes before how its steps went.
+        if runs.len() == 1 {
+            step_curves(page, runs);
+        }
         page.source(&[run.source.common.origin()]);
         environment::write(page, &run.source.common);
     }
@@ -281,30 +288,42 @@ pub fn spread(runs: &[RunFiles<'_>]) -> Option<String> {
 /// A quantity of an epoch.
 type RunQuantity = fn(&EpochLine) -> Option<f64>;
 
-fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
+/// The title, caption and vertical axis of a figure against epochs.
+type EpochFigure<'a> = (&'a str, &'a str, Axis);
+
+/// Writes a figure against epochs: the quantities `of` of each run. A quantity that none of the runs
+/// has is left out silently, except the loss, which every run has.
+fn curve(
+    page: &mut Page,
+    runs: &[RunFiles<'_>],
+    (title, caption, y): EpochFigure<'_>,
+    of: &[(&str, Mark, RunQuantity)],
+) {
     let origins: Vec<Origin> = runs.iter().map(|run| run.source.common.origin()).collect();
-    let epoch = || Axis::new("epoch").with_unit(AxisUnit::Whole);
-    let mut add = |title: &str, caption: &str, y: Axis, of: &[(&str, Mark, RunQuantity)]| {
-        let mut series = Vec::new();
-        for (number, run) in runs.iter().enumerate() {
-            for (place, (name, mark, quantity)) in of.iter().enumerate() {
-                let points = (run.epochs.iter())
-                    .filter_map(|epoch| Some((epoch.epoch as f64, quantity(epoch)?)));
-                let (label, color) = match (runs.len(), of.len()) {
-                    (1, _) => ((*name).to_owned(), place),
-                    (_, 1) => (run.label.to_owned(), number),
-                    _ => (format!("{}: {name}", run.label), number),
-                };
-                series.push(Series::new(label, *mark, color, points));
-            }
+    let epoch = Axis::new("epoch").with_unit(AxisUnit::Whole);
+    let mut series = Vec::new();
+    for (number, run) in runs.iter().enumerate() {
+        for (place, (name, mark, quantity)) in of.iter().enumerate() {
+            let points = (run.epochs.iter())
+                .filter_map(|epoch| Some((epoch.epoch as f64, quantity(epoch)?)));
+            let (label, color) = match (runs.len(), of.len()) {
+                (1, _) => ((*name).to_owned(), place),
+                (_, 1) => (run.label.to_owned(), number),
+                _ => (format!("{}: {name}", run.label), number),
+            };
+            series.push(Series::new(label, *mark, color, points));
         }
-        let has_points = series.iter().any(|series| !series.points.is_empty());
-        let figure = Figure::new(title, caption, [epoch(), y], series);
-        // A quantity that none of these runs has is left out silently, except the loss, which every
-        // run has.
-        if has_points || title == "Loss" {
-            page.figure(&figure, &origins);
-        }
+    }
+    let has_points = series.iter().any(|series| !series.points.is_empty());
+    if has_points || title == "Loss" {
+        page.figure(&Figure::new(title, caption, [epoch, y], series), &origins);
+    }
+}
+
+/// Writes what the epochs achieved: loss and accuracy, or R².
+fn result_curves(page: &mut Page, runs: &[RunFiles<'_>]) {
+    let mut add = |title, caption, y, of: &[(&str, Mark, RunQuantity)]| {
+        curve(page, runs, (title, caption, y), of);
     };
     add(
         "Loss",
@@ -329,6 +348,13 @@ fn curves(page: &mut Page, runs: &[RunFiles<'_>]) {
         Axis::new("validation R²"),
         &[("validation", Mark::LineAndDots, |epoch| epoch.validation_r2)],
     );
+}
+
+/// Writes how the steps went: gradient, learning rate and time.
+fn step_curves(page: &mut Page, runs: &[RunFiles<'_>]) {
+    let mut add = |title, caption, y, of: &[(&str, Mark, RunQuantity)]| {
+        curve(page, runs, (title, caption, y), of);
+    };
     add(
         "Gradient",
         "Norm of the gradient of each epoch's last mini-batch (with L-BFGS: of all training rows).",

@@ -19,7 +19,7 @@ use crate::train::{EpochRecord, Observer, TrainConfig, Training, TrainingState};
 
 /// Seconds before the first evaluation, and the factor by which each pause is longer than the one
 /// before.
-const FIRST_PAUSE: f64 = 0.01;
+const FIRST_PAUSE: f64 = 0.001;
 const GROWTH: f64 = 1.25;
 /// The pause after an evaluation is at least the time it took divided by this share.
 const MAX_EVALUATION_SHARE: f64 = 0.2;
