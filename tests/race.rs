@@ -137,6 +137,10 @@ fn a_method_that_diverges_does_not_end_the_race() {
     assert_eq!(standings[1]["ending"], "as long as [train] asks for");
     let findings = document["findings"].to_string();
     assert!(findings.contains("not reached by backprop"), "{findings}");
+    assert!(
+        findings.contains("backprop, seed 3: diverged in epoch"),
+        "{findings}"
+    );
 }
 
 #[test]

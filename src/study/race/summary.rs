@@ -93,8 +93,8 @@ pub struct RaceReport<'a> {
     pub targets: &'a [f64],
     /// The summaries of the methods.
     pub standings: Vec<MethodSummary>,
-    /// Summary sentences: one per target, then what random directions cost, then how rates were
-    /// chosen.
+    /// Summary sentences: one per target, then what random directions cost, how rates were chosen,
+    /// and what diverged.
     pub findings: Vec<String>,
     /// The progress of each method at each evaluation.
     pub rows: &'a [RaceRow],
@@ -115,6 +115,7 @@ impl<'a> RaceReport<'a> {
         let mut findings = sentences(&standings, &plan.targets);
         findings.extend(cost_of_random_directions(&standings, rows));
         findings.extend(choice_of_rates(&standings, plan, judged));
+        findings.extend(divergences(&standings));
         Self {
             name,
             study,
@@ -142,15 +143,9 @@ impl<'a> RaceReport<'a> {
     }
 
     fn times(&self) -> Table {
-        let mut header = [
-            "method",
-            "learning rate",
-            "best accuracy",
-            "epochs",
-            "ended by",
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut header = ["method", "rate", "best accuracy", "epochs"]
+            .map(str::to_owned)
+            .to_vec();
         header.extend(self.targets.iter().map(|target| percent(Some(*target))));
         let mut table = Table::new(header);
         for summary in &self.standings {
@@ -168,7 +163,6 @@ impl<'a> RaceReport<'a> {
                     100.0 * most
                 ),
                 format!("{:.2}", summary.total.epochs),
-                summary.ending.clone().unwrap_or("–".to_owned()),
             ];
             for (target, reached) in summary.reached.iter().enumerate() {
                 let spread = spread_of_times(summary, target);
@@ -190,8 +184,9 @@ impl<'a> RaceReport<'a> {
             let cell = |reached: &Option<Reached>| {
                 reached.map_or("–".to_owned(), |reached| {
                     let dense = reached.dense_multiplications;
-                    let dense = dense.map_or("–".to_owned(), whole);
-                    format!("{} / {dense}", whole(reached.multiplications))
+                    let shown = |count: u64| format!("{:.2e}", count as f64);
+                    let dense = dense.map_or("–".to_owned(), shown);
+                    format!("{} / {dense}", shown(reached.multiplications))
                 })
             };
             let mut cells = vec![summary.method.clone()];
@@ -296,6 +291,23 @@ fn summarize_seed(
     })
 }
 
+/// Number of methods that a sentence names with their figures; of more it gives the range.
+const MOST_NAMED: usize = 3;
+
+/// Lists methods that missed a target, with their best accuracies if they are few.
+fn missed_methods(missed: &[&MethodSummary]) -> String {
+    let name = |summary: &&MethodSummary| match missed.len() {
+        ..=MOST_NAMED => format!(
+            "{} (best {} in {})",
+            summary.method,
+            percent(Some(summary.best_accuracy)),
+            duration(summary.total.seconds)
+        ),
+        _ => summary.method.clone(),
+    };
+    missed.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
 /// Writes a sentence per target: the first method to reach it, how much longer the others took, and
 /// the methods that did not reach it.
 fn sentences(summaries: &[MethodSummary], targets: &[f64]) -> Vec<String> {
@@ -305,19 +317,12 @@ fn sentences(summaries: &[MethodSummary], targets: &[f64]) -> Vec<String> {
             .filter_map(|summary| Some((summary, summary.reached[place]?)))
             .collect();
         reached.sort_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds));
-        let missed: Vec<String> = (summaries.iter())
+        let missed: Vec<&MethodSummary> = (summaries.iter())
             .filter(|summary| summary.reached[place].is_none())
-            .map(|summary| {
-                format!(
-                    "{} (best {} in {})",
-                    summary.method,
-                    percent(Some(summary.best_accuracy)),
-                    duration(summary.total.seconds)
-                )
-            })
             .collect();
+        let missed = missed_methods(&missed);
         let Some(((winner, best), others)) = reached.split_first() else {
-            return format!("No method reached {target}: {}.", missed.join(", "));
+            return format!("No method reached {target}: {missed}.");
         };
         let mut text = format!(
             "{} reached {target} first, after {} and {} multiplications performed",
@@ -325,17 +330,32 @@ fn sentences(summaries: &[MethodSummary], targets: &[f64]) -> Vec<String> {
             duration(best.seconds),
             whole(best.multiplications),
         );
-        for (other, reached) in others {
-            text.push_str(&format!(
-                "; {} after {} ({} times the time, {} times the multiplications)",
-                other.method,
-                duration(reached.seconds),
-                times(reached.seconds / best.seconds),
-                times(reached.multiplications as f64 / best.multiplications as f64),
-            ));
+        let times_as_long = |reached: &Reached| times(reached.seconds / best.seconds);
+        match others {
+            [(nearest, first), .., (farthest, last)] if others.len() > MOST_NAMED => {
+                text.push_str(&format!(
+                    "; {} others took from {} ({}) to {} times as long ({})",
+                    others.len(),
+                    times_as_long(first),
+                    nearest.method,
+                    times_as_long(last),
+                    farthest.method,
+                ));
+            }
+            _ => {
+                for (other, reached) in others {
+                    text.push_str(&format!(
+                        "; {} after {} ({} times the time, {} times the multiplications)",
+                        other.method,
+                        duration(reached.seconds),
+                        times_as_long(reached),
+                        times(reached.multiplications as f64 / best.multiplications as f64),
+                    ));
+                }
+            }
         }
         if !missed.is_empty() {
-            text.push_str(&format!("; not reached by {}", missed.join(", ")));
+            text.push_str(&format!("; not reached by {missed}"));
         }
         text + "."
     };
@@ -393,6 +413,19 @@ fn choice_of_rates(summaries: &[MethodSummary], plan: &RacePlan, judged: &str) -
             duration(plan.tuning),
         )
     })
+}
+
+/// Names the methods and seeds that diverged; `None` if none did.
+fn divergences(summaries: &[MethodSummary]) -> Option<String> {
+    let diverged = summaries.iter().flat_map(|summary| {
+        let endings = summary.seeds.iter().filter_map(|seed| {
+            let ending = seed.ending.as_ref()?;
+            Some((seed.seed, ending)).filter(|(_, ending)| ending.starts_with("diverged"))
+        });
+        endings.map(|(seed, ending)| format!("{}, seed {seed}: {ending}", summary.method))
+    });
+    let diverged: Vec<String> = diverged.collect();
+    (!diverged.is_empty()).then(|| format!("{}.", diverged.join("; ")))
 }
 
 /// Returns whether the method is an estimate along random directions.
