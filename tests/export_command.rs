@@ -121,7 +121,7 @@ fn an_npz_holds_the_weights_by_layer() {
         .collect();
     let found = array("layers.0.weight.npy");
     assert!(found.ends_with(&weights) && text(&found[10..128]).contains("'<f4'"));
-    assert!(text(&found[10..128]).contains("(8,4,)"));
+    assert!(text(&found[10..128]).contains("(8, 4)"));
     let offsets: Vec<u8> = model
         .scaling
         .offset

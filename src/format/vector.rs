@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::file::{read_capped, write_atomically};
+use super::npy;
 use crate::error::{Error, Result};
 
 /// The largest file that is read.
@@ -79,7 +80,7 @@ pub fn save(path: &Path, vector: &[f64]) -> Result<()> {
             }
             text.into_bytes()
         }
-        VectorForm::Npy => to_npy(vector),
+        VectorForm::Npy => npy::of_numbers(vector, &[vector.len()]),
     };
     write_atomically(path, &bytes)
 }
@@ -118,23 +119,6 @@ fn from_csv(path: &Path, text: &str) -> Result<Vec<f64>> {
         }
     }
     Ok(vector)
-}
-
-fn to_npy(vector: &[f64]) -> Vec<u8> {
-    let shape = format!("({},)", vector.len());
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    // The numbers begin at a multiple of 64 bytes.
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = u16::try_from(header.len()).expect("the header has some 100 bytes");
-    let mut bytes = NPY.to_vec();
-    bytes.extend([1, 0]);
-    bytes.extend(length.to_le_bytes());
-    bytes.extend(header.bytes());
-    bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
-    bytes
 }
 
 fn from_npy(path: &Path, bytes: &[u8]) -> Result<Vec<f64>> {
