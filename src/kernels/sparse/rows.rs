@@ -31,37 +31,34 @@ impl<R: Real> SparseRows<R> {
     ) -> Self {
         assert!(features <= 1 << 24 && values.len() == 256);
         values[0] = R::ZERO;
-        let total = rows
-            .clone()
-            .map(|row| mask_words(features) + row.iter().filter(|&&byte| byte != 0).count())
-            .sum();
+        let words = |row: &[u8]| mask_words(features) + nonzeros(row);
+        let total: usize = rows.clone().map(words).sum();
         let mut starts = vec![0];
-        let mut records = Vec::with_capacity(total);
+        let mut records = Vec::with_capacity(total + BYTES);
         crate::kernels::pages::prefer_huge(&mut records);
-        let mut counts = vec![0; features];
+        records.resize(total + BYTES, 0);
+        let mut counts = FeatureCounts::new(features);
+        let mut end = 0;
         for row in rows {
-            let mask = records.len();
-            records.resize(mask + mask_words(features), 0);
-            let mut store = |position: usize, byte: u8| {
-                records.push((position as u32) << 8 | u32::from(byte));
-                records[mask + position / 32] |= 1 << (position % 32);
-                counts[position] += 1;
-            };
-            // Eight bytes at a time, since most are 0.
-            let (words, rest) = row.as_chunks::<8>();
+            counts.add(row);
+            let mask = end;
+            end += mask_words(features);
+            let (words, rest) = row.as_chunks::<BYTES>();
             for (index, word) in words.iter().enumerate() {
-                let mut left = u64::from_le_bytes(*word);
-                while left != 0 {
-                    let at = left.trailing_zeros() as usize / 8;
-                    store(8 * index + at, word[at]);
-                    left &= !(0xff << (8 * at));
+                // Most are 0.
+                if u64::from_le_bytes(*word) != 0 {
+                    end = store(&mut records, [mask, end], BYTES * index, *word);
                 }
             }
-            for (at, &byte) in rest.iter().enumerate().filter(|(_, byte)| **byte != 0) {
-                store(8 * words.len() + at, byte);
+            if !rest.is_empty() {
+                let mut word = [0; BYTES];
+                word[..rest.len()].copy_from_slice(rest);
+                end = store(&mut records, [mask, end], BYTES * words.len(), word);
             }
-            starts.push(u32::try_from(records.len()).expect("fewer than 2³² words in all"));
+            starts.push(u32::try_from(end).expect("fewer than 2³² words in all"));
         }
+        records.truncate(end);
+        let counts = counts.finish();
         Self {
             features,
             starts,
@@ -178,6 +175,74 @@ impl<R: Real> SparseRows<R> {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (next, later);
+    }
+}
+
+/// Number of bytes that are stored at a time.
+const BYTES: usize = 8;
+
+/// Returns the number of bytes that are not 0.
+fn nonzeros(bytes: &[u8]) -> usize {
+    let ones = |part: &[u8]| part.iter().map(|&byte| u8::from(byte != 0)).sum::<u8>();
+    // Sums of 255 fit a byte, and whole vectors of them are added at a time.
+    bytes.chunks(255).map(|part| usize::from(ones(part))).sum()
+}
+
+/// Stores the words of eight bytes at `end`, and their bits in the mask at `mask`; `first` is the
+/// position of the first. Returns the end of the words. What is behind it stays 0.
+///
+/// Every byte is written, without a branch, and the next one is written over it if it is 0.
+#[inline(always)]
+fn store(records: &mut [u32], [mask, end]: [usize; 2], first: usize, bytes: [u8; BYTES]) -> usize {
+    let words = &mut records[end..end + BYTES];
+    let (mut stored, mut bits) = (0, 0);
+    for (at, byte) in bytes.into_iter().enumerate() {
+        words[stored % BYTES] = ((first + at) as u32) << 8 | u32::from(byte);
+        bits |= u32::from(byte != 0) << at;
+        stored += usize::from(byte != 0);
+    }
+    words[stored..].fill(0);
+    records[mask + first / 32] |= bits << (first % 32);
+    end + stored
+}
+
+/// Counts the rows in which each feature is not 0.
+struct FeatureCounts {
+    /// The counts but for the last rows, at most 255, whose counts fit bytes.
+    counts: Vec<u32>,
+    last: Vec<u8>,
+    last_rows: u8,
+}
+
+impl FeatureCounts {
+    fn new(features: usize) -> Self {
+        Self {
+            counts: vec![0; features],
+            last: vec![0; features],
+            last_rows: 0,
+        }
+    }
+
+    fn add(&mut self, row: &[u8]) {
+        for (count, &byte) in self.last.iter_mut().zip(row) {
+            *count += u8::from(byte != 0);
+        }
+        self.last_rows += 1;
+        if self.last_rows == u8::MAX {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        for (count, last) in self.counts.iter_mut().zip(&mut self.last) {
+            *count += u32::from(std::mem::take(last));
+        }
+        self.last_rows = 0;
+    }
+
+    fn finish(mut self) -> Vec<u32> {
+        self.flush();
+        self.counts
     }
 }
 
