@@ -96,6 +96,31 @@ fn each_format_is_written_whole_and_the_same_each_time() {
 }
 
 #[test]
+fn a_regression_is_exported_in_the_units_of_its_target() {
+    let config = CONFIG
+        .replace("\"iris\"", "\"diabetes\"")
+        .replace("output = \"softmax\"\n", "")
+        .replace("0.2\n[train]", "0.02\n[train]");
+    let place = Workplace::new(&config);
+    place.report("train flowers.toml --out run --no-report --json");
+    for extension in ["c", "rs", "onnx", "npz"] {
+        place.report(&format!("export run -o one.{extension} --json"));
+    }
+    let source = fs::read_to_string(place.path().join("one.c")).unwrap();
+    assert!(source.contains("\"progression\"") && source.contains("float *targets"));
+    if let Some((shown, passes)) = c_self_test(place.path(), "one.c") {
+        assert!(passes && shown.starts_with("10 of 10 rows"), "{shown}");
+    }
+    rust_self_test(place.path(), "one.rs");
+    // The answers in the file are those of `eval`: about 152 ± 77.
+    let document = place.report("eval run --json");
+    let errors = document["regression"]["targets"][0].as_object().unwrap();
+    assert_eq!(errors["name"], "progression");
+    let rmse = errors["rmse"].as_f64().unwrap();
+    assert!((30.0..90.0).contains(&rmse), "{rmse}");
+}
+
+#[test]
 fn an_npz_holds_the_weights_by_layer() {
     let place = trained();
     place.report("export run -o model.npz --json");
