@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Dataset, Features, Part, Scaling, TargetScaling};
 use crate::kernels::panels::width;
-use crate::kernels::sparse::SparseRows;
+use crate::kernels::sparse::{SparseRows, nonzero_bytes};
 use crate::kernels::value_sharing::{DistinctBytes, EqualValues};
 use crate::numeric::Real;
 
@@ -297,7 +297,10 @@ fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
 /// Returns whether the sparse form is possible (at most 2¹⁶ features, counts in 32 bits) and
 /// faster.
 fn is_sparse(bytes: &ndarray::Array2<u8>) -> bool {
-    let filled = bytes.iter().filter(|&&byte| byte != 0).count();
+    let filled = match bytes.as_slice_memory_order() {
+        Some(bytes) => nonzero_bytes(bytes),
+        None => bytes.iter().filter(|&&byte| byte != 0).count(),
+    };
     bytes.ncols() <= 1 << 16
         && filled < u32::MAX as usize
         && (filled as f64) < SPARSE_SHARE * bytes.len() as f64

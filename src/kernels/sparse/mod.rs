@@ -8,7 +8,7 @@ mod gradient;
 mod rows;
 
 pub use gradient::{FindWords, SparseGradient};
-pub use rows::SparseRows;
+pub use rows::{SparseRows, nonzero_bytes};
 
 use self::gradient::add_row;
 use self::rows::mask_words;

@@ -31,7 +31,7 @@ impl<R: Real> SparseRows<R> {
     ) -> Self {
         assert!(features <= 1 << 24 && values.len() == 256);
         values[0] = R::ZERO;
-        let words = |row: &[u8]| mask_words(features) + nonzeros(row);
+        let words = |row: &[u8]| mask_words(features) + nonzero_bytes(row);
         let total: usize = rows.clone().map(words).sum();
         let mut starts = vec![0];
         let mut records = Vec::with_capacity(total + BYTES);
@@ -182,7 +182,7 @@ impl<R: Real> SparseRows<R> {
 const BYTES: usize = 8;
 
 /// Returns the number of bytes that are not 0.
-fn nonzeros(bytes: &[u8]) -> usize {
+pub fn nonzero_bytes(bytes: &[u8]) -> usize {
     let ones = |part: &[u8]| part.iter().map(|&byte| u8::from(byte != 0)).sum::<u8>();
     // Sums of 255 fit a byte, and whole vectors of them are added at a time.
     bytes.chunks(255).map(|part| usize::from(ones(part))).sum()
