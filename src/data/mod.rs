@@ -22,7 +22,7 @@ pub mod input;
 #[cfg(feature = "files")]
 pub mod loading;
 #[cfg(feature = "files")]
-mod npy;
+pub(crate) mod npy;
 #[cfg(feature = "files")]
 mod npz;
 #[cfg(all(feature = "files", feature = "png"))]

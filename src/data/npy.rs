@@ -28,7 +28,7 @@ pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 #[derive(Debug, PartialEq)]
 pub(crate) struct NpyArray {
     pub(crate) shape: Vec<usize>,
-    fortran: bool,
+    pub(crate) fortran: bool,
     pub(crate) elements: NpyElements,
 }
 

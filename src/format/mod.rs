@@ -12,6 +12,7 @@ mod metadata;
 pub mod model;
 pub mod npy;
 pub mod safetensors;
+#[cfg(feature = "files")]
 pub mod vector;
 
 pub use model::{AnyParameters, Model};

@@ -1,17 +1,16 @@
 //! Vectors of numbers in files: JSON (an array), CSV (numbers separated by commas, spaces or lines)
-//! and NPY (NumPy's arrays of float64 or float32). The file's extension tells the form.
+//! and NPY (NumPy's arrays of numbers of any type). The file's extension tells the form.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::file::{read_capped, write_atomically};
 use super::npy;
+use crate::data::npy::{NpyElements, read as read_npy};
 use crate::error::{Error, Result};
 
 /// The largest file that is read.
 const LARGEST: u64 = 1 << 32;
-/// The bytes that an NPY file begins with.
-const NPY: &[u8] = b"\x93NUMPY";
 
 /// The form of a vector's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,60 +121,18 @@ fn from_csv(path: &Path, text: &str) -> Result<Vec<f64>> {
 }
 
 fn from_npy(path: &Path, bytes: &[u8]) -> Result<Vec<f64>> {
-    let refused = |problem: String| Error::refused(path, problem);
-    let rest = bytes
-        .strip_prefix(NPY)
-        .ok_or_else(|| refused("is no NPY file: it does not begin with \\x93NUMPY".to_owned()))?;
-    let cut = || refused("ends within its header".to_owned());
-    let (length, rest) = match rest {
-        [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
-        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        _ => return Err(cut()),
-    };
-    let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
-    let header = String::from_utf8_lossy(header);
-    let value = |key: &str| {
-        let at = header.find(&format!("'{key}':"))? + key.len() + 3;
-        Some(header[at..].trim_start())
-    };
-    let descr = value("descr").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next());
-    let number: fn(&[u8]) -> f64 = match descr {
-        Some("<f8") => |bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes")),
-        Some("<f4") => |bytes| f64::from(f32::from_le_bytes(bytes.try_into().expect("4 bytes"))),
-        other => {
-            return Err(refused(format!(
-                "holds numbers of type `{}`; allowed: <f8 (float64) and <f4 (float32)",
-                other.unwrap_or("?")
-            )));
-        }
-    };
-    let shape = value("shape").and_then(|rest| rest.strip_prefix('(')?.split(')').next());
-    let sizes = shape.map(|shape| {
-        shape
-            .split(',')
-            .map(str::trim)
-            .filter(|size| !size.is_empty())
-    });
-    let sizes: Option<Vec<usize>> =
-        sizes.and_then(|sizes| sizes.map(|size| size.parse().ok()).collect());
-    let sizes = sizes.ok_or_else(|| refused("has no shape in its header".to_owned()))?;
-    let long = sizes.iter().filter(|&&size| size != 1).count() > 1;
-    if long && value("fortran_order").is_some_and(|rest| rest.starts_with("True")) {
-        return Err(refused(
-            "is in Fortran's order; save a vector, or an array in C's order".to_owned(),
-        ));
+    let mut input = bytes;
+    let array = read_npy(&mut input, bytes.len() as u64, path)?;
+    let refused = |problem: &str| Err(Error::refused(path, problem));
+    let is_matrix = array.shape.iter().filter(|&&size| size != 1).count() > 1;
+    if is_matrix && array.fortran {
+        return refused("is in Fortran's order; save a vector, or an array in C's order");
     }
-    let width = if descr == Some("<f4") { 4 } else { 8 };
-    let count = sizes
-        .iter()
-        .try_fold(1usize, |count, &size| count.checked_mul(size));
-    if count.and_then(|count| count.checked_mul(width)) != Some(data.len()) {
-        return Err(refused(format!(
-            "has {} bytes of numbers, which do not make its shape {sizes:?}",
-            data.len()
-        )));
+    match array.elements {
+        NpyElements::Numbers(numbers) => Ok(numbers),
+        NpyElements::Bytes(bytes) => Ok(bytes.into_iter().map(f64::from).collect()),
+        NpyElements::Texts(_) => refused("holds texts; save an array of numbers"),
     }
-    Ok(data.chunks_exact(width).map(number).collect())
 }
 
 #[cfg(test)]
@@ -230,10 +187,20 @@ mod tests {
         assert!(
             write("s.npy", &npy[..npy.len() - 1])
                 .unwrap_err()
-                .contains("shape")
+                .contains("too short")
         );
         assert!(write("t.npy", &npy[..20]).unwrap_err().contains("header"));
-        let integers = String::from_utf8_lossy(&npy).replace("<f4", "<i4");
-        assert!(write("i.npy", integers.as_bytes()).is_err());
+        // numpy.save of int32 [[1], [2]], and of two by two numbers in Fortran's order.
+        let other = |from: &[u8], to: &[u8], elements: [[u8; 4]; 2]| {
+            let mut bytes = npy[..80].to_vec();
+            let at = bytes.windows(from.len()).position(|part| part == from);
+            bytes[at.unwrap()..][..to.len()].copy_from_slice(to);
+            bytes.extend(elements.concat());
+            bytes
+        };
+        let integers = other(b"<f4", b"<i4", [1i32.to_le_bytes(), 2i32.to_le_bytes()]);
+        assert_eq!(write("i.npy", &integers), Ok(vec![1.0, 2.0]));
+        let nan = other(b"<f4", b"<f4", [f32::NAN.to_le_bytes(), 2f32.to_le_bytes()]);
+        assert!(write("n.npy", &nan).is_err());
     }
 }
