@@ -112,12 +112,6 @@ fn a_regression_is_exported_in_the_units_of_its_target() {
         assert!(passes && shown.starts_with("10 of 10 rows"), "{shown}");
     }
     rust_self_test(place.path(), "one.rs");
-    // The answers in the file are those of `eval`: about 152 ± 77.
-    let document = place.report("eval run --json");
-    let errors = document["regression"]["targets"][0].as_object().unwrap();
-    assert_eq!(errors["name"], "progression");
-    let rmse = errors["rmse"].as_f64().unwrap();
-    assert!((30.0..90.0).contains(&rmse), "{rmse}");
 }
 
 #[test]

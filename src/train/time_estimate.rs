@@ -250,22 +250,24 @@ mod tests {
 
     #[test]
     fn a_prediction_beside_other_processes_is_that_of_the_undisturbed_runs() {
-        // Every 5 ms another process takes the processor for 5 ms; times in microseconds.
+        // Every 4 ms another process takes the processor for 4 ms; a run takes 1 ms to start, and
+        // 10 µs per step. Times in microseconds. Runs of 30 ms are all disturbed: 17.8 µs a step.
         let mut clock: u64 = 0;
         let beside = |steps: usize| {
             let begin = clock;
-            let mut left = 10 * steps as u64;
+            let mut left = 1_000 + 10 * steps as u64;
             while left > 0 {
-                let run = left.min(5_000 - clock % 10_000);
+                let run = left.min(4_000 - clock % 8_000);
                 clock += run;
                 left -= run;
-                if clock % 10_000 == 5_000 {
-                    clock += 5_000;
+                if clock % 8_000 == 4_000 {
+                    clock += 4_000;
                 }
             }
             Ok((clock - begin) as f64 * 1e-6)
         };
         let seconds = of_steps(BUDGET, 10_000, beside).unwrap();
-        close(seconds, 1e-5);
+        // The longest run that passes between two turns has 256 steps.
+        close(seconds, 1e-5 + 1e-3 / 256.0);
     }
 }

@@ -10,15 +10,16 @@
 //! Methods that compute the gradient take the config's learning rate. Random-direction estimates
 //! take the rate that [`rates`] finds for them on the validation rows.
 
-mod leg;
+mod race_run;
 pub mod rates;
+mod sentences;
 pub mod summary;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::leg::{Judges, Leg};
+use self::race_run::{Judges, RaceRun};
 use self::summary::RaceReport;
 use super::methods::Method;
 use super::record::StudyRecord;
@@ -176,7 +177,7 @@ impl RaceStudy<'_> {
         };
         for method in &self.methods {
             let given = plan.rates.iter().find(|(label, _)| *label == method.label);
-            let leg = |seed, rate, seconds| Leg {
+            let race_run = |seed, rate, seconds| RaceRun {
                 study: self,
                 method,
                 seed,
@@ -191,7 +192,7 @@ impl RaceStudy<'_> {
                     None => config.optimizer.learning_rate(),
                     Some(center) if plan.tuning == 0.0 => Some(center),
                     Some(center) => {
-                        let tried = |rate| leg(plan.seeds[0], Some(rate), plan.tuning);
+                        let tried = |rate| race_run(plan.seeds[0], Some(rate), plan.tuning);
                         match rates::tune(center, &method.label, record, tried)? {
                             Some(rate) => Some(rate),
                             None => return Ok(false),
@@ -200,7 +201,7 @@ impl RaceStudy<'_> {
                 },
             };
             for &seed in &plan.seeds {
-                if !leg(seed, rate, plan.limit).run(record)? {
+                if !race_run(seed, rate, plan.limit).run(record)? {
                     return Ok(false);
                 }
             }

@@ -1,4 +1,4 @@
-//! One leg of a race: training by one method with one seed.
+//! One run of a race: training by one method with one seed.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(super) struct Judges<'a, R> {
 }
 
 /// Training by one method with one seed and one learning rate.
-pub(super) struct Leg<'a, R> {
+pub(super) struct RaceRun<'a, R> {
     pub study: &'a RaceStudy<'a>,
     pub method: &'a Method,
     pub seed: u64,
@@ -47,8 +47,8 @@ pub(super) struct Leg<'a, R> {
     pub judges: Judges<'a, R>,
 }
 
-impl<R: Real> Leg<'_, R> {
-    /// Trains until the leg ends, unless it has ended in `record`. Returns whether it ended; it does
+impl<R: Real> RaceRun<'_, R> {
+    /// Trains until the run ends, unless it has ended in `record`. Returns whether it ended; it does
     /// not if the control requested a stop.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl<R: Real> Leg<'_, R> {
         }))
     }
 
-    /// Returns whether `row` is one of this leg.
+    /// Returns whether `row` is one of this run.
     fn owns(&self, row: &RaceRow) -> bool {
         !row.tuning && row.method == self.method.label && row.seed == self.seed
     }
@@ -120,8 +120,8 @@ impl<R: Real> Leg<'_, R> {
             split: config.run.split,
             control,
         };
-        let mut observer = LegObserver {
-            leg: self,
+        let mut observer = RaceRunObserver {
+            run: self,
             engine: training.engine(),
             training: &training,
             kept,
@@ -150,7 +150,7 @@ impl<R: Real> Leg<'_, R> {
         TrainingState::new(model.initialization.draw(layout, self.seed))
     }
 
-    /// Returns the initial state, or the last saved one of an interrupted leg; rows after that state
+    /// Returns the initial state, or the last saved one of an interrupted run; rows after that state
     /// are removed. If checkpoints cannot be read, or all are damaged, this is an error and the rows
     /// are kept.
     fn start(&self, folder: &Path, record: &mut StudyRecord<RaceRow>) -> Result<TrainingState<R>> {
@@ -219,9 +219,9 @@ impl StepCount {
     }
 }
 
-/// The observer of a leg, which records its progress.
-struct LegObserver<'a, R> {
-    leg: &'a Leg<'a, R>,
+/// The observer of a run, which records its progress.
+struct RaceRunObserver<'a, R> {
+    run: &'a RaceRun<'a, R>,
     training: &'a Training<'a, R>,
     /// Used for its operation counts only.
     engine: Box<dyn TrainingEngine<R>>,
@@ -233,12 +233,12 @@ struct LegObserver<'a, R> {
     pause: f64,
 }
 
-impl<R: Real> LegObserver<'_, R> {
+impl<R: Real> RaceRunObserver<'_, R> {
     /// Evaluates `state`, and saves it with its row. A state has only one row: the one with the
     /// ending replaces the earlier one.
     fn record_state(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
-        let leg = self.leg;
-        let same = |row: &RaceRow| leg.owns(row) && row.steps == state.steps;
+        let run = self.run;
+        let same = |row: &RaceRow| run.owns(row) && row.steps == state.steps;
         let Some((_, record)) = &self.kept else {
             return Ok(());
         };
@@ -247,7 +247,7 @@ impl<R: Real> LegObserver<'_, R> {
         }
         let begin = Instant::now();
         let row = self.row(state, ending);
-        let config = leg.study.subject.config.to_toml();
+        let config = run.study.subject.config.to_toml();
         if let Some((folder, record)) = &mut self.kept {
             checkpoint::save(folder, &Checkpoint::from_state(config, state))?;
             record.retain(|row| !same(row))?;
@@ -255,7 +255,7 @@ impl<R: Real> LegObserver<'_, R> {
         }
         let taken = begin.elapsed().as_secs_f64();
         self.pause = (GROWTH * self.pause)
-            .min(LONGEST_PAUSE_SHARE * leg.seconds)
+            .min(LONGEST_PAUSE_SHARE * run.seconds)
             .max(taken / MAX_EVALUATION_SHARE);
         self.last = Instant::now();
         Ok(())
@@ -263,18 +263,18 @@ impl<R: Real> LegObserver<'_, R> {
 
     /// Evaluates `state`.
     fn row(&self, state: &TrainingState<R>, ending: Option<String>) -> RaceRow {
-        let (leg, training) = (self.leg, self.training);
+        let (run, training) = (self.run, self.training);
         let forward = Forward::new(training.network, &state.parameters, training.isa);
-        let Judges { samples, rows } = leg.judges;
+        let Judges { samples, rows } = run.judges;
         let Assessment { loss, accuracy, .. } =
             forward.assess(samples, rows, training.classes, training.pool);
         let all = training.rows.len();
         // A time limit closes an epoch early, so epochs are counted by steps.
         let steps = StepCount::new(state.steps, all, training.config.batch_size);
         RaceRow {
-            method: leg.method.label.clone(),
-            seed: leg.seed,
-            learning_rate: leg.rate,
+            method: run.method.label.clone(),
+            seed: run.seed,
+            learning_rate: run.rate,
             tuning: false,
             epochs: steps.rows() as f64 / all as f64,
             steps: state.steps,
@@ -282,13 +282,13 @@ impl<R: Real> LegObserver<'_, R> {
             accuracy,
             loss,
             tally: training.tally(state, &*self.engine),
-            dense_multiplications: leg.dense_multiplications(steps),
+            dense_multiplications: run.dense_multiplications(steps),
             ending,
         }
     }
 }
 
-impl<R: Real> Observer<R> for LegObserver<'_, R> {
+impl<R: Real> Observer<R> for RaceRunObserver<'_, R> {
     fn progress(&mut self, _: usize, _: usize, _: usize) {}
 
     fn wants_state(&self) -> bool {

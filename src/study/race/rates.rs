@@ -7,7 +7,7 @@
 //! from the same start for the same time; the accuracy on the validation rows decides, then the loss.
 
 use super::RaceRow;
-use super::leg::Leg;
+use super::race_run::RaceRun;
 use crate::config::Config;
 use crate::error::Result;
 use crate::gradient::GradientConfig;
@@ -52,7 +52,7 @@ pub(super) fn tune<'a, R: Real>(
     center: f64,
     label: &str,
     record: &mut StudyRecord<RaceRow>,
-    leg: impl Fn(f64) -> Leg<'a, R>,
+    run: impl Fn(f64) -> RaceRun<'a, R>,
 ) -> Result<Option<f64>> {
     let mut tried: Vec<(i32, RaceRow)> = Vec::new();
     let mut waiting = FIRST.to_vec();
@@ -63,7 +63,7 @@ pub(super) fn tune<'a, R: Real>(
         let row = match known {
             Some(row) => row.clone(),
             None => {
-                let Some(row) = leg(rate).try_rate()? else {
+                let Some(row) = run(rate).try_rate()? else {
                     return Ok(None);
                 };
                 record.push(row.clone())?;
