@@ -3,7 +3,7 @@
 //!
 //! An evaluation is known by θ (the SHA-256 of the base), the changed parameter and its value, so one
 //! journal serves any number of gradients of the same program. The program is known by its command
-//! and by the SHA-256 of each file that a word of the command names: a changed program begins anew.
+//! and by the SHA-256 of each file that a word of the command names: a changed program starts from the beginning.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -182,13 +182,13 @@ fn read(path: &Path, bytes: &[u8], expected: &JournalHeader) -> Result<HashMap<P
         let entry: JournalEntry = serde_json::from_slice(line).map_err(|error| {
             Error::refused(path, format!("is damaged: {error}"))
                 .at(format!("line {}", number + 1))
-                .help("remove the file to begin anew")
+                .help("remove the file to start from the beginning")
         })?;
         let Some(key) = from_hex(&entry.at) else {
             return Err(
                 Error::refused(path, "is damaged: `at` is not 32 hexadecimal digits")
                     .at(format!("line {}", number + 1))
-                    .help("remove the file to begin anew"),
+                    .help("remove the file to start from the beginning"),
             );
         };
         let bits = entry.value.map_or(0, f64::to_bits);
@@ -223,7 +223,7 @@ fn compare(path: &Path, found: &JournalHeader, expected: &JournalHeader) -> Resu
         return Ok(());
     };
     Err(Error::refused(path, problem)
-        .help("remove the file to begin anew, or name another with --journal"))
+        .help("remove the file to start from the beginning, or name another with --journal"))
 }
 
 /// Returns the SHA-256 of each file that a word of `command` names.

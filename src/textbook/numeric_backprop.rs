@@ -28,7 +28,7 @@ impl TextbookNetwork {
     /// the sample's factor.
     fn loss_and_quotients<N: Number>(&self, z: &[N], target: impl Target, h: f64) -> (N, Vec<N>) {
         if self.output_loss == OutputLoss::SoftmaxCrossEntropy {
-            // All outputs share one sum, so each quotient computes the loss anew.
+            // All outputs share one sum, so each quotient computes the loss again.
             let before = loss(self.output_loss, z, target);
             let quotient = |j: usize| {
                 let mut moved = z.to_vec();

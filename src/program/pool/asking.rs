@@ -14,7 +14,7 @@ use crate::program::message::Answered;
 use crate::program::process::{Patience, Silence};
 use crate::program::worker::{Fault, Position, Query, Worker};
 
-/// The time without a first answer after which the user is told what is awaited.
+/// The time without a first answer after which a message says that it is awaited.
 const SLOW_START: Duration = Duration::from_secs(10);
 /// The most bytes of a line, beside those of its numbers.
 const LINE: usize = 1 << 20;

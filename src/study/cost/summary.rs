@@ -209,7 +209,7 @@ fn incremental_sentence(row: &CostRow) -> Option<String> {
                 None => wide(row.growth.hidden_limit)?,
             };
             format!(
-                "With {} the dense factor {hidden} as they widen while inputs and outputs stay as they are, and {} if these widen as well: the next layer is updated by single products, later layers are computed anew.",
+                "With {} the dense factor {hidden} as they widen while inputs and outputs stay as they are, and {} if these widen as well: the next layer is updated by single products, later layers are recomputed.",
                 counted(depth, "hidden layer"),
                 wide(row.growth.all_limit)?,
             )
