@@ -11,12 +11,12 @@ quick:
 
 # Runs the property tests on twenty times as many random cases as `check`, new ones each time.
 fuzz factor="20":
-    NPLUS1_FUZZ={{factor}} cargo test --locked --test bad_data --test config_errors \
-        --test difference_agreement --test gradient_check --test safetensors
+    NPLUS1_FUZZ={{factor}} cargo test --locked --test library -- bad_data:: config_errors:: \
+        difference_agreement:: gradient_check:: safetensors::
 
 # Prints the smallest relative errors that the gradient check sees, by method, on five networks.
 check-power:
-    cargo test --locked --test check_power -- --nocapture the_table_of_power
+    cargo test --locked --test library the_table_of_power -- --nocapture
 
 # Measures an epoch of the eight networks and mini-batches.
 bench:

@@ -85,7 +85,7 @@
 //! only [`model`] and [`numeric`]; [`optimizer`] only [`kernels`], [`model`] and [`numeric`];
 //! [`report`] only [`mod@error`], [`explain`], [mod@format], [`numeric`], [mod@open], [`parallel`],
 //! [`run`], [`study`] and [`text`].
-//! `tests/architecture.rs` checks all of this.
+//! `tests/library/architecture.rs` checks all of this.
 
 // `unwrap` is for tests: those in tests/ are separate crates, and clippy.toml allows it in unit
 // tests.

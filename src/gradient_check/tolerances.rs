@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The round-off is a sum of many roundings, each with a known mean square. If they are independent,
-//! 8 deviations are exceeded once in 10¹⁵ elements. `tests/check_power.rs` holds the expected squares
+//! 8 deviations are exceeded once in 10¹⁵ elements. `tests/library/check_power.rs` holds the expected squares
 //! against observed errors and looks for errors beyond 8 deviations.
 //!
 //! The probable bound stands for backprop, this program's or another's, where its assumptions do: z

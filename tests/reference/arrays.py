@@ -1,4 +1,4 @@
-"""Writes tests/reference/arrays: files of NumPy and Pillow that tests/array_files.rs reads.
+"""Writes tests/reference/arrays: files of NumPy and Pillow that tests/commands/array_files.rs reads.
 
 Run in the repository: python3 tests/reference/arrays.py (with numpy and pillow)
 """

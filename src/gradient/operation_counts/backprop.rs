@@ -5,7 +5,7 @@
 //! ([`crate::gradient::backprop::packed`]). An exponential or logarithm counts as one operation,
 //! whatever polynomial computes it. Not counted are padding and its masks, signs and comparisons,
 //! the optimizer's update, and what every worker computes again for itself.
-//! `tests/operation_counts.rs` counts the same passes operation by operation and compares.
+//! `tests/library/operation_counts.rs` counts the same passes operation by operation and compares.
 
 use super::changes::output_differences;
 use super::shape::{BatchShape, SIGMOID_PAIR};

@@ -28,7 +28,7 @@
 //!
 //! Of a row the formulas need only two numbers, how many of its inputs are not 0 and how many
 //! distinct values these have ([`Samples::input_density`]), so a tally costs B additions.
-//! `tests/difference_counts.rs` counts the same passes operation by operation and compares.
+//! `tests/library/difference_counts.rs` counts the same passes operation by operation and compares.
 
 use super::changes::{ChangeForm, activation, margin, output_change, perturbed_z, row_loss};
 use super::shape::{BatchShape, SIGMOID, SIGMOID_PAIR};

@@ -5,7 +5,7 @@
 //! [`crate::gradient::operation_counts::backprop`], a fused multiply-add is a multiplication and an
 //! addition, and padding, signs and comparisons are not counted. Drawing the directions is not
 //! counted either (integer arithmetic, and for Gaussian directions a function of it): their
-//! components count as constants. `tests/random_direction_counts.rs` counts the same passes operation by
+//! components count as constants. `tests/library/random_direction_counts.rs` counts the same passes operation by
 //! operation and compares.
 
 use super::backprop::all_losses_and_errors;

@@ -7,7 +7,7 @@
 //! a sum over rows once by 1/B, each quotient once by 1/h; constants are free; l2 is left out. With
 //! class weights each row's loss, its change by a parameter or unit, and each of its δ_L is
 //! multiplied once by the row's factor.
-//! `tests/dense_counts.rs` compares every formula with the operations that the textbook's passes
+//! `tests/library/dense_counts.rs` compares every formula with the operations that the textbook's passes
 //! perform on a scalar that counts them.
 //!
 //! B rows, sizes n_0 … n_L; P = Σ n_l·n_{l−1} weights, U = Σ_{l≥1} n_l units, N parameters,
