@@ -159,7 +159,7 @@ fn a_lock_is_released_when_its_process_is_killed() {
     let mut holder = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "holder_of_a_lock_in_another_process",
+            "run_directory::holder_of_a_lock_in_another_process",
             "--nocapture",
         ])
         .env("NPLUS1_TEST_LOCK", folder.path())
