@@ -50,6 +50,18 @@ peers-test:
 results:
     cargo bench --bench results
 
+# Kills training, studies and programs at random times and resumes them; interrupts long steps.
+kills:
+    cargo build --release
+    tests/reliability/random-kills
+    tests/reliability/program-kills
+    tests/reliability/interrupt-latency
+
+# Measures the workers of a program's function, and the cost of an evaluation beside it.
+bench-programs:
+    cargo build --release
+    python3 benches/programs.py target/release/nplus1
+
 # Exports models in every format and compares what other programs answer.
 interop:
     tests/interop/run

@@ -17,7 +17,7 @@ use super::programs::{EvaluationCounts, Opened, open, warn_of_contradiction};
 use crate::error::{Error, Result};
 use crate::format::vector;
 use crate::gradient::finite_difference::failure::{EvaluationPoint, Failure};
-use crate::gradient::finite_difference::{Differences, GradientEstimate, Increment};
+use crate::gradient::finite_difference::{Differences, GradientEstimate, Increment, Scheme};
 use crate::model::Objective;
 use crate::study::table::duration;
 
@@ -135,9 +135,14 @@ fn estimate(
             place: EvaluationPoint::Theta,
         });
     }
+    if method.increment != Increment::Noise {
+        // The forward scheme has θ's value.
+        let known = u64::from(method.scheme == Scheme::Forward);
+        program.plan(planned - known);
+    }
     let control = program.control().with_new_counter();
     let estimate = method.gradient_with_control(program, theta, program.threads(), &control)?;
-    program.revisit().map_err(failed)?;
+    program.revisit_last().map_err(failed)?;
     Ok((value, estimate))
 }
 

@@ -52,10 +52,10 @@ pub(super) fn open(
     let ending = format!("the evaluations so far stay in {}", path.display());
     let interrupt = Interrupt::watch(ending)?;
     let journal = Journal::open(&path, command)?;
-    if journal.resumed > 0 {
+    let resumed = journal.resumed;
+    if resumed > 0 {
         messages.note(format_args!(
-            "going on with {} evaluations from {}",
-            journal.resumed,
+            "going on with {resumed} evaluations from {}",
             path.display()
         ));
     }
@@ -92,6 +92,10 @@ pub(super) fn open(
         }
     };
     program.set_base(&theta);
+    if resumed == 0 {
+        // Each command evaluates the function at N + 1 points or more.
+        program.start(theta.len().saturating_add(1));
+    }
     Ok(Opened {
         program,
         theta,

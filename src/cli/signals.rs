@@ -1,11 +1,12 @@
 //! Ctrl-C and termination: the first signal asks the work to end in order, the second ends the
-//! process at once.
+//! process at once. Work that keeps nothing is ended a moment after the first.
 //!
 //! A thread handles the signals, so that the handler may print. The exit code is 128 + the
 //! signal's number, as in shells: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -27,6 +28,9 @@ pub fn survive_size_limit() -> Result<()> {
     Ok(())
 }
 
+/// The time that work which keeps nothing has to end in order.
+const GRACE: Duration = Duration::from_millis(200);
+
 fn refused(error: std::io::Error) -> Error {
     Error::Resources(format!("cannot watch for signals: {error}"))
 }
@@ -45,7 +49,25 @@ impl Interrupt {
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
     pub fn watch(ending: impl Into<String>) -> Result<Self> {
-        let ending = ending.into();
+        let ending = ending.into() + "; interrupt again to stop at once";
+        Self::start(move |interrupt, signal| interrupt.receive(signal, &ending))
+    }
+
+    /// Watches for signals as [`Interrupt::watch`] does, for work that keeps nothing: if it has not
+    /// ended a moment after the first signal, the process ends.
+    ///
+    /// # Errors
+    /// Those of [`Interrupt::watch`].
+    pub fn watch_and_end() -> Result<Self> {
+        Self::start(|interrupt, signal| {
+            interrupt.receive(signal, "ending without a result");
+            std::thread::sleep(GRACE);
+            std::process::exit(i32::from(interrupt.exit_code()));
+        })
+    }
+
+    /// Starts the thread that calls `receive` for each signal.
+    fn start(receive: impl Fn(&Self, i32) + Send + 'static) -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
         let received = interrupt.clone();
@@ -53,7 +75,7 @@ impl Interrupt {
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    received.receive(signal, &ending);
+                    receive(&received, signal);
                 }
             })
             .map_err(refused)?;
@@ -68,9 +90,7 @@ impl Interrupt {
         self.exit_code.store(code, Ordering::Relaxed);
         // A thread that sees the flag sees the code.
         self.asked.store(true, Ordering::Release);
-        to_stderr(&format!(
-            "\ninterrupted: {ending}; interrupt again to stop at once\n"
-        ));
+        to_stderr(&format!("\ninterrupted: {ending}\n"));
     }
 
     /// Returns the flag that the first signal sets.

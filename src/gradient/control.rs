@@ -12,9 +12,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A stop flag, and a counter of the losses and directional derivatives evaluated. Engines check
 /// the flag and add to the counter while a gradient is computed.
+///
+/// A limit of time ends work between two evaluations, so that there is something to extrapolate
+/// from. An interruption ends it within an evaluation, too, if that takes long.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     stop: Arc<AtomicBool>,
+    /// The flag of an interruption: `stop` itself, unless there is a limit of time.
+    interruption: Arc<AtomicBool>,
     /// Padded to its own cache line, because a worker writes it in every step.
     evaluations: Arc<CachePadded<AtomicU64>>,
 }
@@ -24,6 +29,7 @@ impl Control {
     pub fn new(stop: &Arc<AtomicBool>) -> Self {
         Self {
             stop: Arc::clone(stop),
+            interruption: Arc::clone(stop),
             evaluations: Arc::default(),
         }
     }
@@ -31,13 +37,19 @@ impl Control {
     /// Returns a control with the same stop flag and a new counter.
     #[must_use]
     pub fn with_new_counter(&self) -> Self {
-        Self::new(&self.stop)
+        Self {
+            evaluations: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// Runs `work` with a new control, which is stopped when this one is or after `budget`.
     pub fn for_at_most<T>(&self, budget: Duration, work: impl FnOnce(&Self) -> T) -> T {
         let stop = Arc::new(AtomicBool::new(false));
-        let limited = Self::new(&stop);
+        let limited = Self {
+            interruption: Arc::clone(&self.interruption),
+            ..Self::new(&stop)
+        };
         std::thread::scope(|scope| {
             let (done, waiting) = channel::<()>();
             let start = Instant::now();
@@ -59,6 +71,17 @@ impl Control {
             drop(done);
             result
         })
+    }
+
+    /// Returns the flag of an interruption, which is never reset. A result that was computed in
+    /// pieces, the flag looked at before each, is unspecified if the flag is set after the last.
+    pub fn interruption(&self) -> &AtomicBool {
+        &self.interruption
+    }
+
+    /// Returns whether the work is interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.interruption.load(Ordering::Relaxed)
     }
 
     /// Returns whether the work is to end.

@@ -5,9 +5,10 @@
 //! vector's width, nor on the worker that computes it.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::panels::width;
-use super::{Kernel, Vector};
+use super::{Isa, Kernel, Vector};
 use crate::numeric::Real;
 
 /// The left operand of a product: numbers with strides that give the address of element (m, k).
@@ -96,6 +97,8 @@ pub struct Product<'a, R> {
 /// Bytes of the left operand that stay in the second-level cache while all panels are multiplied
 /// with it.
 const ROW_BLOCK_BYTES: usize = 768 * 1024;
+/// Multiplications of a piece of a product that can be stopped: a few milliseconds.
+const PIECE: usize = 1 << 26;
 /// Rows of the right operand that stay in the first-level cache.
 const DEPTH_BLOCK: usize = 256;
 
@@ -114,7 +117,7 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
         if let Start::Columns(start) = self.start {
             assert!(start.len() >= self.panels * width);
         }
-        let block = (ROW_BLOCK_BYTES / (self.depth.max(1) * R::BYTES)).max(64);
+        let block = self.row_block();
         let mut row = 0;
         while row < self.rows {
             let rows = block.min(self.rows - row);
@@ -135,6 +138,55 @@ impl<R: Real> Kernel<R> for Product<'_, R> {
 }
 
 impl<R: Real> Product<'_, R> {
+    /// Returns the number of rows that are multiplied with all panels before the next rows are.
+    fn row_block(&self) -> usize {
+        (ROW_BLOCK_BYTES / (self.depth.max(1) * R::BYTES)).max(64)
+    }
+
+    /// Computes the product as [`Isa::run`] does, unless `stop` is set: a product of more than some
+    /// 2²⁶ multiplications is computed in pieces, and none is begun after that. The result is
+    /// unspecified then, so a caller looks at `stop` before it uses one.
+    pub fn run_unless_stopped(self, isa: Isa, stop: &AtomicBool) {
+        let sums = self.rows * self.panels * width::<R>();
+        if sums.saturating_mul(self.depth) > PIECE {
+            self.run_in_pieces(isa, stop, PIECE);
+        } else if !stop.load(Ordering::Relaxed) {
+            isa.run(self);
+        }
+    }
+
+    /// Computes the product in pieces of about `piece` multiplications.
+    fn run_in_pieces(self, isa: Isa, stop: &AtomicBool, piece: usize) {
+        let (width, block) = (width::<R>(), self.row_block());
+        let of_panel = self.rows.min(block).max(1) * self.depth.max(1) * width;
+        let panels_of_piece = (piece / of_panel).max(2) / 2 * 2;
+        let blocks_of_piece = (piece / of_panel.saturating_mul(self.panels.max(1))).max(1);
+        for row in (0..self.rows).step_by(block * blocks_of_piece) {
+            for panel in (0..self.panels).step_by(panels_of_piece) {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                isa.run(Product {
+                    left: LeftOperand {
+                        values: &self.left.values[row * self.left.row..],
+                        ..self.left
+                    },
+                    rows: (block * blocks_of_piece).min(self.rows - row),
+                    depth: self.depth,
+                    right: &self.right[panel * self.right_stride..],
+                    right_stride: self.right_stride,
+                    start: match self.start {
+                        Start::Columns(start) => Start::Columns(&start[panel * width..]),
+                        start => start,
+                    },
+                    out: &mut self.out[panel * self.out_stride + row * width..],
+                    out_stride: self.out_stride,
+                    panels: panels_of_piece.min(self.panels - panel),
+                });
+            }
+        }
+    }
+
     /// Computes `C` vectors of columns from vector `first` on, in rows `rows`.
     #[inline(always)]
     fn columns<V: Vector<Element = R>, const C: usize>(
@@ -298,6 +350,23 @@ mod tests {
             panels,
         });
         let whole = out.clone();
+        // The same product in pieces, and one that is stopped.
+        for stopped in [false, true] {
+            out.fill(R::from_f64(f64::NAN));
+            let product = Product {
+                left: LeftOperand::rows_of(&left, stride),
+                rows,
+                depth,
+                right: &right,
+                right_stride: depth * p,
+                start: Start::Columns(&start),
+                out: &mut out,
+                out_stride: rows * p,
+                panels,
+            };
+            product.run_in_pieces(isa, &AtomicBool::new(stopped), 1);
+            assert_eq!(out == whole, !stopped, "{isa:?}: pieces");
+        }
         // The same sums in two parts: the second continues the chains of the first.
         let half = depth / 2 / p * p;
         let all = depth;
@@ -342,6 +411,7 @@ mod tests {
                 (13, 300, 40),
                 (15, 17, 33),
                 (31, 600, 16),
+                (140, 3001, 55),
             ] {
                 check::<f32>(isa, rows, depth, columns);
                 check::<f64>(isa, rows, depth, columns);

@@ -16,20 +16,23 @@ pub const fn count<R: Real>(columns: usize) -> usize {
     columns.div_ceil(width::<R>())
 }
 
-/// Two adjacent cache lines. Prefetchers fetch such pairs, so a pair that two workers write to
-/// slows both down.
-#[derive(Clone, Copy)]
-#[repr(C, align(128))]
-struct CacheLinePair([u64; 16]);
-
 /// Number of unused rows of P numbers between the parts of two workers in one buffer: 512 bytes. A
 /// processor prefetches beyond the end of a stream; without this gap it would take cache lines away
 /// from the worker that writes them.
 pub const GAP_ROWS: usize = 8;
 
+/// Bytes of two adjacent cache lines. Prefetchers fetch such pairs, so a pair that two workers write
+/// to slows both down.
+const LINE_PAIR: usize = 128;
+
 /// A slice of numbers that begins at a pair of cache lines (128 bytes).
+///
+/// The system provides its memory page by page when it is first written: large buffers cost nothing
+/// before their numbers are computed.
 pub struct Aligned<R> {
-    lines: Vec<CacheLinePair>,
+    words: Vec<u64>,
+    /// Position of the first number in `words`.
+    start: usize,
     len: usize,
     element: std::marker::PhantomData<R>,
 }
@@ -37,8 +40,17 @@ pub struct Aligned<R> {
 impl<R: Real> Aligned<R> {
     /// Creates `len` zeros.
     pub fn zeros(len: usize) -> Self {
+        let words_of_pair = LINE_PAIR / size_of::<u64>();
+        let pairs = (len * R::BYTES).div_ceil(LINE_PAIR);
+        let (mut words, mut start) = (Vec::new(), 0);
+        if pairs > 0 {
+            words = vec![0; (pairs + 1) * words_of_pair - 1];
+            start = words.as_ptr().align_offset(LINE_PAIR);
+            assert!(start < words_of_pair);
+        }
         Self {
-            lines: vec![CacheLinePair([0; 16]); (len * R::BYTES).div_ceil(128)],
+            words,
+            start,
             len,
             element: std::marker::PhantomData,
         }
@@ -48,15 +60,18 @@ impl<R: Real> Aligned<R> {
 impl<R: Real> std::ops::Deref for Aligned<R> {
     type Target = [R];
     fn deref(&self) -> &[R] {
-        // SAFETY: the lines hold `len` numbers; every bit pattern is a valid number.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        // SAFETY: the words from `start` on hold `len` numbers, as `zeros` made them; the vector
+        // never grows, so they stay where they are. Every bit pattern is a valid number.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().add(self.start).cast(), self.len) }
     }
 }
 
 impl<R: Real> std::ops::DerefMut for Aligned<R> {
     fn deref_mut(&mut self) -> &mut [R] {
         // SAFETY: as in `deref`.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.words.as_mut_ptr().add(self.start).cast(), self.len)
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! operation here is correctly rounded and no kernel sums across lanes, so AVX-512, AVX2 and the
 //! portable form give the same bits.
 
+use super::panels::width;
 use crate::numeric::Real;
 
 /// An instruction set that kernels can use.
@@ -146,6 +147,13 @@ pub trait Vector: Copy {
     }
 }
 
+/// Asserts, when the program is compiled, what `unsafe` code relies on: whole vectors fill a panel's
+/// row of P numbers, so none has more than 16, and a vector is its numbers and nothing else.
+const fn assert_lanes<V: Vector>() {
+    assert!(width::<V::Element>().is_multiple_of(V::LANES) && V::LANES <= 16);
+    assert!(size_of::<V>() == V::LANES * V::Element::BYTES);
+}
+
 /// An array as a vector: the portable form. It has 128 bits, the register width of every 64-bit
 /// processor; 256 bits made the program 1.4 MB larger.
 #[derive(Clone, Copy)]
@@ -153,6 +161,7 @@ pub struct Lanes<R, const K: usize>([R; K]);
 
 macro_rules! portable {
     ($real:ident, $lanes:expr, $bits:ident, $mantissa:expr, $bias:expr) => {
+        const _: () = assert_lanes::<Lanes<$real, $lanes>>();
         impl Vector for Lanes<$real, $lanes> {
             type Element = $real;
             const LANES: usize = $lanes;

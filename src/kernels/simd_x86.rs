@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::{Vector, assert_lanes};
 
 macro_rules! vector {
     ($name:ident, $real:ident, $raw:ident, $lanes:expr, $rows:expr,
@@ -11,6 +11,8 @@ macro_rules! vector {
         /// One register of numbers.
         #[derive(Clone, Copy)]
         pub struct $name($raw);
+
+        const _: () = assert_lanes::<$name>();
 
         impl Vector for $name {
             type Element = $real;

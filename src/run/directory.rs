@@ -240,18 +240,23 @@ impl PreparedDirectory {
     }
 }
 
-/// Removes partly written files that a crash left in `folder`. The caller must hold its lock or
-/// that of the study around it.
+/// Removes what a crash left in `folder`: partly written files, and folders that had not got their
+/// names. The caller must hold its lock or that of the study around it.
 ///
 /// # Errors
 /// Errors of the operating system.
 pub fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let leftover = entry.path();
-        let file = || entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_temporary(&entry.file_name()) && file() {
-            fs::remove_file(&leftover).map_err(|source| Error::io("remove", &leftover, source))?;
-        }
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
+        let removed = match is_temporary(&entry.file_name()) {
+            true if kind.is_file() => fs::remove_file(&leftover),
+            true if kind.is_dir() => fs::remove_dir_all(&leftover),
+            _ => Ok(()),
+        };
+        removed.map_err(|source| Error::io("remove", &leftover, source))?;
     }
     Ok(())
 }
@@ -370,10 +375,14 @@ mod tests {
         fs::write(folder.path().join(CONFIG), "name = \"a\"").unwrap();
         let leftover = folder.path().join(format!("{TEMPORARY_PREFIX}a1B2c3"));
         fs::write(&leftover, "half").unwrap();
+        // A fold's folder, before it has its name.
+        let unnamed = folder.path().join(format!("{TEMPORARY_PREFIX}Z9y8X7"));
+        fs::create_dir(&unnamed).unwrap();
+        fs::write(unnamed.join(CONFIG), "name = \"a\"").unwrap();
         let notes = format!("{TEMPORARY_PREFIX}notes");
         fs::write(folder.path().join(&notes), "not ours").unwrap();
         RunDirectory::open(folder.path()).unwrap();
-        assert!(!leftover.exists());
+        assert!(!leftover.exists() && !unnamed.exists());
         assert!(folder.path().join(&notes).exists());
         assert!(folder.path().join(CONFIG).exists());
     }

@@ -153,7 +153,11 @@ impl<R: Real> Training<'_, R> {
 
     /// Creates an engine of this run's method, for mini-batches of the configured size.
     pub fn engine(&self) -> Box<dyn TrainingEngine<R>> {
-        let capacity = self.config.batch_size.min(self.rows.len());
+        self.engine_for(self.config.batch_size.min(self.rows.len()))
+    }
+
+    /// Creates an engine of this run's method, for mini-batches of at most `capacity` rows.
+    fn engine_for(&self, capacity: usize) -> Box<dyn TrainingEngine<R>> {
         let (network, pool, samples) = (self.network, self.pool, self.samples);
         let mut engine = self
             .gradient

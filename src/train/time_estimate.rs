@@ -14,6 +14,12 @@ use crate::numeric::Real;
 use crate::optimizer::{Method, OptimizerState};
 use crate::parallel::Division;
 
+/// Products of a parameter and a row in a measured evaluation: some tens of milliseconds.
+const MEASURED_PRODUCTS: usize = 1 << 30;
+/// Least rows of a measured evaluation, unless the mini-batch has fewer: with these, an update costs
+/// little beside the products.
+const LEAST_ROWS: usize = 16;
+
 impl<R: Real> Training<'_, R> {
     /// Returns the number of epochs of the whole run: a fraction if the number of steps is limited,
     /// infinite if neither is.
@@ -30,8 +36,9 @@ impl<R: Real> Training<'_, R> {
     ///
     /// A gradient of the first mini-batch is timed. If it exceeds the budget, it is interrupted,
     /// and its other evaluations are assumed to be as fast. If it is much faster than the budget,
-    /// whole steps at a learning rate of 0 are timed instead. An iteration of L-BFGS counts as one
-    /// gradient, which is what most iterations need.
+    /// whole steps at a learning rate of 0 are timed instead. If an evaluation of the mini-batch takes
+    /// long, one of fewer rows is timed, and the time of the whole is estimated from the operations.
+    /// An iteration of L-BFGS counts as one gradient, which is what most iterations need.
     ///
     /// # Errors
     /// [`Usage`](crate::error::Error::Usage) if the gradient cannot be computed: an increment is
@@ -41,8 +48,10 @@ impl<R: Real> Training<'_, R> {
         parameters: &Parameters<R>,
         budget: Duration,
     ) -> Result<f64> {
-        let rows = &self.rows[..self.config.batch_size.min(self.rows.len())];
-        let mut engine = self.engine();
+        let whole = &self.rows[..self.config.batch_size.min(self.rows.len())];
+        let affordable = MEASURED_PRODUCTS / self.network.layout.len();
+        let rows = &whole[..whole.len().min(affordable.max(LEAST_ROWS))];
+        let mut engine = self.engine_for(rows.len());
         let batch = Batch {
             samples: self.samples,
             rows,
@@ -74,6 +83,10 @@ impl<R: Real> Training<'_, R> {
                 evaluations: evaluated,
             })
         })?;
+        if rows.len() < whole.len() {
+            let operations = |rows| engine.tally(self.samples, rows).multiplications as f64;
+            return Ok(seconds * operations(whole) / operations(rows));
+        }
         if seconds < quick
             && let Stepper::Minibatches(steps) = self.stepper(engine)
         {

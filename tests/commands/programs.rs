@@ -460,6 +460,60 @@ fn unusable_points_and_outputs_are_refused() {
     assert!(errors.contains("AssertionError"), "{errors}");
 }
 
+/// What a program that cannot run prints is shown once for each copy that was asked, not for all
+/// that were started.
+#[test]
+fn copies_that_were_not_asked_are_not_heard() {
+    let place = place("");
+    theta(&place, 30);
+    let words = "gradient --at theta.json --workers 16";
+    let errors = refusal(&place, words, "./nowhere");
+    assert!(errors.matches("nowhere").count() <= 6, "{errors}");
+    let errors = refusal(&place, words, "echo no license >&2; exit 7");
+    assert!(errors.matches("no license").count() <= 6, "{errors}");
+}
+
+#[test]
+fn a_gradient_of_another_length_and_a_shell_that_does_not_start_are_told_apart() {
+    let place = place("");
+    theta(&place, 3);
+    let program = "while read x; do id=${x#*:}; echo \"{\\\"id\\\":${id%%,*},\\\"loss\\\":1,\\\"gradient\\\":[1,2]}\"; done";
+    let errors = refusal(&place, "check --at theta.json", program);
+    assert!(
+        errors.contains("its gradient has 2 numbers, but θ has 3"),
+        "{errors}"
+    );
+    let program = program.replace(",\\\"gradient\\\":[1,2]", "");
+    let errors = refusal(&place, "check --at theta.json", &program);
+    assert!(errors.contains("no `gradient`"), "{errors}");
+    // Where the system fails, the exit code is 8.
+    let mut run = command(&place, "gradient --at theta.json --workers 2", "./loss");
+    let errors = place.ends(run.env("PATH", place.path()), 8);
+    assert!(errors.contains("cannot start `sh`"), "{errors}");
+    assert!(!place.path().read_dir().unwrap().any(|entry| {
+        let name = entry.unwrap().file_name();
+        name.to_string_lossy().ends_with(".journal")
+    }));
+}
+
+#[test]
+fn slow_a_program_that_needs_long_to_start_is_awaited_with_a_message() {
+    let place = place("");
+    theta(&place, 2);
+    let program = "sleep 11; while read x; do id=${x#*:}; echo \"{\\\"id\\\":${id%%,*},\\\"loss\\\":1}\"; done";
+    let words = "gradient --at theta.json --workers 2";
+    for (words, limit) in [
+        (format!("{words} --timeout 40"), "for at most 40 s"),
+        (words.to_owned(), "without a limit (--timeout S sets one)"),
+    ] {
+        let errors = place.ends(&mut command(&place, &words, program), 0);
+        assert!(
+            errors.contains("waiting for the first answer of `sleep 11;") && errors.contains(limit),
+            "{errors}"
+        );
+    }
+}
+
 #[test]
 fn one_failure_of_each_worker_costs_a_copy_and_no_result() {
     if !has_python() {

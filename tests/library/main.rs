@@ -25,6 +25,7 @@ mod gradient_and_step;
 mod gradient_check;
 mod lbfgs_precision;
 mod logistic;
+mod long_steps;
 mod noise;
 mod objective;
 mod operation_counts;

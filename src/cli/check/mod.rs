@@ -70,7 +70,7 @@ pub fn run(
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
     let workers = start_workers(config.run.threads, messages)?;
-    let interrupt = Interrupt::watch("ending without a result")?;
+    let interrupt = Interrupt::watch_and_end()?;
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(
         &network,

@@ -4,6 +4,7 @@
 //! worker by rows for all panels and its own rows. Values are panels of `(rows, P)`.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::packed::Strides;
 use crate::data::{GatheredTargets, Inputs, Samples};
@@ -17,7 +18,7 @@ use crate::kernels::divided_difference::one_layer::PerturbOutputs;
 use crate::kernels::matmul::{LeftOperand, Product, Start};
 use crate::kernels::output_loss::{LossTerms, OutputErrors};
 use crate::kernels::panels::{Aligned, transpose, width};
-use crate::kernels::sparse::{SparseForward, Workspace};
+use crate::kernels::sparse::Workspace;
 use crate::kernels::update::{
     Activate, ActivateByQuotient, ColumnSums, Multiply, Rule, SumPartials,
 };
@@ -43,6 +44,8 @@ pub(super) struct StepTask<'a, R> {
     /// Increment h of the quotients that replace the derivatives of σ and of the loss; `None`:
     /// analytic derivatives.
     pub increment: Option<R>,
+    /// The flag that stops the step; `None` for short steps, which end by themselves.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 /// One worker's scratch memory.
@@ -132,13 +135,13 @@ impl<R: Real> StepTask<'_, R> {
     }
 
     /// Computes the activations of the first layer. Dense inputs are gathered into `inputs`;
-    /// `transposed` is as in [`SparseForward`].
+    /// `transposed` is as in [`SparseForward`](crate::kernels::sparse::SparseForward).
     pub(super) fn forward_first(
         &self,
         rows: &[u32],
         inputs: &mut [R],
         transposed: Option<&mut [u8]>,
-        units: UnitPanels<'_, R>,
+        mut units: UnitPanels<'_, R>,
     ) {
         let activates = self.hidden() > 0;
         let Inputs::Sparse(records) = self.samples.inputs() else {
@@ -147,16 +150,7 @@ impl<R: Real> StepTask<'_, R> {
         };
         // The kernel for sparse inputs computes σ and σ′ together with z.
         let fused = activates && self.increment.is_none();
-        self.isa.run(SparseForward {
-            records,
-            rows,
-            weights: units.weights,
-            biases: units.biases,
-            activations: &mut *units.activations,
-            slopes: fused.then_some(&mut *units.slopes),
-            stride: self.stride,
-            transposed,
-        });
+        self.forward_sparse((records, rows), transposed, &mut units, fused);
         if activates {
             self.activate(0, rows.len(), units, fused);
         }
@@ -164,7 +158,7 @@ impl<R: Real> StepTask<'_, R> {
 
     /// Computes the activations of layer h + 1 from those of layer h.
     pub(super) fn forward(&self, h: usize, rows: usize, below: &[R], units: UnitPanels<'_, R>) {
-        self.isa.run(Product {
+        self.multiply(Product {
             left: LeftOperand::rows_of(below, self.stride),
             rows,
             depth: self.sizes[h],
@@ -185,6 +179,9 @@ impl<R: Real> StepTask<'_, R> {
     fn activate(&self, h: usize, rows: usize, units: UnitPanels<'_, R>, done: bool) {
         let p = width::<R>();
         for k in (0..units.panels.len()).filter(|_| !done) {
+            if self.is_stopped() {
+                return;
+            }
             let range = k * self.stride..k * self.stride + rows * p;
             let activations = &mut units.activations[range.clone()];
             let slopes = &mut units.slopes[range];
@@ -226,7 +223,7 @@ impl<R: Real> StepTask<'_, R> {
         let (units, outputs) = (self.sizes[self.hidden()], self.outputs());
         let output_panels = outputs.div_ceil(p);
         for (k, panel) in panels.enumerate() {
-            self.isa.run(Product {
+            self.multiply(Product {
                 left: LeftOperand::rows_of(&activations[k * self.stride..], self.stride),
                 rows,
                 depth: p.min(units - panel * p),
@@ -360,7 +357,7 @@ impl<R: Real> StepTask<'_, R> {
         slopes: &[R],
         errors: &mut [R],
     ) {
-        self.isa.run(Product {
+        self.multiply(Product {
             left: LeftOperand::rows_of(outputs, self.stride),
             rows,
             depth: self.outputs(),
@@ -393,6 +390,9 @@ impl<R: Real> StepTask<'_, R> {
         let (p, stride) = (width::<R>(), self.stride);
         let (units, depth) = (self.sizes[h + 1], self.sizes[h + 2]);
         for (k, panel) in panels.enumerate() {
+            if self.is_stopped() {
+                return;
+            }
             let real = p.min(units - panel * p);
             if real < p {
                 transposed.fill(R::ZERO);
@@ -402,7 +402,7 @@ impl<R: Real> StepTask<'_, R> {
                 transpose(from, &mut transposed[q * p * p..], real);
             }
             let out = &mut errors[k * stride..][..rows * p];
-            self.isa.run(Product {
+            self.multiply(Product {
                 left: LeftOperand::rows_of(above, stride),
                 rows,
                 depth,
@@ -424,7 +424,7 @@ impl<R: Real> StepTask<'_, R> {
     /// chain over the rows in their order.
     pub(super) fn weight_gradient(&self, ends: &[usize], tile: GradientTile<'_, R>) {
         for (k, (region, rows)) in regions(ends).enumerate() {
-            self.isa.run(Product {
+            self.multiply(Product {
                 left: LeftOperand::columns_of(tile.activations.region(region, self.stride)),
                 rows: tile.lines,
                 depth: rows.len(),
@@ -446,6 +446,9 @@ impl<R: Real> StepTask<'_, R> {
     pub(super) fn column_sums(&self, ends: &[usize], values: Values<'_, R>) -> [R; 16] {
         let p = width::<R>();
         let mut sums = [R::ZERO; 16];
+        if self.is_stopped() {
+            return sums;
+        }
         for (region, rows) in regions(ends) {
             self.isa.run(ColumnSums {
                 values: &values.region(region, self.stride)[..rows.len() * p],

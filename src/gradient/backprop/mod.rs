@@ -28,8 +28,10 @@ mod layers;
 pub mod limits;
 pub mod packed;
 mod parameter_part;
+mod stopping;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crossbeam::utils::CachePadded;
 
@@ -37,6 +39,7 @@ use self::by_rows::{Regions, RowBuffers, RowWorker, tiles};
 use self::by_units::{UnitBuffers, UnitWorker};
 use self::layers::{BackpropScratch, OutputScratch, StepTask};
 use self::packed::{PackedParameters, owned_layers};
+use self::stopping::{StepStart, is_long};
 use super::finite_difference::{Arithmetic, DifferenceConfig};
 use super::operation_counts;
 use super::{Control, Descent, GradientEngine, GradientEvaluation, Stopped};
@@ -93,6 +96,8 @@ pub struct Backprop<R> {
     weights: PackedParameters<R>,
     velocity: Option<PackedParameters<R>>,
     gradient: Option<PackedParameters<R>>,
+    /// θ before a step that can be stopped; `None` until there is one.
+    step_start: Option<StepStart<R>>,
     by_units: UnitBuffers<R>,
     /// Empty until the first step that is split by rows.
     by_rows: RowBuffers<R>,
@@ -132,6 +137,7 @@ impl<R: Real> Backprop<R> {
             weights: PackedParameters::zeros(layout, pool.threads()),
             velocity: None,
             gradient: None,
+            step_start: None,
             by_units,
             by_rows: RowBuffers::new(),
             scratch: (0..pool.threads())
@@ -157,16 +163,20 @@ impl<R: Real> Backprop<R> {
         engine
     }
 
-    /// Steps over `order` by `rule`, in mini-batches of `batch_size` rows. Adds the rows' losses,
+    /// Steps over the rows of `order` by `rule`, in mini-batches of `batch_size` rows. Adds the rows' losses,
     /// each before its step, to the sum in the first worker's scratch memory, and returns that sum.
+    /// With a flag to `stop`, nothing is computed once it is set, and sum and θ are unspecified.
     fn run_batches(
         &mut self,
-        samples: &Samples<R>,
-        order: &[u32],
+        Batch {
+            samples,
+            rows: order,
+        }: Batch<'_, R>,
         batch_size: usize,
         rule: Rule<R>,
         workers: usize,
         mut velocity: Option<&mut PackedParameters<R>>,
+        stop: Option<&AtomicBool>,
     ) -> f64 {
         assert!(
             (1..=self.capacity).contains(&batch_size)
@@ -198,6 +208,7 @@ impl<R: Real> Backprop<R> {
             class_weights: &self.network.class_weights,
             stride: panel_rows * width::<R>(),
             increment: self.increment,
+            stop,
         };
         let supersteps = Supersteps::new(workers);
         let (weights, scratch) = (&mut self.weights, &mut self.scratch);
@@ -273,7 +284,7 @@ impl<R: Real> Descent<R> for Backprop<R> {
         rule: Rule<R>,
         workers: usize,
         loss: &mut f64,
-        _: &Control,
+        control: &Control,
     ) -> Result<usize, Stopped> {
         if rule.momentum != R::ZERO && self.velocity.is_none() {
             self.velocity = Some(PackedParameters::zeros(
@@ -282,10 +293,43 @@ impl<R: Real> Descent<R> for Backprop<R> {
             ));
         }
         let mut velocity = self.velocity.take();
-        self.scratch[0].loss = *loss;
-        *loss = self.run_batches(samples, order, batch_size, rule, workers, velocity.as_mut());
+        let layout = Arc::clone(&self.network.layout);
+        // A step that can be stopped is a run of its own.
+        let rows_of_run = match is_long(&layout, batch_size.min(order.len())) {
+            true => batch_size,
+            false => order.len().max(1),
+        };
+        let mut done = 0;
+        for rows in order.chunks(rows_of_run) {
+            let is_long = is_long(&layout, rows.len().min(batch_size));
+            let start = is_long.then(|| {
+                let earlier = self.step_start.take();
+                StepStart::copy(earlier, &self.weights, velocity.as_ref())
+            });
+            self.scratch[0].loss = *loss;
+            let sum = self.run_batches(
+                Batch { samples, rows },
+                batch_size,
+                rule,
+                workers,
+                velocity.as_mut(),
+                is_long.then(|| control.interruption()),
+            );
+            let stopped = is_long && control.is_interrupted();
+            if let Some(start) = start {
+                if stopped {
+                    start.restore(&mut self.weights, velocity.as_mut());
+                }
+                self.step_start = Some(start);
+            }
+            if stopped {
+                break;
+            }
+            *loss = sum;
+            done += rows.len();
+        }
         self.velocity = velocity;
-        Ok(order.len())
+        Ok(done)
     }
 }
 
@@ -295,7 +339,7 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         parameters: &Parameters<R>,
         batch: Batch<'_, R>,
         gradient: &mut Parameters<R>,
-        _: &Control,
+        control: &Control,
     ) -> Result<GradientEvaluation, Stopped> {
         self.weights.load(parameters);
         let mut packed = self
@@ -305,14 +349,19 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
         packed.clear();
         let rule = Rule::gradient_only(R::from_f64(self.network.l2));
         let rows = batch.rows.len();
+        let is_long = is_long(&self.network.layout, rows);
         let loss = self.run_batches(
-            batch.samples,
-            batch.rows,
+            batch,
             rows,
             rule,
             self.worker_limit.unwrap_or_else(|| self.most_workers()),
             Some(&mut packed),
+            is_long.then(|| control.interruption()),
         );
+        if is_long && control.is_interrupted() {
+            self.gradient = Some(packed);
+            return Err(Stopped::Interrupted);
+        }
         packed.store(gradient);
         self.gradient = Some(packed);
         Ok(GradientEvaluation {

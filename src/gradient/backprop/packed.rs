@@ -111,6 +111,33 @@ impl<R: Real> PackedParameters<R> {
         }
     }
 
+    /// Creates packed zeros of the same shape.
+    pub fn zeros_like(&self) -> Self {
+        let zeros = |values: &Aligned<R>| Aligned::zeros(values.len());
+        Self {
+            hidden: self.hidden.iter().map(zeros).collect(),
+            biases: self.biases.iter().map(zeros).collect(),
+            last: zeros(&self.last),
+            last_transposed: zeros(&self.last_transposed),
+            last_bias: zeros(&self.last_bias),
+            copies: self.copies,
+        }
+    }
+
+    /// Copies all numbers of `other`, which has the same shape.
+    pub fn copy_from(&mut self, other: &Self) {
+        let layers = (self.hidden.iter_mut().zip(&other.hidden))
+            .chain(self.biases.iter_mut().zip(&other.biases));
+        let last = [
+            (&mut self.last, &other.last),
+            (&mut self.last_transposed, &other.last_transposed),
+            (&mut self.last_bias, &other.last_bias),
+        ];
+        layers
+            .chain(last)
+            .for_each(|(to, from)| to.copy_from_slice(from));
+    }
+
     /// Returns all buffers, with those of `velocity`.
     pub fn with_velocity<'b>(&'b mut self, velocity: Option<&'b mut Self>) -> Buffers<'b, R> {
         let mut velocity = velocity.map(Self::buffers);

@@ -55,6 +55,9 @@ pub fn directional<R: Real>(
         let point = Parameters::from_flat(std::sync::Arc::clone(theta.layout()), perturbed);
         weights.load(&point);
         pass.run(&rows, &weights, 0, None);
+        if control.is_interrupted() {
+            return Err(Stopped::Interrupted);
+        }
         Ok((point, pass.losses.clone()))
     };
     let (above, upper) = losses(1.0)?;

@@ -180,7 +180,8 @@ impl<R: Real> ForwardPass<R> {
         rows.control.count(1);
     }
 
-    /// Does what [`ForwardPass::run`] does, but leaves it to the caller to count the pass.
+    /// Does what [`ForwardPass::run`] does, but leaves it to the caller to count the pass. If the
+    /// control is interrupted, the pass ends after a panel of units, and the losses are unspecified.
     pub(in crate::gradient) fn run_uncounted(
         &mut self,
         rows: &PassRows<'_, R>,
@@ -207,6 +208,9 @@ impl<R: Real> ForwardPass<R> {
             }
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
+                if rows.control.is_interrupted() {
+                    return;
+                }
                 let range = panel * stride..panel * stride + batch * p;
                 let below = match layer {
                     0 => None,

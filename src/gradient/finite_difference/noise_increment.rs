@@ -195,6 +195,9 @@ impl<R: Real> LossLine<'_, R> {
             }
             workspace.weights.load(&perturbed);
             workspace.pass.run(&pass, &workspace.weights, 0, None);
+            if self.control.is_interrupted() {
+                return Err(Stopped::Interrupted);
+            }
             let row_losses = &workspace.pass.losses[..rows];
             if samples == rows {
                 for (to, from) in losses.iter_mut().zip(row_losses) {

@@ -39,8 +39,6 @@ pub struct WholePasses<R> {
     gathered: GatheredBatch<R>,
     /// The pass at the unperturbed θ.
     base: ForwardPass<R>,
-    /// The counter of passes that are not part of the gradient's evaluations.
-    uncounted: Control,
     workers: Vec<PassWorker<R>>,
 }
 
@@ -86,7 +84,6 @@ impl<R: Real> WholePasses<R> {
                 .collect(),
             gathered: GatheredBatch::for_many_passes(samples, capacity),
             base: ForwardPass::new(network, capacity),
-            uncounted: Control::default(),
             workers: (0..pool.threads()).map(worker).collect(),
         }
     }
@@ -106,15 +103,12 @@ impl<R: Real> WholePasses<R> {
         let rows = (self.gathered).rows(&self.network, self.isa, batch, control);
         // The "+ 1" of N + 1: the loss at θ itself. A central difference does not need it, but its
         // activations serve the passes that start above the inputs, and training reports it.
-        let base = match self.config.scheme {
-            Scheme::Forward => rows,
-            Scheme::Central => PassRows {
-                control: &self.uncounted,
-                ..rows
-            },
-        };
         self.workers[0].weights.load(theta);
-        self.base.run(&base, &self.workers[0].weights, 0, None);
+        self.base
+            .run_uncounted(&rows, &self.workers[0].weights, 0, None);
+        if self.config.scheme == Scheme::Forward {
+            control.count(1);
+        }
         let groups: Vec<_> = (0..layout.layers())
             .map(|layer| {
                 let parameters = layout.weights(layer).len() + layout.biases(layer).len();
@@ -153,6 +147,9 @@ impl<R: Real> WholePasses<R> {
             result
                 .into_inner()
                 .expect("every worker stores its result")?;
+        }
+        if control.is_interrupted() {
+            return Err(Stopped::Interrupted);
         }
         Ok(self.base.losses[..batch.rows.len()]
             .iter()

@@ -79,7 +79,7 @@ pub(super) fn project<R: Real, W: Send>(
             }
         },
     );
-    if stopped.into_inner() {
+    if stopped.into_inner() || control.is_interrupted() {
         return Err(Stopped::Interrupted);
     }
     Ok(())

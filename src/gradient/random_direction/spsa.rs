@@ -45,8 +45,6 @@ pub struct Spsa<R> {
     /// Increment h for each unit of each layer, all equal.
     increments: Vec<Vec<R>>,
     gathered: GatheredBatch<R>,
-    /// Counts the passes for monitoring, which are no evaluations of the estimate.
-    monitoring: Control,
     workers: Vec<SpsaWorker<R>>,
     derivatives: Vec<R>,
 }
@@ -84,7 +82,6 @@ impl<R: Real> Spsa<R> {
             direction_seed: DirectionSeed::default(),
             increments: increments(config, layout),
             gathered: GatheredBatch::new(layout.sizes()[0], capacity),
-            monitoring: Control::default(),
             workers: (0..pool.threads()).map(worker).collect(),
             derivatives: vec![R::ZERO; config.directions.count],
         }
@@ -184,17 +181,16 @@ impl<R: Real> GradientEngine<R> for Spsa<R> {
         check_unit_increments(Scheme::Central, parameters, &self.increments, "")?;
         self.gathered.read(&self.network, batch);
         let gathered = &self.gathered;
-        let rows = |control| gathered.rows(&self.network, self.isa, batch, control);
+        let rows = gathered.rows(&self.network, self.isa, batch, control);
         let first = &mut self.workers[0];
         first.weights.load(parameters);
-        first
-            .pass
-            .run(&rows(&self.monitoring), &first.weights, 0, None);
+        // The loss at θ is monitoring, and not counted.
+        first.pass.run_uncounted(&rows, &first.weights, 0, None);
         let losses = &first.pass.losses[..batch.rows.len()];
         let loss: f64 = losses.iter().map(|loss| loss.to_f64()).sum();
         let shared = SpsaContext {
             theta: parameters,
-            rows: rows(control),
+            rows,
             h: self.increments[0][0],
         };
         project(

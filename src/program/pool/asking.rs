@@ -28,6 +28,7 @@ impl Program {
     /// [`Error::Usage`] if its first line is no greeting, or it ends or gives none in time.
     pub fn greeted_theta(&self, within: Duration) -> Result<Option<Vec<f64>>> {
         let mut slot = self.take(None);
+        self.messages.ask(slot.number);
         let until = Some(Instant::now() + within);
         let found = self.started(&mut slot).and_then(|worker| {
             let patience = Patience {
@@ -131,6 +132,9 @@ impl Program {
         query: &Query<'_>,
     ) -> Result<Result<Answered, String>, Fault> {
         let number = slot.number;
+        if !self.answered_once.load(Ordering::Relaxed) {
+            self.messages.ask(number);
+        }
         let worker = self.started(slot)?;
         let start = Instant::now();
         let told = Cell::new(false);
@@ -152,7 +156,10 @@ impl Program {
         if let Some(greeting) = worker.greeting() {
             self.greeting.get_or_init(|| greeting.clone());
         }
-        self.answered_once.store(true, Ordering::Relaxed);
+        if !self.answered_once.load(Ordering::Relaxed) {
+            self.messages.answered();
+            self.answered_once.store(true, Ordering::Relaxed);
+        }
         Ok(outcome)
     }
 
@@ -168,7 +175,7 @@ impl Program {
     }
 
     /// Returns the slot's worker, started if it was not.
-    fn started<'s>(&self, slot: &'s mut Slot) -> Result<&'s mut Worker, Fault> {
+    pub(super) fn started<'s>(&self, slot: &'s mut Slot) -> Result<&'s mut Worker, Fault> {
         if slot.worker.is_none() {
             let parameters = self
                 .base

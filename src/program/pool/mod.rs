@@ -1,12 +1,14 @@
 //! A function that K copies of a program compute.
 
 mod asking;
+mod messages;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use self::messages::HeldMessages;
 use super::journal::{self, Journal};
 use super::message::{Answered, Greeting};
 use super::worker::{Base, Position, Query, Worker};
@@ -74,6 +76,7 @@ pub struct Program {
     settings: ProgramSettings,
     notices: Notices,
     sink: MessageSink,
+    messages: Arc<HeldMessages>,
     slots: Mutex<Vec<Slot>>,
     freed: Condvar,
     base: RwLock<Arc<Base>>,
@@ -83,7 +86,12 @@ pub struct Program {
     greeting: OnceLock<Greeting>,
     answered_once: AtomicBool,
     counts: Mutex<Evaluations>,
-    since_visit: AtomicU64,
+    /// Evaluations beside the base that were begun.
+    begun: AtomicU64,
+    /// How many of them are planned, if that is known: the base's last visit is due once all have
+    /// begun, beside the last of them.
+    planned: AtomicU64,
+    last_visit: AtomicBool,
     /// Whether the base's value is asked for once only.
     remembers: AtomicBool,
     visits: Mutex<Visits>,
@@ -142,8 +150,10 @@ impl Program {
             theta: Vec::new(),
             key: journal::key(&[]),
         };
+        let messages = Arc::new(HeldMessages::new(Arc::clone(&notices.message)));
         Ok(Self {
-            sink: Arc::clone(&notices.message),
+            sink: messages.sink(),
+            messages,
             notices,
             // The last is taken first.
             slots: Mutex::new((1..=settings.workers).rev().map(slot).collect()),
@@ -156,7 +166,9 @@ impl Program {
             greeting: OnceLock::new(),
             answered_once: AtomicBool::new(false),
             counts: Mutex::default(),
-            since_visit: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            planned: AtomicU64::new(u64::MAX),
+            last_visit: AtomicBool::new(false),
             remembers: AtomicBool::new(false),
             visits: Mutex::default(),
             trouble: Mutex::new(None),
@@ -172,6 +184,17 @@ impl Program {
         };
         *self.base.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(base);
         locked(&self.visits).first = None;
+    }
+
+    /// Starts the copies, at most `most` of them, before the first is asked: a program takes a
+    /// while to start. A copy that cannot be started is tried again when it is asked.
+    pub fn start(&self, most: usize) {
+        let mut slots = locked(&self.slots);
+        for slot in slots.iter_mut().rev().take(most) {
+            if self.control.is_stopped() || self.started(slot).is_err() {
+                break;
+            }
+        }
     }
 
     /// Asks for the value at a base once, however often it is evaluated, except by
@@ -231,6 +254,10 @@ impl Program {
             position,
             with_gradient,
         };
+        let number = match at_base {
+            true => 0,
+            false => self.begun.fetch_add(1, Ordering::Relaxed) + 1,
+        };
         let known = self
             .journal
             .as_ref()
@@ -249,13 +276,34 @@ impl Program {
         };
         if at_base {
             self.visited(answered.loss);
-        } else if self.since_visit.fetch_add(1, Ordering::Relaxed) % REVISIT == REVISIT - 1 {
+        } else if number.is_multiple_of(REVISIT) {
             self.revisit()?;
+        } else if self.begun.load(Ordering::Relaxed) == self.planned.load(Ordering::Relaxed) {
+            self.revisit_last()?;
         }
         Ok(Evaluation {
             loss: answered.loss,
             gradient: answered.gradient,
         })
+    }
+
+    /// Says that `evaluations` evaluations beside the base are left: once they have begun, a worker
+    /// that finds none left evaluates the base for the last time, while others evaluate the last of
+    /// them.
+    pub fn plan(&self, evaluations: u64) {
+        let begun = self.begun.load(Ordering::Relaxed);
+        self.planned.store(begun + evaluations, Ordering::Relaxed);
+    }
+
+    /// Evaluates the base for the last time, unless that is done.
+    ///
+    /// # Errors
+    /// Those of [`Program::evaluate`].
+    pub fn revisit_last(&self) -> Result<(), String> {
+        match self.last_visit.swap(true, Ordering::Relaxed) {
+            true => Ok(()),
+            false => self.revisit(),
+        }
     }
 
     /// Evaluates the base once more, to see whether the program is deterministic.

@@ -230,6 +230,9 @@ impl<R: Real> RowWorker<'_, R> {
         let errors = self.errors[0].read_all(superstep);
         let panels = count::<R>(task.sizes[1]);
         for first in (0..panels).step_by(2) {
+            if task.is_stopped() {
+                return;
+            }
             let pair = 2.min(panels - first);
             let gradient = &mut self.scratch.sparse.gradient()[..pair * size];
             gradient.fill(R::ZERO);
@@ -276,7 +279,7 @@ impl<R: Real> RowWorker<'_, R> {
         for first in (0..panels).step_by(2) {
             let pair = 2.min(panels - first);
             let mut from = lines.start;
-            while from < lines.end {
+            while from < lines.end && !task.is_stopped() {
                 let until = lines.end.min((from / p + 1) * p);
                 let mut activations = all_of(below, task.sizes[h], from / p, task);
                 activations.from += from % p;

@@ -30,7 +30,6 @@ use super::packed::Strides;
 use super::parameter_part::ParameterPart;
 use crate::data::Inputs;
 use crate::kernels::panels::width;
-use crate::kernels::sparse::SparseUpdate;
 use crate::numeric::Real;
 use crate::parallel::{PhasedSlice, Superstep};
 
@@ -331,6 +330,9 @@ impl<R: Real> UnitWorker<'_, R> {
     /// Applies the update rule to the weights of layer h + 1, with the gradient kept by
     /// `weight_gradients`.
     fn apply(&mut self, h: usize, task: &StepTask<'_, R>, superstep: &Superstep<'_>) {
+        if task.is_stopped() {
+            return;
+        }
         let layer = &mut self.layers[h];
         let gradients = layer.weight_gradients.read_own(superstep);
         let (rule, range) = ((task.isa, task.rule), 0..gradients.len());
@@ -364,24 +366,18 @@ impl<R: Real> UnitWorker<'_, R> {
                 update_biases(task, rows.len(), errors, &mut layer.biases, k, superstep);
             }
         }
-        if let Inputs::Sparse(records) = task.samples.inputs() {
-            let (weights, velocity) = layer.weights.write(0, superstep);
-            task.isa.run(SparseUpdate {
-                records,
-                rows,
-                errors,
-                stride,
-                rule: task.rule,
-                weights,
-                velocity,
-                workspace: sparse,
-            });
+        if matches!(task.samples.inputs(), Inputs::Sparse(_)) {
+            let parameters = layer.weights.write(0, superstep);
+            task.update_sparse(rows, errors, parameters, sparse);
             return;
         }
         let fan_in = task.sizes[0];
         for first in (0..panels.len()).step_by(2) {
             let pair = 2.min(panels.len() - first);
             for (q, from) in (0..fan_in).step_by(p).enumerate() {
+                if task.is_stopped() {
+                    return;
+                }
                 let lines = p.min(fan_in - from);
                 task.weight_gradient(
                     &[rows.len()],
