@@ -45,7 +45,19 @@ impl Interrupt {
     /// # Errors
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
     pub fn watch(ending: impl Into<String>) -> Result<Self> {
-        let ending = ending.into();
+        Self::watch_and_say(Some(ending.into()))
+    }
+
+    /// Watches for signals as [`Interrupt::watch`] does, and says nothing: in ranks other than the
+    /// first.
+    ///
+    /// # Errors
+    /// As `watch`.
+    pub fn watch_silently() -> Result<Self> {
+        Self::watch_and_say(None)
+    }
+
+    fn watch_and_say(ending: Option<String>) -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(refused)?;
         let interrupt = Self::default();
         let received = interrupt.clone();
@@ -53,14 +65,14 @@ impl Interrupt {
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    received.receive(signal, &ending);
+                    received.receive(signal, ending.as_deref());
                 }
             })
             .map_err(refused)?;
         Ok(interrupt)
     }
 
-    fn receive(&self, signal: i32, ending: &str) {
+    fn receive(&self, signal: i32, ending: Option<&str>) {
         let code = u8::try_from(128 + signal).expect("the signals watched are below 16");
         if self.asked.load(Ordering::Relaxed) {
             std::process::exit(i32::from(code));
@@ -68,9 +80,11 @@ impl Interrupt {
         self.exit_code.store(code, Ordering::Relaxed);
         // A thread that sees the flag sees the code.
         self.asked.store(true, Ordering::Release);
-        to_stderr(&format!(
-            "\ninterrupted: {ending}; interrupt again to stop at once\n"
-        ));
+        if let Some(ending) = ending {
+            to_stderr(&format!(
+                "\ninterrupted: {ending}; interrupt again to stop at once\n"
+            ));
+        }
     }
 
     /// Returns the flag that the first signal sets.

@@ -17,6 +17,10 @@ mod export_command;
 mod front_door;
 mod help;
 mod kept_work;
+#[cfg(not(feature = "mpi"))]
+mod launchers;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod programs;
 mod race;
 mod refusals;

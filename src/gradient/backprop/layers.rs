@@ -43,6 +43,8 @@ pub(super) struct StepTask<'a, R> {
     /// Increment h of the quotients that replace the derivatives of σ and of the loss; `None`:
     /// analytic derivatives.
     pub increment: Option<R>,
+    /// Whether workers of other ranks have a share of the step.
+    pub is_exchanged: bool,
 }
 
 /// One worker's scratch memory.
