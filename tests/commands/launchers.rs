@@ -8,8 +8,11 @@ const CONFIG: &str = r#"
 dataset = "iris"
 [model]
 hidden = [3]
+[optimizer]
+learning_rate = 0.1
 [train]
 epochs = 1
+batch_size = 10
 "#;
 
 fn command(place: &Workplace, line: &str, variables: &[(&str, &str)]) -> std::process::Command {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DirectionsConfig;
 use super::direction::{Direction, DirectionSeed};
-use super::projection::{direction_counts, own_directions, supersteps};
+use super::projection::{exchange, own_directions, supersteps};
 use super::tangent::{PrimalValues, TangentBuffers};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::finite_difference::forward_pass::{GatheredBatch, PassRows};
@@ -154,14 +154,8 @@ impl<R: Real> PerturbedActivations<R> {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                if ranks.are_many() {
-                    if superstep.worker() == 0 {
-                        let counts = direction_counts(directions, ranks).into_iter();
-                        let lengths: Vec<_> = counts.map(|count| count * row_count).collect();
-                        ranks.all_gather_in_place(derivatives.exchange(&superstep), &lengths);
-                    }
-                    superstep = superstep.next();
-                }
+                let length = (directions, row_count);
+                superstep = exchange(ranks, &mut derivatives, length, superstep);
                 let derivatives = derivatives.read_all(&superstep);
                 for (layer, (gradient, panels)) in gradients.iter_mut().zip(panels).enumerate() {
                     let size = panel_height(sizes[layer]) * p;

@@ -13,7 +13,7 @@ use super::direction::{Direction, DirectionSeed};
 use crate::gradient::{Control, Stopped};
 use crate::numeric::Real;
 use crate::numeric::random::GAUSSIANS_PER_CALL;
-use crate::parallel::{Ranks, Supersteps, Workers};
+use crate::parallel::{PhasedSlice, Ranks, Superstep, Supersteps, Workers};
 
 /// Returns the largest number of workers among whom the work can be divided.
 pub(super) fn most_workers(
@@ -34,13 +34,6 @@ pub(super) fn supersteps(workers: usize, ranks: &Ranks) -> Supersteps {
     }
 }
 
-/// Returns the number of directions of each rank, of `count`.
-pub(super) fn direction_counts(count: usize, ranks: &Ranks) -> Vec<usize> {
-    let size = ranks.size();
-    let rank = |rank| count * (rank + 1) / size - count * rank / size;
-    (0..size).map(rank).collect()
-}
-
 /// Returns the directions of each of this rank's workers, of `count`.
 pub(super) fn own_directions(
     count: usize,
@@ -50,6 +43,26 @@ pub(super) fn own_directions(
     let start = count * ranks.rank() / ranks.size();
     let own = count * (ranks.rank() + 1) / ranks.size() - start;
     (0..workers).map(move |w| start + own * w / workers..start + own * (w + 1) / workers)
+}
+
+/// Exchanges the derivatives along `count` directions, `each` numbers of each, and enters the next
+/// superstep, if there are several ranks.
+pub(super) fn exchange<'s, R: Real>(
+    ranks: &Ranks,
+    derivatives: &mut PhasedSlice<'_, R>,
+    (count, each): (usize, usize),
+    superstep: Superstep<'s>,
+) -> Superstep<'s> {
+    if !ranks.are_many() {
+        return superstep;
+    }
+    if superstep.worker() == 0 {
+        let size = ranks.size();
+        let length = |rank| (count * (rank + 1) / size - count * rank / size) * each;
+        let lengths: Vec<_> = (0..size).map(length).collect();
+        ranks.all_gather_in_place(derivatives.exchange(&superstep), &lengths);
+    }
+    superstep.next()
 }
 
 /// Overwrites `gradient` with 1/K Σ_k s_k·v_k, s_k = `derivative` along direction k. There is one
@@ -99,13 +112,7 @@ pub(super) fn project<R: Real, W: Send>(
             if stopped.load(Ordering::Relaxed) {
                 return;
             }
-            if ranks.are_many() {
-                if superstep.worker() == 0 {
-                    let lengths = direction_counts(count, ranks);
-                    ranks.all_gather_in_place(derivatives.exchange(&superstep), &lengths);
-                }
-                superstep = superstep.next();
-            }
+            superstep = exchange(ranks, &mut derivatives, (count, 1), superstep);
             let sums = gradient.write_own(&superstep);
             sums.fill(R::ZERO);
             for (number, &derivative) in derivatives.read_all(&superstep).iter().enumerate() {
