@@ -198,7 +198,7 @@ fn assert_both_precisions_keep_their_bits(case: &Case) {
 }
 
 #[test]
-fn backprop_keeps_its_bits_on_any_number_of_ranks() {
+fn slow_backprop_keeps_its_bits_on_any_number_of_ranks() {
     let _limit = time_limit();
     let softmax = Case {
         output: OutputUnits::Softmax,
@@ -225,7 +225,7 @@ fn backprop_keeps_its_bits_on_any_number_of_ranks() {
 }
 
 #[test]
-fn every_optimizer_keeps_its_bits_on_any_number_of_ranks() {
+fn slow_every_optimizer_keeps_its_bits_on_any_number_of_ranks() {
     let _limit = time_limit();
     for method in [
         GradientConfig::Backprop,
@@ -254,7 +254,7 @@ fn difference(reuse: Reuse) -> GradientConfig {
 }
 
 #[test]
-fn differences_and_forward_mode_keep_their_bits_on_any_number_of_ranks() {
+fn slow_differences_and_forward_mode_keep_their_bits_on_any_number_of_ranks() {
     let _limit = time_limit();
     let GradientConfig::Difference(incremental) = difference(Reuse::Incremental) else {
         unreachable!()
