@@ -5,6 +5,10 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     cargo test --locked
 
+# Tests training under mpirun (docs/design/cluster.md names the packages).
+mpi:
+    cargo test --locked --features mpi --test commands mpi::
+
 # Runs all tests but the slow ones, whose names begin with `slow_`.
 quick:
     cargo test --locked -- --skip slow_

@@ -57,6 +57,12 @@ pub enum Error {
         /// The file or folder that holds the saved state; `None` for work that saves nothing.
         saved: Option<PathBuf>,
     },
+    /// Another rank has ended with an error, which it prints itself.
+    #[error("another rank has failed")]
+    OtherRank {
+        /// Its exit code.
+        code: u8,
+    },
 }
 
 /// What is wrong with arrays or settings; rows, features and layers are counted from 0.
@@ -293,7 +299,7 @@ impl Error {
             Self::InUse(_) => 6,
             Self::NoCheckpoint(_) => 7,
             Self::Io { .. } => 8,
-            Self::Interrupted { code, .. } => *code,
+            Self::Interrupted { code, .. } | Self::OtherRank { code } => *code,
         }
     }
 }

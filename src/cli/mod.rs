@@ -28,6 +28,7 @@ pub mod predict;
 mod programs;
 mod progress_bar;
 pub mod race;
+mod ranks;
 pub mod report;
 pub mod scale;
 pub mod session;
@@ -46,6 +47,7 @@ use clap::builder::Styles;
 use crate::data::suggestions;
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
+use crate::parallel::Ranks;
 use arguments::{Arguments, Command};
 use output::{Messages, Screen, is_closed_pipe, to_stderr};
 use signals::survive_size_limit;
@@ -64,19 +66,40 @@ pub fn main() -> ExitCode {
         }
     };
     let messages = Messages::new(&arguments.global);
-    match catch_unwind(AssertUnwindSafe(|| run(&arguments, messages))) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
-            messages.error(&error);
-            ExitCode::from(error.exit_code())
+    let ranks = match ranks::join(&arguments.command) {
+        Ok(ranks) => ranks,
+        Err(error) => {
+            if !matches!(error, Error::OtherRank { .. }) {
+                messages.error(&error);
+            }
+            return ExitCode::from(error.exit_code());
         }
+    };
+    let of_rank = match ranks.is_first() {
+        true => messages,
+        false => messages.of_errors(),
+    };
+    match catch_unwind(AssertUnwindSafe(|| run(&arguments, of_rank, &ranks))) {
+        Ok(outcome) => end(outcome, messages, &ranks),
         // The message of the panic is on standard error already.
         Err(_) => {
             to_stderr("error: this is a defect of nplus1, not of its input; please report it\n");
+            ranks.abort(UNFORESEEN);
             ExitCode::from(UNFORESEEN)
         }
     }
+}
+
+/// Prints the error of a command, and returns the exit code: that of all ranks, of which the first
+/// that failed prints.
+fn end(outcome: Result<()>, messages: Messages, ranks: &Ranks) -> ExitCode {
+    let error = outcome.err().filter(|error| !is_closed_pipe(error));
+    let code = error.as_ref().map_or(0, Error::exit_code);
+    let last = ranks.finish(error.is_some(), code);
+    if let Some(error) = error.filter(|_| last.prints) {
+        messages.error(&error);
+    }
+    ExitCode::from(last.code)
 }
 
 /// Prints help or version, styled on a terminal, or the error in the arguments.
@@ -94,13 +117,13 @@ fn refuse(error: &clap::Error) {
     }
 }
 
-fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
+fn run(arguments: &Arguments, messages: Messages, ranks: &Ranks) -> Result<()> {
     survive_size_limit()?;
     check_kernel()?;
     let global = &arguments.global;
     let mut out = Screen::new(std::io::stdout().lock(), global.json);
     match &arguments.command {
-        Command::Train(train) => train::run(train, global, messages, &mut out),
+        Command::Train(train) => train::run(train, global, (messages, ranks), &mut out),
         Command::Eval(eval) => eval::run(eval, global, messages, &mut out),
         Command::Predict(predict) => predict::run(predict, global, messages, &mut out),
         Command::Export(export) => export::run(export, global, messages, &mut out),
@@ -117,7 +140,7 @@ fn run(arguments: &Arguments, messages: Messages) -> Result<()> {
             data::run(&arguments.command, &search_paths, global.json, &mut out)
         }
         Command::Report(report) => report::run(report, global, &mut out),
-        Command::Scale(scale) => scale::run(scale, global, messages, &mut out),
+        Command::Scale(scale) => scale::run(scale, global, (messages, ranks), &mut out),
         Command::Compare(compare) => compare::run(compare, global.json, &mut out),
         Command::Env(env) => env::run(env, global.json, &mut out),
         Command::Config(config) => config::run(&config.command, &mut out, global.json, messages),

@@ -42,6 +42,16 @@ impl Messages {
         }
     }
 
+    /// Returns messages that print nothing but errors.
+    #[must_use]
+    pub fn of_errors(self) -> Self {
+        Self {
+            quiet: true,
+            verbose: false,
+            ..self
+        }
+    }
+
     /// Prints a warning, unless quiet.
     pub fn warn(self, message: impl Display) {
         if !self.quiet {

@@ -50,7 +50,16 @@ impl Interrupt {
     /// [`Error::Resources`] if the operating system refuses the handler or its thread.
     pub fn watch(ending: impl Into<String>) -> Result<Self> {
         let ending = ending.into() + "; interrupt again to stop at once";
-        Self::start(move |interrupt, signal| interrupt.receive(signal, &ending))
+        Self::start(move |interrupt, signal| interrupt.receive(signal, Some(&ending)))
+    }
+
+    /// Watches for signals as [`Interrupt::watch`] does, and says nothing: in ranks other than the
+    /// first.
+    ///
+    /// # Errors
+    /// Those of [`Interrupt::watch`].
+    pub fn watch_silently() -> Result<Self> {
+        Self::start(|interrupt, signal| interrupt.receive(signal, None))
     }
 
     /// Watches for signals as [`Interrupt::watch`] does, for work that keeps nothing: if it has not
@@ -60,7 +69,7 @@ impl Interrupt {
     /// Those of [`Interrupt::watch`].
     pub fn watch_and_end() -> Result<Self> {
         Self::start(|interrupt, signal| {
-            interrupt.receive(signal, "ending without a result");
+            interrupt.receive(signal, Some("ending without a result"));
             std::thread::sleep(GRACE);
             std::process::exit(i32::from(interrupt.exit_code()));
         })
@@ -82,7 +91,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    fn receive(&self, signal: i32, ending: &str) {
+    fn receive(&self, signal: i32, ending: Option<&str>) {
         let code = u8::try_from(128 + signal).expect("the signals watched are below 16");
         if self.asked.load(Ordering::Relaxed) {
             std::process::exit(i32::from(code));
@@ -90,7 +99,9 @@ impl Interrupt {
         self.exit_code.store(code, Ordering::Relaxed);
         // A thread that sees the flag sees the code.
         self.asked.store(true, Ordering::Release);
-        to_stderr(&format!("\ninterrupted: {ending}\n"));
+        if let Some(ending) = ending {
+            to_stderr(&format!("\ninterrupted: {ending}\n"));
+        }
     }
 
     /// Returns the flag that the first signal sets.

@@ -35,6 +35,7 @@ use crate::model::{LossConfig, ModelConfig};
 use crate::open;
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Split;
+use crate::parallel::cluster::Reduce;
 use crate::train::TrainConfig;
 use diagnostic::{Diagnostic, Location};
 use reader::Reader;
@@ -73,6 +74,8 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     /// What the workers of backprop divide; `None`: chosen by measurement.
     pub split: Option<Split>,
+    /// How several ranks bring the gradients of backprop together.
+    pub reduce: Reduce,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
     /// The longest predicted time of a run, in seconds; a longer run is refused.

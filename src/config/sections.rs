@@ -13,6 +13,7 @@ use crate::model::{ClassWeights, Initialization, Loss, LossConfig, ModelConfig, 
 use crate::numeric::Precision;
 use crate::optimizer::OptimizerConfig;
 use crate::parallel::Split;
+use crate::parallel::cluster::Reduce;
 use crate::train::TrainConfig;
 
 /// The largest number of rows, epochs or seconds that a config may ask for.
@@ -197,6 +198,7 @@ fn read_run(run: &SectionReader) -> RunConfig {
                 (Split::Units.name(), Some(Split::Units)),
             ],
         ),
+        reduce: run.word("reduce", &Reduce::ALL.map(|reduce| (reduce.name(), reduce))),
         checkpoint_seconds: run.number("checkpoint_seconds"),
         limit_seconds: run.optional_number("limit_seconds"),
     }

@@ -194,6 +194,7 @@ fn run(run: &RunConfig, key: &str) -> Option<Value> {
     match key {
         "threads" => Some(run.threads.map_or("auto".into(), count)),
         "split" => Some(run.split.map_or("auto", Split::name).into()),
+        "reduce" => Some(run.reduce.name().into()),
         "checkpoint_seconds" => Some(run.checkpoint_seconds.into()),
         "limit_seconds" => run.limit_seconds.map(Value::from),
         _ => None,

@@ -10,6 +10,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
+use crate::parallel::Split;
 
 /// An engine, together with θ and its velocity as flat vectors.
 pub struct FlatDescent<R, E> {
@@ -52,6 +53,14 @@ impl<R: Real, E: GradientEngine<R>> GradientEngine<R> for FlatDescent<R, E> {
 
     fn most_workers(&self) -> usize {
         self.engine.most_workers()
+    }
+
+    fn splits(&self) -> &'static [Split] {
+        self.engine.splits()
+    }
+
+    fn set_split(&mut self, split: Split) {
+        self.engine.set_split(split);
     }
 
     fn limit_workers(&mut self, workers: usize) {

@@ -9,12 +9,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::finite_difference::Reuse;
 use super::finite_difference::forward_pass::GatheredBatch;
 use super::finite_difference::unit_panels::UnitPanels;
 use super::operation_counts::random_direction;
+use super::parameter_shares::{self, ParameterCosts};
 use super::random_direction::tangent::{ParameterDirection, PrimalValues};
 use super::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::data::{Batch, Samples};
@@ -22,7 +22,7 @@ use crate::kernels::Isa;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, partition_by_cost};
+use crate::parallel::Workers;
 
 /// The engine of forward mode by whole passes.
 pub struct WholeTangentPasses<R> {
@@ -88,51 +88,46 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
         let direction_layers: Vec<_> = (0..layout.layers())
             .map(|layer| self.direction_layers(layer))
             .collect();
-        let groups: Vec<_> = (0..layout.layers())
-            .map(|layer| {
-                let parameters = layout.weights(layer).len() + layout.biases(layer).len();
-                (parameters, cost(sizes, &direction_layers[layer]))
-            })
-            .collect();
-        let shares = partition_by_cost(&groups, self.worker_count);
-        let mut rest = gradient.flat_mut();
-        let mut assignments = Vec::with_capacity(self.worker_count);
-        for (share, worker) in shares.iter().zip(&mut self.workers) {
-            let len = share.iter().map(|range| range.len()).sum();
-            let (part, others) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = others;
-            assignments.push((share, worker, part));
-        }
+        let group = |layer: usize| {
+            let parameters = layout.weights(layer).len() + layout.biases(layer).len();
+            let cost = cost(sizes, &direction_layers[layer]);
+            (parameters, cost * batch.rows.len() as f64)
+        };
+        let costs = ParameterCosts {
+            groups: (0..layout.layers()).map(group).collect(),
+            evaluations: 1,
+        };
         let (weights, primal) = (&self.weights, &self.primal);
-        let stopped = AtomicBool::new(false);
-        self.pool.run(
-            Supersteps::new(self.worker_count),
-            assignments,
-            |(share, worker, gradient), _| {
-                let mut partials = gradient.iter_mut();
-                for (layer, range) in share.iter().enumerate() {
-                    let start = layout.weights(layer).start;
-                    for (index, partial) in
-                        (start + range.start..start + range.end).zip(&mut partials)
-                    {
-                        if control.is_stopped() {
-                            stopped.store(true, Ordering::Relaxed);
-                            return;
-                        }
-                        let place = UnitPanels::<R>::place(&layout, layer, index);
-                        let layers = direction_layers[layer].clone();
-                        *partial = worker.axis(&rows, weights, primal, (layer, place), layers);
-                        if rows.network.l2 != 0.0 && layout.weights(layer).contains(&index) {
-                            let l2 = R::from_f64(rows.network.l2);
-                            *partial = l2.mul_add(parameters.flat()[index], *partial);
-                        }
+        let differentiate = |worker: &mut ParameterDirection<R>,
+                             share: &[Range<usize>],
+                             gradient: &mut [R]| {
+            let mut partials = gradient.iter_mut();
+            for (layer, range) in share.iter().enumerate() {
+                let start = layout.weights(layer).start;
+                for (index, partial) in (start + range.start..start + range.end).zip(&mut partials)
+                {
+                    if control.is_stopped() {
+                        return Err(Stopped::Interrupted);
+                    }
+                    let place = UnitPanels::<R>::place(&layout, layer, index);
+                    let layers = direction_layers[layer].clone();
+                    *partial = worker.axis(&rows, weights, primal, (layer, place), layers);
+                    if rows.network.l2 != 0.0 && layout.weights(layer).contains(&index) {
+                        let l2 = R::from_f64(rows.network.l2);
+                        *partial = l2.mul_add(parameters.flat()[index], *partial);
                     }
                 }
-            },
-        );
-        if stopped.into_inner() {
-            return Err(Stopped::Interrupted);
-        }
+            }
+            Ok(())
+        };
+        parameter_shares::differentiate(
+            &self.pool,
+            &costs,
+            &mut self.workers[..self.worker_count],
+            gradient.flat_mut(),
+            control,
+            differentiate,
+        )?;
         Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),

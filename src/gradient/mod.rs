@@ -7,13 +7,16 @@ pub mod control;
 pub mod finite_difference;
 pub mod flat_descent;
 pub mod forward_mode;
+mod local_rows;
 pub mod operation_counts;
+mod parameter_shares;
 pub mod random_direction;
 
 pub use backprop::{Backprop, NumericBackpropConfig};
 pub use control::{Control, Stopped};
 pub use flat_descent::FlatDescent;
 pub use forward_mode::WholeTangentPasses;
+pub use local_rows::LocalRows;
 
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
+use crate::parallel::cluster::Reduce;
 use crate::parallel::{Split, Workers};
 
 /// The `[gradient]` section of a config: the gradient method and its options.
@@ -142,10 +146,17 @@ impl GradientConfig {
     ) -> Box<dyn TrainingEngine<R>> {
         let incremental =
             |perturbation| Incremental::new(network, perturbation, pool, isa, samples, capacity);
+        let of_ranks = |backprop: Backprop<R>| -> Box<dyn TrainingEngine<R>> {
+            let ranks = pool.ranks();
+            match ranks.are_many() && ranks.reduce() == Reduce::Fast {
+                true => Box::new(FlatDescent::new(network, LocalRows::new(backprop, ranks))),
+                false => Box::new(backprop),
+            }
+        };
         match self {
-            Self::Backprop => Box::new(Backprop::new(network, pool, isa, capacity)),
+            Self::Backprop => of_ranks(Backprop::new(network, pool, isa, capacity)),
             Self::NumericBackprop(config) => {
-                Box::new(Backprop::numeric(network, *config, pool, isa, capacity))
+                of_ranks(Backprop::numeric(network, *config, pool, isa, capacity))
             }
             Self::Difference(config) => {
                 let incremental = || incremental(Perturbation::Difference(*config));

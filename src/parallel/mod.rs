@@ -1,6 +1,6 @@
-//! Parallel execution: a pool of workers, supersteps, work partitioned by cost, and a tuner that
-//! chooses the number of workers and what they divide. Only this module names rayon, except for
-//! one function of the textbook.
+//! Parallel execution: a pool of workers, supersteps, work partitioned by cost, a tuner that
+//! chooses the number of workers and what they divide, and the ranks of a cluster. Only this module
+//! names rayon, except for one function of the textbook, and MPI.
 //!
 //! [`Workers`] wraps rayon's thread pool and is created once per run of the program.
 //! [`Workers::run`] starts workers that advance together in supersteps ([`phased`]). A worker is a
@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod barrier;
+pub mod cluster;
 mod evaluation_threads;
 pub mod partition;
 pub mod phased;
@@ -21,9 +22,10 @@ pub mod tuner;
 mod watchdog;
 pub mod workers;
 
+pub use cluster::Ranks;
 pub use evaluation_threads::EvaluationThreads;
 pub(crate) use evaluation_threads::PanicFlag;
-pub use partition::{Division, Split, partition_by_cost, share_ends};
+pub use partition::{Division, Split, partition_by_cost, partition_share, share_ends};
 pub use phased::{PhasedSlice, Superstep, Supersteps};
 pub use tuner::Tuner;
 pub use workers::Workers;

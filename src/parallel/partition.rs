@@ -98,6 +98,23 @@ pub fn partition_by_cost(groups: &[(usize, f64)], workers: usize) -> Vec<Vec<Ran
         .collect()
 }
 
+/// Partitions `share`, a range of the tasks of each group, as [`partition_by_cost`] partitions all.
+pub fn partition_share(
+    groups: &[(usize, f64)],
+    share: &[Range<usize>],
+    workers: usize,
+) -> Vec<Vec<Range<usize>>> {
+    let own = groups.iter().zip(share);
+    let own: Vec<_> = own.map(|(&(_, cost), range)| (range.len(), cost)).collect();
+    let mut parts = partition_by_cost(&own, workers);
+    for part in &mut parts {
+        for (range, whole) in part.iter_mut().zip(share) {
+            *range = whole.start + range.start..whole.start + range.end;
+        }
+    }
+    parts
+}
+
 /// Partitions tasks of any cost into one contiguous share per worker, of at most `most` tasks;
 /// writes the end of each share.
 ///

@@ -20,6 +20,8 @@ pub struct Supersteps {
     id: u64,
     workers: usize,
     phases: usize,
+    /// The write phases that are followed by a phase of exchange with other ranks.
+    exchanged: Vec<usize>,
 }
 
 impl Supersteps {
@@ -41,12 +43,28 @@ impl Supersteps {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             workers,
             phases,
+            exchanged: Vec::new(),
+        }
+    }
+
+    /// Creates supersteps as [`Supersteps::with_phases`] does, with a phase of exchange after each
+    /// write phase in `exchanged`: in it, the first worker alone may write and read the slices of
+    /// that write phase, to exchange their parts with other ranks.
+    pub fn with_exchanges(workers: usize, phases: usize, exchanged: &[usize]) -> Self {
+        Self {
+            exchanged: exchanged.to_vec(),
+            ..Self::with_phases(workers, phases)
         }
     }
 
     /// Returns the number of workers.
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// Returns the number of phases.
+    pub fn phases(&self) -> usize {
+        self.phases
     }
 
     /// Shares `values` among the workers; returns one slice per worker. Worker w may write
@@ -80,6 +98,8 @@ impl Supersteps {
         let (pointer, len) = (values.as_mut_ptr(), values.len());
         assert!(len.is_multiple_of(block), "blocks fill the slice");
         let write_phase = write_phase.into();
+        let exchanged = write_phase.filter(|phase| self.exchanged.contains(phase));
+        let exchange_phase = exchanged.map(|phase| (phase + 1) % self.phases);
         let mut end = 0;
         let parts: Vec<_> = parts
             .into_iter()
@@ -89,6 +109,7 @@ impl Supersteps {
                 PhasedSlice {
                     supersteps: self.id,
                     write_phase,
+                    exchange_phase,
                     pointer,
                     len,
                     block,
@@ -154,6 +175,8 @@ pub struct PhasedSlice<'b, T> {
     supersteps: u64,
     /// The phase in which the parts are written; `None`: the part is private to its worker.
     write_phase: Option<usize>,
+    /// The phase in which the first worker alone has the whole slice.
+    exchange_phase: Option<usize>,
     pointer: *mut T,
     len: usize,
     /// Number of values in a block; `len` if there is one.
@@ -209,17 +232,38 @@ impl<T> PhasedSlice<'_, T> {
         assert!(
             step.supersteps.id == self.supersteps
                 && self.write_phase.is_some_and(|phase| phase != step.phase())
+                && self.exchange_phase != Some(step.phase())
         );
         // SAFETY: in supersteps of this phase there is no borrow of a part to write; as above.
         unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
     }
 
-    /// Returns this worker's part, to read, in any superstep.
+    /// Returns the whole slice, to write: for the first worker, in a phase of exchange.
     ///
     /// # Panics
-    /// In a superstep of another [`Supersteps`]; if the slice has several blocks.
+    /// For other workers, in other phases, or of another [`Supersteps`].
+    pub fn exchange<'s>(&'s mut self, step: &'s Superstep<'_>) -> &'s mut [T] {
+        assert!(
+            step.supersteps.id == self.supersteps
+                && self.exchange_phase == Some(step.phase())
+                && step.worker() == 0
+        );
+        // SAFETY: in supersteps of this phase every other access to the slice panics, as does this
+        // one for other workers; and this `PhasedSlice` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.len) }
+    }
+
+    /// Returns this worker's part, to read, in any superstep but those of exchange.
+    ///
+    /// # Panics
+    /// In a superstep of another [`Supersteps`], or in a phase of exchange; if the slice has several
+    /// blocks.
     pub fn read_own<'s>(&'s self, step: &'s Superstep<'_>) -> &'s [T] {
-        assert!(step.supersteps.id == self.supersteps && self.block == self.len);
+        assert!(
+            step.supersteps.id == self.supersteps
+                && self.block == self.len
+                && self.exchange_phase != Some(step.phase())
+        );
         // SAFETY: only this `PhasedSlice` can write the part, and it is borrowed.
         unsafe { std::slice::from_raw_parts(self.pointer.add(self.part.start), self.part.len()) }
     }

@@ -89,6 +89,30 @@ fn allowed() -> Option<Vec<usize>> {
     None
 }
 
+/// Returns the number of logical processors of this machine, whether this process may use them or
+/// not; the number that it may use if the system does not tell.
+pub fn of_machine() -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
+        if let Some(online) = online.as_deref().and_then(count_in_ranges) {
+            return online;
+        }
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Counts the numbers of a list such as `0-3,8`.
+#[cfg(target_os = "linux")]
+fn count_in_ranges(list: &str) -> Option<usize> {
+    let range = |range: &str| -> Option<usize> {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
+        (to + 1).checked_sub(from)
+    };
+    list.trim().split(',').map(range).sum()
+}
+
 /// Pins the calling thread to one logical processor if the system allows it.
 pub(super) fn pin(processor: usize) {
     #[cfg(target_os = "linux")]
@@ -145,6 +169,15 @@ mod tests {
         // 0 and 2 share a core, 1 and 3 another; the core of 7 is unknown.
         let core = |processor| (processor < 4).then_some(processor % 2);
         assert_eq!(by_core(&[0, 1, 2, 3, 7], core), [0, 1, 7, 2, 3]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn processors_are_counted_in_a_list_of_ranges() {
+        assert_eq!(count_in_ranges("0-3,8\n"), Some(5));
+        assert_eq!(count_in_ranges("0"), Some(1));
+        assert_eq!(count_in_ranges("x"), None);
+        assert!(of_machine() >= 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, OnceLock};
 
 use super::barrier::{AnotherPanicked, Barrier, End};
+use super::cluster::Ranks;
 use super::phased::{Superstep, Supersteps};
 use super::processors;
 use crate::error::{Error, Result};
@@ -18,8 +19,11 @@ pub const WORKERS_VARIABLE: &str = "NPLUS1_WORKERS";
 /// A pool of threads that lasts for a whole run. Each worker is one thread.
 ///
 /// There are no more of them than processors: more would only take turns.
+///
+/// The pool belongs to one of the ranks of a run, mostly the only one ([`Workers::ranks`]).
 pub struct Workers {
     pool: rayon::ThreadPool,
+    ranks: Ranks,
 }
 
 impl Workers {
@@ -74,10 +78,35 @@ impl Workers {
         Self::start(threads, &[])
     }
 
+    /// Creates the pool of one of several ranks, of `threads` threads, as many as every other rank
+    /// has. The calling thread becomes its first: it alone exchanges with other ranks. With one rank
+    /// this is [`Workers::exactly`].
+    ///
+    /// # Errors
+    /// As [`Workers::new`]; [`Error::Resources`] if the calling thread belongs to a pool.
+    pub fn of_ranks(threads: usize, ranks: Ranks) -> Result<Self> {
+        check(threads)?;
+        let builder = match ranks.are_many() {
+            true => rayon::ThreadPoolBuilder::new().use_current_thread(),
+            false => rayon::ThreadPoolBuilder::new(),
+        };
+        Self::build(builder, threads, &[], ranks)
+    }
+
     /// Starts `threads` threads; pins the first of them to `processors`.
     fn start(threads: usize, processors: &[usize]) -> Result<Self> {
+        let builder = rayon::ThreadPoolBuilder::new();
+        Self::build(builder, threads, processors, Ranks::alone())
+    }
+
+    fn build(
+        builder: rayon::ThreadPoolBuilder,
+        threads: usize,
+        processors: &[usize],
+        ranks: Ranks,
+    ) -> Result<Self> {
         let processors = processors.to_vec();
-        let pool = rayon::ThreadPoolBuilder::new()
+        let pool = builder
             .num_threads(threads)
             .start_handler(move |index| {
                 if let Some(&processor) = processors.get(index) {
@@ -91,7 +120,12 @@ impl Workers {
                     "cannot start {threads} threads: {error}\n  help: ask for fewer with --threads"
                 ))
             })?;
-        Ok(Self { pool })
+        Ok(Self { pool, ranks })
+    }
+
+    /// Returns the ranks of the run, as seen by the one to which this pool belongs.
+    pub fn ranks(&self) -> &Ranks {
+        &self.ranks
     }
 
     /// Returns the pool that all callers without a pool of their own share: one thread for each

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluation::RarestClass;
 use crate::model::TargetErrors;
 use crate::numeric::tally::Tally;
+use crate::parallel::Ranks;
 
 /// The summary of a run. Fractions are between 0 and 1; losses are without the l2 term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,4 +64,33 @@ pub struct RunSummary {
     pub weights_sha256: String,
     /// Operations performed in all training steps.
     pub tally: Tally,
+    /// The ranks that computed together; absent if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<RankSummary>,
+}
+
+/// The ranks of a run, and what they exchanged since they started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankSummary {
+    /// Number of ranks.
+    pub count: usize,
+    /// How gradients of backprop came together: `exact` or `fast`.
+    pub reduce: String,
+    /// Bytes delivered from a rank to another one, summed over all ranks.
+    pub bytes: u64,
+    /// Collective calls.
+    pub exchanges: u64,
+}
+
+impl RankSummary {
+    /// Describes `ranks`; `None` if there is one.
+    pub fn of(ranks: &Ranks) -> Option<Self> {
+        let traffic = ranks.traffic();
+        ranks.are_many().then(|| Self {
+            count: ranks.size(),
+            reduce: ranks.reduce().name().to_owned(),
+            bytes: traffic.bytes,
+            exchanges: traffic.exchanges,
+        })
+    }
 }

@@ -15,6 +15,7 @@ pub mod least_squares;
 pub mod machine_peaks;
 pub mod methods;
 pub mod race;
+pub mod rank_scaling;
 pub mod record;
 pub mod scaling;
 pub mod sweep;

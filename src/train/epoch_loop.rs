@@ -31,7 +31,7 @@ impl<R: Real> Training<'_, R> {
         };
         let start = Instant::now();
         self.shuffle(state.epoch, order);
-        state.partial.seconds += start.elapsed().as_secs_f64();
+        state.partial.seconds += self.agree(start.elapsed())?.as_secs_f64();
 
         let mut end = self.epoch_end(state, batch);
         let last = end - 1 - (end - 1) % batch;
@@ -56,7 +56,7 @@ impl<R: Real> Training<'_, R> {
             let loss = &mut state.partial.loss;
             let rows = steps.advance(segment, loss).map_err(refused)?;
             let step_count = rows.div_ceil(batch);
-            let elapsed = start.elapsed();
+            let elapsed = self.agree(start.elapsed())?;
             if step_count > 0 {
                 tuner.record(step_count, elapsed);
             }

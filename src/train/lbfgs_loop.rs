@@ -53,10 +53,11 @@ impl<R: Real> Training<'_, R> {
             };
             has_gradient = true;
             gradients += 1;
-            tuner.record(1, start.elapsed());
+            let elapsed = self.agree(start.elapsed());
+            tuner.record(1, elapsed.map_err(|_| Stopped::Interrupted)?);
             Ok::<_, Stopped>(evaluation.loss + self.network.penalty(theta))
         });
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = self.agree(start.elapsed())?.as_secs_f64();
         let tally = engine.tally(samples, self.rows) * gradients;
         state.optimizer_state = history.map_or_else(OptimizerState::default, Into::into);
         let step = match outcome {

@@ -18,6 +18,7 @@ pub use observer::{NoObserver, Observer};
 pub use state::{EpochRecord, EpochSums, TrainingState};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ndarray_rand::rand::seq::SliceRandom;
 
@@ -249,6 +250,7 @@ impl<R: Real> Training<'_, R> {
         observer: &mut dyn Observer<R>,
     ) -> Result<Ending> {
         self.check()?;
+        self.agree(Duration::ZERO)?;
         let mut engine = self.engine();
         let mut tuner = self.tuner(&mut *engine);
         match self.stepper(engine) {
@@ -352,6 +354,15 @@ impl<R: Real> Training<'_, R> {
         state.records.push(record.clone());
         observer.epoch(&record, state)?;
         Ok((self.control.is_stopped() && !self.finished(state)).then_some(Ending::Interrupted))
+    }
+
+    /// Lets all ranks agree on the time `elapsed`, and whether to stop: the decisions that depend on
+    /// time are then the same on all. With one rank, returns `elapsed`.
+    ///
+    /// # Errors
+    /// [`Error::OtherRank`] if another rank has ended with an error.
+    fn agree(&self, elapsed: Duration) -> Result<Duration> {
+        self.pool.ranks().agree(elapsed)
     }
 
     /// Returns the error for a loss that is not finite.

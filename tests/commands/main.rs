@@ -17,7 +17,11 @@ mod export_command;
 mod front_door;
 mod help;
 mod kept_work;
+#[cfg(not(feature = "mpi"))]
+mod launchers;
 mod long_steps;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod programs;
 mod race;
 mod refusals;

@@ -174,6 +174,18 @@ fn rayon_is_named_in_parallel_and_in_one_function_of_the_textbook() {
 }
 
 #[test]
+fn mpi_is_named_in_one_file() {
+    let mut named = 0;
+    for (_, path, code) in code() {
+        let is_the_file = path.ends_with("src/parallel/cluster/mpi.rs");
+        named += usize::from(is_the_file && code.contains("use mpi::"));
+        let uses = code.contains("use mpi::") || code.contains("::mpi::");
+        assert!(is_the_file || !uses, "{}", path.display());
+    }
+    assert_eq!(named, 1);
+}
+
+#[test]
 fn unsafe_stays_in_kernels_and_parallel() {
     for (module, path, code) in code() {
         let allowed = module == "kernels" || module == "parallel";

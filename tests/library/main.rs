@@ -32,6 +32,7 @@ mod operation_counts;
 mod optimizers;
 mod random_direction_counts;
 mod random_direction_statistics;
+mod rank_invariance;
 mod reference_gradients;
 mod rmsprop;
 mod run_directory;

@@ -150,7 +150,7 @@ impl Workplace {
 
 /// Waits for `child`, which runs `nplus1` with the words of `line`, and returns its output. Kills
 /// it if it runs longer than [`LIMIT`].
-fn finish(child: Child, line: &str) -> Output {
+pub fn finish(child: Child, line: &str) -> Output {
     let id = child.id();
     let (ended, output) = channel();
     std::thread::spawn(move || ended.send(child.wait_with_output()));

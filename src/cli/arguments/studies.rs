@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::options::{OverrideArguments, RecordArguments};
 use super::thread_list::ThreadList;
-use super::values::{MethodRate, Seeds, scale, seconds};
+use super::values::{MethodRate, Seeds, positive, scale, seconds};
 
 /// Arguments of `nplus1 cost`.
 #[derive(Clone, Debug, clap::Args)]
@@ -152,7 +152,8 @@ pub struct CompareArguments {
 #[command(after_help = "\
 Examples:
   nplus1 scale configs/iris.toml --threads 1 --runs 1
-  nplus1 scale configs/iris.toml --methods backprop --runs 1")]
+  nplus1 scale configs/iris.toml --methods backprop --runs 1
+  nplus1 scale configs/iris.toml --ranks 1,16,1024 --runs 1")]
 pub struct ScaleArguments {
     /// Config file
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
@@ -164,6 +165,18 @@ pub struct ScaleArguments {
     /// [default: 1,2,4,… and all cores]
     #[arg(long, value_name = "1,2,…", conflicts_with = "resume")]
     pub threads: Option<ThreadList>,
+    /// Predict steps by these numbers of ranks (MPI), and measure those of this run under mpirun
+    #[arg(long, value_name = "1,2,…", value_delimiter = ',', conflicts_with_all = ["resume", "threads", "weak", "pin", "out"])]
+    pub ranks: Option<Vec<usize>>,
+    /// Seconds of a round of an exchange between ranks [default: measured under mpirun, else 2e-6]
+    #[arg(long, value_name = "SECONDS", requires = "ranks", value_parser = seconds)]
+    pub latency: Option<f64>,
+    /// Bytes a second that a rank receives [default: measured under mpirun, else 1.2e10]
+    #[arg(long, value_name = "BYTES", requires = "ranks", value_parser = positive)]
+    pub bandwidth: Option<f64>,
+    /// Multiplications a second of a rank: count its work instead of measuring it
+    #[arg(long, value_name = "NUMBER", requires = "ranks", value_parser = positive)]
+    pub rate: Option<f64>,
     /// Rows of the mini-batches [default: as in the config, and 128]
     #[arg(
         long,

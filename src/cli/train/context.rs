@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cli::arguments::Global;
 use crate::cli::signals::Interrupt;
+use crate::error::Result;
 use crate::kernels::Isa;
 use crate::parallel::Workers;
 
@@ -19,4 +20,24 @@ pub struct CommandContext<'a> {
     pub interrupt: Interrupt,
     /// Whether epochs are shown.
     pub shows_epochs: bool,
+}
+
+impl<'a> CommandContext<'a> {
+    /// Watches for signals, and shows epochs.
+    ///
+    /// # Errors
+    /// Those of [`Interrupt::watch`].
+    pub fn new(global: &'a Global, workers: Arc<Workers>) -> Result<Self> {
+        let interrupt = match workers.ranks().is_first() {
+            true => Interrupt::watch("saving")?,
+            false => Interrupt::watch_silently()?,
+        };
+        Ok(Self {
+            global,
+            workers,
+            isa: Isa::detect(),
+            interrupt,
+            shows_epochs: true,
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! `nplus1 train`: one run, one for each seed, or one for each fold.
 
 mod context;
+mod followers;
 pub mod progress;
 mod recorder;
 mod runner;
@@ -17,9 +18,8 @@ use super::arguments::{Global, Seeds, TrainArguments};
 use super::inputs::{fold_of, overrides, splits};
 use super::output::{Messages, print};
 use super::page;
+use super::ranks::start_rank;
 use super::session::{Session, load_note};
-use super::signals::Interrupt;
-use super::workers::start_workers;
 use crate::config::{Config, Overrides};
 use crate::data::{self, SearchPaths};
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ use crate::kernels::Isa;
 use crate::model::TargetErrors;
 use crate::numeric::statistics::{mean, sample_deviation};
 use crate::open::file_type;
-use crate::parallel::Workers;
+use crate::parallel::{Ranks, Workers};
 use crate::report;
 use crate::run::{RunDirectory, RunSummary, checkpoint, directory, json, metrics};
 use crate::study::table::{duration, list};
@@ -42,13 +42,16 @@ use crate::study::table::{duration, list};
 pub fn run(
     arguments: &TrainArguments,
     global: &Global,
-    messages: Messages,
+    (messages, ranks): (Messages, &Ranks),
     out: &mut dyn Write,
 ) -> Result<()> {
     let search_paths = SearchPaths::new(global.datasets.as_deref());
     let overrides = overrides(&arguments.changes);
     if let Some(path) = &arguments.resume {
-        let outcome = resume(path, &overrides, &search_paths, global, messages)?;
+        if !ranks.is_first() {
+            return followers::resume(path, &search_paths, global, (messages, ranks));
+        }
+        let outcome = resume(path, &overrides, &search_paths, global, (messages, ranks))?;
         page::write(arguments.page, path)?;
         return show(&[outcome], false, global, out);
     }
@@ -68,13 +71,14 @@ pub fn run(
         None => None,
     };
     let seeds = arguments.seeds.unwrap_or(Seeds::only(config.seed));
-    let workers = start_workers(config.run.threads, messages)?;
+    let workers = start_rank(ranks, &config.run, messages)?;
+    followers::check_settings(ranks, arguments.dry_run, config.run.limit_seconds)?;
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
         return print_plan(&session, splits.len(), &workers, global, out);
     }
-    let mut context = command_context(global, workers)?;
+    let mut context = CommandContext::new(global, workers)?;
     let mut outcomes = Vec::new();
     for seed in seeds.iter() {
         let config = Config {
@@ -96,6 +100,13 @@ pub fn run(
         if let Some(limit) = config.run.limit_seconds {
             check_time_limit(limit, &sessions, &context)?;
         }
+        sessions[0].check_ranks(ranks)?;
+        if !ranks.is_first() {
+            sessions
+                .iter()
+                .try_for_each(|session| session.follow(&context))?;
+            continue;
+        }
         let first = sessions[0].first_files();
         let directory = claim(arguments.out.as_deref(), &config.name, &first)?;
         let outcome = if config.data.folds.is_some() {
@@ -111,6 +122,9 @@ pub fn run(
             messages.note(summary::line(&format!("seed {seed}"), &outcome));
         }
         outcomes.push(outcome);
+    }
+    if !ranks.is_first() {
+        return Ok(());
     }
     show(&outcomes, arguments.seeds.is_some(), global, out)
 }
@@ -202,13 +216,13 @@ fn alternatives(configured: &GradientConfig) -> Vec<(&'static str, GradientConfi
     others
 }
 
-/// Resumes the run in `path`.
+/// Resumes the run in `path`, as the first rank.
 fn resume(
     path: &Path,
     overrides: &Overrides,
     search_paths: &SearchPaths,
     global: &Global,
-    messages: Messages,
+    (messages, ranks): (Messages, &Ranks),
 ) -> Result<TrainingResult> {
     let directory = RunDirectory::open(path)?;
     let file = directory.file(directory::CONFIG);
@@ -231,15 +245,17 @@ fn resume(
         (config, None) => config?,
     };
     let folded = has_folds(&config);
+    followers::share_run(ranks, &config, fold)?;
     let loaded = data::load(&config.data, search_paths, directory.path())?;
     let mut splits = splits(&loaded, &config)?;
-    let workers = start_workers(config.run.threads, messages)?;
+    let workers = start_rank(ranks, &config.run, messages)?;
     let outcome = if !folded {
         let fold = fold.filter(|_| config.data.folds.is_some());
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
         let session = Session::new(&config, &split, None)?;
+        session.check_ranks(ranks)?;
         let summary = session.run(
-            &command_context(global, workers)?,
+            &CommandContext::new(global, workers)?,
             &directory,
             resumed.as_ref(),
         );
@@ -253,7 +269,8 @@ fn resume(
             }
         };
         let sessions: Vec<Session<'_>> = splits.iter().map(session).collect::<Result<_>>()?;
-        let mut context = command_context(global, workers)?;
+        sessions[0].check_ranks(ranks)?;
+        let mut context = CommandContext::new(global, workers)?;
         context.shows_epochs = false;
         train_folds(&sessions, &context, &directory, messages)
     };
@@ -356,16 +373,6 @@ fn newest(directory: &RunDirectory, messages: Messages) -> Result<Option<ResumeP
         ))),
         Err(failed) => Err(failed),
     }
-}
-
-fn command_context<'a>(global: &'a Global, workers: Arc<Workers>) -> Result<CommandContext<'a>> {
-    Ok(CommandContext {
-        global,
-        workers,
-        isa: Isa::detect(),
-        interrupt: Interrupt::watch("saving")?,
-        shows_epochs: true,
-    })
 }
 
 /// Adds the command that resumes an interrupted run.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::context::CommandContext;
@@ -37,6 +38,9 @@ pub struct Recorder<R> {
     /// restored: a resumed run continues from there.
     before_restoring: Option<TrainingState<R>>,
     restores: bool,
+    /// With several ranks, the wish to stop, by which all end together if the logs cannot be
+    /// written.
+    wish: Option<Arc<AtomicBool>>,
 }
 
 impl<R: Real> Recorder<R> {
@@ -86,6 +90,8 @@ impl<R: Real> Recorder<R> {
             batch_size: session.config.train.batch_size,
             before_restoring: None,
             restores: session.config.train.early_stopping.is_some(),
+            wish: (context.workers.ranks().are_many())
+                .then(|| Arc::clone(context.interrupt.flag())),
         })
     }
 
@@ -143,6 +149,11 @@ impl<R> Recorder<R> {
     /// Ends a run whose logs cannot be written.
     fn check(&self) -> Result<()> {
         if self.events.has_failed() {
+            if let Some(wish) = &self.wish {
+                // `finish` returns the error, once all ranks have stopped.
+                wish.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
             return Err(Error::Resources(
                 "the run's logs cannot be written".to_owned(),
             ));

@@ -24,6 +24,7 @@ use crate::optimizer::history::largest;
 use crate::optimizer::{History, OptimizerState};
 use crate::run::directory::InitialFile;
 use crate::run::evaluation::{ModelEvaluation, RarestClass};
+use crate::run::summary::RankSummary;
 use crate::run::{Checkpoint, Environment, RunDirectory, RunSummary, checkpoint, directory, json};
 use crate::train::{Ending, TrainingState};
 
@@ -66,9 +67,13 @@ impl Session<'_> {
             Some(from) => self.resumed(from)?,
             None => TrainingState::new(self.first_parameters::<R>()),
         };
+        let ranks = context.workers.ranks();
+        let checkpoint = resumed.filter(|_| ranks.are_many());
+        let mut checkpoint = checkpoint.map_or(Vec::new(), |from| from.checkpoint.to_bytes());
+        ranks.share(&mut checkpoint)?;
         let split = self.split;
         let samples = Samples::<R>::new(&split.train.dataset, &split.scaling);
-        let control = Control::new(context.interrupt.flag());
+        let control = Control::new(&ranks.stop_flag(context.interrupt.flag()));
         let gradient = &self.config.gradient;
         let training = self.training(gradient, &samples, &context.workers, context.isa, &control);
         let config = self.config.to_toml();
@@ -104,7 +109,7 @@ impl Session<'_> {
 
     /// Returns the state of a checkpoint. The history of L-BFGS holds values of its objective, so
     /// it is dropped if this config has another objective.
-    fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
+    pub(super) fn resumed<R: Real>(&self, from: &ResumePoint) -> Result<TrainingState<R>> {
         let checkpoint = &from.checkpoint;
         self.check_columns(from)?;
         let mut state = checkpoint.state::<R>(&self.network.layout, &from.path)?;
@@ -325,6 +330,7 @@ impl Session<'_> {
             kept_epoch,
             weights_sha256: model.parameters.sha256(),
             tally: state.tally(),
+            ranks: RankSummary::of(context.workers.ranks()),
         })
     }
 }

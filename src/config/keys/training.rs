@@ -265,6 +265,16 @@ pub static RUN: SectionKeys = SectionKeys {
             "what backprop's workers divide: rows | units; auto: the faster one",
         ),
         Key::new(
+            "reduce",
+            &[Form::Word(&["exact", "fast"])],
+            "of backprop on several ranks (MPI): exact gives the bits of one process; fast adds the ranks' gradients, so that the weights depend on the number of ranks",
+        )
+        .default("\"exact\"")
+        .set(
+            "\"exact\"",
+            "several ranks (MPI): exact: same bits as one | fast: they depend on the ranks",
+        ),
+        Key::new(
             "checkpoint_seconds",
             &[Form::Number(Interval {
                 lower: Bound::Included(1.0),

@@ -46,6 +46,8 @@ pub(super) struct StepTask<'a, R> {
     pub increment: Option<R>,
     /// The flag that stops the step; `None` for short steps, which end by themselves.
     pub stop: Option<&'a AtomicBool>,
+    /// Whether workers of other ranks have a share of the step.
+    pub is_exchanged: bool,
 }
 
 /// One worker's scratch memory.

@@ -7,8 +7,9 @@
 //! By rows (`by_rows/`), each worker computes activations and errors of its rows of the
 //! mini-batch, then the gradient and the update of its tile of the parameters: two meetings a step.
 //! By units (`by_units/`), each worker owns panels of units (one cache line: 16 units in f32, 8 in
-//! f64) and computes their values for all rows; their weights never leave its core. `layers.rs` has
-//! the computations that both share; the engine keeps θ in a packed layout
+//! f64) and computes their values for all rows; their weights never leave its core. Several ranks
+//! divide a step by rows, and exchange values and parameters. `layers.rs` has the computations that
+//! both share; the engine keeps θ in a packed layout
 //! ([`PackedParameters`]).
 //!
 //! [`Backprop::numeric`] runs the same passes, but replaces two analytic derivatives by difference
@@ -35,7 +36,9 @@ use std::sync::atomic::AtomicBool;
 
 use crossbeam::utils::CachePadded;
 
-use self::by_rows::{Regions, RowBuffers, RowWorker, tiles};
+use self::by_rows::{
+    Parcels, RankWorkers, Regions, RowBuffers, RowExchange, RowWorker, exchange_velocity, tiles,
+};
 use self::by_units::{UnitBuffers, UnitWorker};
 use self::layers::{BackpropScratch, OutputScratch, StepTask};
 use self::packed::{PackedParameters, owned_layers};
@@ -51,7 +54,7 @@ use crate::kernels::update::Rule;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Split, Supersteps, Workers};
+use crate::parallel::{Ranks, Split, Supersteps, Workers};
 
 /// Configuration of `method = "numeric-backprop"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +89,8 @@ type Scratch<R> = Vec<CachePadded<BackpropScratch<R>>>;
 pub struct Backprop<R> {
     network: Network,
     pool: Arc<Workers>,
+    /// The ranks that divide a step; one if each computes the gradient of rows of its own.
+    ranks: Ranks,
     isa: Isa,
     split: Split,
     /// Number of workers of a gradient; `None`: [`GradientEngine::most_workers`].
@@ -101,6 +106,7 @@ pub struct Backprop<R> {
     by_units: UnitBuffers<R>,
     /// Empty until the first step that is split by rows.
     by_rows: RowBuffers<R>,
+    parcels: Parcels,
     scratch: Scratch<R>,
 }
 
@@ -129,6 +135,7 @@ impl<R: Real> Backprop<R> {
         Self {
             network: network.clone(),
             pool: Arc::clone(pool),
+            ranks: pool.ranks().clone(),
             isa,
             split: Split::Units,
             worker_limit: None,
@@ -140,6 +147,7 @@ impl<R: Real> Backprop<R> {
             step_start: None,
             by_units,
             by_rows: RowBuffers::new(),
+            parcels: Parcels::default(),
             scratch: (0..pool.threads())
                 .map(scratch)
                 .map(CachePadded::new)
@@ -163,7 +171,21 @@ impl<R: Real> Backprop<R> {
         engine
     }
 
-    /// Steps over the rows of `order` by `rule`, in mini-batches of `batch_size` rows. Adds the rows' losses,
+    /// Lets each rank compute gradients of rows of its own, without any exchange.
+    pub fn on_one_rank(&mut self) {
+        self.ranks = Ranks::alone();
+    }
+
+    /// Returns the split of the next steps: several ranks divide by rows.
+    fn split(&self) -> Split {
+        match self.ranks.are_many() {
+            true => Split::Rows,
+            false => self.split,
+        }
+    }
+
+    /// Steps over the rows of `order` by `rule`, in mini-batches of `batch_size` rows. Adds the
+    /// rows' losses,
     /// each before its step, to the sum in the first worker's scratch memory, and returns that sum.
     /// With a flag to `stop`, nothing is computed once it is set, and sum and θ are unspecified.
     fn run_batches(
@@ -187,12 +209,15 @@ impl<R: Real> Backprop<R> {
             velocity.copy_biases();
         }
         let layout = Arc::clone(&self.network.layout);
-        let workers = match self.split {
+        let (split, size) = (self.split(), self.ranks.size());
+        let class_weights = self.network.class_weights.clone();
+        let workers = match split {
             Split::Units => workers,
-            Split::Rows => workers.min(batch_size.min(order.len()).max(1)),
+            // At most as many as there are rows.
+            Split::Rows => workers.min(batch_size.min(order.len()).div_ceil(size).max(1)),
         };
-        let regions = Regions::new(self.capacity, workers);
-        let panel_rows = match self.split {
+        let regions = Regions::new(self.capacity, size * workers);
+        let panel_rows = match split {
             Split::Units => self.by_units.panel_rows,
             Split::Rows => regions.panel_rows(),
         };
@@ -205,15 +230,16 @@ impl<R: Real> Backprop<R> {
             sizes: layout.sizes(),
             bias: layout.has_bias(),
             output_loss: self.network.output_loss(),
-            class_weights: &self.network.class_weights,
+            class_weights: &class_weights,
             stride: panel_rows * width::<R>(),
             increment: self.increment,
             stop,
+            is_exchanged: self.ranks.are_many(),
         };
-        let supersteps = Supersteps::new(workers);
-        let (weights, scratch) = (&mut self.weights, &mut self.scratch);
-        match self.split {
+        match split {
             Split::Units => {
+                let supersteps = Supersteps::new(workers);
+                let (weights, scratch) = (&mut self.weights, &mut self.scratch);
                 let states =
                     (self.by_units).workers(&layout, &supersteps, weights, velocity, scratch);
                 self.pool.run(
@@ -224,21 +250,57 @@ impl<R: Real> Backprop<R> {
                     },
                 );
             }
-            Split::Rows => {
-                let tiles = tiles(samples, layout.sizes(), batch_size, workers);
-                let shares = (&supersteps, regions, &tiles[..]);
-                let states = (self.by_rows).workers(&task, shares, weights, velocity, scratch);
-                self.pool
-                    .run(supersteps, states, |worker: RowWorker<'_, R>, superstep| {
-                        worker.train(&task, superstep);
-                    });
-            }
+            Split::Rows => self.run_by_rows(&task, regions, workers, velocity),
         }
         let loss = self.scratch[0].loss;
         for scratch in &mut self.scratch {
             scratch.loss = 0.0;
         }
         loss
+    }
+}
+
+impl<R: Real> Backprop<R> {
+    /// Steps over the task by rows, with `workers` workers of each rank.
+    fn run_by_rows(
+        &mut self,
+        task: &StepTask<'_, R>,
+        regions: Regions,
+        workers: usize,
+        mut velocity: Option<&mut PackedParameters<R>>,
+    ) {
+        let (ranks, sizes) = (&self.ranks, task.sizes);
+        let tiles = tiles(task.samples, sizes, task.batch_size, regions.workers());
+        let own = RankWorkers {
+            first: ranks.rank() * workers,
+            count: workers,
+        };
+        let supersteps = by_rows::supersteps(workers, ranks.are_many());
+        let exchange = ranks.are_many().then_some(RowExchange {
+            ranks,
+            tiles: &tiles,
+            own,
+            moves: task.rule != Rule::gradient_only(task.rule.l2),
+            parcels: &mut self.parcels,
+        });
+        let shares = (&supersteps, own, regions, &tiles[..]);
+        let parameters = (&mut self.weights, velocity.as_deref_mut());
+        let scratch = &mut self.scratch;
+        let states = (self.by_rows).workers(task, shares, parameters, exchange, scratch);
+        self.pool
+            .run(supersteps, states, |worker: RowWorker<'_, R>, superstep| {
+                worker.train(task, superstep);
+            });
+        if let (Some(velocity), true) = (velocity, ranks.are_many()) {
+            let mut exchange = RowExchange {
+                ranks,
+                tiles: &tiles,
+                own,
+                moves: true,
+                parcels: &mut self.parcels,
+            };
+            exchange_velocity(velocity, (sizes, task.bias), &mut exchange);
+        }
     }
 }
 
@@ -378,8 +440,8 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
     }
 
     fn most_workers(&self) -> usize {
-        let most = match self.split {
-            Split::Rows => self.capacity,
+        let most = match self.split() {
+            Split::Rows => self.capacity.div_ceil(self.ranks.size()),
             // The number of panels of the widest owned layer.
             Split::Units => {
                 let sizes = self.network.layout.sizes();
@@ -392,7 +454,10 @@ impl<R: Real> GradientEngine<R> for Backprop<R> {
     }
 
     fn splits(&self) -> &'static [Split] {
-        &Split::ALL
+        match self.ranks.are_many() {
+            true => &[Split::Rows],
+            false => &Split::ALL,
+        }
     }
 
     fn set_split(&mut self, split: Split) {

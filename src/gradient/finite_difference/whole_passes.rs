@@ -3,7 +3,7 @@
 //! Every worker has its own copy of θ. It perturbs one parameter, runs the pass (from the inputs,
 //! or with [`Reuse::Prefix`] from the perturbed layer), and restores the parameter. The N
 //! parameters are partitioned by predicted cost into one contiguous share per worker, and each
-//! worker writes its own part of the gradient, so no worker waits for another.
+//! worker writes its own part of the gradient, so no worker waits for another; nor does a rank.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::quotient::quotient;
 use super::unit_panels::UnitPanels;
 use super::{DifferenceConfig, IncrementControl, Reuse, Scheme, Summation};
 use crate::data::{Batch, Samples};
+use crate::gradient::parameter_shares::{self, ParameterCosts};
 use crate::gradient::{Control, GradientEngine, GradientEvaluation, Stopped};
 use crate::kernels::Isa;
 use crate::kernels::panels::width;
@@ -20,7 +21,7 @@ use crate::kernels::scatter_add::SquaresOf;
 use crate::model::{Layout, Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, partition_by_cost};
+use crate::parallel::Workers;
 
 /// The engine of differences by whole passes.
 pub struct WholePasses<R> {
@@ -109,24 +110,18 @@ impl<R: Real> WholePasses<R> {
         if self.config.scheme == Scheme::Forward {
             control.count(1);
         }
-        let groups: Vec<_> = (0..layout.layers())
-            .map(|layer| {
-                let parameters = layout.weights(layer).len() + layout.biases(layer).len();
-                (
-                    parameters,
-                    pass_cost(layout.sizes(), first_layer(self.config.reuse, layer)),
-                )
-            })
-            .collect();
-        let shares = partition_by_cost(&groups, workers);
-        let mut rest = gradient;
-        let mut assignments = Vec::with_capacity(workers);
-        for (share, worker) in shares.iter().zip(&mut self.workers) {
-            let len = share.iter().map(|range| range.len()).sum();
-            let (part, others) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = others;
-            assignments.push((share, worker, part));
-        }
+        let group = |layer: usize| {
+            let parameters = layout.weights(layer).len() + layout.biases(layer).len();
+            let cost = pass_cost(layout.sizes(), first_layer(self.config.reuse, layer));
+            (parameters, cost * batch.rows.len() as f64)
+        };
+        let costs = ParameterCosts {
+            groups: (0..layout.layers()).map(group).collect(),
+            evaluations: match self.config.scheme {
+                Scheme::Forward => 1,
+                Scheme::Central => 2,
+            },
+        };
         let context = PassContext {
             rows,
             theta,
@@ -134,20 +129,14 @@ impl<R: Real> WholePasses<R> {
             increments: &self.increments,
             base: &self.base,
         };
-        let results: Vec<_> = (0..workers).map(|_| std::sync::OnceLock::new()).collect();
-        self.pool.run(
-            Supersteps::new(workers),
-            assignments,
-            |(share, worker, gradient), step| {
-                let result = worker.differentiate(&context, share, gradient);
-                results[step.worker()].get_or_init(|| result);
-            },
-        );
-        for result in results {
-            result
-                .into_inner()
-                .expect("every worker stores its result")?;
-        }
+        parameter_shares::differentiate(
+            &self.pool,
+            &costs,
+            &mut self.workers[..workers],
+            gradient,
+            control,
+            |worker, share, gradient| worker.differentiate(&context, share, gradient),
+        )?;
         if control.is_interrupted() {
             return Err(Stopped::Interrupted);
         }

@@ -5,6 +5,7 @@
 
 pub mod backprop;
 mod changes;
+pub mod communication;
 pub mod dense_formulas;
 pub mod finite_difference;
 pub mod random_direction;

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::DirectionsConfig;
 use super::direction::{Direction, DirectionSeed};
+use super::projection::{exchange, own_directions, supersteps};
 use super::tangent::{PrimalValues, TangentBuffers};
 use crate::data::{Batch, Inputs, Samples};
 use crate::gradient::finite_difference::forward_pass::{GatheredBatch, PassRows};
@@ -31,7 +32,7 @@ use crate::kernels::update::ColumnSums;
 use crate::model::{Network, Parameters};
 use crate::numeric::Real;
 use crate::numeric::tally::Tally;
-use crate::parallel::{Supersteps, Workers, partition_by_cost};
+use crate::parallel::{Workers, partition_by_cost};
 
 /// Gradient engine of the forward gradient by activations.
 pub struct PerturbedActivations<R> {
@@ -105,13 +106,14 @@ impl<R: Real> PerturbedActivations<R> {
         };
         let (workers, row_count, directions) =
             (self.worker_limit, batch.rows.len(), self.directions.count);
-        let supersteps = Supersteps::new(workers);
-        let numbers = |w: usize| directions * w / workers..directions * (w + 1) / workers;
+        let ranks = self.pool.ranks();
+        let supersteps = supersteps(workers, ranks);
+        let numbers = own_directions(directions, workers, ranks);
         let rows_of = |numbers: Range<usize>| numbers.start * row_count..numbers.end * row_count;
         let derivatives = supersteps.share(
             &mut self.derivatives[..directions * row_count],
             0,
-            (0..workers).map(|w| rows_of(numbers(w))),
+            numbers.clone().map(rows_of),
         );
         let partition = partition_panels::<R>(sizes, directions, workers);
         let mut gradients: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
@@ -130,7 +132,7 @@ impl<R: Real> PerturbedActivations<R> {
         let parts = derivatives
             .into_iter()
             .zip(gradients)
-            .zip((0..workers).map(numbers).zip(&partition))
+            .zip(numbers.zip(&partition))
             .zip(&mut self.workers)
             .collect();
         let stopped = AtomicBool::new(false);
@@ -152,6 +154,8 @@ impl<R: Real> PerturbedActivations<R> {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
+                let length = (directions, row_count);
+                superstep = exchange(ranks, &mut derivatives, length, superstep);
                 let derivatives = derivatives.read_all(&superstep);
                 for (layer, (gradient, panels)) in gradients.iter_mut().zip(panels).enumerate() {
                     let size = panel_height(sizes[layer]) * p;

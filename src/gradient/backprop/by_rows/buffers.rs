@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::vec::IntoIter;
 
+use super::exchange::RowExchange;
 use super::shares::{Regions, Tile, hidden_panels};
-use super::{LayerTile, PASS, RowWorker, UPDATE};
+use super::{LayerTile, PASS, RankWorkers, RowWorker, update_phase};
 use crate::data::Inputs;
 use crate::gradient::backprop::layers::StepTask;
 use crate::gradient::backprop::packed::{Buffers, PackedParameters, Strides, WithVelocity};
@@ -16,8 +17,8 @@ use crate::parallel::Supersteps;
 
 /// The buffers that the workers share, and those private to them: region after region.
 pub(in crate::gradient::backprop) struct RowBuffers<R> {
-    /// Rows of all regions, gaps included, that the buffers can hold.
-    rows: usize,
+    /// Rows of all regions, and of this rank's, gaps included, that the buffers can hold.
+    rows: [usize; 2],
     /// The inputs, if they are dense.
     inputs: Aligned<R>,
     /// Activations a of each hidden layer.
@@ -37,7 +38,7 @@ impl<R: Real> RowBuffers<R> {
     /// Creates empty buffers.
     pub(in crate::gradient::backprop) fn new() -> Self {
         Self {
-            rows: 0,
+            rows: [0, 0],
             inputs: Aligned::zeros(0),
             activations: Vec::new(),
             slopes: Vec::new(),
@@ -49,52 +50,61 @@ impl<R: Real> RowBuffers<R> {
     }
 
     /// Allocates what these regions need, unless there is room.
-    fn reserve(&mut self, sizes: &[usize], input_panels: usize, regions: Regions) {
+    fn reserve(&mut self, sizes: &[usize], input_panels: usize, regions: Regions, own: usize) {
         let rows = regions.rows();
-        let panels = |panels: usize| Aligned::zeros(panels * rows * width::<R>());
+        let own_rows = own * regions.panel_rows();
+        let panels = |panels: usize, rows: usize| Aligned::zeros(panels * rows * width::<R>());
         if self.inputs.len() < input_panels * rows * width::<R>() {
-            self.inputs = panels(input_panels);
+            self.inputs = panels(input_panels, rows);
         }
-        if rows <= self.rows {
+        if rows <= self.rows[0] && own_rows <= self.rows[1] {
             return;
         }
-        let layers = |layers: &[usize]| {
-            let layers = layers.iter().map(|&units| panels(count::<R>(units)));
+        let layers = |layers: &[usize], rows: usize| {
+            let layers = layers.iter().map(|&units| panels(count::<R>(units), rows));
             layers.collect::<Vec<_>>()
         };
         let hidden = sizes.len() - 2;
         let outputs = count::<R>(sizes[hidden + 1]);
         *self = Self {
-            rows,
+            rows: [rows, own_rows],
             inputs: std::mem::replace(&mut self.inputs, Aligned::zeros(0)),
-            activations: layers(&sizes[1..=hidden]),
-            slopes: layers(&sizes[1..=hidden]),
-            errors: layers(&sizes[1..]),
-            partial_outputs: panels(hidden_panels::<R>(sizes) * outputs),
-            output_losses: panels(outputs),
+            activations: layers(&sizes[1..=hidden], rows),
+            slopes: layers(&sizes[1..=hidden], own_rows),
+            errors: layers(&sizes[1..], rows),
+            partial_outputs: panels(hidden_panels::<R>(sizes) * outputs, own_rows),
+            output_losses: panels(outputs, rows),
             row_losses: vec![0.0; rows],
         };
     }
 
-    /// Partitions all buffers among the workers: each gets its regions and its tile.
+    /// Partitions all buffers among the workers of this rank: each gets its regions and its tile.
     pub(in crate::gradient::backprop) fn workers<'b>(
         &'b mut self,
         task: &StepTask<'_, R>,
-        (supersteps, regions, tiles): (&Supersteps, Regions, &[Tile]),
-        weights: &'b mut PackedParameters<R>,
-        velocity: Option<&'b mut PackedParameters<R>>,
+        (supersteps, own, regions, tiles): (&Supersteps, RankWorkers, Regions, &[Tile]),
+        parameters: WithPackedVelocity<'b, R>,
+        exchange: Option<RowExchange<'b>>,
         scratch: &'b mut Scratch<R>,
     ) -> Vec<RowWorker<'b, R>> {
+        let (weights, velocity) = parameters;
+        let tiles = &tiles[own.first..own.first + own.count];
         let (sizes, p) = (task.sizes, width::<R>());
         let input_panels = match task.samples.inputs() {
             Inputs::Sparse(_) => 0,
             _ => count::<R>(sizes[0]),
         };
-        self.reserve(sizes, input_panels, regions);
+        self.reserve(sizes, input_panels, regions, own.count);
+        // Regions of this rank's workers: among those of all ranks, and in buffers of their own.
+        let (numbers, private) = (own.first..own.first + own.count, 0..own.count);
         let hidden = sizes.len() - 2;
         let outputs = count::<R>(sizes[hidden + 1]);
         let share = |values: &'b mut [R], panels: usize, phase: Option<usize>| {
-            let parts = supersteps.share(values, phase, regions.parts(panels * p));
+            let own = match phase {
+                Some(_) => numbers.clone(),
+                None => private.clone(),
+            };
+            let parts = supersteps.share(values, phase, regions.parts(own, panels * p));
             parts.into_iter()
         };
         let share_layers = |layers: &'b mut [Aligned<R>], phase: Option<usize>| {
@@ -102,7 +112,16 @@ impl<R: Real> RowBuffers<R> {
             let shares = shares.map(|(values, &units)| share(values, count::<R>(units), phase));
             shares.collect::<Vec<_>>()
         };
-        let mut inputs = share(&mut self.inputs, input_panels, Some(PASS));
+        // This rank's workers gather the inputs of all rows.
+        let gathered = gathered_regions(own, regions);
+        let input_parts = gathered.iter().map(|gathered| {
+            let [first, last] = [gathered.start, gathered.end - 1]
+                .map(|region| regions.part(region, input_panels * p));
+            first.start..last.end
+        });
+        let mut inputs = supersteps
+            .share(&mut self.inputs, Some(PASS), input_parts)
+            .into_iter();
         let mut activations = share_layers(&mut self.activations, Some(PASS));
         let mut slopes = share_layers(&mut self.slopes, None);
         let mut errors = share_layers(&mut self.errors, Some(PASS));
@@ -111,14 +130,19 @@ impl<R: Real> RowBuffers<R> {
         let mut output_losses = share(&mut self.output_losses, outputs, Some(PASS));
         let row_losses = &mut self.row_losses;
         let mut row_losses = supersteps
-            .share(row_losses, Some(PASS), regions.parts(1))
+            .share(row_losses, Some(PASS), regions.parts(numbers.clone(), 1))
             .into_iter();
 
         let mut parameters =
             TileParts::new((supersteps, tiles), sizes, weights.with_velocity(velocity));
-        let workers = tiles.iter().zip(scratch).map(|(tile, scratch)| RowWorker {
+        let mut exchange = exchange;
+        let workers = numbers.zip(gathered).zip(tiles.iter().zip(scratch));
+        let workers = workers.map(|((number, gathered), (tile, scratch))| RowWorker {
             regions,
+            number,
             tile: tile.clone(),
+            gathered,
+            exchange: exchange.take(),
             inputs: next_part(&mut inputs),
             activations: activations.iter_mut().map(next_part).collect(),
             slopes: slopes.iter_mut().map(next_part).collect(),
@@ -139,6 +163,26 @@ impl<R: Real> RowBuffers<R> {
         });
         workers.collect()
     }
+}
+
+/// The parameters, and those of their velocity, if there is one.
+pub(in crate::gradient::backprop) type WithPackedVelocity<'b, R> = (
+    &'b mut PackedParameters<R>,
+    Option<&'b mut PackedParameters<R>>,
+);
+
+/// Returns the regions whose inputs each worker of this rank gathers: all regions of all ranks, in
+/// their order, each worker's own among them.
+fn gathered_regions(own: RankWorkers, regions: Regions) -> Vec<Range<usize>> {
+    let worker = |w: usize| {
+        let start = if w == 0 { 0 } else { own.first + w };
+        let end = match w + 1 == own.count {
+            true => regions.workers(),
+            false => own.first + w + 1,
+        };
+        start..end
+    };
+    (0..own.count).map(worker).collect()
 }
 
 /// The parameters in the workers' tiles; each iterator goes over the workers.
@@ -169,7 +213,8 @@ impl<'b, R: Real> TileParts<'b, R> {
             let block = block.unwrap_or(parameters.0.len());
             let parts = tiles.iter().map(part);
             let parts = parts.map(|part| part.start * size..part.end * size);
-            ParameterPart::share(supersteps, parameters, Some(UPDATE), block, parts)
+            let phase = Some(update_phase(supersteps));
+            ParameterPart::share(supersteps, parameters, phase, block, parts)
         };
         let layers = parameters.layers.into_iter().enumerate();
         let layers = layers.map(|(h, (weights, biases))| {

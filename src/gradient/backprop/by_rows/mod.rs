@@ -16,12 +16,20 @@
 //! some hidden panels of the last layer. Words of sparse rows are sorted by position, so that a
 //! worker reads each word of its range once. Rows are partitioned by their number of non-zero
 //! inputs, a tile's inputs by how often they are not 0 (`shares.rs`).
+//!
+//! With several ranks, the workers of all ranks divide the rows and the parameters, and each
+//! superstep is followed by one in which the first worker of each rank exchanges what its rank's
+//! workers have computed (`exchange.rs`).
 
 mod buffers;
+mod exchange;
 mod shares;
 
 pub(super) use self::buffers::RowBuffers;
+pub(super) use self::exchange::{Parcels, RowExchange, exchange_velocity};
 pub(super) use self::shares::{Regions, row_ends, tile_cost, tiles};
+
+use std::ops::Range;
 
 use self::shares::Tile;
 use super::layers::{BackpropScratch, GradientTile, StepTask, UnitPanels, Values, regions};
@@ -33,12 +41,32 @@ use crate::kernels::panels::{count, transpose, width};
 use crate::kernels::sparse::{FindWords, SparseGradient};
 use crate::numeric::Real;
 use crate::numeric::output_loss::OutputLoss;
-use crate::parallel::{PhasedSlice, Superstep};
+use crate::parallel::{PhasedSlice, Superstep, Supersteps};
 
 /// Phase of the supersteps in which workers write values of their rows.
 const PASS: usize = 0;
-/// Phase of the supersteps in which workers write parameters.
-const UPDATE: usize = 1;
+
+/// Returns the phase of the supersteps in which workers write parameters.
+fn update_phase(supersteps: &Supersteps) -> usize {
+    supersteps.phases() / 2
+}
+
+/// Returns the supersteps of a step: of `workers` workers, of one rank or one of `many`.
+pub(super) fn supersteps(workers: usize, many: bool) -> Supersteps {
+    match many {
+        false => Supersteps::new(workers),
+        true => Supersteps::with_exchanges(workers, 4, &[PASS, 2]),
+    }
+}
+
+/// Who the workers of this rank are among those of all ranks.
+#[derive(Clone, Copy)]
+pub(super) struct RankWorkers {
+    /// Number of this rank's first worker among all.
+    pub first: usize,
+    /// Number of this rank's workers.
+    pub count: usize,
+}
 
 /// One worker's tile of a layer that is stored by panels of its own units.
 struct LayerTile<'b, R> {
@@ -48,8 +76,13 @@ struct LayerTile<'b, R> {
 
 /// One worker: its regions and its tile of the shared buffers, and its scratch memory.
 pub(super) struct RowWorker<'b, R> {
+    /// The regions of the workers of all ranks.
     regions: Regions,
+    /// Number of this worker among those of all ranks.
+    number: usize,
     tile: Tile,
+    /// The regions whose inputs this worker gathers: its own, and those of other ranks' workers.
+    gathered: Range<usize>,
     inputs: PhasedSlice<'b, R>,
     activations: Vec<PhasedSlice<'b, R>>,
     slopes: Vec<PhasedSlice<'b, R>>,
@@ -63,12 +96,14 @@ pub(super) struct RowWorker<'b, R> {
     transposed: ParameterPart<'b, R>,
     bias: ParameterPart<'b, R>,
     scratch: &'b mut BackpropScratch<R>,
+    /// The exchange with other ranks; of the first worker, if there are any.
+    exchange: Option<RowExchange<'b>>,
 }
 
 impl<R: Real> RowWorker<'_, R> {
     /// Steps over all mini-batches of the task.
     pub(super) fn train(mut self, task: &StepTask<'_, R>, mut superstep: Superstep<'_>) {
-        let (workers, worker) = (superstep.workers(), superstep.worker());
+        let (workers, worker) = (self.regions.workers(), self.number);
         let mut batches = task.order.chunks(task.batch_size);
         let mut ends = Vec::with_capacity(workers);
         let mut words = Vec::with_capacity(task.batch_size);
@@ -76,6 +111,7 @@ impl<R: Real> RowWorker<'_, R> {
             row_ends(task.samples, task.sizes, rows, self.regions, &mut ends);
             let start = if worker == 0 { 0 } else { ends[worker - 1] };
             let own = &rows[start..ends[worker]];
+            self.gather_inputs_of_others(task, (rows, &ends), &superstep);
             if !own.is_empty() {
                 let scale = R::from_f64(1.0 / rows.len() as f64);
                 self.forward(task, own, &superstep);
@@ -83,6 +119,10 @@ impl<R: Real> RowWorker<'_, R> {
                 self.backward(task, own.len(), &superstep);
             }
             superstep = superstep.next();
+            if task.is_exchanged {
+                self.exchange_values(task, &ends, &superstep);
+                superstep = superstep.next();
+            }
             if let Inputs::Sparse(records) = task.samples.inputs() {
                 // The next records are fetched while the update computes; the share is a guess.
                 let next = batches.clone().next().unwrap_or_default();
@@ -90,7 +130,7 @@ impl<R: Real> RowWorker<'_, R> {
                 let later = batches.clone().nth(1).unwrap_or_default();
                 records.prefetch(&next[share(worker)..share(worker + 1)], later);
             }
-            if worker == 0 {
+            if superstep.worker() == 0 {
                 self.scratch.loss += self.sum_losses(task, &ends, &superstep);
             }
             self.update_first(task, (rows, &ends), &mut words, &superstep);
@@ -99,6 +139,10 @@ impl<R: Real> RowWorker<'_, R> {
             }
             self.update_last(task, &ends, &superstep);
             self.update_biases(task, &ends, &superstep);
+            if task.is_exchanged {
+                superstep = superstep.next();
+                self.exchange_parameters(task, &superstep);
+            }
             if batches.len() > 0 {
                 superstep = superstep.next();
             }
@@ -127,7 +171,9 @@ impl<R: Real> RowWorker<'_, R> {
             };
             match below.last() {
                 None => {
-                    let inputs = self.inputs.write_own(superstep);
+                    let panels = input_width(task);
+                    let own = self.regions.part(self.number - self.gathered.start, panels);
+                    let inputs = &mut self.inputs.write_own(superstep)[own];
                     task.forward_first(rows, inputs, None, units);
                 }
                 Some(below) => task.forward(h, rows.len(), below.read_own(superstep), units),
@@ -145,6 +191,27 @@ impl<R: Real> RowWorker<'_, R> {
             let bias = self.bias.values.read_all(superstep);
             let z = self.errors[hidden].write_own(superstep);
             task.sum_outputs(rows.len(), bias, partial_sums, z);
+        }
+    }
+
+    /// Gathers the inputs of rows of other ranks, if they are dense: their gradient needs them.
+    fn gather_inputs_of_others(
+        &mut self,
+        task: &StepTask<'_, R>,
+        (rows, ends): (&[u32], &[usize]),
+        superstep: &Superstep<'_>,
+    ) {
+        let panels = input_width(task);
+        if panels == 0 || self.gathered.len() == 1 {
+            return;
+        }
+        let inputs = self.inputs.write_own(superstep);
+        for (region, range) in regions(ends) {
+            if self.gathered.contains(&region) && region != self.number {
+                let part = self.regions.part(region - self.gathered.start, panels);
+                task.samples
+                    .gather(&rows[range], &mut inputs[part], task.stride);
+            }
         }
     }
 
@@ -186,7 +253,7 @@ impl<R: Real> RowWorker<'_, R> {
 
     /// Returns the sum of all rows' losses, in the order in which one worker sums them.
     fn sum_losses(&self, task: &StepTask<'_, R>, ends: &[usize], superstep: &Superstep<'_>) -> f64 {
-        if task.increment.is_some() || task.output_loss == OutputLoss::SoftmaxCrossEntropy {
+        if has_row_losses(task) {
             let losses = self.row_losses.read_all(superstep);
             let region = self.regions.panel_rows();
             let losses =
@@ -364,6 +431,19 @@ impl<R: Real> RowWorker<'_, R> {
             }
         }
     }
+}
+
+/// Returns the numbers of a row of gathered inputs, padding included; 0 if they are sparse.
+fn input_width<R: Real>(task: &StepTask<'_, R>) -> usize {
+    match task.samples.inputs() {
+        Inputs::Sparse(_) => 0,
+        _ => count::<R>(task.sizes[0]) * width::<R>(),
+    }
+}
+
+/// Returns whether the loss is the sum of one term per row; else it is one of terms per output.
+fn has_row_losses<R: Real>(task: &StepTask<'_, R>) -> bool {
+    task.increment.is_some() || task.output_loss == OutputLoss::SoftmaxCrossEntropy
 }
 
 /// Returns the values of all rows of a layer of `units` units, from panel `panel` on.

@@ -31,15 +31,29 @@ impl Regions {
         self.most + GAP_ROWS
     }
 
+    /// Returns the number of regions.
+    pub(in crate::gradient::backprop) fn workers(self) -> usize {
+        self.workers
+    }
+
     /// Returns the number of rows of all regions, gaps included.
     pub(super) fn rows(self) -> usize {
         self.workers * self.panel_rows()
     }
 
-    /// Returns the workers' ranges of a buffer, with `size` numbers per row of a region.
-    pub(super) fn parts(self, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-        let region = self.panel_rows() * size;
-        (0..self.workers).map(move |w| w * region..(w + 1) * region)
+    /// Returns the range of region `region` in a buffer, with `size` numbers per row of a region.
+    pub(super) fn part(self, region: usize, size: usize) -> Range<usize> {
+        let length = self.panel_rows() * size;
+        region * length..(region + 1) * length
+    }
+
+    /// Returns the ranges of `regions` in a buffer, with `size` numbers per row of a region.
+    pub(super) fn parts(
+        self,
+        regions: Range<usize>,
+        size: usize,
+    ) -> impl Iterator<Item = Range<usize>> + Clone {
+        regions.map(move |region| self.part(region, size))
     }
 }
 

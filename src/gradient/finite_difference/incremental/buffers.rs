@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::vec::IntoIter;
 
 use super::Incremental;
+use super::exchange::PanelExchange;
 use super::tables::{CHUNK, SlotValues};
 use super::worker::{IncrementalLayer, IncrementalScratch, IncrementalWorker, RowInputs};
 use crate::data::GatheredTargets;
@@ -11,7 +12,7 @@ use crate::gradient::finite_difference::unit_panels::panel_height;
 use crate::kernels::panels::{Aligned, count, width};
 use crate::kernels::value_sharing::EqualValues;
 use crate::numeric::Real;
-use crate::parallel::{PhasedSlice, Supersteps, partition_by_cost};
+use crate::parallel::{PhasedSlice, Supersteps, partition_share};
 
 impl<R: Real> IncrementalScratch<R> {
     /// Allocates memory for blocks of `block` rows and tables of `slots` slots, layer by layer.
@@ -61,14 +62,17 @@ struct IncrementalBuffers<'b, R> {
     sums: &'b mut [R],
 }
 
-/// The items of one layer that each worker has, worker by worker.
+/// The number of items of a layer, and the range that each worker has.
+type Items = (usize, Vec<Range<usize>>);
+
+/// The items of one layer.
 struct LayerItems {
     /// The (panel, row) pairs of the units; of the output layer, the rows.
-    units: Vec<Range<usize>>,
+    units: Items,
     /// The (panel, row) pairs of the tables.
-    tables: Vec<Range<usize>>,
+    tables: Items,
     /// The (panel, panel row) pairs of θ.
-    weights: Vec<Range<usize>>,
+    weights: Items,
 }
 
 impl<R: Real> Incremental<R> {
@@ -80,6 +84,11 @@ impl<R: Real> Incremental<R> {
     ) -> Vec<IncrementalWorker<'b, R>> {
         let (block, layers) = (self.block, self.network.layout.layers());
         let items = self.items(supersteps.workers());
+        let mut exchange = self.pool.ranks().are_many().then_some(PanelExchange {
+            ranks: self.pool.ranks(),
+            panels: &self.rank_panels,
+            parcels: &mut self.parcels,
+        });
         let mut velocity = (self.velocity.as_mut()).map(|panels| panels.layers_mut().iter_mut());
         let buffers = (self.weights.layers_mut().iter_mut())
             .zip(self.sums.layers_mut())
@@ -100,13 +109,15 @@ impl<R: Real> Incremental<R> {
             .collect();
 
         let (rows, phase) = (even(block, supersteps.workers()), layers - 1);
-        let mut losses = share_items(supersteps, &mut self.losses[..block], phase, &rows);
-        let mut values = share_items(supersteps, &mut self.values, phase, &rows);
-        let mut slots = share_items(supersteps, &mut self.value_slots, phase, &rows);
-        let mut counts = share_items(supersteps, &mut self.value_counts, phase, &rows);
+        let rows = (block, &rows[..]);
+        let mut losses = share_items(supersteps, &mut self.losses[..block], phase, rows);
+        let mut values = share_items(supersteps, &mut self.values, phase, rows);
+        let mut slots = share_items(supersteps, &mut self.value_slots, phase, rows);
+        let mut counts = share_items(supersteps, &mut self.value_counts, phase, rows);
         let scratch = self.scratch.iter_mut().take(supersteps.workers());
         let workers = scratch.map(|scratch| IncrementalWorker {
             layers: worker_layers.iter_mut().map(next_part).collect(),
+            exchange: exchange.take(),
             inputs: RowInputs {
                 values: next_part(&mut values),
                 slots: next_part(&mut slots),
@@ -118,32 +129,42 @@ impl<R: Real> Incremental<R> {
         workers.collect()
     }
 
-    /// Partitions the items of each layer among `workers` workers.
+    /// Partitions the items of each layer among `workers` workers: those of all panels, or of the
+    /// panels that this rank owns.
     fn items(&self, workers: usize) -> Vec<LayerItems> {
         let (sizes, block) = (self.network.layout.sizes(), self.block);
         let panels = |layer: usize| count::<R>(sizes[layer + 1]);
         let layers = sizes.len() - 1;
-        let tables = self.table_costs.iter().enumerate();
-        let tables: Vec<_> = tables
-            .map(|(layer, &cost)| (panels(layer) * block, cost))
-            .collect();
-        let weights: Vec<_> = (0..layers)
-            .map(|layer| (panels(layer) * panel_height(sizes[layer]), 1.0))
-            .collect();
-        let tables = partition_by_cost(&tables, workers);
-        let weights = partition_by_cost(&weights, workers);
+        let owned = &self.rank_panels[self.pool.ranks().rank()];
+        // Shares of the owned panels, with `size(layer)` items each.
+        let partition = |costs: &[f64], size: &dyn Fn(usize) -> usize| {
+            let groups = costs.iter().enumerate();
+            let groups: Vec<_> = groups
+                .map(|(layer, &cost)| (panels(layer) * size(layer), cost))
+                .collect();
+            let owned = owned.iter().enumerate();
+            let owned: Vec<_> = owned
+                .map(|(layer, panels)| panels.start * size(layer)..panels.end * size(layer))
+                .collect();
+            partition_share(&groups, &owned, workers)
+        };
+        let tables = partition(&self.table_costs, &|_| block);
+        let weights = partition(&vec![1.0; layers], &|layer| panel_height(sizes[layer]));
         let of_layer = |shares: &[Vec<Range<usize>>], layer: usize| {
             let ranges = shares.iter().map(|share| share[layer].clone());
             ranges.collect()
         };
-        let items = |layer: usize| LayerItems {
-            units: if layer + 1 == layers {
-                even(block, workers)
-            } else {
-                even(panels(layer) * block, workers)
-            },
-            tables: of_layer(&tables, layer),
-            weights: of_layer(&weights, layer),
+        let items = |layer: usize| {
+            let (pairs, panel_rows) = (
+                panels(layer) * block,
+                panels(layer) * panel_height(sizes[layer]),
+            );
+            let units = if layer + 1 == layers { block } else { pairs };
+            LayerItems {
+                units: (units, even(units, workers)),
+                tables: (pairs, of_layer(&tables, layer)),
+                weights: (panel_rows, of_layer(&weights, layer)),
+            }
         };
         (0..layers).map(items).collect()
     }
@@ -157,7 +178,8 @@ impl<'b, R: Real> IncrementalBuffers<'b, R> {
         (layer, layers): (usize, usize),
         items: LayerItems,
     ) -> IntoIter<IncrementalLayer<'b, R>> {
-        let [units, tables, weights] = [&items.units, &items.tables, &items.weights];
+        let [units, tables, weights] = [&items.units, &items.tables, &items.weights]
+            .map(|(count, ranges)| (*count, &ranges[..]));
         let mut values =
             (self.units.each_mut()).map(|values| share_items(supersteps, values, layer, units));
         let mut changes = share_items(supersteps, self.tables, layers, tables);
@@ -168,13 +190,13 @@ impl<'b, R: Real> IncrementalBuffers<'b, R> {
         let parts = (0..supersteps.workers()).map(|worker| {
             let [z, y, one_minus_y] = values.each_mut().map(next_part);
             IncrementalLayer {
-                unit_range: units[worker].clone(),
+                unit_range: units.1[worker].clone(),
                 z,
                 y,
                 one_minus_y,
-                table_range: tables[worker].clone(),
+                table_range: tables.1[worker].clone(),
                 tables: next_part(&mut changes),
-                weight_range: weights[worker].clone(),
+                weight_range: weights.1[worker].clone(),
                 weights: next_part(&mut theta),
                 velocity: velocity.as_mut().map(next_part),
                 sums: next_part(&mut sums),
@@ -191,15 +213,15 @@ fn even(items: usize, workers: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Partitions `values` among the workers by their ranges of items, which cover all items; each item
+/// Partitions `values`, those of `items` items, among the workers by their ranges of items; each item
 /// has equally many values.
 fn share_items<'b, T>(
     supersteps: &Supersteps,
     values: &'b mut [T],
     write_phase: impl Into<Option<usize>>,
-    ranges: &[Range<usize>],
+    (items, ranges): (usize, &[Range<usize>]),
 ) -> IntoIter<PhasedSlice<'b, T>> {
-    let size = values.len() / ranges[ranges.len() - 1].end;
+    let size = values.len() / items;
     let ranges = ranges.iter();
     let ranges = ranges.map(|range| range.start * size..range.end * size);
     supersteps.share(values, write_phase, ranges).into_iter()

@@ -13,6 +13,7 @@
 
 mod buffers;
 mod engine;
+mod exchange;
 mod sums;
 mod tables;
 mod worker;
@@ -22,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 
 use crossbeam::utils::CachePadded;
 
+use self::exchange::{PanelExchange, Parcels, RankPanels, panels_of_ranks};
 use self::tables::{BYTE_SLOTS, SlotValues};
 use self::worker::{DifferenceTask, IncrementalScratch, IncrementalWorker};
 use super::Perturbation;
@@ -65,6 +67,9 @@ pub struct Incremental<R> {
     /// The predicted cost of one (panel, row) pair of each layer's tables, in multiplications of a
     /// panel.
     table_costs: Vec<f64>,
+    /// The panels that each rank owns.
+    rank_panels: Vec<RankPanels>,
+    parcels: Parcels,
     weights: UnitPanels<R>,
     velocity: Option<UnitPanels<R>>,
     sums: UnitPanels<R>,
@@ -105,8 +110,9 @@ impl<R: Real> Incremental<R> {
             sizes[0]
         };
         let table_costs = table_costs(sizes, perturbation, samples);
-        let max_workers =
-            most_workers::<R>(sizes, block, samples, &table_costs).min(pool.threads());
+        let costs = panel_costs(sizes, block, samples, &table_costs);
+        let max_workers = most_workers::<R>(sizes, &costs).min(pool.threads());
+        let rank_panels = panels_of_ranks::<R>(sizes, &costs, pool.ranks());
         let inputs = if sparse { 0 } else { block * panels(sizes[0]) };
         let scratch = |_| IncrementalScratch::new(sizes, block, &slots, inputs, features);
         Self {
@@ -140,6 +146,8 @@ impl<R: Real> Incremental<R> {
                 .collect(),
             slots,
             table_costs,
+            rank_panels,
+            parcels: Parcels::default(),
         }
     }
 
@@ -161,8 +169,12 @@ impl<R: Real> Incremental<R> {
                 && (1..=self.pool.threads()).contains(&workers)
         );
         let layers = self.network.layout.layers();
-        let supersteps = Supersteps::with_phases(workers, layers + 2);
         let pool = Arc::clone(&self.pool);
+        let ranks = pool.ranks();
+        let supersteps = match ranks.are_many() {
+            false => Supersteps::with_phases(workers, layers + 2),
+            true => Supersteps::with_exchanges(workers, layers + 3, &[layers + 1]),
+        };
         let network = self.network.clone();
         let slots = std::mem::take(&mut self.slots);
         let bytes = match samples.inputs() {
@@ -187,6 +199,7 @@ impl<R: Real> Incremental<R> {
             slots: &slots,
             control,
             stopping: AtomicBool::new(false),
+            is_exchanged: ranks.are_many(),
         };
         for scratch in &mut self.scratch {
             (scratch.loss, scratch.done) = (*loss, 0);
@@ -200,8 +213,30 @@ impl<R: Real> Incremental<R> {
             },
         );
         self.slots = slots;
+        self.exchange_private(rule.is_none());
         *loss = self.scratch[0].loss;
         (self.scratch[0].done * batch_size).min(order.len())
+    }
+}
+
+impl<R: Real> Incremental<R> {
+    /// Exchanges with other ranks what workers do not share: the gradient, or else the velocity.
+    fn exchange_private(&mut self, is_gradient: bool) {
+        let private = match is_gradient {
+            true => Some(&mut self.sums),
+            false => self.velocity.as_mut(),
+        };
+        let (Some(private), true) = (private, self.pool.ranks().are_many()) else {
+            return;
+        };
+        let layers = private.layers_mut().iter_mut();
+        let mut layers: Vec<_> = layers.map(|layer| &mut layer[..]).collect();
+        let mut exchange = PanelExchange {
+            ranks: self.pool.ranks(),
+            panels: &self.rank_panels,
+            parcels: &mut self.parcels,
+        };
+        exchange.exchange(&self.network.layout, &mut layers);
     }
 }
 
@@ -247,14 +282,14 @@ fn perturbation_cost(sizes: &[usize], layer: usize) -> f64 {
     SIGMOID + size(layer + 2) * (1.0 + SIGMOID) + passes
 }
 
-/// Returns the largest number of workers for which each has a cost of at least [`MIN_WORKER_COST`]
-/// in a block of `block` rows.
-fn most_workers<R: Real>(
+/// Predicts the cost of one panel of each layer in a block of `block` rows, in multiplications of a
+/// panel.
+fn panel_costs<R: Real>(
     sizes: &[usize],
     block: usize,
     samples: &Samples<R>,
     table_costs: &[f64],
-) -> usize {
+) -> Vec<f64> {
     let filled = match samples.inputs() {
         Inputs::Sparse(records) => records.mean_nonzeros(),
         _ => sizes[0] as f64,
@@ -265,8 +300,17 @@ fn most_workers<R: Real>(
         } else {
             sizes[layer] as f64
         };
-        (count::<R>(sizes[layer + 1]) * block) as f64 * (table + inputs)
+        block as f64 * (table + inputs)
     };
-    let cost: f64 = table_costs.iter().enumerate().map(cost).sum();
+    table_costs.iter().enumerate().map(cost).collect()
+}
+
+/// Returns the largest number of workers for which each has a cost of at least [`MIN_WORKER_COST`]
+/// in a block, whose panels have `panel_costs`.
+fn most_workers<R: Real>(sizes: &[usize], panel_costs: &[f64]) -> usize {
+    let layers = sizes[1..].iter().zip(panel_costs);
+    let cost: f64 = layers
+        .map(|(&units, cost)| count::<R>(units) as f64 * cost)
+        .sum();
     (cost / MIN_WORKER_COST).max(1.0) as usize
 }

@@ -9,6 +9,7 @@
 //! | L − 1 | z, y, ȳ of the outputs; losses, distinct inputs | row | y_{L−2}, θ |
 //! | L | tables: changes of the losses | (panel, row) | all of the above |
 //! | L + 1 | sums of the changes; at the end quotients, new θ | (panel, panel row) | tables |
+//! | (L + 2) | at the end of a step of several ranks: exchange of θ | rank | |
 //!
 //! A row is one sample of the mini-batch; a panel row holds the weights of one input into a panel's
 //! units. A table holds, for one layer, panel and row, the change of the row's loss for each unit
@@ -22,6 +23,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::exchange::PanelExchange;
 use super::tables::SlotValues;
 use crate::data::{GatheredTargets, Inputs, Samples};
 use crate::gradient::Control;
@@ -69,6 +71,8 @@ pub(super) struct DifferenceTask<'a, R> {
     /// The stop flag of all workers: set by the first worker in superstep L, checked by every
     /// worker at the start of the next block.
     pub stopping: AtomicBool,
+    /// Whether other ranks have a share of the panels.
+    pub is_exchanged: bool,
 }
 
 impl<R: Real> DifferenceTask<'_, R> {
@@ -146,6 +150,8 @@ pub(super) struct IncrementalScratch<R> {
 /// One worker: its part of every buffer, and its private memory.
 pub(super) struct IncrementalWorker<'b, R> {
     pub layers: Vec<IncrementalLayer<'b, R>>,
+    /// The exchange with other ranks; of the first worker, if there are any.
+    pub exchange: Option<PanelExchange<'b>>,
     pub inputs: RowInputs<'b, R>,
     pub losses: PhasedSlice<'b, R>,
     pub scratch: &'b mut IncrementalScratch<R>,
@@ -190,8 +196,24 @@ impl<R: Real> IncrementalWorker<'_, R> {
                     self.count_rows(task, b * task.block, rows, batch.len(), &step);
                 }
                 step = step.next();
+                if task.is_exchanged {
+                    if b + 1 == blocks && task.rule.is_some() {
+                        self.exchange_parameters(task, &step);
+                    }
+                    step = step.next();
+                }
             }
         }
+    }
+
+    /// Exchanges θ with other ranks, if this is the first worker.
+    fn exchange_parameters(&mut self, task: &DifferenceTask<'_, R>, step: &Superstep<'_>) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        let layers = self.layers.iter_mut();
+        let mut layers: Vec<_> = layers.map(|layer| layer.weights.exchange(step)).collect();
+        exchange.exchange(&task.network.layout, &mut layers);
     }
 
     /// Computes z, y and ȳ of this worker's (panel, row) pairs of a hidden layer.

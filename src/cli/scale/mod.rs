@@ -1,27 +1,23 @@
 //! `nplus1 scale`: measures how each method scales with threads, and where more threads stop
 //! paying.
 
+mod ranks;
+
 use std::io::Write;
 
-use super::arguments::{Global, ScaleArguments, ThreadList};
-use super::inputs::Inputs;
-use super::output::Messages;
-use super::study::{StudyRunner, source};
+use self::ranks::METHODS;
+use crate::cli::arguments::{Global, ScaleArguments, ThreadList};
+use crate::cli::inputs::Inputs;
+use crate::cli::output::Messages;
+use crate::cli::study::{StudyRunner, source};
 use crate::config::Overrides;
 use crate::error::{Error, Result};
-use crate::parallel::{Workers, processors};
+use crate::parallel::{Ranks, Workers, processors};
 use crate::study::methods;
 use crate::study::scaling::ScalingPlan;
 use crate::study::scaling::measurement::ScalingStudy;
 use crate::study::table::counted;
 
-/// Default methods.
-const METHODS: [&str; 4] = [
-    "backprop",
-    "forward-difference/incremental",
-    "forward-difference/cancellation-free",
-    "forward-difference/full",
-];
 /// Mini-batch that is measured by default beside the config's.
 const LARGE_BATCH: usize = 128;
 
@@ -33,9 +29,12 @@ const LARGE_BATCH: usize = 128;
 pub fn run(
     arguments: &ScaleArguments,
     global: &Global,
-    messages: Messages,
+    (messages, ranks): (Messages, &Ranks),
     out: &mut dyn Write,
 ) -> Result<()> {
+    if let Some(counts) = &arguments.ranks {
+        return ranks::run(arguments, counts, global, (messages, ranks), out);
+    }
     let record = &arguments.record;
     // Options beside --resume are usage errors already.
     let (path, kept) = source::<ScalingStudy<'_>>(arguments.config.as_deref(), record, false)?;
