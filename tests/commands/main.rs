@@ -17,6 +17,7 @@ mod export_command;
 mod front_door;
 mod help;
 mod kept_work;
+mod permissions;
 mod programs;
 mod race;
 mod refusals;
