@@ -70,6 +70,10 @@ bench-programs:
 interop:
     tests/interop/run
 
+# Holds every promise of docs/reliability.md to its test, with those too long for CI (90 minutes).
+reliability:
+    tests/reliability/run
+
 # Runs every command of docs/answer.md (about ten minutes).
 answer:
     cargo build --release

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
+/// The permissions of a new file, of which the umask may take away some: only its owner writes it.
+pub const FILE_MODE: u32 = 0o644;
+
 /// Time limit for reading a pipe to its end.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,10 +43,11 @@ pub fn lock_file(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(
-        &mut options,
-        libc::O_NONBLOCK | libc::O_NOFOLLOW,
-    );
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        options.mode(FILE_MODE);
+    }
     let (file, kind) = open(&options, "create", path, |path| fs::symlink_metadata(path))?;
     if kind.is_file() {
         Ok(file)

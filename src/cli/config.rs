@@ -1,7 +1,6 @@
 //! `nplus1 config`: checks configs, shows one with its defaults, writes one to start from, or prints
 //! the JSON Schema of all. It trains nothing, and opens no data but that of `init --data`.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use super::output::Messages;
 use super::table_config;
 use crate::config::{Config, Overrides, schema, starter};
 use crate::error::{Error, Result};
-use crate::format::file::folder_of;
+use crate::format::file::{folder_of, write_new};
 use crate::optimizer::Schedule;
 use crate::text::shortened;
 use crate::train::TrainConfig;
@@ -185,23 +184,16 @@ fn summarize(config: &Config) -> String {
 
 /// Writes `text` to a new file; never overwrites one.
 fn create(file: &Path, text: &str) -> Result<()> {
-    let mut created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Error::refused(file, "the file exists and is not overwritten")
-                    .help("give another name, or remove it first")
-            }
-            std::io::ErrorKind::NotFound => {
-                Error::refused(file, "its folder does not exist").help("make the folder first")
-            }
-            _ => Error::io("create", file, source),
-        })?;
-    created
-        .write_all(text.as_bytes())
-        .map_err(|source| Error::io("write", file, source))
+    write_new(file, text.as_bytes()).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::refused(file, "the file exists and is not overwritten")
+                .help("give another name, or remove it first")
+        }
+        std::io::ErrorKind::NotFound => {
+            Error::refused(file, "its folder does not exist").help("make the folder first")
+        }
+        _ => Error::io("write", file, source),
+    })
 }
 
 fn write(out: &mut dyn Write, text: &str) -> Result<()> {

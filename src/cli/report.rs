@@ -15,7 +15,7 @@ use super::arguments::{Global, ReportArguments};
 use super::output::print;
 use super::page;
 use crate::error::{Error, Result};
-use crate::format::file::write_atomically;
+use crate::format::file::{create_folders, write_atomically};
 use crate::report::source::ReportSource;
 use crate::report::{self, date};
 use crate::run::{directory, json};
@@ -60,7 +60,7 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
     let made = report::make(sources, &date::today());
     let mut figures = Vec::new();
     if let Some(folder) = &arguments.figures {
-        std::fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
+        create_folders(folder)?;
         for (name, picture) in &made.pictures {
             let path = folder.join(format!("{name}.svg"));
             write_atomically(&path, picture.as_bytes())?;

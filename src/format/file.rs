@@ -5,12 +5,10 @@
 //! version.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
+use super::disk;
 use crate::error::{Error, Result};
 use crate::open;
 
@@ -37,49 +35,51 @@ pub fn is_temporary(name: &OsStr) -> bool {
 /// The operating system refuses a call. `path` is then unchanged, unless only the last call failed,
 /// the sync of the folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_to(&mut System, path, bytes)
-}
-
-/// The system calls whose order makes a write atomic and durable; a trait, so that a test can
-/// record them.
-trait Disk {
-    /// Flushes the content of a file, or the entries of a folder, to the disk.
-    fn sync(&mut self, handle: &File) -> io::Result<()>;
-    /// Renames a temporary file to `path`.
-    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()>;
-}
-
-/// The calls of the operating system.
-struct System;
-
-impl Disk for System {
-    fn sync(&mut self, handle: &File) -> io::Result<()> {
-        handle.sync_all()
-    }
-
-    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
-        file.persist(path).map(drop).map_err(|error| error.error)
-    }
-}
-
-fn write_to(disk: &mut impl Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |source| Error::io("write", path, source);
     let folder = folder_of(path);
+    let (file, temporary) = temporary_in(folder, disk::create).map_err(failed)?;
+    let renamed = disk::write_all(&temporary, &file, bytes)
+        .and_then(|()| disk::sync(&temporary, &file))
+        .and_then(|()| disk::rename(&temporary, path));
+    if let Err(source) = renamed {
+        // What cannot be removed now is removed when the run is resumed.
+        let _ = disk::remove(&temporary);
+        return Err(failed(source));
+    }
+    sync_folder(folder)
+}
+
+/// Writes `bytes` to the new file `path`; never replaces one. If that fails, there is no such file.
+///
+/// # Errors
+/// The operating system refuses a call, with [`io::ErrorKind::AlreadyExists`] if there is something
+/// at `path`.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk::create(path)?;
+    let written = disk::write_all(path, &file, bytes).and_then(|()| disk::sync(path, &file));
+    if written.is_err() {
+        // Half a file would be in the way of the next attempt.
+        let _ = disk::remove(path);
+    }
+    written
+}
+
+/// Makes a file or a folder of a temporary name in `folder` by `make`, and returns what it returned
+/// and the path.
+///
+/// # Errors
+/// Those of `make`.
+pub fn temporary_in<T>(
+    folder: &Path,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<(T, PathBuf)> {
     let mut builder = tempfile::Builder::new();
     builder
         .prefix(TEMPORARY_PREFIX)
-        .rand_bytes(RANDOM_CHARACTERS);
-    // A temporary file is private by default; a result is as readable as the user's umask allows.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
-    temporary.write_all(bytes).map_err(failed)?;
-    disk.sync(temporary.as_file()).map_err(failed)?;
-    disk.rename(temporary, path).map_err(failed)?;
-    sync_folder_on(disk, folder)
+        .rand_bytes(RANDOM_CHARACTERS)
+        .disable_cleanup(true);
+    let (made, path) = builder.make_in(folder, make)?.into_parts();
+    Ok((made, path.to_path_buf()))
 }
 
 /// Reads all of `path`, a file of at most `cap` bytes.
@@ -127,19 +127,35 @@ pub fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// The operating system refuses a call.
 pub fn sync_folder(folder: &Path) -> Result<()> {
-    sync_folder_on(&mut System, folder)
+    disk::sync_folder(folder).map_err(|source| Error::io("write", folder, source))
 }
 
-fn sync_folder_on(disk: &mut impl Disk, folder: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(folder)
-        .and_then(|handle| disk.sync(&handle))
-        .map_err(|source| Error::io("write", folder, source))?;
-    Ok(())
+/// Creates `folder` and the folders above it that are missing, each with its entry on the disk.
+///
+/// # Errors
+/// The operating system refuses a call; there is a file of one of the names.
+pub fn create_folders(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    if above != folder {
+        create_folders(above)?;
+    }
+    match disk::create_folder(folder) {
+        Ok(()) => sync_folder(above),
+        // Another process created it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(source) => Err(Error::io("create", folder, source)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::super::disk::{Call, Fate};
     use super::*;
 
     #[test]
@@ -164,60 +180,56 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// Calls the system and records each call with the content of the path before it.
-    #[cfg(unix)]
-    struct RecordingDisk<'a> {
-        path: &'a Path,
-        calls: Vec<(String, Vec<u8>)>,
-    }
-
-    #[cfg(unix)]
-    impl RecordingDisk<'_> {
-        fn record(&mut self, call: String) {
-            let content = std::fs::read(self.path).unwrap();
-            self.calls.push((call, content));
-        }
-    }
-
-    #[cfg(unix)]
-    impl Disk for RecordingDisk<'_> {
-        fn sync(&mut self, handle: &File) -> io::Result<()> {
-            let metadata = handle.metadata()?;
-            self.record(if metadata.is_dir() {
-                "sync the folder".to_owned()
-            } else {
-                format!("sync a file of {} bytes", metadata.len())
-            });
-            System.sync(handle)
-        }
-
-        fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
-            self.record("rename".to_owned());
-            System.rename(file, path)
-        }
-    }
-
     #[cfg(unix)]
     #[test]
     fn a_write_syncs_the_whole_file_then_renames_it_then_syncs_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         write_atomically(&path, b"old").unwrap();
-        let calls = Vec::new();
-        let mut disk = RecordingDisk { path: &path, calls };
-        write_to(&mut disk, &path, b"newer").unwrap();
-        let calls = [
-            ("sync a file of 5 bytes", "old"),
-            ("rename", "old"),
-            ("sync the folder", "newer"),
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let (seen, watched) = (Rc::clone(&calls), path.clone());
+        let watcher = move |call: &Call<'_>| {
+            let call = match call {
+                Call::Sync(file) => format!("sync {} bytes", std::fs::read(file).unwrap().len()),
+                Call::Rename(_, to) if *to == watched => "rename".to_owned(),
+                Call::SyncFolder(_) => "sync the folder".to_owned(),
+                Call::Create(_) => "create".to_owned(),
+                Call::Write(_, bytes) => format!("write {}", bytes.len()),
+                other => panic!("{other:?}"),
+            };
+            let content = std::fs::read_to_string(&watched).unwrap();
+            seen.borrow_mut().push(format!("{content}: {call}"));
+            Fate::Make
+        };
+        disk::watch(watcher, || write_atomically(&path, b"newer")).unwrap();
+        let expected = [
+            "old: create",
+            "old: write 5",
+            "old: sync 5 bytes",
+            "old: rename",
+            "newer: sync the folder",
         ];
-        let calls = calls.map(|(call, content)| (call.to_owned(), content.as_bytes().to_vec()));
-        assert_eq!(disk.calls, calls);
+        assert_eq!(*calls.borrow(), expected);
+    }
+
+    #[test]
+    fn folders_are_created_with_those_above_them_and_files_are_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folders(&deep).unwrap();
+        create_folders(&deep).unwrap();
+        assert!(deep.is_dir());
+        std::fs::write(deep.join("file"), b"x").unwrap();
+        for taken in ["file", "file/below"] {
+            let error = create_folders(&deep.join(taken)).unwrap_err();
+            assert_eq!(error.exit_code(), 8, "{error}");
+        }
+        assert_eq!(std::fs::read(deep.join("file")).unwrap(), b"x");
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_result_is_readable_by_others_as_the_umask_allows() {
+    fn a_result_is_readable_by_others_as_the_umask_allows_and_written_by_its_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ours");
@@ -225,7 +237,7 @@ mod tests {
         let plain = folder.path().join("plain");
         std::fs::write(&plain, b"x").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(&path), mode(&plain));
+        assert_eq!(mode(&path), mode(&plain) & !0o022);
     }
 
     #[test]

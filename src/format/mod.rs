@@ -4,6 +4,7 @@
 //! Input may be hostile: sizes are limited before memory is allocated, and invalid content is
 //! refused with its place, without a panic.
 
+pub mod disk;
 #[cfg(feature = "export")]
 pub mod export;
 pub mod file;

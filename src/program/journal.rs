@@ -4,11 +4,15 @@
 //! An evaluation is known by θ (the SHA-256 of the base), the changed parameter and its value, so one
 //! journal serves any number of gradients of the same program. The program is known by its command
 //! and by the SHA-256 of each file that a word of the command names: a changed program starts from the beginning.
+//!
+//! Lines are on the disk a second after they are written, so a loss of power costs at most the
+//! evaluations of a second; lines that it damaged are left out, and evaluated again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,8 +20,8 @@ use sha2::{Digest, Sha256};
 use super::message::Answered;
 use super::worker::{Base, Position, ThetaKey};
 use crate::error::{Error, Result};
-use crate::format::file::read_capped;
-use crate::open;
+use crate::format::disk;
+use crate::format::file::{folder_of, read_capped, sync_folder};
 
 /// The version of the file's form.
 const VERSION: u64 = 1;
@@ -25,6 +29,9 @@ const VERSION: u64 = 1;
 const LARGEST: u64 = 1 << 34;
 /// The largest file of a program whose content identifies it.
 const LARGEST_PROGRAM: u64 = 1 << 26;
+
+/// The longest time for which written lines may not be on the disk.
+const UNSYNCED: Duration = Duration::from_secs(1);
 
 /// A place in a journal: θ, the changed parameter and the bits of its value.
 pub(super) type Place = (ThetaKey, Option<usize>, u64);
@@ -59,17 +66,18 @@ pub struct Journal {
     /// The number of evaluations that earlier processes made.
     pub resumed: usize,
     added: usize,
+    synced: Instant,
 }
 
 impl Journal {
     /// Opens the journal of `command` at `path`, or begins it. A line that was cut off by the end of
-    /// its process is dropped.
+    /// its process is dropped, and so is one that a loss of power damaged.
     ///
     /// # Errors
     /// The journal of another program, or of an earlier version of this one; a file that is no
     /// journal; [`Error::InUse`] if another process writes it; [`Error::Io`].
     pub fn open(path: &Path, command: &str) -> Result<Self> {
-        let mut file = open::lock_file(path)?;
+        let mut file = disk::lock_file(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -94,17 +102,20 @@ impl Journal {
             .map_or(0, |end| end + 1);
         let known = read(path, &bytes[..whole], &header)?;
         let failed = |source| Error::io("write", path, source);
-        file.set_len(whole as u64).map_err(failed)?;
+        disk::truncate(path, &file, whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         let mut journal = Self {
             path: path.to_path_buf(),
             file,
             resumed: known.len(),
             added: 0,
+            synced: Instant::now(),
             known,
         };
         if whole == 0 {
             journal.write(&header)?;
+            journal.sync()?;
+            sync_folder(folder_of(path))?;
         }
         Ok(journal)
     }
@@ -138,28 +149,40 @@ impl Journal {
             value: index.map(|_| f64::from_bits(bits)),
             loss: answered.loss,
             gradient: answered.gradient.clone(),
-        })
+        })?;
+        if self.synced.elapsed() >= UNSYNCED {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all lines are on the disk.
+    fn sync(&mut self) -> Result<()> {
+        self.synced = Instant::now();
+        disk::sync(&self.path, &self.file).map_err(|source| Error::io("write", &self.path, source))
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
         let mut text =
             serde_json::to_string(line).expect("entries have string keys and finite numbers");
         text.push('\n');
-        let written = self.file.write_all(text.as_bytes());
+        let written = disk::write_all(&self.path, &self.file, text.as_bytes());
         written.map_err(|source| Error::io("write", &self.path, source))
     }
 
     /// Removes the file: its work is done. (A journal without evaluations is removed anyway.)
     pub fn remove(self) {
         // What is left over does no harm.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = disk::remove(&self.path);
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
         if self.is_empty() {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = disk::remove(&self.path);
+        } else {
+            let _ = self.sync();
         }
     }
 }
@@ -179,17 +202,12 @@ fn read(path: &Path, bytes: &[u8], expected: &JournalHeader) -> Result<HashMap<P
             compare(path, &found, expected)?;
             continue;
         }
-        let entry: JournalEntry = serde_json::from_slice(line).map_err(|error| {
-            Error::refused(path, format!("is damaged: {error}"))
-                .at(format!("line {}", number + 1))
-                .help("remove the file to start from the beginning")
-        })?;
+        // A damaged line is one evaluation less.
+        let Ok(entry) = serde_json::from_slice::<JournalEntry>(line) else {
+            continue;
+        };
         let Some(key) = from_hex(&entry.at) else {
-            return Err(
-                Error::refused(path, "is damaged: `at` is not 32 hexadecimal digits")
-                    .at(format!("line {}", number + 1))
-                    .help("remove the file to start from the beginning"),
-            );
+            continue;
         };
         let bits = entry.value.map_or(0, f64::to_bits);
         let answered = Answered {
@@ -303,6 +321,76 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("}\n"));
         journal.remove();
         assert!(!path.exists());
+    }
+
+    /// Returns the journal of three answers, and the number of bytes before the last two.
+    fn journal_of_three(path: &Path) -> (Journal, usize) {
+        let mut journal = Journal::open(path, "./loss").unwrap();
+        let mut add = |index| {
+            let place = (key(&[1.0]), Some(index), 0.5f64.to_bits());
+            journal.add(place, &answered(index as f64)).unwrap();
+        };
+        add(0);
+        let kept = std::fs::metadata(path).unwrap().len() as usize;
+        add(1);
+        add(2);
+        (journal, kept)
+    }
+
+    #[test]
+    fn a_loss_of_power_costs_no_answer_but_those_it_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let (journal, kept) = journal_of_three(&path);
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        // Pieces of the last two lines are lost, in any subset: zeros are in their place.
+        let piece = (whole.len() - kept).div_ceil(7);
+        for mask in 0..1 << 7 {
+            for length in [kept, kept + piece, whole.len() - 3, whole.len()] {
+                let mut bytes = whole.clone();
+                for (at, byte) in bytes.iter_mut().enumerate().skip(kept) {
+                    *byte *= u8::from(mask >> ((at - kept) / piece) & 1 == 0);
+                }
+                bytes.truncate(length);
+                std::fs::write(&path, &bytes).unwrap();
+                let journal = Journal::open(&path, "./loss").unwrap();
+                assert_eq!(journal.known.len(), journal.resumed);
+                assert!((1..=3).contains(&journal.resumed));
+                for ((_, index, _), found) in &journal.known {
+                    assert_eq!(Some(found.loss as usize), *index);
+                }
+                let all = mask == 0 && length == whole.len();
+                assert!(journal.resumed == 3 || !all);
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_half_way_costs_one_answer() {
+        use crate::format::disk::{Call, Fate, watch};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let (mut journal, _) = journal_of_three(&path);
+        let place = |index| (key(&[1.0]), Some(index), 0.5f64.to_bits());
+        let mut writes = 0;
+        let watcher = move |_: &Call<'_>| {
+            writes += 1;
+            match writes {
+                1 => Fate::Shorten(20),
+                _ => Fate::Fail(std::io::Error::from_raw_os_error(libc::ENOSPC)),
+            }
+        };
+        let full = watch(watcher, || journal.add(place(3), &answered(3.0)));
+        assert_eq!(full.unwrap_err().exit_code(), 8);
+        // Another worker's answer, when there is room again.
+        journal.add(place(4), &answered(4.0)).unwrap();
+        journal.add(place(5), &answered(5.0)).unwrap();
+        drop(journal);
+        let journal = Journal::open(&path, "./loss").unwrap();
+        let mut known: Vec<_> = journal.known.keys().map(|place| place.1).collect();
+        known.sort();
+        assert_eq!(known, [0, 1, 2, 5].map(Some));
     }
 
     #[test]

@@ -10,10 +10,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::lock::Lock;
+use super::lock::{LOCK_FILE, Lock};
 use crate::error::{Error, Result};
+use crate::format::disk;
 use crate::format::file::{
-    TEMPORARY_PREFIX, folder_of, is_temporary, sync_folder, write_atomically,
+    create_folders, folder_of, is_temporary, read_capped, sync_folder, temporary_in,
+    write_atomically,
 };
 use crate::open::{self, file_type};
 
@@ -61,6 +63,12 @@ const RUN_FILES: [&str; 13] = [
     RESULTS_MARKDOWN,
 ];
 
+/// The first line of a lock while the first files of a run are written in an existing folder; their
+/// names follow. After a kill, the next run in this folder removes them.
+const BEGUN: &str = "nplus1 begins a run here:\n";
+/// The size limit of such a note in bytes.
+const LONGEST_NOTE: u64 = 4096;
+
 /// The directory of a run, locked until this value is dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -77,7 +85,7 @@ impl RunDirectory {
     pub fn create_numbered(parent: &Path, name: &str, files: &[InitialFile]) -> Result<Self> {
         check_name(name)?;
         let folder = parent.join(name);
-        fs::create_dir_all(&folder).map_err(|source| Error::io("create", &folder, source))?;
+        create_folders(&folder)?;
         let mut number = highest_number(&folder)? + 1;
         let mut prepared = PreparedDirectory::new(&folder, files)?;
         loop {
@@ -96,13 +104,15 @@ impl RunDirectory {
     /// [`Error::InUse`] if it has another run, running or ended.
     pub fn create_at(path: &Path, files: &[InitialFile]) -> Result<Self> {
         // Checked before the lock file is created, so that a refusal writes nothing.
-        refuse_runs(path)?;
+        if unfinished(path)?.is_empty() {
+            refuse_runs(path)?;
+        }
         // `symlink_metadata` finds a dangling link, too: no folder can be created in its place.
         if let (Err(error), Some(name)) = (path.symlink_metadata(), path.file_name())
             && error.kind() == io::ErrorKind::NotFound
         {
             let folder = folder_of(path);
-            fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
+            create_folders(folder)?;
             let renamed = PreparedDirectory::new(folder, files)?.rename(&folder.join(name))?;
             if let Ok(directory) = renamed {
                 return Ok(Self {
@@ -112,17 +122,24 @@ impl RunDirectory {
             }
             // Another process created the folder meanwhile.
         }
-        fs::create_dir_all(path).map_err(|source| Error::io("create", path, source))?;
+        create_folders(path)?;
         let lock = Lock::take(path)?;
+        for name in unfinished(path)? {
+            let left = path.join(name);
+            disk::remove(&left).map_err(|source| Error::io("remove", &left, source))?;
+        }
         refuse_runs(path)?;
-        let directory = Self {
+        let noted = files.len() > 1 && lock.note(&begun_note(files))?;
+        for (name, bytes) in files {
+            write_atomically(&path.join(name), bytes)?;
+        }
+        if noted {
+            lock.clear()?;
+        }
+        Ok(Self {
             path: path.to_path_buf(),
             _lock: lock,
-        };
-        for (name, bytes) in files {
-            directory.write(name, bytes)?;
-        }
-        Ok(directory)
+        })
     }
 
     /// Claims the directory of an existing run to continue it, and removes partly written files
@@ -185,37 +202,35 @@ impl RunDirectory {
 /// A file that a new directory gets at once: its name and its content.
 pub type InitialFile = (&'static str, Vec<u8>);
 
-/// A complete, locked directory under a temporary name, beside its final path.
+/// A complete, locked directory under a temporary name, beside its final path; removed when it is
+/// dropped before it is renamed.
 struct PreparedDirectory {
-    folder: tempfile::TempDir,
-    lock: Lock,
+    folder: PathBuf,
+    lock: Option<Lock>,
+    renamed: bool,
 }
 
 impl PreparedDirectory {
     /// Prepares a directory with `files` in `parent`.
     fn new(parent: &Path, files: &[InitialFile]) -> Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY_PREFIX);
-        // A temporary folder is private by default; a run is as open as the user's umask allows.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o777));
-        }
-        let folder = builder
-            .tempdir_in(parent)
+        let ((), folder) = temporary_in(parent, disk::create_folder)
             .map_err(|source| Error::io("create", parent, source))?;
-        let lock = Lock::take(folder.path())?;
+        let mut prepared = Self {
+            folder,
+            lock: None,
+            renamed: false,
+        };
+        prepared.lock = Some(Lock::take(&prepared.folder)?);
         for (name, bytes) in files {
-            write_atomically(&folder.path().join(name), bytes)?;
+            write_atomically(&prepared.folder.join(name), bytes)?;
         }
-        Ok(Self { folder, lock })
+        Ok(prepared)
     }
 
     /// Renames the directory to `path`, or returns it unchanged if `path` exists already.
-    fn rename(self, path: &Path) -> Result<std::result::Result<RunDirectory, Self>> {
-        match fs::rename(self.folder.path(), path) {
-            Ok(()) => {}
+    fn rename(mut self, path: &Path) -> Result<std::result::Result<RunDirectory, Self>> {
+        match disk::rename(&self.folder, path) {
+            Ok(()) => self.renamed = true,
             // The directory is never empty, so if two processes rename theirs to the same path,
             // only the first succeeds.
             Err(error)
@@ -230,14 +245,30 @@ impl PreparedDirectory {
             }
             Err(source) => return Err(Error::io("create", path, source)),
         }
-        // The temporary name no longer exists, so there is nothing to remove on drop.
-        let _ = self.folder.keep();
         sync_folder(folder_of(path))?;
         Ok(Ok(RunDirectory {
             path: path.to_path_buf(),
-            _lock: self.lock,
+            _lock: self.lock.take().expect("a prepared directory is locked"),
         }))
     }
+}
+
+impl Drop for PreparedDirectory {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // What cannot be removed does no harm under its temporary name.
+            let _ = remove_with_files(&self.folder);
+        }
+    }
+}
+
+/// Removes a folder of files.
+fn remove_with_files(folder: &Path) -> Result<()> {
+    for name in names(folder)? {
+        let file = folder.join(name);
+        disk::remove(&file).map_err(|source| Error::io("remove", &file, source))?;
+    }
+    disk::remove_folder(folder).map_err(|source| Error::io("remove", folder, source))
 }
 
 /// Removes what a crash left in `folder`: partly written files, and folders that had not got their
@@ -251,14 +282,51 @@ pub fn remove_leftovers(folder: &Path) -> Result<()> {
         let Ok(kind) = entry.file_type() else {
             continue;
         };
-        let removed = match is_temporary(&entry.file_name()) {
-            true if kind.is_file() => fs::remove_file(&leftover),
-            true if kind.is_dir() => fs::remove_dir_all(&leftover),
-            _ => Ok(()),
-        };
-        removed.map_err(|source| Error::io("remove", &leftover, source))?;
+        match is_temporary(&entry.file_name()) {
+            true if kind.is_file() => {
+                disk::remove(&leftover).map_err(|source| Error::io("remove", &leftover, source))?;
+            }
+            true if kind.is_dir() => remove_with_files(&leftover)?,
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// Returns what the lock of a folder says while the first `files` of a run are written in it.
+fn begun_note(files: &[InitialFile]) -> String {
+    let names = files.iter().map(|(name, _)| format!("{name}\n"));
+    format!("{BEGUN}{}", names.collect::<String>())
+}
+
+/// Returns the files of a run that a killed process has begun in the existing folder `path`: its
+/// lock names them, and there is no other file of a run.
+fn unfinished(path: &Path) -> Result<Vec<&'static str>> {
+    let lock = path.join(LOCK_FILE);
+    if !file_type(&lock)?.is_some_and(|kind| kind.is_file()) {
+        return Ok(Vec::new());
+    }
+    let note = match read_capped(&lock, LONGEST_NOTE) {
+        Ok(note) => note,
+        // Somebody else's file of that name.
+        Err(Error::Refused(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let note = String::from_utf8(note).unwrap_or_default();
+    let Some(named) = note.strip_prefix(BEGUN) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for name in names(path)? {
+        let run_file = RUN_FILES.into_iter().chain([super::checkpoint::FIRST]);
+        let run_file = run_file.into_iter().find(|file| name == *file);
+        match run_file {
+            Some(file) if named.lines().any(|line| line == file) => found.push(file),
+            None if super::checkpoint::number_of(&name).is_none() => {}
+            _ => return Ok(Vec::new()),
+        }
+    }
+    Ok(found)
 }
 
 /// Refuses a name that cannot be a single folder below `runs/`.
@@ -341,6 +409,7 @@ fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::file::TEMPORARY_PREFIX;
 
     #[test]
     fn names_that_leave_the_parent_folder_are_refused_before_anything_is_created() {
@@ -357,7 +426,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_directory_is_as_open_to_others_as_the_umask_allows() {
+    fn a_directory_is_as_readable_to_others_as_the_umask_allows() {
         use std::os::unix::fs::PermissionsExt;
         let parent = tempfile::tempdir().unwrap();
         let plain = parent.path().join("plain");
@@ -365,8 +434,8 @@ mod tests {
         let numbered = RunDirectory::create_numbered(parent.path(), "a", &[]).unwrap();
         let named = RunDirectory::create_at(&parent.path().join("b"), &[]).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(numbered.path()), mode(&plain));
-        assert_eq!(mode(named.path()), mode(&plain));
+        assert_eq!(mode(numbered.path()), mode(&plain) & !0o022);
+        assert_eq!(mode(named.path()), mode(&plain) & !0o022);
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! let two processes hold two locks.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::open;
+use crate::format::disk;
 
 /// The name of the file that is locked.
 pub const LOCK_FILE: &str = "lock";
@@ -16,7 +16,8 @@ pub const LOCK_FILE: &str = "lock";
 /// The lock; dropping it releases the directory.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -27,15 +28,41 @@ impl Lock {
     /// a link or not a regular file is refused.
     pub fn take(directory: &Path) -> Result<Self> {
         let path = directory.join(LOCK_FILE);
-        let file = open::lock_file(&path)?;
+        let file = disk::lock_file(&path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file, path }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse(format!(
                 "{}: another process is using this directory\n  help: wait until it ends, or choose another directory with --out",
                 directory.display()
             ))),
             Err(TryLockError::Error(source)) => Err(Error::io("lock", &path, source)),
         }
+    }
+
+    /// Writes `note` to the locked file, unless it has content. Returns whether it did.
+    ///
+    /// # Errors
+    /// Errors of the operating system.
+    pub fn note(&self, note: &str) -> Result<bool> {
+        let empty = self.file.metadata().map(|metadata| metadata.len() == 0);
+        let noted = empty.and_then(|empty| {
+            if empty {
+                disk::write_all(&self.path, &self.file, note.as_bytes())?;
+                disk::sync(&self.path, &self.file)?;
+            }
+            Ok(empty)
+        });
+        noted.map_err(|source| Error::io("write", &self.path, source))
+    }
+
+    /// Removes the note from the locked file.
+    ///
+    /// # Errors
+    /// Errors of the operating system.
+    pub fn clear(&self) -> Result<()> {
+        disk::truncate(&self.path, &self.file, 0)
+            .and_then(|()| disk::sync(&self.path, &self.file))
+            .map_err(|source| Error::io("write", &self.path, source))
     }
 }
 

@@ -6,7 +6,6 @@
 //! `null` in JSON and empty in CSV. A reader skips and counts damaged lines.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use super::directory::{METRICS_CSV, METRICS_JSONL};
 use super::json;
 use crate::error::{Error, Result};
+use crate::format::disk;
 use crate::format::file::{read_capped, write_atomically};
 use crate::open::file_type;
 
@@ -80,6 +80,15 @@ impl Metrics {
         let (line, row) = encode(record, &mut self.columns);
         self.jsonl.append(&line)?;
         self.csv.append(&row)
+    }
+
+    /// Waits until all lines of JSON are on the disk. (The CSV is made from them again on resume.)
+    ///
+    /// # Errors
+    /// Errors of the operating system.
+    pub fn sync(&self) -> Result<()> {
+        disk::sync(&self.jsonl.path, &self.jsonl.file)
+            .map_err(|source| Error::io("write", &self.jsonl.path, source))
     }
 }
 
@@ -190,8 +199,7 @@ impl Log {
 
     /// Writes a line with one unbuffered write, so that lines are never interleaved.
     fn append(&mut self, line: &str) -> Result<()> {
-        self.file
-            .write_all(line.as_bytes())
+        disk::write_all(&self.path, &self.file, line.as_bytes())
             .map_err(|source| Error::io("write", &self.path, source))
     }
 }

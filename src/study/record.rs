@@ -199,6 +199,7 @@ impl<T: Serialize + DeserializeOwned> StudyRecord<T> {
     /// Errors of the operating system.
     pub fn push(&mut self, row: T) -> Result<()> {
         self.log.append(&row)?;
+        self.log.sync()?;
         (self.on_row.0)(&row);
         self.rows.push(row);
         Ok(())

@@ -22,6 +22,7 @@ mod launchers;
 mod long_steps;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod permissions;
 mod programs;
 mod race;
 mod refusals;

@@ -202,7 +202,7 @@ const OPENERS: [&str; 4] = [
     "src/parallel/processors.rs",
     "src/run/cpu_caches.rs",
     "src/run/environment.rs",
-    "src/format/file.rs",
+    "src/format/disk.rs",
 ];
 
 #[test]

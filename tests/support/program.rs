@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::watchdog::LIMIT;
+
+/// The exit codes of crashes: a panic, and the signals ILL, ABRT, BUS, SEGV and XFSZ.
+const CRASHES: [i32; 6] = [101, 132, 134, 135, 139, 153];
 
 /// A temporary folder with a config in it, deleted when it is dropped.
 pub struct Workplace {
@@ -81,6 +84,7 @@ impl Workplace {
         let output = child.wait_with_output().unwrap();
         let errors = text(&output.stderr);
         let status = output.status;
+        assert_no_crash(status, &format!("{command:?}: {errors}"));
         assert_eq!(status.code(), Some(code), "{command:?}: {status}: {errors}");
         errors
     }
@@ -158,7 +162,21 @@ pub fn finish(child: Child, line: &str) -> Output {
         kill("-KILL", id);
         panic!("`nplus1 {line}` has run for {LIMIT:?}: it hangs");
     };
-    output.unwrap()
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_no_crash(output.status, &format!("nplus1 {line}: {errors}"));
+    output
+}
+
+/// Fails if a program ended by a panic, an abort, a wrong access or the limit of a file's size: no
+/// command may, whatever its input. These are the exit codes 101, 134, 139 and 153 of a shell.
+pub fn assert_no_crash(status: ExitStatus, run: &str) {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None;
+    let code = status.code().or(signal.map(|signal| 128 + signal));
+    assert!(!CRASHES.contains(&code.unwrap()), "{status}: {run}");
 }
 
 /// Sends `signal` to `child`; the signal is an option of `kill`, such as `-INT`.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Checkpoint;
 use crate::error::{Error, Result};
+use crate::format::disk;
 use crate::format::file::{read_capped, write_atomically};
 
 /// The file name of a directory's first checkpoint.
@@ -38,7 +39,7 @@ pub fn save(directory: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
     write_atomically(&path, &checkpoint.to_bytes())?;
     let superfluous = (before.len() + 1).saturating_sub(KEPT_CHECKPOINTS);
     for (_, old) in &before[..superfluous] {
-        fs::remove_file(old).map_err(|source| Error::io("remove", old, source))?;
+        disk::remove(old).map_err(|source| Error::io("remove", old, source))?;
     }
     Ok(path)
 }

@@ -7,6 +7,7 @@ use super::{RaceRow, RaceStudy};
 use crate::config::Config;
 use crate::data::Samples;
 use crate::error::{Error, Result};
+use crate::format::file::create_folders;
 use crate::gradient::TrainingEngine;
 use crate::gradient::operation_counts::dense_formulas;
 use crate::model::{Assessment, Forward};
@@ -56,7 +57,7 @@ impl<R: Real> RaceRun<'_, R> {
     pub fn run(&self, record: &mut StudyRecord<RaceRow>) -> Result<bool> {
         let name = self.method.label.replace(['/', ':'], "-");
         let folder = record.path().join(format!("{name}-{}", self.seed));
-        std::fs::create_dir_all(&folder).map_err(|source| Error::io("create", &folder, source))?;
+        create_folders(&folder)?;
         // This process holds the study's lock, so nobody else writes here.
         directory::remove_leftovers(&folder)?;
         let ended = |row: &RaceRow| self.owns(row) && row.ending.is_some();
