@@ -181,14 +181,21 @@ impl ExpectedColumns<'_> {
             return Err(error.help(if more.is_empty() {
                 format!("{from} was trained with it; the file has {}", list(&names))
             } else {
+                let rest = if features.is_empty() {
+                    "; without its header, the columns would be taken in the order of training"
+                } else {
+                    ""
+                };
                 format!(
-                    "{from} was trained with it, and with {}, which are missing too; the file has {}",
+                    "{from} was trained with it, and with {}, which are missing too; the file has {}{rest}",
                     list(more),
                     list(&names)
                 )
             }));
         }
-        let label = self.named_label(&names, path, &place)?;
+        let is_feature = |column: &usize| features.iter().any(|(source, _)| source == column);
+        let others: Vec<usize> = (0..names.len()).filter(|at| !is_feature(at)).collect();
+        let label = self.named_label(&names, &others, path, &place)?;
         let mut targets = Vec::new();
         for target in self.targets.unwrap_or(&[]) {
             match find_name(target, &names, path, &place)? {
@@ -238,13 +245,21 @@ impl ExpectedColumns<'_> {
         })
     }
 
-    /// Finds the label by its name.
-    fn named_label(&self, names: &[String], path: &Path, place: &str) -> Result<Option<usize>> {
+    /// Finds the label by its name. If the model does not know its name and needs one, it is the only
+    /// one of the columns `others`, which are no features.
+    fn named_label(
+        &self,
+        names: &[String],
+        others: &[usize],
+        path: &Path,
+        place: &str,
+    ) -> Result<Option<usize>> {
         let label = self.schema.label.as_ref();
         let name = label.and_then(|label| label.name.as_deref());
-        let label = match name {
-            Some(name) => find_name(name, names, path, place)?,
-            None => None,
+        let label = match (name, others) {
+            (Some(name), _) => find_name(name, names, path, place)?,
+            (None, [only]) if self.needs_label => Some(*only),
+            (None, _) => None,
         };
         if self.needs_label && label.is_none() && self.targets.is_none() {
             return Err(no_column(name.unwrap_or("label"), names, path).at(place).help(format!(
