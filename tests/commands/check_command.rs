@@ -1,6 +1,5 @@
 //! `nplus1 check` as a user runs it: its output, the errors it finds, and its exit codes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
