@@ -175,23 +175,8 @@ impl ExpectedColumns<'_> {
                 None => absent.push(name),
             }
         }
-        if let [name, more @ ..] = &absent[..] {
-            let error = no_column(name, &names, path).at(place);
-            let from = self.path.display();
-            return Err(error.help(if more.is_empty() {
-                format!("{from} was trained with it; the file has {}", list(&names))
-            } else {
-                let rest = if features.is_empty() {
-                    "; without its header, the columns would be taken in the order of training"
-                } else {
-                    ""
-                };
-                format!(
-                    "{from} was trained with it, and with {}, which are missing too; the file has {}{rest}",
-                    list(more),
-                    list(&names)
-                )
-            }));
+        if !absent.is_empty() {
+            return Err(self.without(&absent, &names, path).at(place));
         }
         let is_feature = |column: &usize| features.iter().any(|(source, _)| source == column);
         let others: Vec<usize> = (0..names.len()).filter(|at| !is_feature(at)).collect();
@@ -243,6 +228,24 @@ impl ExpectedColumns<'_> {
             names,
             notes,
         })
+    }
+
+    /// Describes a table without the feature columns `absent`.
+    fn without(&self, absent: &[&str], names: &[String], path: &Path) -> Error {
+        let (first, more) = (absent[0], &absent[1..]);
+        let from = self.path.display();
+        let too = match more.is_empty() {
+            true => String::new(),
+            false => format!(", and with {}, which are missing too", list(more)),
+        };
+        let rest = match absent.len() == self.schema.columns.len() {
+            true => "; without its header, the columns would be taken in the order of training",
+            false => "",
+        };
+        no_column(first, names, path).help(format!(
+            "{from} was trained with it{too}; the file has {}{rest}",
+            list(names)
+        ))
     }
 
     /// Finds the label by its name. If the model does not know its name and needs one, it is the only
