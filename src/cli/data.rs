@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::arguments::DataCommand;
 use super::description::Description;
 use crate::data::catalog::{self, CatalogEntry};
+use crate::data::classes;
 use crate::data::input::sha256;
 use crate::data::{Dataset, Features, SearchPaths};
 use crate::error::{Error, Result};
@@ -223,6 +224,8 @@ struct DatasetDescription {
     name: &'static str,
     title: &'static str,
     features: usize,
+    /// The names of the features, if the source has them.
+    feature_names: Vec<String>,
     image: Option<(usize, usize)>,
     unit_divisor: Option<f64>,
     class_names: &'static [&'static str],
@@ -288,6 +291,7 @@ fn describe(name: &str, search_paths: &SearchPaths, json: bool, out: &mut dyn Wr
         name: entry.name,
         title: entry.title,
         features: entry.features,
+        feature_names: train.schema().names().map(str::to_owned).collect(),
         image: entry.image,
         unit_divisor: entry.unit_divisor,
         class_names: entry.class_names,
@@ -311,6 +315,9 @@ fn write_described(set: &DatasetDescription, out: &mut dyn Write) -> io::Result<
         format!(" ({height} × {width})")
     });
     writeln!(out, "features  {}{image}", set.features)?;
+    if !set.feature_names.is_empty() {
+        writeln!(out, "  {}", classes::list(&set.feature_names))?;
+    }
     let parts = [
         Some(("train", &set.train)),
         set.test.as_ref().map(|test| ("test", test)),

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::data::classes::{MOST_CLASSES, list};
 use crate::data::csv::{self, ReadOptions};
-use crate::data::loading::are_measurements;
+use crate::data::loading::{are_measurements, is_array_file};
 use crate::data::{
-    DataConfig, DataSource, Dataset, Features, Missing, Normalize, SearchPaths, TableOptions, load,
-    suggestions,
+    DataConfig, DataSource, Dataset, Features, Missing, Normalize, SearchPaths, TableOptions, Task,
+    load, suggestions,
 };
 use crate::error::{Error, Result};
 use crate::study::table::{Table, list as entries};
@@ -63,14 +63,14 @@ pub(super) struct ColumnDescription {
 }
 
 impl Description {
-    /// Describes a CSV, a folder of pictures, or IDX images with their labels.
+    /// Describes a CSV, a folder of pictures, an NPY or NPZ, or IDX or NPY features with their labels.
     ///
     /// # Errors
     /// Files that are missing or invalid; a label column that does not exist.
     pub fn of(path: &Path, labels: Option<&Path>, label: Option<&str>) -> Result<Self> {
-        if path.is_dir() || labels.is_some() {
+        if path.is_dir() || labels.is_some() || is_array_file(path)? {
             let files = [Some(path), labels].into_iter().flatten();
-            return Self::of_images(files.map(Path::to_path_buf).collect());
+            return Self::of_arrays(files.map(Path::to_path_buf).collect(), label);
         }
         let options = ReadOptions {
             label,
@@ -115,23 +115,39 @@ impl Description {
         })
     }
 
-    fn of_images(files: Vec<PathBuf>) -> Result<Self> {
+    /// Describes data that is no table: of classes, or if its labels are none, of a regression.
+    fn of_arrays(files: Vec<PathBuf>, label: Option<&str>) -> Result<Self> {
         let file = files[0].display().to_string();
-        let config = DataConfig {
-            source: DataSource::Files {
-                train: files,
-                test: Vec::new(),
-                label: None,
-                options: TableOptions::default(),
-            },
-            task: None,
-            validation: None,
-            test: None,
-            folds: None,
-            limit: None,
-            normalize: Normalize::None,
+        let load_as = |task| {
+            let config = DataConfig {
+                source: DataSource::Files {
+                    train: files.clone(),
+                    test: Vec::new(),
+                    label: label.map(str::to_owned),
+                    options: TableOptions::default(),
+                },
+                task,
+                validation: None,
+                test: None,
+                folds: None,
+                limit: None,
+                normalize: Normalize::None,
+            };
+            load(&config, &SearchPaths::new(None), Path::new(""))
         };
-        let data = load(&config, &SearchPaths::new(None), Path::new(""))?.train;
+        let numbers = Task::Regression {
+            targets: Vec::new(),
+        };
+        let loaded = load_as(None).or_else(|refusal| load_as(Some(numbers)).map_err(|_| refusal));
+        let data = loaded?.train;
+        let targets = data.targets.as_ref();
+        let task = targets.map_or("classification", |_| "regression");
+        let note = targets.map(|targets| {
+            let names = list(&targets.names);
+            format!(
+                "the labels are numbers ({names}): train with task = \"regression\" to predict them"
+            )
+        });
         let shape = data
             .image
             .map(|(height, width)| format!(" ({height} × {width})"));
@@ -146,7 +162,7 @@ impl Description {
             )),
             columns: Vec::new(),
             label: None,
-            task: None,
+            task: Some(task),
             classes: (0..data.class_count())
                 .map(|class| {
                     let rows = data
@@ -156,7 +172,7 @@ impl Description {
                     (data.class_names[class].clone(), rows.count())
                 })
                 .collect(),
-            notes: Vec::new(),
+            notes: note.into_iter().collect(),
         })
     }
 

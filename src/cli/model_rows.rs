@@ -1,5 +1,6 @@
 //! The rows on which a trained model is measured: those of its run, or of other data.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,10 +109,11 @@ fn part_of_data(
     let (label, dataset) = match name {
         Some(name) => {
             let (train, test) = catalog::load(name, search_paths)?;
-            match test {
+            let (label, data) = match test {
                 Some(test) => (format!("{name}, test part"), test),
                 None => (name.to_owned(), train),
-            }
+            };
+            (label, named_columns(data, model)?)
         }
         None => {
             let dataset = data::load_for(data, &model.expected(file))?;
@@ -120,6 +122,23 @@ fn part_of_data(
     };
     let rows = (0..dataset.rows() as u32).collect();
     Ok((label, Part { dataset, rows }))
+}
+
+/// Returns a named dataset with the columns in the order of the model, if both know their names.
+///
+/// # Errors
+/// A column that is missing, though the number of columns fits.
+fn named_columns(data: Arc<Dataset>, model: &Model) -> Result<Arc<Dataset>> {
+    if !model.schema.has_names() {
+        return Ok(data);
+    }
+    match with_columns(&data, &model.schema) {
+        Ok(Cow::Borrowed(_)) => Ok(data),
+        Ok(Cow::Owned(ordered)) => Ok(Arc::new(ordered)),
+        // The numbers of columns are the better message.
+        Err(_) if data.feature_count() != model.schema.columns.len() => Ok(data),
+        Err(error) => Err(error),
+    }
 }
 
 /// Refuses data whose numbers of features or classes differ from those of the model.

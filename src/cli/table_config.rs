@@ -15,6 +15,11 @@ use crate::error::{Error, Result};
 /// A file that is missing or invalid, or whose label has one value only, or too many texts.
 pub fn config(path: &Path, label: Option<&str>, folder: &Path) -> Result<String> {
     let table = Description::of(path, None, label)?;
+    if table.columns.is_empty() {
+        return Err(Error::refused(path, "no CSV, of whose columns a config can be made").help(
+            "write a config with `nplus1 config init FILE`, and name the arrays or the folder there: train = [\"X.npy\", \"y.npy\"]",
+        ));
+    }
     let label = label_column(&table, path)?;
     let is_feature = |column: &&ColumnDescription| column.number != label.number;
     let (useless, used): (Vec<_>, Vec<_>) = (table.columns.iter())

@@ -23,6 +23,9 @@ pub struct CatalogEntry {
     pub test_rows: usize,
     /// Number of features.
     pub features: usize,
+    /// The name of each feature, as in the source; empty if the file's header has them, if they are
+    /// pixels, or if the source has none.
+    pub feature_names: &'static [&'static str],
     /// `(height, width)`, if a row is an image.
     pub image: Option<(usize, usize)>,
     /// The constant that `normalize = "unit"` divides by.
@@ -59,6 +62,7 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 60_000,
         test_rows: 10_000,
         features: 784,
+        feature_names: &[],
         image: Some((28, 28)),
         unit_divisor: Some(255.0),
         class_names: DIGITS,
@@ -92,6 +96,12 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 150,
         test_rows: 0,
         features: 4,
+        feature_names: &[
+            "sepal length (cm)",
+            "sepal width (cm)",
+            "petal length (cm)",
+            "petal width (cm)",
+        ],
         image: None,
         unit_divisor: None,
         class_names: &["setosa", "versicolor", "virginica"],
@@ -110,6 +120,21 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 178,
         test_rows: 0,
         features: 13,
+        feature_names: &[
+            "alcohol",
+            "malic_acid",
+            "ash",
+            "alcalinity_of_ash",
+            "magnesium",
+            "total_phenols",
+            "flavanoids",
+            "nonflavanoid_phenols",
+            "proanthocyanins",
+            "color_intensity",
+            "hue",
+            "od280/od315_of_diluted_wines",
+            "proline",
+        ],
         image: None,
         unit_divisor: None,
         class_names: &["class_0", "class_1", "class_2"],
@@ -128,6 +153,38 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 569,
         test_rows: 0,
         features: 30,
+        feature_names: &[
+            "mean radius",
+            "mean texture",
+            "mean perimeter",
+            "mean area",
+            "mean smoothness",
+            "mean compactness",
+            "mean concavity",
+            "mean concave points",
+            "mean symmetry",
+            "mean fractal dimension",
+            "radius error",
+            "texture error",
+            "perimeter error",
+            "area error",
+            "smoothness error",
+            "compactness error",
+            "concavity error",
+            "concave points error",
+            "symmetry error",
+            "fractal dimension error",
+            "worst radius",
+            "worst texture",
+            "worst perimeter",
+            "worst area",
+            "worst smoothness",
+            "worst compactness",
+            "worst concavity",
+            "worst concave points",
+            "worst symmetry",
+            "worst fractal dimension",
+        ],
         image: None,
         unit_divisor: None,
         class_names: &["malignant", "benign"],
@@ -146,6 +203,7 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 1797,
         test_rows: 0,
         features: 64,
+        feature_names: &[],
         image: Some((8, 8)),
         unit_divisor: Some(16.0),
         class_names: DIGITS,
@@ -164,6 +222,7 @@ static ENTRIES: [CatalogEntry; 6] = [
         rows: 442,
         test_rows: 0,
         features: 10,
+        feature_names: &[],
         image: None,
         unit_divisor: None,
         class_names: &[],
@@ -247,7 +306,12 @@ impl CatalogEntry {
             targets: Some(&targets[..]).filter(|targets| !targets.is_empty()),
             ..csv::ReadOptions::default()
         };
-        let table = csv::read(&folder.join(file.name), &options, Some(file.sha256))?;
+        let mut table = csv::read(&folder.join(file.name), &options, Some(file.sha256))?;
+        let schema = &mut table.table.schema;
+        schema.image = self.image;
+        for (column, name) in schema.columns.iter_mut().zip(self.names()) {
+            column.name = Some(name);
+        }
         Ok(Dataset {
             name: self.name.to_owned(),
             features: table.features,
@@ -256,8 +320,19 @@ impl CatalogEntry {
             image: self.image,
             unit_divisor: self.unit_divisor,
             targets: table.targets,
-            table: None,
+            table: Some(Arc::new(table.table)),
         })
+    }
+
+    /// Returns the names of the features that the file does not have. Pixels are called as in
+    /// scikit-learn, by row and column.
+    fn names(&self) -> Vec<String> {
+        match self.image {
+            Some((height, width)) => (0..height * width)
+                .map(|pixel| format!("pixel_{}_{}", pixel / width, pixel % width))
+                .collect(),
+            None => self.feature_names.iter().map(ToString::to_string).collect(),
+        }
     }
 
     fn class_names(&self) -> Vec<String> {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::array_files::{self, ArrayFormat};
+use super::array_files::{self, ArrayFormat, WantedTargets};
 use super::classes::Classes;
 use super::dataset::{Dataset, Features, LoadedData};
 use super::schema::Schema;
@@ -76,6 +76,14 @@ pub fn load_again(
             })
         }
     }
+}
+
+/// Returns whether a file has arrays of NumPy.
+///
+/// # Errors
+/// A missing file, or a failed read.
+pub(crate) fn is_array_file(path: &Path) -> Result<bool> {
+    Ok(array_files::format_of(path)?.is_some())
 }
 
 /// What a model expects of labeled files.
@@ -193,12 +201,16 @@ impl Files {
                     refuse_numbers(&path, options)?;
                     return Self::read_pictures(path, known);
                 }
+                let name = stem(&path);
                 match array_files::format_of(&path)? {
+                    Some(format) if options.targets.is_some() => {
+                        let wanted = wanted_targets(options, known);
+                        let read = array_files::load_numbers(&path, format, &wanted, name)?;
+                        Self::from_numbers(path, read, known)
+                    }
                     Some(format) => {
-                        refuse_numbers(&path, options)?;
-                        let name = stem(&path);
                         let read = array_files::load(&path, format, options.label, name)?;
-                        Self::from_arrays(path, read, known)
+                        Self::from_arrays(path, read, (options, known))
                     }
                     None => Self::read_table(path, options, known),
                 }
@@ -212,10 +224,24 @@ impl Files {
                     .help("remove `label`, or name one CSV file"));
                 }
                 let (images, labels) = (base.join(images), base.join(labels));
-                refuse_numbers(&labels, options)?;
-                if array_files::format_of(&images)? == Some(ArrayFormat::Npy) {
-                    let read = array_files::load_pair(&images, &labels, stem(&images))?;
-                    return Self::from_arrays(images, read, known);
+                let is_npy = array_files::format_of(&images)? == Some(ArrayFormat::Npy);
+                let name = stem(&images);
+                if options.targets.is_some() {
+                    let wanted = wanted_targets(options, known);
+                    let read = if is_npy {
+                        array_files::load_number_pair(&images, &labels, &wanted, name)?
+                    } else {
+                        let mut read = idx::load_numbers(&images, &labels, name)?;
+                        let targets = read.targets.take();
+                        let named = targets.map(|targets| wanted.named(targets, &labels));
+                        read.targets = named.transpose()?;
+                        read
+                    };
+                    return Self::from_numbers(images, read, known);
+                }
+                if is_npy {
+                    let read = array_files::load_pair(&images, &labels, name)?;
+                    return Self::from_arrays(images, read, (options, known));
                 }
                 Self::read_images(images, &labels, known)
             }
@@ -273,8 +299,11 @@ impl Files {
     fn from_arrays(
         path: PathBuf,
         (mut dataset, mut classes): (Dataset, Classes),
-        known: Option<&ExpectedFormat>,
+        (options, known): (&csv::ReadOptions, Option<&ExpectedFormat>),
     ) -> Result<Self> {
+        if known.is_none() && !options.has_classes {
+            refuse_measurements(&path, &classes)?;
+        }
         match known {
             Some(known) => {
                 known.check_features(&path, dataset.feature_count())?;
@@ -288,6 +317,18 @@ impl Files {
         }
         dataset.labels = classes.labels;
         dataset.class_names = classes.names;
+        Ok(Self { path, dataset })
+    }
+
+    /// Takes over the features and the numbers to predict of arrays.
+    fn from_numbers(
+        path: PathBuf,
+        dataset: Dataset,
+        known: Option<&ExpectedFormat>,
+    ) -> Result<Self> {
+        if let Some(known) = known {
+            known.check_features(&path, dataset.feature_count())?;
+        }
         Ok(Self { path, dataset })
     }
 
@@ -360,13 +401,30 @@ impl<'a> ExpectedFormat<'a> {
     }
 }
 
-/// Refuses the labels of images and arrays if the config asks for numbers.
+/// Returns what the config, or the model or training file that is known, says of the numbers to
+/// predict.
+fn wanted_targets<'a>(
+    options: &csv::ReadOptions<'a>,
+    known: Option<&'a ExpectedFormat<'a>>,
+) -> WantedTargets<'a> {
+    let names = known.map_or(options.targets, |known| known.targets);
+    WantedTargets {
+        label: options.label,
+        names: names.unwrap_or(&[]),
+        known: known.map(|known| known.path),
+    }
+}
+
+/// Refuses a folder of pictures if the config asks for numbers.
 fn refuse_numbers(path: &Path, options: &csv::ReadOptions) -> Result<()> {
     if options.targets.is_none() {
         return Ok(());
     }
-    let problem = "the labels of images and arrays are classes, but a regression predicts numbers";
-    Err(Error::refused(path, problem).help("give one CSV whose columns are features and targets"))
+    let problem =
+        "the labels of a folder of pictures are classes, but a regression predicts numbers";
+    Err(Error::refused(path, problem).help(
+        "save the pictures as one array (rows, height, width), and the numbers as another: train = [\"X.npy\", \"y.npy\"]",
+    ))
 }
 
 /// Distinct numbers in a label column above which they may be measurements.
@@ -396,7 +454,7 @@ fn refuse_measurements(path: &Path, classes: &Classes) -> Result<()> {
         "the labels are {distinct} distinct numbers from {least} to {most} in {rows} rows: measurements rather than classes"
     );
     Err(Error::refused(path, problem).help(
-        "predict the number with task = \"regression\" under [data], or say that they are classes with task = \"classification\"; or choose another label column: label = \"its header, or its number from 0\"",
+        "predict the number with task = \"regression\" under [data], or say that they are classes with task = \"classification\"; or choose another label: label = \"its header, or its number from 0\"",
     ))
 }
 

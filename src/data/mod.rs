@@ -24,7 +24,7 @@ pub mod loading;
 #[cfg(feature = "files")]
 pub(crate) mod npy;
 #[cfg(feature = "files")]
-mod npz;
+pub(crate) mod npz;
 #[cfg(all(feature = "files", feature = "png"))]
 mod pictures;
 pub mod samples;

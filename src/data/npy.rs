@@ -12,7 +12,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use ndarray::{Array2, ShapeBuilder};
+use ndarray::{Array2, ArrayD, ShapeBuilder};
 
 use super::dataset::Features;
 use super::idx::shape as spelled;
@@ -29,6 +29,8 @@ pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 pub(crate) struct NpyArray {
     pub(crate) shape: Vec<usize>,
     pub(crate) fortran: bool,
+    /// The type of an element as the header has it, such as `<f8`.
+    pub(crate) descr: String,
     pub(crate) elements: NpyElements,
 }
 
@@ -51,14 +53,25 @@ struct ElementKind {
     big_endian: bool,
 }
 
-/// Reads an array from `input`, a stream of at most `most` bytes that is named `path` in messages.
+/// Reads an array of finite numbers or texts from `input`, a stream of at most `most` bytes that is
+/// named `path` in messages.
+///
+/// # Errors
+/// Any violation of the format; a number that is not finite; a failed read.
+pub(crate) fn read(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyArray> {
+    let array = read_any(input, most, path)?;
+    array.check_finite(path)?;
+    Ok(array)
+}
+
+/// Reads an array as [`read`] does, whose numbers may be infinite or NaN.
 ///
 /// # Errors
 /// Any violation of the format; a failed read.
-pub(crate) fn read(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyArray> {
+pub(crate) fn read_any(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyArray> {
     let failed = |source| Error::io("read", path, source);
     let (text, start) = read_header(input, path)?;
-    let (kind, fortran, shape) = parse(&text).map_err(|problem| {
+    let (descr, kind, fortran, shape) = parse(&text).map_err(|problem| {
         Error::refused(path, problem)
             .at("the NPY header")
             .help("save the array with numpy.save, without objects")
@@ -106,9 +119,10 @@ pub(crate) fn read(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyAr
         ));
     }
     Ok(NpyArray {
-        elements: elements(content, kind, path)?,
+        elements: elements(content, kind),
         shape,
         fortran,
+        descr,
     })
 }
 
@@ -160,8 +174,11 @@ fn read_header(input: &mut dyn Read, path: &Path) -> Result<(String, u64)> {
     Ok((text, prefix + length as u64))
 }
 
+/// A header: the type of an element as it is spelled, the type, the order, the shape.
+type Header = (String, ElementKind, bool, Vec<usize>);
+
 /// Takes type, order and shape from the header's text.
-fn parse(text: &str) -> std::result::Result<(ElementKind, bool, Vec<usize>), String> {
+fn parse(text: &str) -> std::result::Result<Header, String> {
     let after = |key: &str| {
         let start = text.find(&format!("'{key}':")).map(|at| at + key.len() + 3);
         start
@@ -191,7 +208,7 @@ fn parse(text: &str) -> std::result::Result<(ElementKind, bool, Vec<usize>), Str
         .filter(|size| !size.is_empty());
     let sizes: Result<Vec<usize>, _> = sizes.map(str::parse).collect();
     let sizes = sizes.map_err(|_| "`shape` is no tuple of sizes".to_owned())?;
-    Ok((element_kind(descr)?, fortran, sizes))
+    Ok((descr.to_owned(), element_kind(descr)?, fortran, sizes))
 }
 
 fn element_kind(descr: &str) -> std::result::Result<ElementKind, String> {
@@ -215,26 +232,15 @@ fn element_kind(descr: &str) -> std::result::Result<ElementKind, String> {
 }
 
 /// Converts the bytes of all elements.
-fn elements(content: Vec<u8>, kind: ElementKind, path: &Path) -> Result<NpyElements> {
+fn elements(content: Vec<u8>, kind: ElementKind) -> NpyElements {
     if (kind.kind, kind.width) == (b'u', 1) {
-        return Ok(NpyElements::Bytes(content));
+        return NpyElements::Bytes(content);
     }
     let each = content.chunks_exact(kind.width);
     if matches!(kind.kind, b'U' | b'S') {
-        return Ok(NpyElements::Texts(
-            each.map(|bytes| text(bytes, kind)).collect(),
-        ));
+        return NpyElements::Texts(each.map(|bytes| text(bytes, kind)).collect());
     }
-    let numbers: Vec<f64> = each.map(|bytes| number(bytes, kind)).collect();
-    match numbers.iter().position(|number| !number.is_finite()) {
-        None => Ok(NpyElements::Numbers(numbers)),
-        Some(at) => Err(Error::refused(
-            path,
-            format!("{}; only finite numbers are allowed", numbers[at]),
-        )
-        .at(format!("element {at}"))
-        .help("fill in or leave out missing values before saving the array")),
-    }
+    NpyElements::Numbers(each.map(|bytes| number(bytes, kind)).collect())
 }
 
 /// Converts a number of any type to a double.
@@ -289,6 +295,40 @@ fn text(bytes: &[u8], kind: ElementKind) -> String {
 }
 
 impl NpyArray {
+    /// Refuses numbers that are infinite or NaN.
+    ///
+    /// # Errors
+    /// The first such number, with its place in the file.
+    pub(crate) fn check_finite(&self, path: &Path) -> Result<()> {
+        let NpyElements::Numbers(numbers) = &self.elements else {
+            return Ok(());
+        };
+        match numbers.iter().position(|number| !number.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::refused(
+                path,
+                format!("{}; only finite numbers are allowed", numbers[at]),
+            )
+            .at(format!("element {at}"))
+            .help("fill in or leave out missing values before saving the array")),
+        }
+    }
+
+    /// Returns all numbers row-major; `None` for texts.
+    pub(crate) fn into_numbers(self) -> Option<Vec<f64>> {
+        let numbers = match self.elements {
+            NpyElements::Bytes(bytes) => bytes.into_iter().map(f64::from).collect(),
+            NpyElements::Numbers(numbers) => numbers,
+            NpyElements::Texts(_) => return None,
+        };
+        if !self.fortran {
+            return Some(numbers);
+        }
+        let array = ArrayD::from_shape_vec(self.shape.f(), numbers);
+        let array = array.expect("as many elements as the shape says");
+        Some(array.iter().copied().collect())
+    }
+
     /// Returns the array as features: `(rows, features)`, or images `(rows, height, width)`, whose
     /// height and width are returned too.
     ///
@@ -351,7 +391,9 @@ impl NpyArray {
                     let problem = format!("label {} is no integer", numbers[at]);
                     return Err(Error::refused(path, problem)
                         .at(format!("row {}", at + 1))
-                        .help(help));
+                        .help(format!(
+                            "{help}; predict the numbers with task = \"regression\" under [data]"
+                        )));
                 }
                 Ok(numbers.iter().map(f64::to_string).collect())
             }

@@ -31,9 +31,9 @@ const FEATURES: [&str; 8] = [
     "X", "x", "features", "data", "images", "x_train", "X_train", "arr_0",
 ];
 
-/// The names that arrays of labels have.
-const LABELS: [&str; 8] = [
-    "y", "Y", "labels", "label", "target", "y_train", "Y_train", "arr_1",
+/// The names that arrays of labels, or of numbers to predict, have.
+const LABELS: [&str; 9] = [
+    "y", "Y", "labels", "label", "target", "targets", "y_train", "Y_train", "arr_1",
 ];
 
 /// An archive that was read.
@@ -70,6 +70,14 @@ impl<'a> Archive<'a> {
         file.take(MOST_BYTES)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
+        Self::of(bytes, path)
+    }
+
+    /// Reads the directory of an archive, which is named `path` in messages.
+    ///
+    /// # Errors
+    /// No zip archive, or one that is damaged.
+    pub(crate) fn of(bytes: Vec<u8>, path: &'a Path) -> Result<Self> {
         let entries = directory(&bytes).ok_or_else(|| {
             Error::refused(path, "no valid NPZ: its directory is damaged")
                 .help("save the arrays again with numpy.savez")
@@ -82,7 +90,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Returns the names of the arrays.
-    fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         let names = self.entries.iter();
         names
             .map(|entry| entry.name.strip_suffix(".npy").unwrap_or(&entry.name))
@@ -98,21 +106,80 @@ impl<'a> Archive<'a> {
         &self,
         label: Option<&str>,
     ) -> Result<(NpyArray, Option<NpyArray>)> {
+        let labels = self.labels(label)?;
+        let features = self.features(labels.as_slice())?;
+        let labels = labels.map(|at| self.finite(at)).transpose()?;
+        Ok((self.finite(features)?, labels))
+    }
+
+    /// Returns the features, and the arrays of the numbers that a regression predicts with their
+    /// names: those called `targets`; without any, or if a model knows them by other names
+    /// (`is_known`), the array of labels.
+    ///
+    /// # Errors
+    /// No such array, none of features; an array that is refused.
+    pub(crate) fn features_and_targets(
+        &self,
+        label: Option<&str>,
+        targets: &[String],
+        is_known: bool,
+    ) -> Result<(NpyArray, Vec<(String, NpyArray)>)> {
         let names = self.names();
         let position = |wanted: &str| names.iter().position(|name| *name == wanted);
-        let labels = match label {
-            Some(label) => Some(
-                position(label)
-                    .ok_or_else(|| self.refused(format!("no array is called `{label}`")))?,
-            ),
-            None => LABELS.iter().find_map(|&name| position(name)),
-        };
-        let features = FEATURES.iter().find_map(|&name| position(name));
-        let others = || (0..names.len()).find(|at| Some(*at) != labels);
-        let features = features.filter(|at| Some(*at) != labels).or_else(others);
-        let features = features.ok_or_else(|| self.refused("no array of features".to_owned()))?;
-        let labels = labels.map(|at| self.array(at)).transpose()?;
-        Ok((self.array(features)?, labels))
+        let mut answers = Vec::new();
+        for target in targets {
+            match position(target) {
+                Some(at) => answers.push(at),
+                None if is_known => {
+                    // Columns of one array are called by its name and their numbers.
+                    let array = target.rsplit_once(' ').and_then(|(name, _)| position(name));
+                    answers = array.into_iter().collect();
+                    break;
+                }
+                None => return Err(self.refused(format!("no array is called `{target}`"))),
+            }
+        }
+        if answers.is_empty() {
+            let labels = self.labels(label)?;
+            let none = || self.refused("no array of the numbers to predict".to_owned());
+            answers.push(labels.ok_or_else(none)?);
+        }
+        let features = self.features(&answers)?;
+        let answers = answers.into_iter();
+        let answers = answers.map(|at| Ok((names[at].to_owned(), self.finite(at)?)));
+        Ok((self.finite(features)?, answers.collect::<Result<_>>()?))
+    }
+
+    /// Finds the array of labels: that called `label`, or one with a usual name.
+    fn labels(&self, label: Option<&str>) -> Result<Option<usize>> {
+        let names = self.names();
+        let position = |wanted: &str| names.iter().position(|name| *name == wanted);
+        match label {
+            Some(label) => match position(label) {
+                None => Err(self.refused(format!("no array is called `{label}`"))),
+                found => Ok(found),
+            },
+            None => Ok(LABELS.iter().find_map(|&name| position(name))),
+        }
+    }
+
+    /// Finds the array of features: one with a usual name, or the first, that is none of `answers`.
+    fn features(&self, answers: &[usize]) -> Result<usize> {
+        let names = self.names();
+        let position = |wanted: &&str| names.iter().position(|name| name == wanted);
+        let usual = FEATURES.iter().filter_map(position);
+        let mut found = usual
+            .chain(0..names.len())
+            .filter(|at| !answers.contains(at));
+        (found.next()).ok_or_else(|| self.refused("no array of features".to_owned()))
+    }
+
+    /// Unpacks the array number `at`; refuses numbers that are not finite.
+    fn finite(&self, at: usize) -> Result<NpyArray> {
+        let array = self.array(at)?;
+        let finite = array.check_finite(self.path);
+        finite.map_err(|error| error.at(self.place(at)))?;
+        Ok(array)
     }
 
     fn refused(&self, problem: String) -> Error {
@@ -124,9 +191,17 @@ impl<'a> Archive<'a> {
         ))
     }
 
-    fn array(&self, at: usize) -> Result<NpyArray> {
+    fn place(&self, at: usize) -> String {
+        format!("array {}", super::classes::shown(&self.entries[at].name))
+    }
+
+    /// Unpacks the array number `at`, whose numbers may be infinite or NaN.
+    ///
+    /// # Errors
+    /// An array that is damaged or of a type that is not supported.
+    pub(crate) fn array(&self, at: usize) -> Result<NpyArray> {
         let entry = &self.entries[at];
-        let place = format!("array {}", super::classes::shown(&entry.name));
+        let place = self.place(at);
         let damaged = || {
             Error::refused(
                 self.path,
@@ -155,7 +230,7 @@ impl<'a> Archive<'a> {
             return Err(damaged());
         }
         let length = unpacked.len() as u64;
-        npy::read(&mut &unpacked[..], length, self.path).map_err(|error| error.at(place))
+        npy::read_any(&mut &unpacked[..], length, self.path).map_err(|error| error.at(place))
     }
 }
 

@@ -12,6 +12,8 @@ pub mod gradient;
 mod metadata;
 pub mod model;
 pub mod npy;
+#[cfg(feature = "export")]
+mod npz;
 pub mod safetensors;
 #[cfg(feature = "files")]
 pub mod vector;

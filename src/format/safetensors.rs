@@ -52,23 +52,13 @@ pub(super) fn tensors(parameters: &AnyParameters, metadata: Value) -> Vec<u8> {
     };
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), metadata);
-    for layer in 0..layout.layers() {
-        let sizes = layout.sizes();
-        let (fan_in, fan_out) = (sizes[layer], sizes[layer + 1]);
-        let mut entry = |part: &str, shape: Value, range: std::ops::Range<usize>| {
-            header.insert(
-                format!("layers.{layer}.{part}"),
-                json!({
-                    "dtype": dtype,
-                    "shape": shape,
-                    "data_offsets": [range.start * width, range.end * width],
-                }),
-            );
-        };
-        entry("weight", json!([fan_out, fan_in]), layout.weights(layer));
-        if layout.has_bias() {
-            entry("bias", json!([fan_out]), layout.biases(layer));
-        }
+    for tensor in layout.tensors() {
+        let entry = json!({
+            "dtype": dtype,
+            "shape": tensor.shape,
+            "data_offsets": [tensor.range.start * width, tensor.range.end * width],
+        });
+        header.insert(tensor.name(), entry);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     // The data section starts at a multiple of 8 bytes, so that readers can map it as numbers.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::file::{read_capped, write_atomically};
 use super::npy;
-use crate::data::npy::{NpyElements, read as read_npy};
+use crate::data::npy::read as read_npy;
 use crate::error::{Error, Result};
 
 /// The largest file that is read.
@@ -123,16 +123,9 @@ fn from_csv(path: &Path, text: &str) -> Result<Vec<f64>> {
 fn from_npy(path: &Path, bytes: &[u8]) -> Result<Vec<f64>> {
     let mut input = bytes;
     let array = read_npy(&mut input, bytes.len() as u64, path)?;
-    let refused = |problem: &str| Err(Error::refused(path, problem));
-    let is_matrix = array.shape.iter().filter(|&&size| size != 1).count() > 1;
-    if is_matrix && array.fortran {
-        return refused("is in Fortran's order; save a vector, or an array in C's order");
-    }
-    match array.elements {
-        NpyElements::Numbers(numbers) => Ok(numbers),
-        NpyElements::Bytes(bytes) => Ok(bytes.into_iter().map(f64::from).collect()),
-        NpyElements::Texts(_) => refused("holds texts; save an array of numbers"),
-    }
+    array
+        .into_numbers()
+        .ok_or_else(|| Error::refused(path, "holds texts; save an array of numbers"))
 }
 
 #[cfg(test)]

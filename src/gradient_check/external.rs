@@ -60,22 +60,13 @@ pub(super) struct Tensor {
 
 /// Lists the tensors of a network.
 pub(super) fn tensors(layout: &Layout) -> Vec<Tensor> {
-    let mut tensors = Vec::new();
-    for layer in 0..layout.layers() {
-        tensors.push(Tensor {
-            name: format!("layers.{layer}.weight"),
-            range: layout.weights(layer),
-            fan_in: Some(layout.sizes()[layer]),
-        });
-        if layout.has_bias() {
-            tensors.push(Tensor {
-                name: format!("layers.{layer}.bias"),
-                range: layout.biases(layer),
-                fan_in: None,
-            });
-        }
-    }
-    tensors
+    let tensors = layout.tensors().into_iter();
+    let named = tensors.map(|tensor| Tensor {
+        name: tensor.name(),
+        fan_in: tensor.shape.get(1).copied(),
+        range: tensor.range,
+    });
+    named.collect()
 }
 
 impl CheckSubject<'_> {

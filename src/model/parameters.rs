@@ -19,6 +19,26 @@ pub struct Layout {
     starts: Vec<usize>,
 }
 
+/// The weights or the biases of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorPlace {
+    /// The layer, from 0.
+    pub layer: usize,
+    /// `weight` or `bias`.
+    pub part: &'static str,
+    /// `(fan_out, fan_in)` of weights, `(fan_out,)` of biases.
+    pub shape: Vec<usize>,
+    /// The place in θ.
+    pub range: Range<usize>,
+}
+
+impl TensorPlace {
+    /// Returns the name in files, such as `layers.0.weight`.
+    pub fn name(&self) -> String {
+        format!("layers.{}.{}", self.layer, self.part)
+    }
+}
+
 impl Layout {
     /// Creates the layout of layers `sizes[0] → sizes[1] → …`, with or without biases.
     ///
@@ -65,6 +85,27 @@ impl Layout {
     /// Returns false: a layout has at least one weight.
     pub fn is_empty(&self) -> bool {
         false
+    }
+
+    /// Returns the tensors in the order of θ.
+    pub fn tensors(&self) -> Vec<TensorPlace> {
+        let mut tensors = Vec::new();
+        for layer in 0..self.layers() {
+            let (fan_in, fan_out) = (self.sizes[layer], self.sizes[layer + 1]);
+            let mut add = |part: &'static str, shape: Vec<usize>, range| {
+                tensors.push(TensorPlace {
+                    layer,
+                    part,
+                    shape,
+                    range,
+                });
+            };
+            add("weight", vec![fan_out, fan_in], self.weights(layer));
+            if self.bias {
+                add("bias", vec![fan_out], self.biases(layer));
+            }
+        }
+        tensors
     }
 
     /// Returns the range of θ that holds the weights of layer `layer`, from 0: `(fan_out, fan_in)`

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use crate::support::compilers::numpy;
+use crate::support::gradient_files::{Tensors, read, write};
 use crate::support::program::Workplace;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize};
+use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 const CONFIG: &str = r#"
@@ -31,48 +33,13 @@ epochs = 1
 batch_size = 10
 "#;
 
-/// Name, shape and numbers of each tensor, sorted by name: both biases, then each weight after its
-/// bias.
-type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
-
-fn read(path: &Path) -> Tensors {
-    let bytes = fs::read(path).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: Tensors = file
-        .iter()
-        .map(|(name, tensor)| {
-            let numbers = tensor.data().chunks_exact(8);
-            let numbers = numbers.map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()));
-            (name.to_owned(), tensor.shape().to_vec(), numbers.collect())
-        })
-        .collect();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    tensors
-}
-
-/// Writes the tensors in single precision.
-fn write(path: &Path, tensors: &Tensors) {
-    let bytes: Vec<(&str, &Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, shape, numbers)| {
-            let bytes = numbers.iter().flat_map(|&x| (x as f32).to_le_bytes());
-            (name.as_str(), shape, bytes.collect())
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap();
-        (*name, view)
-    });
-    fs::write(path, serialize(views, None).unwrap()).unwrap();
-}
-
 /// Returns the document's `against` for the gradient of `folder`'s config after `damage`.
 fn against(folder: &Workplace, damage: &dyn Fn(&mut Tensors)) -> Value {
     folder.report("check flowers.toml --directions 1 --json --save g.safetensors");
     let path = folder.path().join("g.safetensors");
     let mut tensors = read(&path);
     damage(&mut tensors);
-    write(&path, &tensors);
+    write(&path, &tensors, Dtype::F32);
     let line = "check flowers.toml --directions 1 --json --against g.safetensors";
     let (mut document, _) = folder.document(line, 3);
     document["against"].take()
@@ -205,4 +172,138 @@ fn a_gradient_of_other_rows_and_one_without_l2_are_recognized() {
     let line = "check flowers.toml --directions 1 --json --against g.safetensors";
     let (document, _) = folder.document(line, 3);
     assert_eq!(document["against"]["mistake"], "the l2 term is missing");
+}
+
+/// Writes the arrays of `g.npz` as a program of NumPy changes them; `None` without NumPy.
+fn numpy_changes(folder: &Workplace, program: &str) -> Option<()> {
+    let python = numpy()?;
+    let program = format!(
+        "import numpy\ng = dict(numpy.load('g.npz'))\nw = 'layers.0.weight'\n{program}\nnumpy.savez('changed.npz', **g)"
+    );
+    let mut command = Command::new(python);
+    let output = command
+        .current_dir(folder.path())
+        .args(["-c", &program])
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(())
+}
+
+const CHANGED: &str = "check flowers.toml --directions 1 --json --against changed.npz";
+
+#[test]
+fn an_npz_of_numpy_is_compared_like_safetensors() {
+    let folder = Workplace::new(CONFIG);
+    let saved = "check flowers.toml --directions 1 --json --save g";
+    folder.report(&format!("{saved}.npz"));
+    folder.report(&format!("{saved}.safetensors"));
+    let against = |file: &str| {
+        let line = format!("check flowers.toml --directions 1 --json --against {file}");
+        folder.report(&line)["against"].take()
+    };
+    let mut expected = against("g.safetensors");
+    let mut found = against("g.npz");
+    assert_eq!(found["passed"], true);
+    for document in [&mut expected, &mut found] {
+        document["file"].take();
+    }
+    assert_eq!(found, expected);
+    // Single precision, Fortran's order, the names of PyTorch's nn.Sequential, big-endian numbers.
+    for (change, precision) in [
+        ("g = {n: a.astype('f4') for n, a in g.items()}", "f32"),
+        (
+            "g = {n: numpy.asfortranarray(a) for n, a in g.items()}",
+            "f64",
+        ),
+        (
+            "g = {n.replace('layers.0', '0').replace('layers.1', '2'): a for n, a in g.items()}",
+            "f64",
+        ),
+        ("g = {n: a.astype('>f8') for n, a in g.items()}", "f64"),
+    ] {
+        if numpy_changes(&folder, change).is_none() {
+            return;
+        }
+        let found = &folder.report(CHANGED)["against"];
+        assert_eq!(found["passed"], true, "{change}");
+        assert_eq!(found["precision"], precision, "{change}");
+    }
+    numpy_changes(&folder, "numpy.savez_compressed('packed.npz', **g)").unwrap();
+    assert_eq!(against("packed.npz")["passed"], true);
+    for (change, element) in [
+        ("g[w][1, 2] *= 1.001", "layers.0.weight[1, 2]"),
+        ("g[w][3, 0] = numpy.nan", "layers.0.weight[3, 0]"),
+        ("g[w][0, 1] = numpy.inf", "layers.0.weight[0, 1]"),
+    ] {
+        numpy_changes(&folder, change).unwrap();
+        let (document, errors) = folder.document(CHANGED, 3);
+        assert_eq!(document["against"]["excess_at"], element, "{change}");
+        assert!(
+            errors.contains(element) && errors.contains("changed.npz"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn an_npz_that_is_no_gradient_of_the_network_is_refused_with_what_it_holds() {
+    let folder = Workplace::new(CONFIG);
+    folder.report("check flowers.toml --directions 1 --json --save g.npz");
+    for (change, part) in [
+        ("del g['layers.1.bias']", "tensor layers.1.bias: missing"),
+        (
+            "g['offset'] = numpy.zeros(4)",
+            "tensor offset: not a parameter of the network",
+        ),
+        (
+            "g[w] = g[w].ravel()",
+            "shape [16], but the network has [4, 4]",
+        ),
+        (
+            "g['layers.1.weight'] = g['layers.1.weight'].T",
+            "shape [4, 3], but the network has [3, 4]",
+        ),
+        ("g[w] = g[w].astype(int)", "type <i8"),
+        ("g[w] = g[w].astype('f2')", "type <f2"),
+        ("g[w] = g[w].astype(complex)", "type `<c16`"),
+        ("g[w] = g[w].astype(str)", "type <U"),
+        (
+            "g = {'arr_' + str(i): a for i, a in enumerate(g.values())}",
+            "tensor layers.0.weight: missing",
+        ),
+    ] {
+        if numpy_changes(&folder, change).is_none() {
+            return;
+        }
+        let errors = folder.refusal(CHANGED);
+        assert!(errors.contains(part), "{change}: {errors}");
+        assert!(errors.contains("help: "), "{errors}");
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_of_an_npz_ends_with_a_verdict_or_a_refusal() {
+    let folder = Workplace::new(CONFIG);
+    folder.report("check flowers.toml --directions 1 --json --save g.npz");
+    let layout = std::sync::Arc::new(nplus1::model::Layout::new(&[4, 4, 3], true));
+    let good = fs::read(folder.path().join("g.npz")).unwrap();
+    let path = folder.path().join("bad.npz");
+    let load = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        nplus1::format::gradient::load(&path, &layout)
+    };
+    let (right, _) = load(&good).unwrap();
+    for cut in 0..good.len() {
+        assert_eq!(load(&good[..cut]).unwrap_err().exit_code(), 2, "{cut}");
+    }
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x55;
+        match load(&bad) {
+            Err(error) => assert_eq!(error.exit_code(), 2, "{at}: {error}"),
+            // Dates, versions and attributes mean nothing.
+            Ok((gradient, _)) => assert_eq!(gradient, right, "{at}"),
+        }
+    }
 }

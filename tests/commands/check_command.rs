@@ -1,12 +1,11 @@
 //! `nplus1 check` as a user runs it: its output, the errors it finds, and its exit codes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::support::gradient_files::{Tensors, read, write};
 use crate::support::program::{Workplace, names, text};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize};
+use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 const CONFIG: &str = r#"
@@ -31,47 +30,7 @@ epochs = 1
 batch_size = 10
 "#;
 
-type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
 type Damage<'a> = &'a dyn Fn(&mut Tensors);
-
-/// Reads the f64 tensors of a file, sorted by name.
-fn read(path: &Path) -> Tensors {
-    let bytes = fs::read(path).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: Tensors = file
-        .iter()
-        .map(|(name, tensor)| {
-            assert_eq!(tensor.dtype(), Dtype::F64, "{name}");
-            let numbers = tensor.data().chunks_exact(8);
-            let numbers = numbers.map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()));
-            (name.to_owned(), tensor.shape().to_vec(), numbers.collect())
-        })
-        .collect();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    tensors
-}
-
-/// Writes tensors to a file.
-fn write(path: &Path, tensors: &Tensors, dtype: Dtype) {
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, shape, numbers)| {
-            let bytes = match dtype {
-                Dtype::F32 => numbers
-                    .iter()
-                    .flat_map(|&x| (x as f32).to_le_bytes())
-                    .collect(),
-                _ => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            };
-            (name.clone(), shape.clone(), bytes)
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(dtype, shape.clone(), bytes).unwrap();
-        (name.as_str(), view)
-    });
-    fs::write(path, serialize(views, None).unwrap()).unwrap();
-}
 
 #[test]
 fn every_method_has_a_row_with_its_errors_and_those_of_each_layer() {

@@ -355,3 +355,108 @@ fn a_resumed_run_needs_the_columns_that_it_began_with() {
     let summary = place.report("train --resume run --set train.epochs=8 --no-report --json");
     assert_eq!(summary["epochs"], 8);
 }
+
+/// The first `rows` rows of a named dataset under the names of its features, in reverse order, with
+/// its classes in a column `answer`; and the features alone, without a header.
+fn named_dataset(name: &str) -> (String, String) {
+    let (data, _) = catalog::load(name, &SearchPaths::new(None)).unwrap();
+    let names: Vec<String> = data.schema().names().map(str::to_owned).collect();
+    assert_eq!(names.len(), data.feature_count(), "{name}");
+    let reversed: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+    let mut named = format!("{},answer\n", reversed.join(","));
+    let mut bare = String::new();
+    for row in 0..data.rows() {
+        let value = |feature| data.features.value(row, feature).to_string();
+        let mut cells: Vec<String> = (0..names.len()).map(value).collect();
+        bare += &(cells.join(",") + "\n");
+        cells.reverse();
+        let class = data.class_names.get(usize::from(data.labels[row]));
+        let target = |targets: &nplus1::data::RegressionTargets| targets.values[[row, 0]];
+        let answer = class.cloned();
+        let answer = answer.or_else(|| Some(target(data.targets.as_ref()?).to_string()));
+        named += &format!("{},{}\n", cells.join(","), answer.unwrap());
+    }
+    (named, bare)
+}
+
+#[test]
+fn a_model_of_a_named_dataset_finds_the_columns_of_a_csv_by_name() {
+    for name in ["iris", "wine", "breast-cancer", "digits", "diabetes"] {
+        let place = Workplace::new(&format!(
+            "[data]\ndataset = '{name}'\ntest = 0.3\nnormalize = 'standard'\n[model]\nhidden = [4]\n\
+             [optimizer]\nlearning_rate = 0.1\n[train]\nepochs = 1\n"
+        ));
+        place.report("train flowers.toml --out run --no-report --json");
+        let (named, bare) = named_dataset(name);
+        let named = named.replace(
+            "answer",
+            if name == "diabetes" {
+                "progression"
+            } else {
+                "kind"
+            },
+        );
+        place.write("named.csv", &named);
+        place.write("bare.csv", &bare);
+        let options = match name {
+            "diabetes" => "--json",
+            _ => "--probabilities --json",
+        };
+        let answers = |file: &str| {
+            let document = place.report(&format!("predict run {file} {options}"));
+            document["predictions"].clone()
+        };
+        let expected = answers("bare.csv");
+        assert_eq!(answers("named.csv"), expected, "{name}");
+        let input = fs::File::open(place.path().join("named.csv")).unwrap();
+        let mut command = place.command(&format!("predict run - {options}"));
+        let output = command.stdin(input).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["predictions"], expected, "{name}");
+        // An evaluation needs the label, the only other column; the dataset itself gives the same.
+        let by_file = place.report("eval run --data named.csv --json");
+        let by_name = place.report(&format!("eval run --data {name} --json"));
+        for key in ["rows", "loss", "accuracy", "confusion"] {
+            assert_eq!(by_file[key], by_name[key], "{name}: {key}");
+        }
+        let twice = named.replace('\n', ",0\n");
+        place.write("twice.csv", &twice);
+        if name != "diabetes" {
+            let errors = place.refusal("eval run --data twice.csv");
+            assert!(errors.contains("it is the label"), "{errors}");
+        }
+        // Names of another source.
+        let (header, rows) = named.split_once('\n').unwrap();
+        let other = header.replace("e", "E");
+        place.write("other.csv", &format!("{other}\n{rows}"));
+        let errors = place.refusal("predict run other.csv");
+        assert!(errors.contains("no column is called"), "{name}: {errors}");
+    }
+}
+
+#[test]
+fn a_model_of_a_file_finds_the_columns_of_a_named_dataset_by_name() {
+    let place = Workplace::new(&CONFIG.replace("ignore = [\"id\"]\n", ""));
+    let (named, _) = named_dataset("wine");
+    place.write("wine.csv", &named.replace("answer", "kind"));
+    place.report("train flowers.toml --out run --no-report --json");
+    let expected = place.report("eval run --data wine.csv --json");
+    // `wine.csv` has another order of columns.
+    let found = place.report("eval run --data wine --json");
+    assert_eq!(found["loss"], expected["loss"]);
+    let output = place.nplus1("data describe wine");
+    let described = text(&output.stdout);
+    assert!(
+        described.contains("alcohol, malic_acid, ash"),
+        "{described}"
+    );
+    let errors = place.refusal("eval run --data iris");
+    assert!(errors.contains("13 features"), "{errors}");
+    // Other names than those of the dataset.
+    let place = trained();
+    let errors = place.refusal("eval run --data wine");
+    assert!(
+        errors.contains("no column `f0`") && errors.contains("alcohol"),
+        "{errors}"
+    );
+}

@@ -6,6 +6,7 @@
 mod support;
 
 mod array_files;
+mod array_regression;
 mod check_against;
 mod check_command;
 mod columns;

@@ -45,6 +45,14 @@ fn every_dataset_loads_with_its_shape_and_its_class_counts() {
         assert_eq!(train.class_names, entry.class_names);
         assert_eq!(train.image, entry.image, "{}", entry.name);
         assert_eq!(train.unit_divisor, entry.unit_divisor, "{}", entry.name);
+        let schema = train.schema();
+        let named = if entry.name == "mnist" {
+            0
+        } else {
+            entry.features
+        };
+        assert_eq!(schema.names().count(), named, "{}", entry.name);
+        assert_eq!(schema.fault(entry.features), None, "{}", entry.name);
         let (train_counts, test_counts) = known_counts(entry.name);
         assert_eq!(counts(&train), train_counts, "{}", entry.name);
         match test {

@@ -84,6 +84,17 @@ pub fn tool(names: &[&'static str]) -> Option<&'static str> {
     found
 }
 
+/// Returns Python, if it has NumPy. Without it, says so.
+pub fn numpy() -> Option<&'static str> {
+    let python = "python3";
+    let found = Command::new(python).args(["-c", "import numpy"]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: python3 with numpy is not installed");
+    None
+}
+
 /// Returns the C compiler.
 pub fn c_compiler() -> Option<&'static str> {
     tool(&["cc", "gcc", "clang"])

@@ -90,12 +90,14 @@ pub struct PredictArguments {
 /// Arguments of `nplus1 check`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-The file of --against and --save is in safetensors format, with the tensors
+The file of --against is a safetensors file or an NPZ, that of --save safetensors or FILE.npz, with
+the tensors
   layers.K.weight  (fan_out, fan_in), for each layer K from 0
   layers.K.bias    (fan_out)
 in float64 or float32, or with the names of PyTorch's nn.Sequential (0.weight, 0.bias, 2.weight, …):
 the gradient of the mean loss of the rows, l2 included (½·l2 times the sum of squared weights).
-In Python: safetensors.numpy.save_file({\"layers.0.weight\": g, …}, FILE).
+In Python: gradient = {\"layers.0.weight\": g, …}, then safetensors.numpy.save_file(gradient, FILE)
+or numpy.savez(FILE, **gradient).
 
 A row is `ok` if every element is within its bound and the bounds are at most 10 % of the gradient,
 `WRONG` (exit code 3) if an element is beyond its bound, and `cannot tell` otherwise.
@@ -141,7 +143,7 @@ pub struct CheckArguments {
     /// cancellation), and compare backprop with the complex step; -v lists every increment
     #[arg(long)]
     pub sweep: bool,
-    /// Write backprop's gradient in double precision to this safetensors file
+    /// Write backprop's gradient in double precision to this file, .safetensors or .npz
     #[arg(long, value_name = "FILE", value_parser = output())]
     pub save: Option<PathBuf>,
     /// Compare with the gradient in this file, made by another program (formats below)

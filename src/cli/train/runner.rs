@@ -131,7 +131,7 @@ impl Session<'_> {
         let before = &from.checkpoint.schema;
         let dataset = &self.split.train.dataset;
         let now = dataset.schema();
-        if before.is_plain() || *before == now {
+        if before.columns.is_empty() || *before == now {
             return Ok(());
         }
         let names = |schema: &Schema| match schema.input_names() {

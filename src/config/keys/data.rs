@@ -118,7 +118,7 @@ pub static DATA: SectionKeys = SectionKeys {
                 least: 1,
                 most: MOST_TARGETS,
             }],
-            "columns of a CSV with the numbers that a regression predicts, by header or by number from 0",
+            "columns of a CSV with the numbers that a regression predicts, by header or by number from 0; of arrays their names",
         )
         .shown(
             "[\"price\", \"weight\"]",

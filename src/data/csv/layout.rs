@@ -175,20 +175,12 @@ impl ExpectedColumns<'_> {
                 None => absent.push(name),
             }
         }
-        if let [name, more @ ..] = &absent[..] {
-            let error = no_column(name, &names, path).at(place);
-            let from = self.path.display();
-            return Err(error.help(if more.is_empty() {
-                format!("{from} was trained with it; the file has {}", list(&names))
-            } else {
-                format!(
-                    "{from} was trained with it, and with {}, which are missing too; the file has {}",
-                    list(more),
-                    list(&names)
-                )
-            }));
+        if !absent.is_empty() {
+            return Err(self.without(&absent, &names, path).at(place));
         }
-        let label = self.named_label(&names, path, &place)?;
+        let is_feature = |column: &usize| features.iter().any(|(source, _)| source == column);
+        let others: Vec<usize> = (0..names.len()).filter(|at| !is_feature(at)).collect();
+        let label = self.named_label(&names, &others, path, &place)?;
         let mut targets = Vec::new();
         for target in self.targets.unwrap_or(&[]) {
             match find_name(target, &names, path, &place)? {
@@ -238,13 +230,39 @@ impl ExpectedColumns<'_> {
         })
     }
 
-    /// Finds the label by its name.
-    fn named_label(&self, names: &[String], path: &Path, place: &str) -> Result<Option<usize>> {
+    /// Describes a table without the feature columns `absent`.
+    fn without(&self, absent: &[&str], names: &[String], path: &Path) -> Error {
+        let (first, more) = (absent[0], &absent[1..]);
+        let from = self.path.display();
+        let too = match more.is_empty() {
+            true => String::new(),
+            false => format!(", and with {}, which are missing too", list(more)),
+        };
+        let rest = match absent.len() == self.schema.columns.len() {
+            true => "; without its header, the columns would be taken in the order of training",
+            false => "",
+        };
+        no_column(first, names, path).help(format!(
+            "{from} was trained with it{too}; the file has {}{rest}",
+            list(names)
+        ))
+    }
+
+    /// Finds the label by its name. If the model does not know its name and needs one, it is the only
+    /// one of the columns `others`, which are no features.
+    fn named_label(
+        &self,
+        names: &[String],
+        others: &[usize],
+        path: &Path,
+        place: &str,
+    ) -> Result<Option<usize>> {
         let label = self.schema.label.as_ref();
         let name = label.and_then(|label| label.name.as_deref());
-        let label = match name {
-            Some(name) => find_name(name, names, path, place)?,
-            None => None,
+        let label = match (name, others) {
+            (Some(name), _) => find_name(name, names, path, place)?,
+            (None, [only]) if self.needs_label => Some(*only),
+            (None, _) => None,
         };
         if self.needs_label && label.is_none() && self.targets.is_none() {
             return Err(no_column(name.unwrap_or("label"), names, path).at(place).help(format!(

@@ -18,10 +18,14 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
+use ndarray::Array2;
+
 pub use self::elements::{ElementType, IdxValues};
+use super::array_files::{TARGET, target_names};
 use super::classes::{MOST_CLASSES, integer, list};
 use super::dataset::Dataset;
 use super::input::DataFile;
+use super::targets::RegressionTargets;
 use crate::error::{Error, Result};
 
 mod elements;
@@ -278,7 +282,7 @@ pub(crate) type CheckedFile<'a> = (&'a Path, Option<&'a str>);
 /// # Errors
 /// The errors of [`read`] for each file, different numbers of rows, labels out of range.
 pub(crate) fn load(
-    (images_path, images_sha256): CheckedFile,
+    images: CheckedFile,
     (labels_path, labels_sha256): CheckedFile,
     name: String,
     class_names: Option<&[String]>,
@@ -286,29 +290,61 @@ pub(crate) fn load(
     // The labels first: they are small, so a wrong pair is refused before the images are unpacked.
     let labels = read(labels_path, labels_sha256)?;
     if labels.sizes.len() != 1 {
-        return Err(Error::refused(
+        return Err(wrong_dimensions(
+            &labels,
             labels_path,
-            format!(
-                "{} values in {} dimensions; labels have 1 dimension",
-                shape(&labels.sizes),
-                labels.sizes.len()
-            ),
-        )
-        .at("byte 3")
-        .help("name the images file first, then the labels file"));
+            "labels have 1 dimension",
+        ));
     }
-    let images = read(images_path, images_sha256)?;
+    let images = images_of(images, (&labels, labels_path))?;
+    let class_names = match class_names {
+        Some(names) => names.to_vec(),
+        None => count_classes(&labels, labels_path)?,
+    };
+    Ok(Dataset {
+        labels: class_indices(&labels, labels_path, &class_names)?,
+        class_names,
+        ..dataset(images, name)
+    })
+}
+
+/// Reads an images file and its file of the numbers that a regression predicts, `(rows)` or
+/// `(rows, targets)` of any type, whose names are yet to be given.
+///
+/// # Errors
+/// The errors of [`read`] for each file, different numbers of rows.
+pub(crate) fn load_numbers(images: &Path, numbers: &Path, name: String) -> Result<Dataset> {
+    let answers = read(numbers, None)?;
+    if answers.sizes.len() > 2 {
+        let allowed = "numbers to predict have 1 dimension, or 2 if there are several for each row";
+        return Err(wrong_dimensions(&answers, numbers, allowed));
+    }
+    let width = answers.sizes.get(1).copied().unwrap_or(1);
+    let images = images_of((images, None), (&answers, numbers))?;
+    let rows = images.sizes[0];
+    let value = |(row, target): (usize, usize)| answers.values.value(row * width + target);
+    Ok(Dataset {
+        labels: vec![0; rows],
+        targets: Some(RegressionTargets {
+            names: target_names(TARGET, width),
+            values: Array2::from_shape_fn((rows, width), value),
+        }),
+        ..dataset(images, name)
+    })
+}
+
+/// Reads the images that belong to the labels, or numbers, in `labels_path`.
+fn images_of((path, sha256): CheckedFile, (labels, labels_path): (&Idx, &Path)) -> Result<Idx> {
+    let images = read(path, sha256)?;
     if images.sizes.len() < 2 {
-        return Err(
-            Error::refused(images_path, "1 dimension; images have 2 or more")
-                .at("byte 3")
-                .help("name the images file first, then the labels file"),
-        );
+        return Err(Error::refused(path, "1 dimension; images have 2 or more")
+            .at("byte 3")
+            .help("name the images file first, then the labels file"));
     }
     let rows = images.sizes[0];
     if rows != labels.sizes[0] {
         return Err(Error::refused(
-            images_path,
+            path,
             format!(
                 "{rows} images, but {} labels in {}",
                 labels.sizes[0],
@@ -318,25 +354,37 @@ pub(crate) fn load(
         .at("byte 4")
         .help("name an images file and the labels file that belongs to it"));
     }
-    let class_names = match class_names {
-        Some(names) => names.to_vec(),
-        None => count_classes(&labels, labels_path)?,
-    };
+    Ok(images)
+}
+
+/// Refuses the number of dimensions of a file of labels.
+fn wrong_dimensions(labels: &Idx, path: &Path, allowed: &str) -> Error {
+    let (found, sizes) = (labels.sizes.len(), shape(&labels.sizes));
+    Error::refused(
+        path,
+        format!("{sizes} values in {found} dimensions; {allowed}"),
+    )
+    .at("byte 3")
+    .help("name the images file first, then the labels file")
+}
+
+/// Makes a dataset of images, without labels.
+fn dataset(images: Idx, name: String) -> Dataset {
     let is_bytes = images.element == ElementType::U8;
     let image = match images.sizes[1..] {
         [height, width] => Some((height, width)),
         _ => None,
     };
-    Ok(Dataset {
+    Dataset {
         name,
-        labels: class_indices(&labels, labels_path, &class_names)?,
-        features: images.values.into_features(rows),
-        class_names,
+        labels: Vec::new(),
+        features: images.values.into_features(images.sizes[0]),
+        class_names: Vec::new(),
         image,
         unit_divisor: image.filter(|_| is_bytes).map(|_| BYTE_RANGE),
         targets: None,
         table: None,
-    })
+    }
 }
 
 /// Names the classes after their labels, which must have no gap.

@@ -9,18 +9,14 @@
 //! | `class_names`, or `target_names`, `target_mean`, `target_scale` | the outputs |
 //! | `metadata` | one text: the metadata of `model.safetensors` as JSON |
 
-use std::io::{Cursor, Write};
-
-use zip::write::{SimpleFileOptions, ZipWriter};
-use zip::{CompressionMethod, DateTime};
-
 use super::contents::Contents;
 use super::weights::StoredWeights;
+use crate::format::npz::ArchiveWriter;
 use crate::format::{metadata, npy};
 
 /// Returns the bytes of the archive.
 pub(super) fn to_bytes(contents: &Contents) -> Vec<u8> {
-    let mut archive = Archive::new();
+    let mut archive = ArchiveWriter::new();
     for (index, layer) in contents.layers.iter().enumerate() {
         let StoredWeights::Full(weights) = &layer.weights else {
             unreachable!("`to_bytes` refuses other weights for this format");
@@ -62,35 +58,4 @@ pub(super) fn to_bytes(contents: &Contents) -> Vec<u8> {
     let text = metadata::of(model).to_string();
     archive.add("metadata", &npy::of_texts(std::iter::once(text.as_str())));
     archive.finish()
-}
-
-/// An archive in memory.
-struct Archive {
-    writer: ZipWriter<Cursor<Vec<u8>>>,
-}
-
-impl Archive {
-    fn new() -> Self {
-        Self {
-            writer: ZipWriter::new(Cursor::new(Vec::new())),
-        }
-    }
-
-    /// Adds an array, stored as it is, without a date: equal models give equal files.
-    fn add(&mut self, name: &str, array: &[u8]) {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .last_modified_time(DateTime::default())
-            .large_file(u32::try_from(array.len()).is_err());
-        let written = self.writer.start_file(format!("{name}.npy"), options);
-        written.expect("a new name in memory");
-        self.writer
-            .write_all(array)
-            .expect("memory takes all bytes");
-    }
-
-    fn finish(self) -> Vec<u8> {
-        let archive = self.writer.finish().expect("memory takes all bytes");
-        archive.into_inner()
-    }
 }
