@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::arguments::{Global, ScaleArguments, ThreadList};
 use super::inputs::Inputs;
+use super::memory::check_scaling;
 use super::output::Messages;
 use super::study::{StudyRunner, source};
 use crate::config::Overrides;
@@ -61,6 +62,8 @@ pub fn run(
                 .join(", ")
         ));
     }
+    let precision = inputs.config.model.precision;
+    check_scaling(&network, &inputs.split, precision, &plan)?;
     let order = match plan.pinned {
         true => processors::in_order().ok_or_else(|| {
             Error::Usage(
