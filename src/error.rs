@@ -275,11 +275,14 @@ impl Error {
     }
 
     /// Creates an error of the operating system; reading a path that does not exist gives a refusal
-    /// (exit code 2).
+    /// (exit code 2), and too little memory [`Error::Resources`] (5).
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound if action == "read" => {
                 Self::refused(path, "no such file or folder")
+            }
+            io::ErrorKind::OutOfMemory => {
+                Self::Resources(format!("not enough memory to {action} {}", path.display()))
             }
             _ => Self::Io {
                 action,

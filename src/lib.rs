@@ -54,12 +54,13 @@
 //! # Layers
 //!
 //! The modules form layers: a module imports only modules of lower layers, except that [`numeric`]
-//! and [`kernels`] import each other and [mod@open] imports [`mod@error`].
+//! and [`kernels`] import each other, and [mod@open] and [`memory`] import [`mod@error`].
 //!
 //! | layer | module | content |
 //! |---|---|---|
 //! | 0 | [`mod@error`] | Typed errors, each with an exit code. |
 //! | 0 | [mod@open] | Opens the files that a user names: regular files, no waiting. |
+//! | 0 | [`memory`] | The memory that is left, and buffers refused before they fail. |
 //! | 0 | [`text`] | Text that is safe to print: control characters as pictures. |
 //! | 0 | [`numeric`] | Precisions, kinds of output loss, random streams, statistics, tallies. |
 //! | 0 | [`kernels`] | Every hot loop over SIMD vectors, with the same bits on every machine. |
@@ -83,7 +84,7 @@
 //!
 //! Four modules import less than the lower layers: [`parallel`] only [`mod@error`]; [`textbook`]
 //! only [`model`] and [`numeric`]; [`optimizer`] only [`kernels`], [`model`] and [`numeric`];
-//! [`report`] only [`mod@error`], [`explain`], [mod@format], [`numeric`], [mod@open], [`parallel`],
+//! [`report`] only [`mod@error`], [`explain`], [mod@format], [`memory`], [`numeric`], [mod@open], [`parallel`],
 //! [`run`], [`study`] and [`text`].
 //! `tests/library/architecture.rs` checks all of this.
 
@@ -104,6 +105,7 @@ pub mod format;
 pub mod gradient;
 pub mod gradient_check;
 pub mod kernels;
+pub mod memory;
 pub mod model;
 pub mod numeric;
 pub mod open;

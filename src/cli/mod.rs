@@ -18,6 +18,7 @@ pub mod gradient;
 pub mod gradient_progress;
 mod help;
 mod inputs;
+mod memory;
 #[cfg(unix)]
 pub mod minimize;
 mod model_rows;

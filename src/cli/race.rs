@@ -5,11 +5,13 @@ use std::io::Write;
 
 use super::arguments::{Global, RaceArguments};
 use super::inputs::{Inputs, overrides};
+use super::memory::check_training;
 use super::output::Messages;
 use super::study::{StudyRunner, source};
 use super::workers::start_workers;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::gradient::GradientConfig;
 use crate::study::methods::{self, Method};
 use crate::study::race::{RacePlan, RaceStudy, evaluation_part};
 
@@ -68,6 +70,9 @@ pub fn run(
         .map(|label| configured_method(label, config))
         .collect::<Result<_>>()?;
     let pool = start_workers(config.run.threads, messages)?;
+    let gradients: Vec<GradientConfig> = methods.iter().map(|method| method.gradient).collect();
+    let (split, threads) = (&inputs.split, pool.threads());
+    check_training(&network, split, config, (&gradients, threads))?;
     let runner = StudyRunner::start::<RaceStudy<'_>>(record, global, messages)?;
     let study = RaceStudy {
         subject: runner.subject(&inputs),

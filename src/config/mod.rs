@@ -41,7 +41,7 @@ use diagnostic::{Diagnostic, Location};
 use reader::Reader;
 
 /// The largest file that is read, in bytes: a config is written by hand.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 1 << 18;
 
 /// The settings of a run, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Refused`] if there is no such file, if it is neither a regular file nor a pipe, if
-    /// it is larger than 1 MiB, or if the pipe does not end within 5 seconds; [`Error::Config`]
+    /// it is larger than 256 KiB, or if the pipe does not end within 5 seconds; [`Error::Config`]
     /// with all faults of its content; [`Error::Io`] if reading fails.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self> {
         let bytes = read_file(path)?;
@@ -161,7 +161,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     })?;
     if bytes.len() as u64 > LARGEST {
         return Err(
-            Error::refused(path, "larger than 1 MiB, so it is not a config")
+            Error::refused(path, "larger than 256 KiB, so it is not a config")
                 .help("name the TOML file that describes the run, not the data"),
         );
     }

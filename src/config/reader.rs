@@ -18,6 +18,9 @@ use super::overrides::Edit;
 /// The names of a section and a key: `("loss", "kind")`.
 pub(super) type Path<'p> = (&'p str, &'p str);
 
+/// Unknown keys after which no more are looked for: the file is no config then.
+const MOST_UNKNOWN: usize = 100;
+
 /// A config being read.
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Table,
@@ -160,8 +163,16 @@ impl<'a> Reader<'a> {
         Location::File(end..end)
     }
 
+    /// Returns whether there are so many faults that no more are looked for.
+    fn has_enough(&self) -> bool {
+        self.diagnostics.borrow().len() >= MOST_UNKNOWN
+    }
+
     fn refuse_unknown(&self) {
         for (name, item) in self.root.iter() {
+            if self.has_enough() {
+                return;
+            }
             let span = self.root.key(name).and_then(toml_edit::Key::span);
             let known = keys::SECTIONS.iter().find(|section| section.name == name);
             match (known, item.as_table_like()) {
@@ -205,6 +216,9 @@ impl<'a> Reader<'a> {
 
     fn refuse_unknown_keys(&self, section: &'static keys::SectionKeys, table: &dyn TableLike) {
         for (name, _) in table.iter() {
+            if self.has_enough() {
+                return;
+            }
             if section.key(name).is_some() {
                 continue;
             }

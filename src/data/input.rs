@@ -2,11 +2,14 @@
 //!
 //! Gzip is recognized by its first two bytes, not by the file's name. Only one buffer is read
 //! ahead, so a reader needs little memory beyond the data it keeps. Refused: anything but a regular
-//! file, a wrong checksum, a gzip stream that is truncated or damaged.
+//! file, a wrong checksum, a gzip stream that is truncated or damaged, or that unpacks to more than a
+//! hundred times its packed size, unless its checksum is known.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
@@ -21,13 +24,49 @@ const BUFFER: usize = 1 << 16;
 /// (<https://zlib.net/zlib_tech.html>).
 const LARGEST_RATIO: u64 = 1032;
 
+/// The largest number of unpacked bytes for each packed byte of a gzip stream. Data compress less;
+/// a file that was made to fill the memory compresses up to [`LARGEST_RATIO`] times.
+const MOST_EXPANSION: u64 = 100;
+/// Unpacked bytes up to which any expansion is allowed.
+const ALWAYS_ALLOWED: u64 = 8 << 20;
+
+/// Returns the largest number of bytes to which `packed` bytes may unpack.
+pub(super) fn largest_unpacked(packed: u64) -> u64 {
+    ALWAYS_ALLOWED.max(MOST_EXPANSION.saturating_mul(packed))
+}
+
 /// An open data file, unpacked if it is gzipped.
 pub(crate) struct DataFile {
     path: PathBuf,
     reader: Box<dyn Read>,
     gzipped: bool,
     most_bytes: u64,
+    /// Whether the file has a checksum that was known before.
+    is_known: bool,
+    /// Bytes read from the file so far.
+    packed: Rc<Cell<u64>>,
+    /// Bytes of the stream that were read so far.
+    unpacked: u64,
 }
+
+/// A file, and how many of its bytes were read.
+struct CountedFile {
+    file: File,
+    count: Rc<Cell<u64>>,
+}
+
+impl Read for CountedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// A gzip stream that expands more than [`MOST_EXPANSION`] allows.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {MOST_EXPANSION} times as large unpacked as packed")]
+struct Expands;
 
 impl DataFile {
     /// Opens a file. If a checksum (SHA-256 of the file as stored, in hexadecimal) is given, the
@@ -50,7 +89,12 @@ impl DataFile {
             file.rewind()
                 .map_err(|source| Error::io("read", path, source))?;
         }
-        let mut buffered = BufReader::with_capacity(BUFFER, file);
+        let packed = Rc::new(Cell::new(0));
+        let counted = CountedFile {
+            file,
+            count: Rc::clone(&packed),
+        };
+        let mut buffered = BufReader::with_capacity(BUFFER, counted);
         let start = buffered
             .fill_buf()
             .map_err(|source| Error::io("read", path, source))?;
@@ -68,6 +112,9 @@ impl DataFile {
             reader,
             gzipped,
             most_bytes,
+            is_known: sha256.is_some(),
+            packed,
+            unpacked: 0,
         })
     }
 
@@ -112,6 +159,13 @@ impl DataFile {
 
     /// Converts a failed read at `offset` of the stream to an error.
     pub(crate) fn failure(&self, offset: u64, source: io::Error) -> Error {
+        let is_bomb =
+            |inner: &(dyn std::error::Error + Send + Sync + 'static)| inner.is::<Expands>();
+        if source.get_ref().is_some_and(is_bomb) {
+            return Error::refused(&self.path, source.to_string())
+                .at(self.place(offset))
+                .help("if its content is right, unpack it first: gunzip FILE");
+        }
         let problem = match source.kind() {
             io::ErrorKind::UnexpectedEof => {
                 "truncated: the gzip stream ends before its end mark".to_owned()
@@ -129,7 +183,13 @@ impl DataFile {
 
 impl Read for DataFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        let count = self.reader.read(buffer)?;
+        self.unpacked += count as u64;
+        let is_checked = self.gzipped && !self.is_known;
+        if is_checked && self.unpacked > largest_unpacked(self.packed.get()) {
+            return Err(io::Error::other(Expands));
+        }
+        Ok(count)
     }
 }
 

@@ -9,7 +9,7 @@
 //! not finite; files shorter or longer than their header says. Source:
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use ndarray::{Array2, ArrayD, ShapeBuilder};
@@ -17,6 +17,7 @@ use ndarray::{Array2, ArrayD, ShapeBuilder};
 use super::dataset::Features;
 use super::idx::shape as spelled;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The longest header, in bytes; NumPy refuses 10,000.
 const LONGEST_HEADER: usize = 1 << 16;
@@ -69,7 +70,7 @@ pub(crate) fn read(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyAr
 /// # Errors
 /// Any violation of the format; a failed read.
 pub(crate) fn read_any(input: &mut dyn Read, most: u64, path: &Path) -> Result<NpyArray> {
-    let failed = |source| Error::io("read", path, source);
+    let failed = |source| failure(source, path);
     let (text, start) = read_header(input, path)?;
     let (descr, kind, fortran, shape) = parse(&text).map_err(|problem| {
         Error::refused(path, problem)
@@ -93,12 +94,7 @@ pub(crate) fn read_any(input: &mut dyn Read, most: u64, path: &Path) -> Result<N
             )
         })?;
     let mut content = Vec::new();
-    content.try_reserve_exact(bytes).map_err(|_| {
-        Error::Resources(format!(
-            "{}: not enough memory for its {bytes} bytes",
-            path.display()
-        ))
-    })?;
+    reserve(&mut content, bytes, path)?;
     (&mut *input)
         .take(bytes as u64)
         .read_to_end(&mut content)
@@ -119,11 +115,31 @@ pub(crate) fn read_any(input: &mut dyn Read, most: u64, path: &Path) -> Result<N
         ));
     }
     Ok(NpyArray {
-        elements: elements(content, kind),
+        elements: elements(content, kind, path)?,
         shape,
         fortran,
         descr,
     })
+}
+
+/// Makes room for the elements of the file `path`.
+fn reserve<T>(elements: &mut Vec<T>, count: usize, path: &Path) -> Result<()> {
+    let work = format!("{}: its elements need", path.display());
+    memory::reserve(elements, count, &work, "give a file with fewer rows")
+}
+
+/// Converts a failed read: what cannot be unpacked is refused, the rest is an error of the system.
+fn failure(source: io::Error, path: &Path) -> Error {
+    let is_systems = source.get_ref().is_none()
+        && !matches!(
+            source.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+        );
+    if is_systems {
+        return Error::io("read", path, source);
+    }
+    Error::refused(path, format!("cannot be unpacked: {source}"))
+        .help("copy or save the file again, without packing it")
 }
 
 /// Reads magic number, version and header; returns the header's text and the length of all.
@@ -131,7 +147,7 @@ fn read_header(input: &mut dyn Read, path: &Path) -> Result<(String, u64)> {
     let mut exactly = |count: usize| -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = (&mut *input).take(count as u64).read_to_end(&mut bytes);
-        read.map_err(|source| Error::io("read", path, source))?;
+        read.map_err(|source| failure(source, path))?;
         if bytes.len() < count {
             return Err(Error::refused(
                 path,
@@ -232,15 +248,21 @@ fn element_kind(descr: &str) -> std::result::Result<ElementKind, String> {
 }
 
 /// Converts the bytes of all elements.
-fn elements(content: Vec<u8>, kind: ElementKind) -> NpyElements {
+fn elements(content: Vec<u8>, kind: ElementKind, path: &Path) -> Result<NpyElements> {
     if (kind.kind, kind.width) == (b'u', 1) {
-        return NpyElements::Bytes(content);
+        return Ok(NpyElements::Bytes(content));
     }
     let each = content.chunks_exact(kind.width);
     if matches!(kind.kind, b'U' | b'S') {
-        return NpyElements::Texts(each.map(|bytes| text(bytes, kind)).collect());
+        let mut texts = Vec::new();
+        reserve(&mut texts, each.len(), path)?;
+        texts.extend(each.map(|bytes| text(bytes, kind)));
+        return Ok(NpyElements::Texts(texts));
     }
-    NpyElements::Numbers(each.map(|bytes| number(bytes, kind)).collect())
+    let mut numbers = Vec::new();
+    reserve(&mut numbers, each.len(), path)?;
+    numbers.extend(each.map(|bytes| number(bytes, kind)));
+    Ok(NpyElements::Numbers(numbers))
 }
 
 /// Converts a number of any type to a double.

@@ -3,12 +3,13 @@
 //! Source: PKWARE's APPNOTE 6.3; NumPy's `savez` and `savez_compressed`. Refused: other compression,
 //! encryption, archives of 4 GiB and more, entries that are damaged.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
+use super::input;
 use super::npy::{self, NpyArray};
 use crate::error::{Error, Result};
 use crate::open;
@@ -19,9 +20,6 @@ pub(crate) const MAGIC: [u8; 4] = [b'P', b'K', 3, 4];
 /// The signature of the end of the directory, and its length without a comment.
 const END: [u8; 4] = [b'P', b'K', 5, 6];
 const END_LENGTH: usize = 22;
-
-/// Deflate's largest compression.
-const LARGEST_RATIO: u64 = 1032;
 
 /// The largest archive.
 const MOST_BYTES: u64 = u32::MAX as u64 - 1;
@@ -211,26 +209,48 @@ impl<'a> Archive<'a> {
             .help("save the arrays again with numpy.savez or numpy.savez_compressed")
         };
         let packed = content(&self.bytes, entry).ok_or_else(damaged)?;
-        let mut unpacked = Vec::new();
-        let is_possible = entry.unpacked as u64 <= LARGEST_RATIO * (packed.len() as u64 + 1);
-        match entry.method {
-            0 => unpacked.extend_from_slice(packed),
-            8 if is_possible => {
-                let decoder = DeflateDecoder::new(packed);
-                let read = decoder
-                    .take(entry.unpacked as u64 + 1)
-                    .read_to_end(&mut unpacked);
-                read.map_err(|_| damaged())?;
+        let length = entry.unpacked as u64;
+        let allowed = input::largest_unpacked(packed.len() as u64);
+        let content: Box<dyn Read> = match entry.method {
+            0 if packed.len() == entry.unpacked => Box::new(packed),
+            8 if length <= allowed => Box::new(DeflateDecoder::new(packed).take(length + 1)),
+            8 => {
+                return Err(Error::refused(
+                    self.path,
+                    format!(
+                        "{length} bytes packed into {}, a hundredth and less",
+                        packed.len()
+                    ),
+                )
+                .at(place.clone())
+                .help("if its content is right, save it unpacked with numpy.savez"));
             }
             _ => return Err(damaged()),
-        }
-        let mut crc = Crc::new();
-        crc.update(&unpacked);
-        if unpacked.len() != entry.unpacked || crc.sum() != entry.crc {
+        };
+        let mut summed = SummedReader {
+            content,
+            crc: Crc::new(),
+        };
+        let array = npy::read_any(&mut summed, length, self.path)
+            .map_err(|error| error.at(place.clone()))?;
+        if u64::from(summed.crc.amount()) != length || summed.crc.sum() != entry.crc {
             return Err(damaged());
         }
-        let length = unpacked.len() as u64;
-        npy::read_any(&mut &unpacked[..], length, self.path).map_err(|error| error.at(place))
+        Ok(array)
+    }
+}
+
+/// A stream, and the checksum of what was read of it.
+struct SummedReader<'b> {
+    content: Box<dyn Read + 'b>,
+    crc: Crc,
+}
+
+impl Read for SummedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.crc.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -82,6 +82,20 @@ impl<R: Real> Samples<R> {
         }
     }
 
+    /// Predicts the bytes that [`Samples::new`] takes, and whether the inputs become sparse.
+    pub fn predict(dataset: &Dataset, scaling: &Scaling) -> (f64, bool) {
+        let (rows, features) = dataset.features.dim();
+        let numbers = (rows as f64) * (features as f64);
+        match &dataset.features {
+            Features::Bytes(bytes) => match byte_values::<R>(scaling) {
+                // A word for each byte that is not 0, and a bit for each byte.
+                Some(_) if is_sparse(bytes) => (4.0 * filled(bytes) as f64 + numbers / 8.0, true),
+                _ => (0.0, false),
+            },
+            Features::Reals(_) => (numbers * R::BYTES as f64, false),
+        }
+    }
+
     /// Prepares all rows of `dataset` as numbers, of which no zero is left out and no equal values
     /// are computed once. A gradient over them performs the same work whatever the values are.
     pub fn dense(dataset: &Dataset, scaling: &Scaling) -> Self {
@@ -297,11 +311,16 @@ fn byte_values<R: Real>(scaling: &Scaling) -> Option<Vec<R>> {
 /// Returns whether the sparse form is possible (at most 2¹⁶ features, counts in 32 bits) and
 /// faster.
 fn is_sparse(bytes: &ndarray::Array2<u8>) -> bool {
-    let filled = match bytes.as_slice_memory_order() {
-        Some(bytes) => nonzero_bytes(bytes),
-        None => bytes.iter().filter(|&&byte| byte != 0).count(),
-    };
+    let filled = filled(bytes);
     bytes.ncols() <= 1 << 16
         && filled < u32::MAX as usize
         && (filled as f64) < SPARSE_SHARE * bytes.len() as f64
+}
+
+/// Returns the number of bytes that are not 0.
+fn filled(bytes: &ndarray::Array2<u8>) -> usize {
+    match bytes.as_slice_memory_order() {
+        Some(bytes) => nonzero_bytes(bytes),
+        None => bytes.iter().filter(|&&byte| byte != 0).count(),
+    }
 }

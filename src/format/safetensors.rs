@@ -104,6 +104,30 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<LoadedModel> {
     ModelMetadata::new(&header, path).model(layout, parameters)
 }
 
+/// The largest number of names, values and elements in a header: those of thousands of layers. Each
+/// takes some hundred bytes once it is parsed.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Returns the number of names, values and elements in a header, without parsing it: of its strings
+/// and of the commas between them.
+fn entries(header: &[u8]) -> usize {
+    let (mut quotes, mut commas) = (0, 0);
+    let (mut is_inside, mut is_escaped) = (false, false);
+    for &byte in header {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => {
+                quotes += 1;
+                is_inside = !is_inside;
+            }
+            b',' if !is_inside => commas += 1,
+            _ => {}
+        }
+    }
+    quotes / 2 + commas
+}
+
 /// Parses the header and the tensors in `bytes`.
 pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<(Metadata, SafeTensors<'b>)> {
     let refused = |error: safetensors::SafeTensorError| {
@@ -122,6 +146,20 @@ pub(super) fn read<'b>(bytes: &'b [u8], path: &Path) -> Result<(Metadata, SafeTe
             ),
         )
         .at("byte 0"));
+    }
+    let found = bytes.get(8..).map_or(0, |rest| {
+        let length = bytes
+            .first_chunk::<8>()
+            .map_or(0, |b| u64::from_le_bytes(*b));
+        entries(&rest[..rest.len().min(length as usize)])
+    });
+    if found > MOST_ENTRIES {
+        return Err(Error::refused(
+            path,
+            format!("a header of {found} names and values; at most {MOST_ENTRIES} are allowed"),
+        )
+        .at("header")
+        .help("a model has two tensors for each layer"));
     }
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refused)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(refused)?;

@@ -5,8 +5,9 @@ use toml_edit::{DocumentMut, Item};
 
 use super::page::{Page, table};
 use super::source::CommonContent;
+use crate::memory::bytes;
 use crate::run::Environment;
-use crate::study::table::{Table, bytes};
+use crate::study::table::Table;
 use crate::text::plain;
 
 /// Writes the config, and program and machine, each in a collapsed block.

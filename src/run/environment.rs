@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_caches::{self, Cache};
+use crate::memory::kibibytes;
 use crate::parallel::Workers;
 
 /// The program and the machine.
@@ -89,22 +90,6 @@ fn command_line(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// Returns the bytes of memory that the process can still allocate, if the operating system reports
-/// them: the smaller of the machine's available memory and what the control group's limit leaves.
-pub fn available_memory() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let group = |file: &str| -> Option<u64> {
-        let text = fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?;
-        text.trim().parse().ok()
-    };
-    let left = match (group("memory.max"), group("memory.current")) {
-        (Some(most), Some(used)) => Some(most.saturating_sub(used)),
-        _ => None,
-    };
-    let available = kibibytes(&meminfo, "MemAvailable");
-    available.into_iter().chain(left).min()
-}
-
 /// Returns the first model name in `/proc/cpuinfo`.
 fn cpu_model(cpuinfo: &str) -> Option<String> {
     field(cpuinfo, "model name").map(str::to_owned)
@@ -113,16 +98,6 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
 /// Returns `MemTotal` of `/proc/meminfo` in bytes.
 fn memory_bytes(meminfo: &str) -> Option<u64> {
     kibibytes(meminfo, "MemTotal")
-}
-
-/// Returns a field given in kibibytes, converted to bytes.
-fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
-    let count: u64 = field(meminfo, name)?
-        .strip_suffix("kB")?
-        .trim()
-        .parse()
-        .ok()?;
-    count.checked_mul(1024)
 }
 
 /// Returns the value of the first line `name : value`.

@@ -165,18 +165,6 @@ pub fn times(ratio: f64) -> String {
     }
 }
 
-/// Formats bytes in the largest unit not above them: `512 B`, `3.2 MiB`.
-pub fn bytes(bytes: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let (mut value, mut unit) = (bytes, 0);
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let decimals = usize::from(unit > 0 && value < 100.0);
-    format!("{value:.decimals$} {}", units[unit])
-}
-
 /// Formats a number with six significant digits.
 pub fn figure(number: f64) -> String {
     match number.abs() {
@@ -258,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_ratios_and_bytes_read_as_people_write_them() {
+    fn counts_and_ratios_read_as_people_write_them() {
         assert_eq!(whole(7), "7");
         assert_eq!(whole(23_860), "23,860");
         assert_eq!(whole(1_234_567_890_123), "1.23e12");
@@ -266,8 +254,6 @@ mod tests {
         assert_eq!(times(11_830.4), "11,830");
         assert_eq!(times(258.9), "259");
         assert_eq!(times(0.004), "4.0e-3");
-        assert_eq!(bytes(512.0), "512 B");
-        assert_eq!(bytes(3.25 * 1_048_576.0), "3.2 MiB");
     }
 
     #[test]

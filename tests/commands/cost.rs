@@ -374,13 +374,19 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
             "unknown method `magic`; a bare name selects all its variants\n  allowed: backprop, ",
         ),
         ("--threads 0", "threads"),
-        // Hidden layers of 10¹² units have 10¹³ numbers of 4 bytes per copy.
-        ("--widths 1000000000000", "PiB of memory; "),
-        ("--widths 18446744073709551615 --depths 3", "of memory; "),
     ] {
         let errors = folder.refusal(&format!("cost flowers.toml {options}"));
         assert!(errors.contains(expected), "{options}: {errors}");
     }
+    for (options, expected) in [
+        // Hidden layers of 10¹² units have 10¹³ numbers of 4 bytes per copy.
+        ("--widths 1000000000000", "PiB of memory; "),
+        ("--widths 18446744073709551615 --depths 3", "of memory; "),
+    ] {
+        let errors = folder.failure(&format!("cost flowers.toml {options}"), 5);
+        assert!(errors.contains(expected), "{options}: {errors}");
+    }
+    assert!(!folder.path().join("studies").exists());
     let errors = folder.refusal("cost --resume nowhere");
     assert!(errors.contains("no study in this folder"), "{errors}");
 }

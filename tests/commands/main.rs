@@ -17,10 +17,12 @@ mod explain;
 mod export_command;
 mod front_door;
 mod help;
+mod hostile_files;
 mod kept_work;
 #[cfg(not(feature = "mpi"))]
 mod launchers;
 mod long_steps;
+mod memory;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod permissions;

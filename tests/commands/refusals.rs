@@ -164,7 +164,7 @@ fn a_pipe_that_never_ends_is_refused_as_a_config() {
     command.stdin(reader);
     let writing = std::thread::spawn(move || while writer.write_all(&[b'#'; 4096]).is_ok() {});
     let errors = folder.ends(&mut command, 2);
-    assert_holds(&errors, &["larger than 1 MiB"]);
+    assert_holds(&errors, &["larger than 256 KiB"]);
     // The command also holds the reading end.
     drop(command);
     writing.join().unwrap();

@@ -916,7 +916,7 @@ fn files_that_are_not_configs_are_refused() {
     );
     assert_holds(&refusal(""), &["is a folder, not a regular file"]);
     std::fs::write(folder.path().join("large.toml"), " ".repeat((1 << 20) + 1)).unwrap();
-    assert_holds(&refusal("large.toml"), &["larger than 1 MiB"]);
+    assert_holds(&refusal("large.toml"), &["larger than 256 KiB"]);
     std::fs::write(
         folder.path().join("latin.toml"),
         b"seed = 1\nname = \"caf\xe9\"\n",
@@ -928,7 +928,7 @@ fn files_that_are_not_configs_are_refused() {
     );
     std::fs::write(
         folder.path().join("deep.toml"),
-        format!("a = {}", "[".repeat(500_000)),
+        format!("a = {}", "[".repeat(250_000)),
     )
     .unwrap();
     assert_holds(&refusal("deep.toml"), &["not TOML"]);

@@ -16,11 +16,16 @@ pub mod check_problems;
 pub mod compilers;
 pub mod dual;
 pub mod gradient_files;
+pub mod hostile;
 pub mod kernel_number;
+#[cfg(target_os = "linux")]
+pub mod limited;
 pub mod networks;
 pub mod pages;
 pub mod program;
 pub mod property_cases;
+#[cfg(unix)]
+pub mod reading;
 pub mod reference_cases;
 pub mod scalar_backprop;
 pub mod scalar_differences;

@@ -19,6 +19,7 @@ use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use self::summary::{CheckReport, CurveSummary, ExternalGradient};
 use super::arguments::{CheckArguments, Global};
 use super::inputs::{Inputs, overrides, parameters};
+use super::memory::check_gradients;
 use super::output::{Messages, show};
 use super::signals::Interrupt;
 use super::study::conclude;
@@ -59,17 +60,18 @@ pub fn run(
     let inputs = Inputs::load(path, &overrides(&arguments.changes), global)?;
     let Inputs { config, split } = &inputs;
     let network = inputs.network()?;
-    let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
-    let external = match &arguments.against {
-        Some(path) => Some((path, gradient::load(path, &network.layout)?)),
-        None => None,
-    };
     let train = &split.train;
     let wanted = arguments
         .rows
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
     let workers = start_workers(config.run.threads, messages)?;
+    check_gradients(&network, split, rows.len(), workers.threads())?;
+    let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
+    let external = match &arguments.against {
+        Some(path) => Some((path, gradient::load(path, &network.layout)?)),
+        None => None,
+    };
     let interrupt = Interrupt::watch_and_end()?;
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(

@@ -13,7 +13,6 @@ use super::workers::start_workers;
 use crate::error::{Error, Result};
 use crate::model::{Loss, Network};
 use crate::numeric::Precision;
-use crate::run::environment::available_memory;
 use crate::study::Study;
 use crate::study::cost::memory::MemoryShape;
 use crate::study::cost::{BACKPROP, CostPlan, CostStudy};
@@ -202,7 +201,6 @@ fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> 
     let dataset = &split.train.dataset;
     let outputs = Network::outputs_for(dataset, config.loss.kind);
     let methods = methods::select(&plan.methods)?;
-    let available = available_memory();
     for sizes in plan.sizes(dataset.feature_count(), outputs) {
         let shape = MemoryShape {
             sizes: &sizes,
@@ -218,7 +216,7 @@ fn check_memory(plan: &CostPlan, inputs: &Inputs, threads: usize) -> Result<()> 
             .iter()
             .map(|method| shape.gradient(&method.gradient))
             .fold(0.0, f64::max);
-        shape.check_available(most, available)?;
+        shape.check_available(most)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::io::Write;
 use self::ranks::METHODS;
 use crate::cli::arguments::{Global, ScaleArguments, ThreadList};
 use crate::cli::inputs::Inputs;
+use crate::cli::memory::check_scaling;
 use crate::cli::output::Messages;
 use crate::cli::study::{StudyRunner, source};
 use crate::config::Overrides;
@@ -60,6 +61,8 @@ pub fn run(
                 .join(", ")
         ));
     }
+    let precision = inputs.config.model.precision;
+    check_scaling(&network, &inputs.split, precision, &plan)?;
     let order = match plan.pinned {
         true => processors::in_order().ok_or_else(|| {
             Error::Usage(

@@ -76,6 +76,7 @@ pub fn run(
     if arguments.dry_run {
         let splits = splits(&loaded, &config)?;
         let session = Session::new(&config, &splits[0], start.map(|model| model.parameters))?;
+        session.check_memory(workers.threads())?;
         return print_plan(&session, splits.len(), &workers, global, out);
     }
     let mut context = CommandContext::new(global, workers)?;
@@ -96,6 +97,7 @@ pub fn run(
         {
             messages.warn("the model of --init-from scales its inputs differently than this run");
         }
+        sessions[0].check_memory(context.workers.threads())?;
         sessions[0].check_increments()?;
         if let Some(limit) = config.run.limit_seconds {
             check_time_limit(limit, &sessions, &context)?;
@@ -254,6 +256,7 @@ fn resume(
         let split = splits.swap_remove(fold.map_or(0, |fold| fold.min(splits.len()) - 1));
         let session = Session::new(&config, &split, None)?;
         session.check_ranks(ranks)?;
+        session.check_memory(workers.threads())?;
         let summary = session.run(
             &CommandContext::new(global, workers)?,
             &directory,
@@ -270,6 +273,7 @@ fn resume(
         };
         let sessions: Vec<Session<'_>> = splits.iter().map(session).collect::<Result<_>>()?;
         sessions[0].check_ranks(ranks)?;
+        sessions[0].check_memory(workers.threads())?;
         let mut context = CommandContext::new(global, workers)?;
         context.shows_epochs = false;
         train_folds(&sessions, &context, &directory, messages)

@@ -1,12 +1,15 @@
 //! The cells of a table, as they are read: numbers, NaN for missing ones, codes of categories.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use ndarray::Array2;
 
 use super::records::CsvRow;
 use crate::data::dataset::Features;
 use crate::data::schema::Column;
+use crate::error::Result;
+use crate::memory;
 
 /// The largest number of categories of a text column.
 pub(super) const MOST_CATEGORIES: usize = 1000;
@@ -105,6 +108,21 @@ impl CellColumn {
     }
 }
 
+/// Doubles a buffer of cells that is full.
+#[inline]
+fn grow<T>(cells: &mut Vec<T>, path: &Path) -> Result<()> {
+    if cells.len() < cells.capacity() {
+        return Ok(());
+    }
+    reserve(cells, cells.len().max(64), path)
+}
+
+#[cold]
+fn reserve<T>(cells: &mut Vec<T>, count: usize, path: &Path) -> Result<()> {
+    let work = format!("{}: its rows need at least", path.display());
+    memory::reserve(cells, count, &work, "give a file with fewer rows")
+}
+
 /// The cells read so far, row by row: bytes until a value does not fit in one.
 pub(super) enum Cells {
     Bytes(Vec<u8>),
@@ -119,17 +137,30 @@ impl Cells {
         }
     }
 
+    /// Appends a cell of the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Resources`](crate::error::Error::Resources) if there is not enough memory.
     #[inline]
-    pub(super) fn push(&mut self, value: f64) {
+    pub(super) fn push(&mut self, value: f64, path: &Path) -> Result<()> {
         match self {
-            Self::Bytes(bytes) if f64::from(value as u8) == value => bytes.push(value as u8),
+            Self::Bytes(bytes) if f64::from(value as u8) == value => {
+                grow(bytes, path)?;
+                bytes.push(value as u8);
+            }
             Self::Bytes(bytes) => {
-                let mut reals: Vec<f64> = bytes.iter().map(|&byte| f64::from(byte)).collect();
+                let mut reals: Vec<f64> = Vec::new();
+                reserve(&mut reals, bytes.len() + 1, path)?;
+                reals.extend(bytes.iter().map(|&byte| f64::from(byte)));
                 reals.push(value);
                 *self = Self::Reals(reals);
             }
-            Self::Reals(reals) => reals.push(value),
+            Self::Reals(reals) => {
+                grow(reals, path)?;
+                reals.push(value);
+            }
         }
+        Ok(())
     }
 
     /// Removes the cells from `length` on.

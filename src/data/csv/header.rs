@@ -1,6 +1,7 @@
 //! The columns of a CSV whose meaning a config says: which line is the header, which column is the
 //! label, which are ignored.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::cells::{is_missing, is_word};
@@ -251,11 +252,10 @@ fn layout(
     if features.is_empty() {
         return Err(no_feature(width, !targets.is_empty(), path).at(place));
     }
-    for (index, (_, name)) in features.iter().enumerate() {
-        let twice = features[..index].iter().any(|(_, other)| other == name);
-        if let (Some(name), true) = (name, twice) {
-            return Err(repeated(name, path).at(place));
-        }
+    let mut seen = HashSet::new();
+    let mut given = features.iter().filter_map(|(_, name)| name.as_ref());
+    if let Some(twice) = given.find(|name| !seen.insert(*name)) {
+        return Err(repeated(twice, path).at(place));
     }
     Ok(CsvLayout {
         has_header: !names.is_empty(),
@@ -324,7 +324,7 @@ pub(super) fn find_name(
 }
 
 /// Describes a name that two columns have.
-fn repeated(name: &str, path: &Path) -> Error {
+pub(super) fn repeated(name: &str, path: &Path) -> Error {
     Error::refused(
         path,
         format!("two columns are called `{}`", super::shown(name)),

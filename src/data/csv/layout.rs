@@ -1,10 +1,11 @@
 //! The columns of a CSV that a schema expects: found by name where there is a header, else by their
 //! number.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::cells::is_word;
-use super::header::{find_name, no_column};
+use super::header::{find_name, no_column, repeated};
 use super::records::CsvRow;
 use crate::data::classes::list;
 use crate::data::schema::{ColumnPlace, Schema};
@@ -112,7 +113,8 @@ impl ExpectedColumns<'_> {
             .chain(&schema.targets)
             .chain(&schema.ignored);
         let others = others.filter_map(|place| place.name.as_deref());
-        let is_name = |name: &str| fields.contains(&name);
+        let found: HashSet<&str> = fields.iter().copied().collect();
+        let is_name = |name: &str| found.contains(name);
         if schema.has_names() {
             let mut names = schema.names().chain(others);
             if names.any(|name| is_word(name) && is_name(name)) || schema.names().all(is_name) {
@@ -167,11 +169,16 @@ impl ExpectedColumns<'_> {
         let schema = self.schema;
         let names: Vec<String> = fields.iter().map(ToString::to_string).collect();
         let place = format!("line {}", first.line);
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, name) in names.iter().enumerate() {
+            places.entry(name).or_default().push(at);
+        }
         let mut features = Vec::with_capacity(schema.columns.len());
         let mut absent = Vec::new();
         for name in schema.names() {
-            match find_name(name, &names, path, &place)? {
-                Some(source) => features.push((source, Some(name.to_owned()))),
+            match places.get(name).map(Vec::as_slice) {
+                Some([source]) => features.push((*source, Some(name.to_owned()))),
+                Some(_) => return Err(repeated(name, path).at(place)),
                 None => absent.push(name),
             }
         }
@@ -194,15 +201,13 @@ impl ExpectedColumns<'_> {
                 None => {}
             }
         }
-        let is_ignored = |name: &str| {
-            let mut ignored = schema.ignored.iter();
-            ignored.any(|place| place.name.as_deref() == Some(name))
-        };
-        let used = |column: usize| {
-            Some(column) == label
-                || features.iter().any(|(source, _)| *source == column)
-                || targets.iter().any(|(at, _)| *at == column)
-        };
+        let ignored = schema.ignored.iter();
+        let ignored: HashSet<&str> = ignored.filter_map(|place| place.name.as_deref()).collect();
+        let is_ignored = |name: &str| ignored.contains(name);
+        let sources = features.iter().map(|(source, _)| *source);
+        let answers = targets.iter().map(|(at, _)| *at).chain(label);
+        let used: HashSet<usize> = sources.chain(answers).collect();
+        let used = |column: usize| used.contains(&column);
         let extra: Vec<&str> = (0..names.len())
             .filter(|&column| !used(column) && !is_ignored(&names[column]))
             .map(|column| names[column].as_str())

@@ -10,7 +10,7 @@
 //!   labels are then indices into the class names, from 0, and the number of rows must match.
 //! - If all features are integers 0…255, they stay bytes, an eighth of the memory.
 //!
-//! Refused, with line and column: words among numbers, infinities, missing values unless they are
+//! Refused, with line and column: more than 65,536 columns or 4 MiB in a record, words among numbers, infinities, missing values unless they are
 //! filled in, rows of different lengths, missing labels, more than 1000 distinct labels or
 //! categories, files without rows.
 
@@ -40,8 +40,10 @@ mod records;
 mod rows;
 mod separator;
 
-/// Rows that are looked at before the columns are decided on.
+/// Rows that are looked at before the columns are decided on, and their bytes in memory, at which
+/// fewer rows are enough.
 const SAMPLE: usize = 100;
+const SAMPLE_BYTES: usize = 1 << 23;
 
 /// What a config says of a table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,7 +132,9 @@ pub(crate) fn read_as(
 fn sample(records: &mut CsvRecords) -> Result<Vec<CsvRow>> {
     let mut sample = Vec::new();
     let mut row = CsvRow::default();
-    while sample.len() < SAMPLE && records.next(&mut row)? {
+    let mut bytes = 0;
+    while sample.len() < SAMPLE && bytes < SAMPLE_BYTES && records.next(&mut row)? {
+        bytes += row.fields.as_slice().len() + row.fields.len() * size_of::<usize>();
         sample.push(row.clone());
     }
     Ok(sample)

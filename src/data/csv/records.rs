@@ -15,7 +15,13 @@ use crate::data::input::DataFile;
 use crate::error::{Error, Result};
 
 /// The longest record, in bytes: a quotation mark that is never closed must not take all memory.
-const LONGEST_RECORD: u64 = 1 << 26;
+const LONGEST_RECORD: u64 = 1 << 22;
+
+/// The largest number of columns.
+const MOST_COLUMNS: usize = 1 << 16;
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 16;
 
 /// A record, split into its fields.
 #[derive(Clone, Debug, Default)]
@@ -75,8 +81,16 @@ struct Bytes {
     source: Source,
     end: &'static [u8],
     has_ended: Rc<Cell<bool>>,
-    /// Bytes read since the last record ended.
-    since_record: Rc<Cell<u64>>,
+    separator: u8,
+    /// What was read since the last record ended.
+    since_record: Rc<Cell<Unfinished>>,
+}
+
+/// The part of a record that was read so far, with at most a buffer of those before it.
+#[derive(Clone, Copy, Default)]
+struct Unfinished {
+    bytes: u64,
+    separators: usize,
 }
 
 impl Read for Bytes {
@@ -89,19 +103,39 @@ impl Read for Bytes {
         if self.has_ended.get() {
             return self.end.read(buffer);
         }
-        let read = self.since_record.get() + count as u64;
-        self.since_record.set(read);
-        if read > LONGEST_RECORD {
-            return Err(io::Error::other(TooLong));
+        let mut record = self.since_record.get();
+        record.bytes += count as u64;
+        let is_separator = |byte: &&u8| **byte == self.separator;
+        record.separators += buffer[..count].iter().filter(is_separator).count();
+        self.since_record.set(record);
+        if record.bytes > LONGEST_RECORD {
+            return Err(io::Error::other(TooLarge::Bytes));
+        }
+        // Those of the records before it that are in the same buffer are counted, too.
+        if record.separators > MOST_COLUMNS + BUFFER {
+            return Err(io::Error::other(TooLarge::Columns));
         }
         Ok(count)
     }
 }
 
-/// A record that is longer than [`LONGEST_RECORD`].
+/// A record that is larger than any table has.
 #[derive(Debug, thiserror::Error)]
-#[error("a record of more than {LONGEST_RECORD} bytes")]
-struct TooLong;
+enum TooLarge {
+    #[error("a record of more than {LONGEST_RECORD} bytes")]
+    Bytes,
+    #[error("more than {MOST_COLUMNS} columns, the most that are allowed")]
+    Columns,
+}
+
+impl TooLarge {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::Bytes => "a quotation mark is not closed, or the file is no CSV",
+            Self::Columns => "save wider data as an NPY file, which may have any number of columns",
+        }
+    }
+}
 
 /// The records of a file or a stream, without blank lines.
 pub(super) struct CsvRecords {
@@ -109,7 +143,7 @@ pub(super) struct CsvRecords {
     reader: csv::Reader<Bytes>,
     separator: u8,
     has_ended: Rc<Cell<bool>>,
-    since_record: Rc<Cell<u64>>,
+    since_record: Rc<Cell<Unfinished>>,
 }
 
 impl CsvRecords {
@@ -124,12 +158,13 @@ impl CsvRecords {
         separator::check_text(&head, path)?;
         let separator = separator.unwrap_or_else(|| separator::find(&head));
         let has_ended = Rc::new(Cell::new(false));
-        let since_record = Rc::new(Cell::new(0));
+        let since_record = Rc::new(Cell::default());
         let bytes = Bytes {
             head: io::Cursor::new(head),
             source,
             end: END,
             has_ended: Rc::clone(&has_ended),
+            separator,
             since_record: Rc::clone(&since_record),
         };
         let reader = ReaderBuilder::new()
@@ -137,7 +172,7 @@ impl CsvRecords {
             .flexible(true)
             .delimiter(separator)
             .terminator(Terminator::Any(b'\n'))
-            .buffer_capacity(1 << 16)
+            .buffer_capacity(BUFFER)
             .from_reader(bytes);
         Ok(Self {
             path: path.to_path_buf(),
@@ -164,7 +199,7 @@ impl CsvRecords {
                 Ok(true) => {}
                 Err(error) => return Err(self.failure(error)),
             }
-            self.since_record.set(0);
+            self.since_record.set(Unfinished::default());
             // Counted back from the record's end: for the reader, a record begins with the blank
             // lines before it.
             let inner = row.fields.as_slice();
@@ -186,24 +221,31 @@ impl CsvRecords {
             }
             // A carriage return alone is a blank line too.
             let fields = &row.fields;
+            if fields.len() > MOST_COLUMNS {
+                return Err(self
+                    .too_large(&TooLarge::Columns)
+                    .at(format!("line {}", row.line)));
+            }
             if fields.len() > 1 || !fields.get(0).unwrap_or_default().trim_ascii().is_empty() {
                 return Ok(true);
             }
         }
     }
 
+    fn too_large(&self, problem: &TooLarge) -> Error {
+        Error::refused(&self.path, problem.to_string()).help(problem.help())
+    }
+
     /// Describes a failed read, with the line reached.
     fn failure(&self, error: csv::Error) -> Error {
         let line = self.reader.position().line();
         let error = match error.into_kind() {
-            csv::ErrorKind::Io(error)
-                if error.get_ref().is_some_and(|inner| inner.is::<TooLong>()) =>
-            {
-                Error::refused(&self.path, error.to_string())
-                    .help("a quotation mark is not closed, or the file is no CSV")
-            }
             csv::ErrorKind::Io(error) => {
-                failure(&self.reader.get_ref().source, &self.path, 0, error)
+                let inner = error.get_ref();
+                match inner.and_then(|inner| inner.downcast_ref::<TooLarge>()) {
+                    Some(problem) => self.too_large(problem),
+                    None => failure(&self.reader.get_ref().source, &self.path, 0, error),
+                }
             }
             other => Error::refused(&self.path, format!("not a CSV file: {other:?}")),
         };

@@ -148,7 +148,7 @@ impl<'a> RowBuffer<'a> {
                     Err(_) => return Err(self.no_number(row.line, column.source, text)),
                 }
             };
-            self.cells.push(value);
+            self.cells.push(value, self.path)?;
         }
         if let Some(label) = self.layout.label {
             let text = row.text(label, self.path)?;

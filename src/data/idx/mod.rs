@@ -27,6 +27,7 @@ use super::dataset::Dataset;
 use super::input::DataFile;
 use super::targets::RegressionTargets;
 use crate::error::{Error, Result};
+use crate::memory;
 
 mod elements;
 
@@ -54,14 +55,19 @@ pub struct Idx {
 pub fn read(path: &Path, sha256: Option<&str>) -> Result<Idx> {
     let mut input = DataFile::open(path, sha256)?;
     let header = read_header(&mut input)?;
-    let bytes = read_values(&mut input, &header)?;
+    read_all(&mut input, header)
+}
+
+/// Reads the values after a header.
+fn read_all(input: &mut DataFile, header: IdxHeader) -> Result<Idx> {
+    let bytes = read_values(input, &header)?;
     let IdxHeader {
         element,
         sizes,
         start,
         ..
     } = header;
-    let values = values_of(bytes, element, start, path)?;
+    let values = values_of(bytes, element, start, input.path())?;
     Ok(Idx {
         sizes,
         values,
@@ -79,8 +85,9 @@ fn values_of(bytes: Vec<u8>, element: ElementType, start: u64, path: &Path) -> R
         return Ok(IdxValues::Bytes(bytes));
     }
     let width = element.width();
-    let numbers: Vec<f64> =
-        (bytes.chunks_exact(width).map(|bytes| element.number(bytes))).collect();
+    let mut numbers = Vec::new();
+    reserve(&mut numbers, bytes.len() / width, path)?;
+    numbers.extend(bytes.chunks_exact(width).map(|bytes| element.number(bytes)));
     match numbers.iter().position(|number| !number.is_finite()) {
         None => Ok(IdxValues::Numbers(numbers)),
         Some(at) => Err(Error::refused(
@@ -89,6 +96,12 @@ fn values_of(bytes: Vec<u8>, element: ElementType, start: u64, path: &Path) -> R
         )
         .at(format!("byte {}", start + (at * width) as u64))),
     }
+}
+
+/// Makes room for the values of the file `path`.
+fn reserve<T>(values: &mut Vec<T>, count: usize, path: &Path) -> Result<()> {
+    let work = format!("{}: its values need", path.display());
+    memory::reserve(values, count, &work, "give a file with fewer rows")
 }
 
 /// What the header of an IDX file says.
@@ -222,15 +235,8 @@ fn read_values(input: &mut DataFile, header: &IdxHeader) -> Result<Vec<u8>> {
     let mut values = Vec::new();
     // Reserved exactly, so that growth never holds the data twice. The file's size bounds the
     // request, and pages that are never written take no memory, so a wrong header does no harm.
-    usize::try_from(announced)
-        .ok()
-        .and_then(|count| values.try_reserve_exact(count).ok())
-        .ok_or_else(|| {
-            Error::Resources(format!(
-                "{}: not enough memory for its {announced} bytes",
-                input.path().display()
-            ))
-        })?;
+    let count = usize::try_from(announced).unwrap_or(usize::MAX);
+    reserve(&mut values, count, input.path())?;
     if let Err(source) = input.by_ref().take(announced).read_to_end(&mut values) {
         return Err(input.failure(start + values.len() as u64, source));
     }
@@ -287,16 +293,7 @@ pub(crate) fn load(
     name: String,
     class_names: Option<&[String]>,
 ) -> Result<Dataset> {
-    // The labels first: they are small, so a wrong pair is refused before the images are unpacked.
-    let labels = read(labels_path, labels_sha256)?;
-    if labels.sizes.len() != 1 {
-        return Err(wrong_dimensions(
-            &labels,
-            labels_path,
-            "labels have 1 dimension",
-        ));
-    }
-    let images = images_of(images, (&labels, labels_path))?;
+    let (images, labels) = read_pair(images, (labels_path, labels_sha256), 1)?;
     let class_names = match class_names {
         Some(names) => names.to_vec(),
         None => count_classes(&labels, labels_path)?,
@@ -314,13 +311,8 @@ pub(crate) fn load(
 /// # Errors
 /// The errors of [`read`] for each file, different numbers of rows.
 pub(crate) fn load_numbers(images: &Path, numbers: &Path, name: String) -> Result<Dataset> {
-    let answers = read(numbers, None)?;
-    if answers.sizes.len() > 2 {
-        let allowed = "numbers to predict have 1 dimension, or 2 if there are several for each row";
-        return Err(wrong_dimensions(&answers, numbers, allowed));
-    }
+    let (images, answers) = read_pair((images, None), (numbers, None), 2)?;
     let width = answers.sizes.get(1).copied().unwrap_or(1);
-    let images = images_of((images, None), (&answers, numbers))?;
     let rows = images.sizes[0];
     let value = |(row, target): (usize, usize)| answers.values.value(row * width + target);
     Ok(Dataset {
@@ -333,39 +325,23 @@ pub(crate) fn load_numbers(images: &Path, numbers: &Path, name: String) -> Resul
     })
 }
 
-/// Reads the images that belong to the labels, or numbers, in `labels_path`.
-fn images_of((path, sha256): CheckedFile, (labels, labels_path): (&Idx, &Path)) -> Result<Idx> {
-    let images = read(path, sha256)?;
-    if images.sizes.len() < 2 {
-        return Err(Error::refused(path, "1 dimension; images have 2 or more")
-            .at("byte 3")
-            .help("name the images file first, then the labels file"));
-    }
-    let rows = images.sizes[0];
-    if rows != labels.sizes[0] {
-        return Err(Error::refused(
-            path,
-            format!(
-                "{rows} images, but {} labels in {}",
-                labels.sizes[0],
-                labels_path.display()
-            ),
-        )
-        .at("byte 4")
-        .help("name an images file and the labels file that belongs to it"));
-    }
-    Ok(images)
-}
-
-/// Refuses the number of dimensions of a file of labels.
-fn wrong_dimensions(labels: &Idx, path: &Path, allowed: &str) -> Error {
-    let (found, sizes) = (labels.sizes.len(), shape(&labels.sizes));
-    Error::refused(
-        path,
-        format!("{sizes} values in {found} dimensions; {allowed}"),
-    )
-    .at("byte 3")
-    .help("name the images file first, then the labels file")
+/// Reads an images file and the file of the labels, or numbers, that belong to it, which has at
+/// most `dimensions` dimensions.
+fn read_pair(
+    (images_path, images_sha256): CheckedFile,
+    (labels_path, labels_sha256): CheckedFile,
+    dimensions: usize,
+) -> Result<(Idx, Idx)> {
+    // Both headers first: a wrong pair is refused before any value is read, let alone unpacked.
+    let mut labels_file = DataFile::open(labels_path, labels_sha256)?;
+    let labels_header = read_header(&mut labels_file)?;
+    let mut images_file = DataFile::open(images_path, images_sha256)?;
+    let images_header = read_header(&mut images_file)?;
+    let (images, labels) = (&images_header, &labels_header);
+    check_pair((images_path, images), (labels_path, labels), dimensions)?;
+    let labels = read_all(&mut labels_file, labels_header)?;
+    drop(labels_file);
+    Ok((read_all(&mut images_file, images_header)?, labels))
 }
 
 /// Makes a dataset of images, without labels.
@@ -385,6 +361,51 @@ fn dataset(images: Idx, name: String) -> Dataset {
         targets: None,
         table: None,
     }
+}
+
+/// Refuses images and labels that do not belong together, by their headers; labels have at most
+/// `dimensions` dimensions.
+fn check_pair(
+    (images_path, images): (&Path, &IdxHeader),
+    (labels_path, labels): (&Path, &IdxHeader),
+    dimensions: usize,
+) -> Result<()> {
+    if !(1..=dimensions).contains(&labels.sizes.len()) {
+        let allowed = match dimensions {
+            1 => "labels have 1 dimension",
+            _ => "numbers to predict have 1 dimension, or 2 if there are several for each row",
+        };
+        return Err(Error::refused(
+            labels_path,
+            format!(
+                "{} values in {} dimensions; {allowed}",
+                shape(&labels.sizes),
+                labels.sizes.len()
+            ),
+        )
+        .at("byte 3")
+        .help("name the images file first, then the labels file"));
+    }
+    if images.sizes.len() < 2 {
+        return Err(
+            Error::refused(images_path, "1 dimension; images have 2 or more")
+                .at("byte 3")
+                .help("name the images file first, then the labels file"),
+        );
+    }
+    let (rows, labels) = (images.sizes[0], labels.sizes[0]);
+    if rows != labels {
+        return Err(Error::refused(
+            images_path,
+            format!(
+                "{rows} images, but {labels} labels in {}",
+                labels_path.display()
+            ),
+        )
+        .at("byte 4")
+        .help("name an images file and the labels file that belongs to it"));
+    }
+    Ok(())
 }
 
 /// Names the classes after their labels, which must have no gap.

@@ -4,11 +4,12 @@
 //! allocated, and uses floating point because they may exceed any integer. `tests/cost_memory.rs`
 //! compares it with the actual allocations of the engines.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::Reuse;
 use crate::gradient::random_direction::PerturbedQuantity;
-use crate::study::table::{bytes, topology};
+use crate::memory;
+use crate::study::table::topology;
 
 /// Bytes that the tables of incremental differences may occupy; they hold at least one row.
 const TABLES: f64 = (1 << 20) as f64;
@@ -75,21 +76,30 @@ impl MemoryShape<'_> {
         self.parameters() + numbers * self.number as f64
     }
 
-    /// Checks that the machine has enough memory.
+    /// Predicts the bytes of training by `method`, without the data: [`MemoryShape::gradient`], the
+    /// optimizer's `vectors` and those that are kept besides, and a checkpoint of all of them as it is
+    /// copied and encoded.
+    pub fn training(&self, method: &GradientConfig, vectors: usize) -> f64 {
+        let checkpoint = 2.0 * (1.0 + vectors as f64);
+        self.gradient(method) + (vectors as f64 + checkpoint) * self.parameters()
+    }
+
+    /// Checks that the machine has enough memory for a gradient.
     ///
     /// # Errors
-    /// Returns [`Error::Usage`] with both sizes if `needed` exceeds the available bytes.
-    pub fn check_available(&self, needed: f64, available: Option<u64>) -> Result<()> {
-        let Some(available) = available.filter(|&available| needed > available as f64) else {
-            return Ok(());
-        };
-        Err(Error::Usage(format!(
-            "a gradient of {} over {} rows needs {} of memory; {} are available\n  help: choose narrower or fewer layers with --widths and --depths, or a smaller --batch",
+    /// [`Error::Resources`](crate::error::Error::Resources) with both sizes if `needed` exceeds the
+    /// available bytes.
+    pub fn check_available(&self, needed: f64) -> Result<()> {
+        let work = format!(
+            "a gradient of {} over {} rows needs",
             topology(self.sizes),
             self.rows,
-            bytes(needed),
-            bytes(available as f64),
-        )))
+        );
+        memory::check(
+            needed,
+            &work,
+            "choose narrower or fewer layers with --widths and --depths, or a smaller --batch",
+        )
     }
 
     /// Returns the numbers per cache line, which is the width of a panel.

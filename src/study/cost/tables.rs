@@ -3,7 +3,8 @@
 
 use super::summary::{depends_on_inputs, networks};
 use super::{CostRow, LocalExponent};
-use crate::study::table::{Table, bytes, counted, duration, times, topology, whole};
+use crate::memory::bytes;
+use crate::study::table::{Table, counted, duration, times, topology, whole};
 
 /// A table with its heading.
 pub type HeadedTable = (String, Table);
