@@ -18,6 +18,15 @@ fuzz factor="20":
 check-power:
     cargo test --locked --test library the_table_of_power -- --nocapture
 
+# Checks functions of 10,000 parameters (about ten minutes), after the 10,075 smaller checks.
+verdicts:
+    cargo test --locked --release --test library standard_functions:: -- --include-ignored --nocapture
+
+# Compares checks and gradients of Python functions with scipy, numdifftools and PyTorch, which `python` has.
+programs-peers python="python3":
+    cargo build --release
+    {{python}} benches/programs_peers.py target/release/nplus1
+
 # Measures an epoch of the eight networks and mini-batches.
 bench:
     cargo bench --bench epoch

@@ -27,6 +27,7 @@ mod lbfgs_precision;
 mod logistic;
 mod noise;
 mod objective;
+mod odd_functions;
 mod operation_counts;
 mod optimizers;
 mod random_direction_counts;
