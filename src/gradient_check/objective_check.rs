@@ -187,6 +187,20 @@ impl<'a> ObjectiveCheck<'a> {
         results.into_iter().collect()
     }
 
+    /// Returns every partial derivative with its bound from values on one side of θ, which
+    /// [`derivatives`](Self::derivatives) takes only where there are none on the other: 4 evaluations
+    /// each, but larger bounds.
+    ///
+    /// # Errors
+    /// [`Failure`], of the first parameter in order.
+    pub fn one_sided_derivatives(&self) -> Result<Vec<BoundedDerivative>, Failure> {
+        let elements = self.theta.len();
+        let bounded = self.bounded(self.objective, self.theta, elements);
+        let results = self.threads.map(elements, |index| bounded.one_sided(index));
+        let results = results.map_err(|error| Failure::Threads(error.to_string()))?;
+        results.into_iter().collect()
+    }
+
     /// Compares the gradient with `derivatives`.
     pub fn verdict(&self, derivatives: &[BoundedDerivative]) -> Verdict {
         function::verdict(self.gradient, derivatives)

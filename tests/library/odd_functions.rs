@@ -221,6 +221,65 @@ fn a_right_gradient_is_never_wrong_and_a_wrong_one_never_right() {
     );
 }
 
+/// A parameter at the edge of the function's domain has a derivative from one side.
+#[test]
+fn where_the_function_ends_one_side_is_enough() {
+    let edges: [(&str, fn(&[f64]) -> f64, [f64; 2], [f64; 2]); 3] = [
+        (
+            "a rate of 0",
+            |x| {
+                if x[0] < 0.0 {
+                    f64::NAN
+                } else {
+                    (x[0] * x[1]).exp()
+                }
+            },
+            [0.0, 2.0],
+            [2.0, 0.0],
+        ),
+        (
+            "a share of 1",
+            |x| {
+                if x[0] > 1.0 {
+                    f64::NAN
+                } else {
+                    x[0].powi(3) + x[1].sin()
+                }
+            },
+            [1.0, 0.5],
+            [3.0, 0.877_582_561_890_372_8],
+        ),
+        (
+            "a corner",
+            |x| {
+                if x[0] < 0.0 || x[1] < 0.0 {
+                    f64::NAN
+                } else {
+                    1.0 + x[0] - 3.0 * x[1]
+                }
+            },
+            [0.0, 0.0],
+            [1.0, -3.0],
+        ),
+    ];
+    for (name, function, theta, gradient) in edges {
+        let verdict = check_gradient(function, &gradient, &theta).unwrap();
+        assert!(
+            matches!(verdict, Verdict::Right { .. }),
+            "{name}: {verdict:?}"
+        );
+        let wrong = [2.0 * gradient[0], gradient[1]];
+        let verdict = check_gradient(function, &wrong, &theta).unwrap();
+        assert!(
+            matches!(verdict, Verdict::Wrong { worst, wrong: 1, .. } if worst.index == 0),
+            "{name}: {verdict:?}"
+        );
+    }
+    let root = |x: &[f64]| x[0].sqrt();
+    let verdict = check_gradient(root, &[1.0], &[0.0]).unwrap();
+    assert!(!matches!(verdict, Verdict::Right { .. }), "{verdict:?}");
+}
+
 /// Where there is no derivative, any number is as good as another.
 #[test]
 fn where_there_is_no_derivative_nobody_can_tell() {

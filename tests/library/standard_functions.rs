@@ -20,7 +20,8 @@ use nplus1::numeric::statistics::t_quantile;
 use nplus1::parallel::Workers;
 use nplus1::{Verdict, check_gradient};
 
-/// Points of each function: with 31 functions and 5 noises 10,075 checks.
+/// Points of each function: with 31 functions and 5 noises 10,075 checks by central differences, and as
+/// many by one-sided ones.
 const POINTS: u64 = 65;
 /// The number of the first point.
 const FIRST_POINT: u64 = 2000;
@@ -168,6 +169,11 @@ fn slow_no_right_gradient_is_called_wrong_and_visible_mistakes_are_named() {
                 let closure = Function::new(theta.len(), noisy(&function, noise));
                 let check = ObjectiveCheck::new(&closure, theta, &exact, (&workers).into());
                 let check = check.unwrap();
+                let one_sided = check.one_sided_derivatives().unwrap();
+                checks += 1;
+                if let Verdict::Wrong { worst, .. } = check.verdict(&one_sided) {
+                    alarms.push((function.name, point, noise, worst));
+                }
                 let derivatives = check.derivatives().unwrap();
                 checks += 1;
                 match check.verdict(&derivatives) {
@@ -220,7 +226,7 @@ fn slow_no_right_gradient_is_called_wrong_and_visible_mistakes_are_named() {
     );
     assert!(alarms.is_empty(), "{alarms:?}");
     assert!(
-        told as f64 >= 0.85 * f64::from(checks),
+        told as f64 >= 0.42 * f64::from(checks),
         "{told} of {checks}"
     );
     let share = planted.named as f64 / planted.mistakes as f64;

@@ -34,7 +34,7 @@ use crate::model::Objective;
 use crate::numeric::statistics::t_quantile;
 
 /// The number of distances of a round.
-const LEVELS: usize = 3;
+pub(super) const LEVELS: usize = 3;
 /// The largest number of rounds: 16⁷ reaches from h = 2⁻⁸ to 2⁻³⁶.
 const MOST_ROUNDS: usize = 8;
 /// The factor of h between two rounds that come closer.
@@ -61,7 +61,7 @@ const SMOOTH: f64 = 2.0;
 pub const FALSE_ALARM: f64 = 1e-6;
 /// The number of standard deviations of normal noise that a derivative exceeds on one side once in
 /// 10⁵ cases.
-const POWER: f64 = 4.265;
+pub(super) const POWER: f64 = 4.265;
 /// The smallest increment of a plain central difference, relative to the closest of a round.
 const NEAREST: f64 = 1.0 / 65536.0;
 /// The weights of D(h), D(h/2) and D(h/4) in E.
@@ -118,24 +118,49 @@ pub struct BoundedDerivative {
     /// The increment at which truncation and noise of a plain central difference are of one size, but
     /// at most `closest`.
     pub central: f64,
-    /// The number of evaluations made.
+    /// The number of evaluations in rounds without a failure.
     pub evaluations: u64,
 }
 
 impl BoundedDerivatives<'_> {
     /// Computes the partial derivative with respect to parameter `index`: 6 evaluations, and 6 more
-    /// for each further round, of which there are at most 7.
+    /// for each further round that comes closer, 2 for each that goes farther. Where the function has
+    /// no values on one side of θ, those on the other side count.
     ///
     /// # Errors
     /// [`Failure`] if no round has finite values only: the last failure.
     pub fn derivative(&self, index: usize) -> Result<BoundedDerivative, Failure> {
+        match self.rounds(index, Sides::Both) {
+            Err(Failure::NotFinite { .. } | Failure::Function { .. }) => self.one_sided(index),
+            both => both,
+        }
+    }
+
+    /// Computes the partial derivative as [`derivative`](Self::derivative) does, from values above θ
+    /// alone, or if there are none, below it: 4 evaluations a round.
+    ///
+    /// # Errors
+    /// [`Failure`] if no round on either side has finite values only.
+    pub fn one_sided(&self, index: usize) -> Result<BoundedDerivative, Failure> {
+        let above = self.rounds(index, Sides::One(1.0));
+        above.or_else(|failure| {
+            let below = self.rounds(index, Sides::One(-1.0));
+            below.map_err(|_| failure)
+        })
+    }
+
+    fn rounds(&self, index: usize, sides: Sides) -> Result<BoundedDerivative, Failure> {
         let value = self.theta[index];
         let relative_noise = match self.noise.deviation / self.value.abs() {
             relative if relative.is_finite() => relative.max(self.unit),
             _ => self.unit,
         };
-        let order = (2 * LEVELS + 1) as f64;
-        let relative = relative_noise.powf(1.0 / order).min(FARTHEST);
+        // From one side a function that saturates looks straight at a distance.
+        let (order, farthest) = match sides {
+            Sides::Both => (2 * LEVELS + 1, FARTHEST),
+            Sides::One(_) => (LEVELS + 1, FARTHEST / 16.0),
+        };
+        let relative = relative_noise.powf(1.0 / order as f64).min(farthest);
         let mut h = increment::power_of_two(relative * scale(value));
         let first = h;
         let mut theta = self.theta.to_vec();
@@ -146,7 +171,11 @@ impl BoundedDerivatives<'_> {
                 break;
             }
             let known = rounds.last().map(|round| round.levels);
-            let next = match self.round(index, h, known, &mut theta) {
+            let round = match sides {
+                Sides::Both => self.round(index, h, known, &mut theta),
+                Sides::One(sign) => self.one_sided_round((index, sign), h, &mut theta),
+            };
+            let next = match round {
                 Ok(round) => {
                     let next = round.next();
                     let smallest = rounds.iter().map(|round| round.result.bound);
@@ -154,7 +183,9 @@ impl BoundedDerivatives<'_> {
                     rounds.push(round);
                     match next {
                         Next::Closer(factor) if h <= first => h / factor,
-                        Next::Farther if better && h >= first => h * FARTHER,
+                        Next::Farther if better && h >= first && sides == Sides::Both => {
+                            h * FARTHER
+                        }
                         _ => break,
                     }
                 }
@@ -215,10 +246,7 @@ impl BoundedDerivatives<'_> {
             };
         }
         let slope = levels.iter().fold(0.0, |most, level| level.slope.max(most));
-        let noise = |value: f64| {
-            let rounding = self.unit * (value.abs() + slope * (self.theta[index].abs() + h));
-            self.noise.at(value).max(rounding)
-        };
+        let noise = |value: f64| self.value_noise(index, value, slope, h);
         let (closest, narrow) = (h / 4.0, &levels[LEVELS - 1]);
         let deviation = spread(&levels, &LIMIT, &noise);
         let by_noise = self.deviations * deviation;
@@ -241,7 +269,7 @@ impl BoundedDerivatives<'_> {
             levels,
             truncation,
             by_noise,
-            noise_at_theta: self.noise.at(self.value).max(self.unit * self.value.abs()),
+            noise_at_theta: self.noise_at_theta(),
             result: BoundedDerivative {
                 derivative,
                 bound,
@@ -257,8 +285,24 @@ impl BoundedDerivatives<'_> {
         })
     }
 
+    /// Returns the deviation of a value within h of θ along parameter `index`.
+    pub(super) fn value_noise(&self, index: usize, value: f64, slope: f64, h: f64) -> f64 {
+        let rounding = self.unit * (value.abs() + slope * (self.theta[index].abs() + h));
+        self.noise.at(value).max(rounding)
+    }
+
+    /// Returns the deviation of the value at θ.
+    pub(super) fn noise_at_theta(&self) -> f64 {
+        self.noise.at(self.value).max(self.unit * self.value.abs())
+    }
+
     /// Evaluates the function with parameter `index` changed by `increment`.
-    fn evaluate(&self, index: usize, increment: f64, theta: &mut [f64]) -> Result<f64, Failure> {
+    pub(super) fn evaluate(
+        &self,
+        index: usize,
+        increment: f64,
+        theta: &mut [f64],
+    ) -> Result<f64, Failure> {
         let value = self.theta[index];
         theta[index] = value + increment;
         let outcome = self.objective.try_value(theta);
@@ -282,23 +326,31 @@ impl BoundedDerivatives<'_> {
     }
 }
 
-/// Two values beside θ, and what follows from them.
+/// The sides of θ whose values count.
+#[derive(Clone, Copy, PartialEq)]
+enum Sides {
+    Both,
+    /// That of this sign.
+    One(f64),
+}
+
+/// Two values, beside θ or one of them at θ, and what follows from them.
 #[derive(Clone, Copy, Default)]
-struct Level {
-    h: f64,
-    values: [f64; 2],
-    /// The central quotient.
-    partial: f64,
+pub(super) struct Level {
+    pub(super) h: f64,
+    pub(super) values: [f64; 2],
+    /// The quotient.
+    pub(super) partial: f64,
     /// The second difference over h².
-    second: f64,
+    pub(super) second: f64,
     /// The difference of the slopes on either side.
-    bend: f64,
+    pub(super) bend: f64,
     /// The larger slope.
-    slope: f64,
+    pub(super) slope: f64,
 }
 
 /// Returns Σ weights·number.
-fn sum(levels: &[Level; LEVELS], weights: &[f64; LEVELS], number: impl Fn(&Level) -> f64) -> f64 {
+pub(super) fn sum(levels: &[Level], weights: &[f64], number: impl Fn(&Level) -> f64) -> f64 {
     let terms = levels.iter().zip(weights);
     terms.map(|(level, weight)| weight * number(level)).sum()
 }
@@ -324,12 +376,12 @@ fn second_spread(levels: &[Level; LEVELS], noise: impl Fn(f64) -> f64, middle: f
 }
 
 /// The result of one round.
-struct Round {
-    result: BoundedDerivative,
-    levels: [Level; LEVELS],
-    truncation: f64,
-    by_noise: f64,
-    noise_at_theta: f64,
+pub(super) struct Round {
+    pub(super) result: BoundedDerivative,
+    pub(super) levels: [Level; LEVELS],
+    pub(super) truncation: f64,
+    pub(super) by_noise: f64,
+    pub(super) noise_at_theta: f64,
 }
 
 /// Returns the result with the smallest bound of those that agree, within their bounds, with all
