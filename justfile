@@ -18,9 +18,9 @@ fuzz factor="20":
 check-power:
     cargo test --locked --test library the_table_of_power -- --nocapture
 
-# Checks functions of 10,000 parameters (about ten minutes), after the 10,075 smaller checks.
+# Checks standard functions as `check` does, and functions of 10,000 parameters (minutes).
 verdicts:
-    cargo test --locked --release --test library standard_functions:: -- --include-ignored --nocapture
+    cargo test --locked --test library standard_functions:: -- --include-ignored --nocapture
 
 # Compares checks and gradients of Python functions with scipy, numdifftools and PyTorch, which `python` has.
 programs-peers python="python3":

@@ -315,9 +315,9 @@ fn slow_verdicts_hold_for_hundreds_of_parameters() {
     }
 }
 
-/// `just verdicts`: about 10 minutes of processor time.
+/// Run by `just verdicts`.
 #[test]
-#[ignore = "minutes: run by `just verdicts`"]
+#[ignore = "minutes"]
 fn slow_verdicts_hold_for_ten_thousand_parameters() {
     let (checks, told) = check_scaled(10_000, &[Some(0.0), Some(1e-8), None]);
     println!("10,000 parameters: {checks} checks, {told} told");
