@@ -224,7 +224,8 @@ fn a_right_gradient_is_never_wrong_and_a_wrong_one_never_right() {
 /// A parameter at the edge of the function's domain has a derivative from one side.
 #[test]
 fn where_the_function_ends_one_side_is_enough() {
-    let edges: [(&str, fn(&[f64]) -> f64, [f64; 2], [f64; 2]); 3] = [
+    type Edge = (&'static str, fn(&[f64]) -> f64, [f64; 2], [f64; 2]);
+    let edges: [Edge; 3] = [
         (
             "a rate of 0",
             |x| {

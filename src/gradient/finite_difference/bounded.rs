@@ -193,7 +193,7 @@ impl BoundedDerivatives<'_> {
                 Err(failed) => {
                     failure = Some(failed);
                     failures += 1;
-                    h / CLOSER.powi(1 << failures.max(PATIENCE).min(LONGEST) - PATIENCE)
+                    h / CLOSER.powi(1 << (failures.clamp(PATIENCE, LONGEST) - PATIENCE))
                 }
             };
             if next > REACH * scale(value) {
@@ -248,13 +248,13 @@ impl BoundedDerivatives<'_> {
         let slope = levels.iter().fold(0.0, |most, level| level.slope.max(most));
         let noise = |value: f64| self.value_noise(index, value, slope, h);
         let (closest, narrow) = (h / 4.0, &levels[LEVELS - 1]);
-        let deviation = spread(&levels, &LIMIT, &noise);
+        let deviation = spread(&levels, &LIMIT, noise);
         let by_noise = self.deviations * deviation;
         let odd = sum(&levels, &CORRECTION, |level| level.partial).abs()
-            - 2.0 * spread(&levels, &CORRECTION, &noise);
+            - 2.0 * spread(&levels, &CORRECTION, noise);
         // Second differences have the noise of the value at θ, too, whose weights add up to −2/h².
         let even = h * sum(&levels, &CORRECTION, |level| level.second).abs()
-            - self.deviations * h * second_spread(&levels, &noise, noise(self.value));
+            - self.deviations * h * second_spread(&levels, noise, noise(self.value));
         let truncation = odd.max(even).max(0.0);
         // Noise alone bends the slopes by √6·ε/h.
         let bent = narrow.bend > by_noise && SMOOTH * narrow.bend > levels[0].bend;
@@ -263,7 +263,11 @@ impl BoundedDerivatives<'_> {
         let derivative = sum(&levels, &LIMIT, |level| level.partial);
         // A central difference at h/4 is off by c·h²; its noise is about that of the result.
         let balance = (deviation / (narrow.partial - derivative).abs()).cbrt();
-        let balance = balance.max(NEAREST).min(1.0);
+        let balance = if balance > NEAREST {
+            balance.min(1.0)
+        } else {
+            NEAREST
+        };
         let values = levels.iter().flat_map(|level| level.values);
         Ok(Round {
             levels,
