@@ -22,6 +22,15 @@ fuzz factor="20":
 check-power:
     cargo test --locked --test library the_table_of_power -- --nocapture
 
+# Checks standard functions as `check` does, and functions of 10,000 parameters (minutes).
+verdicts:
+    cargo test --locked --test library standard_functions:: -- --include-ignored --nocapture
+
+# Compares checks and gradients of Python functions with scipy, numdifftools and PyTorch, which `python` has.
+programs-peers python="python3":
+    cargo build --release
+    {{python}} benches/programs_peers.py target/release/nplus1
+
 # Measures an epoch of the eight networks and mini-batches.
 bench:
     cargo bench --bench epoch

@@ -7,7 +7,7 @@
 //! ```
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use super::page;
 use crate::error::{Error, Result};
 use crate::format::file::{create_folders, write_atomically};
 use crate::report::source::ReportSource;
-use crate::report::{self, date};
+use crate::report::{self, date, function_check};
 use crate::run::{directory, json};
 
 /// Files that were written.
@@ -36,6 +36,13 @@ struct WrittenReport {
 /// # Errors
 /// A folder that holds neither a run nor a study; whatever the operating system refuses.
 pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) -> Result<()> {
+    if let [only] = &arguments.sources[..]
+        && only
+            .extension()
+            .is_some_and(|extension| extension == "json")
+    {
+        return function_page(only, arguments, global, out);
+    }
     let sources: Vec<ReportSource> = (arguments.sources.iter())
         .map(|path| ReportSource::read(path))
         .collect::<Result<_>>()?;
@@ -73,8 +80,37 @@ pub fn run(arguments: &ReportArguments, global: &Global, out: &mut dyn Write) ->
         report: page,
         figures,
     };
+    print_written(&made, global, out)
+}
+
+/// Writes the page of a function's check from its file.
+fn function_page(
+    numbers: &Path,
+    arguments: &ReportArguments,
+    global: &Global,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if arguments.text || arguments.figures.is_some() {
+        return Err(Error::Usage(
+            "the file of a function's check makes a page only\n  help: leave --text and --figures out".to_owned(),
+        ));
+    }
+    let page = arguments.output.clone();
+    let page = page::target(page.unwrap_or_else(|| numbers.with_extension("html")))?;
+    let text = function_check::render(numbers, &date::today())?;
+    write_atomically(&page, text.as_bytes())?;
+    let made = WrittenReport {
+        bytes: text.len(),
+        report: page,
+        figures: Vec::new(),
+    };
+    print_written(&made, global, out)
+}
+
+/// Prints the paths of files that were written.
+fn print_written(made: &WrittenReport, global: &Global, out: &mut dyn Write) -> Result<()> {
     let text = if global.json {
-        json::document(&made)
+        json::document(made)
     } else {
         let pictures = match made.figures.len() {
             0 => String::new(),

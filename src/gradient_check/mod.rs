@@ -16,16 +16,19 @@ mod curvature;
 mod diagnosis;
 mod directional_taylor;
 pub mod directions;
+mod element_search;
 mod error_curve;
 mod estimator_check;
 mod evaluation_points;
 mod external;
 pub mod function;
 mod jet;
+mod line;
 mod methods;
 mod number_format;
 pub mod objective_check;
 pub mod sample_pass;
+mod taylor_remainder;
 mod tolerances;
 
 pub use comparison::{GradientComparison, Group, Judgment};
@@ -35,6 +38,7 @@ pub use external::{ExternalComparison, Power, WrongTensor};
 pub use function::{Comparison, Verdict, check_gradient};
 pub use methods::{CheckedMethod, Outcome, adaptive_methods, methods};
 pub use objective_check::{ComparedDirection, DirectionsCheck, ObjectiveCheck};
+pub use taylor_remainder::TaylorRemainders;
 
 use std::sync::{Arc, OnceLock};
 

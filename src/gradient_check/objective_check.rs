@@ -11,16 +11,19 @@
 //!
 //! The components of v are multiplied by max(1, |θᵢ|), so the error that counts is e·max(1, |θ|).
 //!
-//! *Search.* Where a direction disagrees, its parameters are halved: the derivative along v with
-//! the others at rest is compared for one half (2 evaluations), and the other half's follows by
-//! subtraction. So one wrong element of 10⁵ takes some 17 pairs of evaluations. Each element that is
-//! found is then compared by itself, within its own bound; with these corrected, the directions are
-//! compared again.
+//! *Search.* Where one of the first directions disagrees, no more are tried: its parameters are halved
+//! down to the wrong elements (`element_search.rs`). Each element that is found is then compared by
+//! itself, within its own bound; with these corrected, the directions are compared again.
 
 use ndarray_rand::rand_distr::Distribution;
 
-use super::function::{self, Comparison, Verdict};
-use crate::gradient::finite_difference::bounded::{BoundedDerivative, BoundedDerivatives};
+use super::element_search::Search;
+use super::function::{self, Comparison, TOLERANCE, Verdict};
+use super::line::{OnLine, finite};
+use super::taylor_remainder::TaylorRemainders;
+use crate::gradient::finite_difference::bounded::{
+    BoundedDerivative, BoundedDerivatives, deviations,
+};
 use crate::gradient::finite_difference::failure::{EvaluationPoint, Failure};
 use crate::gradient::finite_difference::objective_noise::{NearbyNoise, noise_near};
 use crate::gradient::finite_difference::quotient::quotient;
@@ -31,25 +34,21 @@ use crate::parallel::EvaluationThreads;
 
 /// The number of times that θ itself is evaluated, to see whether the function is deterministic.
 const VISITS: usize = 3;
+/// The number of directions that are compared before others are tried.
+const FIRST: usize = 2;
 /// The number of wrong elements after which the search for more ends.
 const MOST_FOUND: usize = 20;
-/// The disagreement, in multiples of a direction's bound, up to which a part counts as right.
-const QUIET: f64 = 2.0;
-/// The share of the whole disagreement, as a divisor, up to which a part is left for a later search.
-const LOUD: f64 = 8.0;
-/// The largest number of elements that one search finds.
-const MOST_SUSPECTS: usize = 8;
 
 /// A function near θ, and a gradient that is to be checked there.
 pub struct ObjectiveCheck<'a> {
-    objective: &'a dyn Objective,
-    theta: &'a [f64],
+    pub(super) objective: &'a dyn Objective,
+    pub(super) theta: &'a [f64],
     gradient: &'a [f64],
-    threads: EvaluationThreads<'a>,
+    pub(super) threads: EvaluationThreads<'a>,
     /// The value at θ.
     pub value: f64,
-    /// The standard deviation of the values' noise near θ; 0 if it could not be measured.
-    pub noise: f64,
+    /// The noise of the values near θ; a deviation of 0 if it could not be measured.
+    pub noise: NearbyNoise,
     /// The unit round-off of the precision in which the function seems to compute.
     unit: f64,
     /// The largest difference of two values at θ itself: 0 if the function is deterministic.
@@ -73,7 +72,7 @@ impl ComparedDirection {
     }
 
     /// Returns the difference of both in units of its bound.
-    fn excess(&self) -> f64 {
+    pub(super) fn excess(&self) -> f64 {
         (self.theirs - self.ours).abs() / self.bound.max(f64::MIN_POSITIVE)
     }
 }
@@ -81,7 +80,8 @@ impl ComparedDirection {
 /// The result of a check along random directions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectionsCheck {
-    /// Each direction, before any correction.
+    /// Each direction that was compared, before any correction: fewer than were wanted if the first
+    /// ones disagree.
     pub directions: Vec<ComparedDirection>,
     /// The wrong elements that the search found, in order of their index, each compared by itself.
     pub wrong: Vec<Comparison>,
@@ -113,7 +113,7 @@ impl<'a> ObjectiveCheck<'a> {
     /// Evaluates θ itself a few times and measures the noise near it.
     ///
     /// `gradient` and `theta` are `(N,)`. Cost: 3 evaluations at θ, and 9 for each spacing at which
-    /// the noise is looked for, mostly 1 to 3.
+    /// the noise is looked for, mostly 1; 16 more if it is well above the round-off of a double.
     ///
     /// # Errors
     /// [`Failure`]: θ is empty or not finite, or the function fails there.
@@ -142,15 +142,19 @@ impl<'a> ObjectiveCheck<'a> {
         }
         let largest = values.iter().copied().fold(f64::MIN, f64::max);
         let repeat_difference = largest - values.iter().copied().fold(f64::MAX, f64::min);
-        let noise = match noise_near(objective, theta, threads) {
+        let mut noise = match noise_near(objective, (theta, values[0]), threads) {
             Ok(noise) => noise,
             // The function ends on that line; its partial derivatives may exist.
             Err(Failure::NotFinite { .. } | Failure::Function { .. }) => NearbyNoise {
                 deviation: 0.0,
+                freedom: VISITS as u32 - 1,
+                magnitude: largest.abs(),
+                relative: true,
                 single: false,
             },
             Err(failure) => return Err(failure),
         };
+        noise.deviation = noise.deviation.max(repeat_difference / 2.0);
         let single = noise.single || objective.precision() == Precision::F32;
         Ok(Self {
             objective,
@@ -158,7 +162,7 @@ impl<'a> ObjectiveCheck<'a> {
             gradient,
             threads,
             value: values[0],
-            noise: noise.deviation.max(repeat_difference / 2.0),
+            noise,
             unit: if single {
                 f32::UNIT_ROUNDOFF
             } else {
@@ -169,15 +173,30 @@ impl<'a> ObjectiveCheck<'a> {
     }
 
     /// Returns every partial derivative with its bound: 6 evaluations each, more where the function
-    /// is steep or ends near θ.
+    /// is steep, ends near θ or is noisy.
     ///
     /// # Errors
     /// [`Failure`], of the first parameter in order.
     pub fn derivatives(&self) -> Result<Vec<BoundedDerivative>, Failure> {
-        let bounded = self.bounded(self.objective, self.theta);
+        let elements = self.theta.len();
+        let bounded = self.bounded(self.objective, self.theta, elements);
         let results = self
             .threads
-            .map(self.theta.len(), |index| bounded.derivative(index));
+            .map(elements, |index| bounded.derivative(index));
+        let results = results.map_err(|error| Failure::Threads(error.to_string()))?;
+        results.into_iter().collect()
+    }
+
+    /// Returns every partial derivative with its bound from values on one side of θ, which
+    /// [`derivatives`](Self::derivatives) takes only where there are none on the other: 4 evaluations
+    /// each, but larger bounds.
+    ///
+    /// # Errors
+    /// [`Failure`], of the first parameter in order.
+    pub fn one_sided_derivatives(&self) -> Result<Vec<BoundedDerivative>, Failure> {
+        let elements = self.theta.len();
+        let bounded = self.bounded(self.objective, self.theta, elements);
+        let results = self.threads.map(elements, |index| bounded.one_sided(index));
         let results = results.map_err(|error| Failure::Threads(error.to_string()))?;
         results.into_iter().collect()
     }
@@ -187,76 +206,46 @@ impl<'a> ObjectiveCheck<'a> {
         function::verdict(self.gradient, derivatives)
     }
 
+    /// Returns each element of the gradient beside its derivative.
+    pub fn comparisons(&self, derivatives: &[BoundedDerivative]) -> Vec<Comparison> {
+        let pairs = self.gradient.iter().zip(derivatives).enumerate();
+        pairs
+            .map(|(index, (&theirs, derivative))| function::compare(index, theirs, derivative))
+            .collect()
+    }
+
     /// Compares the gradient along `count` random directions, and searches the wrong elements if
     /// they disagree. A gradient with elements that are not finite is wrong in these.
     ///
-    /// Cost: 6 evaluations a direction, and about 2·log₂ N + 6 for each wrong element.
+    /// Cost: 6 evaluations a direction, and about 2·log₂ N + 6 for each wrong element. If the first 2
+    /// directions disagree, the others are compared only if these do not tell which elements are wrong.
     ///
     /// # Errors
     /// [`Failure`] of an evaluation.
     pub fn directions(&self, count: usize) -> Result<DirectionsCheck, Failure> {
-        let mut corrected = self.gradient.to_vec();
-        let mut found = Vec::new();
-        let odd = |&index: &usize| !self.gradient[index].is_finite();
-        for index in (0..corrected.len()).filter(odd).take(MOST_FOUND) {
-            found.push(self.element(index)?);
-        }
-        let scales: Vec<f64> = self
-            .theta
-            .iter()
+        let scales: Vec<f64> = (self.theta.iter())
             .map(|value| value.abs().max(1.0))
             .collect();
-        for (element, index) in corrected.iter_mut().zip(0..) {
-            let ours = found.iter().find(|compared| compared.index == index);
-            if !element.is_finite() {
-                *element = ours.map_or(0.0, |compared| compared.ours);
-            }
-        }
-        let directions = random_directions(count, &scales);
-        let derivatives = self
-            .threads
-            .map(count, |k| self.along(&directions[k]))
-            .map_err(|error| Failure::Threads(error.to_string()))?;
-        let derivatives: Vec<BoundedDerivative> =
-            derivatives.into_iter().collect::<Result<_, _>>()?;
-        let compare = |gradient: &[f64]| -> Vec<ComparedDirection> {
-            let pairs = directions.iter().zip(&derivatives);
-            pairs
-                .map(|(v, derivative)| directional(gradient, v, derivative))
-                .collect()
-        };
-        let first = compare(&corrected);
+        let (mut corrected, mut found) = self.without_odd_elements()?;
         let norm = first_norm(&corrected, &scales);
-        let mut complete;
-        loop {
-            let compared = compare(&corrected);
-            let disagrees = |&k: &usize| !compared[k].agrees();
-            // The direction that shows the error most clearly.
-            let excess =
-                |&a: &usize, &b: &usize| (compared[a].excess()).total_cmp(&compared[b].excess());
-            let clearest = (0..count).filter(disagrees).max_by(excess);
-            complete = clearest.is_none();
-            let Some(k) = clearest.filter(|_| found.len() < MOST_FOUND) else {
-                break;
-            };
-            let search = Search {
-                check: self,
-                direction: &directions[k],
-                gradient: &corrected,
-                h: derivatives[k].closest,
-            };
-            let suspects = search.suspects(&compared[k])?;
-            let before = found.len();
-            for index in suspects {
-                let compared = self.element(index)?;
-                if compared.bounds() > 1.0
-                    && found.iter().all(|other: &Comparison| other.index != index)
-                {
-                    corrected[index] = compared.ours;
-                    found.push(compared);
-                }
+        let directions = random_directions(count, &scales);
+        let mut derivatives = Vec::new();
+        let mut first = Vec::new();
+        let mut complete = true;
+        for end in [FIRST.min(count), count] {
+            let part = &directions[derivatives.len()..end];
+            let results = self
+                .threads
+                .map(part.len(), |k| self.along(&part[k], count));
+            let results = results.map_err(|error| Failure::Threads(error.to_string()))?;
+            for (v, derivative) in part.iter().zip(results) {
+                let derivative = derivative?;
+                first.push(directional(&corrected, v, &derivative));
+                derivatives.push(derivative);
             }
-            if found.len() == before {
+            let before = found.len();
+            complete = self.correct(&directions, &derivatives, &mut corrected, &mut found)?;
+            if complete && found.len() > before {
                 break;
             }
         }
@@ -269,26 +258,143 @@ impl<'a> ObjectiveCheck<'a> {
         })
     }
 
-    /// Compares one element by itself.
-    fn element(&self, index: usize) -> Result<Comparison, Failure> {
-        let derivative = self.bounded(self.objective, self.theta).derivative(index)?;
-        Ok(function::compare(index, self.gradient[index], &derivative))
+    /// Returns the gradient with elements that are finite, and comparisons of those that were not.
+    fn without_odd_elements(&self) -> Result<(Vec<f64>, Vec<Comparison>), Failure> {
+        let mut corrected = self.gradient.to_vec();
+        let mut found = Vec::new();
+        for (index, element) in corrected.iter_mut().enumerate() {
+            if element.is_finite() {
+                continue;
+            }
+            *element = 0.0;
+            if found.len() < MOST_FOUND {
+                let compared = self.element(index)?;
+                *element = compared.ours;
+                found.push(compared);
+            }
+        }
+        Ok((corrected, found))
     }
 
-    /// Returns the derivative along `direction` with its bound.
-    fn along(&self, direction: &[f64]) -> Result<BoundedDerivative, Failure> {
+    /// Searches wrong elements as long as one of `derivatives`, along the first of `directions`,
+    /// disagrees; corrects them and adds them to `found`. Returns whether all agree then.
+    fn correct(
+        &self,
+        directions: &[Vec<f64>],
+        derivatives: &[BoundedDerivative],
+        corrected: &mut [f64],
+        found: &mut Vec<Comparison>,
+    ) -> Result<bool, Failure> {
+        loop {
+            let pairs = directions.iter().zip(derivatives);
+            let compared: Vec<ComparedDirection> = pairs
+                .map(|(v, derivative)| directional(corrected, v, derivative))
+                .collect();
+            let disagrees = |&k: &usize| !compared[k].agrees();
+            // The direction that shows the error most clearly.
+            let excess =
+                |&a: &usize, &b: &usize| compared[a].excess().total_cmp(&compared[b].excess());
+            let Some(k) = (0..compared.len()).filter(disagrees).max_by(excess) else {
+                return Ok(true);
+            };
+            if found.len() >= MOST_FOUND {
+                return Ok(false);
+            }
+            let search = Search {
+                check: self,
+                direction: &directions[k],
+                gradient: corrected,
+                h: derivatives[k].central,
+            };
+            let before = found.len();
+            for index in search.suspects(&compared[k])? {
+                let compared = self.element(index)?;
+                if compared.bounds() > 1.0
+                    && found.iter().all(|other: &Comparison| other.index != index)
+                {
+                    corrected[index] = compared.ours;
+                    found.push(compared);
+                }
+            }
+            if found.len() == before {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Returns what Taylor's first-order remainder along a random direction does as the distance
+    /// shrinks: 4 evaluations.
+    ///
+    /// # Errors
+    /// [`Failure`] of an evaluation.
+    pub fn taylor_remainders(&self) -> Result<TaylorRemainders, Failure> {
+        let scales: Vec<f64> = (self.theta.iter())
+            .map(|value| value.abs().max(1.0) / (self.theta.len() as f64).sqrt())
+            .collect();
+        let direction = &random_directions(1, &scales)[0];
+        let products = self.gradient.iter().zip(direction).map(|(g, v)| g * v);
         let line = OnLine {
             objective: self.objective,
             theta: self.theta,
             direction,
         };
-        self.bounded(&line, &[0.0]).derivative(0)
+        let floor = self.unit * self.value.abs();
+        let noise = self.noise.deviation.max(floor);
+        TaylorRemainders::new(&line, self.value, products.sum(), noise, self.threads)
+    }
+
+    /// Returns plain central differences of element `index`, each after its h: from 2⁻² to 2⁻⁴⁴ times
+    /// max(1, |θ|), as far as the function has values there. 30 evaluations.
+    ///
+    /// # Errors
+    /// [`Failure::Threads`].
+    pub fn central_differences(&self, index: usize) -> Result<Vec<(f64, f64)>, Failure> {
+        let mut direction = vec![0.0; self.theta.len()];
+        direction[index] = self.theta[index].abs().max(1.0);
+        let line = OnLine {
+            objective: self.objective,
+            theta: self.theta,
+            direction: &direction,
+        };
+        let steps: Vec<f64> = (2..=44).step_by(3).map(|k| 0.5f64.powi(k)).collect();
+        let values = self.threads.map(2 * steps.len(), |number| {
+            let sign = if number % 2 == 0 { 1.0 } else { -1.0 };
+            line.finite(sign * steps[number / 2])
+        });
+        let values = values.map_err(|error| Failure::Threads(error.to_string()))?;
+        let pairs = steps.iter().zip(values.chunks(2));
+        let points = pairs.filter_map(|(step, pair)| match pair {
+            [Ok(high), Ok(low)] => {
+                let h = step * direction[index];
+                Some((h, quotient(high - low, 2.0 * h)))
+            }
+            _ => None,
+        });
+        Ok(points.collect())
+    }
+
+    /// Compares one element by itself.
+    fn element(&self, index: usize) -> Result<Comparison, Failure> {
+        let bounded = self.bounded(self.objective, self.theta, MOST_FOUND);
+        let derivative = bounded.derivative(index)?;
+        Ok(function::compare(index, self.gradient[index], &derivative))
+    }
+
+    /// Returns the derivative along `direction`, one of `count`, with its bound.
+    fn along(&self, direction: &[f64], count: usize) -> Result<BoundedDerivative, Failure> {
+        let line = OnLine {
+            objective: self.objective,
+            theta: self.theta,
+            direction,
+        };
+        self.bounded(&line, &[0.0], count).derivative(0)
     }
 
     fn bounded<'b>(
         &self,
         objective: &'b dyn Objective,
         theta: &'b [f64],
+        elements: usize,
     ) -> BoundedDerivatives<'b> {
         BoundedDerivatives {
             objective,
@@ -296,6 +402,7 @@ impl<'a> ObjectiveCheck<'a> {
             value: self.value,
             noise: self.noise,
             unit: self.unit,
+            deviations: deviations(elements, self.noise.freedom),
         }
     }
 }
@@ -322,134 +429,15 @@ fn first_norm(gradient: &[f64], scales: &[f64]) -> f64 {
 /// Compares v·g with the derivative along v.
 fn directional(gradient: &[f64], v: &[f64], derivative: &BoundedDerivative) -> ComparedDirection {
     let products = || gradient.iter().zip(v).map(|(g, v)| g * v);
-    let rounding = f64::EPSILON * products().map(f64::abs).sum::<f64>();
-    let ours = derivative.derivative;
-    let theirs: f64 = products().sum();
+    // The round-off of each element of the gradient, and of the sum.
+    let rounding = TOLERANCE * products().map(f64::abs).sum::<f64>();
     ComparedDirection {
-        theirs,
-        ours,
-        bound: derivative.bound + rounding + 1e-8 * theirs.abs().max(ours.abs()),
-    }
-}
-
-/// The search for the elements that make a direction disagree.
-struct Search<'s, 'a> {
-    check: &'s ObjectiveCheck<'a>,
-    direction: &'s [f64],
-    gradient: &'s [f64],
-    h: f64,
-}
-
-impl Search<'_, '_> {
-    /// Returns elements that may be wrong, by halving.
-    fn suspects(&self, whole: &ComparedDirection) -> Result<Vec<usize>, Failure> {
-        let size = self.direction.len();
-        let total = self.excess(0, size)?;
-        // What differences at one distance leave of truncation.
-        let truncation = (total - (whole.ours - whole.theirs)).abs();
-        let quiet = (QUIET * (whole.bound + truncation)).max(total.abs() / LOUD);
-        let mut suspects = Vec::new();
-        let mut open = vec![(0, size, total)];
-        // The part with the largest disagreement first.
-        while let Some(at) = loudest(&open) {
-            let (start, end, excess) = open.swap_remove(at);
-            if end - start == 1 {
-                suspects.push(start);
-                if suspects.len() == MOST_SUSPECTS {
-                    break;
-                }
-                continue;
-            }
-            let middle = start + (end - start) / 2;
-            let first = self.excess(start, middle)?;
-            let halves = [(start, middle, first), (middle, end, excess - first)];
-            let before = open.len();
-            open.extend(halves.iter().filter(|half| half.2.abs() > quiet));
-            if open.len() == before {
-                // Errors that are spread, or no larger than the noise.
-                let larger = usize::from(first.abs() < (excess - first).abs());
-                open.push(halves[larger]);
-            }
-        }
-        Ok(suspects)
-    }
-
-    /// Returns the difference along the components `start..end` of the direction, less what the
-    /// gradient says of them.
-    fn excess(&self, start: usize, end: usize) -> Result<f64, Failure> {
-        let mut part = vec![0.0; self.direction.len()];
-        part[start..end].copy_from_slice(&self.direction[start..end]);
-        let line = OnLine {
-            objective: self.check.objective,
-            theta: self.check.theta,
-            direction: &part,
-        };
-        let values = self.check.threads.map(2, |side| {
-            let distance = if side == 0 { self.h } else { -self.h };
-            line.finite(distance)
-        });
-        let values = values.map_err(|error| Failure::Threads(error.to_string()))?;
-        let values: Vec<f64> = values.into_iter().collect::<Result<_, _>>()?;
-        let found = quotient(values[0] - values[1], 2.0 * self.h);
-        let said = self.gradient[start..end]
-            .iter()
-            .zip(&self.direction[start..end]);
-        Ok(found - said.map(|(g, v)| g * v).sum::<f64>())
-    }
-}
-
-/// Returns the place of the part with the largest disagreement.
-fn loudest(parts: &[(usize, usize, f64)]) -> Option<usize> {
-    let size = |&at: &usize| parts[at].2.abs();
-    (0..parts.len()).max_by(|a, b| size(a).total_cmp(&size(b)))
-}
-
-/// A function on the line through θ along a direction, as a function of the distance.
-struct OnLine<'a> {
-    objective: &'a dyn Objective,
-    theta: &'a [f64],
-    direction: &'a [f64],
-}
-
-impl OnLine<'_> {
-    fn finite(&self, distance: f64) -> Result<f64, Failure> {
-        let place = EvaluationPoint::Line { distance };
-        finite(self.try_value(&[distance]), place)
-    }
-}
-
-impl Objective for OnLine<'_> {
-    fn parameters(&self) -> usize {
-        1
-    }
-
-    fn value(&self, distance: &[f64]) -> f64 {
-        self.try_value(distance).unwrap_or(f64::NAN)
-    }
-
-    fn try_value(&self, distance: &[f64]) -> Result<f64, String> {
-        let moved = self.theta.iter().zip(self.direction);
-        let theta: Vec<f64> = moved.map(|(theta, v)| theta + distance[0] * v).collect();
-        self.objective.try_value(&theta)
-    }
-
-    fn precision(&self) -> Precision {
-        self.objective.precision()
-    }
-
-    fn name(&self, _: usize) -> String {
-        "the distance from θ along a direction".to_owned()
+        theirs: products().sum(),
+        ours: derivative.derivative,
+        bound: derivative.bound + rounding,
     }
 }
 
 fn at_theta(objective: &dyn Objective, theta: &[f64]) -> Result<f64, Failure> {
     finite(objective.try_value(theta), EvaluationPoint::Theta)
-}
-
-fn finite(outcome: Result<f64, String>, place: EvaluationPoint) -> Result<f64, Failure> {
-    match outcome {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(value) => Err(Failure::NotFinite { value, place }),
-        Err(message) => Err(Failure::Function { message, place }),
-    }
 }

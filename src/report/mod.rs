@@ -1,7 +1,7 @@
 //! Reports of runs and studies: one self-contained HTML page, made only from their files.
 //!
 //! A page is a [`page::Page`] that sections write to: [`run`], [`cost`], [`scaling`], [`race`],
-//! [`sweep`], [`toy_page`]. Each [`figure::Figure`] is drawn twice from the same numbers: by
+//! [`sweep`], [`function_check`], [`toy_page`]. Each [`figure::Figure`] is drawn twice from the same numbers: by
 //! [`svg`] for paper and for readers without scripts, and by `assets/report.js` with uPlot for
 //! everyone else. The same files give the same page, except for its date.
 
@@ -10,6 +10,7 @@ pub mod cost;
 pub mod date;
 pub mod environment;
 pub mod figure;
+pub mod function_check;
 pub mod image;
 pub mod page;
 pub mod race;

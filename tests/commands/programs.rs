@@ -268,6 +268,51 @@ fn a_wrong_element_is_named_and_a_right_gradient_is_right() {
 }
 
 #[test]
+fn the_page_of_a_check_is_made_from_its_file_alone() {
+    if !has_python() {
+        return;
+    }
+    let place = place(QUADRATIC);
+    theta(&place, 12);
+    let words = "check --at theta.json --html check.html";
+    let found = document(&place, words, "python3 f.py 12 wrong", 3);
+    assert_eq!(found["elements"].as_array().unwrap().len(), 12);
+    assert_eq!(found["curves"][0]["element"]["index"], 4);
+    assert_eq!(found["curves"].as_array().unwrap().len(), 3);
+    let orders = found["taylor_orders"].as_array().unwrap();
+    assert!(orders.len() > 1 && orders.iter().all(|order| order.as_f64().unwrap() < 1.9));
+    let read = |name: &str| fs::read_to_string(place.path().join(name)).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&read("check.json")).unwrap(),
+        found
+    );
+    let page = read("check.html");
+    for part in [
+        "Each element against its bound",
+        "Differences of θ[4] over h",
+        "wrong",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    // Again from the file alone, and with another mistake over both.
+    place.ends(&mut place.command("report check.json -o again.html"), 0);
+    assert_eq!(read("again.html"), page);
+    document(&place, words, "python3 f.py 12", 0);
+    assert!(read("check.html") != page);
+    // No file of the user's is replaced.
+    place.write("own.json", "[1, 2]");
+    let words = "check --at theta.json --html own.html";
+    let errors = refusal(&place, words, "python3 f.py 12");
+    assert!(errors.contains("own.json"), "{errors}");
+    let errors = refusal(
+        &place,
+        "check --at theta.json --html a.json",
+        "python3 f.py 12",
+    );
+    assert!(errors.contains("check.html"), "{errors}");
+}
+
+#[test]
 fn the_examples_work() {
     if !has_python() {
         return;

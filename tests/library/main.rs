@@ -29,6 +29,7 @@ mod logistic;
 mod long_steps;
 mod noise;
 mod objective;
+mod odd_functions;
 mod operation_counts;
 mod optimizers;
 mod random_direction_counts;

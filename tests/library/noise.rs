@@ -48,7 +48,7 @@ fn the_published_table_gives_the_published_noise() {
     for difference in differences {
         values.push(values.last().unwrap() + difference);
     }
-    let NoiseVerdict::Noise(deviation) = verdict(&mut values, 1) else {
+    let NoiseVerdict::Noise(deviation, _) = verdict(&mut values, 1) else {
         panic!("no noise");
     };
     assert!((deviation / 8.69e-4 - 1.0).abs() < 0.01, "{deviation:e}");

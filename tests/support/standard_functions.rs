@@ -134,6 +134,13 @@ impl StandardFunction {
         (self.double)(x)
     }
 
+    /// Returns the function of `parameters` numbers; only for those that scale.
+    pub fn of_size(mut self, parameters: usize) -> Self {
+        let start = self.start.iter().copied().cycle();
+        self.start = start.take(parameters).collect();
+        self
+    }
+
     /// Returns the value in double precision.
     pub fn value(&self, x: &[f64]) -> f64 {
         (self.double)(x).iter().map(|r| r * r).sum()

@@ -132,8 +132,8 @@ Examples:
   nplus1 report iris-run --text
   nplus1 report iris-run -o iris.html")]
 pub struct ReportArguments {
-    /// Directories of runs or studies
-    #[arg(required = true, value_name = "RUN|STUDY")]
+    /// Directories of runs or studies, or the JSON file of a function's check
+    #[arg(required = true, value_name = "RUN|STUDY|CHECK.json")]
     pub sources: Vec<PathBuf>,
     /// File of the page [default: report.html in the directory, if there is only one]
     #[arg(short, long, value_name = "FILE", conflicts_with = "text", value_parser = output())]

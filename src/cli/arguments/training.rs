@@ -122,6 +122,9 @@ pub struct CheckArguments {
     #[cfg(unix)]
     #[command(flatten)]
     pub options: ProgramOptions,
+    /// Write a page of a function's check to this file, and its numbers beside it, as JSON
+    #[arg(long, value_name = "FILE", requires = "program", value_parser = output())]
+    pub html: Option<PathBuf>,
     /// Changes of the config.
     #[command(flatten)]
     pub changes: OverrideArguments,

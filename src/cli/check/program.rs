@@ -2,18 +2,25 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::cli::arguments::{CheckArguments, Global};
 use crate::cli::gradient_progress::GradientProgress;
 use crate::cli::output::{Messages, show};
+use crate::cli::page;
 use crate::cli::programs::{EvaluationCounts, Opened, open, warn_of_contradiction};
 use crate::error::{Error, InputError, Result};
+use crate::format::file::write_atomically;
 use crate::format::vector;
 use crate::gradient::finite_difference::failure::{EvaluationPoint, Failure};
 use crate::gradient_check::{Comparison, DirectionsCheck, ObjectiveCheck, Verdict};
 use crate::model::Objective;
+use crate::open::file_type;
+use crate::report::date;
+use crate::report::function_check::{self, ComparedElement, DifferenceCurve};
+use crate::run::json;
 
 /// The number of parameters up to which each is compared by itself.
 const EACH: usize = 256;
@@ -23,6 +30,8 @@ const DIRECTIONS: u32 = 20;
 const TELLING: f64 = 1e-3;
 /// The errors, relative to the gradient, whose probability of being missed is printed.
 const SIZES: [f64; 4] = [1e-1, 1e-2, 1e-4, 1e-6];
+/// The number of elements whose differences over h a page shows.
+const CURVES: usize = 3;
 /// The largest number of wrong elements that are printed as text.
 const PRINTED: usize = 20;
 
@@ -33,19 +42,6 @@ enum Answer {
     Right,
     Wrong,
     CannotTell,
-}
-
-/// An element of the gradient beside its difference.
-#[derive(Clone, Debug, Serialize)]
-struct ComparedElement {
-    index: usize,
-    name: String,
-    theirs: f64,
-    ours: f64,
-    /// The bound of the difference's error.
-    bound: f64,
-    /// |theirs − ours| in multiples of the bound.
-    bounds: f64,
 }
 
 /// The probability of missing an error.
@@ -70,12 +66,22 @@ struct ProgramCheckReport {
     compared: &'static str,
     directions: Option<usize>,
     missed: Vec<MissedError>,
+    /// The orders at which Taylor's first-order remainder falls along a random direction, from the
+    /// first distance to the last that is not hidden by noise: 2 if the gradient is right, 1 if it is
+    /// wrong along the direction.
+    taylor_orders: Vec<f64>,
     /// The largest error that may have been overlooked in an element.
     smallest_error: Option<f64>,
     /// The elements that are wrong.
     wrong: Vec<ComparedElement>,
     /// Whether these are all; with directions, the search may end before.
     complete: bool,
+    /// All elements, for a page.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    elements: Vec<ComparedElement>,
+    /// Differences of the worst elements over h, for a page.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    curves: Vec<DifferenceCurve>,
     /// The element that is nearest to its bound, or whose bound hides most.
     worst: Option<ComparedElement>,
     /// What would let the check tell.
@@ -99,6 +105,7 @@ pub(super) fn run(
         Some(path) => Some(vector::load(path)?),
         None => None,
     };
+    let files = arguments.html.clone().map(page_files).transpose()?;
     let opened = open(
         command,
         &arguments.options,
@@ -114,6 +121,12 @@ pub(super) fn run(
     report.deterministic = warn_of_contradiction(&opened.program, messages);
     report.program = command.to_owned();
     report.evaluations = EvaluationCounts::of(&opened.program);
+    if let Some((page, numbers)) = files {
+        write_atomically(&numbers, json::document(&report).as_bytes())?;
+        let text = function_check::render(&numbers, &date::today())?;
+        write_atomically(&page, text.as_bytes())?;
+        messages.note(format_args!("page: {}", page.display()));
+    }
     show(&report, text, global, out)?;
     let names: Vec<&str> = report.wrong.iter().map(|element| &*element.name).collect();
     let failed = match report.verdict {
@@ -123,6 +136,21 @@ pub(super) fn run(
     };
     opened.program.finish();
     failed.map_or(Ok(()), |message| Err(Error::CheckFailed(message)))
+}
+
+/// Returns the path of the page and that of the numbers beside it, which are free or from a check.
+fn page_files(page: PathBuf) -> Result<(PathBuf, PathBuf)> {
+    let numbers = page.with_extension("json");
+    if numbers == page {
+        return Err(Error::Usage(format!(
+            "--html {}: the numbers go to a file of this name\n  help: name the page check.html",
+            page.display()
+        )));
+    }
+    if file_type(&numbers)?.is_some() {
+        function_check::check(&numbers)?;
+    }
+    Ok((page::target(page)?, numbers))
 }
 
 /// Returns the gradient to be checked: from a file, or the program's own.
@@ -160,15 +188,18 @@ fn check(
         program: String::new(),
         parameters: theta.len(),
         loss: check.value,
-        noise: check.noise,
+        noise: check.noise.deviation,
         deterministic: true,
         verdict: Answer::Right,
         compared: "elements",
         directions: None,
         missed: Vec::new(),
+        taylor_orders: Vec::new(),
         smallest_error: None,
         wrong: Vec::new(),
         complete: true,
+        elements: Vec::new(),
+        curves: Vec::new(),
         worst: None,
         help: None,
         evaluations: EvaluationCounts::of(program),
@@ -177,10 +208,26 @@ fn check(
     if each {
         let derivatives = check.derivatives()?;
         report.conclude_elements(program, check.verdict(&derivatives));
+        if arguments.html.is_some() {
+            let compared = check.comparisons(&derivatives);
+            report.elements = compared
+                .iter()
+                .map(|c| self::compared(program, c))
+                .collect();
+        }
     } else {
         let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
         let found = check.directions(count)?;
         report.conclude_directions(program, &found);
+    }
+    if arguments.html.is_some() {
+        report.add_curves(&check)?;
+    }
+    // The function may end along that line; the verdict does not need it.
+    match check.taylor_remainders() {
+        Ok(remainders) => report.taylor_orders = remainders.orders(),
+        Err(Failure::NotFinite { .. } | Failure::Function { .. }) => {}
+        Err(failure) => return Err(failure),
     }
     program.revisit().map_err(|message| Failure::Function {
         message,
@@ -224,6 +271,21 @@ impl ProgramCheckReport {
         }
     }
 
+    /// Adds the differences over h of the elements that are farthest from theirs, in bounds.
+    fn add_curves(&mut self, check: &ObjectiveCheck<'_>) -> Result<(), Failure> {
+        let compared = match &self.elements[..] {
+            [] => &self.wrong,
+            _ => &self.elements,
+        };
+        let mut worst = compared.clone();
+        worst.sort_by(|one, other| other.bounds.total_cmp(&one.bounds));
+        for element in worst.into_iter().take(CURVES) {
+            let points = check.central_differences(element.index)?;
+            self.curves.push(DifferenceCurve { element, points });
+        }
+        Ok(())
+    }
+
     fn conclude_directions(&mut self, program: &dyn Objective, found: &DirectionsCheck) {
         self.compared = "directions";
         self.directions = Some(found.directions.len());
@@ -257,6 +319,7 @@ fn compared(program: &dyn Objective, compared: &Comparison) -> ComparedElement {
         theirs: compared.theirs,
         ours: compared.ours,
         bound: compared.bound,
+        visible: compared.visible,
         bounds: compared.bounds(),
     }
 }
@@ -291,6 +354,7 @@ fn text(report: &ProgramCheckReport) -> String {
         }
     ));
     write(format!("evaluations  {}", report.evaluations));
+    write(format!("remainder    {}", taylor(&report.taylor_orders)));
     for missed in &report.missed {
         write(format!(
             "             an error of {:.0e} of the gradient is missed with probability {:.0e}",
@@ -326,6 +390,17 @@ fn text(report: &ProgramCheckReport) -> String {
         write(format!("what helps   {help}"));
     }
     text
+}
+
+/// Describes the orders of Taylor's remainder.
+fn taylor(orders: &[f64]) -> String {
+    let orders: Vec<String> = orders.iter().map(|order| format!("{order:.2}")).collect();
+    let found = if orders.is_empty() {
+        "is within the noise".to_owned()
+    } else {
+        format!("falls with order {}", orders.join(", "))
+    };
+    format!("{found} along a random direction (2 if the gradient is right, 1 if wrong)")
 }
 
 fn verdict(report: &ProgramCheckReport) -> String {

@@ -23,6 +23,7 @@ pub mod noise_increment;
 pub mod objective;
 mod objective_evaluation;
 pub mod objective_noise;
+mod one_sided;
 pub mod perturbation;
 pub mod quotient;
 pub mod richardson;

@@ -29,6 +29,7 @@
 //! tried is refused: no increment follows from such values.
 
 use super::Scheme;
+use super::increment::power_of_two_below;
 use crate::error::Error;
 use crate::numeric::Real;
 
@@ -53,8 +54,8 @@ const MAX_TRIALS: usize = 3;
 /// The result of analyzing a difference table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoiseVerdict {
-    /// Noise of this standard deviation.
-    Noise(f64),
+    /// Noise of this standard deviation, and the order of the first differences that are noise.
+    Noise(f64, usize),
     /// At least half of the neighboring values are equal, so the spacing shows only their rounding.
     /// A spacing 100 times as large may do.
     TooSmall,
@@ -133,6 +134,9 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     if changing == 0 || 2 * equal >= changing * points {
         return NoiseVerdict::TooSmall;
     }
+    // Squares of very large or small losses would leave the range of numbers.
+    let size = power_of_two_below(largest).max(f64::MIN_POSITIVE);
+    losses.iter_mut().for_each(|loss| *loss /= size);
     let mut scale = 1.0;
     let mut levels = Vec::with_capacity(points - 1);
     for order in 1..points {
@@ -154,34 +158,59 @@ pub fn verdict(losses: &mut [f64], samples: usize) -> NoiseVerdict {
     }
     levels
         .windows(3)
-        .find(|three| {
+        .enumerate()
+        .find(|(_, three)| {
             let least = three.iter().map(|level| level.0).fold(f64::MAX, f64::min);
             let most = three.iter().map(|level| level.0).fold(0.0, f64::max);
             three[0].1 && most <= AGREEMENT * least
         })
-        .map_or(NoiseVerdict::TooLarge, |three| {
-            NoiseVerdict::Noise(three[0].0)
+        .map_or(NoiseVerdict::TooLarge, |(below, three)| {
+            NoiseVerdict::Noise(three[0].0 * size, below + 1)
         })
 }
 
-/// Returns the noise of equispaced `values` from their fourth differences, to which a smooth
-/// function contributes nothing but the fourth power of the spacing. The differences overwrite the
-/// values.
-pub fn by_fourth_differences(values: &mut [f64; POINTS]) -> f64 {
-    const ORDER: usize = 4;
-    // (2k)!/(k!)² of k = 4: the mean square of fourth differences of noise of deviation 1.
-    const MEAN_SQUARE: f64 = 70.0;
-    for order in 1..=ORDER {
-        for at in 0..POINTS - order {
-            values[at] = values[at + 1] - values[at];
+/// Returns the deviation of `values` at `distances` from the polynomial of `degree` that fits them
+/// best, and its degrees of freedom, values less coefficients: for normal noise, its square has a χ²
+/// distribution with these.
+///
+/// # Panics
+/// Unless there are more values than coefficients.
+pub fn about_polynomial(distances: &[f64], values: &[f64], degree: usize) -> (f64, u32) {
+    assert!(values.len() > degree + 1, "no degrees of freedom");
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let largest = |numbers: &[f64]| numbers.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let reach = largest(distances);
+    // Each power, less its projections on the lower ones, twice for the sake of round-off.
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    let without = |numbers: &mut [f64], basis: &[Vec<f64>]| {
+        for vector in basis.iter().chain(basis) {
+            let share = dot(vector, numbers);
+            let pairs = numbers.iter_mut().zip(vector);
+            pairs.for_each(|(number, unit)| *number -= share * unit);
         }
+    };
+    for power in 0..=degree {
+        let mut vector: Vec<f64> = distances
+            .iter()
+            .map(|distance| (distance / reach).powi(power as i32))
+            .collect();
+        without(&mut vector, &basis);
+        let length = dot(&vector, &vector).sqrt();
+        vector.iter_mut().for_each(|number| *number /= length);
+        basis.push(vector);
     }
-    let differences = &values[..POINTS - ORDER];
-    let squares: f64 = differences
-        .iter()
-        .map(|difference| difference * difference)
-        .sum();
-    (squares / differences.len() as f64 / MEAN_SQUARE).sqrt()
+    // Near θ the values are nearly equal: their differences are exact, and in range.
+    let first = values[0];
+    let mut rest: Vec<f64> = values.iter().map(|value| value - first).collect();
+    let size = largest(&rest);
+    if size == 0.0 {
+        return (0.0, (values.len() - degree - 1) as u32);
+    }
+    rest.iter_mut().for_each(|number| *number /= size);
+    without(&mut rest, &basis);
+    let freedom = values.len() - degree - 1;
+    let deviation = size * (dot(&rest, &rest) / freedom as f64).sqrt();
+    (deviation, freedom as u32)
 }
 
 /// The estimated noise of a loss near θ.
@@ -191,6 +220,9 @@ pub struct NoiseEstimate {
     pub deviation: f64,
     /// The spacing of the table that showed it.
     pub spacing: f64,
+    /// The order of the first differences that are noise: a polynomial of a lower degree has the
+    /// values' smooth part.
+    pub order: usize,
     /// The number of evaluations made.
     pub evaluations: u64,
     /// The losses at θ, `(samples,)`.
@@ -225,10 +257,11 @@ pub fn measure<E: From<Unmeasured>>(
         evaluate(&distances, &mut losses, &mut line)?;
         let at_theta = losses[middle * samples..][..samples].to_vec();
         match verdict(&mut losses, samples) {
-            NoiseVerdict::Noise(deviation) => {
+            NoiseVerdict::Noise(deviation, order) => {
                 return Ok(NoiseEstimate {
                     deviation,
                     spacing,
+                    order,
                     evaluations: (table * POINTS) as u64,
                     at_theta,
                 });
