@@ -12,6 +12,12 @@ use crate::text::{plain, plain_line};
 /// Maximum number of inputs of a row that is shown as a picture.
 const MAX_INPUTS: usize = 4_096;
 
+/// Maximum number of classes whose confusion matrix fits a narrow window; of more, the most frequent
+/// confusions are listed.
+const MOST_CLASSES: usize = 12;
+/// Maximum number of confusions that are listed.
+const MOST_CONFUSIONS: usize = 20;
+
 /// Writes the confusion matrix, the metrics of each class, and the most confidently wrong
 /// predictions.
 pub(super) fn write(page: &mut Page, evaluation: &ModelEvaluation) {
@@ -19,7 +25,12 @@ pub(super) fn write(page: &mut Page, evaluation: &ModelEvaluation) {
         h3 { "On the " (plain(&evaluation.part)) " rows: " (percent(Some(evaluation.accuracy))) " of "
             (whole(evaluation.rows)) " correct" }
     });
-    page.add(confusion(evaluation));
+    if evaluation.classes.len() > MOST_CLASSES {
+        page.table("Most frequent confusions", &confusions(evaluation));
+        page.collapsed("Confusion matrix", |page| page.add(confusion(evaluation)));
+    } else {
+        page.add(confusion(evaluation));
+    }
     let mut classes = Table::new(["class", "rows", "precision", "recall", "F1"]);
     for class in &evaluation.classes {
         classes.row([
@@ -34,6 +45,36 @@ pub(super) fn write(page: &mut Page, evaluation: &ModelEvaluation) {
     if !evaluation.wrong.is_empty() {
         page.add(wrong(evaluation));
     }
+}
+
+/// Returns the most frequent confusions, the largest share of the true class first.
+fn confusions(evaluation: &ModelEvaluation) -> Table {
+    let mut found = Vec::new();
+    for (truth, row) in evaluation.confusion.iter().enumerate() {
+        let all: u64 = row.iter().sum();
+        for (predicted, &count) in row.iter().enumerate() {
+            if truth != predicted && count > 0 {
+                found.push((count as f64 / all as f64, count, truth, predicted));
+            }
+        }
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+    let name = |class: usize| {
+        evaluation
+            .classes
+            .get(class)
+            .map_or("", |class| &class.name)
+    };
+    let mut table = Table::new(["class", "predicted", "rows", "of the class"]);
+    for &(share, count, truth, predicted) in found.iter().take(MOST_CONFUSIONS) {
+        table.row([
+            name(truth).to_owned(),
+            name(predicted).to_owned(),
+            whole(count),
+            percent(Some(share)),
+        ]);
+    }
+    table
 }
 
 fn confusion(evaluation: &ModelEvaluation) -> Markup {
@@ -120,6 +161,30 @@ fn wrong(evaluation: &ModelEvaluation) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_classes_are_listed_by_their_confusions() {
+        let classes = MOST_CLASSES + 1;
+        let mut evaluation: ModelEvaluation = serde_json::from_value(serde_json::json!({
+            "part": "test", "rows": 1300, "loss": 0.1, "accuracy": 0.9,
+            "classes": (0..classes).map(|class| serde_json::json!({
+                "name": format!("c{class}"), "rows": 100, "precision": 1, "recall": 1, "f1": 1
+            })).collect::<Vec<_>>(),
+            "confusion": vec![vec![0; classes]; classes],
+            "wrong": [],
+        }))
+        .unwrap();
+        (0..classes).for_each(|class| evaluation.confusion[class][class] = 90);
+        evaluation.confusion[3][5] = 10;
+        evaluation.confusion[7][2] = 2;
+        let table = confusions(&evaluation);
+        assert_eq!(table.rows().len(), 2);
+        assert_eq!(table.rows()[0], ["c3", "c5", "10", "10.00 %"]);
+        let mut page = Page::new("t");
+        write(&mut page, &evaluation);
+        let html = page.render("2026-01-01");
+        assert!(html.contains("Most frequent confusions") && html.contains("<summary>Confusion"));
+    }
 
     #[test]
     fn cells_are_shaded_by_their_share_of_the_row() {

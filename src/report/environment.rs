@@ -3,8 +3,9 @@
 use maud::html;
 use toml_edit::{DocumentMut, Item};
 
-use super::page::{Page, table};
+use super::page::Page;
 use super::source::CommonContent;
+use super::tables::table;
 use crate::memory::bytes;
 use crate::run::Environment;
 use crate::study::table::Table;

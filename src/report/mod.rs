@@ -5,6 +5,7 @@
 //! [`svg`] for paper and for readers without scripts, and by `assets/report.js` with uPlot for
 //! everyone else. The same files give the same page, except for its date.
 
+mod bars;
 mod classes;
 pub mod cost;
 pub mod date;
@@ -15,11 +16,13 @@ pub mod image;
 pub mod page;
 pub mod race;
 mod regression;
+mod results;
 pub mod run;
 pub mod scaling;
 pub mod source;
 pub mod svg;
 pub mod sweep;
+mod tables;
 pub mod text;
 pub mod ticks;
 pub mod toy_page;

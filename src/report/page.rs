@@ -10,8 +10,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::bars::Bars;
 use super::figure::Figure;
 use super::svg;
+use super::tables::{numbers, table};
 use crate::study::table::Table;
 use crate::text::plain;
 
@@ -23,8 +25,6 @@ const STYLE: &str = concat!(
 /// uPlot 1.6.32 by Leon Sorokin, MIT: `assets/LICENSE-uPlot`.
 const UPLOT: &str = include_str!("assets/uPlot.min.js");
 const SCRIPT: &str = include_str!("assets/report.js");
-/// Maximum number of rows of a figure's table; the files have all of them.
-const MAX_ROWS: usize = 200;
 
 /// A page under construction.
 #[derive(Debug, Default)]
@@ -118,11 +118,7 @@ impl Page {
         value["id"] = json!(id);
         self.figures.push(value);
         let picture = svg::draw(figure);
-        let mut name = name(&figure.title);
-        if self.pictures.iter().any(|(other, _)| *other == name) {
-            name = format!("{name}-{}", self.pictures.len() + 1);
-        }
-        self.pictures.push((name, picture.clone().into_string()));
+        self.keep(&figure.title, &picture);
         self.parts.push(html! {
             figure.plot id=(id) {
                 figcaption {
@@ -131,9 +127,46 @@ impl Page {
                 }
                 div.static { (picture) }
                 @for note in &figure.notes { p.note role="note" { (plain(note)) } }
-                (rows(figure))
+                details { summary { "Data table" } (numbers(figure)) }
                 (source(origins))
             }
+        });
+    }
+
+    /// Adds a figure of bars. Without bars, it adds nothing.
+    pub fn bars(&mut self, bars: &Bars, origins: &[Origin]) {
+        if bars.groups.is_empty() {
+            return;
+        }
+        let [wide, narrow] = [true, false].map(|wide| bars.draw(wide, false));
+        self.keep(&bars.title, &bars.draw(true, true));
+        self.parts.push(html! {
+            figure.plot {
+                figcaption { h3 { (plain(&bars.title)) } p { (plain(&bars.caption)) } }
+                div.static.wide { (wide) }
+                div.static.narrow { (narrow) }
+                details { summary { "Data table" } (table(&bars.title, &bars.numbers())) }
+                (source(origins))
+            }
+        });
+    }
+
+    /// Keeps a picture as a separate file, named after `title`.
+    fn keep(&mut self, title: &str, picture: &Markup) {
+        let mut name = name(title);
+        if self.pictures.iter().any(|(other, _)| *other == name) {
+            name = format!("{name}-{}", self.pictures.len() + 1);
+        }
+        self.pictures.push((name, picture.clone().into_string()));
+    }
+
+    /// Adds what `write` writes, collapsed under `summary`.
+    pub fn collapsed(&mut self, summary: &str, write: impl FnOnce(&mut Self)) {
+        let before = self.parts.len();
+        write(self);
+        let parts = self.parts.split_off(before);
+        self.parts.push(html! {
+            details { summary { (plain(summary)) } @for part in &parts { (part) } }
         });
     }
 
@@ -218,55 +251,6 @@ fn without_markup(json: &str) -> String {
         }
     }
     text
-}
-
-/// Renders a table; the first column has the row headers.
-pub fn table(caption: &str, data: &Table) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(plain(caption)) {
-            table {
-                caption { (plain(caption)) }
-                @if !data.header().is_empty() {
-                    thead { tr { @for cell in data.header() { th scope="col" { (plain(cell)) } } } }
-                }
-                tbody {
-                    @for row in data.rows() {
-                        tr {
-                            @for (column, cell) in row.iter().enumerate() {
-                                @if column == 0 { th scope="row" { bdi { (plain(cell)) } } }
-                                @else { td { bdi { (plain(cell)) } } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Renders the numbers of a figure as a collapsed table.
-fn rows(figure: &Figure) -> Markup {
-    let xs = figure.abscissas();
-    let header = std::iter::once(figure.x.label.clone())
-        .chain(figure.series.iter().map(|series| series.label.clone()));
-    let mut data = Table::new(header);
-    for &x in xs.iter().take(MAX_ROWS) {
-        let value = |series: &super::figure::Series| {
-            let point = series.points.iter().find(|point| point.0 == x);
-            point.map_or(String::new(), |point| point.1.to_string())
-        };
-        let cells = figure.series.iter().map(value);
-        data.row(std::iter::once(x.to_string()).chain(cells));
-    }
-    html! {
-        details {
-            summary { "Data table" }
-            (table(&figure.title, &data))
-            @if xs.len() > MAX_ROWS {
-                p.note { "The first " (MAX_ROWS) " of " (xs.len()) " rows; the files have all of them." }
-            }
-        }
-    }
 }
 
 /// Renders the distinct origins.

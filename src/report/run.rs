@@ -9,19 +9,21 @@ use super::image::tiles;
 use super::page::{Origin, Page};
 use super::regression::{self, score};
 use super::source::ReportSource;
-use super::{classes, environment};
+use super::{classes, environment, results};
 use crate::format::{AnyParameters, safetensors};
 use crate::numeric::statistics::{mean, quantile, sample_deviation};
 use crate::open::file_type;
 use crate::run::RunSummary;
 use crate::run::directory::{EVALUATION, METRICS_JSONL, MODEL, SUMMARY};
-use crate::run::evaluation::{ModelEvaluation, TargetErrors};
-use crate::study::table::{Table, duration, figure, loss, percent, topology, whole};
+use crate::run::evaluation::ModelEvaluation;
+use crate::study::table::{duration, percent, whole};
 
 /// Maximum number of first-layer units that are shown.
 const MAX_UNITS: usize = 100;
 /// Number of units in a row of pictures.
 const UNITS_PER_ROW: usize = 10;
+/// Maximum number of runs whose details are shown without a click.
+const MOST_OPEN: usize = 3;
 /// Maximum number of inputs of a first layer that is shown.
 const MAX_INPUTS: usize = 4_096;
 
@@ -121,7 +123,9 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
     if let [run] = runs {
         page.add(highlights(run));
     }
-    page.table("Results", &summaries(runs));
+    for (caption, table) in results::tables(runs) {
+        page.table(caption, &table);
+    }
     page.sentences(&spread(runs).into_iter().collect::<Vec<_>>());
     result_curves(page, runs);
     if runs.len() > 1 {
@@ -131,15 +135,11 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
         if runs.len() > 1 {
             page.section(run.label);
         }
-        if let Some(evaluation) = &run.evaluation {
-            match &evaluation.regression {
-                Some(result) => {
-                    regression::write(page, evaluation, result, &run.source.common.origin());
-                }
-                None => classes::write(page, evaluation),
-            }
+        if runs.len() > MOST_OPEN {
+            page.collapsed("Evaluation and weights", |page| details(page, run));
+        } else {
+            details(page, run);
         }
-        weights(page, run);
         // What a single run is judged by comes before how its steps went.
         if runs.len() == 1 {
             step_curves(page, runs);
@@ -147,6 +147,19 @@ pub fn write(page: &mut Page, runs: &[RunFiles<'_>]) {
         page.source(&[run.source.common.origin()]);
         environment::write(page, &run.source.common);
     }
+}
+
+/// Writes what one run is judged by.
+fn details(page: &mut Page, run: &RunFiles<'_>) {
+    if let Some(evaluation) = &run.evaluation {
+        match &evaluation.regression {
+            Some(result) => {
+                regression::write(page, evaluation, result, &run.source.common.origin());
+            }
+            None => classes::write(page, evaluation),
+        }
+    }
+    weights(page, run);
 }
 
 /// Renders the most important results in large letters.
@@ -170,87 +183,6 @@ fn highlights(run: &RunFiles<'_>) -> Markup {
                 @if let Some(figure) = figure { div { dt { (name) } dd { (figure) } } }
             }
         }
-    }
-}
-
-/// Returns a table of results with one column per run.
-pub fn summaries(runs: &[RunFiles<'_>]) -> Table {
-    let mut table = Table::new(
-        std::iter::once("run".to_owned()).chain(runs.iter().map(|run| run.label.to_owned())),
-    );
-    type TableCell = fn(&RunFiles<'_>) -> Option<String>;
-    let figures: [(&str, TableCell); 18] = [
-        ("network", |run| {
-            Some(topology(&run.summary.as_ref()?.sizes))
-        }),
-        ("parameters", |run| {
-            Some(whole(run.summary.as_ref()?.parameters as u64))
-        }),
-        ("gradient", |run| {
-            environment::value(&run.source.common, "gradient", "method")
-        }),
-        ("optimizer", |run| {
-            environment::value(&run.source.common, "optimizer", "kind")
-        }),
-        ("seed", |run| Some(run.summary.as_ref()?.seed.to_string())),
-        ("threads", |run| {
-            Some(run.summary.as_ref()?.threads.to_string())
-        }),
-        ("epochs", |run| {
-            Some(
-                run.summary
-                    .as_ref()
-                    .map_or(run.epochs.len(), |s| s.epochs)
-                    .to_string(),
-            )
-        }),
-        ("ended", |run| Some(run.summary.as_ref()?.ending.clone())),
-        ("training time", |run| {
-            Some(duration(run.summary.as_ref()?.seconds))
-        }),
-        ("time per epoch (median)", |run| {
-            run.summary.as_ref()?.seconds_per_epoch.map(duration)
-        }),
-        ("train loss", |run| {
-            Some(loss(run.summary.as_ref()?.train_loss))
-        }),
-        ("validation accuracy", |run| {
-            let summary = run.summary.as_ref()?;
-            let is_regression = !summary.target_errors.is_empty();
-            (!is_regression).then(|| percent(summary.validation_accuracy))
-        }),
-        ("test accuracy", |run| {
-            let summary = run.summary.as_ref()?;
-            let is_regression = !summary.target_errors.is_empty();
-            (!is_regression).then(|| percent(summary.test_accuracy))
-        }),
-        ("validation R²", |run| {
-            run.summary.as_ref()?.validation_r2.map(score)
-        }),
-        ("test R²", |run| run.summary.as_ref()?.test_r2.map(score)),
-        ("RMSE", |run| Some(figure(only_target(run)?.rmse))),
-        ("MAE", |run| Some(figure(only_target(run)?.mae))),
-        ("predictions per second", |run| {
-            let evaluation = run.evaluation.as_ref()?;
-            let seconds = evaluation.seconds.filter(|seconds| *seconds > 0.0)?;
-            Some(whole((evaluation.rows as f64 / seconds) as u64))
-        }),
-    ];
-    for (label, cell) in figures {
-        let cells: Vec<Option<String>> = runs.iter().map(cell).collect();
-        if cells.iter().any(Option::is_some) {
-            let shown = cells.into_iter().map(|cell| cell.unwrap_or("–".to_owned()));
-            table.row(std::iter::once(label.to_owned()).chain(shown));
-        }
-    }
-    table
-}
-
-/// Returns the errors of the only target of a regression.
-fn only_target<'a>(run: &'a RunFiles<'_>) -> Option<&'a TargetErrors> {
-    match &run.summary.as_ref()?.target_errors[..] {
-        [only] => Some(only),
-        _ => None,
     }
 }
 

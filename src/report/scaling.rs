@@ -46,7 +46,8 @@ pub fn write(
     for warning in conclusion.warnings.as_ref().unwrap_or(&report.warnings) {
         page.note(&format!("Doubtful: {warning}."));
     }
-    let samples = sample_series(plan, samples);
+    let shown = shown_first(&groups(&report.rows), MOST_LINES - 1);
+    let samples = sample_series(plan, samples, &shown);
     write_other_figures(page, common, efficiencies, times, samples);
     for (heading, table) in report.tables() {
         page.table(heading, &table);
@@ -137,7 +138,7 @@ fn write_other_figures(
     page.figure(
         &Figure::new(
             "Samples, round by round",
-            "All samples. Changes that all series share come from the machine.",
+            "All samples. Changes that all series share come from the machine. The legend shows further lines on demand.",
             [Axis::new("round").with_unit(AxisUnit::Whole), seconds()],
             samples,
         ),
@@ -218,9 +219,11 @@ fn law(fit: &ScalingFit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)>
     Some((name, points.collect()))
 }
 
-/// Returns a series of samples for each method, mini-batch size and number of threads.
-fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
+/// Returns a series of samples for each method, mini-batch size and number of threads; initially,
+/// those of the groups `shown` on the most threads are drawn.
+fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample], shown: &[String]) -> Vec<Series> {
     let cells = plan.cells();
+    let most = cells.iter().map(|cell| cell.threads).max().unwrap_or(1);
     let mut labels: Vec<String> = Vec::new();
     (cells.iter())
         .map(|cell| {
@@ -234,6 +237,7 @@ fn sample_series(plan: &ScalingPlan, samples: &[ScalingSample]) -> Vec<Series> {
             let points = cell_samples.map(|sample| (sample.round as f64, sample.seconds));
             let label = format!("{group}, {}", counted(cell.threads, "thread"));
             Series::new(label, Mark::LineAndDots, color, points)
+                .shown_if(cell.threads == most && shown.contains(&group))
         })
         .collect()
 }

@@ -19,6 +19,7 @@ use crate::run::directory::{
     CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
 };
 use crate::run::{Environment, checkpoint, json, metrics};
+use crate::study::table::counted;
 use crate::study::{cost, least_squares, race, record, scaling, sweep};
 
 /// Size limit of the files that are read, in bytes; logs have a limit of their own.
@@ -261,11 +262,11 @@ impl CommonContent {
         Origin {
             command: environment.command.clone(),
             machine: format!(
-                "{cpu}, {} cores, {}, {} kernel, {} threads; nplus1 {}",
-                environment.physical_cores,
+                "{cpu}, {}, {}, {} kernel, {}; nplus1 {}",
+                counted(environment.physical_cores, "core"),
                 environment.os,
                 environment.kernel,
-                environment.threads,
+                counted(environment.threads, "thread"),
                 environment.version
             ),
         }
@@ -313,7 +314,10 @@ fn read_folds(common: &mut CommonContent) -> Result<Option<Vec<ReportSource>>> {
             .push(format!("{} of {planned} folds were found.", names.len()));
     }
     let fold = |name: String| ReportSource {
-        common: CommonContent::read(&common.path.join(name)),
+        common: CommonContent {
+            label: name.clone(),
+            ..CommonContent::read(&common.path.join(name))
+        },
         content: Content::Run,
     };
     Ok(Some(names.into_iter().map(fold).collect()))

@@ -15,9 +15,9 @@ use crate::text::plain;
 pub const COLORS: [&str; 8] = [
     "#0072b2", "#c24e00", "#00805c", "#b0497f", "#8a6d00", "#2b84c4", "#6b5bb5", "#5c5c5c",
 ];
-const INK: &str = "#1d2430";
-const FAINT: &str = "#d5dae1";
-const PAPER: &str = "#ffffff";
+pub(super) const INK: &str = "#1d2430";
+pub(super) const FAINT: &str = "#d5dae1";
+pub(super) const PAPER: &str = "#ffffff";
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
@@ -138,7 +138,7 @@ fn dash(series: &Series) -> Option<&'static str> {
 }
 
 /// Shortens a long label by leaving out its middle.
-fn shorten(label: &str) -> String {
+pub(super) fn shorten(label: &str) -> String {
     let letters: Vec<char> = label.chars().collect();
     if letters.len() <= MAX_LABEL {
         return label.to_owned();
@@ -153,7 +153,7 @@ fn shorten(label: &str) -> String {
 }
 
 /// Formats a coordinate with at most one decimal.
-fn coordinate(position: f64) -> String {
+pub(super) fn coordinate(position: f64) -> String {
     let text = format!("{position:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }

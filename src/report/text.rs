@@ -36,20 +36,12 @@ fn render_source(source: &mut ReportSource) -> Result<String> {
     let body = match &mut source.content {
         Content::Run => {
             let run = RunFiles::read(source);
-            format!(
-                "{}{}",
-                super::run::summaries(std::slice::from_ref(&run)),
-                curves(&run.epochs)
-            )
+            results(std::slice::from_ref(&run)) + &curves(&run.epochs)
         }
         Content::Folds(folds) => {
             let runs: Vec<RunFiles<'_>> = folds.iter_mut().map(RunFiles::read).collect();
             let spread = super::run::spread(&runs);
-            format!(
-                "{}{}\n",
-                super::run::summaries(&runs),
-                spread.unwrap_or_default()
-            )
+            format!("{}{}\n", results(&runs), spread.unwrap_or_default())
         }
         _ => render_study(source)?,
     };
@@ -57,6 +49,13 @@ fn render_source(source: &mut ReportSource) -> Result<String> {
         text.push_str(&format!("note: {note}\n"));
     }
     Ok(text + &body)
+}
+
+/// Renders the tables of what the runs achieved.
+fn results(runs: &[RunFiles<'_>]) -> String {
+    let tables = super::results::tables(runs).into_iter();
+    let tables: Vec<String> = tables.map(|(_, table)| table.to_string()).collect();
+    tables.join("\n")
 }
 
 fn render_study(source: &ReportSource) -> Result<String> {

@@ -4,8 +4,9 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::figure::{Axis, Figure, Mark, Series};
-use super::page::{Page, table};
+use super::page::Page;
 use super::svg;
+use super::tables::table;
 use crate::explain::claims::Claim;
 use crate::explain::toy::{Toy, ToyExplanation};
 use crate::study::table::{Table, figure};

@@ -636,7 +636,7 @@ fn a_gradient_that_is_killed_goes_on_where_it_was_and_leaves_no_process() {
     let words = "gradient --at theta.json --workers 4 -o g.json";
     let journal = place.path().join("g.json.journal");
     let calls =
-        || std::fs::read_to_string(place.path().join("calls")).map_or(0, |all| all.lines().count());
+        || fs::read_to_string(place.path().join("calls")).map_or(0, |all| all.lines().count());
     let mut kills = 0;
     loop {
         let mut run = command(&place, words, &program);

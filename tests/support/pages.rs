@@ -28,7 +28,7 @@ batch_size = 10
 "#;
 
 /// The kinds of pages, each with its command, which writes into the folder of that name.
-pub const COMMANDS: [(&str, &str); 7] = [
+pub const COMMANDS: [(&str, &str); 10] = [
     ("run", "train flowers.toml --out run"),
     (
         "folds",
@@ -57,6 +57,22 @@ pub const COMMANDS: [(&str, &str); 7] = [
             "check ",
             env!("CARGO_MANIFEST_DIR"),
             "/configs/iris.toml --rows 4 --sweep --out sweep"
+        ),
+    ),
+    (
+        "bars",
+        "cost flowers.toml --measure --limit 0.1 --repeats 1 --out bars",
+    ),
+    (
+        "depths",
+        "cost flowers.toml --widths 4,6 --depths 1,2 --methods backprop,forward-difference/incremental --out depths",
+    ),
+    (
+        "regression",
+        concat!(
+            "train ",
+            env!("CARGO_MANIFEST_DIR"),
+            "/configs/diabetes.toml --set data.folds=4 --set train.epochs=3 --out regression"
         ),
     ),
 ];

@@ -18,13 +18,14 @@ use crate::error::{Error, Result};
 use crate::gradient::operation_counts;
 use crate::gradient::{Control, GradientConfig};
 use crate::kernels::Isa;
+use crate::memory::bytes;
 use crate::model::Parameters;
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::parallel::{Ranks, Workers};
 use crate::study::methods;
 use crate::study::rank_scaling::{Connection, RankRow, StepWork};
-use crate::study::table::{Table, bytes, duration, list, percent, times, topology, whole};
+use crate::study::table::{Table, duration, list, percent, times, topology, whole};
 
 /// Default methods, of threads as well.
 pub(super) const METHODS: [&str; 4] = [

@@ -22,6 +22,7 @@ mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod numbers;
+mod reduce;
 mod threads;
 mod transport;
 
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use launcher::Launcher;
 pub use numbers::Parcel;
+pub use reduce::Reduce;
 
 use self::numbers::{bytes_of, bytes_of_mut};
 use self::transport::Transport;
@@ -38,30 +40,6 @@ use crate::error::{Error, Result};
 
 /// Bytes that each rank contributes to a meeting.
 pub const NOTE_BYTES: usize = 48;
-
-/// How the gradients of backprop come together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reduce {
-    /// Each number is summed in one order, on one rank: the bits are those of one process.
-    #[default]
-    Exact,
-    /// Each rank sums the gradient of its own rows, and the sums are added: the bits depend on the
-    /// number of ranks.
-    Fast,
-}
-
-impl Reduce {
-    /// Both, the default first.
-    pub const ALL: [Self; 2] = [Self::Exact, Self::Fast];
-
-    /// Returns the name in configs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Fast => "fast",
-        }
-    }
-}
 
 /// What ranks exchanged for their results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -127,14 +127,14 @@ var nplus1 = (() => {
   const draw = (figure, host, shell, zoom) => {
     const axis = (of, side) => ({
       label: of.label,
-      labelSize: 26,
+      labelSize: side === 3 ? 26 : 20,
       labelFont: "12px system-ui, sans-serif",
       font: "12px system-ui, sans-serif",
       stroke: css("--ink"),
       grid: { stroke: css("--faint"), width: 1 },
       ticks: { stroke: css("--faint"), width: 1 },
       values: (_, marks) => marks.map((mark) => written(mark, of.unit)),
-      size: side === 3 ? 66 : 36,
+      size: side === 3 ? 66 : 32,
       ...(of.log ? { splits: decades, filter: (_, marks) => marks } : {}),
       ...(of.unit === "whole" && !of.log ? { incrs: steps } : {}),
     });
@@ -191,7 +191,9 @@ var nplus1 = (() => {
     const announcement = element("output", { class: "where", "aria-live": "polite" });
     const legend = element("ul", { class: "legend" });
     const tools = element("div", { class: "tools", role: "group", "aria-label": "Tools of the figure " + figure.title });
-    const live = element("div", { class: "live" }, tools, host, where, legend, announcement);
+    const others = element("ul", { class: "legend" });
+    const more = element("details", { class: "more" }, element("summary"), others);
+    const live = element("div", { class: "live" }, tools, host, where, legend, more, announcement);
     fixed.before(live);
     frame.classList.add("drawn");
 
@@ -213,9 +215,11 @@ var nplus1 = (() => {
           plot.setSeries(index + 1, { show: shown });
         }
       });
-      legend.append(element("li", {}, button));
+      (groupSeries[0].shown ? legend : others).append(element("li", {}, button));
       return { canvas, output, members, groupSeries };
     });
+    more.firstChild.textContent = "Show more lines (" + others.children.length + ")";
+    more.hidden = others.children.length === 0;
     const values = (plot) => figure.series.map((series, index) => {
       const at = plot.cursor.idxs ? plot.cursor.idxs[index + 1] : null;
       return at == null || !series.shown ? null : [figure.xs[at], series.y[at]];

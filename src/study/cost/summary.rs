@@ -79,7 +79,7 @@ pub(super) fn networks(rows: &[CostRow]) -> Vec<Vec<&CostRow>> {
 }
 
 /// Returns the distinct labels, in the order of the rows.
-pub fn labels(rows: &[CostRow]) -> Vec<&str> {
+pub(super) fn labels(rows: &[CostRow]) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for row in rows {
         if !labels.contains(&row.label.as_str()) {

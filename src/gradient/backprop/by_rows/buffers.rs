@@ -84,7 +84,7 @@ impl<R: Real> RowBuffers<R> {
         task: &StepTask<'_, R>,
         (supersteps, own, regions, tiles): (&Supersteps, RankWorkers, Regions, &[Tile]),
         parameters: WithPackedVelocity<'b, R>,
-        exchange: Option<RowExchange<'b>>,
+        mut exchange: Option<RowExchange<'b>>,
         scratch: &'b mut Scratch<R>,
     ) -> Vec<RowWorker<'b, R>> {
         let (weights, velocity) = parameters;
@@ -114,11 +114,7 @@ impl<R: Real> RowBuffers<R> {
         };
         // This rank's workers gather the inputs of all rows.
         let gathered = gathered_regions(own, regions);
-        let input_parts = gathered.iter().map(|gathered| {
-            let [first, last] = [gathered.start, gathered.end - 1]
-                .map(|region| regions.part(region, input_panels * p));
-            first.start..last.end
-        });
+        let input_parts = parts_of(&gathered, regions, input_panels * p);
         let mut inputs = supersteps
             .share(&mut self.inputs, Some(PASS), input_parts)
             .into_iter();
@@ -135,7 +131,6 @@ impl<R: Real> RowBuffers<R> {
 
         let mut parameters =
             TileParts::new((supersteps, tiles), sizes, weights.with_velocity(velocity));
-        let mut exchange = exchange;
         let workers = numbers.zip(gathered).zip(tiles.iter().zip(scratch));
         let workers = workers.map(|((number, gathered), (tile, scratch))| RowWorker {
             regions,
@@ -183,6 +178,15 @@ fn gathered_regions(own: RankWorkers, regions: Regions) -> Vec<Range<usize>> {
         start..end
     };
     (0..own.count).map(worker).collect()
+}
+
+/// Returns the ranges of consecutive regions in a buffer, with `size` numbers per row of a region.
+fn parts_of(gathered: &[Range<usize>], regions: Regions, size: usize) -> Vec<Range<usize>> {
+    let part = |gathered: &Range<usize>| {
+        let last = regions.part(gathered.end - 1, size);
+        regions.part(gathered.start, size).start..last.end
+    };
+    gathered.iter().map(part).collect()
 }
 
 /// The parameters in the workers' tiles; each iterator goes over the workers.
