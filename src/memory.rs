@@ -267,7 +267,7 @@ mod tests {
         let error = reserve(&mut buffer, 1 << 58, "these need", "take fewer").unwrap_err();
         assert_eq!(error.exit_code(), 5);
         let message = error.to_string();
-        for part in ["these need 2048.0 PiB", "are available", "help: take fewer"] {
+        for part in ["these need 2048 PiB", "are available", "help: take fewer"] {
             assert!(message.contains(part), "no `{part}` in {message}");
         }
         assert!(reserve(&mut buffer, 1 << 61, "these need", "take fewer").is_err());

@@ -370,13 +370,15 @@ fn a_resumed_race_deletes_the_temporary_files_of_the_killed_one_and_nothing_else
         let method = study.join(method);
         fs::write(method.join(".nplus1-a1B2c3"), "half a checkpoint").unwrap();
         fs::write(method.join(".nplus1-notes.txt"), "mine").unwrap();
-        fs::create_dir(method.join(".nplus1-folder")).unwrap();
+        fs::create_dir(method.join(".nplus1-a-folder")).unwrap();
+        fs::create_dir(method.join(".nplus1-b2C3d4")).unwrap();
+        fs::write(method.join(".nplus1-b2C3d4/config.toml"), "of a killed process").unwrap();
     }
     folder.report("race --resume studies/flowers/001 --json");
     for method in methods {
         let mut found: Vec<PathBuf> = leftovers(&study.join(method));
         found.sort();
-        let expected = [".nplus1-folder", ".nplus1-notes.txt"];
+        let expected = [".nplus1-a-folder", ".nplus1-notes.txt"];
         assert_eq!(found, expected.map(|name| study.join(method).join(name)));
     }
     assert!(other.exists(), "a file outside the study was deleted");
