@@ -4,12 +4,11 @@ use std::io::Write;
 
 use super::arguments::{EvalArguments, Global};
 use super::evaluation::{evaluation, target_errors};
-use super::inputs::model_file;
+use super::inputs::load_model;
 use super::model_rows::rows;
 use super::output::{Messages, print};
 use crate::data::SearchPaths;
 use crate::error::Result;
-use crate::format::safetensors;
 use crate::parallel::Workers;
 use crate::run::evaluation::ModelEvaluation;
 use crate::run::json;
@@ -26,15 +25,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let path = &arguments.model;
-    let file = model_file(path)?;
-    let loaded = safetensors::load(&file)?;
-    for assumed in &loaded.assumed {
-        messages.warn(format_args!(
-            "{}: not in the file, assumed: {assumed}",
-            file.display()
-        ));
-    }
-    let model = loaded.model;
+    let (file, model) = load_model(path, messages)?;
     let search_paths = SearchPaths::new(global.datasets.as_deref());
     let (name, part) = rows(path, &arguments.data, (&model, &file), &search_paths)?;
     if let Some(table) = &part.dataset.table {

@@ -8,14 +8,14 @@ use ndarray::Array2;
 use serde_json::{Value, json};
 
 use super::arguments::{ExportArguments, Global};
-use super::inputs::model_file;
+use super::inputs::{check_folder, load_model};
 use super::model_rows::rows;
 use super::output::{Messages, print};
 use crate::data::{Part, SearchPaths};
 use crate::error::{Error, Result};
+use crate::format::Model;
 use crate::format::export::{ExportFormat, WeightType, sample_inputs};
-use crate::format::file::{folder_of, write_atomically};
-use crate::format::{Model, safetensors};
+use crate::format::file::write_atomically;
 use crate::model::Assessment;
 use crate::parallel::Workers;
 use crate::run::json;
@@ -40,19 +40,8 @@ pub fn run(
         Some(format) => format,
         None => by_extension(output)?,
     };
-    let folder = folder_of(output);
-    if !folder.is_dir() {
-        return Err(Error::refused(folder, "no such folder").help("make the folder first"));
-    }
-    let file = model_file(&arguments.model)?;
-    let loaded = safetensors::load(&file)?;
-    for assumed in &loaded.assumed {
-        messages.warn(format_args!(
-            "{}: not in the file, assumed: {assumed}",
-            file.display()
-        ));
-    }
-    let model = loaded.model;
+    check_folder(output)?;
+    let (file, model) = load_model(&arguments.model, messages)?;
     let weights = arguments.weights.unwrap_or_default();
     let is_source = matches!(format, ExportFormat::C | ExportFormat::Rust);
     let part = match is_source {

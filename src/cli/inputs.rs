@@ -9,7 +9,8 @@ use super::session::Session;
 use crate::config::{Config, Overrides};
 use crate::data::{self, LoadedData, SearchPaths, Split};
 use crate::error::{Error, Result};
-use crate::format::{AnyParameters, safetensors};
+use crate::format::file::folder_of;
+use crate::format::{AnyParameters, Model, safetensors};
 use crate::model::{Network, Parameters};
 use crate::numeric::Precision;
 use crate::open::file_type;
@@ -90,7 +91,7 @@ pub fn fold_of(path: &Path) -> Result<Option<usize>> {
 }
 
 /// Returns the file of a model: `path` itself, or the model in the directory of a run.
-pub fn model_file(path: &Path) -> Result<PathBuf> {
+fn model_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
@@ -113,6 +114,35 @@ pub fn model_file(path: &Path) -> Result<PathBuf> {
         )
     };
     Err(Error::refused(path, problem).help(help))
+}
+
+/// Reads the model at `path`, a file or the directory of a run; returns its file and the model. Says
+/// what the file does not say.
+///
+/// # Errors
+/// No model there, or one that is refused.
+pub fn load_model(path: &Path, messages: Messages) -> Result<(PathBuf, Model)> {
+    let file = model_file(path)?;
+    let loaded = safetensors::load(&file)?;
+    for assumed in &loaded.assumed {
+        messages.warn(format_args!(
+            "{}: not in the file, assumed: {assumed}",
+            file.display()
+        ));
+    }
+    Ok((file, loaded.model))
+}
+
+/// Refuses an output whose folder does not exist, before any work is done for it.
+///
+/// # Errors
+/// No such folder.
+pub fn check_folder(output: &Path) -> Result<()> {
+    let folder = folder_of(output);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Error::refused(folder, "no such folder").help("make the folder first"))
 }
 
 /// Returns the names of the folders in `path` that have a model, sorted: folds, or runs.

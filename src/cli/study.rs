@@ -1,4 +1,5 @@
-//! The runner of studies: what `cost`, `race` and `scale` have in common.
+//! The runner of studies: what `cost`, `race`, `scale`, `check --sweep` and `explain lbfgs` have in
+//! common.
 //!
 //! A command names its inputs ([`source`]) and makes its plan; [`StudyRunner`] begins or resumes the
 //! record, prints a line for each row, answers an interruption, and ends with the results as JSON,
@@ -71,14 +72,24 @@ impl<'a> StudyRunner<'a> {
         messages: Messages,
     ) -> Result<Self> {
         let interrupt = Interrupt::watch(format!("keeping the {}", S::ROWS))?;
-        Ok(Self {
+        Ok(Self::of(arguments, global, messages, interrupt))
+    }
+
+    /// Runs a study for which signals are watched already.
+    pub fn of(
+        arguments: &'a RecordArguments,
+        global: &'a Global,
+        messages: Messages,
+        interrupt: Interrupt,
+    ) -> Self {
+        Self {
             arguments,
             global,
             messages,
             control: Control::new(interrupt.flag()),
             interrupt,
             isa: Isa::detect(),
-        })
+        }
     }
 
     /// Returns what a study of `inputs` measures on.
@@ -95,7 +106,8 @@ impl<'a> StudyRunner<'a> {
     ///
     /// # Errors
     /// A study that cannot be resumed with this plan; rows that cannot be measured; an
-    /// interruption, after the rows are saved.
+    /// interruption, after the rows are saved; [`Error::CheckFailed`], after the results are printed,
+    /// if they say so.
     pub fn run<S: Study>(&self, mut study: S, plan: &S::Plan, out: &mut dyn Write) -> Result<()> {
         let config = study.config();
         let mut record = StudyRecord::begin(
@@ -117,7 +129,10 @@ impl<'a> StudyRunner<'a> {
         match finished {
             Ok(true) => {
                 let report = study.report(plan, &record);
-                conclude(&record, &report, self.arguments.page, self.global, out)
+                conclude(&record, &report, self.arguments.page, self.global, out)?;
+                report
+                    .failure()
+                    .map_or(Ok(()), |failure| Err(Error::CheckFailed(failure)))
             }
             Ok(false) => {
                 messages.note(resume);
@@ -136,7 +151,7 @@ impl<'a> StudyRunner<'a> {
 ///
 /// # Errors
 /// Whatever the operating system refuses.
-pub fn conclude<T: Serialize + DeserializeOwned>(
+fn conclude<T: Serialize + DeserializeOwned>(
     record: &StudyRecord<T>,
     report: &impl StudyReport,
     page: PageArguments,

@@ -6,20 +6,21 @@
 //!
 //! Nothing is subtracted, so h can be so small that the truncation vanishes below the round-off:
 //! the result is the derivative of the forward pass in double precision (Squire and Trapp, "Using
-//! complex variables to estimate derivatives of real functions", SIAM Review 40, 1998). This module
-//! shares no code with the backward passes, so it is an independent reference for backprop. It is
-//! scalar code, and slow.
+//! complex variables to estimate derivatives of real functions", SIAM Review 40, 1998). The pass is
+//! the textbook's, which shares no code with the backward passes, over complex numbers; so this is
+//! an independent reference for backprop. It is scalar code, and slow.
 //!
-//! Cost: N passes in complex numbers, each from the perturbed unit upward. Below and beside that
-//! unit, imaginary parts are 0 and real parts equal those of the unperturbed pass.
+//! Cost: N incremental evaluations in complex numbers, each from the perturbed unit upward. Below
+//! and beside that unit, imaginary parts are 0 and real parts equal those of the unperturbed pass.
 
-use std::ops::{Add, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::sample_pass::{SamplePass, is_hot};
+use super::sample_pass::SamplePass;
 use crate::gradient::{Control, Stopped};
 use crate::model::{Network, Parameters};
-use crate::numeric::output_loss::OutputLoss;
 use crate::parallel::Workers;
+use crate::textbook::counting::Number;
+use crate::textbook::{BasePass, Target, TextbookNetwork};
 
 /// The increment h = 2⁻³⁰⁰: 1 − h² rounds to 1, and small derivatives times h keep 700 powers of
 /// two above underflow.
@@ -37,134 +38,97 @@ pub(super) fn gradient(
     control: &Control,
 ) -> Result<Parameters<f64>, Stopped> {
     let layout = &network.layout;
-    let units: Vec<(usize, usize)> = (0..layout.layers())
-        .flat_map(|layer| (0..layout.sizes()[layer + 1]).map(move |unit| (layer, unit)))
+    let point = ComplexPoint::new(network, theta, passes);
+    let units: Vec<(usize, usize)> = (1..=layout.layers())
+        .flat_map(|l| (0..layout.sizes()[l]).map(move |unit| (l, unit)))
         .collect();
     let parts = workers.map(units.len(), |at| {
-        let (layer, unit) = units[at];
         (!control.is_stopped()).then(|| {
-            let derivatives = unit_derivatives(network, theta, passes, layer, unit);
+            let derivatives = point.unit_derivatives(units[at]);
             control.count(derivatives.len() as u64);
             derivatives
         })
     });
     let mut gradient = Parameters::zeros(std::sync::Arc::clone(layout));
     let flat = gradient.flat_mut();
-    for (part, (layer, unit)) in parts.into_iter().zip(units) {
+    for (part, (l, unit)) in parts.into_iter().zip(units) {
         let part = part.ok_or(Stopped::Interrupted)?;
-        let fan_in = layout.sizes()[layer];
-        let start = layout.weights(layer).start + unit * fan_in;
+        let fan_in = layout.sizes()[l - 1];
+        let start = layout.weights(l - 1).start + unit * fan_in;
         flat[start..start + fan_in].copy_from_slice(&part[..fan_in]);
         if layout.has_bias() {
-            flat[layout.biases(layer).start + unit] = part[fan_in];
+            flat[layout.biases(l - 1).start + unit] = part[fan_in];
         }
     }
     Ok(gradient)
 }
 
-/// Computes the derivatives with respect to a unit's weights and, if it has one, its bias.
-fn unit_derivatives(
-    network: &Network,
-    theta: &Parameters<f64>,
-    passes: &[SamplePass],
-    layer: usize,
-    unit: usize,
-) -> Vec<f64> {
-    let fan_in = network.layout.sizes()[layer];
-    let mut sums = vec![0.0; fan_in + usize::from(network.layout.has_bias())];
-    for pass in passes {
-        for (input, sum) in sums.iter_mut().enumerate() {
-            let a = pass.a[layer].get(input).copied().unwrap_or(1.0);
-            // A perturbation of an input of 0 has no effect.
-            if a != 0.0 {
-                *sum += loss(network, theta, pass, layer, unit, INCREMENT * a).im / INCREMENT;
-            }
-        }
-    }
-    let rows = passes.len() as f64;
-    for (input, sum) in sums.iter_mut().enumerate() {
-        *sum /= rows;
-        if input < fan_in {
-            let w = Complex {
-                re: theta.weights(layer)[[unit, input]],
-                im: INCREMENT,
-            };
-            *sum += (Complex::from(0.5 * network.l2) * w * w).im / INCREMENT;
-        }
-    }
-    sums
+/// The network, θ and each sample's pass at θ, in complex numbers.
+struct ComplexPoint<'a> {
+    network: TextbookNetwork,
+    theta: Vec<Complex>,
+    passes: Vec<BasePass<Complex, PassTarget<'a>>>,
 }
 
-/// Computes one sample's loss with i·`step` added to the z of unit `unit` of `layer`.
-fn loss(
-    network: &Network,
-    theta: &Parameters<f64>,
-    pass: &SamplePass,
-    layer: usize,
-    unit: usize,
-    step: f64,
-) -> Complex {
-    let last = pass.z.len() - 1;
-    let reals = |values: &[f64]| values.iter().map(|&x| x.into()).collect::<Vec<Complex>>();
-    let mut z = reals(&pass.z[layer]);
-    z[unit].im = step;
-    let mut changed = unit..unit + 1;
-    for above in layer + 1..=last {
-        let mut a = reals(&pass.a[above]);
-        for k in changed {
-            a[k] = pair(z[k]).0;
-        }
-        let biases = theta.biases(above);
-        let weights = theta.weights(above);
-        z = (weights.outer_iter().enumerate())
-            .map(|(k, row)| {
-                let bias = biases.get(k).copied().unwrap_or(0.0).into();
-                let terms = row.iter().zip(&a);
-                terms.fold(bias, |sum: Complex, (&w, &a)| Complex {
-                    re: w.mul_add(a.re, sum.re),
-                    im: w.mul_add(a.im, sum.im),
-                })
-            })
-            .collect();
-        changed = 0..z.len();
+/// The target of a sample, by output or by class.
+#[derive(Clone, Copy)]
+struct PassTarget<'a>(&'a SamplePass);
+
+impl Target for PassTarget<'_> {
+    fn at(self, j: usize) -> f64 {
+        self.0.targets[j]
     }
-    output_loss_value(network.output_loss(), pass, &z) * pass.weight.into()
+
+    fn class(self) -> Option<u16> {
+        u16::try_from(self.0.label).ok()
+    }
 }
 
-/// Computes the loss, its factor left out, from the outputs' z, without subtracting nearly equal numbers.
-fn output_loss_value(output_loss: OutputLoss, pass: &SamplePass, z: &[Complex]) -> Complex {
-    let label = pass.label;
-    if output_loss == OutputLoss::SoftmaxCrossEntropy {
-        // ln Σ e^z_k − z_t = (z_m − z_t) + ln(1 + Σ_{k ≠ m} e^(z_k − z_m)), where z_m is the
-        // largest (m = t among equals).
-        let ahead = |m: usize, k: usize| if z[k].re > z[m].re { k } else { m };
-        let top = (0..z.len()).fold(label, ahead);
-        let others = (0..z.len()).filter(|&k| k != top);
-        let sum = others
-            .map(|k| (z[k] - z[top]).exp())
-            .fold(Complex::from(0.0), Complex::add);
-        return (z[top] - z[label]) + sum.ln_1p();
+impl<'a> ComplexPoint<'a> {
+    fn new(network: &Network, theta: &Parameters<f64>, passes: &'a [SamplePass]) -> Self {
+        let network = TextbookNetwork::from(network);
+        let theta: Vec<Complex> = theta.flat().iter().map(|&x| x.into()).collect();
+        let base =
+            |pass: &'a SamplePass| network.base(&theta, &(pass.a[0].clone(), PassTarget(pass)));
+        Self {
+            passes: passes.iter().map(base).collect(),
+            network,
+            theta,
+        }
     }
-    let terms = z.iter().enumerate().map(|(unit, &z)| {
-        let hot = is_hot(output_loss, label, unit);
-        let squared = |residual: Complex| Complex::from(0.5) * residual * residual;
-        match output_loss {
-            OutputLoss::SigmoidQuadratic => {
-                let (y, one_minus_y) = pair(z);
-                squared(if hot { -one_minus_y } else { y })
-            }
-            OutputLoss::LinearQuadratic => squared(z - pass.targets[unit].into()),
-            _ => {
-                let z = if hot { -z } else { z };
-                if z.re > 0.0 {
-                    z + (-z).exp().ln_1p()
-                } else {
-                    z.exp().ln_1p()
+
+    /// Computes the derivatives with respect to the weights of unit `unit` of layer `l`, from 1, and
+    /// to its bias, if it has one.
+    fn unit_derivatives(&self, (l, unit): (usize, usize)) -> Vec<f64> {
+        let (network, fan_in) = (&self.network, self.network.sizes[l - 1]);
+        let mut sums = vec![0.0; fan_in + usize::from(network.bias)];
+        for pass in &self.passes {
+            for (input, sum) in sums.iter_mut().enumerate() {
+                let a = pass.a[l - 1].get(input).map_or(1.0, |a| a.re);
+                // A perturbation of an input of 0 has no effect.
+                if a != 0.0 {
+                    let dz = Complex {
+                        re: 0.0,
+                        im: INCREMENT * a,
+                    };
+                    *sum += network.change(&self.theta, pass, (l, unit), dz).im / INCREMENT;
                 }
             }
         }
-    });
-    terms.fold(Complex::from(0.0), Complex::add)
+        let scale = network.loss_factor() / self.passes.len() as f64;
+        let weights = network.weights(l).start + unit * fan_in;
+        for (input, sum) in sums.iter_mut().enumerate() {
+            *sum *= scale;
+            if input < fan_in {
+                let w = Complex {
+                    im: INCREMENT,
+                    ..self.theta[weights + input]
+                };
+                *sum += (Complex::from(0.5 * network.l2) * w * w).im / INCREMENT;
+            }
+        }
+        sums
+    }
 }
 
 /// Computes σ(z) and 1 − σ(z), both from e^−|z|.
@@ -188,11 +152,46 @@ struct Complex {
 }
 
 impl Complex {
+    fn reciprocal(self) -> Self {
+        let square = self.re * self.re + self.im * self.im;
+        Self {
+            re: self.re / square,
+            im: -self.im / square,
+        }
+    }
+}
+
+impl Number for Complex {
+    fn of(re: f64) -> Self {
+        re.into()
+    }
+
+    fn value(self) -> f64 {
+        self.re
+    }
+
     fn exp(self) -> Self {
         let size = self.re.exp();
         Self {
             re: size * self.im.cos(),
             im: size * self.im.sin(),
+        }
+    }
+
+    /// Computes e^x − 1 = (e^re − 1)·cos im − 2·sin²(im/2) + i·e^re·sin im.
+    fn exp_m1(self) -> Self {
+        let half = (0.5 * self.im).sin();
+        Self {
+            re: self.re.exp_m1() * self.im.cos() - 2.0 * half * half,
+            im: self.re.exp() * self.im.sin(),
+        }
+    }
+
+    /// Computes ln x = ½·ln |x|² + i·arg x.
+    fn ln(self) -> Self {
+        Self {
+            re: self.re.hypot(self.im).ln(),
+            im: self.im.atan2(self.re),
         }
     }
 
@@ -204,11 +203,16 @@ impl Complex {
         }
     }
 
-    fn reciprocal(self) -> Self {
-        let square = self.re * self.re + self.im * self.im;
-        Self {
-            re: self.re / square,
-            im: -self.im / square,
+    fn sigmoid(self) -> Self {
+        pair(self).0
+    }
+
+    fn sigmoid_residual(self, target: f64) -> Self {
+        let (y, one_minus_y) = pair(self);
+        if target == 1.0 {
+            -one_minus_y
+        } else {
+            y - Complex::from(target)
         }
     }
 }
@@ -260,6 +264,16 @@ impl Mul for Complex {
     }
 }
 
+impl Div for Complex {
+    type Output = Self;
+
+    // Multiplication by the reciprocal.
+    #[allow(clippy::suspicious_arithmetic_impl)]
+    fn div(self, other: Self) -> Self {
+        self * other.reciprocal()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,9 +293,13 @@ mod tests {
         let product = x * x.reciprocal();
         close(product, 1.0, 0.0);
         close(x.ln_1p().exp(), 1.3, 1.1);
+        close(x.ln().exp(), 0.3, 1.1);
+        close(x.exp_m1() - x.exp(), -1.0, 0.0);
+        close(x / x, 1.0, 0.0);
         for z in [x, -x] {
             let (y, one_minus_y) = pair(z);
             close(y + one_minus_y, 1.0, 0.0);
+            close(z.sigmoid_residual(1.0) - (y - Complex::from(1.0)), 0.0, 0.0);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod figure;
 pub mod function_check;
 pub mod image;
+pub mod lbfgs;
 pub mod page;
 pub mod race;
 mod regression;
@@ -128,6 +129,7 @@ fn write_study(page: &mut Page, study: &ReportSource) {
             scaling::write(page, common, plan, samples, conclusion);
         }
         Content::Accuracy(rows) => sweep::write(page, common, rows),
+        Content::Lbfgs(plan, rows) => lbfgs::write(page, common, plan, rows),
         Content::Folds(_) | Content::Run => {}
     }
     environment::write(page, common);

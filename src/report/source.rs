@@ -19,6 +19,7 @@ use crate::run::directory::{
     CONFIG, ENVIRONMENT, METRICS_JSONL, RESULTS, ROWS_JSONL, STUDY, SUMMARY,
 };
 use crate::run::{Environment, checkpoint, json, metrics};
+use crate::study::lbfgs_precision::{LbfgsPlan, MinimizationRow};
 use crate::study::table::counted;
 use crate::study::{cost, least_squares, race, record, scaling, sweep};
 
@@ -71,6 +72,8 @@ pub enum Content {
     ),
     /// `nplus1 check --sweep`.
     Accuracy(Vec<sweep::SweepRow>),
+    /// `nplus1 explain lbfgs`.
+    Lbfgs(LbfgsPlan, Vec<MinimizationRow>),
 }
 
 /// The part of `results.json` that cannot be computed from the rows; empty if the study has not
@@ -146,6 +149,7 @@ impl ReportSource {
             Content::Race(..) => "Race",
             Content::Scale(..) => "Thread scaling",
             Content::Accuracy(_) => "Accuracy of differences",
+            Content::Lbfgs(..) => "Precision that L-BFGS needs",
         }
     }
 }
@@ -357,12 +361,13 @@ fn read_study(common: &mut CommonContent) -> Result<Content> {
         "race" => Content::Race(plan(common, &question)?, common.log(ROWS_JSONL), conclusion),
         "scale" => Content::Scale(plan(common, &question)?, common.log(ROWS_JSONL), conclusion),
         "check" => Content::Accuracy(common.log(ROWS_JSONL)),
+        "lbfgs" => Content::Lbfgs(plan(common, &question)?, common.log(ROWS_JSONL)),
         other => {
             return Err(Error::refused(
                 common.path.join(STUDY),
                 format!("holds a study of kind `{other}`, which this version does not know"),
             )
-            .help("known kinds are cost, llsq, race, scale and check; make the report with the version of nplus1 that made the study"));
+            .help("known kinds are cost, llsq, race, scale, check and lbfgs; make the report with the version of nplus1 that made the study"));
         }
     };
     let empty = match &content {
@@ -371,6 +376,7 @@ fn read_study(common: &mut CommonContent) -> Result<Content> {
         Content::Race(_, rows, _) => rows.is_empty(),
         Content::Scale(_, samples, _) => samples.is_empty(),
         Content::Accuracy(rows) => rows.is_empty(),
+        Content::Lbfgs(_, rows) => rows.is_empty(),
         Content::Run | Content::Folds(_) => false,
     };
     if empty {

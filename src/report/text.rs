@@ -7,6 +7,7 @@ use super::{environment, sweep};
 use crate::error::Result;
 use crate::numeric::statistics::{mean, range};
 use crate::study::cost::summary as cost_summary;
+use crate::study::lbfgs_precision::LbfgsReport;
 use crate::study::race::summary as race_summary;
 use crate::study::table::{Table, loss, percent};
 use crate::study::{StudyReport, least_squares, scaling};
@@ -79,6 +80,7 @@ fn render_study(source: &ReportSource) -> Result<String> {
                 .render("", &table)
         }
         Content::Accuracy(rows) => sweep::lowest(rows).to_string(),
+        Content::Lbfgs(plan, rows) => LbfgsReport::new(&name, label, plan, rows).render("", &table),
         Content::Run | Content::Folds(_) => String::new(),
     })
 }

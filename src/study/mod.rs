@@ -83,6 +83,11 @@ pub trait StudyReport: Serialize {
 
     /// Renders the report as text: `heading` precedes each heading, `table` renders each table.
     fn render(&self, heading: &str, table: &dyn Fn(&Table) -> String) -> String;
+
+    /// Describes what is wrong with what was checked, if this is a check that failed.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What the studies of networks measure on.

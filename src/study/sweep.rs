@@ -1,5 +1,5 @@
-//! The rows that `nplus1 check --sweep` records: the error of finite differences as a function of
-//! the increment, one row per method and increment.
+//! The rows of a sweep as a page reads them: the error of finite differences as a function of the
+//! increment, one row per method and increment. `nplus1 check --sweep` records more of each.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ pub struct SweepPlan {
     pub weights: Option<String>,
     /// Rows of the mini-batch.
     pub batch_rows: usize,
+    /// Random directions of the check, if it was along directions alone.
+    #[serde(default)]
+    pub directions: Option<u32>,
     /// Whether slow methods were measured as well.
     pub full: bool,
 }
@@ -32,6 +35,7 @@ pub struct SweepRow {
     /// The increment h.
     pub increment: f64,
     /// ‖ĝ − g‖₂/‖g‖₂; `None` if h is lost in θ.
+    #[serde(alias = "relative_error")]
     pub measured: Option<f64>,
     /// The predicted ‖ĝ − g‖₂/‖g‖₂.
     pub predicted: Option<f64>,

@@ -43,6 +43,11 @@ pub trait Number:
         Self::of(1.0) / (Self::of(1.0) + (-self).exp())
     }
 
+    /// Returns σ(x) − `target`: in a type that may, without cancellation if both are near 1.
+    fn sigmoid_residual(self, target: f64) -> Self {
+        self.sigmoid() - Self::of(target)
+    }
+
     /// Returns `self · factor + addend`: one multiplication and one addition.
     fn fma(self, factor: Self, addend: Self) -> Self {
         self * factor + addend

@@ -248,7 +248,7 @@ impl TextbookNetwork {
     pub(super) fn term<N: Number>(&self, z: N, j: usize, target: impl Target) -> N {
         let square = |residual: N| residual * residual;
         match self.output_loss {
-            OutputLoss::SigmoidQuadratic => square(sigmoid(z) - N::of(target.at(j))),
+            OutputLoss::SigmoidQuadratic => square(z.sigmoid_residual(target.at(j))),
             OutputLoss::LinearQuadratic => square(z - N::of(target.at(j))),
             OutputLoss::SigmoidCrossEntropy => {
                 let is_target = j == usize::from(class(target));

@@ -267,7 +267,7 @@ impl TextbookNetwork {
 
 /// Returns σ(z): 1 addition, 1 exponential, 1 division.
 pub fn sigmoid<N: Number>(z: N) -> N {
-    N::of(1.0) / (N::of(1.0) + (-z).exp())
+    z.sigmoid()
 }
 
 /// Returns ln(1 + e^z), finite for every finite z.
@@ -305,7 +305,7 @@ pub fn loss<N: Number>(output_loss: OutputLoss, z: &[N], target: impl Target) ->
     let outputs = || z.iter().copied().enumerate();
     match output_loss {
         OutputLoss::SigmoidQuadratic => {
-            let residuals = outputs().map(|(j, z)| sigmoid(z) - N::of(target.at(j)));
+            let residuals = outputs().map(|(j, z)| z.sigmoid_residual(target.at(j)));
             half_square(&residuals.collect::<Vec<N>>())
         }
         OutputLoss::LinearQuadratic => {

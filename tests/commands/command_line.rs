@@ -4,30 +4,9 @@
 use std::fs;
 use std::process::Stdio;
 
+use crate::support::flowers::SOFTMAX as CONFIG;
 use crate::support::program::{Workplace, lines, names, text};
 use serde_json::Value;
-
-const CONFIG: &str = r#"
-name = "flowers"
-seed = 3
-[data]
-dataset = "iris"
-validation = 30
-test = 30
-normalize = "standard"
-[model]
-hidden = [5]
-output = "softmax"
-initialization = "scaled"
-[loss]
-kind = "cross-entropy"
-[optimizer]
-learning_rate = 0.2
-momentum = 0.5
-[train]
-epochs = 4
-batch_size = 10
-"#;
 
 #[test]
 fn a_run_leaves_every_file_of_its_directory_and_prints_its_summary() {

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::flowers::QUADRATIC as CONFIG;
 use crate::support::networks::{
     OUTPUTS_AND_LOSSES, inputs, network, relative_error, samples, theta, uniform_scaling,
 };
@@ -165,27 +166,6 @@ fn dense_samples_change_the_work_and_not_the_gradient() {
 
 // ---- The command
 // -----------------------------------------------------------------------------------
-
-const CONFIG: &str = r#"
-name = "flowers"
-seed = 3
-[data]
-dataset = "iris"
-validation = 30
-test = 30
-normalize = "standard"
-[model]
-hidden = [5]
-output = "sigmoid"
-initialization = "scaled"
-[loss]
-kind = "quadratic"
-[optimizer]
-learning_rate = 0.2
-[train]
-epochs = 1
-batch_size = 10
-"#;
 
 /// The number of parameters of 4-5-3.
 const N: u64 = 4 * 5 + 5 + 5 * 3 + 3;

@@ -3,31 +3,11 @@
 
 use std::fs;
 
+use crate::support::flowers::QUADRATIC as CONFIG;
 use crate::support::program::Workplace;
 use nplus1::study::cost::CostRow;
 use nplus1::study::methods;
 use serde_json::Value;
-
-const CONFIG: &str = r#"
-name = "flowers"
-seed = 3
-[data]
-dataset = "iris"
-validation = 30
-test = 30
-normalize = "standard"
-[model]
-hidden = [5]
-output = "sigmoid"
-initialization = "scaled"
-[loss]
-kind = "quadratic"
-[optimizer]
-learning_rate = 0.2
-[train]
-epochs = 1
-batch_size = 10
-"#;
 
 /// Multiplications of forward differences, incremental, of loss and gradient by backprop, and of a
 /// forward pass with its loss, as formulas of the sizes n_0 … n_L and of B rows: quadratic loss of

@@ -9,30 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::flowers::SOFTMAX as CONFIG;
 use crate::support::program::{Workplace, lines, names};
 use serde_json::Value;
-
-const CONFIG: &str = r#"
-name = "flowers"
-seed = 3
-[data]
-dataset = "iris"
-validation = 30
-test = 30
-normalize = "standard"
-[model]
-hidden = [5]
-output = "softmax"
-initialization = "scaled"
-[loss]
-kind = "cross-entropy"
-[optimizer]
-learning_rate = 0.2
-momentum = 0.5
-[train]
-epochs = 4
-batch_size = 10
-"#;
 
 const ENDLESS: &str = "--set train.epochs=100000000";
 const RACE: &str = "race flowers.toml --methods backprop,forward-difference/full \
@@ -372,7 +351,11 @@ fn a_resumed_race_deletes_the_temporary_files_of_the_killed_one_and_nothing_else
         fs::write(method.join(".nplus1-notes.txt"), "mine").unwrap();
         fs::create_dir(method.join(".nplus1-a-folder")).unwrap();
         fs::create_dir(method.join(".nplus1-b2C3d4")).unwrap();
-        fs::write(method.join(".nplus1-b2C3d4/config.toml"), "of a killed process").unwrap();
+        fs::write(
+            method.join(".nplus1-b2C3d4/config.toml"),
+            "of a killed process",
+        )
+        .unwrap();
     }
     folder.report("race --resume studies/flowers/001 --json");
     for method in methods {
@@ -432,4 +415,73 @@ fn a_race_killed_again_and_again_loses_no_row_and_repeats_none() {
     assert!(text().starts_with(&kept));
     assert_each_state_once(&lines(&rows));
     assert_eq!(leftovers(&study), [] as [PathBuf; 0]);
+}
+
+/// Runs the study of `line`, cuts its rows as a crash would, resumes it with `resume`, and returns
+/// both documents without the directory. The rows that were kept are not measured again.
+fn resumed_after_a_cut(line: &str, resume: &str) -> [Value; 2] {
+    let folder = Workplace::new(CONFIG);
+    let mut whole = folder.report(&format!("{line} --out s --json"));
+    let path = folder.path().join("s/rows.jsonl");
+    let rows = lines(&path);
+    assert!(rows.len() > 8, "{rows:?}");
+    fs::write(&path, rows[..8].join("\n") + "\n" + &rows[8][..9]).unwrap();
+    fs::remove_file(folder.path().join("s/results.json")).unwrap();
+    let mut resumed = folder.report(&format!("{resume} --resume s --json"));
+    assert_eq!(lines(&path)[..8], rows[..8]);
+    assert_eq!(lines(&path).len(), rows.len());
+    for document in [&mut whole, &mut resumed] {
+        document["study"].take();
+    }
+    [whole, resumed]
+}
+
+#[test]
+fn a_sweep_is_resumed_with_the_same_increments_and_results() {
+    let line = "check flowers.toml --sweep --rows 7";
+    let [whole, resumed] = resumed_after_a_cut(line, "check");
+    assert_eq!(whole, resumed);
+    let [whole, resumed] = resumed_after_a_cut(line, line);
+    assert_eq!(whole, resumed);
+    let folder = Workplace::new(CONFIG);
+    folder.report(&format!("{line} --out s --json"));
+    let errors = folder.failure("check --resume s --rows 9", 2);
+    assert!(errors.contains("original options"), "{errors}");
+    let errors = folder.failure("check flowers.toml --resume s --rows 9", 2);
+    assert!(
+        errors.contains("batch_rows: begun with 7, now 9"),
+        "{errors}"
+    );
+    let errors = folder.failure("check flowers.toml --out other", 2);
+    assert!(errors.contains("--sweep"), "{errors}");
+}
+
+#[test]
+fn the_study_of_lbfgs_is_resumed_with_the_same_results() {
+    let small = "explain lbfgs flowers.toml --set data.limit=20 --set model.hidden=[2]";
+    let [whole, resumed] = resumed_after_a_cut(small, "explain lbfgs");
+    assert_eq!(whole, resumed);
+    assert!(
+        whole["answer"]
+            .as_str()
+            .unwrap()
+            .contains("With exact gradients")
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sweep_and_an_interrupted_study_of_lbfgs_keep_their_rows() {
+    let sweep = "check flowers.toml --sweep --full --rows 90 --set model.hidden=[80]";
+    for (line, resume) in [
+        (sweep, "check"),
+        ("explain lbfgs flowers.toml", "explain lbfgs"),
+    ] {
+        let folder = Workplace::new(CONFIG);
+        let rows = folder.path().join("s/rows.jsonl");
+        let errors = folder.interrupted(&format!("{line} --out s"), &rows, |_| true);
+        let way_out = format!("resume with: nplus1 {resume} --resume s");
+        assert!(errors.contains(&way_out), "{errors}");
+        assert!(!lines(&rows).is_empty() && !folder.path().join("s/results.json").exists());
+    }
 }

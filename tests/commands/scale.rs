@@ -4,29 +4,9 @@
 
 use std::fs;
 
+use crate::support::flowers::QUADRATIC as CONFIG;
 use crate::support::program::{Workplace, lines, text};
 use serde_json::Value;
-
-const CONFIG: &str = r#"
-name = "flowers"
-seed = 3
-[data]
-dataset = "iris"
-validation = 30
-test = 30
-normalize = "standard"
-[model]
-hidden = [5]
-output = "sigmoid"
-initialization = "scaled"
-[loss]
-kind = "quadratic"
-[optimizer]
-learning_rate = 0.2
-[train]
-epochs = 1
-batch_size = 10
-"#;
 
 fn rows(document: &Value) -> &Vec<Value> {
     document["rows"].as_array().unwrap()

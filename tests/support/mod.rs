@@ -15,6 +15,7 @@ pub mod browser;
 pub mod check_problems;
 pub mod compilers;
 pub mod dual;
+pub mod flowers;
 pub mod gradient_files;
 pub mod hostile;
 pub mod kernel_number;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::options::OverrideArguments;
+use super::options::{OverrideArguments, RecordArguments};
 use super::values::{increment, output};
 use crate::explain::weight::ParameterPosition;
 
@@ -176,4 +176,7 @@ pub struct LbfgsArguments {
     /// 1e-14, in f32 to 1e-6]
     #[arg(long, value_name = "H,…", value_delimiter = ',', value_parser = increment)]
     pub increments: Option<Vec<f64>>,
+    /// Where rows and results are kept.
+    #[command(flatten)]
+    pub record: RecordArguments,
 }

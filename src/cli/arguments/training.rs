@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::options::{OverrideArguments, PageArguments};
+use super::options::{OverrideArguments, PageArguments, RecordArguments};
 #[cfg(unix)]
 use super::programs::ProgramOptions;
 use super::values::{Seeds, output};
@@ -112,11 +112,11 @@ Examples:
   nplus1 check configs/iris.toml --sweep --rows 5")]
 pub struct CheckArguments {
     /// Config file
-    #[arg(required_unless_present = "program")]
+    #[arg(required_unless_present_any = ["program", "resume"])]
     pub config: Option<PathBuf>,
     /// Check the gradient of the function that this command computes, run by `sh -c`
     #[arg(long, value_name = "CMD",
-        conflicts_with_all = ["config", "set", "seed", "threads", "weights", "rows", "sweep", "save", "no_report"])]
+        conflicts_with_all = ["config", "set", "seed", "threads", "weights", "rows", "sweep", "save", "out", "resume", "no_report"])]
     pub program: Option<String>,
     /// How it is asked.
     #[cfg(unix)]
@@ -152,10 +152,7 @@ pub struct CheckArguments {
     /// Compare with the gradient in this file, made by another program (formats below)
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
-    /// Directory of the study of --sweep [default: studies/NAME/NNN]
-    #[arg(long, value_name = "DIR", requires = "sweep", value_parser = output())]
-    pub out: Option<PathBuf>,
-    /// The page at the end.
+    /// Where the rows of --sweep are kept.
     #[command(flatten)]
-    pub page: PageArguments,
+    pub record: RecordArguments,
 }

@@ -43,18 +43,9 @@ impl Checker<'_> {
         methods: &[CheckedMethod],
         judge: impl Fn(&CheckedMethod, &Outcome) -> Result<()>,
     ) -> Result<Vec<MethodRow>> {
-        let evaluations = methods
-            .iter()
-            .map(|method| self.subject.evaluations(method));
-        let control = self.control.with_new_counter();
-        let progress = GradientProgress::start(self.global, &control, evaluations.sum());
         let mut rows = Vec::new();
-        for method in methods {
-            let start = Instant::now();
-            let outcome = self
-                .subject
-                .run(method, &control)
-                .map_err(|reason| stopped(reason, self.interrupt))?;
+        let mut start = Instant::now();
+        self.each(methods, |method, outcome| {
             judge(method, &outcome)?;
             let row = MethodRow::new(method, &outcome, &self.network.layout);
             self.messages.detail(format_args!(
@@ -62,10 +53,32 @@ impl Checker<'_> {
                 row.label(),
                 duration(start.elapsed().as_secs_f64())
             ));
+            start = Instant::now();
             rows.push(row);
-        }
-        drop(progress);
+            Ok(())
+        })?;
         Ok(rows)
+    }
+
+    /// Runs the methods with progress, and calls `on_outcome` with each outcome.
+    pub fn each(
+        &self,
+        methods: &[CheckedMethod],
+        mut on_outcome: impl FnMut(&CheckedMethod, Outcome) -> Result<()>,
+    ) -> Result<()> {
+        let evaluations = methods
+            .iter()
+            .map(|method| self.subject.evaluations(method));
+        let control = self.control.with_new_counter();
+        let _progress = GradientProgress::start(self.global, &control, evaluations.sum());
+        for method in methods {
+            let outcome = self
+                .subject
+                .run(method, &control)
+                .map_err(|reason| stopped(reason, self.interrupt))?;
+            on_outcome(method, outcome)?;
+        }
+        Ok(())
     }
 
     /// Checks backprop in double precision along `count` directions.

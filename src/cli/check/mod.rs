@@ -14,15 +14,17 @@ pub mod summary;
 mod sweep;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
-use self::summary::{CheckReport, CurveSummary, ExternalGradient};
+use self::summary::{CheckReport, ExternalGradient};
+use self::sweep::SweepStudy;
 use super::arguments::{CheckArguments, Global};
 use super::inputs::{Inputs, overrides, parameters};
 use super::memory::check_gradients;
 use super::output::{Messages, show};
 use super::signals::Interrupt;
-use super::study::conclude;
+use super::study::{StudyRunner, source};
 use super::workers::start_workers;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -31,10 +33,9 @@ use crate::gradient::Control;
 use crate::gradient::finite_difference::{Increment, Reuse, Summation};
 use crate::gradient_check::{CheckSubject, CheckedMethod, Outcome, adaptive_methods, methods};
 use crate::kernels::Isa;
-use crate::model::Network;
-use crate::run::Environment;
-use crate::study::record::{Question, StudyRecord};
-use crate::study::sweep as sweep_study;
+use crate::model::{Network, Parameters};
+use crate::numeric::Precision;
+use crate::study::sweep::SweepPlan;
 
 /// Default number of directions: an error of 1 % is missed once in 10³⁰ checks in f64.
 const DIRECTIONS: u32 = 20;
@@ -54,40 +55,41 @@ pub fn run(
     if let Some(command) = &arguments.program {
         return program::run(command, arguments, global, messages, out);
     }
-    let Some(path) = &arguments.config else {
+    if arguments.config.is_none() && arguments.record.resume.is_none() {
         return Err(Error::Usage("--program needs a Unix system".to_owned()));
-    };
+    }
+    let (path, arguments) = &resumed(arguments)?;
     let inputs = Inputs::load(path, &overrides(&arguments.changes), global)?;
-    let Inputs { config, split } = &inputs;
+    let config = &inputs.config;
     let network = inputs.network()?;
-    let train = &split.train;
+    let train = &inputs.split.train;
     let wanted = arguments
         .rows
         .map_or(config.train.batch_size, |rows| rows as usize);
     let rows = &train.rows[..wanted.min(train.rows.len())];
     let workers = start_workers(config.run.threads, messages)?;
-    check_gradients(&network, split, rows.len(), workers.threads())?;
+    check_gradients(&network, &inputs.split, rows.len(), workers.threads())?;
     let theta = parameters(arguments.weights.as_deref(), config, &network, messages)?;
     let external = match &arguments.against {
-        Some(path) => Some((path, gradient::load(path, &network.layout)?)),
+        Some(path) => Some((path.as_path(), gradient::load(path, &network.layout)?)),
         None => None,
     };
-    let interrupt = Interrupt::watch_and_end()?;
+    let interrupt = match arguments.sweep {
+        true => Interrupt::watch("keeping the rows")?,
+        false => Interrupt::watch_and_end()?,
+    };
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(
         &network,
         &theta,
         &train.dataset,
-        &split.scaling,
+        &inputs.split.scaling,
         rows,
         &workers,
         Isa::detect(),
         &control,
     )
     .map_err(|reason| stopped(reason, &interrupt))?;
-
-    let mut report = CheckReport::new(&config.name, &network, rows.len(), &subject);
-    report.detailed = global.verbose;
     let check = Checker {
         subject: &subject,
         network: &network,
@@ -96,9 +98,99 @@ pub fn run(
         messages,
         global,
     };
-    let (chosen, expensive) = choose(arguments, &subject, candidates(config));
-    if let Some(note) = describe_left_out(arguments, &subject, &expensive) {
-        messages.note(&note);
+    let (mut report, chosen) = check_once(&check, (path.as_path(), config), arguments, rows.len())?;
+    if let Some((path, gradient)) = external {
+        report.against = Some(compare(&check, path, &gradient, &train.rows)?);
+    }
+    if let Some(path) = &arguments.save {
+        gradient::save(subject.gradient(), path)?;
+    }
+    if !arguments.sweep {
+        report.conclude();
+        show(&report, CheckReport::to_string, global, out)?;
+        return report
+            .failed()
+            .map_or(Ok(()), |failure| Err(Error::CheckFailed(failure)));
+    }
+    let plan = plan(arguments, &network, rows.len());
+    let study = SweepStudy {
+        config,
+        check,
+        chosen,
+        report,
+        threads: workers.threads(),
+    };
+    let runner = StudyRunner::of(&arguments.record, global, messages, interrupt.clone());
+    runner.run(study, &plan, out)
+}
+
+/// Compares the gradient that was read from `path`, whose rows may have been any of `rows`.
+fn compare(
+    check: &Checker,
+    path: &Path,
+    (gradient, precision): &(Parameters<f64>, Precision),
+    rows: &[u32],
+) -> Result<ExternalGradient> {
+    let found = check
+        .subject
+        .examine_external(gradient, *precision, rows, check.control)
+        .map_err(|reason| stopped(reason, check.interrupt))?;
+    let layout = &check.network.layout;
+    Ok(ExternalGradient::new(path, *precision, &found, layout))
+}
+
+/// Returns the plan of the sweep that the arguments ask for.
+fn plan(arguments: &CheckArguments, network: &Network, batch_rows: usize) -> SweepPlan {
+    let weights = arguments.weights.as_ref();
+    SweepPlan {
+        layers: network.layout.sizes().to_vec(),
+        weights: weights.map(|path| path.display().to_string()),
+        batch_rows,
+        directions: arguments.directions,
+        full: arguments.full,
+    }
+}
+
+/// Returns the config file and the arguments; those with which a sweep was begun, if it is resumed
+/// without a config.
+fn resumed(arguments: &CheckArguments) -> Result<(PathBuf, CheckArguments)> {
+    let mut arguments = arguments.clone();
+    arguments.sweep |= arguments.record.resume.is_some();
+    if arguments.record.out.is_some() && !arguments.sweep {
+        return Err(Error::Usage(
+            "--out is the directory of a sweep\n  help: add --sweep, or leave --out out".to_owned(),
+        ));
+    }
+    let asks = arguments.changes.asks()
+        || arguments.weights.is_some()
+        || arguments.rows.is_some()
+        || arguments.full
+        || arguments.directions.is_some();
+    let config = arguments.config.as_deref();
+    let (path, plan) = source::<SweepStudy<'_>>(config, &arguments.record, asks)?;
+    if let Some(plan) = plan {
+        arguments.weights = plan.weights.map(PathBuf::from);
+        arguments.rows = u32::try_from(plan.batch_rows).ok();
+        arguments.directions = plan.directions;
+        arguments.full = plan.full;
+    }
+    Ok((path, arguments))
+}
+
+/// Checks the methods at one increment; returns the report and the methods that compute whole
+/// gradients.
+fn check_once(
+    check: &Checker,
+    (path, config): (&Path, &Config),
+    arguments: &CheckArguments,
+    rows: usize,
+) -> Result<(CheckReport, Vec<CheckedMethod>)> {
+    let subject = check.subject;
+    let mut report = CheckReport::new(&config.name, check.network, rows, subject);
+    report.detailed = check.global.verbose;
+    let (chosen, expensive) = choose(arguments, subject, candidates(config));
+    if let Some(note) = describe_left_out(arguments, subject, &expensive) {
+        check.messages.note(&note);
         report.note = Some(note);
     }
     let is_configured = |method: &CheckedMethod| {
@@ -108,84 +200,12 @@ pub fn run(
         Outcome::Lost(lost) if is_configured(method) => Err(Error::refused(path, lost.to_string())),
         _ => Ok(()),
     })?;
-    if arguments.directions.is_some() || !expensive.is_empty() {
-        let count = arguments.directions.unwrap_or(DIRECTIONS);
-        report.directions = check.directions(count as usize, config.seed)?;
-    }
     let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
+    if arguments.directions.is_some() || !expensive.is_empty() {
+        report.directions = check.directions(count, config.seed)?;
+    }
     report.estimate = check.estimate(config, path, count)?;
-    let record = if arguments.sweep {
-        let record = record(arguments, config, &network, rows.len(), workers.threads())?;
-        let swept = check.sweep(&chosen, arguments.full)?;
-        (report.sweep, report.curves) = (swept.rows, swept.curves);
-        report.oracle = check.oracle(arguments.full)?;
-        Some(record)
-    } else {
-        None
-    };
-    if let Some((path, (gradient, precision))) = external {
-        let found = subject
-            .examine_external(&gradient, precision, &train.rows, &control)
-            .map_err(|reason| stopped(reason, &interrupt))?;
-        report.against = Some(ExternalGradient::new(
-            path,
-            precision,
-            &found,
-            &network.layout,
-        ));
-    }
-    if let Some(path) = &arguments.save {
-        gradient::save(subject.gradient(), path)?;
-    }
-    finish(report, record, arguments, global, out)
-}
-
-/// Saves the rows of a sweep in `record`, and prints the report.
-fn finish(
-    mut report: CheckReport,
-    record: Option<StudyRecord<sweep_study::SweepRow>>,
-    arguments: &CheckArguments,
-    global: &Global,
-    out: &mut dyn Write,
-) -> Result<()> {
-    report.conclude();
-    if let Some(mut record) = record {
-        report.study = Some(record.label());
-        for row in report.curves.iter().flat_map(CurveSummary::rows) {
-            record.push(row)?;
-        }
-        conclude(&record, &report, arguments.page, global, out)?;
-    } else {
-        show(&report, CheckReport::to_string, global, out)?;
-    }
-    match report.failure() {
-        Some(failure) => Err(Error::CheckFailed(failure)),
-        None => Ok(()),
-    }
-}
-
-/// Creates the study of a sweep.
-fn record(
-    arguments: &CheckArguments,
-    config: &Config,
-    network: &Network,
-    batch_rows: usize,
-    threads: usize,
-) -> Result<StudyRecord<sweep_study::SweepRow>> {
-    let weights = arguments.weights.as_ref();
-    let plan = sweep_study::SweepPlan {
-        layers: network.layout.sizes().to_vec(),
-        weights: weights.map(|path| path.display().to_string()),
-        batch_rows,
-        full: arguments.full,
-    };
-    StudyRecord::create(
-        arguments.out.as_deref(),
-        &config.name,
-        &Question::new("check", &plan),
-        Some(&config.to_toml()),
-        &Environment::detect(Isa::detect().name(), threads),
-    )
+    Ok((report, chosen))
 }
 
 /// Returns every method with the increment and summation of the config, and the config's method.

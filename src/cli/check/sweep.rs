@@ -2,18 +2,25 @@
 //! with the complex step.
 //!
 //! Every decade is measured first, then six more increments around the best, so that the best one
-//! is known to a quarter of a decade.
+//! is known to a quarter of a decade. The second half follows from the first, so a sweep that was
+//! interrupted in either is resumed with the same increments.
+
+use serde::{Deserialize, Serialize};
 
 use super::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
-use super::summary::{ComplexStepComparison, CurveSummary, MethodRow};
+use super::summary::{CheckReport, ComplexStepComparison, CurveSummary, MethodRow};
 use crate::cli::gradient_progress::GradientProgress;
-use crate::error::Result;
+use crate::config::Config;
+use crate::error::{Error, Result};
 use crate::gradient::GradientConfig;
 use crate::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, Reuse, Summation,
 };
 use crate::gradient_check::{CheckedMethod, Minimum};
 use crate::numeric::Precision;
+use crate::study::record::StudyRecord;
+use crate::study::sweep::SweepPlan;
+use crate::study::{Study, StudyReport};
 
 /// Decades of a sweep: 1e-1 … 1e-14.
 const DECADES: u32 = 14;
@@ -28,77 +35,149 @@ const QUARTERS: [f64; 3] = [
 /// Range in which the best increment is predicted.
 const RANGE: [f64; 2] = [1e-14, 1.0];
 
-/// Result of a sweep.
-pub(super) struct SweepResult {
-    /// One row per method and increment.
-    pub rows: Vec<MethodRow>,
-    /// One curve per method.
-    pub curves: Vec<CurveSummary>,
+/// The check with a sweep, ready to run: all but the sweep is done.
+pub(super) struct SweepStudy<'a> {
+    /// The config.
+    pub config: &'a Config,
+    /// The check.
+    pub check: Checker<'a>,
+    /// The methods that compute whole gradients.
+    pub chosen: Vec<CheckedMethod>,
+    /// The report of the check.
+    pub report: CheckReport,
+    /// The number of threads.
+    pub threads: usize,
 }
 
-impl Checker<'_> {
-    /// Runs the chosen methods at every increment, except those too expensive for all increments.
-    pub(super) fn sweep(&self, chosen: &[CheckedMethod], full: bool) -> Result<SweepResult> {
-        let bases: Vec<SweptMethod> = chosen
-            .iter()
-            .filter(|method| {
-                let increments = f64::from(DECADES) + 2.0 * QUARTERS.len() as f64;
-                full || increments * self.subject.cost(method) <= MOST_MULTIPLICATIONS
-            })
-            .flat_map(SweptMethod::of)
-            .collect();
-        let mut increments: Vec<Vec<f64>> = bases.iter().map(SweptMethod::decades).collect();
-        let mut rows = self.at(&bases, &increments)?;
-        let around: Vec<Vec<f64>> = (bases.iter().zip(&rows).zip(&increments))
-            .map(|((base, rows), increments)| base.around(rows, increments))
-            .collect();
-        for (method, more) in self.at(&bases, &around)?.into_iter().enumerate() {
-            rows[method].extend(more);
-            increments[method].extend(&around[method]);
+/// One method at one increment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SweptRow {
+    #[serde(flatten)]
+    row: MethodRow,
+    /// The predicted relative error.
+    predicted: Option<f64>,
+}
+
+impl Study for SweepStudy<'_> {
+    const KIND: &'static str = "check";
+    type Plan = SweepPlan;
+    type Row = SweptRow;
+
+    fn config(&self) -> Option<&Config> {
+        Some(self.config)
+    }
+
+    fn threads(&self, _plan: &SweepPlan) -> usize {
+        self.threads
+    }
+
+    fn run(&mut self, plan: &SweepPlan, record: &mut StudyRecord<SweptRow>) -> Result<bool> {
+        match self.measure(plan, record) {
+            Ok(()) => Ok(true),
+            Err(Error::Interrupted { .. }) => Ok(false),
+            Err(other) => Err(other),
         }
-        let mut curves = Vec::new();
-        for ((base, rows), increments) in bases.iter().zip(&rows).zip(&increments) {
-            let method = base.method(Increment::Auto);
-            let asked: Vec<Increment> =
-                increments.iter().map(|&h| Increment::Absolute(h)).collect();
-            let predicted = self.subject.predict(&method, &asked);
-            let points = || increments.iter().zip(&predicted);
-            let lowest = match base.config.arithmetic {
-                Arithmetic::Plain => self.subject.predict_minimum(&method, RANGE[0], RANGE[1]),
-                arithmetic => {
-                    let found = points().filter_map(|(&h, error)| Some((h, (*error)?)));
-                    Minimum::of(&found.collect::<Vec<_>>(), arithmetic)
-                }
-            };
-            let points: Vec<_> = points()
-                .zip(rows)
-                .map(|((&h, &error), row)| (h, row, error))
+    }
+
+    fn line(row: &SweptRow) -> String {
+        row.row.label()
+    }
+
+    fn is_detail(_row: &SweptRow) -> bool {
+        true
+    }
+
+    fn report<'a>(
+        &'a self,
+        plan: &'a SweepPlan,
+        record: &'a StudyRecord<SweptRow>,
+    ) -> impl StudyReport + 'a {
+        let mut report = self.report.clone();
+        for base in self.bases(plan.full) {
+            let rows = base.rows(record.rows());
+            report.curves.extend(self.curve(&base, &rows));
+            report.sweep.extend(rows.iter().map(|row| row.row.clone()));
+        }
+        report.study = Some(record.label());
+        report.conclude();
+        report
+    }
+}
+
+impl SweepStudy<'_> {
+    /// Measures every decade, then increments around the best; then the complex step.
+    fn measure(&mut self, plan: &SweepPlan, record: &mut StudyRecord<SweptRow>) -> Result<()> {
+        let bases = self.bases(plan.full);
+        let decades: Vec<Vec<f64>> = bases.iter().map(SweptMethod::decades).collect();
+        self.at(&bases, &decades, record)?;
+        let around: Vec<Vec<f64>> = (bases.iter().zip(&decades))
+            .map(|(base, decades)| base.around(&base.rows(record.rows()), decades))
+            .collect();
+        self.at(&bases, &around, record)?;
+        self.report.oracle = self.check.oracle(plan.full)?;
+        Ok(())
+    }
+
+    /// Returns the methods of the sweep: not those too expensive for all increments.
+    fn bases(&self, full: bool) -> Vec<SweptMethod> {
+        let increments = f64::from(DECADES) + 2.0 * QUARTERS.len() as f64;
+        let fits = |method: &&CheckedMethod| {
+            full || increments * self.check.subject.cost(method) <= MOST_MULTIPLICATIONS
+        };
+        let chosen = self.chosen.iter().filter(fits);
+        chosen.flat_map(SweptMethod::of).collect()
+    }
+
+    /// Adds the row of each method at each of its increments that `record` lacks.
+    fn at(
+        &self,
+        bases: &[SweptMethod],
+        increments: &[Vec<f64>],
+        record: &mut StudyRecord<SweptRow>,
+    ) -> Result<()> {
+        let (mut methods, mut predicted) = (Vec::new(), Vec::new());
+        for (base, increments) in bases.iter().zip(increments) {
+            let known: Vec<f64> = (base.rows(record.rows()).iter())
+                .filter_map(|row| row.row.increment.as_f64())
                 .collect();
-            curves.extend(CurveSummary::new(&method, &points, lowest));
+            let missing: Vec<Increment> = (increments.iter())
+                .filter(|increment| !known.contains(increment))
+                .map(|&increment| Increment::Absolute(increment))
+                .collect();
+            let auto = base.method(Increment::Auto);
+            predicted.extend(self.check.subject.predict(&auto, &missing));
+            methods.extend(missing.into_iter().map(|increment| base.method(increment)));
         }
-        Ok(SweepResult {
-            rows: rows.into_iter().flatten().collect(),
-            curves,
+        let mut predicted = predicted.into_iter();
+        self.check.each(&methods, |method, outcome| {
+            record.push(SweptRow {
+                row: MethodRow::new(method, &outcome, &self.check.network.layout),
+                predicted: predicted.next().flatten(),
+            })
         })
     }
 
-    /// Returns the rows of each method at its increments.
-    fn at(&self, bases: &[SweptMethod], increments: &[Vec<f64>]) -> Result<Vec<Vec<MethodRow>>> {
-        let methods: Vec<CheckedMethod> = (bases.iter().zip(increments))
-            .flat_map(|(base, increments)| {
-                let at = |&h: &f64| base.method(Increment::Absolute(h));
-                increments.iter().map(at)
-            })
+    /// Returns the curve of a method.
+    fn curve(&self, base: &SweptMethod, rows: &[&SweptRow]) -> Option<CurveSummary> {
+        let method = base.method(Increment::Auto);
+        let points: Vec<(f64, &MethodRow, Option<f64>)> = (rows.iter())
+            .filter_map(|row| Some((row.row.increment.as_f64()?, &row.row, row.predicted)))
             .collect();
-        let mut rows = self.rows(&methods, |_, _| Ok(()))?.into_iter();
-        let counts = increments.iter().map(Vec::len);
-        Ok(counts
-            .map(|count| rows.by_ref().take(count).collect())
-            .collect())
+        let subject = self.check.subject;
+        let lowest = match base.config.arithmetic {
+            Arithmetic::Plain => subject.predict_minimum(&method, RANGE[0], RANGE[1]),
+            arithmetic => {
+                let found = (points.iter()).filter_map(|(h, _, error)| Some((*h, (*error)?)));
+                Minimum::of(&found.collect::<Vec<_>>(), arithmetic)
+            }
+        };
+        CurveSummary::new(&method, &points, lowest)
     }
+}
 
+impl Checker<'_> {
     /// Compares backprop in double precision with the complex step, unless that is too expensive.
-    pub(super) fn oracle(&self, full: bool) -> Result<Option<ComplexStepComparison>> {
+    fn oracle(&self, full: bool) -> Result<Option<ComplexStepComparison>> {
         if !full && self.subject.complex_cost() > MOST_MULTIPLICATIONS {
             return Ok(None);
         }
@@ -166,11 +245,26 @@ impl SweptMethod {
         (1..=most).map(power_of_ten).collect()
     }
 
-    /// Returns increments around the best of `rows`; none for a curve without a minimum.
-    fn around(&self, rows: &[MethodRow], increments: &[f64]) -> Vec<f64> {
-        let points: Vec<(f64, f64)> = (increments.iter().zip(rows))
-            .filter_map(|(&h, row)| Some((h, row.errors.relative_error?)))
-            .collect();
+    /// Returns this method's rows, in the order in which they were measured.
+    fn rows<'r>(&self, rows: &'r [SweptRow]) -> Vec<&'r SweptRow> {
+        let method = self.method(Increment::Auto);
+        let words = |row: &MethodRow| {
+            row.method == method.gradient.method()
+                && row.evaluation.as_deref() == Some(self.config.reuse.name())
+                && row.arithmetic.as_deref() == Some(self.config.arithmetic.name())
+                && row.summation.as_deref() == Some(self.config.summation.name())
+                && row.precision == self.precision.name()
+        };
+        rows.iter().filter(|row| words(&row.row)).collect()
+    }
+
+    /// Returns increments around the best of the decades; none for a curve without a minimum.
+    fn around(&self, rows: &[&SweptRow], decades: &[f64]) -> Vec<f64> {
+        let point = |row: &&SweptRow| {
+            let increment = row.row.increment.as_f64().filter(|h| decades.contains(h))?;
+            Some((increment, row.row.errors.relative_error?))
+        };
+        let points: Vec<(f64, f64)> = rows.iter().filter_map(point).collect();
         let best = Minimum::of(&points, self.config.arithmetic).and_then(|best| best.increment);
         let Some(best) = best else { return Vec::new() };
         let both = |quarter: f64| [best * quarter, best / quarter];

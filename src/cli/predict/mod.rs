@@ -14,14 +14,14 @@ use serde_json::json;
 use self::answers::{Answers, Columns};
 use self::formats::{Format, Writer};
 use super::arguments::{Global, PredictArguments};
-use super::inputs::model_file;
+use super::inputs::{check_folder, load_model};
 use super::output::{Messages, print};
 use crate::api::Predictor;
 use crate::data::UnlabeledRows;
 use crate::data::csv::RowStream;
 use crate::error::{Error, InputError, Result};
-use crate::format::file::{folder_of, write_atomically};
-use crate::format::{Model, safetensors};
+use crate::format::Model;
+use crate::format::file::write_atomically;
 use crate::parallel::Workers;
 use crate::run::json;
 
@@ -47,20 +47,9 @@ pub fn run(
 ) -> Result<()> {
     let format = Format::of(arguments.output.as_deref(), global.json)?;
     if let Some(output) = &arguments.output {
-        let folder = folder_of(output);
-        if !folder.is_dir() {
-            return Err(Error::refused(folder, "no such folder").help("make the folder first"));
-        }
+        check_folder(output)?;
     }
-    let file = model_file(&arguments.model)?;
-    let loaded = safetensors::load(&file)?;
-    for assumed in &loaded.assumed {
-        messages.warn(format_args!(
-            "{}: not in the file, assumed: {assumed}",
-            file.display()
-        ));
-    }
-    let model = loaded.model;
+    let (file, model) = load_model(&arguments.model, messages)?;
     let predictor = Predictor::new(&model);
     if arguments.probabilities && model.is_regression() {
         return Err(InputError::OtherTask(

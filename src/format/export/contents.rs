@@ -142,6 +142,15 @@ fn feature(column: &Column) -> ExportedFeature<'_> {
 }
 
 impl<'m> Outputs<'m> {
+    /// Names the argument of a source file's function that receives the answer.
+    pub(super) fn argument(&self) -> &'static str {
+        match (self.rule, &self.units) {
+            (_, Some(_)) => "targets",
+            (OutputRule::Plain, None) => "outputs",
+            _ => "probabilities",
+        }
+    }
+
     fn of(model: &'m Model) -> Result<Self, InputError> {
         let rule = match (model.network.output, model.network.loss) {
             (OutputUnits::Softmax, _) => OutputRule::Softmax,

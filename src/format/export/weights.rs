@@ -30,6 +30,16 @@ pub(super) enum StoredWeights {
     Bytes { codes: Vec<i8>, steps: Vec<f32> },
 }
 
+/// The numbers of a layer as the constants of a source file.
+pub(super) struct SpelledLayer {
+    /// The weights by input, `(fan_in, fan_out)`.
+    pub(super) rows: Vec<Vec<String>>,
+    /// The step of each unit; none unless the weights are bytes.
+    pub(super) steps: Vec<String>,
+    /// None without biases.
+    pub(super) biases: Vec<String>,
+}
+
 /// Returns the parameters of each layer of `model`.
 ///
 /// # Errors
@@ -84,6 +94,37 @@ impl StoredLayer {
             StoredWeights::Full(numbers) => numbers[at],
             StoredWeights::Halves(bits) => f16::from_bits(bits[at]).to_f64(),
             StoredWeights::Bytes { codes, steps } => f64::from(f32::from(codes[at]) * steps[unit]),
+        }
+    }
+
+    /// Spells the numbers of the layer; `number` spells one in the type in which the file computes.
+    pub(super) fn spelled(&self, number: impl Fn(f64) -> String) -> SpelledLayer {
+        let code = |unit: usize, input: usize| {
+            let at = unit * self.fan_in + input;
+            match &self.weights {
+                StoredWeights::Full(numbers) => number(numbers[at]),
+                StoredWeights::Halves(bits) => format!("0x{:04x}", bits[at]),
+                StoredWeights::Bytes { codes, .. } => codes[at].to_string(),
+            }
+        };
+        let row = |input: usize| (0..self.fan_out).map(|unit| code(unit, input)).collect();
+        let steps = match &self.weights {
+            StoredWeights::Bytes { steps, .. } => &steps[..],
+            _ => &[],
+        };
+        SpelledLayer {
+            rows: (0..self.fan_in).map(row).collect(),
+            steps: steps.iter().map(|&step| number(step.into())).collect(),
+            biases: self.biases.iter().map(|&bias| number(bias)).collect(),
+        }
+    }
+
+    /// Returns the name of the weights' type, of those of full, half-precision and byte weights.
+    pub(super) fn weight_type<'n>(&self, names: [&'n str; 3]) -> &'n str {
+        match self.weights {
+            StoredWeights::Full(_) => names[0],
+            StoredWeights::Halves(_) => names[1],
+            StoredWeights::Bytes { .. } => names[2],
         }
     }
 }

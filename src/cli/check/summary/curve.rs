@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::rows::MethodRow;
 use crate::gradient_check::{CheckedMethod, Minimum};
-use crate::study::sweep;
 
 /// Errors of one method over increments.
 #[derive(Clone, Debug, Serialize)]
@@ -81,21 +80,6 @@ impl CurveSummary {
             predicted: predicted.map(CurveMinimum::from),
             measured: Minimum::of(&measured, config.arithmetic).map(CurveMinimum::from),
             points,
-        })
-    }
-
-    /// Returns the points as rows of a study, one per increment.
-    pub fn rows(&self) -> impl Iterator<Item = sweep::SweepRow> {
-        self.points.iter().map(|point| sweep::SweepRow {
-            method: self.method.to_owned(),
-            evaluation: self.evaluation.to_owned(),
-            arithmetic: self.arithmetic.to_owned(),
-            summation: self.summation.to_owned(),
-            precision: self.precision.to_owned(),
-            increment: point.increment,
-            measured: point.measured,
-            predicted: point.predicted,
-            passed: point.passed,
         })
     }
 

@@ -175,13 +175,13 @@ impl CheckReport {
 
     /// Sets `passed` from all checks.
     pub fn conclude(&mut self) {
-        self.passed = self.failure().is_none();
+        self.passed = self.failed().is_none();
         let undecided = |row: &&MethodRow| row.passed.is_none() && row.lost.is_none();
         self.cannot_tell = self.rows.iter().filter(undecided).count();
     }
 
     /// Describes the first failed check and counts the others; `None` if all passed.
-    pub fn failure(&self) -> Option<String> {
+    pub fn failed(&self) -> Option<String> {
         let rows = self
             .rows
             .iter()

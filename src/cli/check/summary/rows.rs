@@ -1,27 +1,32 @@
 //! Errors of one method's gradient compared with backprop's, over all parameters and in each layer.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::gradient::finite_difference::{DifferenceConfig, Increment, Reuse};
+use crate::gradient::finite_difference::Increment;
 use crate::gradient_check::{CheckedMethod, GradientComparison, Group, Outcome};
 use crate::model::Layout;
 
+/// A word of a config.
+pub type Word = Cow<'static, str>;
+
 /// Result of one method.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MethodRow {
     /// Name of the method in configs.
-    pub method: &'static str,
+    pub method: Word,
     /// Evaluation in configs; none for backprop.
-    pub evaluation: Option<&'static str>,
+    pub evaluation: Option<Word>,
     /// Arithmetic in configs.
-    pub arithmetic: Option<&'static str>,
+    pub arithmetic: Option<Word>,
     /// Summation in configs.
-    pub summation: Option<&'static str>,
+    pub summation: Option<Word>,
     /// Extrapolation in configs.
-    pub extrapolation: Option<&'static str>,
+    pub extrapolation: Option<Word>,
     /// `f32` or `f64`.
-    pub precision: &'static str,
+    pub precision: Word,
     /// A number, or the rule that gives each unit its increment.
     pub increment: Value,
     /// Errors over the whole vector; absent if the increment is lost.
@@ -36,7 +41,7 @@ pub struct MethodRow {
 }
 
 /// Errors of a group of elements.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ElementErrors {
     /// ‖ĝ − g‖₂/‖g‖₂.
     pub relative_error: Option<f64>,
@@ -112,12 +117,13 @@ impl MethodRow {
             Outcome::Lost(lost) => (ElementErrors::NONE, Vec::new(), Some(lost.to_string())),
         };
         Self {
-            method: method.gradient.method(),
-            evaluation: method.reuse().map(Reuse::name),
-            arithmetic: difference.map(|config| config.arithmetic.name()),
-            summation: (method.gradient.difference()).map(|config| config.summation.name()),
-            extrapolation: (method.gradient.difference()).map(DifferenceConfig::extrapolation),
-            precision: method.precision.name(),
+            method: method.gradient.method().into(),
+            evaluation: method.reuse().map(|reuse| reuse.name().into()),
+            arithmetic: difference.map(|config| config.arithmetic.name().into()),
+            summation: (method.gradient.difference()).map(|config| config.summation.name().into()),
+            extrapolation: (method.gradient.difference())
+                .map(|config| config.extrapolation().into()),
+            precision: method.precision.name().into(),
             increment: match difference {
                 None => Value::Null,
                 Some(config) => match config.increment {
@@ -137,13 +143,14 @@ impl MethodRow {
     /// Returns a label such as `forward-difference, full, plain, f32, h = 1e-3`.
     pub fn label(&self) -> String {
         let parts = [
-            self.method.into(),
-            self.evaluation,
-            self.arithmetic,
-            self.extrapolation.filter(|&word| word != "none"),
-            Some(self.precision),
+            Some(&self.method),
+            self.evaluation.as_ref(),
+            self.arithmetic.as_ref(),
+            (self.extrapolation.as_ref()).filter(|&word| word != "none"),
+            Some(&self.precision),
         ];
-        let mut label = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let parts: Vec<&str> = parts.into_iter().flatten().map(|word| &**word).collect();
+        let mut label = parts.join(", ");
         if !self.increment.is_null() {
             label.push_str(&format!(", h = {}", step(&self.increment)));
         }

@@ -24,6 +24,10 @@ impl StudyReport for CheckReport {
             }
         }
     }
+
+    fn failure(&self) -> Option<String> {
+        self.failed()
+    }
 }
 
 impl fmt::Display for CheckReport {
@@ -159,11 +163,11 @@ impl CheckReport {
         ]);
         for row in &self.rows {
             table.row([
-                row.method.to_owned(),
-                row.evaluation.unwrap_or("").to_owned(),
-                row.arithmetic.unwrap_or("").to_owned(),
-                row.precision.to_owned(),
-                match row.extrapolation {
+                row.method.to_string(),
+                row.evaluation.as_deref().unwrap_or("").to_owned(),
+                row.arithmetic.as_deref().unwrap_or("").to_owned(),
+                row.precision.to_string(),
+                match row.extrapolation.as_deref() {
                     Some("richardson") => format!("{}, richardson", step(&row.increment)),
                     _ => step(&row.increment),
                 },
@@ -261,7 +265,7 @@ impl CheckReport {
         let mut tables = Vec::new();
         for group in self
             .curves
-            .chunk_by(|a, b| (a.method, a.precision) == (b.method, b.precision))
+            .chunk_by(|a, b| (&a.method, &a.precision) == (&b.method, &b.precision))
         {
             let mut increments: Vec<f64> = group
                 .iter()

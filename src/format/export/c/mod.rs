@@ -5,7 +5,7 @@
 
 mod predict;
 
-use super::contents::{Contents, OutputRule};
+use super::contents::Contents;
 use super::literals::{c_text, comment, decimal, lines};
 use super::self_test::SelfTest;
 use super::weights::{StoredLayer, StoredWeights};
@@ -75,13 +75,18 @@ impl C<'_> {
         decimal(number, self.contents.is_single) + self.suffix
     }
 
-    /// Spells an array of one or two dimensions.
-    fn array(head: &str, rows: &[String]) -> String {
-        format!("{head} = {{\n{}\n}};\n", rows.join("\n"))
+    /// Spells an array.
+    fn vector(head: &str, items: impl Iterator<Item = String>) -> String {
+        format!("{head} = {{\n{}\n}};\n", lines(items, "    "))
     }
 
-    fn vector(head: &str, items: impl Iterator<Item = String>) -> String {
-        Self::array(head, &[lines(items, "    ")])
+    /// Spells an array of rows.
+    fn rows(head: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+        let row = |row: Vec<String>| {
+            let row = lines(row, "     ");
+            format!("    {{{}}},\n", row.trim_start().trim_end_matches(','))
+        };
+        format!("{head} = {{\n{}}};\n", rows.map(row).collect::<String>())
     }
 
     /// Writes the comment at the top.
@@ -96,7 +101,7 @@ impl C<'_> {
         );
         text += &format!(
             " *     int nplus1_predict(const {real} *features, {real} *{});\n *\n",
-            self.answer()
+            outputs.argument()
         );
         text += &format!(
             " * features[{}], as they are measured",
@@ -105,7 +110,7 @@ impl C<'_> {
         text += &self.described_features();
         text += &format!(
             " * {}[{}] receives {}:\n",
-            self.answer(),
+            outputs.argument(),
             outputs.count(),
             outputs.meaning()
         );
@@ -126,15 +131,6 @@ impl C<'_> {
              * Its test:\n \
              *     cc -std=c99 -O2 -DNPLUS1_SELF_TEST FILE.c -o self-test -lm && ./self-test\n \
              */\n"
-    }
-
-    /// Names the second argument.
-    fn answer(&self) -> &'static str {
-        match (self.contents.outputs.rule, &self.contents.outputs.units) {
-            (_, Some(_)) => "targets",
-            (OutputRule::Plain, None) => "outputs",
-            _ => "probabilities",
-        }
     }
 
     fn described_features(&self) -> String {
@@ -200,7 +196,7 @@ impl C<'_> {
         text += &format!(
             "int nplus1_predict(const {0} *features, {0} *{1});\n",
             self.real,
-            self.answer()
+            contents.outputs.argument()
         );
         if has_text {
             text += "int nplus1_category(int feature, const char *name);\n";
@@ -270,54 +266,29 @@ impl C<'_> {
 
     /// Writes the arrays of a layer.
     fn layer(&self, index: usize, layer: &StoredLayer) -> String {
-        let (fan_in, fan_out) = (layer.fan_in, layer.fan_out);
-        let kind = match &layer.weights {
-            StoredWeights::Full(_) => self.real,
-            StoredWeights::Halves(_) => "uint16_t",
-            StoredWeights::Bytes { .. } => "signed char",
-        };
-        let code = |unit: usize, input: usize| {
-            let at = unit * fan_in + input;
-            match &layer.weights {
-                StoredWeights::Full(numbers) => self.number(numbers[at]),
-                StoredWeights::Halves(bits) => format!("0x{:04x}", bits[at]),
-                StoredWeights::Bytes { codes, .. } => codes[at].to_string(),
-            }
-        };
-        let rows = (0..fan_in).map(|input| {
-            let row = lines((0..fan_out).map(|unit| code(unit, input)), "     ");
-            format!("    {{{}}},", row.trim_start().trim_end_matches(','))
-        });
-        let mut text = Self::array(
+        let (fan_in, fan_out, real) = (layer.fan_in, layer.fan_out, self.real);
+        let kind = layer.weight_type([real, "uint16_t", "signed char"]);
+        let spelled = layer.spelled(|number| self.number(number));
+        let mut text = Self::rows(
             &format!("\nstatic const {kind} weight_{index}[{fan_in}][{fan_out}]"),
-            &rows.collect::<Vec<_>>(),
+            spelled.rows.into_iter(),
         );
-        if let StoredWeights::Bytes { steps, .. } = &layer.weights {
-            text += &Self::vector(
-                &format!("\nstatic const float step_{index}[{fan_out}]"),
-                steps.iter().map(|&step| self.number(step.into())),
-            );
+        if !spelled.steps.is_empty() {
+            let head = format!("\nstatic const float step_{index}[{fan_out}]");
+            text += &Self::vector(&head, spelled.steps.into_iter());
         }
-        if !layer.biases.is_empty() {
-            text += &Self::vector(
-                &format!("\nstatic const {} bias_{index}[{fan_out}]", self.real),
-                layer.biases.iter().map(|&bias| self.number(bias)),
-            );
+        if !spelled.biases.is_empty() {
+            let head = format!("\nstatic const {real} bias_{index}[{fan_out}]");
+            text += &Self::vector(&head, spelled.biases.into_iter());
         }
         text
     }
 
     fn self_test(&self, test: &SelfTest) -> String {
-        let rows = |numbers: &mut dyn Iterator<Item = &[f64]>| -> Vec<String> {
-            let row = |row: &[f64]| {
-                let items = lines(row.iter().map(|&number| self.number(number)), "     ");
-                format!("    {{{}}},", items.trim_start().trim_end_matches(','))
-            };
-            numbers.map(row).collect()
-        };
+        let row = |row: &[f64]| row.iter().map(|&number| self.number(number)).collect();
         let count = test.rows.len();
-        let mut features = test.rows.iter().map(|row| row.features.as_slice());
-        let mut answers = test.rows.iter().map(|row| row.answer.as_slice());
+        let features = test.rows.iter().map(|each| row(&each.features));
+        let answers = test.rows.iter().map(|each| row(&each.answer));
         let classes = test.rows.iter().map(|row| match row.class {
             Some(class) => class.to_string(),
             None => "-1".to_owned(),
@@ -325,13 +296,13 @@ impl C<'_> {
         let real = self.real;
         let text = [
             "\n#ifdef NPLUS1_SELF_TEST\n".to_owned(),
-            Self::array(
+            Self::rows(
                 &format!("static const {real} test_features[{count}][NPLUS1_FEATURES]"),
-                &rows(&mut features),
+                features,
             ),
-            Self::array(
+            Self::rows(
                 &format!("\nstatic const {real} test_answers[{count}][NPLUS1_OUTPUTS]"),
-                &rows(&mut answers),
+                answers,
             ),
             Self::vector(
                 &format!(

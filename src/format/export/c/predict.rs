@@ -39,7 +39,7 @@ impl C<'_> {
         let last = contents.layers.len() - 1;
         let mut text = format!(
             "\nint nplus1_predict(const {real} *features, {real} *{})\n{{\n",
-            self.answer()
+            self.contents.outputs.argument()
         );
         if contents.needs_encoding() {
             text += &format!("    double inputs[{}];\n", contents.inputs());
@@ -166,8 +166,8 @@ impl C<'_> {
     /// Turns the last layer's numbers into the answer.
     fn finish(&self, last: usize) -> String {
         let outputs = &self.contents.outputs;
-        let (count, answer, real, suffix) =
-            (outputs.count(), self.answer(), self.real, self.suffix);
+        let (count, answer) = (outputs.count(), outputs.argument());
+        let (real, suffix) = (self.real, self.suffix);
         if let Some(units) = &outputs.units {
             let each = units.mean.iter().zip(units.scale).enumerate();
             let each = each.map(|(at, (&mean, &scale))| {

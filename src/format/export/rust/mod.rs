@@ -4,10 +4,10 @@
 
 mod predict;
 
-use super::contents::{Contents, OutputRule};
+use super::contents::Contents;
 use super::literals::{comment, decimal, lines};
 use super::self_test::SelfTest;
-use super::weights::{StoredLayer, StoredWeights};
+use super::weights::StoredLayer;
 
 /// Returns the source text.
 pub(super) fn source(contents: &Contents, test: &SelfTest) -> String {
@@ -57,15 +57,6 @@ impl Rust<'_> {
             "#[allow(clippy::approx_constant)]\nstatic {head} = [\n{}];\n",
             rows.map(row).collect::<String>()
         )
-    }
-
-    /// Names the second argument.
-    fn answer(&self) -> &'static str {
-        match (self.contents.outputs.rule, &self.contents.outputs.units) {
-            (_, Some(_)) => "targets",
-            (OutputRule::Plain, None) => "outputs",
-            _ => "probabilities",
-        }
     }
 
     fn introduction(&self) -> String {
@@ -154,31 +145,18 @@ impl Rust<'_> {
 
     /// Writes the arrays of a layer.
     fn layer(&self, index: usize, layer: &StoredLayer) -> String {
-        let (fan_in, fan_out) = (layer.fan_in, layer.fan_out);
-        let kind = match &layer.weights {
-            StoredWeights::Full(_) => self.real,
-            StoredWeights::Halves(_) => "u16",
-            StoredWeights::Bytes { .. } => "i8",
-        };
-        let code = |unit: usize, input: usize| {
-            let at = unit * fan_in + input;
-            match &layer.weights {
-                StoredWeights::Full(numbers) => self.number(numbers[at]),
-                StoredWeights::Halves(bits) => format!("0x{:04x}", bits[at]),
-                StoredWeights::Bytes { codes, .. } => codes[at].to_string(),
-            }
-        };
-        let rows = (0..fan_in).map(|input| (0..fan_out).map(|unit| code(unit, input)).collect());
+        let (fan_in, fan_out, real) = (layer.fan_in, layer.fan_out, self.real);
+        let kind = layer.weight_type([real, "u16", "i8"]);
+        let spelled = layer.spelled(|number| self.number(number));
         let head = format!("WEIGHT_{index}: [[{kind}; {fan_out}]; {fan_in}]");
-        let mut text = Self::rows(&head, rows) + "\n";
-        if let StoredWeights::Bytes { steps, .. } = &layer.weights {
-            let steps = steps.iter().map(|&step| self.number(step.into()));
-            text += &(Self::array(&format!("STEP_{index}: [f32; {fan_out}]"), steps) + "\n");
+        let mut text = Self::rows(&head, spelled.rows.into_iter()) + "\n";
+        if !spelled.steps.is_empty() {
+            let head = format!("STEP_{index}: [f32; {fan_out}]");
+            text += &(Self::array(&head, spelled.steps.into_iter()) + "\n");
         }
-        if !layer.biases.is_empty() {
-            let biases = layer.biases.iter().map(|&bias| self.number(bias));
-            let head = format!("BIAS_{index}: [{}; {fan_out}]", self.real);
-            text += &(Self::array(&head, biases) + "\n");
+        if !spelled.biases.is_empty() {
+            let head = format!("BIAS_{index}: [{real}; {fan_out}]");
+            text += &(Self::array(&head, spelled.biases.into_iter()) + "\n");
         }
         text
     }

@@ -11,7 +11,7 @@ impl Rust<'_> {
         let contents = self.contents;
         let mut text = format!(
             "/// Answers a row of features, as they are measured: {} receives {}.\n",
-            match self.answer() {
+            match self.contents.outputs.argument() {
                 "targets" => "`targets`",
                 "outputs" => "`outputs`",
                 _ => "`probabilities`",
@@ -51,7 +51,7 @@ impl Rust<'_> {
         text += &format!(
             "pub fn nplus1_predict(\n    features: &[{real}; FEATURES],\n    {}: &mut [{real}; \
              OUTPUTS],\n) -> Option<usize> {{\n",
-            self.answer()
+            self.contents.outputs.argument()
         );
         if contents.needs_encoding() {
             text += &self.encoding();

@@ -11,9 +11,13 @@
 //! half the increment: a truncation error then falls, a round-off error grows. So the verdict on
 //! the cause rests on an observation.
 
+mod rows;
+
+pub use rows::{LbfgsPlan, LbfgsReport, LbfgsStudy};
+
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::{Batch, Dataset, Samples, Scaling};
 use crate::error::{Error, Result};
@@ -104,7 +108,7 @@ pub fn quotient(
 }
 
 /// The end of a minimization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimizationEnding {
     /// The computed gradient is within the tolerance.
@@ -120,7 +124,7 @@ pub enum MinimizationEnding {
 }
 
 /// The verdict on a minimization, from measurements at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinimizationVerdict {
     /// The exact gradient is within twice the tolerance.
@@ -145,16 +149,16 @@ pub enum MinimizationVerdict {
 
 /// The result of one case. The objective and the true gradient g are computed in double precision
 /// by backprop at the final θ; ĝ is the gradient that L-BFGS used there.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MinimizationRow {
     /// Name of the method, spelled as in a config.
-    pub method: &'static str,
+    pub method: String,
     /// Arithmetic of a difference, spelled as in a config; `None` for backprop.
-    pub arithmetic: Option<&'static str>,
+    pub arithmetic: Option<String>,
     /// Summation over the rows, spelled as in a config; `None` for backprop.
-    pub summation: Option<&'static str>,
+    pub summation: Option<String>,
     /// `f32` or `f64`.
-    pub precision: &'static str,
+    pub precision: String,
     /// h, if it is a number.
     pub increment: Option<f64>,
     /// Number of steps.
@@ -274,10 +278,10 @@ impl MinimizationSubject<'_> {
         };
         let difference = case.gradient.difference();
         let mut row = MinimizationRow {
-            method: case.gradient.method(),
-            arithmetic: difference.map(|config| config.arithmetic.name()),
-            summation: difference.map(|config| config.summation.name()),
-            precision: case.precision.name(),
+            method: case.gradient.method().to_owned(),
+            arithmetic: difference.map(|config| config.arithmetic.name().to_owned()),
+            summation: difference.map(|config| config.summation.name().to_owned()),
+            precision: case.precision.name().to_owned(),
             increment: difference.and_then(|config| match config.increment {
                 Increment::Absolute(number) => Some(number),
                 _ => None,
