@@ -96,11 +96,11 @@ pub fn main() -> ExitCode {
 fn end(outcome: Result<()>, messages: Messages, ranks: &Ranks) -> ExitCode {
     let error = outcome.err().filter(|error| !is_closed_pipe(error));
     let code = error.as_ref().map_or(0, Error::exit_code);
-    let last = ranks.finish(error.is_some(), code);
-    if let Some(error) = error.filter(|_| last.prints) {
-        messages.error(&error);
-    }
-    ExitCode::from(last.code)
+    ExitCode::from(ranks.finish(error.is_some(), code, || {
+        if let Some(error) = &error {
+            messages.error(error);
+        }
+    }))
 }
 
 /// Prints help or version, styled on a terminal, or the error in the arguments.

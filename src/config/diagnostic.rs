@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
+use super::reader::MOST_UNKNOWN;
 use crate::error::Error;
 use crate::text::{is_control, plain_line, visible_form};
 
@@ -77,8 +78,13 @@ pub(super) fn report(mut diagnostics: Vec<Diagnostic>, path: &Path, text: &str) 
         report.push('\n');
     }
     let count = diagnostics.len();
+    let least = if count < MOST_UNKNOWN {
+        ""
+    } else {
+        "at least "
+    };
     let plural = if count == 1 { "" } else { "s" };
-    let _ = write!(report, "{count} error{plural} in {}", path.display());
+    let _ = write!(report, "{least}{count} error{plural} in {}", path.display());
     Error::Config(report)
 }
 

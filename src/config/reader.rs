@@ -19,7 +19,7 @@ use super::overrides::Edit;
 pub(super) type Path<'p> = (&'p str, &'p str);
 
 /// Unknown keys after which no more are looked for: the file is no config then.
-const MOST_UNKNOWN: usize = 100;
+pub(super) const MOST_UNKNOWN: usize = 100;
 
 /// A config being read.
 pub(super) struct Reader<'a> {

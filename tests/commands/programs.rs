@@ -280,7 +280,9 @@ fn the_page_of_a_check_is_made_from_its_file_alone() {
     assert_eq!(found["curves"][0]["element"]["index"], 4);
     assert_eq!(found["curves"].as_array().unwrap().len(), 3);
     let orders = found["taylor_orders"].as_array().unwrap();
-    assert!(orders.len() > 1 && orders.iter().all(|order| order.as_f64().unwrap() < 1.9));
+    // A mistake of 1 % shows in the order long before it is 1.
+    let is_two = |order: &Value| (order.as_f64().unwrap() - 2.0).abs() < 0.05;
+    assert!(orders.len() > 1 && !orders.iter().all(is_two), "{orders:?}");
     let read = |name: &str| fs::read_to_string(place.path().join(name)).unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(&read("check.json")).unwrap(),

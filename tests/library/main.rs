@@ -21,7 +21,6 @@ mod difference_agreement;
 mod difference_counts;
 mod difference_invariance;
 mod export;
-mod faults;
 mod gradient_and_step;
 mod gradient_check;
 mod lbfgs_precision;

@@ -400,7 +400,7 @@ fn taylor(orders: &[f64]) -> String {
     } else {
         format!("falls with order {}", orders.join(", "))
     };
-    format!("{found} along a random direction (2 if the gradient is right, 1 if wrong)")
+    format!("{found} along a random direction (2 if the gradient is right; else it goes to 1)")
 }
 
 fn verdict(report: &ProgramCheckReport) -> String {

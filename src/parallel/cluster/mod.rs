@@ -70,15 +70,6 @@ struct Shared {
     exchanges: AtomicU64,
 }
 
-/// How this process ends, once all ranks have met for the last time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FinalWord {
-    /// Exit code of the job: that of the first rank that failed with one, or 0.
-    pub code: u8,
-    /// Whether this rank prints its error: the first that failed does.
-    pub prints: bool,
-}
-
 /// The subject of a meeting; all ranks must have come for the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -370,28 +361,29 @@ impl Ranks {
 
     /// Meets all ranks for the last time: this one ends, after a failure or not, with exit code
     /// `code`. Ranks that are still at work end at their next meeting. Nothing is exchanged after
-    /// it.
-    pub fn finish(&self, failed: bool, code: u8) -> FinalWord {
-        let word = self.last_meeting(failed, code);
+    /// it. Returns the exit code of the job: that of the first rank that failed with one, or 0.
+    ///
+    /// The first rank that failed calls `say`, before any rank ends: once one has, a launcher may
+    /// end all.
+    pub fn finish(&self, failed: bool, code: u8, say: impl FnOnce()) -> u8 {
+        let (code, says) = self.last_meeting(failed, code);
+        if says {
+            say();
+        }
         if let Some(shared) = &self.shared {
             shared.transport.close();
         }
-        word
+        code
     }
 
-    fn last_meeting(&self, failed: bool, code: u8) -> FinalWord {
+    /// Returns the exit code, and whether this rank says why.
+    fn last_meeting(&self, failed: bool, code: u8) -> (u8, bool) {
         let Some(shared) = self.many() else {
-            return FinalWord {
-                code,
-                prints: failed,
-            };
+            return (code, failed);
         };
         if let Some(&code) = shared.ended.get() {
             // Another rank's end was seen at a meeting before, and ends this rank silently.
-            return FinalWord {
-                code,
-                prints: false,
-            };
+            return (code, false);
         }
         let note = Note {
             code,
@@ -399,10 +391,11 @@ impl Ranks {
         };
         let notes = shared.exchange(note);
         let has_failed = |note: &Note| note.subject == Subject::End && note.flag;
-        FinalWord {
-            code: exit_code(&notes).unwrap_or(code),
-            prints: notes.iter().position(has_failed) == Some(self.rank()),
-        }
+        let first = notes.iter().position(has_failed);
+        (
+            exit_code(&notes).unwrap_or(code),
+            first == Some(self.rank()),
+        )
     }
 
     /// Ends all ranks at once, with exit code `code`: after a defect, when they cannot meet.
@@ -545,25 +538,26 @@ mod tests {
 
     #[test]
     fn a_rank_that_fails_ends_all_others_with_its_code_and_prints_alone() {
+        // The exit code, and whether the rank says why.
+        let finish = |ranks: &Ranks, failed, code| {
+            let mut says = false;
+            let code = ranks.finish(failed, code, || says = true);
+            (code, says)
+        };
         let results = on_each(4, |ranks| {
             if ranks.rank() == 2 {
-                return ranks.finish(true, 8);
+                return finish(&ranks, true, 8);
             }
             let error = ranks.agree(Duration::ZERO).unwrap_err();
             assert_eq!(error.exit_code(), 8);
             assert!(ranks.agree(Duration::ZERO).is_err(), "no further meeting");
-            ranks.finish(true, error.exit_code())
+            finish(&ranks, true, error.exit_code())
         });
-        assert!(results.iter().all(|word| word.code == 8));
-        assert_eq!(results.iter().filter(|word| word.prints).count(), 1);
-        assert!(results[2].prints);
-        let all_fail = on_each(3, |ranks| ranks.finish(true, 2));
-        assert_eq!(
-            all_fail.iter().map(|word| word.prints).collect::<Vec<_>>(),
-            [true, false, false]
-        );
-        let none = on_each(2, |ranks| ranks.finish(false, 0));
-        assert!(none.iter().all(|word| word.code == 0 && !word.prints));
+        assert_eq!(results, [(8, false), (8, false), (8, true), (8, false)]);
+        let all_fail = on_each(3, |ranks| finish(&ranks, true, 2));
+        assert_eq!(all_fail, [(2, true), (2, false), (2, false)]);
+        let none = on_each(2, |ranks| finish(&ranks, false, 0));
+        assert_eq!(none, [(0, false); 2]);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! failed in turn (`calls.rs`), and every state that a loss of power may leave on the disk
 //! (`power_loss.rs`, by the model in `disk_model.rs`). The oracle is the hash of the weights of the
 //! uninterrupted run.
+//!
+//! A program of its own, which starts no other process: a fork would hold the locks of its files for
+//! a moment after they were given back.
 
 #![cfg(unix)]
 
