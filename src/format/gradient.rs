@@ -116,7 +116,8 @@ struct FileTensor {
 }
 
 impl<'b> GradientFile<'b> {
-    /// Reads what `bytes` hold, without the numbers.
+    /// Reads what `bytes` hold, without the numbers; an archive takes them.
+    #[cfg_attr(not(feature = "files"), allow(clippy::ptr_arg))]
     fn of(bytes: &'b mut Vec<u8>, path: &'b Path) -> Result<Self> {
         #[cfg(feature = "files")]
         if bytes.starts_with(&npz::MAGIC) {
