@@ -82,6 +82,7 @@ pub fn load_again(
 ///
 /// # Errors
 /// A missing file, or a failed read.
+#[cfg(feature = "cli")]
 pub(crate) fn is_array_file(path: &Path) -> Result<bool> {
     Ok(array_files::format_of(path)?.is_some())
 }
