@@ -129,7 +129,7 @@ fn backprop_sentence(row: &CostRow) -> Option<String> {
         format!(", and {} times its time", times(ratio))
     });
     Some(format!(
-        "Backprop computes all N = {} partial derivatives of {} with {ratios} the multiplications of one forward pass{time}: they share one forward and one backward pass. The dense ratio is at most 3 + 1/B = {} for wide layers of any network, and near 2 where the first layer holds most weights, because nobody needs the gradient of the inputs.",
+        "Backprop computes all N = {} partial derivatives of {} with {ratios} the multiplications of one forward pass{time}: they share one forward and one backward pass. As layers widen, the dense ratio tends to 3 + 1/B = {} or less (narrow layers take a little more), and to 2 where the first layer holds most weights, because nobody needs the gradient of the inputs.",
         whole(row.parameters as u64),
         topology(&row.layers),
         times(3.0 + 1.0 / row.batch_rows as f64),
