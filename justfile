@@ -5,9 +5,9 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     cargo test --locked
 
-# Tests training under mpirun (docs/design/cluster.md names the packages).
+# Tests training under mpirun, with fifty killed ranks (docs/design/cluster.md names the packages).
 mpi:
-    cargo test --locked --features mpi --test commands mpi::
+    cargo test --locked --features mpi --test commands mpi:: -- --include-ignored
 
 # Runs all tests but the slow ones, whose names begin with `slow_`.
 quick:

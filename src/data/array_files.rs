@@ -259,7 +259,7 @@ impl WantedTargets<'_> {
     /// Gives the targets of a file the names that are wanted, if there are any.
     ///
     /// # Errors
-    /// Other numbers of names and targets; a name that stands twice.
+    /// Other numbers of names and targets; a repeated name.
     pub(super) fn named(
         &self,
         mut targets: RegressionTargets,
