@@ -154,15 +154,14 @@ const fn assert_lanes<V: Vector>() {
     assert!(size_of::<V>() == V::LANES * V::Element::BYTES);
 }
 
-/// An array as a vector: the portable form. It has 128 bits, the register width of every 64-bit
-/// processor; 256 bits made the program 1.4 MB larger.
+/// An array as a vector: the portable form.
 #[derive(Clone, Copy)]
 pub struct Lanes<R, const K: usize>([R; K]);
 
 macro_rules! portable {
     ($real:ident, $lanes:expr, $bits:ident, $mantissa:expr, $bias:expr) => {
-        const _: () = assert_lanes::<Lanes<$real, $lanes>>();
-        impl Vector for Lanes<$real, $lanes> {
+        const _: () = assert_lanes::<Lanes<$real, { $lanes }>>();
+        impl Vector for Lanes<$real, { $lanes }> {
             type Element = $real;
             const LANES: usize = $lanes;
             const BLOCK_ROWS: usize = 4;
@@ -173,12 +172,12 @@ macro_rules! portable {
             #[inline(always)]
             unsafe fn load(from: *const $real) -> Self {
                 // SAFETY: the caller guarantees LANES numbers at `from`.
-                Self(unsafe { from.cast::<[$real; $lanes]>().read_unaligned() })
+                Self(unsafe { from.cast::<[$real; { $lanes }]>().read_unaligned() })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $real) {
                 // SAFETY: the caller guarantees LANES numbers at `to`.
-                unsafe { to.cast::<[$real; $lanes]>().write_unaligned(self.0) }
+                unsafe { to.cast::<[$real; { $lanes }]>().write_unaligned(self.0) }
             }
             #[inline(always)]
             fn add(self, other: Self) -> Self {
@@ -246,8 +245,17 @@ macro_rules! portable {
     };
 }
 
-portable!(f32, 4, u32, 23, 127);
-portable!(f64, 2, u64, 52, 1023);
+portable!(f32, PORTABLE.0, u32, 23, 127);
+portable!(f64, PORTABLE.1, u64, 52, 1023);
+
+/// Numbers of a portable vector, f32 and f64: the 128 bits that most processors' registers have. On
+/// x86-64 a single number: without AVX2 a fused multiply-add is a call there for each number, and
+/// several of them in a row make the program larger, not faster.
+const PORTABLE: (usize, usize) = if cfg!(target_arch = "x86_64") {
+    (1, 1)
+} else {
+    (4, 2)
+};
 
 #[cfg(target_arch = "x86_64")]
 #[path = "simd_x86.rs"]
@@ -258,6 +266,11 @@ macro_rules! dispatch {
         impl Dispatch for $real {
             #[inline]
             fn dispatch<K: Kernel<$real>>(isa: Isa, kernel: K) -> K::Output {
+                // Not inlined: a copy for each caller would be compiled in vain.
+                #[inline(never)]
+                fn portable<K: Kernel<$real>>(kernel: K) -> K::Output {
+                    kernel.run::<Lanes<$real, { $lanes }>>()
+                }
                 assert!(
                     isa.is_available(),
                     "this processor does not have {}",
@@ -281,7 +294,7 @@ macro_rules! dispatch {
                         Isa::Portable => {}
                     }
                 }
-                kernel.run::<Lanes<$real, $lanes>>()
+                portable(kernel)
             }
         }
     };
@@ -295,5 +308,5 @@ pub trait Dispatch: Sized {
         Self: Real;
 }
 
-dispatch!(f32, F32x16, F32x8, 4);
-dispatch!(f64, F64x8, F64x4, 2);
+dispatch!(f32, F32x16, F32x8, PORTABLE.0);
+dispatch!(f64, F64x8, F64x4, PORTABLE.1);

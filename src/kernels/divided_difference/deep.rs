@@ -212,7 +212,11 @@ impl<R: Real> Kernel<R> for PerturbedLoss<'_, R> {
         };
         let mode = mode::<R>(self.form, bound);
         for index in 0..self.slots.len() {
-            specialized!(kind(self.outputs.output_loss), mode, self.slot::<V>(index));
+            specialized!(
+                [QUADRATIC LINEAR ENTROPY SOFTMAX] kind(self.outputs.output_loss),
+                mode,
+                self.slot::<V>(index)
+            );
         }
     }
 }

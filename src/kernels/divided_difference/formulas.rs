@@ -119,12 +119,11 @@ pub(super) const CLOSE: u8 = 2;
 pub(super) const FAR: u8 = 3;
 pub(super) const RATE: u8 = 4;
 
-/// Calls `$function::<V, LOSS, MODE>` for a kind of loss and a mode that are known at run time
-/// only.
+/// Calls `$function::<V, LOSS, MODE>` for a kind of loss, one of those listed, and a mode that are
+/// known at run time only.
 macro_rules! specialized {
-    ($loss:expr, $mode:expr, $self:ident.$function:ident::<$vector:ident>($($argument:expr),*)) => {
-        specialized!(@loss $loss, $mode, $self, $function, $vector, ($($argument),*),
-            [QUADRATIC LINEAR ENTROPY SOFTMAX])
+    ([$($kind:ident)*] $loss:expr, $mode:expr, $self:ident.$function:ident::<$vector:ident>($($argument:expr),*)) => {
+        specialized!(@loss $loss, $mode, $self, $function, $vector, ($($argument),*), [$($kind)*])
     };
     (@loss $loss:expr, $mode:expr, $self:ident, $function:ident, $vector:ident, $arguments:tt, [$($kind:ident)*]) => {
         match ($loss, $mode) {
@@ -133,7 +132,7 @@ macro_rules! specialized {
               ($kind, CLOSE) => specialized!(@call $self, $function, $vector, $kind, CLOSE, $arguments),
               ($kind, FAR) => specialized!(@call $self, $function, $vector, $kind, FAR, $arguments),
               ($kind, RATE) => specialized!(@call $self, $function, $vector, $kind, RATE, $arguments),)*
-            _ => unreachable!("there are four kinds of loss and five modes"),
+            _ => unreachable!("no other kind of loss and mode is possible here"),
         }
     };
     (@call $self:ident, $function:ident, $vector:ident, $kind:ident, $mode:ident, ($($argument:expr),*)) => {

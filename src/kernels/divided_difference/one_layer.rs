@@ -65,7 +65,7 @@ impl<R: Real> Kernel<R> for PerturbUnits<'_, R> {
             }
         }
         specialized!(
-            kind(self.outputs.output_loss),
+            [QUADRATIC LINEAR ENTROPY SOFTMAX] kind(self.outputs.output_loss),
             mode,
             self.blocks::<V>(&unperturbed)
         );
@@ -256,7 +256,7 @@ impl<R: Real> Kernel<R> for PerturbOutputs<'_, R> {
             SOFTMAX => ENTROPY,
             kind => kind,
         };
-        specialized!(term, mode, self.blocks::<V>());
+        specialized!([QUADRATIC LINEAR ENTROPY] term, mode, self.blocks::<V>());
         let used = width.min(self.outputs.units.count - self.panel * width);
         if used < width {
             for &slot in self.slots {
