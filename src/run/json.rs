@@ -45,7 +45,7 @@ impl<'de> Deserializer<'de> for Lenient {
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Null => visitor.visit_f64(f64::NAN),
-            value => value.deserialize_f64(visitor),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -79,9 +79,12 @@ impl<'de> Deserializer<'de> for Lenient {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Number(number) => number.deserialize_any(visitor),
+            Value::String(text) => visitor.visit_string(text),
             Value::Array(values) => visitor.visit_seq(Elements(values.into_iter())),
             Value::Object(fields) => visitor.visit_map(Fields::new(fields)),
-            value => value.deserialize_any(visitor),
         }
     }
 
