@@ -4,10 +4,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::support::breast_cancer::BreastCancer;
+use crate::support::interruptions::train_with_interruptions;
 use crate::support::reference_cases::{flat, numbers, reference_cases};
 use nplus1::data::{Batch, Samples};
 use nplus1::gradient::finite_difference::{
@@ -25,10 +26,7 @@ use nplus1::optimizer::{
     SgdConfig, adam,
 };
 use nplus1::parallel::Workers;
-use nplus1::run::Checkpoint;
-use nplus1::train::{
-    Ending, EpochRecord, NoObserver, Observer, TrainConfig, Training, TrainingState,
-};
+use nplus1::train::{Ending, NoObserver, Observer, TrainConfig, Training, TrainingState};
 use serde_json::Value;
 
 fn reference() -> Value {
@@ -406,28 +404,6 @@ fn the_predicted_time_of_a_step_is_within_a_factor_of_2() {
     }
 }
 
-/// An observer that sets the stop flag after the given number of progress reports.
-struct Stopping {
-    stop: Arc<AtomicBool>,
-    left: usize,
-}
-
-impl<R> Observer<R> for Stopping {
-    fn progress(&mut self, _: usize, _: usize, _: usize) {
-        self.left = self.left.saturating_sub(1);
-        self.stop.store(self.left == 0, Ordering::Relaxed);
-    }
-    fn wants_state(&self) -> bool {
-        false
-    }
-    fn state(&mut self, _: &TrainingState<R>) -> nplus1::error::Result<()> {
-        Ok(())
-    }
-    fn epoch(&mut self, _: &EpochRecord, _: &TrainingState<R>) -> nplus1::error::Result<()> {
-        Ok(())
-    }
-}
-
 const ADAM: AdamConfig = AdamConfig {
     learning_rate: 1e-2,
     beta1: 0.9,
@@ -468,25 +444,9 @@ fn assert_resumes_with_the_same_bits<R: Real>(
         Ending::Finished
     );
 
-    let (mut state, mut interruptions) = (start(), 0);
-    loop {
-        let stop = Arc::new(AtomicBool::new(false));
-        let control = Control::new(&stop);
-        let mut stopping = Stopping { stop, left: 3 };
-        let ending = setting.run(&mut state, &mut stopping, &control);
-        // Only the bytes of a checkpoint outlive a process.
-        let bytes = Checkpoint::from_state("seed = 1\n".to_owned(), &state).to_bytes();
-        let path = Path::new("checkpoint-000001.bin");
-        state = Checkpoint::from_bytes(&bytes, path)
-            .unwrap()
-            .state(&network.layout, path)
-            .unwrap();
-        if ending == Ending::Finished {
-            break;
-        }
-        assert_eq!(ending, Ending::Interrupted);
-        interruptions += 1;
-    }
+    let (state, interruptions) = train_with_interruptions(start(), |state, stopping, control| {
+        setting.run(state, stopping, control)
+    });
     assert!(interruptions >= 3, "{interruptions}");
     assert!(
         timeless(state) == timeless(whole),

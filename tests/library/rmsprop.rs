@@ -3,9 +3,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::breast_cancer::BreastCancer;
+use crate::support::interruptions::train_with_interruptions;
 use nplus1::config::{Config, Overrides};
 use nplus1::gradient::{Control, GradientConfig};
 use nplus1::kernels::Isa;
@@ -14,10 +14,7 @@ use nplus1::numeric::Real;
 use nplus1::optimizer::rmsprop::{RmspropConfig, STATE};
 use nplus1::optimizer::{Optimizer, OptimizerConfig, OptimizerState, Schedule};
 use nplus1::parallel::Workers;
-use nplus1::run::Checkpoint;
-use nplus1::train::{
-    Ending, EpochRecord, NoObserver, Observer, TrainConfig, Training, TrainingState,
-};
+use nplus1::train::{Ending, NoObserver, Observer, TrainConfig, Training, TrainingState};
 
 const RMSPROP: RmspropConfig = RmspropConfig {
     learning_rate: 1e-2,
@@ -169,50 +166,13 @@ fn any_number_of_workers_trains_the_same_bits() {
     assert_keeps_its_bits::<f64>();
 }
 
-/// An observer that sets the stop flag after a number of progress reports.
-struct Stopping {
-    stop: Arc<AtomicBool>,
-    left: usize,
-}
-
-impl<R> Observer<R> for Stopping {
-    fn progress(&mut self, _: usize, _: usize, _: usize) {
-        self.left = self.left.saturating_sub(1);
-        self.stop.store(self.left == 0, Ordering::Relaxed);
-    }
-    fn wants_state(&self) -> bool {
-        false
-    }
-    fn state(&mut self, _: &TrainingState<R>) -> nplus1::error::Result<()> {
-        Ok(())
-    }
-    fn epoch(&mut self, _: &EpochRecord, _: &TrainingState<R>) -> nplus1::error::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_run_resumed_from_its_checkpoint_has_the_bits_of_an_uninterrupted_one() {
     let mut whole = start::<f32>();
     train(&mut whole, 2, &mut NoObserver, &Control::default());
-    let (mut state, mut interruptions) = (start::<f32>(), 0);
-    let layout = Arc::clone(whole.parameters.layout());
-    loop {
-        let stop = Arc::new(AtomicBool::new(false));
-        let control = Control::new(&stop);
-        let mut stopping = Stopping { stop, left: 3 };
-        let ending = train(&mut state, 2, &mut stopping, &control);
-        // Only the bytes of a checkpoint outlive a process.
-        let bytes = Checkpoint::from_state("seed = 1\n".to_owned(), &state).to_bytes();
-        let path = Path::new("checkpoint-000001.bin");
-        let checkpoint = Checkpoint::from_bytes(&bytes, path).unwrap();
-        assert_eq!(checkpoint.optimizer_vectors.len(), 1);
-        state = checkpoint.state(&layout, path).unwrap();
-        if ending == Ending::Finished {
-            break;
-        }
-        interruptions += 1;
-    }
+    let (state, interruptions) = train_with_interruptions(start(), |state, stopping, control| {
+        train(state, 2, stopping, control)
+    });
     assert!(interruptions >= 2, "{interruptions}");
     assert!(timeless(state) == timeless(whole));
 }

@@ -18,6 +18,7 @@ pub mod dual;
 pub mod flowers;
 pub mod gradient_files;
 pub mod hostile;
+pub mod interruptions;
 pub mod kernel_number;
 #[cfg(target_os = "linux")]
 pub mod limited;
