@@ -3,13 +3,19 @@
 
     cargo build --release
     python3 -m venv peers && peers/bin/pip install numpy scipy numdifftools torch
-    peers/bin/python benches/programs_peers.py target/release/nplus1
+    peers/bin/python benches/programs_peers.py target/release/nplus1 [verdicts] [errors] [times]
 
-nplus1 asks the functions through `check --program` and `gradient --program`. Right gradients that a
-tool calls wrong are false alarms; wrong ones that it does not call wrong are missed. The rules are the
-tools' own defaults: gradcheck's eps 1e-6, atol 1e-5, rtol 1e-3; of numdifftools, which has no checker,
-its error estimate, but at least 1e-8 of the element; of scipy's check_grad, which returns the norm of
-the difference, 1e-6 of the gradient's norm, but at least 1e-6.
+All tools get the same functions, points and planted mistakes. nplus1 asks the functions through
+`check --program` and `gradient --program`, so its time is that of two processes from start to end;
+the others call them within this one, their import not counted.
+
+Right gradients that a tool calls wrong are false alarms; wrong ones that it calls right are missed.
+nplus1 and gradcheck (eps 1e-6, atol 1e-5, rtol 1e-3) judge by their own defaults. The other two leave
+the judgement to their user, so each gets, for each noise, the tolerance that would have served best
+here, by the sum of the rates of false alarms and of missed mistakes: of check_grad, which returns the
+norm of the difference, a power of ten of the gradient's norm; of numdifftools, which has no checker, a
+power of ten times its estimate of each element's error, but at least 1e-8 of the element. Times are
+medians of wall time and means of processor time.
 """
 
 import json
@@ -21,7 +27,6 @@ import sys
 import tempfile
 import time
 import warnings
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,11 +89,11 @@ def logistic_gradient(x):
 
 
 def large(x):
-    return sum(math.sin(a / 1e4) for a in (1e5 * v for v in x))
+    return sum(math.sin(a / 1e4) for a in x)
 
 
 def large_gradient(x):
-    return [10 * math.cos(10 * v) for v in x]
+    return [math.cos(a / 1e4) / 1e4 for a in x]
 
 
 FUNCTIONS = {
@@ -113,8 +118,9 @@ MISTAKES = {
 }
 
 
-def theta(point, n=8):
-    return [1.2 * math.sin(1.7 * i + point) + 0.1 for i in range(n)]
+def theta(name, point, n=8):
+    scale = 1e5 if name == "large" else 1.0
+    return [scale * (1.2 * math.sin(1.7 * i + point) + 0.1) for i in range(n)]
 
 
 def noisy(function, noise):
@@ -132,49 +138,96 @@ def noisy(function, noise):
     return value
 
 
+def planted(name, mistake, point):
+    """Returns the gradient with the mistake."""
+    change, gradient = MISTAKES[mistake], FUNCTIONS[name][1]
+    return lambda x: change(gradient(list(x)), 1 + point % (len(x) - 1))
+
+
 def serve_one(name, noise, mistake, point):
     """Runs as the program that nplus1 asks."""
     from nplus1_serve import serve
 
-    function, gradient = FUNCTIONS[name]
-    change = MISTAKES[mistake]
-    serve(
-        noisy(function, noise),
-        lambda x: change(gradient(x), 1 + point % (len(x) - 1)),
-        theta=theta(point),
-    )
+    value = noisy(FUNCTIONS[name][0], noise)
+    serve(value, planted(name, mistake, point), theta=theta(name, point))
+
+
+class Counted:
+    """A function of a list that counts its calls."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.function([float(v) for v in x])
 
 
 def ask(nplus1, words, program, folder):
+    """Returns what the command prints; None if it finds no increment."""
     command = [nplus1, *words, "--json", "-q", "--program", program]
     done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    if b"cannot be separated" in done.stderr or b"does not change within" in done.stderr:
+        return None
     if done.returncode not in (0, 3):
         raise RuntimeError(done.stderr.decode())
     return json.loads(done.stdout)
 
 
-def nplus1_says(nplus1, folder, name, noise, mistake, point):
-    program = f"'{sys.executable}' '{__file__}' serve {name} {noise} '{mistake}' {point}"
-    return ask(nplus1, ["check", "--workers", "1"], program, folder)["verdict"]
+def program(name, noise, mistake, point):
+    return f"'{sys.executable}' '{__file__}' serve {name} {noise} '{mistake}' {point}"
 
 
-def peers_say(name, noise, mistake, point):
-    """Returns whether scipy, numdifftools and torch call the gradient wrong."""
-    import numdifftools
+def nplus1_says(nplus1, folder, case):
+    found = ask(nplus1, ["check", "--workers", "1"], program(*case), folder)
+    name, _, mistake, point = case
+    x = theta(name, point)
+    pairs = zip(planted(name, mistake, point)(x), FUNCTIONS[name][1](x))
+    error = max(abs(given - exact) for given, exact in pairs)
+    if found["verdict"] == "right" and error > found["smallest_error"]:
+        raise AssertionError(f"{case} is called right: {found}")
+    return found["verdict"], found["evaluations"]["answered"]
+
+
+def scipy_says(case):
+    """Returns the norm of the difference relative to that of the gradient."""
     import numpy as np
-    import torch
     from scipy.optimize import check_grad
 
-    function, gradient = FUNCTIONS[name]
-    x = np.array(theta(point))
-    value = noisy(function, noise)
-    given = lambda x: np.array(MISTAKES[mistake](gradient(list(x)), 1 + point % (len(x) - 1)))
-    apart = check_grad(value, given, x)
-    scipy_says = apart > 1e-6 * max(1.0, np.linalg.norm(given(x)))
-    estimate = numdifftools.Gradient(value, full_output=True)(x)
-    found, errors = estimate.estimate, np.ravel(estimate.error_estimate)
+    name, noise, mistake, point = case
+    x, value = np.array(theta(name, point)), Counted(noisy(FUNCTIONS[name][0], noise))
+    given = planted(name, mistake, point)
+    apart = check_grad(value, lambda x: np.array(given(x)), x)
+    return apart / np.linalg.norm(given(x)), value.calls
+
+
+def numdifftools_gradient(value, x):
+    """Returns the gradient and its estimated errors."""
+    import numdifftools
+    import numpy as np
+
+    found = numdifftools.Gradient(value, full_output=True)(x)
+    return found.estimate, np.ravel(found.error_estimate)
+
+
+def numdifftools_says(case):
+    """Returns the largest difference relative to the estimated error."""
+    import numpy as np
+
+    name, noise, mistake, point = case
+    x, value = np.array(theta(name, point)), Counted(noisy(FUNCTIONS[name][0], noise))
+    found, errors = numdifftools_gradient(value, x)
     bound = np.maximum(errors, 1e-8 * np.abs(found))
-    numdifftools_says = bool(np.any(np.abs(found - given(x)) > bound))
+    apart = np.abs(found - planted(name, mistake, point)(x))
+    return float(np.max(apart / bound)), value.calls
+
+
+def torch_says(case):
+    """Returns whether gradcheck calls the gradient wrong."""
+    import torch
+
+    name, noise, mistake, point = case
+    value, given = Counted(noisy(FUNCTIONS[name][0], noise)), planted(name, mistake, point)
 
     class Checked(torch.autograd.Function):
         @staticmethod
@@ -185,74 +238,147 @@ def peers_say(name, noise, mistake, point):
         @staticmethod
         def backward(context, outer):
             (t,) = context.saved_tensors
-            return outer * torch.tensor(given(t.numpy()), dtype=torch.float64)
+            return outer * torch.tensor(given(t.tolist()), dtype=torch.float64)
 
-    t = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    torch_says = not torch.autograd.gradcheck(Checked.apply, (t,), raise_exception=False)
-    return {"scipy check_grad": scipy_says, "numdifftools": numdifftools_says, "torch gradcheck": torch_says}
+    t = torch.tensor(theta(name, point), dtype=torch.float64, requires_grad=True)
+    return not torch.autograd.gradcheck(Checked.apply, (t,), raise_exception=False), value.calls
+
+
+class Stopwatch:
+    """The median of wall time and the mean of processor time, child processes included."""
+
+    def __init__(self):
+        self.spans = []
+
+    def time(self, work):
+        start, before = time.perf_counter(), sum(os.times()[:4])
+        result = work()
+        self.spans.append((time.perf_counter() - start, sum(os.times()[:4]) - before))
+        return result
+
+    def __str__(self):
+        wall = statistics.median(wall for wall, _ in self.spans)
+        processor = statistics.fmean(processor for _, processor in self.spans)
+        two_digits = lambda seconds: f"{float(f'{1e3 * seconds:.2g}'):g}"
+        return f"{two_digits(wall)} | {two_digits(processor)}"
 
 
 def verdicts(nplus1, folder):
-    tools = ["nplus1", "scipy check_grad", "numdifftools", "torch gradcheck"]
-    counts = {(tool, noise): dict.fromkeys(MISTAKES, 0) for tool in tools for noise in NOISES}
-    cannot = dict.fromkeys(NOISES, 0)
-    for name in FUNCTIONS:
+    tools = {
+        "nplus1 check": lambda case: nplus1_says(nplus1, folder, case),
+        "scipy check_grad": scipy_says,
+        "numdifftools": numdifftools_says,
+        "torch gradcheck": torch_says,
+    }
+    for says in tools.values():
+        says(("rosenbrock", "0", "right", 0))  # imports
+    large = len(MISTAKES) - 2
+    each = len(FUNCTIONS) * POINTS
+    print(f"| tool | noise | false alarms of {each} | missed of {large * each}, 1 % or more |", end="")
+    print(f" missed of {each}, 1e-5 | tolerance | evaluations | ms | CPU ms |")
+    print("|---" * 9 + "|")
+    for tool, says in tools.items():
         for noise in NOISES:
-            for mistake in MISTAKES:
-                for point in range(POINTS):
-                    verdict = nplus1_says(nplus1, folder, name, noise, mistake, point)
-                    says = {"nplus1": verdict == "wrong", **peers_say(name, noise, mistake, point)}
-                    for tool, wrong in says.items():
-                        counts[tool, noise][mistake] += wrong
-                    cannot[noise] += verdict == "cannot-tell"
-    total = len(FUNCTIONS) * POINTS
-    mistakes = [m for m in MISTAKES if m != "right"]
-    print(f"| tool | noise | false alarms of {total} | " + " | ".join(f"missed: {m}" for m in mistakes) + " |")
-    print("|---" * (3 + len(mistakes)) + "|")
-    for tool in tools:
-        for noise in NOISES:
-            row = counts[tool, noise]
-            missed = " | ".join(str(total - row[m]) for m in mistakes)
-            print(f"| {tool} | {noise} | {row['right']} | {missed} |")
-    print(f"\nnplus1 answered `cannot tell` in {cannot} of {total * len(MISTAKES)} checks each")
+            found, watch = [], Stopwatch()
+            for name in FUNCTIONS:
+                for mistake in MISTAKES:
+                    for point in range(POINTS):
+                        said, calls = watch.time(lambda: says((name, noise, mistake, point)))
+                        found.append((mistake, said, calls))
+            print_verdicts(tool, noise, found, watch)
+
+
+def print_verdicts(tool, noise, found, watch):
+    def missed(wrong, right):
+        """False alarms, and missed mistakes of either size."""
+        alarms = sum(wrong(said) for mistake, said, _ in found if mistake == "right")
+        small = sum(right(said) for mistake, said, _ in found if mistake == "1e-5")
+        large = [said for mistake, said, _ in found if mistake not in ("right", "1e-5")]
+        return alarms, sum(map(right, large)), small
+
+    tolerance = "own"
+    if tool == "nplus1 check":
+        counts = missed(lambda said: said == "wrong", lambda said: said == "right")
+        cannot = missed(lambda said: said == "cannot-tell", lambda said: said == "cannot-tell")
+        counts = [f"{c} ({k} cannot tell)" if k else c for c, k in zip(counts, cannot)]
+    elif tool == "torch gradcheck":
+        counts = missed(lambda said: said, lambda said: not said)
+    else:
+        unit = ["·‖g‖", "·estimate"][tool == "numdifftools"]
+        powers = range(-8, 0) if tool.startswith("scipy") else range(7)
+        at = {p: missed(lambda said: said > 10.0**p, lambda said: not said > 10.0**p) for p in powers}
+        mistakes = len(MISTAKES) - 1
+        rates = lambda item: mistakes * item[1][0] + item[1][1] + item[1][2]
+        power, counts = min(at.items(), key=rates)
+        tolerance = f"1e{power}{unit}"
+    calls = statistics.median(calls for *_, calls in found)
+    cells = [tool, noise, *counts, tolerance, f"{calls:.0f}", watch]
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def errors(nplus1, folder):
-    import numdifftools
     import numpy as np
     from scipy.optimize._numdiff import approx_derivative
 
-    methods = {}
+    def command(*words):
+        def run(name, noise, point):
+            asked = program(name, noise, "right", point)
+            found = ask(nplus1, ["gradient", "--workers", "1", *words], asked, folder)
+            if found is None:
+                return None
+            return found["gradient"], found.get("errors"), found["evaluations"]["answered"]
 
-    def add(method, found, exact, evaluations):
-        error = max(abs(a - b) for a, b in zip(found, exact)) / max(map(abs, exact))
-        methods.setdefault(method, []).append((error, evaluations))
+        return run
 
-    for name, (function, gradient) in FUNCTIONS.items():
-        for point in range(POINTS):
-            x, program = theta(point), f"'{sys.executable}' '{__file__}' serve {name} 0 right {point}"
-            exact = gradient(x)
-            for scheme in ["forward", "central", "richardson"]:
-                words = ["gradient", "--workers", "1", "--scheme", scheme]
-                found = ask(nplus1, words, program, folder)
-                add(f"nplus1 {scheme}", found["gradient"], exact, found["evaluations"]["answered"])
-            calls = [0]
+    def called(differentiate):
+        def run(name, noise, point):
+            value = Counted(noisy(FUNCTIONS[name][0], noise))
+            found, estimates = differentiate(value, np.array(theta(name, point)))
+            return found, estimates, value.calls
 
-            def counted(x):
-                calls[0] += 1
-                return function(list(x))
+        return run
 
-            for scheme in ["2-point", "3-point"]:
-                calls[0] = 0
-                add(f"scipy {scheme}", approx_derivative(counted, x, method=scheme), exact, calls[0])
-            calls[0] = 0
-            add("numdifftools", numdifftools.Gradient(counted)(np.array(x)), exact, calls[0])
-    print("\n| gradient, N = 8, no noise | median relative error | worst | evaluations |")
-    print("|---|---|---|---|")
-    for method, found in methods.items():
-        relative = [error for error, _ in found]
-        count = statistics.median(evaluations for _, evaluations in found)
-        print(f"| {method} | {statistics.median(relative):.0e} | {max(relative):.0e} | {count:.0f} |")
+    methods = {
+        "nplus1 forward": command("--scheme", "forward"),
+        "nplus1 central": command("--scheme", "central"),
+        "nplus1 central, `--increment noise`": command("--scheme", "central", "--increment", "noise"),
+        "nplus1 richardson": command("--scheme", "richardson"),
+        "nplus1 richardson, `--increment noise`": command(
+            "--scheme", "richardson", "--increment", "noise"
+        ),
+        "scipy 2-point": called(lambda f, x: (approx_derivative(f, x, method="2-point"), None)),
+        "scipy 3-point": called(lambda f, x: (approx_derivative(f, x, method="3-point"), None)),
+        "numdifftools Gradient": called(numdifftools_gradient),
+    }
+    print("\n| gradient, N = 8 | median (worst) error, no noise | noise 1e-8 | 1e-4 |", end="")
+    print(" errors within the estimate | evaluations | ms | CPU ms |")
+    print("|---" * 8 + "|")
+    for method, run in methods.items():
+        print_errors(method, run)
+
+
+def print_errors(method, run):
+    cells, within, elements, calls, watch = [], 0, 0, [], Stopwatch()
+    for noise in ["0", "1e-8", "1e-4"]:
+        relative, refused = [], 0
+        for name in FUNCTIONS:
+            for point in range(POINTS):
+                found = watch.time(lambda: run(name, noise, point))
+                if found is None:
+                    refused += 1
+                    continue
+                exact = FUNCTIONS[name][1](theta(name, point))
+                apart = [abs(a - b) for a, b in zip(found[0], exact)]
+                relative.append(max(apart) / max(map(abs, exact)))
+                calls.append(found[2])
+                if found[1] is not None:
+                    within += sum(a <= estimate for a, estimate in zip(apart, found[1]))
+                    elements += len(apart)
+        cell = f"{statistics.median(relative):.0e} ({max(relative):.0e})"
+        cells.append(cell + (f", {refused} refused" if refused else ""))
+    share = f"{within} of {elements}" if elements else "–"
+    cells = [method, *cells, share, f"{statistics.median(calls):.0f}", watch]
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def waiting(x):
@@ -261,10 +387,14 @@ def waiting(x):
 
 
 def times(nplus1, folder):
+    import inspect
+    from multiprocessing.pool import ThreadPool
+
+    import numpy as np
     from scipy.optimize._numdiff import approx_derivative
 
     n, workers = 200, 8
-    x = theta(0, n)
+    x = theta("waiting", 0, n)
     (folder / "theta.json").write_text(json.dumps(x))
     (folder / "wait.py").write_text(
         f"import sys, time; sys.path.insert(0, {str(ROOT / 'examples/programs')!r})\n"
@@ -277,12 +407,27 @@ def times(nplus1, folder):
         words = ["gradient", "--at", "theta.json", "--workers", str(k)]
         start = time.monotonic()
         ask(nplus1, words, f"'{sys.executable}' wait.py", folder)
-        print(f"| nplus1, {k} workers, its start and end included | {time.monotonic() - start:.2f} |")
-    for k in (1, workers):
+        print(f"| nplus1, {k} processes, their start and end included | {time.monotonic() - start:.2f} |")
+    has_workers = "workers" in inspect.signature(approx_derivative).parameters
+    for k in (1, workers) if has_workers else (1,):
         with ThreadPool(k) as pool:
+            more = {"workers": pool.map} if k > 1 else {}
             start = time.monotonic()
-            approx_derivative(waiting, x, method="2-point", workers=pool.map if k > 1 else None)
-            print(f"| scipy approx_derivative, {k} workers (threads) | {time.monotonic() - start:.2f} |")
+            approx_derivative(waiting, np.array(x), method="2-point", **more)
+            seconds = time.monotonic() - start
+        print(f"| scipy approx_derivative, {k} threads (`workers=`) | {seconds:.2f} |", flush=True)
+    if not has_workers:
+        print("| scipy approx_derivative has no `workers` in this version | |")
+
+
+def versions(nplus1):
+    import platform
+    from importlib.metadata import version
+
+    peers = ["numpy", "scipy", "numdifftools", "torch"]
+    found = [f"{peer} {version(peer)}" for peer in peers]
+    own = subprocess.run([nplus1, "--version"], capture_output=True, check=True).stdout.decode().strip()
+    print(f"{own}, Python {platform.python_version()}, {', '.join(found)}; {os.cpu_count()} processors\n")
 
 
 def main():
@@ -290,10 +435,11 @@ def main():
         return serve_one(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
     warnings.simplefilter("ignore")
     nplus1 = os.path.abspath(sys.argv[1])
+    versions(nplus1)
     with tempfile.TemporaryDirectory() as name:
-        verdicts(nplus1, Path(name))
-        errors(nplus1, Path(name))
-        times(nplus1, Path(name))
+        for part in (verdicts, errors, times):
+            if not sys.argv[2:] or part.__name__ in sys.argv[2:]:
+                part(nplus1, Path(name))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ use crate::gradient::finite_difference::{Differences, GradientEstimate, Incremen
 use crate::model::Objective;
 use crate::study::table::duration;
 
-/// The number of levels of `richardson`: 6N evaluations.
+/// The number of levels of `richardson`: 6N evaluations, and those that measure the noise.
 const LEVELS: usize = 3;
 /// The largest number of elements that are printed as text.
 const PRINTED: usize = 20;
@@ -135,7 +135,7 @@ fn estimate(
             place: EvaluationPoint::Theta,
         });
     }
-    if method.increment != Increment::Noise {
+    if method.increment != Increment::Noise && !method.errors {
         // The forward scheme has θ's value.
         let known = u64::from(method.scheme == Scheme::Forward);
         program.plan(planned - known);
@@ -152,6 +152,7 @@ fn differences(scheme: SchemeName, increment: Increment) -> Differences {
         SchemeName::Central => Differences::CENTRAL,
         SchemeName::Richardson => Differences {
             levels: LEVELS,
+            errors: true,
             ..Differences::CENTRAL
         },
     };

@@ -92,6 +92,10 @@ fn text<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str> {
 
 fn from_json(path: &Path, text: &str) -> Result<Vec<f64>> {
     serde_json::from_str(text).map_err(|error| {
+        if ["NaN", "Infinity"].iter().any(|word| text.contains(word)) {
+            return Error::refused(path, "holds NaN or Infinity, which JSON does not have")
+                .help("give finite numbers, such as [0.5, -1.2, …]");
+        }
         Error::refused(path, format!("is no JSON array of numbers: {error}"))
             .help("write the vector as [0.5, -1.2, …]")
     })
@@ -167,6 +171,11 @@ mod tests {
             write("x.json", b"{\"a\":1}")
                 .unwrap_err()
                 .contains("JSON array")
+        );
+        assert!(
+            write("n.json", b"[1, NaN]")
+                .unwrap_err()
+                .contains("holds NaN")
         );
         assert!(write("x.bin", b"").unwrap_err().contains(".npy"));
         // numpy.save of float32 [[1.5], [2]].

@@ -151,6 +151,7 @@ impl<'a> ObjectiveCheck<'a> {
                 magnitude: largest.abs(),
                 relative: true,
                 single: false,
+                evaluations: 0,
             },
             Err(failure) => return Err(failure),
         };

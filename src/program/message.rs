@@ -142,7 +142,9 @@ fn problem(line: &str, error: &serde_json::Error) -> String {
     if error.is_data() {
         format!("it wrote `{shown}{dots}`, which is no answer: {error}")
     } else {
-        format!("it wrote `{shown}{dots}` on standard output, which is not a line of JSON")
+        format!(
+            "it wrote `{shown}{dots}` on standard output, which is not a line of JSON (all but answers belongs on standard error)"
+        )
     }
 }
 

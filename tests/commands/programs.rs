@@ -149,7 +149,7 @@ fn gradients_count_n_plus_one_and_have_the_same_bits_with_any_number_of_workers(
             let first = first.get_or_insert_with(|| gradient.clone());
             assert_eq!(bits(&gradient), bits(first), "{workers} workers");
         }
-        for (scheme, expected) in [("central", 62), ("richardson", 182)] {
+        for (scheme, expected) in [("central", 62), ("richardson", 190)] {
             let _ = fs::remove_file(place.path().join("calls"));
             let words = format!("gradient --at theta.json --scheme {scheme} --workers 3");
             document(&place, &words, &program, 0);
@@ -477,6 +477,7 @@ fn unusable_points_and_outputs_are_refused() {
     for (name, content, expected) in [
         ("empty.json", "[]", "empty"),
         ("nan.csv", "1\nnan\n", "θ[1] is NaN"),
+        ("nan.json", "[1, NaN]", "holds NaN or Infinity"),
         ("text.json", "theta", "JSON array"),
         ("a.toml", "1", ".npy"),
     ] {
@@ -496,9 +497,19 @@ fn unusable_points_and_outputs_are_refused() {
     let errors = refusal(&place, "gradient", "echo '{\"nplus1\":1}'; cat");
     assert!(errors.contains("--at FILE"), "{errors}");
     let errors = refusal(&place, "gradient --timeout 0.3", "cat");
-    assert!(errors.contains("--at FILE"), "{errors}");
+    assert!(
+        errors.contains("--at FILE, or more time with --timeout S"),
+        "{errors}"
+    );
     let errors = refusal(&place, "gradient --at theta.json", " ");
     assert!(errors.contains("empty"), "{errors}");
+    // A program that fails at a θ of another length than its greeting's.
+    let other = "echo '{\"nplus1\":1,\"theta\":[1,2,3]}'; while read x; do id=${x#*:}; echo \"{\\\"id\\\":${id%%,*},\\\"error\\\":\\\"no\\\"}\"; done";
+    let errors = refusal(&place, "gradient --at theta.json", other);
+    assert!(
+        errors.contains("2 numbers here, and 3 in the program's greeting"),
+        "{errors}"
+    );
     // A program for another number of parameters says so itself.
     let errors = place.ends(
         &mut command(&place, "gradient --at theta.json", "python3 f.py 5"),

@@ -294,7 +294,7 @@ fn a_noisy_objective_needs_the_increment_from_noise() {
             let method = Differences {
                 scheme,
                 increment,
-                levels: 1,
+                ..Differences::FORWARD
             };
             let estimate = method.gradient(&noisy, &theta, &pool).unwrap();
             let errors = estimate.gradient.iter().zip(&theta).enumerate();

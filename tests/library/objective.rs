@@ -107,6 +107,7 @@ fn the_same_bits_on_any_number_of_threads() {
                 scheme,
                 increment,
                 levels,
+                errors: true,
             };
             let reference = method.gradient(&objective, &theta, &pool(1)).unwrap();
             for threads in [2, 3, 5, 8, 16, 64] {
@@ -157,7 +158,7 @@ fn the_quotient_divides_by_the_realized_increment() {
         let method = Differences {
             scheme,
             increment: Increment::Absolute(1e-10),
-            levels: 1,
+            ..Differences::FORWARD
         };
         let estimate = method.gradient(&identity, &[1e5 + 0.1], &pool(1)).unwrap();
         assert_eq!(estimate.gradient, [1.0], "{scheme:?}");
@@ -453,6 +454,7 @@ fn extrapolation_reaches_smaller_errors_than_any_increment_without_it() {
             scheme,
             increment,
             levels,
+            errors: false,
         };
         let estimate = method.gradient(&objective, &theta, &pool).unwrap();
         relative_error(&estimate.gradient, &exact)
@@ -491,6 +493,7 @@ fn extrapolation_estimates_its_error() {
             scheme,
             increment: Increment::Absolute(0.125),
             levels,
+            errors: true,
         };
         let estimate = method.gradient(&objective, &theta, &pool(2)).unwrap();
         for ((found, exact), estimated) in estimate

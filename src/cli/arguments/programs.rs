@@ -42,8 +42,8 @@ pub struct GradientArguments {
     /// How it is asked.
     #[command(flatten)]
     pub options: ProgramOptions,
-    /// Forward differences take N + 1 evaluations, central ones 2N, richardson 6N, with an estimate
-    /// of each error
+    /// Forward differences take N + 1 evaluations, central ones 2N, richardson 6N and 9 that measure
+    /// the noise (25 where there is much), with an estimate of each error
     #[arg(long, value_name = "SCHEME", default_value = "forward")]
     pub scheme: SchemeName,
     /// Increment: auto, noise (measured first), or a number

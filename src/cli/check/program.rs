@@ -26,6 +26,8 @@ use crate::run::json;
 const EACH: usize = 256;
 /// The number of random directions.
 const DIRECTIONS: u32 = 20;
+/// About how many evaluations measure the noise and show the remainder, for the progress display.
+const MEASURING: u64 = 17;
 /// The probability of missing an error of a tenth of the gradient above which nothing is said.
 const TELLING: f64 = 1e-3;
 /// The errors, relative to the gradient, whose probability of being missed is printed.
@@ -114,7 +116,9 @@ pub(super) fn run(
         (global, messages),
     )?;
     let gradient = gradient(&opened, against)?;
-    let planned = 6 * opened.theta.len().min(EACH) as u64;
+    let parameters = opened.theta.len();
+    let parts = directions(parameters, arguments).unwrap_or(parameters) as u64;
+    let planned = 6 * parts + MEASURING;
     let progress = GradientProgress::start(global, opened.program.control(), planned);
     let mut report = opened.conclude(check(&opened, &gradient, arguments))?;
     drop(progress);
@@ -177,6 +181,13 @@ fn gradient(opened: &Opened, against: Option<Vec<f64>>) -> Result<Vec<f64>> {
     .into())
 }
 
+/// Returns the number of random directions along which `parameters` are compared; `None` if each is
+/// compared by itself.
+fn directions(parameters: usize, arguments: &CheckArguments) -> Option<usize> {
+    let each = arguments.full || (arguments.directions.is_none() && parameters <= EACH);
+    (!each).then(|| arguments.directions.unwrap_or(DIRECTIONS) as usize)
+}
+
 fn check(
     opened: &Opened,
     gradient: &[f64],
@@ -204,8 +215,10 @@ fn check(
         help: None,
         evaluations: EvaluationCounts::of(program),
     };
-    let each = arguments.full || (arguments.directions.is_none() && theta.len() <= EACH);
-    if each {
+    if let Some(count) = directions(theta.len(), arguments) {
+        let found = check.directions(count)?;
+        report.conclude_directions(program, &found);
+    } else {
         let derivatives = check.derivatives()?;
         report.conclude_elements(program, check.verdict(&derivatives));
         if arguments.html.is_some() {
@@ -215,10 +228,6 @@ fn check(
                 .map(|c| self::compared(program, c))
                 .collect();
         }
-    } else {
-        let count = arguments.directions.unwrap_or(DIRECTIONS) as usize;
-        let found = check.directions(count)?;
-        report.conclude_directions(program, &found);
     }
     if arguments.html.is_some() {
         report.add_curves(&check)?;

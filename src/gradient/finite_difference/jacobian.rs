@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2};
 
 use super::failure::{EvaluationPoint, Failure};
 use super::objective_evaluation::ObjectiveEvaluator;
-use super::{Differences, Increment, Scheme, SparsityPattern, quotient};
+use super::{Differences, Scheme, SparsityPattern, quotient};
 use crate::gradient::Control;
 use crate::model::Function;
 use crate::parallel::EvaluationThreads;
@@ -259,8 +259,7 @@ impl<'a, V: Outputs, F: Fn(&[f64]) -> V + Sync> VectorFunction<'a, F> {
     ) -> Result<Self, Failure> {
         let differences = Differences {
             scheme: method.scheme,
-            increment: Increment::Auto,
-            levels: 1,
+            ..Differences::FORWARD
         };
         let names = Function::new(theta.len(), |_: &[f64]| f64::NAN);
         let evaluator = ObjectiveEvaluator {

@@ -229,6 +229,19 @@ pub struct NoiseEstimate {
     at_theta: Vec<f64>,
 }
 
+impl NoiseEstimate {
+    /// Returns the degrees of freedom of the deviation: the points less the coefficients of the
+    /// polynomial whose differences of this order vanish, and at least 1.
+    pub fn freedom(&self) -> u32 {
+        POINTS.saturating_sub(self.order + 1).max(1) as u32
+    }
+
+    /// Returns the size of the mean loss at θ.
+    pub fn magnitude(&self) -> f64 {
+        (self.at_theta.iter().sum::<f64>() / self.at_theta.len() as f64).abs()
+    }
+}
+
 /// Returns the first spacing to try: √u, at which second differences are near round-off (f32
 /// 2.4e-4, f64 1e-8).
 pub fn first_spacing<R: Real>() -> f64 {

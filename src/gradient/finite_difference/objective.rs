@@ -13,19 +13,19 @@
 use super::failure::{EvaluationPoint, Failure};
 use super::noise::NoiseEstimate;
 use super::objective_evaluation::{ObjectiveEvaluator, rounded};
-use super::objective_noise::{self, direction};
+use super::objective_noise::{self, NearbyNoise, direction};
 use super::{Arithmetic, Increment, Scheme, increment, quotient, richardson};
 use crate::gradient::Control;
 use crate::model::Objective;
+use crate::numeric::statistics::t_quantile;
 use crate::numeric::{Precision, Real};
 use crate::parallel::EvaluationThreads;
 
 /// The number of parameters along which [`Increment::Noise`] estimates derivatives.
 const SAMPLED_PARAMETERS: usize = 4;
 
-/// The factor of the noise ε over the last level's h in an error estimate: extrapolation makes the
-/// quotient's noise, at most √2·ε/h, up to 2 times as large.
-const NOISE_FACTOR: f64 = 3.0;
+/// The probability that normal noise of a value is within what an error estimate allows for it.
+const CONFIDENCE: f64 = 0.998;
 
 /// The options of a finite-difference gradient of any function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +38,10 @@ pub struct Differences {
     /// The number of quotients, at h, h/2, … h/2^(levels − 1), that are extrapolated to h → 0; 1:
     /// no extrapolation.
     pub levels: usize,
+    /// Whether the errors of an extrapolated gradient are estimated. Where the increment's rule does
+    /// not measure the noise, that takes 9 further evaluations, mostly, and 25 where it is well above
+    /// round-off.
+    pub errors: bool,
 }
 
 /// A gradient, with its error estimate and its cost.
@@ -45,8 +49,8 @@ pub struct Differences {
 pub struct GradientEstimate {
     /// The gradient, `(N,)`.
     pub gradient: Vec<f64>,
-    /// An estimate of each partial derivative's error, `(N,)`, with extrapolation: what truncation
-    /// and the noise of the values leave.
+    /// An estimate of each partial derivative's error, `(N,)`, if it was asked for: what truncation
+    /// and the measured noise of the values leave. Infinite where the noise could not be measured.
     pub errors: Option<Vec<f64>>,
     /// The value at θ, if the scheme evaluates it.
     pub value: Option<f64>,
@@ -62,6 +66,7 @@ impl Differences {
         scheme: Scheme::Forward,
         increment: Increment::Auto,
         levels: 1,
+        errors: false,
     };
     /// Central differences: 2N evaluations, `auto` increment, no extrapolation.
     pub const CENTRAL: Self = Self {
@@ -70,7 +75,7 @@ impl Differences {
     };
 
     /// Returns the number of evaluations of a gradient of `parameters` partial derivatives,
-    /// levels·N + 1 (forward) or levels·2N (central), without those of the noise measurement.
+    /// levels·N + 1 (forward) or levels·2N (central), without those that measure noise.
     pub fn evaluations(&self, parameters: usize) -> u64 {
         self.scheme.evaluations((self.levels * parameters) as u64)
     }
@@ -160,27 +165,33 @@ impl Differences {
         let (objective, theta) = (evaluator.objective, evaluator.theta);
         self.check(objective, theta)?;
         check_count(given, theta)?;
-        let (mut noise_evaluations, mut measured) = (0, None);
+        let (mut evaluations, mut measured) = (0, None);
         if self.increment == Increment::Noise && given.is_none() {
-            let (noise, increment, evaluations) = self.measure_noise(evaluator)?;
-            noise_evaluations = evaluations;
-            measured = Some((noise.deviation, increment));
+            let (noise, increment, taken) = self.measure_noise(evaluator)?;
+            evaluations = taken;
+            measured = Some((noise, increment));
         }
-        let relative = measured.map(|(_, increment)| increment);
+        let relative = measured.as_ref().map(|&(_, increment)| increment);
         let increments = self.increments(evaluator, relative, given)?;
         let values = self.values(evaluator, &increments)?;
-        let precision = objective.precision();
-        let (gradient, mut errors) = self.quotients(precision, theta, &increments, &values);
-        if self.levels > 1 {
-            let noise = measured.map_or(0.0, |(noise, _)| noise);
-            self.add_noise(precision, noise, &increments, &values, &mut errors);
-        }
+        evaluations += values.len() as u64;
+        let errors = self.errors && self.levels > 1;
+        let noise = match &measured {
+            _ if !errors => None,
+            Some((noise, _)) => Some(objective_noise::of_estimate(noise)),
+            None => {
+                let noise = objective_noise::near_or_unknown(evaluator, values[0])?;
+                evaluations += noise.evaluations;
+                Some(noise)
+            }
+        };
+        let (gradient, estimates) = self.quotients(evaluator, &increments, &values, noise);
         Ok(GradientEstimate {
             gradient,
-            errors: (self.levels > 1).then_some(errors),
+            errors: errors.then_some(estimates),
             value: (self.scheme == Scheme::Forward).then(|| values[0]),
-            evaluations: noise_evaluations + values.len() as u64,
-            noise: measured,
+            evaluations,
+            noise: measured.map(|(noise, increment)| (noise.deviation, increment)),
         })
     }
 
@@ -331,63 +342,50 @@ impl Differences {
         })
     }
 
-    /// Returns the partial derivatives and the estimates of their errors.
+    /// Returns the partial derivatives and the estimates of their errors, with the given noise.
     fn quotients(
         &self,
-        precision: Precision,
-        theta: &[f64],
+        evaluator: &ObjectiveEvaluator<'_>,
         increments: &[f64],
         values: &[f64],
+        noise: Option<NearbyNoise>,
     ) -> (Vec<f64>, Vec<f64>) {
-        let mut levels = vec![0.0; self.levels];
+        let precision = evaluator.objective.precision();
+        let unit = match precision {
+            Precision::F64 if !noise.is_some_and(|noise| noise.single) => f64::UNIT_ROUNDOFF,
+            _ => f32::UNIT_ROUNDOFF,
+        };
+        let deviations = noise.map_or(0.0, |noise| t_quantile(CONFIDENCE, noise.freedom));
+        // At least one rounding of each value.
+        let allowed = |value: f64| {
+            noise.map_or(0.0, |noise| {
+                deviations * noise.at(value).max(unit * value.abs())
+            })
+        };
+        let mut levels = vec![richardson::Entry::default(); self.levels];
         let moved = |value| rounded(precision, value);
         let extrapolated = |(index, (&value, &increment)): (usize, (&f64, &f64))| {
-            for (level, partial) in levels.iter_mut().enumerate() {
+            for (level, entry) in levels.iter_mut().enumerate() {
                 let h = self.at_level(increment, level);
                 let number = index * self.levels + level;
-                *partial = match self.scheme {
-                    Scheme::Forward => {
-                        quotient::quotient(values[number + 1] - values[0], moved(value + h) - value)
-                    }
-                    Scheme::Central => quotient::quotient(
-                        values[2 * number] - values[2 * number + 1],
+                let (high, low, distance) = match self.scheme {
+                    Scheme::Forward => (number + 1, 0, moved(value + h) - value),
+                    Scheme::Central => (
+                        2 * number,
+                        2 * number + 1,
                         moved(value + h) - moved(value - h),
                     ),
+                };
+                let (high, low) = (values[high], values[low]);
+                *entry = richardson::Entry {
+                    value: quotient::quotient(high - low, distance),
+                    noise: allowed(high).hypot(allowed(low)) / distance,
                 };
             }
             richardson::table(self.scheme, &mut levels)
         };
-        theta
-            .iter()
-            .zip(increments)
-            .enumerate()
-            .map(extrapolated)
-            .unzip()
-    }
-
-    /// Adds to the estimates what the noise of the values, at least one rounding of each, leaves in a
-    /// quotient at the last level.
-    fn add_noise(
-        &self,
-        precision: Precision,
-        noise: f64,
-        increments: &[f64],
-        values: &[f64],
-        errors: &mut [f64],
-    ) {
-        let rounding = match precision {
-            Precision::F32 => f32::UNIT_ROUNDOFF,
-            Precision::F64 => f64::UNIT_ROUNDOFF,
-        };
-        let per_parameter = values.len() / errors.len();
-        let own = values[values.len() - per_parameter * errors.len()..].chunks(per_parameter);
-        for ((error, &h), values) in errors.iter_mut().zip(increments).zip(own) {
-            let largest = values
-                .iter()
-                .fold(0.0, |most: f64, value| most.max(value.abs()));
-            let noise = noise.max(rounding * largest);
-            *error += NOISE_FACTOR * noise / self.at_level(h, self.levels - 1);
-        }
+        let parameters = evaluator.theta.iter().zip(increments).enumerate();
+        parameters.map(extrapolated).unzip()
     }
 
     /// Measures the noise along a random direction, and chooses the increment, relative to

@@ -37,6 +37,8 @@ pub struct NearbyNoise {
     /// Whether every value was a number of single precision, so that the function seems to compute
     /// in it: its values may then be equal although it is not constant.
     pub single: bool,
+    /// The number of evaluations that measured it.
+    pub evaluations: u64,
 }
 
 impl NearbyNoise {
@@ -72,14 +74,21 @@ pub fn noise_near<'a>(
         threads: threads.into(),
         control: &Control::default(),
     };
+    near(&evaluator, value)
+}
+
+/// Measures the noise as [`noise_near`] does. `value` is that at θ or near it.
+pub(super) fn near(evaluator: &ObjectiveEvaluator<'_>, value: f64) -> Result<NearbyNoise, Failure> {
+    let (objective, theta) = (evaluator.objective, evaluator.theta);
     // Of unequal steps, so that simple functions such as x − y are not constant on the line.
     let mut direction = direction(theta);
     for (index, component) in direction.iter_mut().enumerate() {
         *component *= 0.5 + (GOLDEN_RATIO * index as f64).fract();
     }
     let mut line = ObservedLine {
-        evaluator: &evaluator,
+        evaluator,
         direction: &direction,
+        evaluations: 0,
         single: true,
         last: Vec::new(),
         equal: false,
@@ -125,13 +134,46 @@ pub fn noise_near<'a>(
         magnitude: magnitude(&points),
         relative: steep && deviation <= line.round_off(&points),
         single: line.single,
+        evaluations: line.evaluations,
     })
+}
+
+/// Measures the noise as [`near`] does; where the function has no values on that line, nothing is known
+/// of it, and it may be of any size.
+pub(super) fn near_or_unknown(
+    evaluator: &ObjectiveEvaluator<'_>,
+    value: f64,
+) -> Result<NearbyNoise, Failure> {
+    match near(evaluator, value) {
+        Err(Failure::NotFinite { .. } | Failure::Function { .. }) => Ok(NearbyNoise {
+            deviation: f64::INFINITY,
+            freedom: 1,
+            magnitude: value.abs(),
+            relative: false,
+            single: false,
+            evaluations: noise::POINTS as u64,
+        }),
+        noise => noise,
+    }
+}
+
+/// Returns what the measurement of an increment says of the noise near θ.
+pub(super) fn of_estimate(noise: &NoiseEstimate) -> NearbyNoise {
+    NearbyNoise {
+        deviation: noise.deviation,
+        freedom: noise.freedom(),
+        magnitude: noise.magnitude(),
+        relative: false,
+        single: false,
+        evaluations: noise.evaluations,
+    }
 }
 
 /// A line through θ, and what its values have shown.
 struct ObservedLine<'a> {
     evaluator: &'a ObjectiveEvaluator<'a>,
     direction: &'a [f64],
+    evaluations: u64,
     /// Whether every value so far was a number of single precision.
     single: bool,
     /// The distances evaluated last, and their values.
@@ -195,6 +237,7 @@ impl ObservedLine<'_> {
 
     fn values(&mut self, distances: &[f64], values: &mut [f64]) -> Result<(), Failure> {
         on_a_line(self.evaluator, self.direction, distances, values)?;
+        self.evaluations += distances.len() as u64;
         self.single &= values.iter().all(|&value| is_single(value));
         for pair in values.windows(2) {
             let step = (pair[1] - pair[0]).abs();

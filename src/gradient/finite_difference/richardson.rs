@@ -89,31 +89,46 @@ pub fn extrapolate<R: Real>(scheme: Scheme, wide: &mut [R], narrow: &mut [R]) {
     }
 }
 
+/// A quotient, or an entry of the table over quotients.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// The number.
+    pub value: f64,
+    /// A bound of its error by the noise of the values; 0 if that does not count.
+    pub noise: f64,
+}
+
 /// Returns the best entry of the table over quotients at h, h/2, h/4 …, and an estimate of its
-/// error.
+/// error: what truncation and noise leave. The bounds of noise add up as if the errors of the
+/// quotients had the worst signs.
 ///
-/// Overwrites `quotients`. With two quotients, this is the result of [`extrapolate`]; with one, the
-/// quotient itself, and an infinite error.
+/// Overwrites `quotients`. With two quotients without noise, this is the result of
+/// [`extrapolate`]; with one, the quotient itself, and an infinite error.
 ///
 /// # Panics
 /// If `quotients` is empty.
-pub fn table(scheme: Scheme, quotients: &mut [f64]) -> (f64, f64) {
+pub fn table(scheme: Scheme, quotients: &mut [Entry]) -> (f64, f64) {
     let levels = quotients.len();
-    let mut best = (quotients[levels - 1], f64::INFINITY);
+    let mut best = (quotients[levels - 1].value, f64::INFINITY);
     for column in 1..levels {
         let divisor = divisor(scheme, column);
         // From the last row up, so that the entry above still belongs to the previous column.
         for row in (column..levels).rev() {
             let (above, left) = (quotients[row - 1], quotients[row]);
-            let correction = (left - above) / divisor;
-            let entry = left + correction;
-            quotients[row] = entry;
+            let correction = (left.value - above.value) / divisor;
+            let entry = left.value + correction;
+            let noise = left.noise + (left.noise + above.noise) / divisor;
+            quotients[row] = Entry {
+                value: entry,
+                noise,
+            };
             // The neighbors are the two entries from which this one was computed. With only two
             // levels, the difference from D(h) is the error of D(h), not of the result.
             let mut error = correction.abs();
             if levels > 2 {
-                error = error.max((entry - above).abs());
+                error = error.max((entry - above.value).abs());
             }
+            error += noise;
             if error <= best.1 {
                 best = (entry, error);
             }
@@ -125,6 +140,10 @@ pub fn table(scheme: Scheme, quotients: &mut [f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn exact(value: f64) -> Entry {
+        Entry { value, noise: 0.0 }
+    }
 
     /// Returns D(h) of a function with two error terms, of coefficients 3 and 5.
     fn quotient(scheme: Scheme, h: f64) -> f64 {
@@ -158,7 +177,7 @@ mod tests {
     #[test]
     fn three_levels_cancel_two_terms() {
         for scheme in [Scheme::Forward, Scheme::Central] {
-            let mut quotients = [0.5, 0.25, 0.125].map(|h| quotient(scheme, h));
+            let mut quotients = [0.5, 0.25, 0.125].map(|h| exact(quotient(scheme, h)));
             let (limit, _) = table(scheme, &mut quotients);
             assert!((limit - 2.0).abs() < 1e-14, "{scheme:?}: {limit}");
         }
@@ -168,11 +187,24 @@ mod tests {
     fn a_table_of_two_levels_equals_extrapolate_and_a_table_of_one_returns_its_quotient() {
         for scheme in [Scheme::Forward, Scheme::Central] {
             let (mut wide, mut narrow) = ([1.25f64], [1.1f64]);
-            let mut both = [wide[0], narrow[0]];
+            let mut both = [exact(wide[0]), exact(narrow[0])];
             extrapolate(scheme, &mut wide, &mut narrow);
             assert_eq!(table(scheme, &mut both), (narrow[0], wide[0]));
-            assert_eq!(table(scheme, &mut [0.5]), (0.5, f64::INFINITY));
+            let one = table(scheme, &mut [exact(0.5)]);
+            assert_eq!(one, (0.5, f64::INFINITY));
         }
+    }
+
+    #[test]
+    fn noise_of_the_quotients_is_in_the_estimate_and_decides_which_entry_is_best() {
+        // Without truncation, central: (4/3 + 1/3·1/2)·1 = 1.5 in E₂, (16·1.5 + .75)/15 = 1.65 in E,
+        // and half of the former in E₁, from the wider quotients.
+        let noises = [0.25, 0.5, 1.0];
+        let mut quotients = noises.map(|noise| Entry { value: 2.0, noise });
+        let best = table(Scheme::Central, &mut quotients);
+        assert_eq!(best.0, 2.0);
+        assert!((best.1 - 0.75).abs() < 1e-15, "{best:?}");
+        assert!((quotients[2].noise - 1.65).abs() < 1e-15);
     }
 
     #[test]

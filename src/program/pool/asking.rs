@@ -29,11 +29,19 @@ impl Program {
     pub fn greeted_theta(&self, within: Duration) -> Result<Option<Vec<f64>>> {
         let mut slot = self.take(None);
         self.messages.ask(slot.number);
-        let until = Some(Instant::now() + within);
+        let number = slot.number;
+        let start = Instant::now();
+        let told = Cell::new(false);
+        let stopped = || {
+            if start.elapsed() > SLOW_START && !told.replace(true) {
+                self.say_slow("greeting", number, Some(within.as_secs_f64()));
+            }
+            self.control.is_stopped()
+        };
         let found = self.started(&mut slot).and_then(|worker| {
             let patience = Patience {
-                until,
-                stopped: &|| self.control.is_stopped(),
+                until: Some(start + within),
+                stopped: &stopped,
             };
             worker.await_greeting(&patience).cloned()
         });
@@ -44,7 +52,7 @@ impl Program {
             }
             Err(Fault::Silent(Silence::Stopped)) => Err(self.interrupted()),
             Err(Fault::Silent(Silence::TimedOut)) => Err(Error::Usage(format!(
-                "`{}` has not greeted with a θ to begin at within {} s\n  help: give θ with --at FILE",
+                "`{}` has not greeted with a θ to begin at within {} s\n  help: give θ with --at FILE, or more time with --timeout S",
                 self.settings.command,
                 within.as_secs_f64()
             ))),
@@ -139,9 +147,9 @@ impl Program {
         let start = Instant::now();
         let told = Cell::new(false);
         let stopped = || {
-            let slow = start.elapsed() > SLOW_START && !told.replace(start.elapsed() > SLOW_START);
+            let slow = start.elapsed() > SLOW_START && !told.replace(true);
             if slow && !self.answered_once.load(Ordering::Relaxed) {
-                self.say_slow(number);
+                self.say_slow("first answer", number, self.settings.timeout);
             }
             self.control.is_stopped()
         };
@@ -152,9 +160,21 @@ impl Program {
                 .map(|limit| start + Duration::from_secs_f64(limit)),
             stopped: &stopped,
         };
-        let outcome = worker.ask(query, &patience)?;
+        let mut outcome = worker.ask(query, &patience)?;
         if let Some(greeting) = worker.greeting() {
             self.greeting.get_or_init(|| greeting.clone());
+            // A program may take any length, so this alone is no fault.
+            let (given, greeted) = (
+                query.base.theta.len(),
+                greeting.theta.as_ref().map(Vec::len),
+            );
+            if let (Err(message), Some(greeted)) = (&mut outcome, greeted)
+                && greeted != given
+            {
+                message.push_str(&format!(
+                    "\n  help: θ has {given} numbers here, and {greeted} in the program's greeting"
+                ));
+            }
         }
         if !self.answered_once.load(Ordering::Relaxed) {
             self.messages.answered();
@@ -163,13 +183,13 @@ impl Program {
         Ok(outcome)
     }
 
-    fn say_slow(&self, number: usize) {
-        let limit = match self.settings.timeout {
+    fn say_slow(&self, awaited: &str, number: usize, limit: Option<f64>) {
+        let limit = match limit {
             Some(limit) => format!("for at most {limit} s"),
             None => "without a limit (--timeout S sets one)".to_owned(),
         };
         (self.notices.note)(&format!(
-            "waiting for the first answer of `{}` (worker {number}), {limit}",
+            "waiting for the {awaited} of `{}` (worker {number}), {limit}",
             self.settings.command
         ));
     }
