@@ -45,6 +45,11 @@ const LARGE: usize = 4 << 20;
 /// Repetitions of the small and of the large exchange.
 const REPEATS: [usize; 2] = [1000, 20];
 
+/// Least duration of a sample of repeated gradients, which a thread's way to its processor must not
+/// show in, and the most gradients of a sample.
+const SAMPLE: Duration = Duration::from_millis(20);
+const MOST_GRADIENTS: u32 = 1 << 14;
+
 /// The result.
 #[derive(Serialize)]
 struct RankScaling {
@@ -230,17 +235,32 @@ impl<R: Real> StepTimer<'_, R> {
             rows: self.rows,
         };
         let control = Control::default();
-        let mut seconds = Vec::new();
-        // The first one warms up.
-        for _ in 0..=self.runs {
+        let mut time = |gradients: u32| -> Result<f64> {
             ranks.agree(Duration::ZERO)?;
             let start = Instant::now();
-            let result =
-                workers.install(|| engine.gradient(&theta, batch, &mut gradient, &control));
-            result.map_err(|stopped| Error::Usage(stopped.to_string()))?;
-            seconds.push(start.elapsed().as_secs_f64());
+            workers
+                .install(|| {
+                    (0..gradients).try_for_each(|_| {
+                        let result = engine.gradient(&theta, batch, &mut gradient, &control);
+                        result.map(drop)
+                    })
+                })
+                .map_err(|stopped| Error::Usage(stopped.to_string()))?;
+            Ok(start.elapsed().as_secs_f64() / f64::from(gradients))
+        };
+        // All ranks repeat a gradient as often as the first one finds long enough to be timed.
+        let mut gradients = 1;
+        while gradients < MOST_GRADIENTS {
+            let took = Duration::from_secs_f64(time(gradients)?) * gradients;
+            if ranks.agree(took)? >= SAMPLE {
+                break;
+            }
+            gradients *= 2;
         }
-        let seconds = median(&seconds[1..]).unwrap_or(0.0);
+        let seconds: Vec<f64> = (0..self.runs)
+            .map(|_| time(gradients))
+            .collect::<Result<_>>()?;
+        let seconds = median(&seconds).unwrap_or(0.0);
         let agreed = ranks.agree(Duration::from_secs_f64(seconds))?;
         Ok(agreed.as_secs_f64())
     }
