@@ -13,13 +13,13 @@ use crate::cli::output::{Messages, show};
 use crate::cli::ranks::start_rank;
 use crate::cli::session::Session;
 use crate::config::Overrides;
-use crate::data::{Batch, Samples};
+use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::gradient::operation_counts;
 use crate::gradient::{Control, GradientConfig};
 use crate::kernels::Isa;
+use crate::kernels::update::Rule;
 use crate::memory::bytes;
-use crate::model::Parameters;
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::parallel::{Ranks, Workers};
@@ -45,10 +45,10 @@ const LARGE: usize = 4 << 20;
 /// Repetitions of the small and of the large exchange.
 const REPEATS: [usize; 2] = [1000, 20];
 
-/// Least duration of a sample of repeated gradients, which a thread's way to its processor must not
-/// show in, and the most gradients of a sample.
+/// Least duration of a sample of steps, in which a thread's way to its processor must not show, and
+/// the most steps of a sample.
 const SAMPLE: Duration = Duration::from_millis(20);
-const MOST_GRADIENTS: u32 = 1 << 14;
+const MOST_STEPS: u32 = 1 << 12;
 
 /// The result.
 #[derive(Serialize)]
@@ -189,7 +189,7 @@ fn measure_connection(ranks: &Ranks) -> Result<Connection> {
     })
 }
 
-/// A gradient whose time is measured.
+/// A training step whose time is measured.
 struct StepTimer<'a, R> {
     session: &'a Session<'a>,
     samples: &'a Samples<R>,
@@ -199,6 +199,14 @@ struct StepTimer<'a, R> {
 }
 
 impl<R: Real> StepTimer<'_, R> {
+    /// Steps that leave θ where it is, so that all do the same work.
+    const RULE: Rule<R> = Rule {
+        rate: R::ZERO,
+        l2: R::ZERO,
+        decay: R::ZERO,
+        momentum: R::ZERO,
+    };
+
     /// Returns the multiplications of a gradient.
     fn multiplications(&self) -> f64 {
         let (network, method) = (&self.session.network, Some(self.gradient));
@@ -206,7 +214,7 @@ impl<R: Real> StepTimer<'_, R> {
         tally.multiplications as f64
     }
 
-    /// Returns the seconds of a gradient on the first rank, while all others wait.
+    /// Returns the seconds of a step on the first rank, while all others wait.
     fn alone(&self, workers: &Arc<Workers>, ranks: &Ranks) -> Result<f64> {
         let mut seconds = 0.0;
         if ranks.is_first() {
@@ -217,49 +225,51 @@ impl<R: Real> StepTimer<'_, R> {
         Ok(first.as_secs_f64())
     }
 
-    /// Returns the seconds of a gradient on all ranks.
+    /// Returns the seconds of a step on all ranks.
     fn together(&self, workers: &Arc<Workers>) -> Result<f64> {
         self.median_seconds(workers, workers.ranks())
     }
 
     fn median_seconds(&self, workers: &Arc<Workers>, ranks: &Ranks) -> Result<f64> {
-        let theta = self.session.first_parameters::<R>();
-        let network = &self.session.network;
-        let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
-        let capacity = self.rows.len();
-        let mut engine =
-            self.gradient
-                .engine(network, workers, Isa::detect(), self.samples, capacity);
-        let batch = Batch {
-            samples: self.samples,
-            rows: self.rows,
-        };
-        let control = Control::default();
-        let mut time = |gradients: u32| -> Result<f64> {
+        let rows = self.rows.len();
+        let mut engine = self.gradient.engine(
+            &self.session.network,
+            workers,
+            Isa::detect(),
+            self.samples,
+            rows,
+        );
+        engine.load(&self.session.first_parameters());
+        let (threads, control) = (engine.most_workers(), Control::default());
+        let mut time = |steps: u32| -> Result<f64> {
+            let order = self.rows.repeat(steps as usize);
             ranks.agree(Duration::ZERO)?;
             let start = Instant::now();
             workers
                 .install(|| {
-                    (0..gradients).try_for_each(|_| {
-                        let result = engine.gradient(&theta, batch, &mut gradient, &control);
-                        result.map(drop)
-                    })
+                    engine.descend(
+                        self.samples,
+                        &order,
+                        rows,
+                        Self::RULE,
+                        threads,
+                        &mut 0.0,
+                        &control,
+                    )
                 })
                 .map_err(|stopped| Error::Usage(stopped.to_string()))?;
-            Ok(start.elapsed().as_secs_f64() / f64::from(gradients))
+            Ok(start.elapsed().as_secs_f64() / f64::from(steps))
         };
-        // All ranks repeat a gradient as often as the first one finds long enough to be timed.
-        let mut gradients = 1;
-        while gradients < MOST_GRADIENTS {
-            let took = Duration::from_secs_f64(time(gradients)?) * gradients;
+        // All ranks take as many steps as the first one finds long enough to be timed.
+        let mut steps = 1;
+        while steps < MOST_STEPS {
+            let took = Duration::from_secs_f64(time(steps)?) * steps;
             if ranks.agree(took)? >= SAMPLE {
                 break;
             }
-            gradients *= 2;
+            steps *= 2;
         }
-        let seconds: Vec<f64> = (0..self.runs)
-            .map(|_| time(gradients))
-            .collect::<Result<_>>()?;
+        let seconds: Vec<f64> = (0..self.runs).map(|_| time(steps)).collect::<Result<_>>()?;
         let seconds = median(&seconds).unwrap_or(0.0);
         let agreed = ranks.agree(Duration::from_secs_f64(seconds))?;
         Ok(agreed.as_secs_f64())
