@@ -1,5 +1,5 @@
 //! Ctrl-C and termination: the first signal asks the work to end in order, the second ends the
-//! process at once. Work that keeps nothing is ended a moment after the first.
+//! process at once. Work that has nothing to save is ended a moment after the first.
 //!
 //! A thread handles the signals, so that the handler may print. The exit code is 128 + the
 //! signal's number, as in shells: 130 for Ctrl-C (SIGINT), 143 for SIGTERM, 129 for SIGHUP.
@@ -27,9 +27,6 @@ pub fn survive_size_limit() -> Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map_err(refused)?;
     Ok(())
 }
-
-/// The time that work which keeps nothing has to end in order.
-const GRACE: Duration = Duration::from_millis(200);
 
 fn refused(error: std::io::Error) -> Error {
     Error::Resources(format!("cannot watch for signals: {error}"))
@@ -62,15 +59,15 @@ impl Interrupt {
         Self::start(|interrupt, signal| interrupt.receive(signal, None))
     }
 
-    /// Watches for signals as [`Interrupt::watch`] does, for work that keeps nothing: if it has not
-    /// ended a moment after the first signal, the process ends.
+    /// Watches for signals as [`Interrupt::watch`] does, for work that has nothing to save once a signal
+    /// comes: if it has not ended within `grace` after the first one, the process ends.
     ///
     /// # Errors
     /// Those of [`Interrupt::watch`].
-    pub fn watch_and_end() -> Result<Self> {
-        Self::start(|interrupt, signal| {
-            interrupt.receive(signal, Some("ending without a result"));
-            std::thread::sleep(GRACE);
+    pub fn watch_and_end(ending: &'static str, grace: Duration) -> Result<Self> {
+        Self::start(move |interrupt, signal| {
+            interrupt.receive(signal, Some(ending));
+            std::thread::sleep(grace);
             std::process::exit(i32::from(interrupt.exit_code()));
         })
     }

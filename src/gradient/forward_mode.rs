@@ -128,6 +128,9 @@ impl<R: Real> GradientEngine<R> for WholeTangentPasses<R> {
             control,
             differentiate,
         )?;
+        if control.is_interrupted() {
+            return Err(Stopped::Interrupted);
+        }
         Ok(GradientEvaluation {
             loss: loss / batch.rows.len() as f64,
             tally: self.tally(batch.samples, batch.rows),

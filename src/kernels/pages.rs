@@ -1,25 +1,24 @@
-//! Huge pages for buffers that are read at random.
+//! Huge pages for buffers that are read at random, or are large.
 //!
 //! Rows of a mini-batch lie anywhere in tens of megabytes. On pages of 4 KiB, nearly every row
-//! costs a walk through the page table before its data can be requested.
+//! costs a walk through the page table before its data can be requested. And the values of a step
+//! over many rows take gigabytes, which the system provides and takes back page by page.
 
-/// Asks the system to back the spare capacity of `values` with huge pages. Only memory that was
-/// never touched benefits, so the call belongs before the first value is pushed. A refusal is
-/// ignored.
-pub fn prefer_huge<T>(values: &mut Vec<T>) {
+/// Asks the system to back `memory` with huge pages: zeros that were never touched, or the spare
+/// capacity of a vector. Memory that has its pages does not benefit. A refusal is ignored.
+pub fn prefer_huge<T>(memory: *mut [T]) {
     #[cfg(target_os = "linux")]
     {
         const PAGE: usize = 4096;
-        let spare = values.spare_capacity_mut();
-        let bytes = size_of_val(spare);
-        let skipped = spare.as_ptr().addr().wrapping_neg() % PAGE;
+        let start = memory.cast::<u8>();
+        let bytes = memory.len() * size_of::<T>();
+        let skipped = start.addr().wrapping_neg() % PAGE;
         if bytes > skipped + PAGE {
-            let start = spare.as_mut_ptr().cast::<u8>().wrapping_add(skipped);
-            // SAFETY: the range begins at a page and lies in this allocation; advice changes no
-            // content.
+            let start = start.wrapping_add(skipped);
+            // SAFETY: the range begins at a page; advice changes no content, wherever it is.
             unsafe { libc::madvise(start.cast(), bytes - skipped, libc::MADV_HUGEPAGE) };
         }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = values;
+    let _ = memory;
 }

@@ -4,6 +4,7 @@
 //! numbers fill a cache line. A register block reads its columns from consecutive memory, and a
 //! worker that owns some units owns one range of memory. Padding columns stay 0.
 
+use super::pages::prefer_huge;
 use crate::numeric::Real;
 
 /// Returns P, the number of columns of a panel: the numbers in a cache line of 64 bytes.
@@ -25,6 +26,9 @@ pub const GAP_ROWS: usize = 8;
 /// to slows both down.
 const LINE_PAIR: usize = 128;
 
+/// Bytes of a buffer for which huge pages pay: its memory comes fresh from the system.
+const LARGE: usize = 32 << 20;
+
 /// A slice of numbers that begins at a pair of cache lines (128 bytes).
 ///
 /// The system provides its memory page by page when it is first written: large buffers cost nothing
@@ -45,6 +49,9 @@ impl<R: Real> Aligned<R> {
         let (mut words, mut start) = (Vec::new(), 0);
         if pairs > 0 {
             words = vec![0; (pairs + 1) * words_of_pair - 1];
+            if len * R::BYTES >= LARGE {
+                prefer_huge(&raw mut words[..]);
+            }
             start = words.as_ptr().align_offset(LINE_PAIR);
             assert!(start < words_of_pair);
         }

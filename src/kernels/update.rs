@@ -287,8 +287,13 @@ impl<R: Real> Kernel<R> for SumPartials<'_, R> {
         let width = width::<R>();
         let end = self.rows * width;
         assert!(self.bias.len() >= self.panels * width && end <= self.stride);
-        assert!(self.partial_sums.len() >= self.count * self.panels * self.stride);
-        assert!(self.out.len() >= self.panels * self.stride);
+        let extent = |panels: usize| {
+            panels
+                .checked_sub(1)
+                .map_or(0, |last| last * self.stride + end)
+        };
+        assert!(self.partial_sums.len() >= extent(self.count * self.panels));
+        assert!(self.out.len() >= extent(self.panels));
         for panel in 0..self.panels {
             for at in (0..end).step_by(V::LANES) {
                 // SAFETY: the extents were checked; `at` + LANES ≤ `end` ≤ `stride`.

@@ -1,5 +1,7 @@
 //! Inference: predictions and losses of many rows, tile by tile on all threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ndarray::Array2;
 
 use super::{Network, Parameters, RegressionResult};
@@ -16,6 +18,9 @@ use crate::parallel::Workers;
 /// Number of rows of a tile. It is constant, so that tiles, and with them the bits of sums, do not
 /// depend on the number of threads.
 const TILE: usize = 128;
+
+/// Multiplications of an evaluation that can be stopped: some hundredths of a second.
+const LONG_EVALUATION: u64 = 1 << 29;
 
 /// Network with fixed parameters, packed for evaluation.
 pub struct Forward<R> {
@@ -152,15 +157,25 @@ impl<R: Real> Forward<R> {
         rows: &[u32],
         pool: &Workers,
     ) -> Array2<f64> {
-        let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
-            let start = tile * TILE;
-            let rows = &rows[start..rows.len().min(start + TILE)];
+        self.pre_activations_unless(&|| false, samples, rows, pool)
+            .expect("nothing stops it")
+    }
+
+    /// Computes the pre-activations, unless `is_stopped` before one of the tiles.
+    fn pre_activations_unless(
+        &self,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        samples: &Samples<R>,
+        rows: &[u32],
+        pool: &Workers,
+    ) -> Option<Array2<f64>> {
+        let tiles = map_tiles(is_stopped, rows, pool, |rows| {
             let mut numbers = Vec::new();
             self.append_outputs(samples, rows, &mut numbers);
             numbers
-        });
-        Array2::from_shape_vec((rows.len(), self.output_count()), tiles.concat())
-            .expect("each row has one number per output")
+        })?;
+        let numbers = Array2::from_shape_vec((rows.len(), self.output_count()), tiles.concat());
+        Some(numbers.expect("each row has one number per output"))
     }
 
     /// Returns the pre-activations of all rows of `samples`, as [`Forward::pre_activations`] does,
@@ -197,14 +212,40 @@ impl<R: Real> Forward<R> {
         classes: usize,
         pool: &Workers,
     ) -> Assessment {
-        if samples.is_regression() {
-            return self.assess_numbers(samples, rows, pool);
+        self.assess_unless_stopped(samples, rows, classes, pool, &AtomicBool::new(false))
+            .expect("nothing stops it")
+    }
+
+    /// Evaluates as [`Forward::assess`] does, unless `stop` is set: then `None`, after the tiles that
+    /// the threads have begun. An evaluation of some hundredths of a second ends in any case.
+    pub fn assess_unless_stopped(
+        &self,
+        samples: &Samples<R>,
+        rows: &[u32],
+        classes: usize,
+        pool: &Workers,
+        stop: &AtomicBool,
+    ) -> Option<Assessment> {
+        let is_long = rows.len() as u64 * self.network.layout.len() as u64 > LONG_EVALUATION;
+        let is_stopped = || is_long && stop.load(Ordering::Relaxed);
+        match samples.is_regression() {
+            true => self.assess_numbers(&is_stopped, samples, rows, pool),
+            false => self.assess_classes(&is_stopped, samples, rows, classes, pool),
         }
+    }
+
+    /// Evaluates predicted classes, unless `is_stopped`.
+    fn assess_classes(
+        &self,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        samples: &Samples<R>,
+        rows: &[u32],
+        classes: usize,
+        pool: &Workers,
+    ) -> Option<Assessment> {
         let p = width::<R>();
         let outputs = self.output_count();
-        let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
-            let start = tile * TILE;
-            let rows = &rows[start..rows.len().min(start + TILE)];
+        let tiles = map_tiles(is_stopped, rows, pool, |rows| {
             let mut z = self.outputs(samples, rows);
             let mut targets = GatheredTargets::with_capacity(rows.len());
             targets.read(samples, rows, &self.network.class_weights);
@@ -225,7 +266,7 @@ impl<R: Real> Forward<R> {
                 terms: None,
             });
             (loss, pairs)
-        });
+        })?;
         let mut confusion = Array2::zeros((classes, classes));
         let mut wrong = Vec::new();
         let mut loss = 0.0;
@@ -245,18 +286,25 @@ impl<R: Real> Forward<R> {
             }
         }
         let total = rows.len() as f64;
-        Assessment {
+        Some(Assessment {
             loss: loss / total,
             accuracy: confusion.diag().sum() as f64 / total,
             confusion,
             wrong,
             regression: None,
-        }
+        })
     }
 
-    /// Evaluates the loss and the errors of a regression, in double precision from the outputs on.
-    fn assess_numbers(&self, samples: &Samples<R>, rows: &[u32], pool: &Workers) -> Assessment {
-        let mut predicted = self.pre_activations(samples, rows, pool);
+    /// Evaluates the loss and the errors of a regression, in double precision from the outputs on,
+    /// unless `is_stopped`.
+    fn assess_numbers(
+        &self,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        samples: &Samples<R>,
+        rows: &[u32],
+        pool: &Workers,
+    ) -> Option<Assessment> {
+        let mut predicted = self.pre_activations_unless(is_stopped, samples, rows, pool)?;
         let scaling = samples
             .target_scaling()
             .expect("a regression has the scaling of its targets");
@@ -270,13 +318,13 @@ impl<R: Real> Forward<R> {
                 truth[[place, target]] = scaling.undo(target, y);
             }
         }
-        Assessment {
+        Some(Assessment {
             loss: loss / rows.len() as f64,
             accuracy: f64::NAN,
             confusion: Array2::zeros((0, 0)),
             wrong: Vec::new(),
             regression: Some(RegressionResult::new(&scaling.names, truth, predicted)),
-        }
+        })
     }
 
     /// Returns the confidence in class `predicted`; see [`Mistake::confidence`].
@@ -295,6 +343,22 @@ impl<R: Real> Forward<R> {
             Linear => z[predicted],
         }
     }
+}
+
+/// Calls `work` for each tile of `rows`, on all threads, unless `is_stopped` before one of them.
+/// Returns the results in order of the tiles.
+fn map_tiles<T: Send>(
+    is_stopped: &(dyn Fn() -> bool + Sync),
+    rows: &[u32],
+    pool: &Workers,
+    work: impl Fn(&[u32]) -> T + Sync + Send,
+) -> Option<Vec<T>> {
+    let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
+        let start = tile * TILE;
+        let rows = &rows[start..rows.len().min(start + TILE)];
+        (!is_stopped()).then(|| work(rows))
+    });
+    tiles.into_iter().collect()
 }
 
 /// Returns the places of row `s` of a tile in the panels of its `outputs` outputs.

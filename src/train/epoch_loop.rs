@@ -40,6 +40,9 @@ impl<R: Real> Training<'_, R> {
             let done = state.partial.rows;
             if done == last && gradient_norm.is_none() {
                 gradient_norm = self.gradient_norm(steps, state, &order[last..end])?;
+                if gradient_norm.is_none() {
+                    return Ok(Some(Ending::Interrupted));
+                }
             }
             let (division, planned) = tuner.plan();
             let until = if done < last { last } else { end };
@@ -127,6 +130,7 @@ impl<R: Real> Training<'_, R> {
     }
 
     /// Returns ‖∂L/∂θ‖₂ over `rows`, computed outside the timed part; `None` if it was interrupted.
+    /// `state` is up to date afterwards.
     fn gradient_norm(
         &self,
         steps: &mut dyn Steps<R>,

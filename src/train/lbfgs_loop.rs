@@ -94,7 +94,8 @@ impl<R: Real> Training<'_, R> {
         state.steps += 1;
         observer.progress(state.epoch + 1, self.rows.len(), self.rows.len());
         let ending = self.close(state, epoch, observer)?;
-        Ok(if converged {
+        // A run that is resumed finds the same convergence again.
+        Ok(if converged && state.unevaluated.is_none() {
             Some(Ending::Converged)
         } else {
             ending

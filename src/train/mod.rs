@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::gradient::random_direction::DirectionSeed;
 use crate::gradient::{Control, GradientConfig, Stopped, TrainingEngine};
 use crate::kernels::Isa;
-use crate::model::{Assessment, Forward, Network};
+use crate::model::{Forward, Network};
 use crate::numeric::Real;
 use crate::numeric::random::{Purpose, epoch_stream};
 use crate::numeric::tally::Tally;
@@ -131,7 +131,7 @@ impl<R: Real> Training<'_, R> {
     /// method; it counts the operations of an epoch in progress.
     pub fn tally(&self, state: &TrainingState<R>, engine: &dyn TrainingEngine<R>) -> Tally {
         let mut tally = Tally::default();
-        for record in &state.records {
+        for record in state.stepped() {
             tally += record.tally;
         }
         if state.partial.rows > 0 {
@@ -251,6 +251,9 @@ impl<R: Real> Training<'_, R> {
     ) -> Result<Ending> {
         self.check()?;
         self.agree(Duration::ZERO)?;
+        if let Some(ending) = self.evaluate(state, observer)? {
+            return Ok(ending);
+        }
         let mut engine = self.engine();
         let mut tuner = self.tuner(&mut *engine);
         match self.stepper(engine) {
@@ -316,35 +319,53 @@ impl<R: Real> Training<'_, R> {
                 .is_some_and(|seconds| state.seconds() >= seconds)
     }
 
-    /// Evaluates θ on the validation rows, and records the epoch. Returns `Interrupted` if the stop
-    /// flag ends the run here.
+    /// Ends an epoch whose steps are done. Returns `Interrupted` if the stop flag ends the run here.
     fn close(
         &self,
         state: &mut TrainingState<R>,
         epoch: EpochResult,
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
-        let assessment = self.validation.map(|rows| {
-            Forward::new(self.network, &state.parameters, self.isa).assess(
-                self.samples,
-                rows,
-                self.classes,
-                self.pool,
-            )
-        });
-        state.epoch += 1;
-        let record = EpochRecord {
-            epoch: state.epoch,
+        state.unevaluated = Some(EpochRecord {
+            epoch: state.epoch + 1,
             steps: state.steps,
             learning_rate: epoch.learning_rate,
             train_loss: epoch.train_loss,
-            validation_loss: assessment.as_ref().map(|assessment| assessment.loss),
-            validation_accuracy: assessment.as_ref().and_then(Assessment::class_accuracy),
-            validation_r2: assessment.as_ref().and_then(Assessment::r2),
+            validation_loss: None,
+            validation_accuracy: None,
+            validation_r2: None,
             gradient_norm: epoch.gradient_norm,
             seconds: epoch.seconds,
             tally: epoch.tally,
+        });
+        self.evaluate(state, observer)
+    }
+
+    /// Evaluates θ on the validation rows if an epoch waits for that, and records the epoch. Returns
+    /// `Interrupted` if the stop flag ends the run here, or even before the evaluation has ended: the
+    /// state then keeps the epoch as it is.
+    fn evaluate(
+        &self,
+        state: &mut TrainingState<R>,
+        observer: &mut dyn Observer<R>,
+    ) -> Result<Option<Ending>> {
+        let Some(mut record) = state.unevaluated.take() else {
+            return Ok(None);
         };
+        if let Some(rows) = self.validation {
+            let forward = Forward::new(self.network, &state.parameters, self.isa);
+            let (samples, stop) = (self.samples, self.control.interruption());
+            let assessment =
+                forward.assess_unless_stopped(samples, rows, self.classes, self.pool, stop);
+            let Some(assessment) = assessment else {
+                state.unevaluated = Some(record);
+                return Ok(Some(Ending::Interrupted));
+            };
+            record.validation_loss = Some(assessment.loss);
+            record.validation_accuracy = assessment.class_accuracy();
+            record.validation_r2 = assessment.r2();
+        }
+        state.epoch += 1;
         if self.config.early_stopping.is_some()
             && let Some(loss) = record.validation_loss
             && state.best.as_ref().is_none_or(|(best, _, _)| loss < *best)

@@ -47,6 +47,9 @@ pub struct TrainingState<R> {
     pub steps: u64,
     /// Sums over the epoch in progress.
     pub partial: EpochSums,
+    /// Record of an epoch whose steps are done, without its validation: the run was stopped before
+    /// that. The epoch is not among `epoch` and `records` yet.
+    pub unevaluated: Option<EpochRecord>,
     /// Best validation loss, its epoch and its θ; kept for early stopping.
     pub best: Option<(f64, usize, Parameters<R>)>,
     /// One record per epoch done.
@@ -77,6 +80,7 @@ impl<R: Real> TrainingState<R> {
             epoch: 0,
             steps: 0,
             partial: EpochSums::default(),
+            unevaluated: None,
             best: None,
             records: Vec::new(),
         }
@@ -84,13 +88,18 @@ impl<R: Real> TrainingState<R> {
 
     /// Returns the seconds of shuffle and steps so far.
     pub fn seconds(&self) -> f64 {
-        let done: f64 = self.records.iter().map(|record| record.seconds).sum();
+        let done: f64 = self.stepped().map(|record| record.seconds).sum();
         done + self.partial.seconds
     }
 
     /// Returns the operations performed so far, without those of an epoch in progress.
     pub fn tally(&self) -> Tally {
-        let records = self.records.iter();
-        records.fold(self.partial.tally, |sum, record| sum + record.tally)
+        self.stepped()
+            .fold(self.partial.tally, |sum, record| sum + record.tally)
+    }
+
+    /// Returns the records of all epochs whose steps are done.
+    pub(super) fn stepped(&self) -> impl Iterator<Item = &EpochRecord> {
+        self.records.iter().chain(&self.unevaluated)
     }
 }

@@ -284,6 +284,32 @@ fn a_run_that_stopped_early_stays_stopped_when_it_is_resumed() {
 }
 
 #[test]
+fn a_run_that_stopped_early_goes_on_from_its_last_weights_however_often_it_was_resumed() {
+    let folder = Workplace::new(CONFIG);
+    let line = "train flowers.toml --json --no-report --set train.epochs=500 \
+                --set train.early_stopping=1 --set optimizer.learning_rate=2.0";
+    let losses = |run: &str| {
+        let lines = lines(&folder.path().join(run).join("metrics.jsonl"));
+        let losses = lines.iter().map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["train_loss"].as_f64().unwrap()
+        });
+        losses.collect::<Vec<_>>()
+    };
+    for (run, idle) in [("once", 0), ("often", 2)] {
+        folder.report(&format!("{line} --out {run}"));
+        let epochs = losses(run).len();
+        for _ in 0..idle {
+            folder.report(&format!("train --resume {run} --json --no-report"));
+        }
+        let more = "--set train.early_stopping=4";
+        folder.report(&format!("train --resume {run} --json --no-report {more}"));
+        assert!(losses(run).len() > epochs);
+    }
+    assert_eq!(losses("once"), losses("often"));
+}
+
+#[test]
 fn resume_without_a_valid_checkpoint_ends_with_7() {
     let folder = Workplace::new(CONFIG);
     folder.report("train flowers.toml --json --out here");

@@ -1,5 +1,6 @@
 //! A step that takes long is stopped in the middle: θ, velocity and loss are those of the last whole
-//! step, and the steps that are left give the bits of a run that was not stopped.
+//! step, and the steps that are left give the bits of a run that was not stopped. Every method's
+//! evaluations are stopped in the middle, too, and so is the evaluation of an epoch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,26 +9,40 @@ use std::time::{Duration, Instant};
 use crate::support::networks::{images, uniform_scaling};
 use crate::support::watchdog::time_limit;
 use nplus1::data::{Batch, Samples};
+use nplus1::error::Result;
 use nplus1::gradient::finite_difference::{Arithmetic, DifferenceConfig, Reuse};
+use nplus1::gradient::random_direction::{
+    DirectionsConfig, Distribution, ForwardGradientConfig, PerturbedQuantity, SpsaConfig,
+};
 use nplus1::gradient::{
     Backprop, Control, Descent, GradientConfig, GradientEngine, Stopped, TrainingEngine,
 };
 use nplus1::kernels::Isa;
 use nplus1::kernels::update::Rule;
-use nplus1::model::{Initialization, Loss, Network, OutputUnits, Parameters};
+use nplus1::model::{Forward, Initialization, Loss, Network, OutputUnits, Parameters};
+use nplus1::optimizer::{LbfgsConfig, OptimizerConfig, Schedule, SgdConfig};
 use nplus1::parallel::{Split, Workers};
+use nplus1::train::{Ending, EpochRecord, Observer, TrainConfig, Training, TrainingState};
 
 /// Rows of a mini-batch: one step has some 6·10⁸ multiplications.
 const ROWS: usize = 2000;
 const STEPS: usize = 3;
 
 fn samples(sparse: bool) -> Samples<f32> {
-    let data = images((ROWS, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
+    samples_of(ROWS, sparse)
+}
+
+fn samples_of(rows: usize, sparse: bool) -> Samples<f32> {
+    let data = images((rows, 100), 10, sparse, |hash| (hash % 255) as u8 + 1);
     Samples::new(&Arc::new(data), &uniform_scaling(100, 255.0))
 }
 
 fn network() -> Network {
-    let sizes = [100, 250, 300, 10];
+    network_of(&[250, 300])
+}
+
+fn network_of(hidden: &[usize]) -> Network {
+    let sizes = [&[100], hidden, &[10]].concat();
     Network::new(&sizes, true, OutputUnits::Softmax, Loss::CrossEntropy, 1e-4).unwrap()
 }
 
@@ -42,13 +57,14 @@ struct State {
 /// Loads `state`, takes `steps` steps unless `control` stops them, and returns the state after it
 /// and the number of whole steps.
 fn descend(
-    engine: &mut Backprop<f32>,
+    engine: &mut dyn TrainingEngine<f32>,
     samples: &Samples<f32>,
     state: &State,
     steps: usize,
     control: &Control,
 ) -> (State, usize) {
-    let order: Vec<u32> = (0..ROWS as u32).collect::<Vec<_>>().repeat(steps);
+    let rows = samples.rows();
+    let order: Vec<u32> = (0..rows as u32).collect::<Vec<_>>().repeat(steps);
     let rule = Rule {
         rate: 0.1,
         l2: 1e-4,
@@ -60,19 +76,27 @@ fn descend(
     engine.load_velocity(&state.velocity);
     let loss = &mut after.loss;
     let done = engine
-        .descend(samples, &order, ROWS, rule, 2, loss, control)
+        .descend(samples, &order, rows, rule, 2, loss, control)
         .unwrap();
-    assert_eq!(done % ROWS, 0, "a part of a step counts");
+    assert_eq!(done % rows, 0, "a part of a step counts");
     engine.store(&mut after.theta);
     assert!(engine.store_velocity(&mut after.velocity));
-    (after, done / ROWS)
+    (after, done / rows)
 }
 
-fn stopped_steps_leave_no_trace(split: Split, sparse: bool) {
+fn stopped_steps_of_backprop_leave_no_trace(split: Split, sparse: bool) {
     let (samples, network) = (samples(sparse), network());
     let pool = Arc::new(Workers::exactly(2).unwrap());
     let mut engine = Backprop::new(&network, &pool, Isa::detect(), ROWS);
     engine.set_split(split);
+    stopped_steps_leave_no_trace(&mut engine, &samples, &network);
+}
+
+fn stopped_steps_leave_no_trace(
+    engine: &mut dyn TrainingEngine<f32>,
+    samples: &Samples<f32>,
+    network: &Network,
+) {
     let first = State {
         theta: Initialization::Scaled.draw::<f32>(&network.layout, 3),
         velocity: Initialization::Normal.draw::<f32>(&network.layout, 4),
@@ -82,7 +106,7 @@ fn stopped_steps_leave_no_trace(split: Split, sparse: bool) {
     let mut states = vec![first];
     for _ in 0..STEPS {
         let last = states.last().unwrap();
-        let (next, done) = descend(&mut engine, &samples, last, 1, &Control::default());
+        let (next, done) = descend(engine, samples, last, 1, &Control::default());
         assert!(done == 1 && next != *last);
         states.push(next);
     }
@@ -97,39 +121,40 @@ fn stopped_steps_leave_no_trace(split: Split, sparse: bool) {
                 std::thread::sleep(delay);
                 flag.store(true, Ordering::Relaxed);
             });
-            descend(
-                &mut engine,
-                &samples,
-                &states[0],
-                STEPS,
-                &Control::new(&flag),
-            )
+            descend(engine, samples, &states[0], STEPS, &Control::new(&flag))
         });
         assert!(place > 0 || done == 0, "a stopped control begins no step");
-        assert!(after == states[done], "{split:?}: {done} steps are done");
+        assert!(after == states[done], "{done} steps are done");
         stopped += usize::from(done < STEPS);
         let left = STEPS - done;
-        let (end, _) = descend(&mut engine, &samples, &after, left, &Control::default());
-        assert!(
-            end == states[STEPS],
-            "{split:?}: stopped after {done} steps"
-        );
+        let (end, _) = descend(engine, samples, &after, left, &Control::default());
+        assert!(end == states[STEPS], "stopped after {done} steps");
     }
-    assert!(stopped > 1, "{split:?}: no step was stopped");
+    assert!(stopped > 1, "no step was stopped");
 }
 
 #[test]
 fn slow_a_step_by_units_is_stopped_in_the_middle_and_leaves_no_trace() {
     let _limit = time_limit();
-    stopped_steps_leave_no_trace(Split::Units, true);
-    stopped_steps_leave_no_trace(Split::Units, false);
+    stopped_steps_of_backprop_leave_no_trace(Split::Units, true);
+    stopped_steps_of_backprop_leave_no_trace(Split::Units, false);
 }
 
 #[test]
 fn slow_a_step_by_rows_is_stopped_in_the_middle_and_leaves_no_trace() {
     let _limit = time_limit();
-    stopped_steps_leave_no_trace(Split::Rows, true);
-    stopped_steps_leave_no_trace(Split::Rows, false);
+    stopped_steps_of_backprop_leave_no_trace(Split::Rows, true);
+    stopped_steps_of_backprop_leave_no_trace(Split::Rows, false);
+}
+
+#[test]
+fn slow_a_step_by_incremental_differences_is_stopped_in_the_middle_and_leaves_no_trace() {
+    let _limit = time_limit();
+    let (samples, network) = (samples_of(6, true), network());
+    let pool = Arc::new(Workers::exactly(2).unwrap());
+    let method = differences(Reuse::Incremental);
+    let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, 6);
+    stopped_steps_leave_no_trace(&mut *engine, &samples, &network);
 }
 
 #[test]
@@ -202,11 +227,7 @@ fn differences_are_whole_or_interrupted() {
     let pool = Arc::new(Workers::exactly(2).unwrap());
     let rows: Vec<u32> = (0..200).collect();
     let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
-    let config = DifferenceConfig {
-        reuse: Reuse::Full,
-        ..DifferenceConfig::forward(Arithmetic::Plain, None)
-    };
-    let method = GradientConfig::Difference(config);
+    let method = differences(Reuse::Full);
     let mut engine: Box<dyn TrainingEngine<f32>> =
         method.engine(&network, &pool, Isa::detect(), &samples, ROWS);
     let batch = Batch {
@@ -239,6 +260,230 @@ fn differences_are_whole_or_interrupted() {
                 .unwrap();
             assert_eq!(gradient, again);
             break;
+        }
+    }
+}
+
+fn differences(reuse: Reuse) -> GradientConfig {
+    GradientConfig::Difference(DifferenceConfig {
+        reuse,
+        ..DifferenceConfig::forward(Arithmetic::Plain, None)
+    })
+}
+
+/// Interrupts a gradient soon after its first evaluation. Returns the time of that one, and the time
+/// until the gradient ended.
+fn interrupt_the_second_evaluation(
+    engine: &mut dyn TrainingEngine<f32>,
+    samples: &Samples<f32>,
+    network: &Network,
+) -> (Duration, Duration) {
+    let flag = Arc::new(AtomicBool::new(false));
+    let control = Control::new(&flag);
+    let rows: Vec<u32> = (0..samples.rows() as u32).collect();
+    let batch = Batch {
+        samples,
+        rows: &rows,
+    };
+    let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
+    let mut gradient = Parameters::zeros(Arc::clone(&network.layout));
+    let (evaluation, interrupted) = std::thread::scope(|scope| {
+        let interrupting = scope.spawn(|| {
+            let start = Instant::now();
+            while control.evaluations() == 0 {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            let evaluation = start.elapsed();
+            std::thread::sleep(evaluation / 8);
+            flag.store(true, Ordering::Relaxed);
+            (evaluation, Instant::now())
+        });
+        let found = engine.gradient(&theta, batch, &mut gradient, &control);
+        assert!(matches!(found, Err(Stopped::Interrupted)), "{found:?}");
+        interrupting.join().unwrap()
+    });
+    (evaluation, interrupted.elapsed())
+}
+
+#[test]
+fn slow_every_method_is_interrupted_within_an_evaluation() {
+    let _limit = time_limit();
+    let directions = DirectionsConfig {
+        count: 1,
+        distribution: Distribution::Rademacher,
+    };
+    let forward_gradient = |perturbed| {
+        GradientConfig::ForwardGradient(ForwardGradientConfig {
+            directions,
+            perturbed,
+        })
+    };
+    let spsa = GradientConfig::Spsa(SpsaConfig {
+        directions,
+        increment: None,
+    });
+    let (deep, wide): (&[usize], &[usize]) = (&[400, 400], &[3000]);
+    let pool = Arc::new(Workers::exactly(2).unwrap());
+    for (method, hidden, rows, sparse) in [
+        (GradientConfig::ForwardMode(Reuse::Full), deep, 1000, true),
+        (
+            GradientConfig::ForwardMode(Reuse::Prefix),
+            deep,
+            1000,
+            false,
+        ),
+        (
+            GradientConfig::ForwardMode(Reuse::Incremental),
+            deep,
+            20,
+            true,
+        ),
+        // Most work is in the first layer, whose inputs are packed.
+        (differences(Reuse::Full), wide, 4000, true),
+        (differences(Reuse::Full), deep, 1000, false),
+        (differences(Reuse::Incremental), deep, 20, true),
+        (spsa, deep, 1000, true),
+        (
+            forward_gradient(PerturbedQuantity::Weights),
+            deep,
+            1000,
+            true,
+        ),
+        (
+            forward_gradient(PerturbedQuantity::Activations),
+            deep,
+            1000,
+            false,
+        ),
+    ] {
+        let (samples, network) = (samples_of(rows, sparse), network_of(hidden));
+        let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, rows);
+        // A machine that is busy elsewhere may delay one of them.
+        let tries =
+            (0..3).map(|_| interrupt_the_second_evaluation(&mut *engine, &samples, &network));
+        let tries: Vec<_> = tries.collect();
+        println!("{} of {hidden:?}: {tries:?}", method.method());
+        let is_soon = |(evaluation, latency): &(Duration, Duration)| *latency < *evaluation / 8;
+        assert!(tries.iter().any(is_soon), "{}: {tries:?}", method.method());
+    }
+}
+
+#[test]
+fn a_long_evaluation_of_a_model_is_stopped_and_a_short_one_ends() {
+    let (samples, network) = (samples_of(6000, true), network());
+    let pool = Workers::exactly(2).unwrap();
+    let theta = Initialization::Scaled.draw::<f32>(&network.layout, 3);
+    let forward = Forward::new(&network, &theta, Isa::detect());
+    let all: Vec<u32> = (0..6000).collect();
+    let until = |rows: usize, stop: bool| {
+        let stop = AtomicBool::new(stop);
+        forward.assess_unless_stopped(&samples, &all[..rows], 10, &pool, &stop)
+    };
+    assert_eq!(until(6000, true), None);
+    for (rows, stop) in [(6000, false), (100, true)] {
+        let whole = forward.assess(&samples, &all[..rows], 10, &pool);
+        assert_eq!(until(rows, stop), Some(whole));
+    }
+}
+
+/// Sets the flag after the last step of an epoch, before its evaluation.
+struct StopAtEpoch {
+    epoch: usize,
+    flag: Arc<AtomicBool>,
+}
+
+impl<R> Observer<R> for StopAtEpoch {
+    fn progress(&mut self, epoch: usize, rows: usize, of: usize) {
+        if (epoch, rows) == (self.epoch, of) {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+    fn wants_state(&self) -> bool {
+        false
+    }
+    fn state(&mut self, _: &TrainingState<R>) -> Result<()> {
+        Ok(())
+    }
+    fn epoch(&mut self, _: &EpochRecord, _: &TrainingState<R>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Trains from `state` until the end, or until the evaluation of epoch `stop`.
+fn train(optimizer: &OptimizerConfig, state: &mut TrainingState<f32>, stop: usize) -> Ending {
+    let (samples, network) = (samples_of(6000, true), network());
+    let rows: Vec<u32> = (0..6000).collect();
+    let pool = Arc::new(Workers::exactly(2).unwrap());
+    let flag = Arc::new(AtomicBool::new(false));
+    let is_lbfgs = matches!(optimizer, OptimizerConfig::Lbfgs(_));
+    let config = TrainConfig {
+        epochs: Some(3),
+        max_steps: None,
+        max_seconds: None,
+        batch_size: if is_lbfgs { TrainConfig::ALL_ROWS } else { 20 },
+        early_stopping: Some(5),
+    };
+    let training = Training {
+        network: &network,
+        samples: &samples,
+        rows: &rows[..50],
+        validation: Some(&rows[50..]),
+        classes: 10,
+        gradient: &GradientConfig::Backprop,
+        optimizer,
+        config: &config,
+        seed: 5,
+        pool: &pool,
+        isa: Isa::detect(),
+        workers: None,
+        split: None,
+        control: &Control::new(&flag),
+    };
+    let mut observer = StopAtEpoch { epoch: stop, flag };
+    training.run(state, &mut observer).unwrap()
+}
+
+#[test]
+fn an_epoch_whose_evaluation_is_stopped_is_evaluated_when_the_run_is_resumed() {
+    let _limit = time_limit();
+    let sgd = OptimizerConfig::Sgd(SgdConfig {
+        learning_rate: 0.1,
+        momentum: 0.5,
+        weight_decay: 0.0,
+        schedule: Schedule::Constant,
+    });
+    let lbfgs = OptimizerConfig::Lbfgs(LbfgsConfig {
+        memory: 3,
+        tolerance: 1e-9,
+    });
+    let without_seconds = |mut state: TrainingState<f32>| {
+        for record in &mut state.records {
+            assert!(record.seconds > 0.0 && record.gradient_norm > 0.0);
+            record.seconds = 0.0;
+        }
+        state
+    };
+    for optimizer in [sgd, lbfgs] {
+        let layout = network().layout;
+        let first = || TrainingState::new(Initialization::Scaled.draw::<f32>(&layout, 3));
+        let mut whole = first();
+        assert_eq!(train(&optimizer, &mut whole, 0), Ending::Finished);
+        let whole = without_seconds(whole);
+        // After the last epoch nothing but its evaluation is left.
+        for stop in 1..=3 {
+            let mut state = first();
+            assert_eq!(train(&optimizer, &mut state, stop), Ending::Interrupted);
+            let waiting = state.unevaluated.clone().expect("an epoch that waits");
+            assert_eq!((state.epoch, waiting.epoch), (stop - 1, stop));
+            assert_eq!(waiting.validation_loss, None);
+            assert_eq!(state.steps, whole.records[stop - 1].steps);
+            let tally: u64 = whole.records[..stop]
+                .iter()
+                .map(|r| r.tally.multiplications)
+                .sum();
+            assert_eq!(state.tally().multiplications, tally);
+            assert_eq!(train(&optimizer, &mut state, 0), Ending::Finished);
+            assert_eq!(without_seconds(state), whole, "stopped in epoch {stop}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod sweep;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::checker::{Checker, MOST_MULTIPLICATIONS, stopped};
 use self::summary::{CheckReport, ExternalGradient};
@@ -74,9 +75,10 @@ pub fn run(
         Some(path) => Some((path.as_path(), gradient::load(path, &network.layout)?)),
         None => None,
     };
+    // A sweep's rows are on the disk when they are measured.
     let interrupt = match arguments.sweep {
-        true => Interrupt::watch("keeping the rows")?,
-        false => Interrupt::watch_and_end()?,
+        true => Interrupt::watch_and_end("keeping the rows", Duration::from_secs(1))?,
+        false => Interrupt::watch_and_end("ending without a result", Duration::from_millis(200))?,
     };
     let control = Control::new(interrupt.flag());
     let subject = CheckSubject::new(

@@ -34,8 +34,8 @@ pub struct Recorder<R> {
     pause: Duration,
     last: Instant,
     batch_size: usize,
-    /// With early stopping, the state at the end of the last epoch, before the best weights are
-    /// restored: a resumed run continues from there.
+    /// With early stopping, the state at the start or at the end of the last epoch since, before the
+    /// best weights are restored: a resumed run continues from there.
     before_restoring: Option<TrainingState<R>>,
     restores: bool,
     /// With several ranks, the wish to stop, by which all end together if the logs cannot be
@@ -81,6 +81,7 @@ impl<R: Real> Recorder<R> {
         };
         let events = EventThread::start_with_updates(handle, move || watched_display.update())?;
         let pause = Duration::try_from_secs_f64(session.config.run.checkpoint_seconds);
+        let restores = session.config.train.early_stopping.is_some();
         Ok(Self {
             events,
             config,
@@ -88,8 +89,8 @@ impl<R: Real> Recorder<R> {
             pause: pause.unwrap_or(Duration::MAX).max(SHORTEST_PAUSE),
             last: Instant::now(),
             batch_size: session.config.train.batch_size,
-            before_restoring: None,
-            restores: session.config.train.early_stopping.is_some(),
+            before_restoring: restores.then(|| state.clone()),
+            restores,
             wish: (context.workers.ranks().are_many())
                 .then(|| Arc::clone(context.interrupt.flag())),
         })

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::CommandContext;
 use super::progress::ProgressLength;
@@ -17,7 +17,7 @@ use crate::data::{Part, Samples, Schema};
 use crate::error::{Error, Result};
 use crate::format::{AnyParameters, Model, safetensors};
 use crate::gradient::Control;
-use crate::model::{Forward, Network, Parameters};
+use crate::model::{Assessment, Forward, Network, Parameters};
 use crate::numeric::statistics::median;
 use crate::numeric::{Precision, Real};
 use crate::optimizer::history::largest;
@@ -96,13 +96,14 @@ impl Session<'_> {
 
         let model = self.model(&state);
         safetensors::save(&model, &directory.file(directory::MODEL))?;
-        if ending == Ending::Interrupted {
-            return Err(Error::Interrupted {
-                code: context.interrupt.exit_code(),
-                saved: Some(directory.path().to_path_buf()),
-            });
-        }
-        let summary = self.conclude(context, directory, &state, ending, &samples, &model)?;
+        let summary = match ending {
+            Ending::Interrupted => None,
+            _ => self.conclude(context, directory, &state, ending, &samples, &model)?,
+        };
+        let summary = summary.ok_or_else(|| Error::Interrupted {
+            code: context.interrupt.exit_code(),
+            saved: Some(directory.path().to_path_buf()),
+        })?;
         directory.write(directory::SUMMARY, json::document(&summary).as_bytes())?;
         Ok(summary)
     }
@@ -253,7 +254,8 @@ impl Session<'_> {
         }
     }
 
-    /// Evaluates the kept weights and summarizes the run.
+    /// Evaluates the kept weights and summarizes the run; `None` if a signal ends a long evaluation.
+    /// All steps are saved then, and a resumed run has only this left to do.
     fn conclude<R: Real>(
         &self,
         context: &CommandContext<'_>,
@@ -262,30 +264,20 @@ impl Session<'_> {
         ending: Ending,
         samples: &Samples<R>,
         model: &Model,
-    ) -> Result<RunSummary> {
+    ) -> Result<Option<RunSummary>> {
         let kept_epoch = state.best.as_ref().map_or(state.epoch, |best| best.1);
         let kept = state.records.get(kept_epoch.wrapping_sub(1));
         let split = self.split;
-        let forward = Forward::new(&self.network, &state.parameters, context.isa);
-        let assess = |part: &Part| {
-            let classes = part.dataset.class_count();
-            let other;
-            let samples = if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
-                samples
-            } else {
-                other = Samples::new(&part.dataset, &split.scaling);
-                &other
+        let validation = || split.validation.as_ref().map(|part| ("validation", part));
+        let judged = split.test.as_ref().map(|part| ("test", part));
+        let mut shown = None;
+        if let Some((name, part)) = judged.or_else(validation) {
+            let Some(assessed) = self.assess(context, state, samples, part) else {
+                return Ok(None);
             };
-            let start = Instant::now();
-            let assessment = forward.assess(samples, &part.rows, classes, &context.workers);
-            (assessment, start.elapsed())
-        };
-        let test = split.test.as_ref().map(|part| ("test", part, assess(part)));
-        let shown = match (&test, &split.validation) {
-            (Some(_), _) => test.clone(),
-            (None, Some(part)) => Some(("validation", part, assess(part))),
-            (None, None) => None,
-        };
+            shown = Some((name, part, assessed));
+        }
+        let test = shown.clone().filter(|_| split.test.is_some());
         let (mut target_errors, mut rarest_class) = (Vec::new(), None);
         if let Some((name, part, (assessment, elapsed))) = shown {
             let evaluation = ModelEvaluation {
@@ -302,7 +294,7 @@ impl Session<'_> {
             )?;
         }
         let seconds: Vec<f64> = state.records.iter().map(|record| record.seconds).collect();
-        Ok(RunSummary {
+        Ok(Some(RunSummary {
             run: directory.path().to_path_buf(),
             name: self.config.name.clone(),
             seed: self.config.seed,
@@ -331,7 +323,34 @@ impl Session<'_> {
             weights_sha256: model.parameters.sha256(),
             tally: state.tally(),
             ranks: RankSummary::of(context.workers.ranks()),
-        })
+        }))
+    }
+}
+
+impl Session<'_> {
+    /// Evaluates θ on `part`, and tells how long that took; `None` if a signal ends it. `samples` are
+    /// those of the training rows.
+    fn assess<R: Real>(
+        &self,
+        context: &CommandContext<'_>,
+        state: &TrainingState<R>,
+        samples: &Samples<R>,
+        part: &Part,
+    ) -> Option<(Assessment, Duration)> {
+        let split = self.split;
+        let other;
+        let samples = if Arc::ptr_eq(&part.dataset, &split.train.dataset) {
+            samples
+        } else {
+            other = Samples::new(&part.dataset, &split.scaling);
+            &other
+        };
+        let forward = Forward::new(&self.network, &state.parameters, context.isa);
+        let (classes, stop) = (part.dataset.class_count(), context.interrupt.flag());
+        let start = Instant::now();
+        let assessment =
+            forward.assess_unless_stopped(samples, &part.rows, classes, &context.workers, stop)?;
+        Some((assessment, start.elapsed()))
     }
 }
 

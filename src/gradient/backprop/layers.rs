@@ -147,7 +147,7 @@ impl<R: Real> StepTask<'_, R> {
     ) {
         let activates = self.hidden() > 0;
         let Inputs::Sparse(records) = self.samples.inputs() else {
-            self.samples.gather(rows, inputs, self.stride);
+            self.gather(rows, inputs);
             return self.forward(0, rows.len(), inputs, units);
         };
         // The kernel for sparse inputs computes σ and σ′ together with z.
@@ -241,15 +241,18 @@ impl<R: Real> StepTask<'_, R> {
 
     /// Computes the outputs' z from the partial sums of all hidden panels.
     pub(super) fn sum_outputs(&self, rows: usize, bias: &[R], partial_sums: &[R], z: &mut [R]) {
-        self.isa.run(SumPartials {
-            bias,
-            partial_sums,
-            count: self.sizes[self.hidden()].div_ceil(width::<R>()),
-            out: z,
-            panels: self.outputs().div_ceil(width::<R>()),
-            rows,
-            stride: self.stride,
-        });
+        let p = width::<R>();
+        for piece in self.pieces(rows) {
+            self.isa.run(SumPartials {
+                bias,
+                partial_sums: &partial_sums[piece.start * p..],
+                count: self.sizes[self.hidden()].div_ceil(p),
+                out: &mut z[piece.start * p..],
+                panels: self.outputs().div_ceil(p),
+                rows: piece.len(),
+                stride: self.stride,
+            });
+        }
     }
 
     /// Replaces the outputs' z by δ times `scale`. Returns the sum of the rows' losses, and writes
@@ -262,6 +265,9 @@ impl<R: Real> StepTask<'_, R> {
         scratch: &mut OutputScratch<R>,
         terms: Option<LossTerms<'_, R>>,
     ) -> f64 {
+        if self.is_stopped() {
+            return 0.0;
+        }
         scratch.targets.read(self.samples, rows, self.class_weights);
         let Some(h) = self.increment else {
             return self.isa.run(OutputErrors {
@@ -370,7 +376,7 @@ impl<R: Real> StepTask<'_, R> {
             out_stride: self.stride,
             panels,
         });
-        for k in 0..panels {
+        for k in (0..panels).take_while(|_| !self.is_stopped()) {
             let range = k * self.stride..k * self.stride + rows * width::<R>();
             self.isa.run(Multiply {
                 values: &mut errors[range.clone()],

@@ -2,12 +2,15 @@
 //!
 //! A step that takes long computes in pieces of a few milliseconds, and each worker looks at the
 //! stop flag before the next one. Once the flag is set, workers compute nothing more, but pass all
-//! supersteps that are left, so that none waits for another. The flag is never reset: after the
-//! step, a look at it tells whether the results can be used. θ is then that of the last whole step,
-//! from a copy that is made before the step.
+//! supersteps that are left, so that none waits for another. Not even a product of values that are
+//! there is left: it may be the first to write to a large buffer, whose pages take longer to get
+//! than it takes to compute. The flag is never reset: after the step, a look at it tells whether the
+//! results can be used. θ is then that of the last whole step, from a copy that is made before the
+//! step.
 //!
 //! A short step, as most are, neither looks at the flag nor copies θ.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::layers::{StepTask, UnitPanels};
@@ -22,8 +25,8 @@ use crate::numeric::Real;
 /// Multiplications of a step that can be stopped: 10 ms or more with vector instructions, half a
 /// second without.
 const LONG_STEP: u64 = 1 << 29;
-/// Rows of sparse inputs in a piece.
-const SPARSE_ROWS: usize = 1024;
+/// Rows in a piece of what is computed row by row.
+const PIECE_ROWS: usize = 1024;
 
 /// Returns whether a step over `rows` rows takes so long that it must be possible to stop it.
 ///
@@ -81,6 +84,28 @@ impl<R: Real> StepTask<'_, R> {
         self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
+    /// Returns the rows of a step in pieces, until the step is stopped; all rows at once if it cannot
+    /// be.
+    pub(super) fn pieces(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        let size = match self.stop {
+            None => rows.max(1),
+            Some(_) => PIECE_ROWS,
+        };
+        let pieces = (0..rows)
+            .step_by(size)
+            .map(move |from| from..rows.min(from + size));
+        pieces.take_while(move |_| !self.is_stopped())
+    }
+
+    /// Gathers dense inputs into panels.
+    pub(super) fn gather(&self, rows: &[u32], inputs: &mut [R]) {
+        for piece in self.pieces(rows.len()) {
+            let from = piece.start * width::<R>();
+            self.samples
+                .gather(&rows[piece], &mut inputs[from..], self.stride);
+        }
+    }
+
     /// Computes a product, in pieces if the step can be stopped.
     pub(super) fn multiply(&self, product: Product<'_, R>) {
         match self.stop {
@@ -97,18 +122,11 @@ impl<R: Real> StepTask<'_, R> {
         units: &mut UnitPanels<'_, R>,
         fused: bool,
     ) {
-        let rows_of_piece = match self.stop {
-            None => rows.len().max(1),
-            Some(_) => SPARSE_ROWS,
-        };
-        for (piece, rows) in rows.chunks(rows_of_piece).enumerate() {
-            if self.is_stopped() {
-                return;
-            }
-            let from = piece * rows_of_piece * width::<R>();
+        for piece in self.pieces(rows.len()) {
+            let from = piece.start * width::<R>();
             self.isa.run(SparseForward {
                 records,
-                rows,
+                rows: &rows[piece],
                 weights: units.weights,
                 biases: units.biases,
                 activations: &mut units.activations[from..],

@@ -14,6 +14,10 @@ use crate::kernels::targets::Targets;
 use crate::model::Network;
 use crate::numeric::Real;
 
+/// Panels of units that a pass computes from packed inputs before it looks at the stop flag: as many
+/// as the kernel takes at once.
+const PACKED_PANELS: usize = 4;
+
 /// The workspace of a forward pass: the activations of every layer, and the rows' losses.
 pub(in crate::gradient) struct ForwardPass<R> {
     capacity: usize,
@@ -110,7 +114,7 @@ impl<R: Real> GatheredBatch<R> {
 impl<R: Real> PassRows<'_, R> {
     /// Computes W·a + b of one panel of units over the mini-batch into `out`, `(rows, P)`.
     /// `weights`, `(fan_in + 1, P)`, is the panel, with the biases last; a is `below`, or the
-    /// inputs if `None`.
+    /// inputs if `None`. If the control is interrupted, the result is unspecified.
     pub(in crate::gradient) fn products(
         &self,
         weights: &[R],
@@ -137,7 +141,7 @@ impl<R: Real> PassRows<'_, R> {
             }
             (None, _) => LeftOperand::rows_of(self.inputs, self.batch.rows.len() * p),
         };
-        self.isa.run(Product {
+        let product = Product {
             left,
             rows: self.batch.rows.len(),
             depth: fan_in,
@@ -147,7 +151,8 @@ impl<R: Real> PassRows<'_, R> {
             out,
             out_stride: 0,
             panels: 1,
-        });
+        };
+        product.run_unless_stopped(self.isa, self.control.interruption());
     }
 }
 
@@ -197,13 +202,21 @@ impl<R: Real> ForwardPass<R> {
             if let (0, Some(inputs)) = (layer, rows.packed) {
                 let activate = layers > 1;
                 let values = if activate { &mut self.y } else { &mut self.z };
-                rows.isa.run(PackedForward {
-                    inputs,
-                    weights: weights.layer(0),
-                    activate,
-                    out: &mut values[0],
-                    stride,
-                });
+                let pieces = weights
+                    .layer(0)
+                    .chunks(PACKED_PANELS * panel_height(fan_in) * p);
+                for (weights, out) in pieces.zip(values[0].chunks_mut(PACKED_PANELS * stride)) {
+                    if rows.control.is_interrupted() {
+                        return;
+                    }
+                    rows.isa.run(PackedForward {
+                        inputs,
+                        weights,
+                        activate,
+                        out,
+                        stride,
+                    });
+                }
                 continue;
             }
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);

@@ -167,7 +167,7 @@ impl<R: Real> PerturbedActivations<R> {
                 }
             },
         );
-        if stopped.into_inner() {
+        if stopped.into_inner() || control.is_interrupted() {
             return Err(Stopped::Interrupted);
         }
         Ok(loss)
@@ -247,7 +247,8 @@ impl<R: Real> ActivationWorker<R> {
         }
     }
 
-    /// Computes δ̂ of one panel: a sum over the directions, in order.
+    /// Computes δ̂ of one panel: a sum over the directions, in order. If the control is interrupted,
+    /// the sum is unspecified.
     fn errors(
         &mut self,
         shared: &ActivationContext<'_, R>,
@@ -258,7 +259,9 @@ impl<R: Real> ActivationWorker<R> {
         let (p, rows) = (width::<R>(), shared.rows.targets.rows());
         let (units, panel_units) = shared.units(layer, panel);
         self.errors[..rows * p].fill(R::ZERO);
-        for (number, derivatives) in derivatives.chunks_exact(rows).enumerate() {
+        let control = shared.rows.control;
+        let derivatives = derivatives.chunks_exact(rows).enumerate();
+        for (number, derivatives) in derivatives.take_while(|_| !control.is_interrupted()) {
             let mut components = shared.direction(number).components();
             let errors = self.errors.chunks_exact_mut(p);
             for (row, (&derivative, errors)) in derivatives.iter().zip(errors).enumerate() {
@@ -281,7 +284,7 @@ impl<R: Real> ActivationWorker<R> {
             .unwrap_or((rows.inputs, count * p));
         let (weights, bias) = gradient.split_at_mut(fan_in * p);
         for (panel, out) in weights.chunks_mut(p * p).enumerate() {
-            rows.isa.run(Product {
+            let product = Product {
                 left: LeftOperand::columns_of(&below[panel * stride..]),
                 rows: out.len() / p,
                 depth: count,
@@ -291,7 +294,8 @@ impl<R: Real> ActivationWorker<R> {
                 out,
                 out_stride: 0,
                 panels: 1,
-            });
+            };
+            product.run_unless_stopped(rows.isa, rows.control.interruption());
         }
         if rows.network.layout.has_bias() {
             bias.fill(R::ZERO);

@@ -69,7 +69,8 @@ pub(super) fn exchange<'s, R: Real>(
 /// worker per element of `workers`, its scratch memory; `derivatives` is scratch memory, `(K,)`.
 ///
 /// # Errors
-/// [`Stopped::Interrupted`] if `control` requests a stop between two derivatives.
+/// [`Stopped::Interrupted`] if `control` requests a stop between two derivatives, or an interruption
+/// at any time.
 pub(super) fn project<R: Real, W: Send>(
     pool: &Workers,
     workers: &mut [W],
@@ -115,7 +116,8 @@ pub(super) fn project<R: Real, W: Send>(
             superstep = exchange(ranks, &mut derivatives, (count, 1), superstep);
             let sums = gradient.write_own(&superstep);
             sums.fill(R::ZERO);
-            for (number, &derivative) in derivatives.read_all(&superstep).iter().enumerate() {
+            let derivatives = derivatives.read_all(&superstep).iter().enumerate();
+            for (number, &derivative) in derivatives.take_while(|_| !control.is_interrupted()) {
                 let mut components = directions.direction(direction_seed, number).components();
                 components.seek(indices.start);
                 for sum in &mut *sums {

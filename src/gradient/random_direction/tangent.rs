@@ -48,7 +48,8 @@ impl<R: Real> PrimalValues<R> {
         }
     }
 
-    /// Runs the pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses.
+    /// Runs the pass at θ = `weights`: one evaluation. Returns the sum of the rows' losses. If the
+    /// control is interrupted, the pass ends after a panel of units, and all results are unspecified.
     pub(in crate::gradient) fn run(
         &mut self,
         rows: &PassRows<'_, R>,
@@ -60,6 +61,9 @@ impl<R: Real> PrimalValues<R> {
         for (layer, &fan_in) in sizes[..layers].iter().enumerate() {
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
+                if rows.control.is_interrupted() {
+                    return f64::NAN;
+                }
                 let range = panel * stride..panel * stride + batch * p;
                 let (below, from_layer) = self.activations.split_at_mut(layer);
                 let out = match from_layer.first_mut() {
@@ -122,7 +126,8 @@ impl<R: Real> TangentBuffers<R> {
 
     /// Computes the derivative of each row's term of the mean loss, l2 left out: one
     /// Jacobian-vector product. `direct_rates(layer, panel, out)` writes m of one panel of units,
-    /// `(rows, P)`; m is 0 in all layers below `first`.
+    /// `(rows, P)`; m is 0 in all layers below `first`. If the control is interrupted, the pass ends
+    /// after a panel of units, and the derivatives are unspecified.
     pub(super) fn run(
         &mut self,
         rows: &PassRows<'_, R>,
@@ -138,22 +143,26 @@ impl<R: Real> TangentBuffers<R> {
         for (layer, &fan_in) in sizes[..layers].iter().enumerate().skip(first) {
             let panels = weights.layer(layer).chunks_exact(panel_height(fan_in) * p);
             for (panel, weights) in panels.enumerate() {
+                if rows.control.is_interrupted() {
+                    return;
+                }
                 let range = panel * stride..panel * stride + batch * p;
                 let rates = &mut self.rates[range.clone()];
                 direct_rates(layer, panel, rates);
                 let propagated = &mut self.propagated[..batch * p];
                 if layer > first {
-                    rows.isa.run(Product {
+                    let product = Product {
                         left: LeftOperand::rows_of(&self.below, stride),
                         rows: batch,
                         depth: fan_in,
                         right: weights,
                         right_stride: 0,
                         start: Start::Zero,
-                        out: propagated,
+                        out: &mut *propagated,
                         out_stride: 0,
                         panels: 1,
-                    });
+                    };
+                    product.run_unless_stopped(rows.isa, rows.control.interruption());
                 }
                 rows.isa.run(ActivationRates {
                     rates,

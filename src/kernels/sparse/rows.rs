@@ -35,7 +35,7 @@ impl<R: Real> SparseRows<R> {
         let total: usize = rows.clone().map(words).sum();
         let mut starts = vec![0];
         let mut records = Vec::with_capacity(total + BYTES);
-        crate::kernels::pages::prefer_huge(&mut records);
+        crate::kernels::pages::prefer_huge(&raw mut *records.spare_capacity_mut());
         records.resize(total + BYTES, 0);
         let mut counts = FeatureCounts::new(features);
         let mut end = 0;

@@ -31,6 +31,8 @@ struct CheckpointHeader {
     vectors: usize,
     best: Option<BestHeader>,
     partial: EpochSums,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unevaluated: Option<EpochRecord>,
     records: Vec<EpochRecord>,
 }
 
@@ -71,6 +73,7 @@ impl Checkpoint {
                 loss: best.loss,
             }),
             partial: self.partial,
+            unevaluated: self.unevaluated.clone(),
             records: self.records.clone(),
         });
         let header_length = u32::try_from(header.len()).expect("a header is far below 4 GiB");
@@ -173,6 +176,7 @@ fn decode_payload(payload: &[u8]) -> std::result::Result<Checkpoint, String> {
             parameters: rest.to_vec(),
         }),
         partial: header.partial,
+        unevaluated: header.unevaluated,
         records: header.records,
     })
 }

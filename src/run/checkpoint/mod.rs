@@ -51,6 +51,8 @@ pub struct Checkpoint {
     pub best: Option<Best>,
     /// Sums over the epoch in progress.
     pub partial: EpochSums,
+    /// Record of an epoch whose steps are done, but not its validation.
+    pub unevaluated: Option<EpochRecord>,
     /// One record per completed epoch, as in `metrics.jsonl`.
     pub records: Vec<EpochRecord>,
 }
@@ -94,6 +96,7 @@ impl Checkpoint {
                 parameters: bytes(parameters.flat()),
             }),
             partial: state.partial,
+            unevaluated: state.unevaluated.clone(),
             records: state.records.clone(),
         }
     }
@@ -143,6 +146,7 @@ impl Checkpoint {
             epoch: self.epoch,
             steps: self.steps,
             partial: self.partial,
+            unevaluated: self.unevaluated.clone(),
             best: self
                 .best
                 .as_ref()
@@ -168,6 +172,18 @@ mod tests {
 
     /// Returns a checkpoint with every part.
     pub(super) fn checkpoint() -> Checkpoint {
+        let record = EpochRecord {
+            epoch: 1,
+            steps: 500,
+            learning_rate: 0.1,
+            train_loss: 1.0 / 3.0,
+            validation_loss: None,
+            validation_accuracy: Some(0.1),
+            validation_r2: None,
+            gradient_norm: 2.0,
+            seconds: 1.0,
+            tally: Tally::default(),
+        };
         Checkpoint {
             config: "name = \"a\"\n".to_owned(),
             schema: Schema {
@@ -195,18 +211,11 @@ mod tests {
                 seconds: 0.1,
                 tally: Tally::multiplications(7),
             },
-            records: vec![EpochRecord {
-                epoch: 1,
-                steps: 500,
-                learning_rate: 0.1,
-                train_loss: 1.0 / 3.0,
-                validation_loss: None,
-                validation_accuracy: Some(0.1),
-                validation_r2: None,
-                gradient_norm: 2.0,
-                seconds: 1.0,
-                tally: Tally::default(),
-            }],
+            unevaluated: Some(EpochRecord {
+                epoch: 2,
+                ..record.clone()
+            }),
+            records: vec![record],
         }
     }
 
@@ -239,6 +248,7 @@ mod tests {
                 epoch: 1,
                 steps: 11,
                 partial: checkpoint().partial,
+                unevaluated: checkpoint().unevaluated,
                 records: checkpoint().records,
                 ..TrainingState::new(theta(0.1))
             };

@@ -141,7 +141,7 @@ impl<R: Real> RaceRun<'_, R> {
             Err(other) => return Err(other),
         };
         observer.record_state(&state, Some(ending.clone()))?;
-        Ok(Some(observer.row(&state, Some(ending))))
+        Ok(observer.row(&state, Some(ending)))
     }
 
     /// Returns the initial state, which all methods share.
@@ -235,8 +235,9 @@ struct RaceRunObserver<'a, R> {
 }
 
 impl<R: Real> RaceRunObserver<'_, R> {
-    /// Evaluates `state`, and saves it with its row. A state has only one row: the one with the
-    /// ending replaces the earlier one.
+    /// Evaluates `state`, and saves it with its row; without one if a stop is requested before a long
+    /// evaluation has ended. A state has only one row: the one with the ending replaces the earlier
+    /// one.
     fn record_state(&mut self, state: &TrainingState<R>, ending: Option<String>) -> Result<()> {
         let run = self.run;
         let same = |row: &RaceRow| run.owns(row) && row.steps == state.steps;
@@ -251,8 +252,10 @@ impl<R: Real> RaceRunObserver<'_, R> {
         let config = run.study.subject.config.to_toml();
         if let Some((folder, record)) = &mut self.kept {
             checkpoint::save(folder, &Checkpoint::from_state(config, state))?;
-            record.retain(|row| !same(row))?;
-            record.push(row)?;
+            if let Some(row) = row {
+                record.retain(|row| !same(row))?;
+                record.push(row)?;
+            }
         }
         let taken = begin.elapsed().as_secs_f64();
         self.pause = (GROWTH * self.pause)
@@ -262,17 +265,19 @@ impl<R: Real> RaceRunObserver<'_, R> {
         Ok(())
     }
 
-    /// Evaluates `state`.
-    fn row(&self, state: &TrainingState<R>, ending: Option<String>) -> RaceRow {
+    /// Evaluates `state`; returns `None` if a stop is requested before a long evaluation has ended.
+    fn row(&self, state: &TrainingState<R>, ending: Option<String>) -> Option<RaceRow> {
         let (run, training) = (self.run, self.training);
         let forward = Forward::new(training.network, &state.parameters, training.isa);
         let Judges { samples, rows } = run.judges;
+        let (classes, pool) = (training.classes, training.pool);
+        let stop = training.control.interruption();
         let Assessment { loss, accuracy, .. } =
-            forward.assess(samples, rows, training.classes, training.pool);
+            forward.assess_unless_stopped(samples, rows, classes, pool, stop)?;
         let all = training.rows.len();
         // A time limit closes an epoch early, so epochs are counted by steps.
         let steps = StepCount::new(state.steps, all, training.config.batch_size);
-        RaceRow {
+        Some(RaceRow {
             method: run.method.label.clone(),
             seed: run.seed,
             learning_rate: run.rate,
@@ -285,7 +290,7 @@ impl<R: Real> RaceRunObserver<'_, R> {
             tally: training.tally(state, &*self.engine),
             dense_multiplications: run.dense_multiplications(steps),
             ending,
-        }
+        })
     }
 }
 

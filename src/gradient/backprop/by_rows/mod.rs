@@ -209,8 +209,7 @@ impl<R: Real> RowWorker<'_, R> {
         for (region, range) in regions(ends) {
             if self.gathered.contains(&region) && region != self.number {
                 let part = self.regions.part(region - self.gathered.start, panels);
-                task.samples
-                    .gather(&rows[range], &mut inputs[part], task.stride);
+                task.gather(&rows[range], &mut inputs[part]);
             }
         }
     }

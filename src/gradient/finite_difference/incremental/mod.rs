@@ -199,6 +199,7 @@ impl<R: Real> Incremental<R> {
             slots: &slots,
             control,
             stopping: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
             is_exchanged: ranks.are_many(),
         };
         for scratch in &mut self.scratch {

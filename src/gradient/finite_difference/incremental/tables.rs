@@ -91,6 +91,9 @@ impl<R: Real> IncrementalWorker<'_, R> {
             for (panel, block_rows) in by_panel(&pairs, task.block, rows.len()) {
                 self.transpose_above(task, layer, panel, step);
                 for row in block_rows {
+                    if task.leaves_out_tables() {
+                        return;
+                    }
                     self.list_slot_values(task, layer, rows, row, step);
                     self.compute_table(task, layer, panel, rows, row, step);
                 }
@@ -334,6 +337,9 @@ impl<'a, R: Real> PanelPerturbation<'a, '_, R> {
         };
         let [below, above] = stages;
         for slots in self.slots.chunks(CHUNK) {
+            if self.task.leaves_out_tables() {
+                return;
+            }
             for (side, &sign) in signs.iter().enumerate() {
                 self.task.isa.run(Spread {
                     form: self.form,

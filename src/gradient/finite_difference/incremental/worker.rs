@@ -71,6 +71,9 @@ pub(super) struct DifferenceTask<'a, R> {
     /// The stop flag of all workers: set by the first worker in superstep L, checked by every
     /// worker at the start of the next block.
     pub stopping: AtomicBool,
+    /// Whether a worker has left out tables, because of an interruption: set in superstep L, looked
+    /// at by every worker after it.
+    pub interrupted: AtomicBool,
     /// Whether other ranks have a share of the panels.
     pub is_exchanged: bool,
 }
@@ -89,6 +92,16 @@ impl<R: Real> DifferenceTask<'_, R> {
 
     pub(super) fn layers(&self) -> usize {
         self.network.layout.layers()
+    }
+
+    /// Returns, in superstep L, whether the tables that are left may be left out: no worker uses any
+    /// then.
+    pub(super) fn leaves_out_tables(&self) -> bool {
+        let is_interrupted = self.control.is_interrupted();
+        if is_interrupted {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+        is_interrupted
     }
 }
 
@@ -180,6 +193,10 @@ impl<R: Real> IncrementalWorker<'_, R> {
                 self.choose_increments(task, &step);
                 self.compute_changes(task, rows, &step);
                 step = step.next();
+                if task.interrupted.load(Ordering::Relaxed) {
+                    self.scratch.loss = loss;
+                    return;
+                }
                 if b == 0 {
                     self.clear_sums(&step);
                 }
