@@ -18,6 +18,14 @@ fuzz factor="20":
     NPLUS1_FUZZ={{factor}} cargo test --locked --test library -- bad_data:: config_errors:: \
         difference_agreement:: gradient_check:: safetensors::
 
+# Fuzzes every reader by coverage: so many seconds of processor time each (docs/hostile-files.md).
+fuzz-long seconds="3600":
+    fuzz/run {{seconds}}
+
+# Adds the inputs that fuzzing found, and that reach new code, to tests/corpus.
+fuzz-merge:
+    fuzz/run merge
+
 # Prints the smallest relative errors that the gradient check sees, by method, on five networks.
 check-power:
     cargo test --locked --test library the_table_of_power -- --nocapture

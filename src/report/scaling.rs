@@ -12,6 +12,8 @@ use crate::study::table::counted;
 
 /// Number of points per thread at which a law is drawn.
 const POINTS_PER_THREAD: usize = 4;
+/// Number of points at which a law is drawn, at most.
+const MOST_POINTS: usize = 4096;
 /// Number of lines that a figure shows at first, the ideal one included.
 const MOST_LINES: usize = 6;
 
@@ -211,9 +213,12 @@ fn law(fit: &ScalingFit, most: usize) -> Option<(&'static str, Vec<(f64, f64)>)>
         (None, Some(law)) => ("Amdahl", Box::new(move |workers| law.speedup(workers))),
         (None, None) => return None,
     };
-    let indices = 0..=(most - 1) * POINTS_PER_THREAD;
-    let points = indices.map(|index| {
-        let workers = 1.0 + index as f64 / POINTS_PER_THREAD as f64;
+    let further = most.saturating_sub(1);
+    let steps = further
+        .saturating_mul(POINTS_PER_THREAD)
+        .clamp(1, MOST_POINTS);
+    let points = (0..=steps).map(|index| {
+        let workers = 1.0 + index as f64 * further as f64 / steps as f64;
         (workers, speedup(workers))
     });
     Some((name, points.collect()))

@@ -3,8 +3,10 @@
 //! JSON has no NaN, but a diverged run must still leave files that every program can read. `null`
 //! is read as NaN only where a float is required; an absent value (`None`) stays absent.
 
-use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserializer, Serialize, forward_to_deserialize_any};
+use std::num::NonZeroUsize;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::{Error, Map, Value};
 
 /// Serializes `value` on one line, without a line end.
@@ -34,6 +36,26 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
 /// A value that does not describe a `T`.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Lenient(value))
+}
+
+/// Deserializes a number that cannot be 0.
+///
+/// # Errors
+/// Another value.
+pub fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    NonZeroUsize::deserialize(deserializer).map(NonZeroUsize::get)
+}
+
+/// Deserializes the sizes of a network's layers, of which there are at least two.
+///
+/// # Errors
+/// Another value.
+pub fn layer_sizes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    let sizes: Vec<usize> = Vec::deserialize(deserializer)?;
+    if sizes.len() < 2 {
+        return Err(D::Error::invalid_length(sizes.len(), &"two layers or more"));
+    }
+    Ok(sizes)
 }
 
 /// A deserializer in which `null` becomes NaN where a float is required.
@@ -182,6 +204,26 @@ mod tests {
         ] {
             let number = f64::from_bits(bits);
             assert_eq!(parse::<f64>(&line(&number)).unwrap().to_bits(), bits);
+        }
+    }
+
+    #[test]
+    fn numbers_that_nothing_can_have_are_refused() {
+        #[derive(serde::Deserialize, Debug)]
+        struct Sizes {
+            #[serde(deserialize_with = "positive")]
+            threads: usize,
+            #[serde(deserialize_with = "layer_sizes")]
+            layers: Vec<usize>,
+        }
+        let sizes: Sizes = parse(r#"{"threads":2,"layers":[3,1]}"#).unwrap();
+        assert_eq!((sizes.threads, &sizes.layers[..]), (2, &[3, 1][..]));
+        for text in [
+            r#"{"threads":0,"layers":[3,1]}"#,
+            r#"{"threads":2,"layers":[3]}"#,
+            r#"{"threads":2,"layers":[]}"#,
+        ] {
+            assert!(parse::<Sizes>(text).is_err(), "{text}");
         }
     }
 

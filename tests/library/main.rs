@@ -15,6 +15,8 @@ mod check_power;
 mod config_errors;
 mod config_schema;
 mod configs;
+#[cfg(unix)]
+mod corpus;
 mod datasets;
 mod dense_counts;
 mod difference_agreement;

@@ -16,6 +16,8 @@ pub mod check_problems;
 pub mod compilers;
 pub mod dual;
 pub mod flowers;
+#[cfg(unix)]
+pub mod fuzzed;
 pub mod gradient_files;
 pub mod hostile;
 pub mod interruptions;

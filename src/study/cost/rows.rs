@@ -7,6 +7,7 @@ use crate::gradient::operation_counts::dense_formulas::{self, growth};
 use crate::model::Network;
 use crate::numeric::statistics::{median, median_ratio};
 use crate::numeric::tally::Tally;
+use crate::run::json;
 use crate::study::timing::Timing;
 
 /// The parameters of a cost study, with all defaults filled in.
@@ -79,6 +80,7 @@ pub struct CostRow {
     /// Arithmetic of a difference of losses, spelled as in a config.
     pub arithmetic: Option<String>,
     /// Layer sizes n_0 … n_L.
+    #[serde(deserialize_with = "json::layer_sizes")]
     pub layers: Vec<usize>,
     /// Number of parameters, N.
     pub parameters: usize,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::gradient::backprop::limits::DivisionLimits;
 use crate::parallel::Split;
+use crate::run::json;
 use crate::study::methods;
 
 /// The parameters of a scaling study.
@@ -77,7 +78,7 @@ impl ScalingPlan {
                             let cell = Cell {
                                 method: method.clone(),
                                 split,
-                                batch_rows: batch * factor,
+                                batch_rows: batch.saturating_mul(*factor),
                                 threads,
                             };
                             if !cells.contains(&cell) {
@@ -115,6 +116,7 @@ pub struct ScalingSample {
     /// Rows of the mini-batch.
     pub batch_rows: usize,
     /// Number of threads.
+    #[serde(deserialize_with = "json::positive")]
     pub threads: usize,
     /// Wall-clock seconds of one gradient.
     pub seconds: f64,
