@@ -2,7 +2,6 @@
 //! optimizers.py), and all train with gradients by any method. A run resumed from its checkpoint
 //! has the same bits as an uninterrupted one; a run without a possible step ends and says why.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};

@@ -25,6 +25,7 @@ fn checkpoint(epoch: usize) -> Checkpoint {
         optimizer_vectors: Vec::new(),
         best: None,
         partial: EpochSums::default(),
+        unevaluated: None,
         records: Vec::new(),
     }
 }
