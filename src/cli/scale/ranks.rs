@@ -39,11 +39,12 @@ const ASSUMED: Connection = Connection {
     latency: 2e-6,
     bandwidth: 1.2e10,
 };
-/// Bytes that each rank contributes to the exchanges that measure the connection.
+/// Bytes that each rank contributes to the exchange that measures the latency, and at most to the one
+/// that measures the bandwidth.
 const SMALL: usize = 8;
 const LARGE: usize = 4 << 20;
-/// Repetitions of the small and of the large exchange.
-const REPEATS: [usize; 2] = [1000, 20];
+/// Repetitions of both.
+const REPEATS: [usize; 2] = [1000, 100];
 
 /// Least duration of a sample of steps, in which a thread's way to its processor must not show, and
 /// the most steps of a sample.
@@ -108,7 +109,10 @@ fn predict<R: Real>(
     let (config, split) = (session.config, session.split);
     let workers = start_rank(ranks, &config.run, messages)?;
     let (mut connection, connection_is_measured) = match ranks.are_many() {
-        true => (measure_connection(ranks)?, true),
+        true => (
+            measure_connection(ranks, session.network.layout.len() * R::BYTES)?,
+            true,
+        ),
         false => (ASSUMED, false),
     };
     connection.latency = arguments.latency.unwrap_or(connection.latency);
@@ -175,14 +179,16 @@ fn predict<R: Real>(
     })
 }
 
-/// Measures the latency and the bandwidth between the ranks.
-fn measure_connection(ranks: &Ranks) -> Result<Connection> {
+/// Measures the latency between the ranks, and the bandwidth of an exchange of θ, which has `bytes`:
+/// small ones may go through caches.
+fn measure_connection(ranks: &Ranks, bytes: usize) -> Result<Connection> {
     let rounds = f64::from(usize::BITS - (ranks.size() - 1).leading_zeros());
+    let share = (bytes / ranks.size()).clamp(1 << 12, LARGE);
     let [small, large] = [
         ranks.time_exchange(SMALL, REPEATS[0])?,
-        ranks.time_exchange(LARGE, REPEATS[1])?,
+        ranks.time_exchange(share, REPEATS[1])?,
     ];
-    let received = (LARGE * (ranks.size() - 1)) as f64;
+    let received = (share * (ranks.size() - 1)) as f64;
     Ok(Connection {
         latency: small / rounds,
         bandwidth: received / (large - small).max(1e-9),
