@@ -29,11 +29,8 @@ impl<R: Real> Training<'_, R> {
         observer: &mut dyn Observer<R>,
     ) -> Result<Option<Ending>> {
         let mut history = History::from_state(std::mem::take(&mut state.optimizer_state));
-        let samples = self.samples;
-        let batch = Batch {
-            samples,
-            rows: self.rows,
-        };
+        let (samples, rows) = (self.samples, self.rows);
+        let batch = Batch { samples, rows };
         // The same random directions for all trial steps: the line search compares points of one
         // function.
         engine.set_direction_seed(self.direction_seed(state));
@@ -58,7 +55,7 @@ impl<R: Real> Training<'_, R> {
             Ok::<_, Stopped>(evaluation.loss + self.network.penalty(theta))
         });
         let seconds = self.agree(start.elapsed())?.as_secs_f64();
-        let tally = engine.tally(samples, self.rows) * gradients;
+        let tally = engine.tally(samples, rows) * gradients;
         state.optimizer_state = history.map_or_else(OptimizerState::default, Into::into);
         let step = match outcome {
             Ok(Iteration::Moved { step }) => step,
@@ -92,7 +89,7 @@ impl<R: Real> Training<'_, R> {
         };
         let converged = largest(gradient) <= config.tolerance;
         state.steps += 1;
-        observer.progress(state.epoch + 1, self.rows.len(), self.rows.len());
+        observer.progress(state.epoch + 1, rows.len(), rows.len());
         let ending = self.close(state, epoch, observer)?;
         // A run that is resumed finds the same convergence again.
         Ok(if converged && state.unevaluated.is_none() {
