@@ -17,7 +17,8 @@ mod fuzzed;
 fn canary(bytes: &[u8], _: &Path) {
     let mut found = 0;
     for (&byte, &wanted) in bytes.iter().zip(b"nplus1") {
-        if byte != wanted {
+        // Else the compiler makes one comparison of all six.
+        if std::hint::black_box(byte) != wanted {
             return;
         }
         found += 1;
