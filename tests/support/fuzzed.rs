@@ -233,7 +233,7 @@ fn csv(bytes: &[u8], folder: &Path) {
 }
 
 /// Asserts that the table reads equal by the names that a model trained on it knows: with its labels,
-/// and row by row.
+/// and row by row. It may be refused, for two columns of one name.
 fn check_known_table(bytes: &[u8], train: &Arc<Dataset>, path: &Path, is_plain: bool) {
     let schema = train.schema();
     let expected = ExpectedData {
@@ -243,8 +243,9 @@ fn check_known_table(bytes: &[u8], train: &Arc<Dataset>, path: &Path, is_plain: 
         class_names: &train.class_names,
         targets: train.targets.as_ref().map(|targets| &targets.names[..]),
     };
-    let again = load_for(&[path.to_path_buf()], &expected);
-    let again = again.unwrap_or_else(|error| panic!("{error}"));
+    let Some(again) = accepted(load_for(&[path.to_path_buf()], &expected)) else {
+        return;
+    };
     assert_eq!(again.features, train.features);
     assert_eq!(again.labels, train.labels);
     assert_eq!(again.targets, train.targets);
