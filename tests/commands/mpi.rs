@@ -321,16 +321,17 @@ fn signalled(place: &Workplace, line: &str, mark: &str, kill: (usize, &str, u64)
     status.and_then(|status| status.code())
 }
 
-/// Kills ranks at `delays` ms after they started, and resumes with other numbers of ranks; returns
-/// how many runs had begun and not ended, and so were resumed.
-fn assert_survives(delays: impl IntoIterator<Item = u64>) -> usize {
+/// Kills ranks at `delays` ms after they started, and resumes with other numbers of ranks. Returns how
+/// many runs had begun and not ended, and so were resumed. No other test may have the same `name`, by
+/// which the processes are known.
+fn assert_survives(name: &str, delays: impl IntoIterator<Item = u64>) -> usize {
     let epochs = "--set train.epochs=600 --set run.checkpoint_seconds=1";
     let place = Workplace::new(CONFIG);
     let line = |out: &str| format!("train flowers.toml --out {out} --quiet --no-report {epochs}");
     let alone = place.report(&format!("{} --json", line("alone")));
     let mut runs = 0;
     for (k, delay) in delays.into_iter().enumerate() {
-        let mark = format!("killed-{}-{k}", std::process::id());
+        let mark = format!("{name}-{}-{k}", std::process::id());
         let code = signalled(&place, &line(&mark), &mark, (k % 3, "-KILL", delay));
         let directory = place.path().join(&mark);
         if code == Some(0) || !directory.exists() {
@@ -351,7 +352,7 @@ fn assert_survives(delays: impl IntoIterator<Item = u64>) -> usize {
 #[test]
 fn slow_a_killed_rank_ends_the_job_and_another_number_of_ranks_resumes_it() {
     if has_mpirun() {
-        assert_survives([50, 400, 1300]);
+        assert_survives("killed", [50, 400, 1300]);
     }
 }
 
@@ -360,7 +361,7 @@ fn slow_a_killed_rank_ends_the_job_and_another_number_of_ranks_resumes_it() {
 #[ignore = "takes many minutes"]
 fn slow_fifty_killed_ranks_end_their_jobs() {
     if has_mpirun() {
-        let runs = assert_survives((0..50).map(|k| 37 * k * k % 2500));
+        let runs = assert_survives("fifty", (0..50).map(|k| 37 * k * k % 2500));
         println!("50 ranks killed: {runs} runs resumed, 0 lost, 0 ranks left");
         assert!(runs >= 25, "{runs} of 50 kills hit a run");
     }
