@@ -266,7 +266,7 @@ macro_rules! dispatch {
         impl Dispatch for $real {
             #[inline]
             fn dispatch<K: Kernel<$real>>(isa: Isa, kernel: K) -> K::Output {
-                // Not inlined: a copy for each caller would be compiled in vain.
+                // Compiled once, not again for each caller.
                 #[inline(never)]
                 fn portable<K: Kernel<$real>>(kernel: K) -> K::Output {
                     kernel.run::<Lanes<$real, { $lanes }>>()

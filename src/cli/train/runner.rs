@@ -325,9 +325,7 @@ impl Session<'_> {
             ranks: RankSummary::of(context.workers.ranks()),
         }))
     }
-}
 
-impl Session<'_> {
     /// Evaluates θ on `part`, and tells how long that took; `None` if a signal ends it. `samples` are
     /// those of the training rows.
     fn assess<R: Real>(
