@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use crate::support::kernel_number::KernelNumber;
 use crate::support::networks::{
-    OUTPUTS_AND_LOSSES, network, samples, theta, to_numbers, uniform_scaling, weighted,
+    OUTPUTS_AND_LOSSES, class_count, network, samples, theta, to_numbers, uniform_scaling, weighted,
 };
 use crate::support::scalar_backprop::{self, InputForm};
 use crate::support::scalar_differences::{self, ChangeForm};
 use crate::support::scalar_random_directions;
-use nplus1::data::{Batch, Samples, SearchPaths, catalog};
+use crate::support::twins::{
+    TwinProblem, Twinned, assert_equals_twin, every_network, penalized, run, varied,
+};
+use nplus1::data::{Samples, SearchPaths, catalog};
+use nplus1::gradient::GradientConfig;
 use nplus1::gradient::finite_difference::{
     Arithmetic, DifferenceConfig, Increment, NodePerturbationConfig, Reuse, Scheme, Summation,
 };
-use nplus1::gradient::{Control, GradientConfig};
-use nplus1::kernels::Isa;
 use nplus1::kernels::panels::width;
-use nplus1::model::{Network, Parameters};
+use nplus1::model::Network;
 use nplus1::numeric::Real;
 use nplus1::numeric::tally::Tally;
 use nplus1::parallel::Workers;
@@ -89,38 +91,14 @@ impl TwinnedMethod {
     fn perturbs_units(&self) -> bool {
         matches!(self.method, GradientConfig::NodePerturbation(_))
     }
+}
 
-    /// Returns the gradient by the scalar twin.
-    fn twin<N: Number>(
-        &self,
-        net: &TextbookNetwork,
-        theta: &[f64],
-        increments: &[Vec<f64>],
-        batch: &scalar_backprop::Batch<'_>,
-        width: usize,
-    ) -> Vec<N> {
-        let theta = to_numbers::<N>(theta);
-        if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
-            return scalar_random_directions::forward_mode(net, &theta, reuse, batch, width);
-        }
-        let gradient = if self.perturbs_units() {
-            scalar_differences::gradient_by_units
-        } else {
-            scalar_differences::gradient
-        };
-        gradient(
-            net,
-            &theta,
-            increments,
-            &self.config,
-            self.change_form,
-            batch,
-            width,
-        )
+impl Twinned for TwinnedMethod {
+    fn method(&self) -> GradientConfig {
+        self.method
     }
 
-    /// Returns the number of losses and of Jacobian-vector products in a gradient of `network`.
-    fn evaluations(&self, network: &Network) -> [u64; 2] {
+    fn passes(&self, network: &Network) -> [u64; 2] {
         let parameters = network.layout.len() as u64;
         let units: usize = network.layout.sizes()[1..].iter().sum();
         match self.method {
@@ -131,6 +109,27 @@ impl TwinnedMethod {
                 Scheme::Central => [2 * parameters, 0],
             },
         }
+    }
+
+    fn gradient<R: Real, N: Number>(&self, problem: &TwinProblem<'_, N>) -> Vec<N> {
+        let TwinProblem {
+            net,
+            values,
+            theta,
+            batch,
+            width,
+        } = *problem;
+        if let GradientConfig::ForwardMode(reuse @ (Reuse::Full | Reuse::Prefix)) = self.method {
+            return scalar_random_directions::forward_mode(net, theta, reuse, batch, width);
+        }
+        let gradient = if self.perturbs_units() {
+            scalar_differences::gradient_by_units
+        } else {
+            scalar_differences::gradient
+        };
+        let increments = scalar_differences::increments::<R>(net, values, &self.config);
+        let form = self.change_form;
+        gradient(net, theta, &increments, &self.config, form, batch, width)
     }
 }
 
@@ -192,111 +191,31 @@ fn few_values(form: InputForm, rows: usize, classes: u16) -> (Vec<Vec<f64>>, Vec
     ((0..rows).map(row).collect(), labels.collect())
 }
 
-/// Runs an engine; returns the tally that it reports, the evaluations counted by its control, and
-/// the gradient.
-fn run<R: Real>(
-    network: &Network,
-    theta: &[f64],
-    samples: &Samples<R>,
-    rows: &[u32],
-    method: GradientConfig,
-    pool: &Arc<Workers>,
-) -> (Tally, u64, Vec<f64>) {
-    let theta = theta.iter().map(|&x| R::from_f64(x)).collect();
-    let theta = Parameters::from_flat(Arc::clone(&network.layout), theta);
-    let poison = vec![R::from_f64(f64::NAN); network.layout.len()];
-    let mut gradient = Parameters::from_flat(Arc::clone(&network.layout), poison);
-    let mut engine = method.engine(network, pool, Isa::detect(), samples, rows.len());
-    let control = Control::default();
-    let batch = Batch { samples, rows };
-    let evaluation = engine
-        .gradient(&theta, batch, &mut gradient, &control)
-        .unwrap();
-    let found = gradient.flat().iter().map(|g| g.to_f64()).collect();
-    (evaluation.tally, control.evaluations(), found)
-}
-
-/// Compares the counts and the bits of an engine with those of its scalar twin.
-fn assert_equals_twin<R: Real>(
+/// Compares the counts and the bits of an engine with those of its scalar twin, on few values.
+fn compare<R: Real>(
     network: &Network,
     form: InputForm,
     rows: usize,
     twinned: &TwinnedMethod,
     pool: &Arc<Workers>,
 ) {
-    let TwinnedMethod { method, config, .. } = *twinned;
-    let net = TextbookNetwork::from(network);
-    let theta: Vec<f64> = theta(network)
-        .iter()
-        .map(|&x| R::from_f64(x).to_f64())
-        .collect();
-    let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
-    let (inputs, labels) = few_values(form, rows, classes);
-    let samples = samples::<R>(form, &inputs, &labels);
-    let batch = scalar_backprop::Batch {
-        form,
-        inputs: &inputs,
-        labels: &labels,
-    };
-    let increments = scalar_differences::increments::<R>(&net, &theta, &config);
-    let case = format!(
-        "{:?} {:?} bias {} l2 {} {form:?} {rows} rows {method:?} {}",
-        net.sizes,
-        net.output_loss,
-        net.bias,
-        net.l2,
-        R::PRECISION.name()
-    );
-    let order: Vec<u32> = (0..rows as u32).collect();
-    let (tally, evaluated, found) = run(network, &theta, &samples, &order, method, pool);
-
-    let width = width::<R>();
-    let (_, counted) = count(|| twinned.twin::<Counted>(&net, &theta, &increments, &batch, width));
-    let [evaluations, jacobian_vector_products] = twinned.evaluations(network);
-    let counted = Tally {
-        evaluations,
-        jacobian_vector_products,
-        ..counted
-    };
-    assert_eq!(tally, counted, "{case}");
-    assert_eq!(evaluated, evaluations + jacobian_vector_products, "{case}");
-
-    let twin = twinned.twin::<KernelNumber<R>>(&net, &theta, &increments, &batch, width);
-    let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
-    assert!(twin.iter().any(|&g| g != 0.0), "{case}");
-    assert_eq!(found, twin, "{case}");
+    let (inputs, labels) = few_values(form, rows, class_count(network));
+    assert_equals_twin::<R>(network, form, (&inputs, &labels), twinned, pool);
 }
 
 #[test]
-fn every_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
+fn slow_every_method_has_the_counts_and_the_bits_of_its_scalar_twin() {
     let pool = Arc::new(Workers::exactly(2).unwrap());
-    let forms = [
-        InputForm::Sparse,
-        InputForm::Bytes { divisor: 255.0 },
-        InputForm::Numbers,
-    ];
     let mut cases = 0;
-    for hidden in HIDDEN {
-        for outputs_and_loss in OUTPUTS_AND_LOSSES {
-            for form in forms {
-                for twinned in &every_method() {
-                    // The cases vary between 1 and 4 rows, with and without biases and l2.
-                    let rows = 1 + (cases * 7 / 3) % 4;
-                    let (bias, l2) = [(true, 0.0), (true, 0.25), (false, 0.0), (false, 0.125)]
-                        [(cases * 5 / 7) % 4];
-                    let network = network(FEATURES, hidden, bias, outputs_and_loss, l2);
-                    let network = if l2 == 0.0 {
-                        network
-                    } else {
-                        weighted(network)
-                    };
-                    assert_equals_twin::<f64>(&network, form, rows, twinned, &pool);
-                    assert_equals_twin::<f32>(&network, form, rows, twinned, &pool);
-                    cases += 1;
-                }
-            }
+    every_network(&HIDDEN, |hidden, outputs_and_loss, form| {
+        for twinned in &every_method() {
+            let (rows, penalty) = varied(cases);
+            let network = penalized(FEATURES, hidden, outputs_and_loss, penalty);
+            compare::<f64>(&network, form, rows, twinned, &pool);
+            compare::<f32>(&network, form, rows, twinned, &pool);
+            cases += 1;
         }
-    }
+    });
     assert_eq!(cases, 7 * 5 * 3 * 17);
 }
 
@@ -318,37 +237,34 @@ fn blocks_of_rows_and_shared_or_skipped_inputs_change_no_bit() {
             }
             let network = network(FEATURES, &[40], true, outputs_and_loss, 0.0);
             let (net, theta) = (TextbookNetwork::from(&network), theta(&network));
-            let classes = if net.sizes.last() == Some(&1) { 2 } else { 3 };
             for form in [InputForm::Sparse, InputForm::Numbers] {
-                let (inputs, labels) = few_values(form, 30, classes);
+                let (inputs, labels) = few_values(form, 30, class_count(&network));
+                if twinned.perturbs_units() {
+                    assert_equals_twin::<f64>(&network, form, (&inputs, &labels), &twinned, &pool);
+                    continue;
+                }
                 let samples = samples::<f64>(form, &inputs, &labels);
-                let order: Vec<u32> = (0..30).collect();
-                let (_, _, found) = run(&network, &theta, &samples, &order, method, &pool);
+                let found = run(&network, &theta, &samples, method, &pool);
                 let batch = scalar_backprop::Batch {
                     form,
                     inputs: &inputs,
                     labels: &labels,
                 };
-                let (increments, width) = (
-                    scalar_differences::increments::<f64>(&net, &theta, &config),
+                let twin = scalar_differences::gradient_input_by_input(
+                    &net,
+                    &to_numbers::<KernelNumber<f64>>(&theta),
+                    &scalar_differences::increments::<f64>(&net, &theta, &config),
+                    &config,
+                    change_form,
+                    &batch,
                     width::<f64>(),
                 );
-                let twin = if twinned.perturbs_units() {
-                    twinned.twin::<KernelNumber<f64>>(&net, &theta, &increments, &batch, width)
-                } else {
-                    let theta = to_numbers::<KernelNumber<f64>>(&theta);
-                    scalar_differences::gradient_input_by_input(
-                        &net,
-                        &theta,
-                        &increments,
-                        &config,
-                        change_form,
-                        &batch,
-                        width,
-                    )
-                };
                 let twin: Vec<f64> = twin.iter().map(|g| g.value()).collect();
-                assert_eq!(found, twin, "{form:?} {:?} {method:?}", net.output_loss);
+                assert_eq!(
+                    found.gradient, twin,
+                    "{form:?} {:?} {method:?}",
+                    net.output_loss
+                );
             }
         }
     }
@@ -371,12 +287,12 @@ fn changes_too_large_for_the_shortest_series_are_counted_by_the_longer_formula()
                 };
                 let network = network(FEATURES, hidden, true, outputs_and_loss, 0.0);
                 let twinned = TwinnedMethod::difference(config);
-                assert_equals_twin::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
+                compare::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
             }
             let twinned =
                 TwinnedMethod::node_perturbation(Arithmetic::CancellationFree, Some(1.0 / 4096.0));
             let network = weighted(network(FEATURES, hidden, true, outputs_and_loss, 0.25));
-            assert_equals_twin::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
+            compare::<f64>(&network, InputForm::Numbers, 3, &twinned, &pool);
         }
     }
 }
@@ -390,15 +306,12 @@ fn a_gradient_takes_exactly_the_evaluations_that_it_reports() {
         for rows in [1, 7, 40] {
             let (inputs, labels) = few_values(InputForm::Numbers, rows, 3);
             let samples = samples::<f64>(InputForm::Numbers, &inputs, &labels);
-            let order: Vec<u32> = (0..rows as u32).collect();
             for twinned in every_method() {
-                let theta = theta(&network);
-                let (tally, evaluated, _) =
-                    run(&network, &theta, &samples, &order, twinned.method, &pool);
-                let [evaluations, products] = twinned.evaluations(&network);
-                assert_eq!(evaluated, evaluations + products, "{twinned:?}");
-                assert_eq!(tally.evaluations, evaluations);
-                assert_eq!(tally.jacobian_vector_products, products);
+                let found = run(&network, &theta(&network), &samples, twinned.method, &pool);
+                let [evaluations, products] = twinned.passes(&network);
+                assert_eq!(found.evaluations, evaluations + products, "{twinned:?}");
+                assert_eq!(found.tally.evaluations, evaluations);
+                assert_eq!(found.tally.jacobian_vector_products, products);
             }
         }
     }

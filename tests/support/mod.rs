@@ -36,4 +36,5 @@ pub mod scalar_differences;
 pub mod scalar_random_directions;
 pub mod standard_functions;
 pub mod tolerance;
+pub mod twins;
 pub mod watchdog;

@@ -32,6 +32,12 @@ pub fn network(
     Network::new(&sizes, bias, output, loss, l2).unwrap()
 }
 
+/// Returns the number of classes of the labels for `network`.
+pub fn class_count(network: &Network) -> u16 {
+    let outputs = network.layout.sizes().last();
+    if outputs == Some(&1) { 2 } else { 3 }
+}
+
 /// Gives the rows of each of three classes their own factor.
 pub fn weighted(mut network: Network) -> Network {
     network.class_weights = vec![0.75, 2.0, 1.1];
