@@ -479,7 +479,7 @@ fn a_random_direction_method_is_compared_with_the_derivatives_along_its_directio
 }
 
 #[test]
-fn a_network_too_large_for_n_passes_is_checked_along_directions_with_a_note() {
+fn slow_a_network_too_large_for_n_passes_is_checked_along_directions_with_a_note() {
     let folder = Workplace::new(CONFIG);
     let line = "check flowers.toml --json --rows 2 --set data.dataset=\"mnist\" --set data.test=0 --set model.hidden=[400]";
     let config = CONFIG
@@ -548,7 +548,7 @@ fn invalid_increments_are_refused() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_check_ends_with_130_and_no_result() {
+fn slow_an_interrupted_check_ends_with_130_and_no_result() {
     let folder = Workplace::new(CONFIG);
     let config = CONFIG
         .replace("\"iris\"", "\"mnist\"")
@@ -576,7 +576,7 @@ fn an_interrupted_check_ends_with_130_and_no_result() {
 
 /// The MNIST configs are checked with few rows, so that whole passes are cheap.
 #[test]
-fn no_config_of_the_repository_raises_an_alarm() {
+fn slow_no_config_of_the_repository_raises_an_alarm() {
     let folder = Workplace::new(CONFIG);
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut seen = 0;

@@ -584,7 +584,7 @@ mod signals {
     /// An epoch of 240,000 steps takes seconds, so a checkpoint one second after the start is
     /// within the epoch. The run is killed and resumed from it.
     #[test]
-    fn a_run_killed_in_the_middle_of_an_epoch_goes_on_from_there_with_the_same_bits() {
+    fn slow_a_run_killed_in_the_middle_of_an_epoch_goes_on_from_there_with_the_same_bits() {
         let folder = Workplace::new(CONFIG);
         let rows = "5.1,3.5,1.4,0.2,a\n6.2,2.9,4.3,1.3,b\n7.1,3.0,5.9,2.1,c\n".repeat(80_000);
         folder.write("long.csv", &rows);

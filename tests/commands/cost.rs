@@ -373,7 +373,7 @@ fn invalid_arguments_are_refused_before_anything_is_written() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_study_keeps_its_rows_and_ends_with_130() {
+fn slow_an_interrupted_study_keeps_its_rows_and_ends_with_130() {
     let folder = Workplace::new(CONFIG);
     let line = "cost flowers.toml --measure --repeats 1000 --limit 60";
     let rows = folder.path().join("studies/flowers/001/rows.jsonl");

@@ -195,7 +195,7 @@ fn printed(ratio: f64) -> String {
 /// 12 networks: every quotient in the document and in the tables is the quotient of two counts of
 /// the same basis that stand beside it.
 #[test]
-fn every_ratio_is_the_quotient_of_the_counts_that_are_printed() {
+fn slow_every_ratio_is_the_quotient_of_the_counts_that_are_printed() {
     let folder = Workplace::new(CONFIG);
     let mut networks = 0;
     for normalize in ["standard", "unit"] {

@@ -41,7 +41,7 @@ fn help(place: &Workplace, words: &[String]) -> String {
 }
 
 #[test]
-fn every_example_of_every_help_works() {
+fn slow_every_example_of_every_help_works() {
     let commands = commands();
     assert!(commands.len() > 15, "{commands:?}");
     for words in commands {

@@ -471,7 +471,7 @@ fn the_study_of_lbfgs_is_resumed_with_the_same_results() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_sweep_and_an_interrupted_study_of_lbfgs_keep_their_rows() {
+fn slow_an_interrupted_sweep_and_an_interrupted_study_of_lbfgs_keep_their_rows() {
     let sweep = "check flowers.toml --sweep --full --rows 90 --set model.hidden=[80]";
     for (line, resume) in [
         (sweep, "check"),

@@ -123,7 +123,7 @@ fn has_python() -> bool {
 }
 
 #[test]
-fn gradients_count_n_plus_one_and_have_the_same_bits_with_any_number_of_workers() {
+fn slow_gradients_count_n_plus_one_and_have_the_same_bits_with_any_number_of_workers() {
     if !has_python() {
         return;
     }
@@ -217,7 +217,7 @@ fn results_are_written_in_every_form_with_error_estimates() {
 }
 
 #[test]
-fn a_wrong_element_is_named_and_a_right_gradient_is_right() {
+fn slow_a_wrong_element_is_named_and_a_right_gradient_is_right() {
     if !has_python() {
         return;
     }
@@ -379,7 +379,7 @@ fn minimizations_converge_and_leave_a_trace() {
 }
 
 #[test]
-fn programs_that_do_not_answer_are_refused_with_what_they_did() {
+fn slow_programs_that_do_not_answer_are_refused_with_what_they_did() {
     if !has_python() {
         return;
     }
@@ -638,7 +638,7 @@ for count, line in enumerate(sys.stdin):
 }
 
 #[test]
-fn a_gradient_that_is_killed_goes_on_where_it_was_and_leaves_no_process() {
+fn slow_a_gradient_that_is_killed_goes_on_where_it_was_and_leaves_no_process() {
     if !has_python() {
         return;
     }
@@ -720,7 +720,7 @@ fn an_interrupt_ends_the_children_and_says_where_the_evaluations_are() {
 }
 
 #[test]
-fn killed_workers_cost_their_evaluation_only() {
+fn slow_killed_workers_cost_their_evaluation_only() {
     if !has_python() {
         return;
     }

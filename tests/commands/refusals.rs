@@ -144,7 +144,7 @@ fn a_config_may_come_from_a_pipe() {
 }
 
 #[test]
-fn a_pipe_that_never_ends_is_refused_as_a_config() {
+fn slow_a_pipe_that_never_ends_is_refused_as_a_config() {
     let folder = Workplace::new(CONFIG);
     make_fifo(&folder.path().join("f"));
     let nothing = "f: a FIFO that did not end within 5 s: 0 bytes were read";
@@ -171,7 +171,7 @@ fn a_pipe_that_never_ends_is_refused_as_a_config() {
 }
 
 #[test]
-fn no_command_waits_for_a_fifo_in_a_run() {
+fn slow_no_command_waits_for_a_fifo_in_a_run() {
     let folder = workplace();
     let run = folder.path().join("run");
     for (name, evaluated, resumed) in [

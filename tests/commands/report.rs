@@ -49,7 +49,7 @@ fn figure<'a>(data: &'a Value, title: &str) -> &'a Value {
 }
 
 #[test]
-fn every_command_writes_its_page_unless_given_no_report() {
+fn slow_every_command_writes_its_page_unless_given_no_report() {
     let place = workplace();
     for (kind, path) in make_all(&place) {
         let page = fs::read_to_string(&path).unwrap();
@@ -478,7 +478,7 @@ fn replace_strings_in_file(path: &Path, text: &str) {
 }
 
 #[test]
-fn hostile_text_in_every_field_adds_no_markup() {
+fn slow_hostile_text_in_every_field_adds_no_markup() {
     let place = workplace();
     make_all(&place);
     // As long, so that a table's cells may break at the same places.

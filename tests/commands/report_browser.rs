@@ -73,7 +73,7 @@ fn assert_quiet(browser: &mut Browser, kind: &str) {
 }
 
 #[test]
-fn every_kind_of_page_works() {
+fn slow_every_kind_of_page_works() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
@@ -244,7 +244,7 @@ fn the_sliders_change_the_numbers() {
 }
 
 #[test]
-fn a_study_of_a_hundred_thousand_points_opens_and_pans() {
+fn slow_a_study_of_a_hundred_thousand_points_opens_and_pans() {
     let Some(mut browser) = Browser::start() else {
         return;
     };

@@ -205,7 +205,7 @@ fn adversarial_networks() -> Vec<Problem> {
 /// Tests every method at the increments of its rule and at others, and a gradient in f32 by a
 /// program that sums in other orders and subtracts where this one does not.
 #[test]
-fn no_adversarial_network_raises_an_alarm() {
+fn slow_no_adversarial_network_raises_an_alarm() {
     let pool = pool();
     let increments = [
         Increment::Auto,
@@ -394,7 +394,7 @@ fn table_networks() -> Vec<Problem> {
 /// Prints the relative error of the whole gradient that each method's bounds allow: a larger one is
 /// seen for certain.
 #[test]
-fn the_table_of_power_has_no_alarm_and_backprop_shows_errors_of_3e_5() {
+fn slow_the_table_of_power_has_no_alarm_and_backprop_shows_errors_of_3e_5() {
     let pool = pool();
     let mut table: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for problem in table_networks() {

@@ -154,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn without_cancellation_every_increment_gives_backprops_gradient(network in random_network(1.0)) {
+    fn slow_without_cancellation_every_increment_gives_backprops_gradient(network in random_network(1.0)) {
         for scheme in [Scheme::Forward, Scheme::Central] {
             for exponent in (1..=30).step_by(3) {
                 network.assert_agrees_with_backprop::<f64>(scheme, 10f64.powi(-exponent));

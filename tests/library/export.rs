@@ -134,7 +134,7 @@ fn check(model: &Model, rows: ArrayView2<'_, f64>, answers: &[Answer]) -> f64 {
 }
 
 #[test]
-fn every_kind_of_network_answers_in_c_and_rust_as_in_nplus1() {
+fn slow_every_kind_of_network_answers_in_c_and_rust_as_in_nplus1() {
     let place = tempfile::tempdir().unwrap();
     for (name, model, data) in models() {
         let rows = features(&data);
@@ -155,7 +155,7 @@ fn every_kind_of_network_answers_in_c_and_rust_as_in_nplus1() {
 }
 
 #[test]
-fn weights_of_f16_and_int8_answer_as_the_model_whose_weights_they_are() {
+fn slow_weights_of_f16_and_int8_answer_as_the_model_whose_weights_they_are() {
     let place = tempfile::tempdir().unwrap();
     let (_, model, data) = models().swap_remove(0);
     let without_biases = models().swap_remove(3).1;

@@ -155,7 +155,7 @@ fn no_reference_case_raises_an_alarm() {
 }
 
 #[test]
-fn no_increment_raises_an_alarm_on_the_reference_cases() {
+fn slow_no_increment_raises_an_alarm_on_the_reference_cases() {
     let increments: Vec<Increment> = (0..=14)
         .map(|k| Increment::Absolute(10f64.powi(-k)))
         .chain([10.0, 1e-20, 1e-30].map(Increment::Absolute))
@@ -273,7 +273,7 @@ fn bounds_along_random_directions_are_narrow_enough_for_small_errors() {
 /// Tests the best relative errors of 784-30-10 on 100 images after one epoch of training: at most
 /// three times the values in the table below.
 #[test]
-fn the_best_errors_on_mnist_are_near_those_of_theory() {
+fn slow_the_best_errors_on_mnist_are_near_those_of_theory() {
     let problem = mnist_30(100);
     let pool = Arc::new(Workers::new(None).unwrap());
     let subject = problem.subject(&pool);
@@ -654,7 +654,7 @@ proptest! {
     #![proptest_config(property_cases(150))]
 
     #[test]
-    fn no_random_network_raises_an_alarm(
+    fn slow_no_random_network_raises_an_alarm(
         hidden in proptest::collection::vec(1_usize..9, 0..5),
         output_index in 0..OUTPUTS_AND_LOSSES.len(),
         classes in 2_usize..5,

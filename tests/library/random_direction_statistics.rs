@@ -169,7 +169,7 @@ fn moments(
 }
 
 #[test]
-fn estimates_by_weights_have_the_norm_and_the_angle_of_theory() {
+fn slow_estimates_by_weights_have_the_norm_and_the_angle_of_theory() {
     let problem = Problem::new(
         network(FEATURES, &[5], true, OUTPUTS_AND_LOSSES[3], 0.25),
         InputForm::Numbers,

@@ -165,11 +165,11 @@ fn forward_mode_agrees_to_its_round_off_in_both_precisions() {
 }
 
 #[test]
-fn finite_differences_agree_within_their_derived_tolerance_in_double_precision() {
+fn slow_finite_differences_agree_within_their_derived_tolerance_in_double_precision() {
     every_difference_agrees::<f64>();
 }
 
 #[test]
-fn finite_differences_agree_within_their_derived_tolerance_in_single_precision() {
+fn slow_finite_differences_agree_within_their_derived_tolerance_in_single_precision() {
     every_difference_agrees::<f32>();
 }

@@ -444,7 +444,7 @@ fn estimates_of_errors_hold_and_are_not_idle() {
 }
 
 #[test]
-fn directions_find_one_wrong_element_of_many_by_tens_of_evaluations() {
+fn slow_directions_find_one_wrong_element_of_many_by_tens_of_evaluations() {
     use std::sync::atomic::{AtomicU64, Ordering};
     let n = 100_000;
     let theta: Vec<f64> = (0..n).map(|i| (1.7 * i as f64).sin()).collect();

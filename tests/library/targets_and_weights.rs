@@ -252,7 +252,7 @@ fn every_method() -> impl Iterator<Item = GradientConfig> {
 }
 
 #[test]
-fn the_bits_do_not_depend_on_threads_or_split() {
+fn slow_the_bits_do_not_depend_on_threads_or_split() {
     fn compare<R: Real>(case: &Case, method: &GradientConfig) {
         let expected = gradient::<R>(case, &case.network, method, 1, None);
         for threads in [2, 3, 8] {

@@ -168,7 +168,7 @@ fn assert_both_precisions_keep_their_bits(case: &Case) {
 }
 
 #[test]
-fn small_batches_with_a_smaller_last_one_keep_their_bits() {
+fn slow_small_batches_with_a_smaller_last_one_keep_their_bits() {
     let _limit = time_limit();
     assert_both_precisions_keep_their_bits(&PLAIN);
 }
@@ -183,7 +183,7 @@ fn large_batches_with_a_smaller_last_one_keep_their_bits() {
 }
 
 #[test]
-fn dense_inputs_keep_their_bits() {
+fn slow_dense_inputs_keep_their_bits() {
     let _limit = time_limit();
     assert_both_precisions_keep_their_bits(&Case {
         sparse: false,
@@ -197,7 +197,7 @@ fn dense_inputs_keep_their_bits() {
 }
 
 #[test]
-fn deep_networks_keep_their_bits() {
+fn slow_deep_networks_keep_their_bits() {
     let _limit = time_limit();
     for hidden in [&[40, 33][..], &[70, 40, 20], &[20, 50, 30, 40]] {
         assert_both_precisions_keep_their_bits(&Case {
@@ -215,7 +215,7 @@ fn deep_networks_keep_their_bits() {
 }
 
 #[test]
-fn networks_without_hidden_units_keep_their_bits() {
+fn slow_networks_without_hidden_units_keep_their_bits() {
     let _limit = time_limit();
     assert_both_precisions_keep_their_bits(&Case {
         hidden: &[],
@@ -224,7 +224,7 @@ fn networks_without_hidden_units_keep_their_bits() {
 }
 
 #[test]
-fn momentum_and_l2_keep_their_bits() {
+fn slow_momentum_and_l2_keep_their_bits() {
     let _limit = time_limit();
     assert_both_precisions_keep_their_bits(&Case {
         optimizer: sgd(0.9),
@@ -241,7 +241,7 @@ fn momentum_and_l2_keep_their_bits() {
 }
 
 #[test]
-fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
+fn slow_both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
     fn assert_keeps_its_bits<R: Real>(case: &Case) {
         let reference = train::<R>(case, by_units(1), Isa::detect());
         for isa in available_kernels() {
@@ -293,7 +293,7 @@ fn both_splits_give_the_same_bits_with_every_kernel_and_number_of_workers() {
 }
 
 #[test]
-fn batches_with_fewer_rows_than_workers_keep_their_bits() {
+fn slow_batches_with_fewer_rows_than_workers_keep_their_bits() {
     let _limit = time_limit();
     for batch_size in [1, 6] {
         assert_both_precisions_keep_their_bits(&Case {
@@ -318,7 +318,7 @@ fn networks_without_biases_keep_their_bits() {
 }
 
 #[test]
-fn numeric_backprop_keeps_its_bits() {
+fn slow_numeric_backprop_keeps_its_bits() {
     let _limit = time_limit();
     let numeric = NumericBackpropConfig { increment: None };
     for (output, loss) in [
@@ -337,7 +337,7 @@ fn numeric_backprop_keeps_its_bits() {
 }
 
 #[test]
-fn adam_keeps_its_bits() {
+fn slow_adam_keeps_its_bits() {
     let _limit = time_limit();
     for batch_size in [10, 128] {
         assert_both_precisions_keep_their_bits(&Case {
@@ -357,7 +357,7 @@ fn adam_keeps_its_bits() {
 }
 
 #[test]
-fn lbfgs_keeps_its_bits() {
+fn slow_lbfgs_keeps_its_bits() {
     let _limit = time_limit();
     for hidden in [&[40][..], &[40, 33]] {
         assert_both_precisions_keep_their_bits(&Case {
@@ -452,7 +452,7 @@ fn descend_in_segments(momentum: f64, hidden: &[usize], divisions: &[Division]) 
 }
 
 #[test]
-fn a_division_that_changes_within_a_run_keeps_the_bits() {
+fn slow_a_division_that_changes_within_a_run_keeps_the_bits() {
     let _limit = time_limit();
     for momentum in [0.0, 0.9] {
         for hidden in [&[][..], &[40], &[40, 33]] {
