@@ -31,12 +31,12 @@ pub const FORMS: [InputForm; 3] = [
 /// What a scalar twin computes from.
 pub struct TwinProblem<'a, N> {
     pub net: &'a TextbookNetwork,
-    /// In the precision of the engine.
+    /// θ, rounded to the precision of the engine.
     pub values: &'a [f64],
-    /// The same, as numbers of the twin.
+    /// The same as numbers of the twin.
     pub theta: &'a [N],
     pub batch: &'a scalar_backprop::Batch<'a>,
-    /// The numbers of one vector.
+    /// How many numbers a vector holds.
     pub width: usize,
 }
 
@@ -54,7 +54,7 @@ pub trait Twinned {
 /// What an engine computed.
 pub struct Computed {
     pub tally: Tally,
-    /// Counted by its control.
+    /// As its control counted them.
     pub evaluations: u64,
     /// The sum over the rows.
     pub loss: f64,
@@ -143,7 +143,7 @@ pub fn assert_equals_twin<R: Real>(
         ..counted
     };
     assert_eq!(found.tally, counted, "{case}");
-    // The control counts what a gradient takes of evaluations; backprop's own pass is none.
+    // The control counts evaluations; backprop's own pass is none.
     let is_backprop = matches!(method, GradientConfig::NumericBackprop(_));
     let passes = evaluations + jacobian_vector_products;
     let expected = if is_backprop { 0 } else { passes };
