@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::support::fuzzed::TARGETS;
 
 /// The committed inputs, in bytes.
-const LARGEST_CORPUS: u64 = 300_000;
+const LARGEST_CORPUS: u64 = 2_000_000;
 
 #[test]
 fn every_input_of_the_corpus_is_read_as_promised() {
