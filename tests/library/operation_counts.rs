@@ -170,15 +170,8 @@ impl Twinned for NumericBackpropConfig {
     }
 
     fn gradient<R: Real, N: Number>(&self, problem: &TwinProblem<'_, N>) -> Vec<N> {
-        let TwinProblem {
-            net,
-            theta,
-            batch,
-            width,
-            ..
-        } = *problem;
-        let h = self.increment::<R>().to_f64();
-        scalar_backprop::numeric_gradient(net, theta, h, batch, width).1
+        let (theta, h) = (problem.theta, self.increment::<R>().to_f64());
+        scalar_backprop::numeric_gradient(problem.net, theta, h, problem.batch, problem.width).1
     }
 }
 
