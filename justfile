@@ -87,7 +87,7 @@ bench-programs:
 interop:
     tests/interop/run
 
-# Holds every promise of docs/reliability.md to its test, with those too long for CI (90 minutes).
+# Runs every program of tests/reliability, a promise each: those too long for CI (at most 90 minutes).
 reliability:
     tests/reliability/run
 
