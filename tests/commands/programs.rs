@@ -108,18 +108,21 @@ fn calls(place: &Workplace) -> usize {
     fs::read_to_string(place.path().join("calls")).map_or(0, |all| all.lines().count())
 }
 
-/// Waits, for at most a minute, until something is so: a busy machine may need long for it.
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+/// Waits until `what` is so, which may take a busy machine up to a minute.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "not within a minute: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// Waits until no process has `mark` in its command line.
 fn assert_none_left(mark: &Path) {
-    wait_until(|| processes(mark) == 0);
+    wait_until("no process is left", || processes(mark) == 0);
 }
 
 /// Returns whether there is a Python for the functions of these tests; says so if there is none.
@@ -712,7 +715,7 @@ fn an_interrupt_ends_the_children_and_says_where_the_evaluations_are() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until(|| calls(&place) > 20);
+    wait_until("20 evaluations are done", || calls(&place) > 20);
     crate::support::program::send("-INT", &child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
@@ -753,7 +756,7 @@ fn slow_killed_workers_cost_their_evaluation_only() {
         // Once each of the four copies has answered twice, the evaluation that the last kill cost is
         // done: none loses two.
         let mut victim = None;
-        wait_until(|| {
+        wait_until("each copy has answered twice", || {
             let signed = signed();
             let signed: Vec<_> = signed.lines().skip(before).collect();
             let times = |copy: &str| signed.iter().filter(|other| **other == copy).count();
